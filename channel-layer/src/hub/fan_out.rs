@@ -1,0 +1,78 @@
+//! One message to many mailboxes, in slices.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::group::Group;
+use crate::{
+    layer::Deliveries,
+    mailbox::{Delivery, MailboxSender, Refusal},
+    name::ChannelName,
+};
+
+/// Members served in one go: about 25 microseconds, short enough for whoever shares the thread.
+const SLICE: usize = 1024;
+
+/// A message on its way to all members of some groups. Each [`step`](Self::step) serves a slice of them.
+///
+/// No map is locked while it is under way, and no member is looked up by name.
+#[derive(Debug)]
+pub struct FanOut {
+    /// Those not yet begun; the last one is under way.
+    groups: Vec<Arc<Group>>,
+    /// How far the last one is.
+    place: usize,
+    except: Option<ChannelName>,
+    delivery: Delivery,
+    /// Who has been served, by address: only kept for several groups, where it matters.
+    served: Option<HashSet<usize>>,
+    deliveries: Deliveries,
+}
+
+impl FanOut {
+    pub(super) fn new(groups: Vec<Arc<Group>>, except: Option<ChannelName>, delivery: Delivery) -> Self {
+        let served = (groups.len() > 1).then(HashSet::new);
+        Self { groups, place: 0, except, delivery, served, deliveries: Deliveries::default() }
+    }
+
+    /// Serves a slice; false once all are served.
+    pub fn step(&mut self) -> bool {
+        let Some(group) = self.groups.last().cloned() else { return false };
+        if group.slice(self.place, SLICE, |member| self.serve(member)) {
+            self.place += SLICE;
+            return true;
+        }
+        self.groups.pop();
+        self.place = 0;
+        !self.groups.is_empty()
+    }
+
+    /// Serves all that are left, without a pause.
+    pub fn finish(mut self) -> Deliveries {
+        while self.step() {}
+        self.deliveries
+    }
+
+    /// What has been done so far.
+    pub fn deliveries(&self) -> Deliveries {
+        self.deliveries
+    }
+
+    fn serve(&mut self, member: &MailboxSender) {
+        let excepted = self.except.as_ref().is_some_and(|except| member.channel() == except);
+        if excepted || self.served.as_mut().is_some_and(|served| !served.insert(member.id())) {
+            return;
+        }
+        self.deliveries.matched += 1;
+        match member.deliver(self.delivery.clone()) {
+            Ok(()) => self.deliveries.delivered += 1,
+            Err(Refusal::Closed) => self.deliveries.closed += 1,
+            Err(Refusal::Full) => self.deliveries.full += 1,
+        }
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("members", &self.len()).finish()
+    }
+}

@@ -1,0 +1,202 @@
+//! What one process knows: its mailboxes, its groups, and how a message gets from one to the other.
+//!
+//! Every backend that receives messages for a whole process builds on a [`Hub`]: the in-memory layer is a hub
+//! and little else, a Redis layer is a hub fed by its subscription.
+//!
+//! # Ordering
+//! Messages that one caller sends one after the other reach each mailbox in that order.
+//!
+//! # Slow consumers
+//! A full mailbox refuses the message and is counted; nobody waits for it.
+
+mod fan_out;
+mod group;
+mod memberships;
+
+use std::sync::Arc;
+
+use dashmap::{DashMap, mapref::entry::Entry};
+use tokio::time::Instant;
+
+pub use self::fan_out::FanOut;
+use self::{group::Group, memberships::Memberships};
+use crate::{
+    layer::{Audience, Deliveries},
+    mailbox::{Bounds, Delivery, Mailbox, MailboxOwner, MailboxSender, Refusal},
+    message::Message,
+    name::{ChannelName, GroupName},
+};
+
+/// The mailboxes and groups of one process. Clones share them.
+///
+/// Nothing here waits, so it may be called from anywhere, a driver's callback included; only
+/// [`broadcast`](Self::broadcast) gives other tasks a turn.
+#[derive(Clone, Debug, Default)]
+pub struct Hub(Arc<Rooms>);
+
+/// The maps never leave this module, and no function here hands out a guard: a dashmap guard that is held
+/// over an `.await` compiles, and freezes everybody else.
+///
+/// Where both maps are locked, it is `mailboxes` first.
+#[derive(Default)]
+struct Rooms {
+    mailboxes: DashMap<ChannelName, Inhabitant>,
+    groups: DashMap<GroupName, Arc<Group>>,
+}
+
+struct Inhabitant {
+    sender: MailboxSender,
+    /// The reverse index: what a closing channel has to leave.
+    memberships: Memberships,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens a mailbox under this name, or nothing if the name is taken.
+    ///
+    /// When it is dropped, the hub forgets it and its memberships.
+    pub fn open(&self, channel: ChannelName, bounds: Bounds) -> Option<Mailbox> {
+        match self.0.mailboxes.entry(channel.clone()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => {
+                let mailbox = Mailbox::new(channel, bounds, Some(self.0.clone()));
+                let sender = mailbox.sender().clone();
+                place.insert(Inhabitant { sender, memberships: Memberships::default() });
+                Some(mailbox)
+            }
+        }
+    }
+
+    /// Sends to one mailbox; `None` if no such mailbox is open here.
+    pub fn send(&self, channel: &ChannelName, delivery: Delivery) -> Option<Result<(), Refusal>> {
+        let sender = self.0.mailboxes.get(channel)?.sender.clone();
+        Some(sender.deliver(delivery))
+    }
+
+    /// Is this mailbox open here?
+    pub fn contains(&self, channel: &ChannelName) -> bool {
+        self.0.mailboxes.contains_key(channel)
+    }
+
+    /// Adds a mailbox to a group, in constant time. False if no such mailbox is open here.
+    pub fn join(&self, group: &GroupName, channel: &ChannelName) -> bool {
+        let Some(mut inhabitant) = self.0.mailboxes.get_mut(channel) else { return false };
+        let Inhabitant { sender, memberships } = &mut *inhabitant;
+        memberships.renew_or_insert(group, Instant::now(), || {
+            // Joined while the entry is held: an empty group is only removed under the same lock.
+            let group = self.0.groups.entry(group.clone()).or_default();
+            let place = group.join(sender.clone());
+            (group.clone(), place)
+        });
+        true
+    }
+
+    /// Takes a mailbox out of a group. It is fine if it was not there.
+    pub fn leave(&self, group: &GroupName, channel: &ChannelName) {
+        let membership =
+            self.0.mailboxes.get_mut(channel).and_then(|mut member| member.memberships.remove(group));
+        if let Some(membership) = membership {
+            membership.end();
+            self.0.forget_if_empty(group);
+        }
+    }
+
+    /// Ends the memberships of one mailbox that were not renewed since `then`. True if none is left.
+    pub fn leave_stale(&self, channel: &ChannelName, then: Instant) -> bool {
+        let Some(mut inhabitant) = self.0.mailboxes.get_mut(channel) else { return true };
+        let stale = inhabitant.memberships.take_older_than(then);
+        let none_left = inhabitant.memberships.is_empty();
+        drop(inhabitant);
+        self.0.end(stale);
+        none_left
+    }
+
+    /// Starts to send a message to all members of an audience here; it goes on by [`FanOut::step`].
+    pub fn fan_out(&self, to: &Audience, message: Message, expires: Instant) -> FanOut {
+        let groups = to.groups().filter_map(|name| self.0.groups.get(name).map(|group| group.clone()));
+        FanOut::new(groups.collect(), to.excepted().cloned(), Delivery { message, expires })
+    }
+
+    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands.
+    ///
+    /// Dropped half-way, it may have reached some.
+    pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
+        let mut fan_out = self.fan_out(to, message, expires);
+        while fan_out.step() {
+            tokio::task::yield_now().await;
+        }
+        fan_out.deliveries()
+    }
+
+    /// Ends all memberships.
+    pub fn leave_all(&self) {
+        let channels: Vec<_> = self.0.mailboxes.iter().map(|entry| entry.key().clone()).collect();
+        for channel in channels {
+            self.leave_groups_of(&channel);
+        }
+    }
+
+    /// Ends all memberships of one mailbox.
+    pub fn leave_groups_of(&self, channel: &ChannelName) {
+        let taken = self.0.mailboxes.get_mut(channel).map(|mut member| member.memberships.take_all());
+        self.0.end(taken.unwrap_or_default());
+    }
+
+    /// Drops what waits in the mailboxes.
+    pub fn discard_messages(&self) {
+        let senders: Vec<_> = self.0.mailboxes.iter().map(|entry| entry.sender.clone()).collect();
+        senders.iter().for_each(|sender| sender.drain_into(&mut Vec::new()));
+    }
+
+    /// Mailboxes that are open.
+    pub fn mailbox_count(&self) -> usize {
+        self.0.mailboxes.len()
+    }
+
+    /// Groups that have members.
+    pub fn group_count(&self) -> usize {
+        self.0.groups.len()
+    }
+
+    /// Members of one group.
+    pub fn member_count(&self, group: &GroupName) -> usize {
+        self.0.groups.get(group).map_or(0, |group| group.len())
+    }
+}
+
+impl Rooms {
+    fn end(&self, memberships: Memberships) {
+        for (group, membership) in memberships {
+            membership.end();
+            self.forget_if_empty(&group);
+        }
+    }
+
+    fn forget_if_empty(&self, group: &GroupName) {
+        self.groups.remove_if(group, |_, group| group.len() == 0);
+    }
+}
+
+impl MailboxOwner for Rooms {
+    fn mailbox_closed(&self, channel: &ChannelName) {
+        if let Some((_, inhabitant)) = self.mailboxes.remove(channel) {
+            self.end(inhabitant.memberships);
+        }
+    }
+}
+
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("mailboxes", &self.mailboxes.len())
+            .field("groups", &self.groups.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { messages: 100, bytes: 1 << 20 };
+
+fn open(hub: &Hub, name: &str) -> Mailbox {
+    hub.open(name.parse().unwrap(), BOUNDS).unwrap()
+}
+
+fn group(name: &str) -> GroupName {
+    name.parse().unwrap()
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+fn send(hub: &Hub, to: impl Into<Audience>) -> Deliveries {
+    hub.fan_out(&to.into(), Message::new("m"), later()).finish()
+}
+
+#[test]
+fn a_dropped_mailbox_leaves_its_groups_and_frees_its_name() {
+    let hub = Hub::new();
+    let mailbox = open(&hub, "a!1");
+    hub.join(&group("g"), mailbox.channel());
+    assert!(hub.open(mailbox.channel().clone(), BOUNDS).is_none());
+    drop(mailbox);
+    assert_eq!((hub.mailbox_count(), hub.group_count()), (0, 0));
+    open(&hub, "a!1");
+}
+
+#[test]
+fn who_is_in_two_groups_receives_once() {
+    let hub = Hub::new();
+    let mut both = open(&hub, "a!both");
+    let mut one = open(&hub, "a!one");
+    for name in ["g", "h"] {
+        hub.join(&group(name), both.channel());
+    }
+    hub.join(&group("h"), one.channel());
+    assert_eq!(send(&hub, Audience::from(group("g")).and(group("h"))).delivered, 2);
+    assert!(both.try_recv().is_some() && one.try_recv().is_some());
+    assert!(both.try_recv().is_none() && one.try_recv().is_none());
+}
+
+#[test]
+fn the_excepted_channel_hears_nothing() {
+    let hub = Hub::new();
+    let (mut me, mut you) = (open(&hub, "a!me"), open(&hub, "a!you"));
+    hub.join(&group("g"), me.channel());
+    hub.join(&group("g"), you.channel());
+    assert_eq!(send(&hub, Audience::from(group("g")).except(me.channel())).matched, 1);
+    assert!(me.try_recv().is_none() && you.try_recv().is_some());
+}
+
+#[test]
+fn every_member_of_a_large_group_is_served_exactly_once_in_slices() {
+    let hub = Hub::new();
+    let mut members: Vec<_> = (0..3000).map(|n| open(&hub, &format!("a!{n}"))).collect();
+    members.iter().for_each(|m| assert!(hub.join(&group("g"), m.channel())));
+    members.drain(..1000).for_each(drop);
+    let mut fan_out = hub.fan_out(&group("g").into(), Message::new("m"), later());
+    let mut steps = 1;
+    while fan_out.step() {
+        steps += 1;
+    }
+    assert_eq!((steps, fan_out.deliveries().delivered), (3, 2000));
+    for member in &mut members {
+        assert!(member.try_recv().is_some() && member.try_recv().is_none());
+    }
+}
+
+#[test]
+fn joining_twice_is_one_membership_and_leaving_twice_is_fine() {
+    let hub = Hub::new();
+    let mailbox = open(&hub, "a!1");
+    hub.join(&group("g"), mailbox.channel());
+    hub.join(&group("g"), mailbox.channel());
+    assert_eq!(send(&hub, group("g")).matched, 1);
+    hub.leave(&group("g"), mailbox.channel());
+    hub.leave(&group("g"), mailbox.channel());
+    assert_eq!(hub.group_count(), 0);
+}
+
+#[test]
+fn a_place_that_became_free_is_used_again() {
+    let hub = Hub::new();
+    let keeper = open(&hub, "a!keeper");
+    hub.join(&group("g"), keeper.channel());
+    for n in 0..10 {
+        let guest = open(&hub, &format!("a!{n}"));
+        hub.join(&group("g"), guest.channel());
+        assert_eq!(hub.member_count(&group("g")), 2);
+    }
+    assert_eq!(send(&hub, group("g")).matched, 1);
+}
+
+#[test]
+fn a_full_mailbox_is_counted_and_the_others_are_served() {
+    let hub = Hub::new();
+    let mut small = hub.open("a!small".parse().unwrap(), Bounds { messages: 1, ..BOUNDS }).unwrap();
+    let large = open(&hub, "a!large");
+    hub.join(&group("g"), small.channel());
+    hub.join(&group("g"), large.channel());
+    assert_eq!(send(&hub, group("g")).delivered, 2);
+    let second = send(&hub, group("g"));
+    assert_eq!((second.matched, second.delivered, second.full), (2, 1, 1));
+    assert!(small.try_recv().is_some() && small.try_recv().is_none());
+}

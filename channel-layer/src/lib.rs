@@ -1,0 +1,53 @@
+//! Channels, groups and mailboxes for real-time applications, with pluggable backends.
+//!
+//! A *channel* is the address of one connection, or of workers; a *group* is a set of channels; a
+//! [`ChannelLayer`] lets any process reach any of them. The design is Django Channels'.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
+//! use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
+//!
+//! let layer = MemoryLayer::default();
+//! let mut alice = layer.new_channel().await?;
+//! let mut bob = layer.new_channel().await?;
+//! for member in [&alice, &bob] {
+//!     layer.join("lobby", member.channel()).await?;
+//! }
+//!
+//! let report = layer.group_send_message("lobby", Message::new("chat.message").with("text", "hi")).await?;
+//! assert_eq!(report.local.delivered, 2);
+//! assert_eq!(alice.recv().await, bob.recv().await);
+//!
+//! drop(bob); // closes the channel, and leaves the group
+//! let report = layer.group_send_message("lobby", Message::new("chat.message")).await?;
+//! assert_eq!(report.local.delivered, 1);
+//! # Ok(()) }
+//! ```
+
+pub mod hub;
+pub mod mailbox;
+pub mod value;
+
+mod capability;
+mod config;
+mod error;
+mod events;
+mod ext;
+mod layer;
+mod memory;
+mod message;
+mod name;
+
+pub use self::{
+    capability::Capabilities,
+    config::{LayerConfig, MailboxOptions},
+    error::{BoxError, Error, NameError, Result},
+    events::{Health, LayerEvent, LayerEvents},
+    ext::ChannelLayerExt,
+    layer::{Audience, ChannelLayer, Deliveries, Remote, SendReport},
+    mailbox::Mailbox,
+    memory::MemoryLayer,
+    message::{Message, RESERVED_KEY, WEBSOCKET_SEND},
+    name::{ChannelName, GroupName, MAX_NAME_LENGTH},
+    value::{Map, Value, ValueError},
+};

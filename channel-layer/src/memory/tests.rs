@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use tokio::time::{advance, timeout};
+
+use super::*;
+use crate::ext::ChannelLayerExt;
+
+fn small() -> MemoryLayer {
+    MemoryLayer::new(LayerConfig { capacity: 3, ..LayerConfig::default() })
+}
+
+fn jobs() -> ChannelName {
+    "jobs".parse().unwrap()
+}
+
+fn numbered(n: i64) -> Message {
+    Message::new("job").with("n", n)
+}
+
+async fn number(layer: &MemoryLayer) -> i64 {
+    let message = timeout(Duration::from_millis(50), layer.receive(&jobs())).await.expect("in time").unwrap();
+    message.get("n").and_then(|n| n.as_i64()).unwrap()
+}
+
+async fn hears_nothing(layer: &MemoryLayer) -> bool {
+    timeout(Duration::from_millis(50), layer.receive(&jobs())).await.is_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_named_channel_is_first_in_first_out_and_refuses_the_one_too_many() {
+    let layer = small();
+    for n in 0..3 {
+        layer.send(&jobs(), numbered(n)).await.unwrap();
+    }
+    let refused = layer.send(&jobs(), numbered(3)).await;
+    assert!(matches!(refused, Err(Error::ChannelFull { channel }) if channel == "jobs"));
+    for n in 0..3 {
+        assert_eq!(number(&layer).await, n);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_message_is_not_received_and_makes_room() {
+    let layer = small();
+    for n in 0..3 {
+        layer.send(&jobs(), numbered(n)).await.unwrap();
+    }
+    advance(Duration::from_secs(61)).await;
+    layer.send(&jobs(), numbered(3)).await.unwrap();
+    assert_eq!(number(&layer).await, 3);
+    assert!(hears_nothing(&layer).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_receivers_share_a_burst_and_a_cancelled_one_loses_nothing() {
+    let layer = std::sync::Arc::new(small());
+    let receive = |layer: std::sync::Arc<MemoryLayer>| tokio::spawn(async move { number(&layer).await });
+    let (one, two) = (receive(layer.clone()), receive(layer.clone()));
+    let cancelled = tokio::spawn({
+        let layer = layer.clone();
+        async move { layer.receive(&jobs()).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    cancelled.abort();
+    for n in 0..2 {
+        layer.send(&jobs(), numbered(n)).await.unwrap();
+    }
+    let mut got = [one.await.unwrap(), two.await.unwrap()];
+    got.sort_unstable();
+    assert_eq!(got, [0, 1]);
+}
+
+#[tokio::test]
+async fn the_channel_of_a_mailbox_is_received_by_its_mailbox_only() {
+    let layer = small();
+    let mailbox = layer.new_channel().await.unwrap();
+    assert!(matches!(layer.receive(mailbox.channel()).await, Err(Error::ChannelOwned { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_named_channel_in_a_group_receives_until_its_membership_ends() {
+    let layer = small();
+    layer.join("g", &jobs()).await.unwrap();
+    assert_eq!(layer.group_send_message("g", numbered(1)).await.unwrap().local.delivered, 1);
+    assert_eq!(number(&layer).await, 1);
+    advance(Duration::from_secs(86_402)).await;
+    assert_eq!(layer.group_send_message("g", numbered(2)).await.unwrap().local.matched, 0);
+    assert_eq!(layer.hub().mailbox_count(), 0, "swept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_stays_a_member_for_as_long_as_it_lives() {
+    let layer = small();
+    let mailbox = layer.new_channel().await.unwrap();
+    layer.join("g", mailbox.channel()).await.unwrap();
+    advance(Duration::from_secs(10 * 86_400)).await;
+    assert_eq!(layer.group_send_message("g", numbered(1)).await.unwrap().local.delivered, 1);
+}
+
+#[tokio::test]
+async fn what_nobody_knows_is_fine() {
+    let layer = small();
+    let gone = "specific.memory!gone".parse().unwrap();
+    layer.send(&gone, numbered(1)).await.unwrap();
+    layer.leave("g", &gone).await.unwrap();
+    layer.join("g", &gone).await.unwrap();
+    assert_eq!(layer.group_send_message("g", numbered(1)).await.unwrap().local.matched, 0);
+}
+
+#[tokio::test]
+async fn flush_empties_queues_and_groups_but_keeps_mailboxes_open() {
+    let layer = small();
+    let mut mailbox = layer.new_channel().await.unwrap();
+    layer.join("g", mailbox.channel()).await.unwrap();
+    layer.send(mailbox.channel(), numbered(1)).await.unwrap();
+    layer.flush().await.unwrap();
+    assert!(mailbox.try_recv().is_none());
+    assert_eq!(layer.group_send_message("g", numbered(1)).await.unwrap().local.matched, 0);
+    layer.send(mailbox.channel(), numbered(2)).await.unwrap();
+    assert!(mailbox.try_recv().is_some());
+}
+
+#[tokio::test]
+async fn a_closed_layer_says_so() {
+    let layer = small();
+    layer.close().await.unwrap();
+    layer.close().await.unwrap();
+    assert!(matches!(layer.send(&jobs(), numbered(1)).await, Err(Error::Closed)));
+    assert!(matches!(layer.new_channel().await, Err(Error::Closed)));
+}

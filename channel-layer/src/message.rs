@@ -1,0 +1,305 @@
+//! What travels: a map of values, shared by all that hold it.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{Error, Result},
+    value::{Map, Value, ValueError, to_value},
+};
+
+/// The key under which Django Channels' Redis layer puts the address; no message may use it.
+pub const RESERVED_KEY: &str = "__asgi_channel__";
+
+/// The type of a message that goes to the socket as it is, without waking the consumer.
+pub const WEBSOCKET_SEND: &str = "websocket.send";
+
+/// A message: a map with string keys whose `type` says which handler it is for.
+///
+/// Cloning counts a reference. Whatever is made of a message once (wire bytes, the decoded event) can be
+/// kept with it: see [`derived`](Self::derived).
+///
+/// ```
+/// use channel_layer::Message;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// #[serde(tag = "type")]
+/// enum Event {
+///     #[serde(rename = "chat.message")]
+///     Message { text: String },
+/// }
+///
+/// let message = Message::new("chat.message").with("text", "hello");
+/// let Event::Message { text } = message.decode()?;
+/// assert_eq!(text, "hello");
+/// assert_eq!(Message::encode(&Event::Message { text })?, message);
+/// # Ok::<(), channel_layer::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Message(Arc<Shared>);
+
+struct Shared {
+    map: Map,
+    /// Bytes on the wire, about; counted once, because every mailbox asks.
+    size: usize,
+    /// Is it [`WEBSOCKET_SEND`]? Every member of a group asks.
+    websocket_send: bool,
+    /// What has been made of this message, one node per type, only ever appended to.
+    derived: OnceLock<Box<Node>>,
+}
+
+/// `cell` is an `OnceLock<T>`: its type is the key, so that a look-up is a down-cast per node. A list, not
+/// a map, because a message has one to three of these, and reading it takes no lock.
+struct Node {
+    cell: Box<dyn Any + Send + Sync>,
+    next: OnceLock<Box<Node>>,
+}
+
+impl Message {
+    /// A message of this type, without other fields.
+    pub fn new(event_type: impl Into<String>) -> Self {
+        Self::share(Map::from_iter([("type", Value::Str(event_type.into()))]))
+    }
+
+    /// A text frame for the sockets of those who receive it.
+    pub fn websocket_text(text: impl Into<String>) -> Self {
+        Self::new(WEBSOCKET_SEND).with("text", Value::Str(text.into()))
+    }
+
+    /// A binary frame for the sockets of those who receive it.
+    pub fn websocket_bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::new(WEBSOCKET_SEND).with("bytes", Value::Bytes(bytes.into()))
+    }
+
+    /// Makes a message of anything that serialises as a map with string keys.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`](Error::InvalidMessage) for anything else, and for values that no message can hold.
+    pub fn encode<T: Serialize + ?Sized>(event: &T) -> Result<Self> {
+        match to_value(event)? {
+            Value::Map(map) => Self::try_from(map),
+            _ => Err(Error::InvalidMessage("a message must be a map".into())),
+        }
+    }
+
+    /// Adds or replaces a field. [`RESERVED_KEY`] is ignored.
+    pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        let key = key.into();
+        if key == RESERVED_KEY {
+            return self;
+        }
+        let mut map = match Arc::get_mut(&mut self.0) {
+            Some(shared) => std::mem::take(&mut shared.map),
+            None => self.0.map.clone(),
+        };
+        map.insert(key, value);
+        Self::share(map)
+    }
+
+    /// Decodes the message, anew at each call.
+    ///
+    /// In the type, `.` and `_` count as equal, as in Django Channels: `chat_message` finds the variant
+    /// named `chat.message`.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`](Error::InvalidMessage) when the fields do not fit `T`.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
+        match T::deserialize(self.map()) {
+            Err(ValueError::UnknownVariant { variant, expected }) => self.decode_as(&variant, expected),
+            other => Ok(other?),
+        }
+    }
+
+    fn decode_as<T: DeserializeOwned>(&self, variant: &str, expected: &'static [&'static str]) -> Result<T> {
+        let known = expected.iter().find(|known| same_type(known, variant));
+        match known {
+            Some(known) if self.event_type() == Some(variant) => {
+                let mut map = self.map().clone();
+                map.insert("type", *known);
+                Ok(T::deserialize(&map)?)
+            }
+            _ => Err(ValueError::UnknownVariant { variant: variant.to_owned(), expected }.into()),
+        }
+    }
+
+    /// The fields.
+    pub fn map(&self) -> &Map {
+        &self.0.map
+    }
+
+    /// One field.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.map().get(key)
+    }
+
+    /// The value of `type`, if there is one and it is a string.
+    pub fn event_type(&self) -> Option<&str> {
+        self.get("type")?.as_str()
+    }
+
+    /// Is it a frame for sockets as they are, of type [`WEBSOCKET_SEND`]?
+    pub fn is_websocket_send(&self) -> bool {
+        self.0.websocket_send
+    }
+
+    /// About how many bytes the message takes on the wire; queues count with it.
+    pub fn size(&self) -> usize {
+        self.0.size
+    }
+
+    /// What `make` makes of this message, made at most once per type and kept as long as the message.
+    ///
+    /// All that hold a clone of the message share it: a thousand members of a group encode a broadcast once.
+    /// `make` must not ask the same message for the same `T`; that would wait for itself.
+    pub fn derived<T, F>(&self, make: F) -> &T
+    where
+        T: Any + Send + Sync,
+        F: FnOnce(&Self) -> T,
+    {
+        let mut place = &self.0.derived;
+        loop {
+            let node = place.get_or_init(Node::of::<T>);
+            if let Some(cell) = node.cell.downcast_ref::<OnceLock<T>>() {
+                return cell.get_or_init(|| make(self));
+            }
+            place = &node.next;
+        }
+    }
+
+    fn share(map: Map) -> Self {
+        let size = map.size();
+        let websocket_send = map.get("type").and_then(Value::as_str) == Some(WEBSOCKET_SEND);
+        Self(Arc::new(Shared { map, size, websocket_send, derived: OnceLock::new() }))
+    }
+}
+
+impl Node {
+    fn of<T: Any + Send + Sync>() -> Box<Self> {
+        Box::new(Self { cell: Box::new(OnceLock::<T>::new()), next: OnceLock::new() })
+    }
+}
+
+/// Python turns `.` into `_` to find the handler, so both spellings name the same one.
+fn same_type(a: &str, b: &str) -> bool {
+    let plain = |b: u8| if b == b'.' { b'_' } else { b };
+    a.len() == b.len() && a.bytes().map(plain).eq(b.bytes().map(plain))
+}
+
+impl TryFrom<Map> for Message {
+    type Error = Error;
+
+    fn try_from(map: Map) -> Result<Self> {
+        if map.contains_key(RESERVED_KEY) {
+            return Err(Error::InvalidMessage(format!("the key `{RESERVED_KEY}` is reserved").into()));
+        }
+        Ok(Self::share(map))
+    }
+}
+
+impl From<ValueError> for Error {
+    fn from(error: ValueError) -> Self {
+        Self::InvalidMessage(error.into())
+    }
+}
+
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.map() == other.map()
+    }
+}
+
+/// Shows the type and the size, never the contents: messages end up in logs.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("type", &self.event_type()).field("size", &self.size()).finish()
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.map().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Map::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type")]
+    enum Event {
+        #[serde(rename = "xx.oo")]
+        Oo { n: i64 },
+        #[serde(rename = "plain")]
+        Plain,
+    }
+
+    #[test]
+    fn dots_and_underscores_in_the_type_are_equal() {
+        for spelling in ["xx.oo", "xx_oo"] {
+            let event: Event = Message::new(spelling).with("n", 7).decode().unwrap();
+            assert_eq!(event, Event::Oo { n: 7 });
+        }
+        assert!(Message::new("xx-oo").with("n", 7).decode::<Event>().is_err());
+    }
+
+    #[test]
+    fn a_derived_value_is_made_once_per_type_and_shared_by_clones() {
+        let made = AtomicUsize::new(0);
+        let message = Message::new("a");
+        let count = |_: &Message| made.fetch_add(1, Relaxed);
+        assert_eq!(*message.derived::<usize, _>(count), 0);
+        assert_eq!(*message.clone().derived::<usize, _>(count), 0);
+        assert_eq!(*message.derived::<String, _>(|m| format!("{:?}", m.event_type())), r#"Some("a")"#);
+        assert_eq!(*message.derived::<usize, _>(count), 0);
+    }
+
+    #[test]
+    fn a_derived_value_may_be_made_from_another() {
+        let message = Message::new("a");
+        let text = message.derived::<String, _>(|m| m.derived::<usize, _>(|m| m.size()).to_string());
+        assert_eq!(*text, message.size().to_string());
+    }
+
+    #[test]
+    fn the_reserved_key_is_refused() {
+        let map = Map::from_iter([(RESERVED_KEY, "x")]);
+        assert!(matches!(Message::try_from(map), Err(Error::InvalidMessage(_))));
+        assert!(Message::new("a").with(RESERVED_KEY, "x").get(RESERVED_KEY).is_none());
+    }
+
+    #[test]
+    fn only_maps_become_messages() {
+        assert!(Message::encode(&[1, 2]).is_err());
+        assert!(Message::encode("text").is_err());
+        assert_eq!(Message::encode(&Event::Plain).unwrap(), Message::new("plain"));
+    }
+
+    #[test]
+    fn adding_a_field_leaves_clones_as_they_were() {
+        let first = Message::new("a");
+        let second = first.clone().with("n", 1);
+        assert!(first.get("n").is_none());
+        assert_eq!(second.get("n"), Some(&Value::I64(1)));
+    }
+
+    #[test]
+    fn debug_shows_no_contents() {
+        let shown = format!("{:?}", Message::new("chat.message").with("password", "canary"));
+        assert!(!shown.contains("canary") && !shown.contains("password"));
+    }
+}

@@ -1,0 +1,187 @@
+//! The names of channels and groups: parsed once, valid ever after.
+//!
+//! The rules are Django Channels', in strict ASCII: letters, digits, `-`, `_` and `.`, shorter than
+//! 100 bytes. A channel's name may hold one `!`; what follows it is local to the process that owns the
+//! part before it, and may be empty.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use crate::error::NameError;
+
+/// A name is shorter than this, in bytes.
+pub const MAX_NAME_LENGTH: usize = 100;
+
+/// Where a message is received: the address of one connection (`specific.4f62!Zy1b`) or of workers (`thumbnails`).
+///
+/// ```
+/// use channel_layer::ChannelName;
+///
+/// let name: ChannelName = "specific.4f62!Zy1b".parse()?;
+/// assert_eq!(name.non_local(), "specific.4f62!");
+/// assert!("two!marks!".parse::<ChannelName>().is_err());
+/// # Ok::<(), channel_layer::NameError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelName(Arc<str>);
+
+/// A group: a name that any number of channels can be added to.
+///
+/// ```
+/// use channel_layer::GroupName;
+///
+/// assert!("chat_lobby".parse::<GroupName>().is_ok());
+/// assert!("chat!lobby".parse::<GroupName>().is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupName(Arc<str>);
+
+impl ChannelName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// The first rule that `name` breaks.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
+        let name = name.as_ref();
+        let (head, local) = name.split_once('!').unwrap_or((name, ""));
+        check_head(head, name.len())?;
+        check_characters(local, head.len() + 1)?;
+        Ok(Self(name.into()))
+    }
+
+    /// The part that says which process receives: up to and including the `!`, or all of it.
+    pub fn non_local(&self) -> &str {
+        let end = self.0.find('!').map_or(self.0.len(), |at| at + 1);
+        &self.0[..end]
+    }
+
+    /// Has the name a part that is local to one process?
+    pub fn is_process_local(&self) -> bool {
+        self.0.contains('!')
+    }
+}
+
+impl GroupName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// The first rule that `name` breaks.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
+        let name = name.as_ref();
+        check_head(name, name.len())?;
+        Ok(Self(name.into()))
+    }
+}
+
+fn check_head(head: &str, len: usize) -> Result<(), NameError> {
+    if head.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if len >= MAX_NAME_LENGTH {
+        return Err(NameError::TooLong { len });
+    }
+    check_characters(head, 0)
+}
+
+fn check_characters(part: &str, offset: usize) -> Result<(), NameError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    match part.bytes().position(|b| !allowed(b)) {
+        Some(at) => Err(NameError::Character { at: offset + at }),
+        None => Ok(()),
+    }
+}
+
+/// What both kinds of names can do.
+macro_rules! name {
+    ($name:ident) => {
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(name: &str) -> Result<Self, NameError> {
+                Self::new(name)
+            }
+        }
+        impl TryFrom<&str> for $name {
+            type Error = NameError;
+            fn try_from(name: &str) -> Result<Self, NameError> {
+                Self::new(name)
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(name: String) -> Result<Self, NameError> {
+                Self::new(name)
+            }
+        }
+        impl TryFrom<&String> for $name {
+            type Error = NameError;
+            fn try_from(name: &String) -> Result<Self, NameError> {
+                Self::new(name)
+            }
+        }
+        impl From<&$name> for $name {
+            fn from(name: &$name) -> Self {
+                name.clone()
+            }
+        }
+    };
+}
+name!(ChannelName);
+name!(GroupName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channel_names_follow_the_rules_in_strict_ascii() {
+        for good in ["a", "a!", "a!b", "Az09-_.", &"x".repeat(99)] {
+            assert!(ChannelName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "!", "!b", "a!b!c", "a b", "a?b", "a\n", "٣abc", "a!é", &"x".repeat(100)] {
+            assert!(ChannelName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_group_name_has_no_mark() {
+        assert_eq!(GroupName::new("a!b"), Err(NameError::Character { at: 1 }));
+        assert_eq!(GroupName::new("x".repeat(101)), Err(NameError::TooLong { len: 101 }));
+        assert_eq!(GroupName::new(""), Err(NameError::Empty));
+    }
+
+    #[test]
+    fn the_fault_is_found_behind_the_mark_too() {
+        assert_eq!(ChannelName::new("ab!c d"), Err(NameError::Character { at: 4 }));
+    }
+
+    #[test]
+    fn the_non_local_part_ends_with_the_mark() {
+        assert_eq!(ChannelName::new("a!b").unwrap().non_local(), "a!");
+        assert_eq!(ChannelName::new("plain").unwrap().non_local(), "plain");
+    }
+}

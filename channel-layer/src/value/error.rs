@@ -1,0 +1,176 @@
+//! What goes wrong between values and Rust types.
+
+use std::fmt;
+
+use serde::{
+    de::{self, Expected, Unexpected},
+    ser,
+};
+use thiserror::Error;
+
+use super::MAX_DEPTH;
+
+/// A value and a Rust type do not fit.
+///
+/// The text names kinds, fields and variants, never what a value holds, and can be logged. The exception is
+/// [`Custom`](Self::Custom): its words are those of the type's own serde code.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// The type's own serde code refused, in its own words.
+    #[error("{0}")]
+    Custom(String),
+    /// The same field stands there twice (for instance under an alias).
+    #[error("field `{field}` is given twice")]
+    DuplicateField {
+        /// The field as the type calls it.
+        field: &'static str,
+    },
+    /// A list or map has the wrong number of items.
+    #[error("expected {expected}, found {len} items")]
+    InvalidLength {
+        /// Items found.
+        len: usize,
+        /// What the type wants.
+        expected: String,
+    },
+    /// The value is of another kind than the type wants.
+    #[error("expected {expected}, found {found}")]
+    InvalidType {
+        /// Kind of the value, as in [`Value::kind`](super::Value::kind).
+        found: &'static str,
+        /// What the type wants.
+        expected: String,
+    },
+    /// The kind is right but not what it holds: an integer out of range, a string that is no character.
+    #[error("expected {expected}, found another {found}")]
+    InvalidValue {
+        /// Kind of the value, as in [`Value::kind`](super::Value::kind).
+        found: &'static str,
+        /// What the type wants.
+        expected: String,
+    },
+    /// A map of the Rust type has keys that are not text.
+    #[error("map keys must be strings, found {found}")]
+    KeyNotAString {
+        /// Kind of the key.
+        found: &'static str,
+    },
+    /// The type needs a field that is not there.
+    #[error("field `{field}` is missing")]
+    MissingField {
+        /// The field as the type calls it.
+        field: &'static str,
+    },
+    /// An integer of 128 bits that does not fit in 64.
+    #[error("integer does not fit in 64 bits")]
+    NumberOutOfRange,
+    /// Lists and maps are nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// The type knows no such field and says that it wants no others.
+    #[error("field {} is unknown, expected {}", Name(.field), OneOf(.expected))]
+    UnknownField {
+        /// The field found.
+        field: String,
+        /// The fields that the type knows.
+        expected: &'static [&'static str],
+    },
+    /// An enum has no such variant. With `#[serde(tag = "type")]` this is a message of a type that the
+    /// enum does not know.
+    #[error("variant {} is unknown, expected {}", Name(.variant), OneOf(.expected))]
+    UnknownVariant {
+        /// The variant found, whole.
+        variant: String,
+        /// The variants that the enum knows.
+        expected: &'static [&'static str],
+    },
+}
+
+impl ser::Error for ValueError {
+    fn custom<T: fmt::Display>(words: T) -> Self {
+        Self::Custom(words.to_string())
+    }
+}
+
+/// serde's own texts quote the value that does not fit; ours keep its kind.
+impl de::Error for ValueError {
+    fn custom<T: fmt::Display>(words: T) -> Self {
+        Self::Custom(words.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::InvalidType { found: kind(found), expected: expected.to_string() }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::InvalidValue { found: kind(found), expected: expected.to_string() }
+    }
+
+    fn invalid_length(len: usize, expected: &dyn Expected) -> Self {
+        Self::InvalidLength { len, expected: expected.to_string() }
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::UnknownVariant { variant: variant.to_owned(), expected }
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::UnknownField { field: field.to_owned(), expected }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::MissingField { field }
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::DuplicateField { field }
+    }
+}
+
+fn kind(found: Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "integer",
+        Unexpected::Float(_) => "float",
+        Unexpected::Char(_) | Unexpected::Str(_) => "string",
+        Unexpected::Bytes(_) => "bytes",
+        Unexpected::Unit | Unexpected::Option => "null",
+        Unexpected::Seq => "list",
+        Unexpected::Map => "map",
+        Unexpected::NewtypeStruct => "newtype",
+        Unexpected::Enum => "enum",
+        Unexpected::UnitVariant => "unit variant",
+        Unexpected::NewtypeVariant => "newtype variant",
+        Unexpected::TupleVariant => "tuple variant",
+        Unexpected::StructVariant => "struct variant",
+        // Free text, in which serde quotes integers of 128 bits.
+        Unexpected::Other(_) => "value",
+    }
+}
+
+/// A name that came with the message: quoted and escaped, so that it cannot forge a line in a log, and cut,
+/// so that it cannot fill one.
+struct Name<'a>(&'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 64;
+        match self.0.char_indices().nth(MOST) {
+            None => write!(f, "{:?}", self.0),
+            Some((end, _)) => write!(f, "{:?}...", &self.0[..end]),
+        }
+    }
+}
+
+struct OneOf<'a>(&'a [&'a str]);
+
+impl fmt::Display for OneOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, rest)) = self.0.split_first() else {
+            return f.write_str("none");
+        };
+        write!(f, "`{first}`")?;
+        rest.iter().try_for_each(|name| write!(f, ", `{name}`"))
+    }
+}

@@ -1,0 +1,224 @@
+//! The values that messages are made of.
+//!
+//! [`Value`] is what JSON and msgpack have in common plus what only msgpack has: byte strings, and
+//! floats that stay floats. Peers in other languages tell `bin`, `str`, integers and floats apart, so
+//! no conversion in this module turns one into another.
+//!
+//! ```
+//! use channel_layer::{Map, Value};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! #[serde(tag = "type")]
+//! enum Event<'a> {
+//!     #[serde(rename = "chat.message")]
+//!     Message { text: &'a str },
+//! }
+//!
+//! let message = Map::from([("type", Value::from("chat.message")), ("text", Value::from("hi"))]);
+//! let Event::Message { text } = Event::deserialize(&message)?; // reads by reference: no copy of the text
+//! assert_eq!(text, "hi");
+//! # Ok::<(), channel_layer::ValueError>(())
+//! ```
+//!
+//! # Depth
+//!
+//! Lists and maps may stand inside one another [`MAX_DEPTH`] levels deep. Every way in or out that goes
+//! through serde counts the levels and ends with an error ([`ValueError::TooDeep`] where the error type
+//! is ours) beyond them, so hostile input cannot exhaust the stack. A value put together by hand is not
+//! counted until it is converted; dropping, cloning or comparing one that is many thousand levels deep
+//! is as unsafe for the stack as with any other recursive type.
+//!
+//! # Human readable
+//!
+//! The serializer behind [`to_value`] and the deserializer on `&Value` call themselves human readable:
+//! types that know two forms (UUIDs, dates, addresses) then travel as text, which a peer in any language
+//! can read, and not as bytes in a layout private to one crate.
+//!
+//! # What is not promised
+//!
+//! serde buffers the content of internally tagged and untagged enums in a form of its own before it
+//! reads the fields. That form is laxer than ours: inside such an enum a `String` field also accepts
+//! UTF-8 bytes, and a byte field also accepts a string.
+
+mod access;
+mod convert;
+mod de;
+mod depth;
+mod error;
+mod from_value;
+mod key;
+mod map;
+mod ser;
+mod size;
+#[cfg(test)]
+mod tests;
+mod to_value;
+
+pub use self::{
+    depth::MAX_DEPTH,
+    error::ValueError,
+    from_value::from_value,
+    map::{IntoIter, Iter, Map},
+    to_value::to_value,
+};
+
+/// One value of a message.
+///
+/// # Integers
+///
+/// An integer has one canonical form: [`Value::I64`] if it fits, [`Value::U64`] only above [`i64::MAX`].
+/// All conversions keep to it, and comparison looks at the number alone, so that a `Value::U64(5)` made
+/// by hand still equals `Value::I64(5)`. An integer never equals a float: `1` and `1.0` differ.
+///
+/// # Bytes
+///
+/// There is no conversion from `Vec<u8>`, because it could mean a list as well; say [`Value::bytes`] or
+/// [`Value::list`]. JSON has no byte strings: there they become a list of integers, and stay one.
+#[derive(Clone, Debug, Default)]
+pub enum Value {
+    /// Nothing: `null`, `nil`, `None`.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer up to [`i64::MAX`].
+    I64(i64),
+    /// An integer above [`i64::MAX`].
+    U64(u64),
+    /// A float, also when it has no fraction. msgpack sends all 64 bits.
+    F64(f64),
+    /// Text.
+    Str(String),
+    /// A byte string: msgpack's `bin`.
+    Bytes(Vec<u8>),
+    /// Values in order.
+    List(Vec<Value>),
+    /// Values by name.
+    Map(Map),
+}
+
+impl Value {
+    /// A byte string.
+    pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+
+    /// A list of anything that converts into values.
+    pub fn list(items: impl IntoIterator<Item: Into<Self>>) -> Self {
+        Self::List(items.into_iter().map(Into::into).collect())
+    }
+
+    /// Whether this is [`Value::Null`].
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The truth value, if it is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The integer, if it is one and fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::I64(value) => Some(*value),
+            Self::U64(value) => i64::try_from(*value).ok(),
+            _ => None,
+        }
+    }
+
+    /// The integer, if it is one and not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::I64(value) => u64::try_from(*value).ok(),
+            Self::U64(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is one. Integers are taken too (JSON clients write `1` for `1.0`), rounded to
+    /// the nearest float beyond 2^53.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::I64(value) => Some(*value as f64),
+            Self::U64(value) => Some(*value as f64),
+            Self::F64(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The text, if it is text. Byte strings are not, even when they are valid UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The bytes, if it is a byte string. Text is not.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The items, if it is a list.
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match self {
+            Self::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The map, if it is one.
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Self::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// What kind of value this is, for error messages: `"string"`, `"map"`, ... and never the content.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::I64(_) | Self::U64(_) => "integer",
+            Self::F64(_) => "float",
+            Self::Str(_) => "string",
+            Self::Bytes(_) => "bytes",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+        }
+    }
+
+    /// Bytes that the value takes in msgpack, for limits on queues. JSON and other forms come near it
+    /// but not exactly. Walks the whole value.
+    pub fn size(&self) -> usize {
+        size::of_value(self)
+    }
+}
+
+/// By content. A NaN differs from itself, as in Rust and Python.
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::I64(a), Self::I64(b)) => a == b,
+            (Self::U64(a), Self::U64(b)) => a == b,
+            (Self::I64(a), Self::U64(b)) | (Self::U64(b), Self::I64(a)) => u64::try_from(*a) == Ok(*b),
+            (Self::F64(a), Self::F64(b)) => a == b,
+            (Self::Str(a), Self::Str(b)) => a == b,
+            (Self::Bytes(a), Self::Bytes(b)) => a == b,
+            (Self::List(a), Self::List(b)) => a == b,
+            (Self::Map(a), Self::Map(b)) => a == b,
+            _ => false,
+        }
+    }
+}
