@@ -1,0 +1,2 @@
+//! A placeholder that the next commit fills.
+fn main() {}

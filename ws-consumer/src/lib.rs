@@ -1,0 +1,1 @@
+//! WebSocket consumers in the style of Django Channels, for hyper, axum and tower.
