@@ -53,8 +53,8 @@ pub(super) struct Connection {
     control: bool,
     /// To be sent once all that came before it is out.
     farewell: Option<Close>,
-    /// What the client closed with. It is answered after the frames that came before it have been handled.
-    leaving: Option<Close>,
+    /// How the client ended it. It is answered after the frames that came before have been handled.
+    ending: Option<Ending>,
     keepalive: Keepalive,
     look_at: Instant,
     /// When the other side has had its time: to take what is written, or to answer a close.
@@ -63,6 +63,13 @@ pub(super) struct Connection {
     timer: Pin<Box<Sleep>>,
     limits: Arc<Limits>,
     _registration: Registration,
+}
+
+enum Ending {
+    /// With a close of its own.
+    Closed(Close),
+    /// By breaking the protocol: this is what it is told.
+    Faulty(Close),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +104,7 @@ impl Connection {
             midway: false,
             control: false,
             farewell: None,
-            leaving: None,
+            ending: None,
             keepalive: Keepalive::default(),
             look_at: Instant::now() + limits.ping_interval,
             limit_at: None,
@@ -113,9 +120,8 @@ impl Connection {
             let dry = self.read(cx);
             let _: Poll<()> = self.wire.poll(cx);
             let wrote = self.write(cx, gather);
-            if let Some(close) = self.leaving.take() {
-                self.control = true; // the answer, which tungstenite has made
-                self.end(close, Stage::Closing);
+            if let Some(ending) = self.ending.take() {
+                self.end(ending);
                 continue;
             }
             let more_to_read = !dry && self.may_read();
@@ -145,7 +151,8 @@ impl Connection {
                         return false;
                     }
                 }
-                Poll::Ready(Some(Err(error))) => self.failed(&error),
+                Poll::Ready(Some(Err(error))) if self.stage == Stage::Open => self.failed(&error),
+                Poll::Ready(Some(Err(_))) => self.lost(),
                 Poll::Ready(None) => self.lost(),
             }
         }
@@ -157,7 +164,7 @@ impl Connection {
             Stage::Open => {
                 self.limit_at.is_none()
                     && self.rest.is_empty()
-                    && self.leaving.is_none()
+                    && self.ending.is_none()
                     && self.wire.wants_input()
             }
             Stage::Closing => self.rest.is_empty(),
@@ -173,7 +180,7 @@ impl Connection {
             WsMessage::Binary(bytes) => self.frame(Frame::Binary(bytes.to_vec().into())),
             WsMessage::Ping(_) => self.control = true,
             WsMessage::Close(close) if self.stage == Stage::Open => {
-                self.leaving = Some(codec::received_close(close));
+                self.ending = Some(Ending::Closed(codec::received_close(close)));
             }
             WsMessage::Close(_) => self.control = true,
             WsMessage::Pong(_) | WsMessage::Frame(_) => {}
@@ -195,9 +202,7 @@ impl Connection {
             _ => return self.lost(),
         };
         tracing::debug!(code, reason, "a client broke the protocol");
-        let close = Close::new(code, reason);
-        codec::put_close(&mut self.rest, &close);
-        self.end(close, Stage::Lingering);
+        self.ending = Some(Ending::Faulty(Close::new(code, reason)));
     }
 
     fn lost(&mut self) {
@@ -205,10 +210,21 @@ impl Connection {
         self.gone();
     }
 
-    fn end(&mut self, close: Close, stage: Stage) {
-        self.wire.feed(Incoming::Disconnect(close));
+    fn end(&mut self, ending: Ending) {
         self.farewell = None;
-        self.enter(stage);
+        let close = match ending {
+            Ending::Closed(close) => {
+                self.control = true; // the answer, which tungstenite has made
+                self.enter(Stage::Closing);
+                close
+            }
+            Ending::Faulty(close) => {
+                codec::put_close(&mut self.rest, &close);
+                self.enter(Stage::Lingering);
+                close
+            }
+        };
+        self.wire.feed(Incoming::Disconnect(close));
     }
 
     fn enter(&mut self, stage: Stage) {
