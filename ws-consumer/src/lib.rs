@@ -102,3 +102,7 @@ pub use self::{
     transport::{Limits, Sockets},
     wire::{Accept, Input, Refuse},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
