@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
     scope::Scope,
-    wire::{Accept, Input, Link, Phase, Refuse, Running, Wire},
+    wire::{Accept, Input, Link, OutputLimits, Phase, Refuse, Running, Wire},
 };
 
 /// One connection, as consumers and other applications see it.
@@ -57,6 +57,11 @@ impl Socket {
     /// The channel layer.
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
         &self.layer
+    }
+
+    /// Sets what may wait for this client, and what happens beyond it, instead of what the service says.
+    pub fn set_output_limits(&mut self, limits: impl Into<Arc<OutputLimits>>) {
+        self.link.set_limits(limits.into());
     }
 
     // ---- deciding
