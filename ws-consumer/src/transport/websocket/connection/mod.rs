@@ -53,9 +53,9 @@ pub(super) struct Connection {
     /// Has a large message left its memory with tungstenite?
     swollen: bool,
     /// To be sent once all that came before it is out.
-    farewell: Option<Close>,
+    farewell: Option<Box<Close>>,
     /// How the client ended it. It is answered after the frames that came before have been handled.
-    ending: Option<Ending>,
+    ending: Option<Box<Ending>>,
     keepalive: Keepalive,
     deadlines: Deadlines,
     limits: Arc<Limits>,
@@ -121,7 +121,7 @@ impl Connection {
             let _: Poll<()> = self.wire.poll(cx);
             let wrote = self.write(cx, gather);
             if let Some(ending) = self.ending.take() {
-                self.end(ending);
+                self.end(*ending);
                 continue;
             }
             let more_to_read = !dry && self.may_read();
@@ -130,6 +130,10 @@ impl Connection {
             }
             return;
         }
+    }
+
+    fn end_by(&mut self, ending: Ending) {
+        self.ending = Some(Box::new(ending)); // boxed: most connections never have one
     }
 
     fn end(&mut self, ending: Ending) {

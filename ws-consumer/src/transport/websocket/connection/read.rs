@@ -70,7 +70,7 @@ impl Connection {
                 self.count_control();
             }
             WsMessage::Close(close) if self.stage == Stage::Open => {
-                self.ending = Some(Ending::Closed(codec::received_close(close)));
+                self.end_by(Ending::Closed(codec::received_close(close)));
             }
             WsMessage::Close(_) => self.control = true,
             WsMessage::Pong(_) => self.count_control(),
@@ -89,7 +89,7 @@ impl Connection {
 
     fn count_control(&mut self) {
         if self.stage == Stage::Open && !self.keepalive.may_control(&self.limits) {
-            self.ending = Some(Ending::Faulty(Close::new(Close::POLICY, "too many control frames")));
+            self.end_by(Ending::Faulty(Close::new(Close::POLICY, "too many control frames")));
         }
     }
 
@@ -104,7 +104,7 @@ impl Connection {
             _ => return self.lost(),
         };
         tracing::debug!(code, reason, "a client broke the protocol");
-        self.ending = Some(Ending::Faulty(Close::new(code, reason)));
+        self.end_by(Ending::Faulty(Close::new(code, reason)));
     }
 
     /// A message that has begun has to end.

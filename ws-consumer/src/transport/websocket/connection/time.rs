@@ -22,7 +22,7 @@ impl Connection {
             Due::Limit => self.too_late(),
             Due::Message => {
                 self.deadlines.set_message(None);
-                self.ending = Some(Ending::Faulty(Close::new(Close::POLICY, "the message takes too long")));
+                self.end_by(Ending::Faulty(Close::new(Close::POLICY, "the message takes too long")));
             }
             Due::End => {
                 self.deadlines.clear();

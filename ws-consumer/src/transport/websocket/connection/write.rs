@@ -63,7 +63,7 @@ impl Connection {
                     _ if stage != Stage::Open => {}
                     Outgoing::Frame(frame) => codec::put_frame(out, &frame),
                     Outgoing::Encoded(message) => out.extend_from_slice(codec::encoded(&message)),
-                    Outgoing::Close(close) => *farewell = Some(close),
+                    Outgoing::Close(close) => *farewell = Some(Box::new(close)),
                     Outgoing::Accept(_) | Outgoing::Refuse(_) => {}
                 }
             }
