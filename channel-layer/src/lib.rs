@@ -27,6 +27,8 @@
 // `shuttle` is set by RUSTFLAGS alone; Cargo cannot know of it.
 #![allow(unexpected_cfgs)]
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod hub;
 pub mod mailbox;
 pub mod value;
@@ -47,7 +49,7 @@ pub use self::{
     config::{CapacityRules, LayerConfig, MailboxOptions, Policy},
     error::{BoxError, ConfigError, Error, NameError, Result},
     events::{Health, LayerEvent, LayerEvents},
-    ext::ChannelLayerExt,
+    ext::{ChannelLayerExt, REPLY_CHANNEL},
     layer::{Audience, ChannelLayer, Deliveries, GroupDirectory, Remote, SendReport},
     mailbox::{Dropped, Ledger, Mailbox},
     memory::MemoryLayer,
