@@ -31,7 +31,9 @@
 pub mod conformance;
 pub mod hub;
 pub mod mailbox;
+pub mod registry;
 pub mod value;
+pub mod wrap;
 
 mod capability;
 mod config;
@@ -55,5 +57,6 @@ pub use self::{
     memory::MemoryLayer,
     message::{Message, RESERVED_KEY, WEBSOCKET_SEND},
     name::{ChannelName, GroupName, MAX_NAME_LENGTH},
+    registry::Registry,
     value::{Map, Value, ValueError},
 };
