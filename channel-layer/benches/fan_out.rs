@@ -45,7 +45,12 @@ impl Received {
     }
 }
 
-async fn timed(iterations: u64, members: usize, received: &Received, mut send: impl AsyncFnMut()) -> Duration {
+async fn timed(
+    iterations: u64,
+    members: usize,
+    received: &Received,
+    mut send: impl AsyncFnMut(),
+) -> Duration {
     yield_now().await; // every task has begun to wait
     let began = Instant::now();
     for _ in 0..iterations {

@@ -10,6 +10,7 @@
 //! # Cancel safety
 //! Every way to receive takes a message out only at the moment it hands it over.
 
+mod items;
 mod ledger;
 mod meter;
 mod queue;
