@@ -234,5 +234,7 @@ impl std::fmt::Debug for Rooms {
     }
 }
 
+#[cfg(all(test, shuttle))]
+mod models;
 #[cfg(test)]
 mod tests;

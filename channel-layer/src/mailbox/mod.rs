@@ -143,3 +143,6 @@ impl fmt::Debug for Mailbox {
         f.debug_tuple("Mailbox").field(self.channel()).finish()
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod models;
