@@ -184,4 +184,6 @@ impl GroupDirectory for MemoryLayer {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
