@@ -1,0 +1,11 @@
+//! From protocols to a tower service, and from a listener to connections.
+
+mod protocols;
+mod serve;
+mod service;
+
+pub use self::{
+    protocols::{NotFound, Protocols},
+    serve::{Serve, serve, serve_connection},
+    service::SocketService,
+};
