@@ -2,7 +2,7 @@
 //!
 //! Every receiver is a task that waits; an iteration ends when the last one has the message.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
     pin::Pin,

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 pub use self::fan_out::FanOut;
 use self::{group::Group, memberships::Memberships, totals::Totals};
 use crate::{
-    layer::{Audience, Deliveries},
+    layer::Audience,
     mailbox::{Delivery, Ledger, Mailbox, MailboxOwner, MailboxSender, Refusal, Terms},
     message::Message,
     name::{ChannelName, GroupName},
@@ -35,8 +35,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Hub(Arc<Rooms>);
 
-/// The maps never leave this module, and no function here hands out a guard: a dashmap guard that is held
-/// over an `.await` compiles, and freezes everybody else.
+/// The maps never leave this file, no function here hands out a guard, and nothing here waits (a test looks): a
+/// dashmap guard that is held over an `.await` compiles, and freezes everybody else.
 ///
 /// Where both maps are locked, it is `mailboxes` first.
 #[derive(Default)]
@@ -124,17 +124,6 @@ impl Hub {
         let groups = to.groups().filter_map(|name| self.0.groups.get(name).map(|group| group.clone()));
         let delivery = Delivery { message, expires };
         FanOut::new(groups.collect(), to.excepted().cloned(), delivery, self.0.totals.clone())
-    }
-
-    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands.
-    ///
-    /// Dropped half-way, it may have reached some.
-    pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
-        let mut fan_out = self.fan_out(to, message, expires);
-        while fan_out.step() {
-            tokio::task::yield_now().await;
-        }
-        fan_out.deliveries()
     }
 
     /// Ends all memberships.

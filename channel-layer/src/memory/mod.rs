@@ -1,6 +1,7 @@
 //! The in-memory layer: one process, no server, nothing kept beyond it.
 
 mod named;
+mod receiver;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
