@@ -164,6 +164,11 @@ impl Hub {
 
 /// What there is, at this moment.
 impl Hub {
+    /// Are both clones of the same hub?
+    pub fn same_hub(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The groups that have members.
     pub fn groups(&self) -> Vec<GroupName> {
         self.0.groups.iter().map(|entry| entry.key().clone()).collect()
