@@ -24,6 +24,9 @@
 //! # Ok(()) }
 //! ```
 
+// `shuttle` is set by RUSTFLAGS alone; Cargo cannot know of it.
+#![allow(unexpected_cfgs)]
+
 pub mod hub;
 pub mod mailbox;
 pub mod value;
@@ -37,15 +40,16 @@ mod layer;
 mod memory;
 mod message;
 mod name;
+mod sync;
 
 pub use self::{
     capability::Capabilities,
-    config::{LayerConfig, MailboxOptions},
-    error::{BoxError, Error, NameError, Result},
+    config::{CapacityRules, LayerConfig, MailboxOptions, Policy},
+    error::{BoxError, ConfigError, Error, NameError, Result},
     events::{Health, LayerEvent, LayerEvents},
     ext::ChannelLayerExt,
-    layer::{Audience, ChannelLayer, Deliveries, Remote, SendReport},
-    mailbox::Mailbox,
+    layer::{Audience, ChannelLayer, Deliveries, GroupDirectory, Remote, SendReport},
+    mailbox::{Dropped, Ledger, Mailbox},
     memory::MemoryLayer,
     message::{Message, RESERVED_KEY, WEBSOCKET_SEND},
     name::{ChannelName, GroupName, MAX_NAME_LENGTH},

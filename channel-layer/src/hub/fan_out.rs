@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::group::Group;
+use super::{group::Group, totals::Totals};
 use crate::{
     layer::Deliveries,
     mailbox::{Delivery, MailboxSender, Refusal},
@@ -26,12 +26,18 @@ pub struct FanOut {
     /// Who has been served, by address: only kept for several groups, where it matters.
     served: Option<HashSet<usize>>,
     deliveries: Deliveries,
+    totals: Arc<Totals>,
 }
 
 impl FanOut {
-    pub(super) fn new(groups: Vec<Arc<Group>>, except: Option<ChannelName>, delivery: Delivery) -> Self {
+    pub(super) fn new(
+        groups: Vec<Arc<Group>>,
+        except: Option<ChannelName>,
+        delivery: Delivery,
+        totals: Arc<Totals>,
+    ) -> Self {
         let served = (groups.len() > 1).then(HashSet::new);
-        Self { groups, place: 0, except, delivery, served, deliveries: Deliveries::default() }
+        Self { groups, place: 0, except, delivery, served, deliveries: Deliveries::default(), totals }
     }
 
     /// Serves a slice; false once all are served.
@@ -67,6 +73,17 @@ impl FanOut {
             Ok(()) => self.deliveries.delivered += 1,
             Err(Refusal::Closed) => self.deliveries.closed += 1,
             Err(Refusal::Full) => self.deliveries.full += 1,
+        }
+    }
+}
+
+/// However it ends, also half-way, what it did is accounted for.
+impl Drop for FanOut {
+    fn drop(&mut self) {
+        let Deliveries { matched, full, closed, .. } = self.deliveries;
+        self.totals.missed(closed);
+        if full > 0 {
+            self.totals.warn_of_full(full, matched);
         }
     }
 }
