@@ -3,14 +3,14 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | version, 1 |
-//! | 1 | kind: 0 groups, 1 one channel, 2 probe, 3 flush |
+//! | 1 | kind: 0 groups, 1 one channel, 2 probe, 3 flush, 4 add, 5 discard, 6 done |
 //! | 8 | publisher: the node id of the process |
 //! | 8 | number: counts what this publisher publishes |
 //! | 8 | sequence: counts what it publishes on this Redis channel, from 1 |
 //! | 4 | lifetime in milliseconds |
 //! | 1 + n | the channel that is left out, or nothing |
 //! | 1 | count of targets |
-//! | 1 + n each | groups, or one channel |
+//! | 1 + n each | groups; one channel; a channel and a group to add it to or discard it from |
 //! | the rest | the message, msgpack |
 //!
 //! Numbers are big-endian. Who reads an unknown version drops it: a new version is first read everywhere and
@@ -36,10 +36,16 @@ pub(crate) struct Header {
 /// Whom an envelope is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
+    /// A request: add this channel of the reader's to this group.
+    Add(ChannelName, GroupName),
     /// All members of these groups, each once.
     Audience(Audience),
     /// One mailbox of the process that reads this.
     Channel(ChannelName),
+    /// A request: take this channel out of this group, if it is the reader's.
+    Discard(ChannelName, GroupName),
+    /// The answer to a request of the reader's with the same number.
+    Done,
     /// Nobody: all leave their groups and drop what they hold.
     Flush,
     /// The publisher itself, to see that messages get through.
@@ -63,6 +69,8 @@ pub(crate) enum CodecError {
     Broken,
     #[error("a broken message")]
     Message,
+    #[error("an envelope beyond the limit")]
+    TooLong,
 }
 
 /// Puts a message into an envelope. Its sequence is 0 until [`set_sequence`].
@@ -130,6 +138,9 @@ fn kind(target: &Target) -> u8 {
         Target::Channel(_) => 1,
         Target::Probe => 2,
         Target::Flush => 3,
+        Target::Add(..) => 4,
+        Target::Discard(..) => 5,
+        Target::Done => 6,
     }
 }
 
@@ -145,7 +156,12 @@ fn put_target(bytes: &mut Vec<u8>, target: &Target) {
             bytes.extend([0, 1]);
             put_name(bytes, channel.as_str());
         }
-        Target::Flush | Target::Probe => bytes.extend([0, 0]),
+        Target::Add(channel, group) | Target::Discard(channel, group) => {
+            bytes.extend([0, 2]);
+            put_name(bytes, channel.as_str());
+            put_name(bytes, group.as_str());
+        }
+        Target::Done | Target::Flush | Target::Probe => bytes.extend([0, 0]),
     }
 }
 
@@ -200,6 +216,9 @@ impl<'a> Reader<'a> {
             (1, 1) => self.channel().map(Target::Channel),
             (2, 0) => Ok(Target::Probe),
             (3, 0) => Ok(Target::Flush),
+            (4, 2) => Ok(Target::Add(self.channel()?, self.group()?)),
+            (5, 2) => Ok(Target::Discard(self.channel()?, self.group()?)),
+            (6, 0) => Ok(Target::Done),
             _ => Err(CodecError::Broken),
         }
     }
@@ -229,12 +248,17 @@ mod tests {
     }
 
     fn message() -> Message {
-        Message::new("m").with("b", Value::bytes([1, 2])).with("f", 1.5).with("n", -1).with("big", 1_i64 << 40)
+        Message::new("m")
+            .with("b", Value::bytes([1, 2]))
+            .with("f", 1.5)
+            .with("n", -1)
+            .with("big", 1_i64 << 40)
     }
 
     #[test]
     fn what_was_put_in_comes_out() {
-        let audience = Audience::from("g".parse::<GroupName>().unwrap()).and("h".parse::<GroupName>().unwrap());
+        let audience =
+            Audience::from("g".parse::<GroupName>().unwrap()).and("h".parse::<GroupName>().unwrap());
         let targets = [
             Target::Audience(audience.clone()),
             Target::Audience(audience.except("a.1!x".parse::<ChannelName>().unwrap())),
@@ -248,7 +272,9 @@ mod tests {
             assert_eq!(envelope.target, target);
             assert_eq!(envelope.message().unwrap(), message());
         }
-        for target in [Target::Probe, Target::Flush] {
+        let (channel, group) = ("a.1!x".parse::<ChannelName>().unwrap(), "g".parse::<GroupName>().unwrap());
+        let requests = [Target::Add(channel.clone(), group.clone()), Target::Discard(channel, group)];
+        for target in [Target::Done, Target::Probe, Target::Flush].into_iter().chain(requests) {
             let bytes = encode(&header(), &target, None).unwrap();
             assert_eq!(Envelope::decode(&bytes).unwrap().target, target);
         }

@@ -53,33 +53,6 @@ impl From<Fault> for Error {
     }
 }
 
-/// Why a configuration was refused. Names the setting, never its value: values hold passwords.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A setting whose value cannot be read.
-    #[error("the value of `{0}` cannot be used")]
-    InvalidValue(String),
-    /// The address is missing something.
-    #[error("the address lacks {0}")]
-    Missing(&'static str),
-    /// A setting that does not exist; a typing error must not pass silently.
-    #[error("there is no setting `{0}`")]
-    UnknownSetting(String),
-    /// A scheme other than `redis`, `rediss`, `unix`, `redis+sentinel` and `rediss+sentinel`.
-    #[error("not a Redis address: the scheme must be redis, rediss, unix, redis+sentinel or rediss+sentinel")]
-    UnknownScheme,
-    /// Something that this build leaves out.
-    #[error("this build does not support {0}")]
-    Unsupported(&'static str),
-}
-
-impl From<ConfigError> for Error {
-    fn from(error: ConfigError) -> Self {
-        Self::Backend(error.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

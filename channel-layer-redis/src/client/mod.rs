@@ -8,7 +8,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisError, TcpSettings, Value, aio::MultiplexedConnection, io::tcp::socket2::TcpKeepalive,
+    RedisConnectionInfo, RedisError,
+    aio::MultiplexedConnection,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
 pub(crate) use self::{
@@ -45,7 +47,9 @@ impl Connection {
             .set_pipeline_buffer_size(CLIENT_QUEUE)
             .set_write_backpressure_boundary(WRITE_BUFFER)
             .set_push_sender(move |info| {
-                Push::from_info(info).map(|push| on_push(push));
+                if let Some(push) = Push::from_info(info) {
+                    on_push(push);
+                }
                 Ok::<_, ()>(())
             });
         let opening = client.get_multiplexed_async_connection_with_config(&options);
@@ -140,7 +144,8 @@ fn connection_info(server: &Server) -> Result<ConnectionInfo, RedisError> {
 
 /// The kernel is the second watchman, for connections on which we have nothing to say ourselves.
 fn tcp_settings() -> TcpSettings {
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
     #[cfg(target_os = "linux")]
     let settings = settings.set_user_timeout(Duration::from_secs(10));

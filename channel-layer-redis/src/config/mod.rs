@@ -6,10 +6,9 @@ mod url;
 
 use std::{str::FromStr, time::Duration};
 
-use channel_layer::LayerConfig;
+use channel_layer::{ConfigError, LayerConfig};
 
 pub(crate) use self::server::{Address, Login, Place, Server};
-use crate::error::ConfigError;
 
 /// Everything a Redis layer can be told.
 ///
@@ -20,7 +19,7 @@ use crate::error::ConfigError;
 /// let config: RedisConfig = "redis://:secret@10.0.0.5:6379/0?prefix=shop&capacity=200".parse()?;
 /// let config = config.with_expiry(Duration::from_secs(10));
 /// assert!(!format!("{config:?}").contains("secret"));
-/// # Ok::<(), channel_layer_redis::ConfigError>(())
+/// # Ok::<(), channel_layer::ConfigError>(())
 /// ```
 ///
 /// # Addresses
@@ -74,7 +73,7 @@ impl RedisConfig {
         self
     }
 
-    /// Capacity, expiry and group expiry in one go.
+    /// Everything that layers have in common in one go: capacities, expiry, group expiry and policy.
     pub fn with_layer_config(mut self, config: LayerConfig) -> Self {
         self.layer = config;
         self

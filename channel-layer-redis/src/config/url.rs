@@ -2,22 +2,39 @@
 
 use std::time::Duration;
 
+use channel_layer::ConfigError;
 use percent_encoding::percent_decode_str;
 
-use super::{
-    Address, Place, RedisConfig, Server,
-    secret::Secret,
-    server::Login,
-};
-use crate::error::ConfigError;
+use super::{Address, Login, Place, RedisConfig, Server, secret::Secret};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
+/// The addresses that [`RedisConfig`] understands begin with one of these and `://`.
+pub(crate) const SCHEMES: [&str; 5] = ["redis", "redis+sentinel", "rediss", "rediss+sentinel", "unix"];
+
+const OPTIONS: [&str; 15] = [
+    "byte_capacity",
+    "capacity",
+    "connect_timeout",
+    "db",
+    "expiry",
+    "group_expiry",
+    "heartbeat",
+    "linger",
+    "max_message",
+    "mode",
+    "prefix",
+    "probe",
+    "sentinel_password",
+    "sentinel_username",
+    "timeout",
+];
+
 pub(super) fn parse(address: &str) -> Result<RedisConfig> {
-    let (scheme, rest) = address.split_once("://").ok_or(ConfigError::UnknownScheme)?;
+    let (scheme, rest) = address.split_once("://").unwrap_or_default();
     let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
     let settings = settings(query)?;
     let places = match scheme {
@@ -26,10 +43,10 @@ pub(super) fn parse(address: &str) -> Result<RedisConfig> {
         "redis+sentinel" => sentinels(location, false, &settings)?,
         "rediss+sentinel" => sentinels(location, true, &settings)?,
         "unix" => vec![unix(location, &settings)?],
-        _ => return Err(ConfigError::UnknownScheme),
+        _ => return Err(unknown_scheme(scheme)),
     };
     if !cfg!(feature = "tls") && scheme.starts_with("rediss") {
-        return Err(ConfigError::Unsupported("TLS: switch on the feature `tls`"));
+        return Err(invalid("rediss", "this build has no TLS: switch on the feature `tls`"));
     }
     settings.iter().try_fold(RedisConfig::at(places), |config, (name, value)| apply(config, name, value))
 }
@@ -45,7 +62,7 @@ fn sentinels(location: &str, tls: bool, settings: &[(String, String)]) -> Result
     let (login, hosts, path) = split(location)?;
     let (services, path) = path.split_once('/').unwrap_or((path, ""));
     if services.is_empty() {
-        return Err(ConfigError::Missing("the name of the service, as in /mymaster"));
+        return Err(invalid("service", "the master's name is missing, as in `/mymaster`"));
     }
     let login = Login { database: database(path)?, ..login };
     let own = Login {
@@ -68,7 +85,7 @@ fn unix(location: &str, settings: &[(String, String)]) -> Result<Place> {
         None => (Login::default(), location),
     };
     if !path.starts_with('/') {
-        return Err(ConfigError::Missing("the path of the socket"));
+        return Err(invalid("path", "the socket's absolute path is missing"));
     }
     let login = Login { database: database(setting(settings, "db").unwrap_or_default())?, ..login };
     Ok(Place::Single(Server { address: Address::Unix(decode("path", path)?.into()), login }))
@@ -104,7 +121,7 @@ fn server(host: &str, default_port: u16, tls: bool, login: Login) -> Result<Serv
         None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
     };
     if host.is_empty() {
-        return Err(ConfigError::Missing("a host"));
+        return Err(invalid("host", "there is none"));
     }
     let port = port.map_or(Ok(default_port), |port| number("port", port))?;
     Ok(Server { address: Address::Tcp { host: decode("host", host)?, port, tls }, login })
@@ -144,25 +161,38 @@ fn apply(config: RedisConfig, name: &str, value: &str) -> Result<RedisConfig> {
         "db" | "sentinel_password" | "sentinel_username" => config,
         "mode" if value == "native" => config,
         "mode" if matches!(value, "core" | "pubsub") => {
-            return Err(ConfigError::Unsupported("the modes `core` and `pubsub` yet"));
+            return Err(invalid(name, "the modes `core` and `pubsub` do not exist yet"));
         }
-        "mode" => return Err(ConfigError::InvalidValue(name.to_owned())),
-        _ => return Err(ConfigError::UnknownSetting(name.to_owned())),
+        "mode" => return Err(invalid(name, "must be `native`")),
+        _ => return Err(unknown_option(name)),
     })
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|_| ConfigError::InvalidValue(name.to_owned()))
+    text.parse().map_err(|_| invalid(name, "must be a number"))
 }
 
 fn seconds(name: &str, text: &str) -> Result<Duration> {
     let time = Duration::try_from_secs_f64(number(name, text)?).ok().filter(|time| !time.is_zero());
-    time.ok_or_else(|| ConfigError::InvalidValue(name.to_owned()))
+    time.ok_or_else(|| invalid(name, "must be a time above zero, in seconds"))
 }
 
 fn decode(name: &str, text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(String::from).map_err(|_| ConfigError::InvalidValue(name.to_owned()))
+    decoded.map(String::from).map_err(|_| invalid(name, "must be UTF-8, percent-encoded"))
+}
+
+/// Names the option and never its value, which may be a password.
+fn invalid(option: &str, reason: &str) -> ConfigError {
+    ConfigError::Option { option: option.to_owned(), reason: reason.to_owned() }
+}
+
+fn unknown_option(option: &str) -> ConfigError {
+    ConfigError::UnknownOption { option: option.to_owned(), known: OPTIONS.map(str::to_owned).to_vec() }
+}
+
+fn unknown_scheme(scheme: &str) -> ConfigError {
+    ConfigError::UnknownScheme { scheme: scheme.to_owned(), known: SCHEMES.map(str::to_owned).to_vec() }
 }
 
 #[cfg(test)]
@@ -197,8 +227,12 @@ mod tests {
         let config = parse("redis://h?prefix=a%3Ab&capacity=7&expiry=0.5&mode=native").unwrap();
         assert_eq!((config.prefix.as_str(), config.layer.capacity), ("a:b", 7));
         assert_eq!(config.layer.expiry, Duration::from_millis(500));
-        let unknown = ConfigError::UnknownSetting("capacty".to_owned());
-        assert_eq!(parse("redis://h?capacty=7").unwrap_err(), unknown);
+        let unknown = parse("redis://h?capacty=7").unwrap_err();
+        assert!(matches!(unknown, ConfigError::UnknownOption { option, .. } if option == "capacty"));
+        for option in OPTIONS {
+            let known = parse(&format!("redis://h?{option}=x"));
+            assert!(!matches!(known, Err(ConfigError::UnknownOption { .. })), "{option}");
+        }
         for bad in ["h", "http://h", "redis://", "redis://h:x", "redis+sentinel://h", "unix://relative"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
@@ -228,7 +262,9 @@ mod tests {
 
     #[test]
     fn errors_never_hold_the_password() {
-        for bad in ["redis://:canary@h:port", "redis://:canary@h/x", "redis://:canary@h?x=canary", "foo://:canary@h"] {
+        for bad in
+            ["redis://:canary@h:port", "redis://:canary@h/x", "redis://:canary@h?x=canary", "foo://:canary@h"]
+        {
             let error = parse(bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"), "{bad}");
         }

@@ -32,7 +32,7 @@ use std::{
 
 use channel_layer::{GroupName, LayerEvent};
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -59,6 +59,10 @@ pub(crate) trait Mode: std::fmt::Debug + Send + Sync + 'static {
     fn channel_of(&self, group: &GroupName) -> String;
     /// Has the group no member here?
     fn is_empty(&self, group: &GroupName) -> bool;
+    /// The first message of a new subscription may follow: what was before it was not missed.
+    fn begins(&self, channel: &str);
+    /// Something happened to the link.
+    fn raise(&self, event: LayerEvent);
     /// A message that comes back to this process.
     fn probe(&self) -> Probe;
     /// A message came in. Runs inside the connection's task: it must not wait.
@@ -88,7 +92,6 @@ struct Shared {
     config: Arc<RedisConfig>,
     mode: Arc<dyn Mode>,
     counters: Arc<Counters>,
-    events: broadcast::Sender<LayerEvent>,
     subscriptions: Subscriptions,
     /// The session in use; nothing while there is none. Written by the supervisor alone.
     session: watch::Sender<Option<Arc<Session>>>,
@@ -106,7 +109,6 @@ impl Link {
         config: Arc<RedisConfig>,
         mode: Arc<dyn Mode>,
         counters: Arc<Counters>,
-        events: broadcast::Sender<LayerEvent>,
     ) -> Self {
         let subscriptions = Subscriptions::new(config.linger);
         let shared = Arc::new(Shared {
@@ -114,7 +116,6 @@ impl Link {
             config,
             mode,
             counters,
-            events,
             subscriptions,
             session: watch::Sender::new(None),
             up: AtomicBool::new(false),

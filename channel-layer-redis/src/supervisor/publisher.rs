@@ -39,7 +39,10 @@ pub(super) struct Job {
 pub(super) enum Work {
     Call(Command),
     /// An envelope; its sequence is filled in when it is its turn.
-    Publish { channel: String, envelope: Vec<u8> },
+    Publish {
+        channel: String,
+        envelope: Vec<u8>,
+    },
 }
 
 /// Sends what is queued, until nobody can queue any more.

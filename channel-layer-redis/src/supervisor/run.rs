@@ -2,7 +2,7 @@
 
 use std::{future::pending, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use channel_layer::LayerEvent;
+use channel_layer::{GroupName, LayerEvent};
 use futures_util::future::try_join;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -72,7 +72,7 @@ async fn heartbeat(shared: &Shared, session: &Session, well: &mut Option<Instant
 
 /// Subscribes and unsubscribes as groups come and go.
 async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
-    let channel = |group| shared.mode.channel_of(group);
+    let channel = |group: &GroupName| shared.mode.channel_of(group);
     loop {
         let changes = shared.subscriptions.changes(|group| shared.mode.is_empty(group)).await;
         let channels: Vec<_> = changes.unsubscribe.iter().map(channel).collect();
@@ -80,6 +80,7 @@ async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
             return fault;
         }
         let channels: Vec<_> = changes.subscribe.iter().map(channel).collect();
+        channels.iter().for_each(|channel| shared.mode.begins(channel));
         let answer = session.subscribe(&channels, shared).await;
         match answer {
             // Refused, but alive: those who asked are told, the others go on.
@@ -130,7 +131,7 @@ impl Shared {
             self.counters.reconnects.one();
             self.counters.gap_milliseconds.add_time(gap);
             tracing::warn!(?gap, "messages of others may have been missed");
-            let _ = self.events.send(LayerEvent::Reconnected { gap }); // nobody may be listening
+            self.mode.raise(LayerEvent::Reconnected { gap });
         }
     }
 
@@ -138,11 +139,11 @@ impl Shared {
     pub(super) fn leave(&self, fault: &Fault) {
         self.up.store(false, Relaxed);
         let was_up = self.session.send_replace(None).is_some();
-        self.subscriptions.interrupted(fault);
+        self.subscriptions.interrupted(if *fault == Fault::Closed { fault } else { &Fault::Down });
         if was_up && *fault != Fault::Closed {
             self.counters.disconnects.one();
             tracing::warn!(%fault, "lost the connection to Redis");
-            let _ = self.events.send(LayerEvent::Disconnected);
+            self.mode.raise(LayerEvent::Disconnected);
         }
     }
 

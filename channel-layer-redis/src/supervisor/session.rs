@@ -126,7 +126,8 @@ async fn connect(
         Push::Message { channel, payload } => on_message(&*mode, &channel, &payload),
     };
     let connection = Connection::open(server, &shared.config, Arc::new(on_push)).await?;
-    let name = Command::new("CLIENT").arg("SETNAME").arg(format!("channel-layer:{}:{role}", shared.mode.node()));
+    let name =
+        Command::new("CLIENT").arg("SETNAME").arg(format!("channel-layer:{}:{role}", shared.mode.node()));
     match connection.call(&name, Some(shared.config.timeout)).await {
         Ok(_) | Err(Fault::Refused { .. }) => Ok(connection), // a name is a courtesy
         Err(fault) => Err(fault),

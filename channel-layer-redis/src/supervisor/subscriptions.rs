@@ -109,6 +109,7 @@ impl Subscriptions {
     }
 
     /// How many groups there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.state().groups.len()
     }

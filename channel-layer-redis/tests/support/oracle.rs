@@ -1,0 +1,1 @@
+//! Counts what was sent and what came, and says what went wrong.

@@ -1,0 +1,137 @@
+//! A redis-server of the test's own.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// A server; killed when dropped.
+pub struct Server {
+    pub port: u16,
+    dir: TempDir,
+    args: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With further arguments for its command line.
+    pub fn start_with(args: &[&str]) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let port = free_port();
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut server = Self { port, dir, args, child: None };
+        server.restart();
+        server
+    }
+
+    pub fn address(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Starts it again, on the same port, with nothing in it; returns when it answers.
+    pub fn restart(&mut self) {
+        self.kill();
+        let port = self.port.to_string();
+        let socket = self.socket();
+        let fixed = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let child = Command::new("redis-server")
+            .args(fixed)
+            .args(["--unixsocket", &socket.to_string_lossy(), "--dir", &self.dir.path().to_string_lossy()])
+            .args(["--enable-debug-command", "local"])
+            .args(&self.args)
+            .stdout(fs::File::create(self.dir.path().join("log")).expect("a log file"))
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("these tests need redis-server (7 or later) in the PATH");
+        self.child = Some(child);
+        self.wait_until_ready();
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// The process stands still: its port still accepts connections.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// What redis-cli says.
+    pub fn cli(&self, args: &[&str]) -> String {
+        cli(self.port, args)
+    }
+
+    fn wait_until_ready(&self) {
+        wait_until_ready(self.port);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn cli(port: u16, args: &[&str]) -> String {
+    let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(args).output();
+    String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).trim().to_owned()
+}
+
+/// A port that was free just now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+pub fn wait_until_ready(port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !answers(port) {
+        assert!(Instant::now() < deadline, "the server on port {port} does not answer");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let limit = Some(Duration::from_secs(1));
+    let mut reply = [0; 5];
+    stream.set_read_timeout(limit).is_ok()
+        && stream.write_all(b"PING\r\n").is_ok()
+        && stream.read_exact(&mut reply).is_ok()
+        && matches!(&reply, b"+PONG" | b"-NOAU")
+}
