@@ -27,9 +27,13 @@
 // `shuttle` is set by RUSTFLAGS alone; Cargo cannot know of it.
 #![allow(unexpected_cfgs)]
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod hub;
 pub mod mailbox;
+pub mod registry;
 pub mod value;
+pub mod wrap;
 
 mod capability;
 mod config;
@@ -47,11 +51,12 @@ pub use self::{
     config::{CapacityRules, LayerConfig, MailboxOptions, Policy},
     error::{BoxError, ConfigError, Error, NameError, Result},
     events::{Health, LayerEvent, LayerEvents},
-    ext::ChannelLayerExt,
+    ext::{ChannelLayerExt, REPLY_CHANNEL},
     layer::{Audience, ChannelLayer, Deliveries, GroupDirectory, Remote, SendReport},
     mailbox::{Dropped, Ledger, Mailbox},
     memory::MemoryLayer,
     message::{Message, RESERVED_KEY, WEBSOCKET_SEND},
     name::{ChannelName, GroupName, MAX_NAME_LENGTH},
+    registry::Registry,
     value::{Map, Value, ValueError},
 };

@@ -2,7 +2,7 @@
 
 use crate::name::{ChannelName, GroupName};
 
-/// Whom a [`group_send`](ChannelLayer::group_send) reaches.
+/// Whom a [`group_send`](crate::ChannelLayer::group_send) reaches.
 ///
 /// ```
 /// use channel_layer::{Audience, ChannelName, GroupName};

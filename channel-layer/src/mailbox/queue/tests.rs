@@ -45,7 +45,7 @@ fn dropping_the_oldest_keeps_the_newest() {
 #[test]
 fn keeping_the_latest_replaces_by_key_and_keeps_the_order_of_sending() {
     let (mut queue, terms) = (Queue::default(), terms(10, 1 << 20, Policy::keep_latest("key")));
-    (0..5).for_each(|n| drop(offer(&mut queue, n, &terms)));
+    (0..5).for_each(|n| assert_eq!(offer(&mut queue, n, &terms), Offer::Queued));
     assert_eq!(numbers(&mut queue), [2, 3, 4], "3 replaced 0, and 4 replaced 1");
     assert_eq!(queue.ledger().dropped.replaced, 2);
 }
@@ -53,7 +53,7 @@ fn keeping_the_latest_replaces_by_key_and_keeps_the_order_of_sending() {
 #[test]
 fn keeping_the_latest_leaves_messages_without_the_key_alone() {
     let (mut queue, terms) = (Queue::default(), terms(2, 1 << 20, Policy::keep_latest("absent")));
-    [0, 3, 6].iter().for_each(|n| drop(offer(&mut queue, *n, &terms)));
+    [0, 3, 6].into_iter().for_each(|n| assert_eq!(offer(&mut queue, n, &terms), Offer::Queued));
     assert_eq!(numbers(&mut queue), [3, 6]);
     assert_eq!(queue.ledger().dropped.evicted, 1);
 }
