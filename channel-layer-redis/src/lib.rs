@@ -7,8 +7,9 @@ mod error;
 mod keys;
 mod native;
 mod ring;
+mod schemes;
 mod stats;
 mod supervisor;
 mod topology;
 
-pub use self::{config::RedisConfig, native::RedisLayer, stats::Stats};
+pub use self::{config::RedisConfig, native::RedisLayer, schemes::schemes, stats::Stats};

@@ -115,7 +115,7 @@ fn calls(server: &Server, command: &str) -> u64 {
 #[tokio::test]
 async fn an_empty_group_is_unsubscribed_after_the_linger() {
     let server = Server::start();
-    let address = server.address() + "?linger=0.1";
+    let address = server.address() + "?linger=100ms";
     let one = layer(&address).await;
     let mailbox = one.new_channel().await.unwrap();
     one.join("g", mailbox.channel()).await.unwrap();
@@ -212,7 +212,7 @@ async fn a_dropped_layer_leaves_no_connection_behind() {
 #[tokio::test]
 async fn a_message_that_expired_on_the_way_or_in_the_mailbox_is_dropped() {
     let server = Server::start();
-    let address = server.address() + "?expiry=0.2";
+    let address = server.address() + "?expiry=200ms";
     let (one, two) = (layer(&address).await, layer(&address).await);
     let mut mailbox = two.new_channel().await.unwrap();
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -228,7 +228,7 @@ async fn a_message_that_expired_on_the_way_or_in_the_mailbox_is_dropped() {
 #[tokio::test]
 async fn a_full_named_channel_refuses_and_expired_messages_make_room() {
     let server = Server::start();
-    let one = layer(&(server.address() + "?capacity=2&expiry=0.3")).await;
+    let one = layer(&(server.address() + "?capacity=2&expiry=300ms")).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
     for n in 0..2 {
         one.send(&jobs, numbered(n)).await.unwrap();

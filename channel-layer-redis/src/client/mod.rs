@@ -95,9 +95,12 @@ impl Connection {
         before(Some(limit), self.0.clone().unsubscribe(channels)).await
     }
 
-    /// Is anybody there?
+    /// Is anybody there? A refusal is an answer: a server that cannot write its disk refuses even this.
     pub(crate) async fn ping(&self, limit: Duration) -> Result<(), Fault> {
-        self.call(&Command::new("PING"), Some(limit)).await.map(drop)
+        match self.call(&Command::new("PING"), Some(limit)).await {
+            Ok(_) | Err(Fault::Refused { .. }) => Ok(()),
+            Err(fault) => Err(fault),
+        }
     }
 }
 

@@ -6,9 +6,12 @@ mod url;
 
 use std::{str::FromStr, time::Duration};
 
-use channel_layer::{ConfigError, LayerConfig};
+use channel_layer::{Error, LayerConfig};
 
-pub(crate) use self::server::{Address, Login, Place, Server};
+pub(crate) use self::{
+    server::{Address, Login, Place, Server},
+    url::SCHEMES,
+};
 
 /// Everything a Redis layer can be told.
 ///
@@ -19,7 +22,7 @@ pub(crate) use self::server::{Address, Login, Place, Server};
 /// let config: RedisConfig = "redis://:secret@10.0.0.5:6379/0?prefix=shop&capacity=200".parse()?;
 /// let config = config.with_expiry(Duration::from_secs(10));
 /// assert!(!format!("{config:?}").contains("secret"));
-/// # Ok::<(), channel_layer::ConfigError>(())
+/// # Ok::<(), channel_layer::Error>(())
 /// ```
 ///
 /// # Addresses
@@ -33,10 +36,17 @@ pub(crate) use self::server::{Address, Login, Place, Server};
 /// | `redis+sentinel://HOST1:PORT,HOST2:PORT/SERVICE[,SERVICE2][/DB]` | the masters that these sentinels name |
 /// | `rediss+sentinel://...` | the same over TLS, sentinels included |
 ///
-/// Settings follow after `?`, under the names of the `with_` methods: `prefix`, `capacity`, `byte_capacity`,
-/// `expiry`, `group_expiry`, `timeout`, `connect_timeout`, `heartbeat`, `probe`, `linger`,
-/// `max_message`, `sentinel_username`, `sentinel_password`, and `mode`, which is `native`. Times are in
-/// seconds, with a fraction if need be.
+/// Options follow after `?`: all those of [`memory://`](channel_layer::Registry), with the same meaning, and
+///
+/// | option | example | |
+/// |---|---|---|
+/// | `mode` | `native` | how messages travel; there is no other mode yet |
+/// | `prefix` | `shop` | [`with_prefix`](Self::with_prefix) |
+/// | `timeout`, `connect_timeout` | `1s` | [`with_timeout`](Self::with_timeout), [`with_connect_timeout`](Self::with_connect_timeout) |
+/// | `heartbeat`, `probe` | `500ms` | [`with_heartbeat`](Self::with_heartbeat), [`with_probe`](Self::with_probe) |
+/// | `linger` | `2s` | [`with_linger`](Self::with_linger) |
+/// | `max_message` | `1048576` | [`with_max_message`](Self::with_max_message) |
+/// | `sentinel_username`, `sentinel_password` | | who we are for the sentinels |
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
     pub(crate) places: Vec<Place>,
@@ -150,17 +160,17 @@ impl RedisConfig {
 }
 
 impl FromStr for RedisConfig {
-    type Err = ConfigError;
+    type Err = Error;
 
-    fn from_str(address: &str) -> Result<Self, ConfigError> {
+    fn from_str(address: &str) -> Result<Self, Error> {
         url::parse(address)
     }
 }
 
 impl TryFrom<&str> for RedisConfig {
-    type Error = ConfigError;
+    type Error = Error;
 
-    fn try_from(address: &str) -> Result<Self, ConfigError> {
+    fn try_from(address: &str) -> Result<Self, Error> {
         url::parse(address)
     }
 }

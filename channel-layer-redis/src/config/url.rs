@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use channel_layer::ConfigError;
+use channel_layer::{
+    ConfigError, Error, Result,
+    registry::{Address, Options},
+};
 use percent_encoding::percent_decode_str;
 
-use super::{Address, Login, Place, RedisConfig, Server, secret::Secret};
-
-type Result<T> = std::result::Result<T, ConfigError>;
+use super::{Address as ServerAddress, Login, Place, RedisConfig, Server, secret::Secret};
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -15,40 +16,57 @@ const SENTINEL_PORT: u16 = 26379;
 /// The addresses that [`RedisConfig`] understands begin with one of these and `://`.
 pub(crate) const SCHEMES: [&str; 5] = ["redis", "redis+sentinel", "rediss", "rediss+sentinel", "unix"];
 
-const OPTIONS: [&str; 15] = [
-    "byte_capacity",
-    "capacity",
-    "connect_timeout",
-    "db",
-    "expiry",
-    "group_expiry",
-    "heartbeat",
-    "linger",
-    "max_message",
-    "mode",
-    "prefix",
-    "probe",
-    "sentinel_password",
-    "sentinel_username",
-    "timeout",
-];
-
-pub(super) fn parse(address: &str) -> Result<RedisConfig> {
-    let (scheme, rest) = address.split_once("://").unwrap_or_default();
-    let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let settings = settings(query)?;
+pub(super) fn parse(text: &str) -> Result<RedisConfig> {
+    let address = Address::parse(text);
+    let scheme = address.scheme();
+    let location = address.base().get(scheme.len() + 3..).unwrap_or_default();
+    let mut options = address.options();
     let places = match scheme {
         "redis" => servers(location, false)?,
         "rediss" => servers(location, true)?,
-        "redis+sentinel" => sentinels(location, false, &settings)?,
-        "rediss+sentinel" => sentinels(location, true, &settings)?,
-        "unix" => vec![unix(location, &settings)?],
+        "redis+sentinel" => sentinels(location, false, &mut options)?,
+        "rediss+sentinel" => sentinels(location, true, &mut options)?,
+        "unix" => vec![unix(location, &mut options)?],
         _ => return Err(unknown_scheme(scheme)),
     };
     if !cfg!(feature = "tls") && scheme.starts_with("rediss") {
         return Err(invalid("rediss", "this build has no TLS: switch on the feature `tls`"));
     }
-    settings.iter().try_fold(RedisConfig::at(places), |config, (name, value)| apply(config, name, value))
+    check_mode(options.take::<String>("mode")?)?;
+    let config = apply(RedisConfig::at(places), &mut options)?;
+    options.finish()?;
+    Ok(config)
+}
+
+fn check_mode(mode: Option<String>) -> Result<()> {
+    match mode.as_deref() {
+        None | Some("native") => Ok(()),
+        Some("core" | "pubsub") => Err(invalid("mode", "`core` and `pubsub` do not exist yet")),
+        Some(_) => Err(invalid("mode", "it must be `native`")),
+    }
+}
+
+fn apply(config: RedisConfig, options: &mut Options) -> Result<RedisConfig> {
+    let layer = options.layer_config()?;
+    Ok(RedisConfig {
+        layer,
+        prefix: options.take("prefix")?.unwrap_or(config.prefix),
+        timeout: time(options, "timeout")?.unwrap_or(config.timeout),
+        connect_timeout: time(options, "connect_timeout")?.unwrap_or(config.connect_timeout),
+        heartbeat: time(options, "heartbeat")?.unwrap_or(config.heartbeat),
+        probe: time(options, "probe")?.unwrap_or(config.probe),
+        linger: options.take_duration("linger")?.unwrap_or(config.linger),
+        max_message: options.take("max_message")?.unwrap_or(config.max_message),
+        ..config
+    })
+}
+
+/// A time that must not be zero: nothing would ever be done in time, or all the time.
+fn time(options: &mut Options, option: &str) -> Result<Option<Duration>> {
+    match options.take_duration(option)? {
+        Some(Duration::ZERO) => Err(invalid(option, "it must be above zero")),
+        time => Ok(time),
+    }
 }
 
 fn servers(location: &str, tls: bool) -> Result<Vec<Place>> {
@@ -58,7 +76,7 @@ fn servers(location: &str, tls: bool) -> Result<Vec<Place>> {
     hosts.split(',').map(single).collect()
 }
 
-fn sentinels(location: &str, tls: bool, settings: &[(String, String)]) -> Result<Vec<Place>> {
+fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Place>> {
     let (login, hosts, path) = split(location)?;
     let (services, path) = path.split_once('/').unwrap_or((path, ""));
     if services.is_empty() {
@@ -66,8 +84,8 @@ fn sentinels(location: &str, tls: bool, settings: &[(String, String)]) -> Result
     }
     let login = Login { database: database(path)?, ..login };
     let own = Login {
-        username: setting(settings, "sentinel_username").map(str::to_owned),
-        password: setting(settings, "sentinel_password").map(|text| Secret::new(text.to_owned())),
+        username: options.take("sentinel_username")?,
+        password: options.take("sentinel_password")?.map(Secret::new),
         database: 0,
     };
     let sentinel = |host| server(host, SENTINEL_PORT, tls, own.clone());
@@ -79,7 +97,7 @@ fn sentinels(location: &str, tls: bool, settings: &[(String, String)]) -> Result
     services.split(',').map(place).collect()
 }
 
-fn unix(location: &str, settings: &[(String, String)]) -> Result<Place> {
+fn unix(location: &str, options: &mut Options) -> Result<Place> {
     let (login, path) = match location.rsplit_once('@') {
         Some((login, path)) => (parse_login(login)?, path),
         None => (Login::default(), location),
@@ -87,8 +105,8 @@ fn unix(location: &str, settings: &[(String, String)]) -> Result<Place> {
     if !path.starts_with('/') {
         return Err(invalid("path", "the socket's absolute path is missing"));
     }
-    let login = Login { database: database(setting(settings, "db").unwrap_or_default())?, ..login };
-    Ok(Place::Single(Server { address: Address::Unix(decode("path", path)?.into()), login }))
+    let login = Login { database: options.take("db")?.unwrap_or(0), ..login };
+    Ok(Place::Single(Server { address: ServerAddress::Unix(decode("path", path)?.into()), login }))
 }
 
 /// Login, hosts and path of `USER:PASSWORD@HOSTS/PATH`.
@@ -124,75 +142,30 @@ fn server(host: &str, default_port: u16, tls: bool, login: Login) -> Result<Serv
         return Err(invalid("host", "there is none"));
     }
     let port = port.map_or(Ok(default_port), |port| number("port", port))?;
-    Ok(Server { address: Address::Tcp { host: decode("host", host)?, port, tls }, login })
+    Ok(Server { address: ServerAddress::Tcp { host: decode("host", host)?, port, tls }, login })
 }
 
 fn database(text: &str) -> Result<i64> {
     if text.is_empty() { Ok(0) } else { number("db", text) }
 }
 
-fn settings(query: &str) -> Result<Vec<(String, String)>> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((name.to_owned(), decode(name, value)?))
-        })
-        .collect()
-}
-
-fn setting<'a>(settings: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-}
-
-fn apply(config: RedisConfig, name: &str, value: &str) -> Result<RedisConfig> {
-    Ok(match name {
-        "byte_capacity" => config.with_byte_capacity(number(name, value)?),
-        "capacity" => config.with_capacity(number(name, value)?),
-        "connect_timeout" => config.with_connect_timeout(seconds(name, value)?),
-        "expiry" => config.with_expiry(seconds(name, value)?),
-        "group_expiry" => config.with_group_expiry(seconds(name, value)?),
-        "heartbeat" => config.with_heartbeat(seconds(name, value)?),
-        "linger" => config.with_linger(seconds(name, value)?),
-        "max_message" => config.with_max_message(number(name, value)?),
-        "prefix" => config.with_prefix(value),
-        "probe" => config.with_probe(seconds(name, value)?),
-        "timeout" => config.with_timeout(seconds(name, value)?),
-        "db" | "sentinel_password" | "sentinel_username" => config,
-        "mode" if value == "native" => config,
-        "mode" if matches!(value, "core" | "pubsub") => {
-            return Err(invalid(name, "the modes `core` and `pubsub` do not exist yet"));
-        }
-        "mode" => return Err(invalid(name, "must be `native`")),
-        _ => return Err(unknown_option(name)),
-    })
-}
-
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|_| invalid(name, "must be a number"))
-}
-
-fn seconds(name: &str, text: &str) -> Result<Duration> {
-    let time = Duration::try_from_secs_f64(number(name, text)?).ok().filter(|time| !time.is_zero());
-    time.ok_or_else(|| invalid(name, "must be a time above zero, in seconds"))
+    text.parse().map_err(|_| invalid(name, "it must be a number"))
 }
 
 fn decode(name: &str, text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(String::from).map_err(|_| invalid(name, "must be UTF-8, percent-encoded"))
+    decoded.map(String::from).map_err(|_| invalid(name, "it must be UTF-8, percent-encoded"))
 }
 
 /// Names the option and never its value, which may be a password.
-fn invalid(option: &str, reason: &str) -> ConfigError {
-    ConfigError::Option { option: option.to_owned(), reason: reason.to_owned() }
+fn invalid(option: &str, reason: &str) -> Error {
+    ConfigError::Option { option: option.to_owned(), reason: reason.to_owned() }.into()
 }
 
-fn unknown_option(option: &str) -> ConfigError {
-    ConfigError::UnknownOption { option: option.to_owned(), known: OPTIONS.map(str::to_owned).to_vec() }
-}
-
-fn unknown_scheme(scheme: &str) -> ConfigError {
+fn unknown_scheme(scheme: &str) -> Error {
     ConfigError::UnknownScheme { scheme: scheme.to_owned(), known: SCHEMES.map(str::to_owned).to_vec() }
+        .into()
 }
 
 #[cfg(test)]
@@ -224,19 +197,15 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_typing_errors_are_not_passed_over() {
-        let config = parse("redis://h?prefix=a%3Ab&capacity=7&expiry=0.5&mode=native").unwrap();
+        let config = parse("redis://h?prefix=a%3Ab&capacity=7&expiry=500ms&mode=native&linger=0").unwrap();
         assert_eq!((config.prefix.as_str(), config.layer.capacity), ("a:b", 7));
-        assert_eq!(config.layer.expiry, Duration::from_millis(500));
-        let unknown = parse("redis://h?capacty=7").unwrap_err();
-        assert!(matches!(unknown, ConfigError::UnknownOption { option, .. } if option == "capacty"));
-        for option in OPTIONS {
-            let known = parse(&format!("redis://h?{option}=x"));
-            assert!(!matches!(known, Err(ConfigError::UnknownOption { .. })), "{option}");
-        }
+        assert_eq!((config.layer.expiry, config.linger), (Duration::from_millis(500), Duration::ZERO));
+        let unknown = parse("redis://h?capacty=7").unwrap_err().to_string();
+        assert!(unknown.starts_with("unknown option `capacty` (known: mode, capacity, "), "{unknown}");
         for bad in ["h", "http://h", "redis://", "redis://h:x", "redis+sentinel://h", "unix://relative"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        for bad in ["capacity=-1", "expiry=0", "expiry=nan", "timeout=-2", "mode=fast", "prefix=%ff"] {
+        for bad in ["capacity=-1", "heartbeat=0", "expiry=nan", "timeout=-2", "mode=fast", "db=1"] {
             assert!(parse(&format!("redis://h?{bad}")).is_err(), "{bad}");
         }
     }

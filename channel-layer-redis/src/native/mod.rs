@@ -204,7 +204,11 @@ type Echo<'a> = echo::Ticket<'a, Own, Deliveries>;
 #[deny(clippy::missing_trait_methods)]
 impl ChannelLayer for RedisLayer {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_cross_process(true).with_global_flush(true).with_stores_messages(true)
+        Capabilities::default()
+            .with_cross_process(true)
+            .with_global_flush(true)
+            .with_reports_full(true)
+            .with_stores_messages(true)
     }
 
     async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {

@@ -11,23 +11,27 @@ use tokio::{
 
 /// What it does with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manners {
+pub(crate) enum Manners {
+    /// Carries them, but for messages of subscriptions: a server that is well and hands nothing out.
+    Mute,
     /// Carries them.
     Pass,
     /// Ends connections, and refuses new ones.
     Refuse,
+    /// Leaves them where they are: the other side's buffers fill.
+    Stall,
     /// Takes them and says nothing: both sides believe that the other is there.
     Swallow,
 }
 
-pub struct Proxy {
-    pub port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     manners: Arc<watch::Sender<Manners>>,
     task: JoinHandle<()>,
 }
 
 impl Proxy {
-    pub async fn to(port: u16) -> Self {
+    pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let own = listener.local_addr().expect("it is bound").port();
         let manners = Arc::new(watch::Sender::new(Manners::Pass));
@@ -35,11 +39,11 @@ impl Proxy {
         Self { port: own, manners, task }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    pub fn set(&self, manners: Manners) {
+    pub(crate) fn set(&self, manners: Manners) {
         self.manners.send_replace(manners);
     }
 }
@@ -76,18 +80,24 @@ async fn copy(
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let count = tokio::select! {
-            count = from.read(&mut buffer) => count.unwrap_or(0),
-            refused = manners.wait_for(|manners| *manners == Manners::Refuse) => {
-                drop(refused);
-                return;
-            }
-        };
-        if count == 0 {
+        if manners.wait_for(|manners| *manners != Manners::Stall).await.is_err() {
             return;
         }
-        let passes = *manners.borrow() == Manners::Pass;
-        if passes && to.write_all(&buffer[..count]).await.is_err() {
+        let count = tokio::select! {
+            count = from.read(&mut buffer) => count.unwrap_or(0),
+            changed = manners.changed() => match changed {
+                Ok(()) if *manners.borrow() != Manners::Refuse => continue,
+                _ => return,
+            },
+        };
+        let bytes = &buffer[..count];
+        let carried = match *manners.borrow() {
+            Manners::Mute => !bytes.starts_with(b">3\r\n$7\r\nmessage"),
+            Manners::Pass | Manners::Stall => true,
+            Manners::Refuse => return,
+            Manners::Swallow => false,
+        };
+        if count == 0 || (carried && to.write_all(bytes).await.is_err()) {
             return;
         }
     }

@@ -12,20 +12,20 @@ use std::{
 use tempfile::TempDir;
 
 /// A server; killed when dropped.
-pub struct Server {
-    pub port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     dir: TempDir,
     args: Vec<String>,
     child: Option<Child>,
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// With further arguments for its command line.
-    pub fn start_with(args: &[&str]) -> Self {
+    pub(crate) fn start_with(args: &[&str]) -> Self {
         let dir = TempDir::new().expect("a directory");
         let port = free_port();
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -34,24 +34,24 @@ impl Server {
         server
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("redis.sock")
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
 
     /// Starts it again, on the same port, with nothing in it; returns when it answers.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         let port = self.port.to_string();
         let socket = self.socket();
@@ -70,7 +70,7 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -78,11 +78,11 @@ impl Server {
     }
 
     /// The process stands still: its port still accepts connections.
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal("-CONT");
     }
 
@@ -92,7 +92,7 @@ impl Server {
     }
 
     /// What redis-cli says.
-    pub fn cli(&self, args: &[&str]) -> String {
+    pub(crate) fn cli(&self, args: &[&str]) -> String {
         cli(self.port, args)
     }
 
@@ -107,18 +107,18 @@ impl Drop for Server {
     }
 }
 
-pub fn cli(port: u16, args: &[&str]) -> String {
+pub(crate) fn cli(port: u16, args: &[&str]) -> String {
     let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(args).output();
     String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).trim().to_owned()
 }
 
 /// A port that was free just now.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("it is bound").port()
 }
 
-pub fn wait_until_ready(port: u16) {
+pub(crate) fn wait_until_ready(port: u16) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !answers(port) {
         assert!(Instant::now() < deadline, "the server on port {port} does not answer");

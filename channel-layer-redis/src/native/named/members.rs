@@ -24,7 +24,7 @@ use crate::supervisor::Link;
 /// What may wait to be forwarded; the channel itself has a capacity of its own.
 const BOUNDS: Bounds = Bounds { messages: 4096, bytes: 16 << 20 };
 
-/// How often memberships that nobody renewed are looked for.
+/// How often memberships that nobody renewed are looked for, at most; more often if they end sooner.
 const SWEEP: Duration = Duration::from_secs(30);
 
 /// The named channels that this process forwards to.
@@ -61,7 +61,8 @@ impl Members {
 
 /// Until the channel is in no group any more.
 async fn forward(bus: Arc<Bus>, mut mailbox: Mailbox) {
-    let mut sweep = interval(SWEEP);
+    let lifetime = bus.config.layer.group_expiry;
+    let mut sweep = interval((lifetime / 4).clamp(Duration::from_millis(10), SWEEP));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweep.tick().await; // the first comes at once, when the channel is in no group yet
     loop {
@@ -76,7 +77,7 @@ async fn forward(bus: Arc<Bus>, mut mailbox: Mailbox) {
                 }
             }
             _ = sweep.tick() => {
-                let stale = Instant::now().checked_sub(bus.config.layer.group_expiry);
+                let stale = Instant::now().checked_sub(lifetime);
                 if stale.is_some_and(|then| bus.hub.leave_stale(mailbox.channel(), then)) {
                     return;
                 }
