@@ -6,6 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -59,7 +60,7 @@ impl Server {
         let child = Command::new("redis-server")
             .args(fixed)
             .args(["--unixsocket", &socket.to_string_lossy(), "--dir", &self.dir.path().to_string_lossy()])
-            .args(["--enable-debug-command", "local"])
+            .args(["--enable-protected-configs", "local"])
             .args(&self.args)
             .stdout(fs::File::create(self.dir.path().join("log")).expect("a log file"))
             .stderr(Stdio::inherit())
@@ -112,10 +113,17 @@ pub(crate) fn cli(port: u16, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).trim().to_owned()
 }
 
-/// A port that was free just now.
+/// A port that nobody else takes while its server is down: below those that the system hands out, and never twice.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test binaries run one after the other, but others may run beside them.
+    let start = 10_000 + (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 pub(crate) fn wait_until_ready(port: u16) {
