@@ -124,8 +124,7 @@ impl Shared {
     /// A session is ready: calls go through again.
     fn enter(&self, session: Arc<Session>, well: Option<Instant>) {
         tracing::info!(server = %session.server.address, "connected to Redis");
-        self.session.send_replace(Some(session));
-        self.up.store(true, Relaxed);
+        self.set_session(Some(session));
         if let Some(well) = well {
             let gap = well.elapsed();
             self.counters.reconnects.one();
@@ -137,14 +136,22 @@ impl Shared {
 
     /// The session is over: calls fail at once.
     pub(super) fn leave(&self, fault: &Fault) {
-        self.up.store(false, Relaxed);
-        let was_up = self.session.send_replace(None).is_some();
+        let was_up = self.set_session(None).is_some();
         self.subscriptions.interrupted(if *fault == Fault::Closed { fault } else { &Fault::Down });
         if was_up && *fault != Fault::Closed {
             self.counters.disconnects.one();
             tracing::warn!(%fault, "lost the connection to Redis");
             self.mode.raise(LayerEvent::Disconnected);
         }
+    }
+
+    /// The flag changes while the session is locked, so whoever sees the one sees the other.
+    fn set_session(&self, mut session: Option<Arc<Session>>) -> Option<Arc<Session>> {
+        self.session.send_modify(|current| {
+            self.up.store(session.is_some(), Relaxed);
+            std::mem::swap(current, &mut session);
+        });
+        session
     }
 
     fn cannot_connect(&self, fault: Fault) {
