@@ -1,8 +1,10 @@
 //! Servers, a proxy and an oracle for the tests. Every process is started here and ended by its handle.
 #![allow(dead_code, reason = "each test binary uses its share")]
 
+pub(crate) mod harness;
 pub(crate) mod oracle;
 pub(crate) mod proxy;
+pub(crate) mod sentinel;
 pub(crate) mod server;
 
 use std::{future::Future, time::Duration};
