@@ -95,6 +95,7 @@ impl MailboxSender {
                 state.wake();
                 drop(state);
                 drop(waste); // what it drops may be anything: not under the lock
+                tracing::debug!(channel = %self.0.channel, "a mailbox was full and has closed");
                 Err(Refusal::Full)
             }
         }
