@@ -14,7 +14,7 @@ const CRATES: [(&str, &str); 3] = [
     ("channel-layer-redis", "error config keys codec crypt ring topology supervisor native pubsub core"),
     (
         "ws-consumer",
-        "error frame scope wire socket application consumer json http worker router middleware transport server testing",
+        "error frame scope wire socket application consumer json http worker router middleware transport server testing docs",
     ),
 ];
 

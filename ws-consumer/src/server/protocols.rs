@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::service::SocketService;
+use super::{health::HealthPaths, service::SocketService};
 use crate::{
     application::Application,
     error::Error,
@@ -37,6 +37,7 @@ pub struct Protocols<H = NotFound> {
     http: H,
     origins: Origins,
     limits: Limits,
+    health: Option<HealthPaths>,
 }
 
 impl Protocols {
@@ -47,6 +48,7 @@ impl Protocols {
             http: NotFound,
             origins: Origins::SameHost,
             limits: Limits::default(),
+            health: None,
         }
     }
 }
@@ -60,7 +62,8 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        Protocols { websocket: self.websocket, http: service, origins: self.origins, limits: self.limits }
+        let Self { websocket, http: _, origins, limits, health } = self;
+        Protocols { websocket, http: service, origins, limits, health }
     }
 
     /// Whose pages may open sockets: by default those of the host itself.
@@ -75,11 +78,18 @@ impl<H> Protocols<H> {
         self
     }
 
+    /// Answers `/healthz` with 200 while the process lives, and `/readyz` with 200 while new clients are taken and the
+    /// channel layer answers, otherwise with 503.
+    pub fn health_checks(mut self) -> Self {
+        self.health = Some(HealthPaths { alive: "/healthz", ready: "/readyz" });
+        self
+    }
+
     /// The service, for [`serve`](crate::serve), for axum's `fallback_service`, or for anything that takes a tower
     /// service.
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let application = OriginCheck::new(self.origins, self.websocket);
-        SocketService::new(application, self.http, layer, self.limits)
+        SocketService::new(application, self.http, layer, self.limits, self.health)
     }
 }
 

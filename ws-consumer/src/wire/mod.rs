@@ -8,6 +8,7 @@
 //! A WebSocket, a long poll and a test are all just holders of a `Wire`.
 
 mod link;
+mod output;
 
 use std::{
     any::Any,
@@ -22,8 +23,11 @@ use bytes::Bytes;
 use channel_layer::Message;
 use http::{HeaderMap, StatusCode};
 
-pub use self::link::Input;
 pub(crate) use self::link::{Link, Phase};
+pub use self::{
+    link::Input,
+    output::{OutputLimits, Overflow},
+};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
