@@ -168,7 +168,7 @@ impl MailboxSender {
         state.queue.drop_expired(Instant::now());
         let queue = state.queue.drain();
         drop(state);
-        messages.extend(queue.into_iter().map(|delivery| delivery.message));
+        queue.append_to(messages);
     }
 
     /// Drops what waits, for a flush.
