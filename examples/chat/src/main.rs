@@ -3,11 +3,17 @@
 mod consumer;
 mod pages;
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use channel_layer::{ChannelLayer, MemoryLayer};
 use clap::{Parser, ValueEnum};
 use tokio::{net::TcpListener, signal};
+use tracing_subscriber::EnvFilter;
 use ws_consumer::{Protocols, Router, serve};
 
 use self::consumer::{Chat, FrameChat};
@@ -39,8 +45,10 @@ enum Lane {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // One line per request is for those who ask for it: RUST_LOG=info.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,ws_consumer::access=off".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
     match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
