@@ -7,7 +7,11 @@
 //! Messages that one caller sends one after the other reach each mailbox in that order.
 //!
 //! # Slow consumers
-//! A full mailbox refuses the message and is counted; nobody waits for it.
+//! Nobody waits for them: a full mailbox does what its [`Policy`](crate::Policy) says, and is counted. A group whose
+//! members miss messages is warned about through `tracing`, at most once a second.
+//!
+//! # Accounting
+//! [`Hub::ledger`] tells what became of every message that was offered to a mailbox here.
 
 mod fan_out;
 mod group;
