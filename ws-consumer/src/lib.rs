@@ -77,6 +77,8 @@
 //! client that is gone for a moment misses what was sent in it.
 
 pub mod middleware;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wire;
 
 mod application;
@@ -96,9 +98,9 @@ pub use self::{
     frame::{Close, Frame},
     middleware::Origins,
     router::Router,
-    scope::{Peer, Scope},
+    scope::{Peer, Protocol, Scope},
     server::{NotFound, Protocols, Serve, SocketService, serve, serve_connection},
-    socket::Socket,
+    socket::{Handle, Socket, UsersExt, blocking},
     transport::{Limits, Sockets},
-    wire::{Accept, Input, Refuse},
+    wire::{Accept, Head, Input, Refuse},
 };

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use crate::error::{Error, Result};
 
@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Scope {
+    /// What the client speaks.
+    pub protocol: Protocol,
+    /// The request's method. `GET` for a WebSocket.
+    pub method: Method,
     /// Where the client asked to go.
     pub uri: Uri,
     /// The request's headers, without those that only make it a WebSocket handshake.
@@ -20,6 +24,17 @@ pub struct Scope {
     /// What middleware and the HTTP stack in front have left, by type.
     pub extensions: Extensions,
     params: Vec<(Arc<str>, Box<str>)>,
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Plain HTTP: one request, one response.
+    Http,
+    /// A WebSocket.
+    #[default]
+    WebSocket,
 }
 
 /// The other end of a connection: put into a request's extensions by whoever accepted it.
@@ -36,6 +51,8 @@ impl Scope {
             extensions = Extensions::new(); // an emptied one keeps its table
         }
         Self {
+            protocol: Protocol::WebSocket,
+            method: request.method().clone(),
             uri: copy_uri(request.uri()),
             headers: copy_headers(request.headers()),
             peer,

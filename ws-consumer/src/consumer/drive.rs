@@ -41,12 +41,18 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
         tracing::warn!(path = socket.scope().path(), "connect neither accepted nor refused: refusing");
         return Ok(());
     }
-    while let Some(input) = poll_fn(|cx| socket.poll_next(cx)).await {
-        let handled = match input {
-            Input::Frame(frame) => Hook::new(link.clone(), consumer.receive(socket, frame)).await,
-            Input::Event(message) => match message.derived(decode::<C::Event>) {
-                Decoded(Some(event)) => Hook::new(link.clone(), consumer.event(socket, event)).await,
-                Decoded(None) => Ok(()),
+    loop {
+        let next = poll_fn(|cx| socket.poll_next(cx)).await;
+        let handled = match next.transpose() {
+            None => return Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(input)) => match input {
+                Input::Frame(frame) => Hook::new(link.clone(), consumer.receive(socket, frame)).await,
+                Input::Event(message) => match message.derived(decode::<C::Event>) {
+                    Decoded(Some(event)) => Hook::new(link.clone(), consumer.event(socket, event)).await,
+                    Decoded(None) => Ok(()),
+                },
+                Input::Body { .. } => Ok(()),
             },
         };
         match handled {
@@ -55,7 +61,6 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
             Err(error) => Box::pin(Hook::new(link.clone(), consumer.error(socket, error))).await?,
         }
     }
-    Ok(())
 }
 
 /// A message as somebody's event, or nothing for a message that is none: kept with it, so that a thousand
