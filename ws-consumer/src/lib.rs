@@ -101,6 +101,6 @@ pub use self::{
     scope::{Peer, Protocol, Scope},
     server::{NotFound, Protocols, Serve, SocketService, serve, serve_connection},
     socket::{Handle, Socket, UsersExt, blocking},
-    transport::{Limits, Sockets},
+    transport::{Limits, ReplyBody, Sockets},
     wire::{Accept, Head, Input, Refuse},
 };

@@ -1,5 +1,6 @@
 //! From protocols to a tower service, and from a listener to connections.
 
+mod hooks;
 mod protocols;
 mod serve;
 mod service;

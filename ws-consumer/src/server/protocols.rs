@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::service::SocketService;
+use super::{hooks::Hooks, service::SocketService};
 use crate::{
     application::Application,
     error::Error,
@@ -34,7 +34,9 @@ use crate::{
 /// ```
 pub struct Protocols<H = NotFound> {
     websocket: Arc<dyn Application>,
+    requests: Option<Arc<dyn Application>>,
     http: H,
+    hooks: Hooks,
     origins: Origins,
     limits: Limits,
 }
@@ -44,7 +46,9 @@ impl Protocols {
     pub fn new() -> Self {
         Self {
             websocket: Arc::new(nothing),
+            requests: None,
             http: NotFound,
+            hooks: Hooks::default(),
             origins: Origins::SameHost,
             limits: Limits::default(),
         }
@@ -60,7 +64,49 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        Protocols { websocket: self.websocket, http: service, origins: self.origins, limits: self.limits }
+        Protocols {
+            websocket: self.websocket,
+            requests: self.requests,
+            http: service,
+            hooks: self.hooks,
+            origins: self.origins,
+            limits: self.limits,
+        }
+    }
+
+    /// Serves plain HTTP requests with an application, mostly a [`Router`](crate::Router) of
+    /// [`HttpConsumer`](crate::HttpConsumer)s. Requests that it has no route for go to the tower service.
+    pub fn requests(mut self, application: impl Application) -> Self {
+        self.requests = Some(Arc::new(application));
+        self
+    }
+
+    /// Serves WebSockets and plain HTTP requests alike with one application, so that one URL may serve both. It sees by
+    /// [`Socket::is_websocket`] which it is.
+    pub fn both(mut self, application: impl Application) -> Self {
+        self.websocket = Arc::new(application);
+        self.requests = Some(Arc::new(self.websocket.clone()));
+        self
+    }
+
+    /// Runs `hook` before the first connection is served: [`SocketService::startup`].
+    pub fn on_startup<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.hooks.on_startup(hook);
+        self
+    }
+
+    /// Runs `hook` after the last connection has ended; [`Sockets::close`](crate::Sockets::close) waits for it, and so does [`serve`](crate::serve). The last one registered runs first.
+    pub fn on_shutdown<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.hooks.on_shutdown(hook);
+        self
     }
 
     /// Whose pages may open sockets: by default those of the host itself.
@@ -79,7 +125,7 @@ impl<H> Protocols<H> {
     /// service.
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let application = OriginCheck::new(self.origins, self.websocket);
-        SocketService::new(application, self.http, layer, self.limits)
+        SocketService::new(application, self.requests, self.http, layer, self.limits, self.hooks)
     }
 }
 

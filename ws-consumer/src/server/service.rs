@@ -11,14 +11,19 @@ use std::{
 use bytes::Bytes;
 use channel_layer::ChannelLayer;
 use http::{Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
+use hyper::body::Body;
 use tokio::sync::oneshot;
 use tower_service::Service;
 
+use super::hooks::Hooks;
 use crate::{
     application::Application,
+    error::{BoxError, Result as HookResult},
+    scope::Scope,
     socket::Socket,
-    transport::{Limits, Sockets, websocket},
+    transport::{Limits, ReplyBody, Sockets, http as plain_http, websocket},
+    wire::Wire,
 };
 
 /// A tower service that upgrades WebSockets and passes everything else on. Made by
@@ -46,6 +51,9 @@ pub struct SocketService<H> {
 
 struct Shared {
     application: Box<dyn Application>,
+    /// Serves the plain requests that it claims.
+    requests: Option<Arc<dyn Application>>,
+    hooks: Arc<Hooks>,
     layer: Arc<dyn ChannelLayer>,
     limits: Arc<Limits>,
     sockets: Sockets,
@@ -54,15 +62,27 @@ struct Shared {
 impl<H> SocketService<H> {
     pub(super) fn new(
         application: impl Application,
+        requests: Option<Arc<dyn Application>>,
         http: H,
         layer: Arc<dyn ChannelLayer>,
         limits: Limits,
+        hooks: Hooks,
     ) -> Self {
+        let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
+        sockets.set_afterwards({
+            let (hooks, layer) = (hooks.clone(), layer.clone());
+            Box::new(move || {
+                let (hooks, layer) = (hooks.clone(), layer.clone());
+                Box::pin(async move { hooks.shutdown(&layer).await })
+            })
+        });
         let shared = Shared {
             application: Box::new(application),
+            requests,
+            hooks,
             layer,
             limits: Arc::new(limits),
-            sockets: Sockets::default(),
+            sockets,
         };
         Self { shared: Arc::new(shared), http }
     }
@@ -70,6 +90,15 @@ impl<H> SocketService<H> {
     /// All connections of this service.
     pub fn sockets(&self) -> &Sockets {
         &self.shared.sockets
+    }
+
+    /// Runs the start-up hooks, unless they have run. The first request waits for them too; a server that calls this
+    /// before it listens does not start when they fail.
+    ///
+    /// # Errors
+    /// What the first hook that failed says. It may be tried again.
+    pub async fn startup(&self) -> HookResult<()> {
+        self.shared.hooks.startup(&self.shared.layer).await
     }
 
     /// The channel layer.
@@ -85,20 +114,43 @@ impl<H: Clone> Clone for SocketService<H> {
 }
 
 impl Shared {
+    fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
+        |scope| Socket::open(scope, self.layer.clone(), |socket| application.call(socket))
+    }
+
     fn upgrade<B>(&self, request: Request<B>) -> oneshot::Receiver<websocket::Answer> {
-        let open = |scope| Socket::open(scope, self.layer.clone(), |socket| self.application.call(socket));
-        websocket::upgrade(request, self.limits.clone(), &self.sockets, open)
+        websocket::upgrade(request, self.limits.clone(), &self.sockets, self.open(&*self.application))
+    }
+
+    /// Serves a plain request, if there is an application that wants it.
+    fn request<B>(&self, request: Request<B>) -> Result<oneshot::Receiver<plain_http::Reply>, Request<B>>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let Some(application) = &self.requests else { return Err(request) };
+        let scope = plain_http::scope(&request);
+        if !application.claims(&scope) {
+            return Err(request);
+        }
+        let body = request.into_body();
+        Ok(plain_http::request(scope, body, &self.sockets, self.open(&**application)))
+    }
+
+    /// True once it may serve.
+    async fn is_up(&self) -> bool {
+        let up = self.hooks.startup(&self.layer).await;
+        up.inspect_err(|error| tracing::error!(%error, "a start-up hook failed")).is_ok()
     }
 }
 
 impl<B, H, R> Service<Request<B>> for SocketService<H>
 where
-    B: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     R: 'static,
     H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
     H::Future: Send,
 {
-    type Response = Response<Either<Full<Bytes>, R>>;
+    type Response = Response<Either<ReplyBody, R>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -107,20 +159,56 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if !hyper_tungstenite::is_upgrade_request(&request) {
-            let mut http = self.http.clone();
-            return Box::pin(async move {
-                poll_fn(|cx| http.poll_ready(cx)).await?;
-                Ok(http.call(request).await?.map(Either::Right))
-            });
+        if self.shared.hooks.are_up() {
+            return self.serve(request);
         }
-        if let Some(refuse) = websocket::refusal(&request) {
-            return Box::pin(async { Ok(websocket::answer(refuse).map(Either::Left)) });
-        }
-        let answer = self.shared.upgrade(request);
-        Box::pin(async {
-            let failed = |_| websocket::plain(StatusCode::INTERNAL_SERVER_ERROR);
-            Ok(answer.await.unwrap_or_else(failed).map(Either::Left))
+        let mut service = self.clone();
+        Box::pin(async move {
+            match service.shared.is_up().await {
+                true => service.serve(request).await,
+                false => Ok(failed()),
+            }
         })
     }
+}
+
+impl<H> SocketService<H> {
+    fn serve<B, R>(
+        &mut self,
+        request: Request<B>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        R: 'static,
+        H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+        H::Future: Send,
+    {
+        if !hyper_tungstenite::is_upgrade_request(&request) {
+            return match self.shared.request(request) {
+                Ok(answer) => {
+                    Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), |r| r.map(Either::Left))) })
+                }
+                Err(request) => {
+                    let mut http = self.http.clone();
+                    Box::pin(async move {
+                        poll_fn(|cx| http.poll_ready(cx)).await?;
+                        Ok(http.call(request).await?.map(Either::Right))
+                    })
+                }
+            };
+        }
+        if let Some(refuse) = websocket::refusal(&request) {
+            return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
+        }
+        let answer = self.shared.upgrade(request);
+        Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) })
+    }
+}
+
+fn of_socket<R>(answer: websocket::Answer) -> Response<Either<ReplyBody, R>> {
+    answer.map(|body| Either::Left(ReplyBody::from(body)))
+}
+
+fn failed<R>() -> Response<Either<ReplyBody, R>> {
+    of_socket(websocket::plain(StatusCode::INTERNAL_SERVER_ERROR))
 }
