@@ -85,17 +85,23 @@ mod application;
 mod consumer;
 mod error;
 mod frame;
+mod http;
+mod json;
 mod router;
 mod scope;
 mod server;
 mod socket;
 mod transport;
 
+#[cfg(feature = "msgpack")]
+pub use self::json::MessagePack;
 pub use self::{
     application::Application,
     consumer::{Consumer, NoEvents, consumer},
     error::{BoxError, Error, Result},
     frame::{Close, Frame},
+    http::{HttpConsumer, http_consumer, require_websocket},
+    json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},
     middleware::Origins,
     router::Router,
     scope::{Peer, Protocol, Scope},

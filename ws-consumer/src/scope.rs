@@ -61,6 +61,12 @@ impl Scope {
         }
     }
 
+    /// The same client, at another path; nothing if it is none.
+    pub(crate) fn moved_to(&self, path: &str) -> Option<Self> {
+        let uri = path.parse().ok()?;
+        Some(Self { uri, params: Vec::new(), ..self.clone() })
+    }
+
     /// The path, percent-encoded as it came.
     pub fn path(&self) -> &str {
         self.uri.path()

@@ -11,32 +11,53 @@ use serde::de::DeserializeOwned;
 use super::{Consumer, hook::Hook};
 use crate::{
     error::{Error, Result},
+    frame::Close,
     socket::Socket,
     wire::{Input, Phase},
 };
 
 pub(super) async fn drive<C: Consumer>(mut consumer: C, mut socket: Socket) -> Result<()> {
     let outcome = live(&mut consumer, &mut socket).await;
+    let last = async |socket: &mut Socket, close| consumer.disconnect(socket, close).await;
+    finish(&mut socket, outcome, last).await
+}
+
+/// What comes after the hooks: the client is told, and then the last hook runs, which may take its time.
+pub(crate) async fn finish(
+    socket: &mut Socket,
+    outcome: Result<()>,
+    last: impl AsyncFnOnce(&mut Socket, Close),
+) -> Result<()> {
     if let Err(error) = &outcome {
-        report(&socket, error);
+        report(socket, error);
     }
-    // The client is told before `disconnect`, which may take its time.
     socket.link().conclude(&outcome);
     let close = socket.closed().unwrap_or_default();
     let link = socket.link().clone();
-    let last = Hook::new(link, async {
-        consumer.disconnect(&mut socket, close).await;
+    let last = async {
+        last(&mut *socket, close).await;
         Ok(())
-    });
-    if let Err(error) = Box::pin(last).await {
-        report(&socket, &error);
+    };
+    if let Err(error) = Box::pin(Hook::new(link, last)).await {
+        report(socket, &error);
     }
     outcome
 }
 
+pub(crate) async fn join_groups(socket: &mut Socket, groups: &[&str]) -> Result<()> {
+    for group in groups {
+        socket.group_add(*group).await?;
+    }
+    Ok(())
+}
+
 async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> {
     let link = socket.link().clone();
-    Box::pin(Hook::new(link.clone(), consumer.connect(socket))).await?;
+    let connect = async {
+        join_groups(socket, C::GROUPS).await?;
+        consumer.connect(socket).await
+    };
+    Box::pin(Hook::new(link.clone(), connect)).await?;
     if link.phase() == Phase::Undecided {
         tracing::warn!(path = socket.scope().path(), "connect neither accepted nor refused: refusing");
         return Ok(());
@@ -65,9 +86,9 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
 
 /// A message as somebody's event, or nothing for a message that is none: kept with it, so that a thousand
 /// consumers decode it, and log it, once.
-struct Decoded<E>(Option<E>);
+pub(crate) struct Decoded<E>(pub(crate) Option<E>);
 
-fn decode<E: DeserializeOwned>(message: &Message) -> Decoded<E> {
+pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> Decoded<E> {
     let decoded = message.decode();
     if let Err(error) = &decoded {
         let cause = std::error::Error::source(error).map(ToString::to_string);

@@ -289,6 +289,11 @@ impl Socket {
         }
     }
 
+    /// Can anything but the client's leaving still come?
+    pub(crate) fn may_hear(&self) -> bool {
+        self.channel.is_some() || self.jobs.is_some() || self.is_open()
+    }
+
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }

@@ -186,6 +186,11 @@ impl Wire {
         self.application.is_none()
     }
 
+    /// How the connection ended, if it has.
+    pub fn close(&self) -> Option<Close> {
+        self.link.close()
+    }
+
     /// The error that the application ended with, once.
     pub fn take_error(&mut self) -> Option<Error> {
         self.failure.take().map(|error| *error)
