@@ -103,7 +103,7 @@ pub use self::{
     http::{HttpConsumer, http_consumer, require_websocket},
     json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},
     middleware::Origins,
-    router::Router,
+    router::{RouteFault, Router},
     scope::{Peer, Protocol, Scope},
     server::{NotFound, Protocols, Serve, SocketService, serve, serve_connection},
     socket::{Handle, Socket, UsersExt, blocking},
