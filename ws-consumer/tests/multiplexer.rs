@@ -117,9 +117,11 @@ async fn what_cannot_be_done_is_told_with_the_ref() {
     }
     assert_eq!(layer.hub().group_count(), 0);
     join(&mut client, "/rooms/a/").await;
-    for (op, topic, error) in
-        [("join", "/rooms/a/", "joined already"), ("send", "/rooms/b/", "not joined"), ("leave", "x", "not joined")]
-    {
+    for (op, topic, error) in [
+        ("join", "/rooms/a/", "joined already"),
+        ("send", "/rooms/b/", "not joined"),
+        ("leave", "x", "not joined"),
+    ] {
         let told = json!({ "op": "error", "topic": topic, "ref": 6, "error": error });
         say(&mut client, json!({ "op": op, "topic": topic, "ref": 6 }), told).await;
     }
@@ -149,6 +151,7 @@ async fn subscriptions_are_bounded() {
     }
     let told = json!({ "op": "error", "topic": "/rooms/100/", "ref": 1, "error": "too many subscriptions" });
     say(&mut client, json!({ "op": "join", "topic": "/rooms/100/", "ref": 1 }), told).await;
-    let _report = stage.layer().group_send_message("room_7", Message::new("said").with("text", "x")).await.unwrap();
+    let _report =
+        stage.layer().group_send_message("room_7", Message::new("said").with("text", "x")).await.unwrap();
     client.assert_sent(json!({ "op": "message", "topic": "/rooms/7/", "payload": "x" })).await;
 }

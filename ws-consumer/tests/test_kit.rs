@@ -108,7 +108,8 @@ async fn t5_silence_is_told_in_time() {
 #[tokio::test(start_paused = true)]
 async fn t6_paths_are_kept_as_they_came() {
     let tell = |mut socket: Socket| async move {
-        let (path, query) = (socket.scope().path().to_owned(), socket.scope().uri.query().unwrap_or("").to_owned());
+        let (path, query) =
+            (socket.scope().path().to_owned(), socket.scope().uri.query().unwrap_or("").to_owned());
         socket.accept().await?;
         socket.send_text(format!("{path} {query}")).await
     };
@@ -168,7 +169,9 @@ async fn assertions_keep_what_they_pass_over() {
     }
     client.assert_sent(json!({ "c": 1 })).await;
     client.refute_sent("c").await;
-    client.assert_sent(Expected::matching(|frame| frame.text().is_ok_and(|text| text.starts_with('b')))).await;
+    client
+        .assert_sent(Expected::matching(|frame| frame.text().is_ok_and(|text| text.starts_with('b'))))
+        .await;
     assert_eq!(client.receive_from().await, "a".into());
 }
 

@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use channel_layer::{
-    Audience, Capabilities, ChannelLayer, ChannelName, GroupName, Health, LayerEvents, Mailbox, MailboxOptions,
-    MemoryLayer, Message, Remote, SendReport,
+    Audience, Capabilities, ChannelLayer, ChannelName, GroupName, Health, LayerEvents, Mailbox,
+    MailboxOptions, MemoryLayer, Message, Remote, SendReport,
 };
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -57,7 +57,10 @@ async fn what_is_sent_to_a_user_reaches_all_connections_of_that_user() {
     let online = stage.layer().users_online(["42", "4/2", "43"], Duration::from_secs(1)).await.unwrap();
     assert_eq!(online, HashSet::from(["42".to_owned(), "4/2".to_owned()]));
 
-    assert_eq!(stage.layer().close_user("42", Close::new(4001, "signed out")).await.unwrap().local.delivered, 2);
+    assert_eq!(
+        stage.layer().close_user("42", Close::new(4001, "signed out")).await.unwrap().local.delivered,
+        2
+    );
     for mut client in [one, two] {
         assert_eq!(client.receive_close().await, Close::new(4001, "signed out"));
         client.wait().await.unwrap();
