@@ -191,7 +191,7 @@ impl Wire {
         self.link.close()
     }
 
-    /// The error that the application ended with, once.
+    /// The error that the application failed with, once.
     pub fn take_error(&mut self) -> Option<Error> {
         self.failure.take().map(|error| *error)
     }
@@ -211,7 +211,8 @@ impl Wire {
         };
         self.drop_application();
         self.link.conclude(&outcome);
-        self.failure = outcome.err().map(Box::new);
+        // That the client has left is no failure of the application's.
+        self.failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(Box::new);
         true
     }
 
