@@ -1,4 +1,8 @@
 //! Which application serves which URL: the items U1 to U8 of Django Channels' own tests, and more.
+//!
+//! Tests are named after their items. U1, the switch by protocol, is in `requests.rs`, where a service has all of them; its
+//! cases of a protocol that is unknown or missing cannot be written here. U2, a consumer per named channel, is what workers
+//! do, who receive from the layer and have no URL.
 
 use std::sync::Arc;
 

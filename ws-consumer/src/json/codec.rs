@@ -2,10 +2,9 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    error::{Error, Result},
-    frame::Frame,
-};
+#[cfg(feature = "msgpack")]
+use crate::error::Error;
+use crate::{error::Result, frame::Frame};
 
 /// Turns values into frames and back.
 ///
@@ -26,7 +25,7 @@ pub trait Codec: Send + Sync + 'static {
     /// Reads a frame.
     ///
     /// # Errors
-    /// [`BadInput`](Error::BadInput) for a frame that is none of these.
+    /// [`BadInput`](crate::Error::BadInput) for a frame that is none of these.
     fn decode<T: DeserializeOwned>(frame: &Frame) -> Result<T>;
 }
 
