@@ -26,7 +26,7 @@ fn tell(name: &'static str) -> impl Application {
 async fn ask(router: &Router, path: &str) -> String {
     let mut client = WebsocketCommunicator::new(Arc::new(router.clone()), path);
     match client.connect().await {
-        Ok(_) => client.receive_from().await.text().unwrap().to_owned(),
+        Ok(_) => client.receive_from().await.text().expect("text").to_owned(),
         Err(refuse) => refuse.status.as_u16().to_string(),
     }
 }

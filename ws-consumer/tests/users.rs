@@ -80,7 +80,7 @@ async fn a_consumer_is_closed_even_while_a_hook_is_busy() {
     let stage = Stage::new(busy);
     let mut client = stage.websocket("/");
     client.connect().await.unwrap();
-    stage.layer().close_user("42", 4001).await.unwrap().local.matched;
+    assert_eq!(stage.layer().close_user("42", 4001).await.unwrap().local.delivered, 1);
     assert_eq!(client.receive_close().await.code, 4001);
 }
 

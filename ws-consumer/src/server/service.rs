@@ -122,18 +122,11 @@ impl Shared {
         websocket::upgrade(request, self.limits.clone(), &self.sockets, self.open(&*self.application))
     }
 
-    /// Serves a plain request, if there is an application that wants it.
-    fn request<B>(&self, request: Request<B>) -> Result<oneshot::Receiver<plain_http::Reply>, Request<B>>
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
-        let Some(application) = &self.requests else { return Err(request) };
-        let scope = plain_http::scope(&request);
-        if !application.claims(&scope) {
-            return Err(request);
-        }
-        let body = request.into_body();
-        Ok(plain_http::request(scope, body, &self.sockets, self.open(&**application)))
+    /// The application that serves this plain request, if there is one, and what it is told about it.
+    fn application_for<B>(&self, request: &Request<B>) -> Option<(&dyn Application, Scope)> {
+        let application = self.requests.as_deref()?;
+        let scope = plain_http::scope(request);
+        application.claims(&scope).then_some((application, scope))
     }
 
     /// True once it may serve.
@@ -152,7 +145,7 @@ where
 {
     type Response = Response<Either<ReplyBody, R>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answering<R>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -173,37 +166,37 @@ where
 }
 
 impl<H> SocketService<H> {
-    fn serve<B, R>(
-        &mut self,
-        request: Request<B>,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>
+    fn serve<B, R>(&mut self, request: Request<B>) -> Answering<R>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
         R: 'static,
         H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
         H::Future: Send,
     {
-        if !hyper_tungstenite::is_upgrade_request(&request) {
-            return match self.shared.request(request) {
-                Ok(answer) => {
-                    Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), |r| r.map(Either::Left))) })
-                }
-                Err(request) => {
-                    let mut http = self.http.clone();
-                    Box::pin(async move {
-                        poll_fn(|cx| http.poll_ready(cx)).await?;
-                        Ok(http.call(request).await?.map(Either::Right))
-                    })
-                }
-            };
+        let shared = &self.shared;
+        if hyper_tungstenite::is_upgrade_request(&request) {
+            if let Some(refuse) = websocket::refusal(&request) {
+                return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
+            }
+            let answer = shared.upgrade(request);
+            return Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) });
         }
-        if let Some(refuse) = websocket::refusal(&request) {
-            return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
+        if let Some((application, scope)) = shared.application_for(&request) {
+            let open = shared.open(application);
+            let answer = plain_http::request(scope, request.into_body(), &shared.sockets, open);
+            return Box::pin(async {
+                Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left)))
+            });
         }
-        let answer = self.shared.upgrade(request);
-        Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) })
+        let mut http = self.http.clone();
+        Box::pin(async move {
+            poll_fn(|cx| http.poll_ready(cx)).await?;
+            Ok(http.call(request).await?.map(Either::Right))
+        })
     }
 }
+
+type Answering<R> = Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>;
 
 fn of_socket<R>(answer: websocket::Answer) -> Response<Either<ReplyBody, R>> {
     answer.map(|body| Either::Left(ReplyBody::from(body)))
