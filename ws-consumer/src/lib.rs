@@ -76,6 +76,7 @@
 //! Delivery is at most once: a member whose mailbox is full misses the message (and the sender's report counts it), a
 //! client that is gone for a moment misses what was sent in it.
 
+pub mod docs;
 pub mod middleware;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -105,8 +106,12 @@ pub use self::{
     middleware::Origins,
     router::{RouteFault, Router},
     scope::{Peer, Protocol, Scope},
-    server::{NotFound, Protocols, Serve, SocketService, serve, serve_connection},
+    server::{NotFound, Protocols, Serve, SocketService, listeners, serve, serve_connection},
     socket::{Handle, Socket, UsersExt, blocking},
-    transport::{Limits, ReplyBody, Sockets},
-    wire::{Accept, Head, Input, Refuse},
+    transport::{Drain, Limits, ReplyBody, SocketStats, Sockets},
+    wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

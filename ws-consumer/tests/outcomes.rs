@@ -325,6 +325,15 @@ async fn frames_that_come_with_the_handshake_and_before_a_close_are_handled_and_
 }
 
 #[tokio::test]
+async fn frames_before_a_broken_one_are_answered_before_the_fault_is() {
+    let case = Case::new("accept");
+    let answer = raw_frames(&case.server, &[frame(0x81, b"good"), frame(0x83, b"bad")].concat()).await;
+    assert!(answer.starts_with(b"\x81\x04good"), "{answer:x?}");
+    assert_eq!(close_code(&answer[6..]), 1002);
+    case.ends_with(1002).await;
+}
+
+#[tokio::test]
 async fn what_a_client_said_before_it_vanished_still_reaches_its_consumer() {
     let (told, mut heard) = mpsc::unbounded_channel();
     let listen = move |mut socket: Socket| {

@@ -16,10 +16,17 @@ use crate::{
     wire::{Input, Phase},
 };
 
-pub(super) async fn drive<C: Consumer>(mut consumer: C, mut socket: Socket) -> Result<()> {
-    let outcome = live(&mut consumer, &mut socket).await;
-    let last = async |socket: &mut Socket, close| consumer.disconnect(socket, close).await;
-    finish(&mut socket, outcome, last).await
+/// A block, not an `async fn`: that would keep its arguments twice.
+#[expect(clippy::manual_async_fn, reason = "the block is smaller")]
+pub(super) fn drive<C: Consumer>(
+    mut consumer: C,
+    mut socket: Socket,
+) -> impl Future<Output = Result<()>> + Send {
+    async move {
+        let outcome = live(&mut consumer, &mut socket).await;
+        let last = async |socket: &mut Socket, close| consumer.disconnect(socket, close).await;
+        Box::pin(finish(&mut socket, outcome, last)).await
+    }
 }
 
 /// What comes after the hooks: the client is told, and then the last hook runs, which may take its time.
@@ -38,7 +45,7 @@ pub(crate) async fn finish(
         last(&mut *socket, close).await;
         Ok(())
     };
-    if let Err(error) = Box::pin(Hook::new(link, last)).await {
+    if let Err(error) = Hook::new(link, last).await {
         report(socket, &error);
     }
     outcome

@@ -13,7 +13,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::{hooks::Hooks, service::SocketService};
+use super::{
+    health::HealthPaths,
+    hooks::Hooks,
+    service::{Parts, SocketService},
+};
 use crate::{
     application::Application,
     error::Error,
@@ -39,6 +43,7 @@ pub struct Protocols<H = NotFound> {
     hooks: Hooks,
     origins: Origins,
     limits: Limits,
+    health: Option<HealthPaths>,
 }
 
 impl Protocols {
@@ -51,6 +56,7 @@ impl Protocols {
             hooks: Hooks::default(),
             origins: Origins::SameHost,
             limits: Limits::default(),
+            health: None,
         }
     }
 }
@@ -64,14 +70,8 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        Protocols {
-            websocket: self.websocket,
-            requests: self.requests,
-            http: service,
-            hooks: self.hooks,
-            origins: self.origins,
-            limits: self.limits,
-        }
+        let Self { websocket, requests, http: _, hooks, origins, limits, health } = self;
+        Protocols { websocket, requests, http: service, hooks, origins, limits, health }
     }
 
     /// Serves plain HTTP requests with an application, mostly a [`Router`](crate::Router) of
@@ -121,11 +121,19 @@ impl<H> Protocols<H> {
         self
     }
 
+    /// Answers `/healthz` with 200 while the process lives, and `/readyz` with 200 while new clients are taken and the
+    /// channel layer answers, otherwise with 503.
+    pub fn health_checks(mut self) -> Self {
+        self.health = Some(HealthPaths { alive: "/healthz", ready: "/readyz" });
+        self
+    }
+
     /// The service, for [`serve`](crate::serve), for axum's `fallback_service`, or for anything that takes a tower
     /// service.
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let application = OriginCheck::new(self.origins, self.websocket);
-        SocketService::new(application, self.requests, self.http, layer, self.limits, self.hooks)
+        let Self { requests, http, hooks, limits, health, .. } = self;
+        SocketService::new(application, http, Parts { requests, hooks, layer, limits, health })
     }
 }
 

@@ -13,17 +13,20 @@ use channel_layer::ChannelLayer;
 use http::{Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::body::Body;
-use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::hooks::Hooks;
+use super::{
+    access::Access,
+    health::{self, Check, HealthPaths},
+    hooks::Hooks,
+};
 use crate::{
     application::Application,
     error::{BoxError, Result as HookResult},
     scope::Scope,
     socket::Socket,
     transport::{Limits, ReplyBody, Sockets, http as plain_http, websocket},
-    wire::Wire,
+    wire::{OutputLimits, Wire},
 };
 
 /// A tower service that upgrades WebSockets and passes everything else on. Made by
@@ -55,19 +58,25 @@ struct Shared {
     requests: Option<Arc<dyn Application>>,
     hooks: Arc<Hooks>,
     layer: Arc<dyn ChannelLayer>,
+    /// A part of the limits, shared by the connections.
+    output: Arc<OutputLimits>,
     limits: Arc<Limits>,
     sockets: Sockets,
+    health: Option<HealthPaths>,
+}
+
+/// Of what a service is made, beside its applications.
+pub(super) struct Parts {
+    pub(super) requests: Option<Arc<dyn Application>>,
+    pub(super) hooks: Hooks,
+    pub(super) layer: Arc<dyn ChannelLayer>,
+    pub(super) limits: Limits,
+    pub(super) health: Option<HealthPaths>,
 }
 
 impl<H> SocketService<H> {
-    pub(super) fn new(
-        application: impl Application,
-        requests: Option<Arc<dyn Application>>,
-        http: H,
-        layer: Arc<dyn ChannelLayer>,
-        limits: Limits,
-        hooks: Hooks,
-    ) -> Self {
+    pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
+        let Parts { requests, hooks, layer, limits, health } = parts;
         let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
         sockets.set_afterwards({
             let (hooks, layer) = (hooks.clone(), layer.clone());
@@ -81,8 +90,10 @@ impl<H> SocketService<H> {
             requests,
             hooks,
             layer,
+            output: Arc::new(limits.output.clone()),
             limits: Arc::new(limits),
             sockets,
+            health,
         };
         Self { shared: Arc::new(shared), http }
     }
@@ -115,11 +126,12 @@ impl<H: Clone> Clone for SocketService<H> {
 
 impl Shared {
     fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
-        |scope| Socket::open(scope, self.layer.clone(), |socket| application.call(socket))
-    }
-
-    fn upgrade<B>(&self, request: Request<B>) -> oneshot::Receiver<websocket::Answer> {
-        websocket::upgrade(request, self.limits.clone(), &self.sockets, self.open(&*self.application))
+        |scope| {
+            Socket::open(scope, self.layer.clone(), |mut socket| {
+                socket.set_output_limits(self.output.clone());
+                application.call(socket)
+            })
+        }
     }
 
     /// The application that serves this plain request, if there is one, and what it is told about it.
@@ -133,6 +145,25 @@ impl Shared {
     async fn is_up(&self) -> bool {
         let up = self.hooks.startup(&self.layer).await;
         up.inspect_err(|error| tracing::error!(%error, "a start-up hook failed")).is_ok()
+    }
+
+    fn websocket<B, R>(&self, request: Request<B>) -> Answering<R> {
+        if let Some(refuse) = websocket::refusal(&request) {
+            return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
+        }
+        let open = self.open(&*self.application);
+        let answer = websocket::upgrade(request, self.limits.clone(), &self.sockets, open);
+        Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) })
+    }
+
+    fn health<R>(&self, check: Check) -> Answering<R> {
+        let (sockets, layer) = (self.sockets.clone(), self.layer.clone());
+        Box::pin(async {
+            let (status, word) = health::answer(check, sockets, layer).await;
+            let mut response = Response::new(Either::Left(ReplyBody::whole(word.into())));
+            *response.status_mut() = status;
+            Ok(response)
+        })
     }
 }
 
@@ -152,21 +183,41 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.shared.hooks.are_up() {
-            return self.serve(request);
-        }
-        let mut service = self.clone();
+        let access = Access::begin(&request);
+        let answer = if self.shared.hooks.are_up() { self.answer(request) } else { self.start_up(request) };
         Box::pin(async move {
-            match service.shared.is_up().await {
-                true => service.serve(request).await,
-                false => Ok(failed()),
+            let answer = answer.await;
+            if let (Some(access), Ok(answer)) = (access, &answer) {
+                access.end(answer.status());
             }
+            answer
         })
     }
 }
 
+type Answering<R> = Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>;
+
 impl<H> SocketService<H> {
-    fn serve<B, R>(&mut self, request: Request<B>) -> Answering<R>
+    /// Waits for the start-up hooks first.
+    fn start_up<B, R>(&self, request: Request<B>) -> Answering<R>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        R: 'static,
+        H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+        H::Future: Send,
+    {
+        let (service, shared) = (self.clone(), self.shared.clone());
+        // In a task, so that a client that leaves does not stop them half-way.
+        let up = tokio::spawn(async move { shared.is_up().await });
+        Box::pin(async move {
+            match up.await {
+                Ok(true) => service.answer(request).await,
+                _ => Ok(failed()),
+            }
+        })
+    }
+
+    fn answer<B, R>(&self, request: Request<B>) -> Answering<R>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
         R: 'static,
@@ -174,12 +225,11 @@ impl<H> SocketService<H> {
         H::Future: Send,
     {
         let shared = &self.shared;
-        if hyper_tungstenite::is_upgrade_request(&request) {
-            if let Some(refuse) = websocket::refusal(&request) {
-                return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
-            }
-            let answer = shared.upgrade(request);
-            return Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) });
+        if websocket::is_asked_for(&request) {
+            return shared.websocket(request);
+        }
+        if let Some(check) = shared.health.and_then(|paths| paths.check(request.uri().path())) {
+            return shared.health(check);
         }
         if let Some((application, scope)) = shared.application_for(&request) {
             let open = shared.open(application);
@@ -195,8 +245,6 @@ impl<H> SocketService<H> {
         })
     }
 }
-
-type Answering<R> = Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>;
 
 fn of_socket<R>(answer: websocket::Answer) -> Response<Either<ReplyBody, R>> {
     answer.map(|body| Either::Left(ReplyBody::from(body)))

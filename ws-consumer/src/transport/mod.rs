@@ -6,4 +6,8 @@ mod limits;
 mod sockets;
 pub(crate) mod websocket;
 
-pub use self::{http::ReplyBody, limits::Limits, sockets::Sockets};
+pub use self::{
+    http::ReplyBody,
+    limits::Limits,
+    sockets::{Drain, SocketStats, Sockets},
+};

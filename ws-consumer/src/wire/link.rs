@@ -3,17 +3,18 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use channel_layer::{Mailbox, Message};
+use channel_layer::{ChannelName, Mailbox, Message};
 use http::StatusCode;
 
 use super::{
     Accept, Head, Mail, Outgoing, Refuse,
-    state::{Input, Phase, State, size},
+    output::OutputLimits,
+    state::{Input, Phase, Slow, State},
 };
 use crate::{
     error::{Error, Result},
@@ -51,7 +52,7 @@ impl Link {
         let inputs = mem::take(&mut state.inputs);
         state.end(close);
         state.inputs.extend(inputs.into_iter().filter(|input| !matches!(input, Input::Event(_))));
-        state.outputs.retain(|output| matches!(output, Outgoing::Refuse(_)));
+        state.outputs.keep_refusal();
         let wakers = [state.task.clone(), state.application.take()];
         let beside = mem::take(&mut state.beside);
         drop(state);
@@ -94,16 +95,12 @@ impl Link {
         mem::take(&mut state.again)
     }
 
-    pub(super) fn take_outputs(&self, mut take: impl FnMut(&mut VecDeque<Outgoing>)) -> bool {
+    pub(super) fn take_outputs(&self, take: impl FnMut(&mut VecDeque<Outgoing>)) -> bool {
         let mut state = self.state();
         if state.outputs.is_empty() {
             return false;
         }
-        take(&mut state.outputs);
-        state.output_bytes = state.outputs.iter().map(size).sum();
-        if state.outputs.is_empty() {
-            state.outputs = VecDeque::new();
-        }
+        state.outputs.take(take);
         if !state.has_room() {
             return false;
         }
@@ -315,6 +312,23 @@ impl Link {
             state.again = true;
             state.wake_task();
         }
+    }
+
+    pub(crate) fn channel(&self) -> Option<ChannelName> {
+        self.state().mailbox.as_ref().map(|mailbox| mailbox.channel().clone())
+    }
+
+    pub(crate) fn set_limits(&self, limits: Arc<OutputLimits>) {
+        self.state().limits = limits;
+    }
+
+    pub(crate) fn slow(&self) -> Slow {
+        self.state().slow
+    }
+
+    /// The transport has given up on a client that takes nothing.
+    pub(crate) fn count_slow(&self) {
+        self.state().slow.closed = true;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -9,6 +9,7 @@
 
 mod control;
 mod link;
+mod output;
 mod state;
 
 use std::{
@@ -24,11 +25,14 @@ use bytes::Bytes;
 use channel_layer::Message;
 use http::{HeaderMap, StatusCode};
 
-pub use self::state::Input;
 pub(crate) use self::{
     control::{CLOSE, Control, WHO, Who},
     link::Link,
     state::Phase,
+};
+pub use self::{
+    output::{OutputLimits, Overflow},
+    state::Input,
 };
 use crate::{
     error::{Error, Result},

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     mem,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -10,7 +11,11 @@ use bytes::Bytes;
 use channel_layer::{Mailbox, Message};
 use http::StatusCode;
 
-use super::{Head, Mail, Outgoing, Refuse, control::Control};
+use super::{
+    Head, Mail, Outgoing, Refuse,
+    control::Control,
+    output::{Made, OutputLimits, Outputs},
+};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
@@ -18,11 +23,6 @@ use crate::{
 
 /// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
 const EVENTS: usize = 100;
-/// Bytes and messages that wait for a slow client. A hook that sends beyond them waits; a broadcast beyond them
-/// closes the connection with 1013.
-const OUTPUT_BYTES: usize = 1 << 20;
-const OUTPUT_MESSAGES: usize = 1024;
-
 /// Everything behind one lock: both ends are polled in one task, so it is never contended unless the application
 /// gave its socket to another task, which is allowed.
 #[derive(Default)]
@@ -33,8 +33,9 @@ pub(super) struct State {
     pub(super) inputs: VecDeque<Input>,
     /// How many of them are events.
     pub(super) events: usize,
-    pub(super) outputs: VecDeque<Outgoing>,
-    pub(super) output_bytes: usize,
+    pub(super) outputs: Outputs,
+    pub(super) limits: Arc<OutputLimits>,
+    pub(super) slow: Slow,
     /// The application's own channel, once it has asked for one.
     pub(super) mailbox: Option<Mailbox>,
     pub(super) corked: bool,
@@ -56,6 +57,14 @@ pub(super) struct State {
     pub(super) application: Option<Waker>,
     /// The transport's task.
     pub(super) task: Option<Waker>,
+}
+
+/// What slowness has cost a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slow {
+    /// Broadcast frames that were dropped.
+    pub(crate) dropped: u64,
+    pub(crate) closed: bool,
 }
 
 /// How far a connection is.
@@ -140,8 +149,7 @@ impl State {
     }
 
     pub(super) fn push(&mut self, output: Outgoing) {
-        self.output_bytes += size(&output);
-        self.outputs.push_back(output);
+        self.outputs.push(output);
         self.wake_task();
     }
 
@@ -153,16 +161,28 @@ impl State {
             self.phase = Phase::Accepting;
             self.push(Outgoing::Head(Head::default()));
         }
-        if self.has_room() {
-            return self.push(Outgoing::Encoded(message));
+        match self.outputs.push_broadcast(message, &self.limits) {
+            Made::Room(0) => {}
+            Made::Room(dropped) => self.count_dropped(dropped),
+            Made::None => self.count_dropped(1),
+            Made::TooSlow => {
+                let (channel, bytes) = (self.mailbox.as_ref().map(Mailbox::channel), self.outputs.bytes());
+                tracing::warn!(?channel, bytes, "closing a client that is too slow");
+                self.slow.closed = true;
+                self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
+            }
         }
+        self.wake_task();
+    }
+
+    fn count_dropped(&mut self, frames: u64) {
         let channel = self.mailbox.as_ref().map(Mailbox::channel);
-        tracing::warn!(?channel, bytes = self.output_bytes, "closing a client that is too slow");
-        self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
+        tracing::debug!(?channel, frames, "frames dropped for a slow client");
+        self.slow.dropped += frames;
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.output_bytes < OUTPUT_BYTES && self.outputs.len() < OUTPUT_MESSAGES
+        self.outputs.has_room(&self.limits)
     }
 
     /// What the client is told when the application ends, or fails.
@@ -213,14 +233,5 @@ impl State {
         {
             waker.wake_by_ref();
         }
-    }
-}
-
-pub(super) fn size(output: &Outgoing) -> usize {
-    match output {
-        Outgoing::Frame(frame) => frame.len(),
-        Outgoing::Encoded(message) => message.size(),
-        Outgoing::Body { chunk, .. } => chunk.len(),
-        _ => 0,
     }
 }
