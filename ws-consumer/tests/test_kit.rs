@@ -14,7 +14,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{ChannelLayerExt, MemoryLayer, Message};
+use channel_layer::{
+    ChannelLayerExt, MemoryLayer, Message,
+    wrap::{Lossy, Recorded, Recording, Wrapped},
+};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -206,6 +209,47 @@ async fn broadcasts_are_asserted_and_refuted() {
     room.refute_broadcast(&hello).await;
     assert_eq!(room.next().await, Some(Message::new("other")));
     assert_eq!(room.next().await, None);
+}
+
+/// In a group, and tells it everything.
+struct Member;
+
+impl Consumer for Member {
+    type Event = NoEvents;
+    const GROUPS: &'static [&'static str] = &["room"];
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        socket.group_send_json("room", &frame.json::<Value>()?).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_records_tells_what_the_application_did_to_it() {
+    let recording = Recording::default();
+    let layer = Wrapped::new(MemoryLayer::default(), recording.clone());
+    let mut client = Stage::over(consumer(|| Member), Arc::new(layer)).websocket("/");
+    client.connect().await.unwrap();
+    client.send_to("1").await;
+    client.assert_sent(json!(1)).await;
+    let calls = recording.take();
+    let [Recorded::GroupAdd { group, .. }, Recorded::GroupSend { message, .. }] = &calls[..] else {
+        panic!("{calls:?}")
+    };
+    assert_eq!((group.as_str(), message.event_type()), ("room", Some("websocket.send")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_loses_messages_shows_what_the_application_makes_of_it() {
+    let layer = Wrapped::new(MemoryLayer::default(), Lossy::every(2));
+    let mut client = Stage::over(consumer(|| Member), Arc::new(layer)).websocket("/");
+    client.connect().await.unwrap();
+    for n in 1..=4 {
+        client.send_to(n.to_string()).await;
+    }
+    for n in [1, 3] {
+        assert_eq!(client.receive_json_from::<i64>().await, n, "every second one is lost");
+    }
+    client.refute_sent(json!(4)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use channel_layer::{
-    Audience, Capabilities, ChannelLayer, ChannelName, GroupName, Health, LayerEvents, Mailbox,
-    MailboxOptions, MemoryLayer, Message, Remote, SendReport,
+    Audience, Capabilities, ChannelLayer, ChannelName, GroupDirectory, GroupName, Health, LayerEvents,
+    Mailbox, MailboxOptions, MemoryLayer, Message, Remote, SendReport,
 };
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -42,8 +42,11 @@ fn router() -> Router {
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_to_a_user_reaches_all_connections_of_that_user() {
     let stage = Stage::new(router());
-    let (mut one, mut two, mut other) =
-        (stage.websocket("/inbox/42"), stage.websocket("/inbox/42"), stage.websocket("/inbox/4%2F2"));
+    let (mut one, mut two, mut other) = (
+        stage.websocket("/inbox/42"),
+        stage.websocket("/inbox/42"),
+        stage.websocket("/inbox/4%2F2%E6%B1%89"),
+    );
     for client in [&mut one, &mut two, &mut other] {
         client.connect().await.unwrap();
     }
@@ -54,8 +57,8 @@ async fn what_is_sent_to_a_user_reaches_all_connections_of_that_user() {
     two.assert_sent("ann").await;
     other.refute_sent("ann").await;
 
-    let online = stage.layer().users_online(["42", "4/2", "43"], Duration::from_secs(1)).await.unwrap();
-    assert_eq!(online, HashSet::from(["42".to_owned(), "4/2".to_owned()]));
+    let online = stage.layer().users_online(["42", "4/2汉", "43"], Duration::from_secs(1)).await.unwrap();
+    assert_eq!(online, HashSet::from(["42".to_owned(), "4/2汉".to_owned()]));
 
     assert_eq!(
         stage.layer().close_user("42", Close::new(4001, "signed out")).await.unwrap().local.delivered,
@@ -66,7 +69,7 @@ async fn what_is_sent_to_a_user_reaches_all_connections_of_that_user() {
         client.wait().await.unwrap();
     }
     other.refute_sent("ann").await;
-    let online = stage.layer().users_online(["42", "4/2"], Duration::from_secs(1)).await.unwrap();
+    let online = stage.layer().users_online(["42", "4/2汉"], Duration::from_secs(1)).await.unwrap();
     assert_eq!(online.len(), 1);
 }
 
@@ -108,9 +111,15 @@ impl ChannelLayer for Elsewhere {
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> channel_layer::Result<()> {
         self.0.group_discard(group, channel).await
     }
+    async fn group_discard_all(&self, channel: &ChannelName) -> channel_layer::Result<()> {
+        self.0.group_discard_all(channel).await
+    }
     async fn group_send(&self, to: &Audience, message: Message) -> channel_layer::Result<SendReport> {
         let _report = self.0.group_send(to, message).await?;
         Ok(SendReport::new(Default::default(), Remote::Unknown))
+    }
+    fn directory(&self) -> Option<&dyn GroupDirectory> {
+        None
     }
     fn events(&self) -> LayerEvents {
         self.0.events()
