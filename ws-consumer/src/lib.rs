@@ -65,6 +65,26 @@
 //! | | the server shuts down | 1001 |
 //! | always | | `disconnect` runs exactly once after every `connect` that began, also after a panic; the groups are left even if it could not run |
 //!
+//! A plain HTTP request that an application serves ends with its response: by then an error is a status as before accept
+//! (no answer at all is 500), and after the response has begun it breaks the response off, so that the client does not take
+//! it for the whole.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | a consumer per connection | [`Consumer`]; with typed frames [`TypedConsumer`], in JSON or another [`Codec`] |
+//! | a loop instead of hooks | [`Application`] |
+//! | URLs | [`Router`] |
+//! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`] |
+//! | several subscriptions on a socket | [`Multiplexer`] |
+//! | events handled at the same time, blocking code | [`Socket::spawn`], [`blocking`] |
+//! | all connections of a user | [`UsersExt`] |
+//! | plain HTTP, long polls, streams | [`HttpConsumer`], [`require_websocket`] |
+//! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
+//! | axum, hyper, tower | [`SocketService`] |
+//! | tests | `testing`, with the feature of that name |
+//!
 //! # Order
 //!
 //! Frames of one client reach `receive` in the order in which they were sent, messages of one sender reach `event` in

@@ -215,7 +215,8 @@ fn polls() -> Stage {
 }
 
 async fn publish(stage: &Stage, n: i64) {
-    let _report = stage.layer().group_send_message("news", Message::new("news").with("n", n)).await.unwrap();
+    let _report =
+        stage.layer().group_send_message("news", Message::new("news").with("n", n)).await.expect("a layer");
 }
 
 #[tokio::test(start_paused = true)]
@@ -312,7 +313,7 @@ async fn one_url_serves_plain_http_and_websocket_alike_or_refuses_the_first() {
 // ---- through the service
 
 fn request(path: &str, body: &'static str) -> Request<Full<Bytes>> {
-    Request::post(path).body(Full::new(body.into())).unwrap()
+    Request::post(path).body(Full::new(body.into())).expect("a request")
 }
 
 #[tokio::test(start_paused = true)]

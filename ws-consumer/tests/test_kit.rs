@@ -272,8 +272,12 @@ async fn time_stands_still_until_it_is_advanced() {
 
 #[tokio::test]
 async fn a_live_server_has_a_free_port() {
-    let service = Protocols::new().websocket(echo).into_service(Arc::new(MemoryLayer::default()));
-    let server = LiveServer::start(service).await.unwrap();
+    let (down, mut is_down) = tokio::sync::mpsc::channel(1);
+    let protocols = Protocols::new().websocket(echo).on_shutdown(move |_| {
+        let down = down.clone();
+        async move { down.send(()).await.map_err(Error::other) }
+    });
+    let server = LiveServer::start(protocols.into_service(Arc::new(MemoryLayer::default()))).await.unwrap();
     assert!(server.url("/x").ends_with(&format!(":{}/x", server.address().port())));
     let (mut client, _) = connect_async(server.ws_url("/")).await.unwrap();
     client.send(tungstenite::Message::text("hi")).await.unwrap();
@@ -281,6 +285,7 @@ async fn a_live_server_has_a_free_port() {
     let stopping = tokio::spawn(server.stop());
     while let Some(Ok(_)) = client.next().await {}
     stopping.await.unwrap().unwrap();
+    is_down.try_recv().expect("the shutdown hook has run");
 }
 
 #[tokio::test(start_paused = true)]
