@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use channel_layer::{ChannelName, Mailbox, Message};
+use channel_layer::{ChannelName, LayerEvent, Mailbox, Message};
 use http::StatusCode;
 
 use super::{
@@ -51,7 +51,7 @@ impl Link {
         // What the client said before it left still counts; what others said to it does not.
         let inputs = mem::take(&mut state.inputs);
         state.end(close);
-        state.inputs.extend(inputs.into_iter().filter(|input| !matches!(input, Input::Event(_))));
+        state.inputs.extend(inputs.into_iter().filter(|input| !input.is_the_layers()));
         state.outputs.keep_refusal();
         let wakers = [state.task.clone(), state.application.take()];
         let beside = mem::take(&mut state.beside);
@@ -265,6 +265,18 @@ impl Link {
         drop(mailbox); // that takes other locks
     }
 
+    /// Tells the application what became of the layer's backend.
+    pub(crate) fn push_layer_event(&self, event: LayerEvent) {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            return;
+        }
+        state.push_event(Input::Layer(event));
+        let wakers = [state.task.clone(), state.application.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
     /// The next thing to handle, or `None` once the connection has ended and all that came before is handled.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
         let mut state = self.state();
@@ -284,7 +296,7 @@ impl Link {
         is_it: impl Fn(&Input) -> Option<T>,
     ) -> Poll<Result<T>> {
         let mut state = self.state();
-        let clients = state.inputs.iter().enumerate().filter(|(_, input)| !matches!(input, Input::Event(_)));
+        let clients = state.inputs.iter().enumerate().filter(|(_, input)| !input.is_the_layers());
         let found = clients.skip(*seen).find_map(|(at, input)| Some((at, is_it(input)?)));
         if let Some((at, found)) = found {
             state.inputs.remove(at);
