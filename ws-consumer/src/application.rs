@@ -1,0 +1,50 @@
+//! What stands behind a connection.
+
+use std::sync::Arc;
+
+use crate::{error::Result, socket::Socket, wire::Running};
+
+/// One call per connection, for as long as the connection lives.
+///
+/// Any `async fn(Socket) -> Result<()>` is an application; so are consumers, routers and middleware, and they
+/// nest freely.
+///
+/// ```
+/// use ws_consumer::{Input, Result, Socket};
+///
+/// async fn echo(mut socket: Socket) -> Result<()> {
+///     socket.accept().await?;
+///     while let Some(input) = socket.next().await? {
+///         if let Input::Frame(frame) = input {
+///             socket.send(frame).await?;
+///         }
+///     }
+///     Ok(())
+/// }
+/// # fn check(_: impl ws_consumer::Application) {}
+/// # check(echo);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no application",
+    note = "an application is an `async fn(Socket) -> ws_consumer::Result<()>`, a `Router`, or a consumer with `consumer(Type::default)`"
+)]
+pub trait Application: Send + Sync + 'static {
+    /// Serves one connection. It ends when the future does: with `Ok` normally, with an error as the error says.
+    fn call(&self, socket: Socket) -> Running;
+}
+
+impl<F, Fut> Application for F
+where
+    F: Fn(Socket) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    fn call(&self, socket: Socket) -> Running {
+        Box::pin(self(socket))
+    }
+}
+
+impl Application for Arc<dyn Application> {
+    fn call(&self, socket: Socket) -> Running {
+        (**self).call(socket)
+    }
+}

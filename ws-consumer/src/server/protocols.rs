@@ -1,0 +1,124 @@
+//! Which protocol goes to which application.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use channel_layer::ChannelLayer;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::{health::HealthPaths, service::SocketService};
+use crate::{
+    application::Application,
+    error::Error,
+    middleware::{OriginCheck, Origins},
+    socket::Socket,
+    transport::Limits,
+};
+
+/// What a server speaks: WebSockets to an application, plain HTTP to any tower service.
+///
+/// ```
+/// use std::sync::Arc;
+/// use channel_layer::MemoryLayer;
+/// use ws_consumer::{Protocols, Router};
+///
+/// let service = Protocols::new().websocket(Router::new()).into_service(Arc::new(MemoryLayer::default()));
+/// assert!(service.sockets().is_empty());
+/// ```
+pub struct Protocols<H = NotFound> {
+    websocket: Arc<dyn Application>,
+    http: H,
+    origins: Origins,
+    limits: Limits,
+    health: Option<HealthPaths>,
+}
+
+impl Protocols {
+    /// No protocol yet: everything is 404.
+    pub fn new() -> Self {
+        Self {
+            websocket: Arc::new(nothing),
+            http: NotFound,
+            origins: Origins::SameHost,
+            limits: Limits::default(),
+            health: None,
+        }
+    }
+}
+
+impl<H> Protocols<H> {
+    /// Serves WebSockets with an application, mostly a [`Router`](crate::Router).
+    pub fn websocket(mut self, application: impl Application) -> Self {
+        self.websocket = Arc::new(application);
+        self
+    }
+
+    /// Serves everything else with a tower service.
+    pub fn http<S>(self, service: S) -> Protocols<S> {
+        let Self { websocket, http: _, origins, limits, health } = self;
+        Protocols { websocket, http: service, origins, limits, health }
+    }
+
+    /// Whose pages may open sockets: by default those of the host itself.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// What one connection may take.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Answers `/healthz` with 200 while the process lives, and `/readyz` with 200 while new clients are taken and the
+    /// channel layer answers, otherwise with 503.
+    pub fn health_checks(mut self) -> Self {
+        self.health = Some(HealthPaths { alive: "/healthz", ready: "/readyz" });
+        self
+    }
+
+    /// The service, for [`serve`](crate::serve), for axum's `fallback_service`, or for anything that takes a tower
+    /// service.
+    pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
+        let application = OriginCheck::new(self.origins, self.websocket);
+        SocketService::new(application, self.http, layer, self.limits, self.health)
+    }
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn nothing(_: Socket) -> Result<(), Error> {
+    Err(Error::Refused(StatusCode::NOT_FOUND))
+}
+
+/// The HTTP side of a server that has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NotFound;
+
+impl<B> Service<Request<B>> for NotFound {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        ready(Ok(response))
+    }
+}
