@@ -29,6 +29,7 @@ cd "$root"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=()
+not_run=()
 
 main() {
   install_packages
@@ -44,6 +45,7 @@ main() {
   if [ "$long" = yes ]; then
     export CHANNELS_LONG=1
     step "long tests" cargo test -p channels-tests --test long
+    autobahn
   fi
   local crate
   for crate in channel-layer channel-layer-redis ws-consumer; do
@@ -117,6 +119,19 @@ use_built_examples() {
   export CHAT_BIN="${CHAT_BIN:-$target/debug/chat}" ECHO_BIN="${ECHO_BIN:-$target/debug/echo}"
 }
 
+# Needs Python 2.7. Where there is none, the last lines say that it was not run.
+autobahn() {
+  local code=0
+  echo
+  echo "== autobahn: tests/autobahn/run.sh"
+  bash tests/autobahn/run.sh || code=$?
+  case "$code" in
+    0) ;;
+    3) not_run+=("autobahn (needs Python 2.7)") ;;
+    *) failed+=("autobahn") ;;
+  esac
+}
+
 summarise() {
   local counts passed
   # Cargo ends each test program with: test result: ok. 3 passed; 0 failed; ...
@@ -124,6 +139,9 @@ summarise() {
     END { printf "%d passed, %d failed", passed, failed }' "$log")
   passed=${counts%% *}
   echo
+  if [ ${#not_run[@]} -gt 0 ]; then
+    printf 'NOT RUN: %s\n' "${not_run[@]}"
+  fi
   if [ ${#failed[@]} -gt 0 ]; then
     printf 'failed step: %s\n' "${failed[@]}"
   elif [ "$passed" = 0 ]; then
