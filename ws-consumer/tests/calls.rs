@@ -56,6 +56,32 @@ async fn blocking_code_holds_nobody_up_and_its_panic_is_an_error() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn handles_wait_for_a_slow_client_send_from_any_task_and_close() {
+    let many = |mut socket: Socket| async move {
+        socket.accept().await?;
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let handle = socket.handle();
+                tokio::spawn(async move { handle.send(vec![0; 600 << 10]).await })
+            })
+            .collect();
+        for task in tasks {
+            task.await.map_err(Error::other)??;
+        }
+        socket.handle().close(4001);
+        assert!(socket.next().await?.is_none());
+        Ok(())
+    };
+    let mut client = Stage::new(many).websocket("/");
+    client.connect().await.unwrap();
+    for _ in 0..8 {
+        assert_eq!(client.receive_from().await.len(), 600 << 10);
+    }
+    assert_eq!(client.receive_close().await.code, 4001);
+    client.wait().await.unwrap();
+}
+
 // ---- requests with replies
 
 struct Sleeper;
