@@ -198,7 +198,9 @@ impl Link {
         let mut state = self.state();
         state.may_send()?;
         if !state.has_room() {
-            state.beside.push(cx.waker().clone());
+            if !state.beside.iter().any(|known| known.will_wake(cx.waker())) {
+                state.beside.push(cx.waker().clone());
+            }
             return Poll::Pending;
         }
         if let Some(frame) = frame.take() {
@@ -245,13 +247,24 @@ impl Link {
         Ok(())
     }
 
-    /// As [`hang_up`](Self::hang_up), from another task: the server's, that shuts down. Who has not been let in is
-    /// told to come again.
+    /// As [`hang_up`](Self::hang_up), from another task.
+    pub(crate) fn hang_up_beside(&self, close: Close) {
+        if self.hang_up(close).is_ok() {
+            self.wake_application();
+        }
+    }
+
+    /// The server shuts down. Who has not been let in is told to come again.
     pub(crate) fn shut_down(&self, close: Close) {
-        let refused = self.refuse(StatusCode::SERVICE_UNAVAILABLE.into());
-        if refused.or_else(|_| self.hang_up(close)).is_ok()
-            && let Some(waker) = self.state().application.take()
-        {
+        if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_ok() {
+            return self.wake_application();
+        }
+        self.hang_up_beside(close);
+    }
+
+    fn wake_application(&self) {
+        let waker = self.state().application.take();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
