@@ -31,6 +31,14 @@ use crate::{error::Result, socket::Socket, wire::Running};
 pub trait Application: Send + Sync + 'static {
     /// Serves one connection. It ends when the future does: with `Ok` normally, with an error as the error says.
     fn call(&self, socket: Socket) -> Running;
+
+    /// Does what is behind act on credentials that a browser adds to a request by itself, such as cookies?
+    ///
+    /// If it does, it needs an origin check in front, and a server refuses to start without one. Applications that
+    /// pass sockets on to others pass this on, too.
+    fn uses_ambient_credentials(&self) -> bool {
+        false
+    }
 }
 
 impl<F, Fut> Application for F
@@ -46,5 +54,9 @@ where
 impl Application for Arc<dyn Application> {
     fn call(&self, socket: Socket) -> Running {
         (**self).call(socket)
+    }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        (**self).uses_ambient_credentials()
     }
 }

@@ -84,4 +84,8 @@ impl Application for Router {
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        self.routes.iter().any(|route| route.application.uses_ambient_credentials())
+    }
 }

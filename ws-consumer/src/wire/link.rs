@@ -9,7 +9,10 @@ use std::{
 
 use channel_layer::{Mailbox, Message};
 
-use super::{Accept, Mail, Outgoing, Refuse};
+use super::{
+    Accept, Mail, Outgoing, Refuse,
+    hooks::{AnswerHook, Hooks, Meter},
+};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
@@ -50,6 +53,8 @@ struct State {
     close: Option<Close>,
     /// Did it end without the application's doing?
     lost: bool,
+    /// Boxed, and gone when nobody asked for anything: most connections have none.
+    hooks: Option<Box<Hooks>>,
     /// Who waits in the socket's functions; the task's own waker unless the application polls by other means.
     application: Option<Waker>,
     /// The transport's task.
@@ -88,8 +93,12 @@ impl Link {
 
     pub(super) fn push_frame(&self, frame: Frame) {
         let mut state = self.state();
-        if state.close.is_none() {
-            state.inputs.push_back(Input::Frame(frame));
+        if state.close.is_some() {
+            return;
+        }
+        match state.hooks.as_mut().and_then(|hooks| hooks.measure(&frame)) {
+            Some(close) => state.hang_up(close),
+            None => state.inputs.push_back(Input::Frame(frame)),
         }
     }
 
@@ -154,6 +163,18 @@ impl Link {
         }
         let has_room = state.has_room();
         has_room && mem::take(&mut state.wants_room)
+    }
+
+    // ---- the middleware's side
+
+    /// `hook` adds to the answer's headers, whatever it will be.
+    pub(crate) fn on_answer(&self, hook: AnswerHook) {
+        self.state().hooks.get_or_insert_default().on_answer(hook);
+    }
+
+    /// `meter` sees all frames of the client from now on.
+    pub(crate) fn meter(&self, meter: Meter) {
+        self.state().hooks.get_or_insert_default().meter(meter);
     }
 
     // ---- the application's side
@@ -330,7 +351,13 @@ impl State {
         input
     }
 
-    fn push(&mut self, output: Outgoing) {
+    fn push(&mut self, mut output: Outgoing) {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.see(&mut output);
+            if hooks.is_empty() {
+                self.hooks = None;
+            }
+        }
         self.output_bytes += size(&output);
         self.outputs.push_back(output);
         self.wake_task();

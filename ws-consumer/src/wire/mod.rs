@@ -7,6 +7,7 @@
 //!
 //! A WebSocket, a long poll and a test are all just holders of a `Wire`.
 
+mod hooks;
 mod link;
 
 use std::{
@@ -23,7 +24,10 @@ use channel_layer::Message;
 use http::{HeaderMap, StatusCode};
 
 pub use self::link::Input;
-pub(crate) use self::link::{Link, Phase};
+pub(crate) use self::{
+    hooks::AnswerHook,
+    link::{Link, Phase},
+};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
