@@ -36,6 +36,7 @@ pub struct Protocols<H = NotFound> {
     websocket: Arc<dyn Application>,
     http: H,
     origins: Origins,
+    unprotected: bool,
     limits: Limits,
 }
 
@@ -46,6 +47,7 @@ impl Protocols {
             websocket: Arc::new(nothing),
             http: NotFound,
             origins: Origins::SameHost,
+            unprotected: false,
             limits: Limits::default(),
         }
     }
@@ -60,12 +62,20 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        Protocols { websocket: self.websocket, http: service, origins: self.origins, limits: self.limits }
+        let Self { websocket, http: _, origins, unprotected, limits } = self;
+        Protocols { websocket, http: service, origins, unprotected, limits }
     }
 
     /// Whose pages may open sockets: by default those of the host itself.
-    pub fn origins(mut self, origins: Origins) -> Self {
-        self.origins = origins;
+    pub fn origins(mut self, origins: impl Into<Origins>) -> Self {
+        self.origins = origins.into();
+        self
+    }
+
+    /// Starts although the application acts on cookies and [any origin](Origins::Any) is let in: every page that a
+    /// visitor looks at may then use their sockets in their name.
+    pub fn without_origin_check_for_credentials(mut self) -> Self {
+        self.unprotected = true;
         self
     }
 
@@ -77,8 +87,18 @@ impl<H> Protocols<H> {
 
     /// The service, for [`serve`](crate::serve), for axum's `fallback_service`, or for anything that takes a tower
     /// service.
+    ///
+    /// # Panics
+    /// When the application [acts on credentials that browsers add](Application::uses_ambient_credentials) and every
+    /// origin is let in, unless
+    /// [that is wanted](Self::without_origin_check_for_credentials).
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let application = OriginCheck::new(self.origins, self.websocket);
+        assert!(
+            self.unprotected || !application.uses_ambient_credentials(),
+            "the application acts on cookies and lets pages of every origin in: check the origin, or say \
+             `without_origin_check_for_credentials`"
+        );
         SocketService::new(application, self.http, layer, self.limits)
     }
 }
