@@ -1,6 +1,6 @@
 //! What is known about a connection before a word is said.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri, header}
 use crate::error::{Error, Result};
 
 /// The request that opened the connection, and what router and middleware have learnt from it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Scope {
     /// Where the client asked to go.
@@ -84,6 +84,20 @@ impl Scope {
     }
 }
 
+/// Only the names of the headers, and nothing of the query: their values are secrets more often than not, and scopes
+/// end up in logs.
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers.keys().collect();
+        f.debug_struct("Scope")
+            .field("path", &self.path())
+            .field("headers", &headers)
+            .field("peer", &self.peer)
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}
+
 fn copy_uri(uri: &Uri) -> Uri {
     Uri::try_from(uri.to_string()).unwrap_or_default()
 }
@@ -135,6 +149,13 @@ mod tests {
         assert_eq!(scope.header("a"), None, "not once");
         assert_eq!((scope.path(), scope.uri.query()), ("/x", Some("y=1")));
         assert_eq!(scope.peer.unwrap().port(), 9);
+    }
+
+    #[test]
+    fn debug_shows_neither_queries_nor_the_values_of_headers() {
+        let mut request = Request::get("/room?token=canary").header("cookie", "a=canary").body(()).unwrap();
+        let shown = format!("{:?}", Scope::of(&mut request));
+        assert!(shown.contains("/room") && shown.contains("cookie") && !shown.contains("canary"), "{shown}");
     }
 
     #[test]
