@@ -117,7 +117,7 @@ impl Jar {
         let cookie = cookie.into();
         let mut jar = self.jar();
         // The client may have it although this request did not bring it.
-        jar.force_remove(cookie.name().to_owned());
+        jar.force_remove(cookie.name());
         jar.add_original(cookie.clone());
         jar.remove(cookie);
     }

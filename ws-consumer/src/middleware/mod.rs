@@ -11,12 +11,15 @@
 //! let application = guards.around(Router::new());
 //! ```
 
+#[cfg(feature = "auth")]
+mod auth;
 #[cfg(feature = "cookies")]
 mod cookies;
 mod guard;
 mod guarded;
 mod hosts;
 mod layer;
+mod limiter;
 mod origin;
 mod proxy;
 mod request_id;
@@ -24,6 +27,10 @@ mod request_id;
 mod session;
 mod traced;
 
+#[cfg(feature = "auth")]
+pub use self::auth::{
+    Auth, Authenticator, Identity, Proof, Token, UNAUTHENTICATED, auth_stack, login, logout, user,
+};
 #[cfg(feature = "cookies")]
 pub use self::cookies::{Cookie, Cookies, Jar, Key, SameSite};
 #[cfg(feature = "sessions")]
@@ -32,6 +39,7 @@ pub use self::{
     guard::{And, Guard, Visit},
     hosts::AllowedHosts,
     layer::{GuardLayer, GuardService},
+    limiter::{Limiter, Rate, UserId},
     origin::{NoOrigin, OriginCheck, OriginPattern, OriginRules, Origins},
     proxy::{NoAddress, TrustedProxies},
     request_id::{RequestId, RequestIds},
