@@ -1,5 +1,7 @@
 //! Who a client is, from the door to the end of its connection.
 
+#![allow(clippy::unwrap_used, reason = "what helpers unwrap is the test's")]
+
 mod support;
 
 use std::{

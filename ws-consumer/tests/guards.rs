@@ -1,5 +1,7 @@
 //! Guards in front of sockets and of plain HTTP.
 
+#![allow(clippy::unwrap_used, reason = "what helpers unwrap is the test's")]
+
 mod support;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};

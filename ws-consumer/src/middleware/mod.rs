@@ -15,6 +15,8 @@
 mod auth;
 #[cfg(feature = "cookies")]
 mod cookies;
+#[cfg(feature = "grants")]
+mod grant;
 mod guard;
 mod guarded;
 mod hosts;
@@ -33,6 +35,8 @@ pub use self::auth::{
 };
 #[cfg(feature = "cookies")]
 pub use self::cookies::{Cookie, Cookies, Jar, Key, SameSite};
+#[cfg(feature = "grants")]
+pub use self::grant::{GrantKeys, NoGrant};
 #[cfg(feature = "sessions")]
 pub use self::session::{MemoryStore, Session, SessionStore, Sessions};
 pub use self::{
