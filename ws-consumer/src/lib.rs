@@ -78,6 +78,7 @@
 
 pub mod middleware;
 pub mod wire;
+pub mod worker;
 
 mod application;
 mod consumer;
