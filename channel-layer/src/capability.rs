@@ -11,6 +11,8 @@ pub struct Capabilities {
     /// A full channel answers `send` with [`ChannelFull`](crate::Error::ChannelFull); otherwise the
     /// message is dropped where it would have been received, and counted there.
     pub reports_full: bool,
+    /// The channels of one process share one capacity, so that a slow one can fill the others.
+    pub shares_capacity: bool,
     /// Messages on named channels wait for a receiver that is not there yet.
     pub stores_messages: bool,
 }
@@ -31,6 +33,12 @@ impl Capabilities {
     /// Sets [`reports_full`](Self::reports_full).
     pub fn with_reports_full(mut self, yes: bool) -> Self {
         self.reports_full = yes;
+        self
+    }
+
+    /// Sets [`shares_capacity`](Self::shares_capacity).
+    pub fn with_shares_capacity(mut self, yes: bool) -> Self {
+        self.shares_capacity = yes;
         self
     }
 

@@ -32,6 +32,9 @@ pub enum Error {
     /// The layer was closed.
     #[error("the channel layer is closed")]
     Closed,
+    /// A setting, or an address with settings, makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The message, or a value that was to become one, cannot be used; sending it again will not help.
     #[error("invalid message")]
     InvalidMessage(#[source] BoxError),
@@ -59,7 +62,7 @@ impl Error {
 
     /// Is the fault in what the caller passed in?
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::InvalidMessage(_) | Self::InvalidName(_))
+        matches!(self, Self::Config(_) | Self::InvalidMessage(_) | Self::InvalidName(_))
     }
 }
 
@@ -67,6 +70,56 @@ impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
     }
+}
+
+/// Which setting makes no sense. Messages name the setting, and never an address: it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The value of a known option cannot be used.
+    #[error("option `{option}`: {reason}")]
+    Option {
+        /// The option's name.
+        option: String,
+        /// What it should have been.
+        reason: String,
+    },
+    /// Not a pattern.
+    #[error("pattern `{pattern}`: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why not.
+        reason: String,
+    },
+    /// No layer goes by this name.
+    #[error("no channel layer is called `{alias}` (there are: {})", list(.known))]
+    UnknownAlias {
+        /// The name that was asked for.
+        alias: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// An option that this kind of layer does not have.
+    #[error("unknown option `{option}` (known: {})", list(.known))]
+    UnknownOption {
+        /// The option's name.
+        option: String,
+        /// The options there are.
+        known: Vec<String>,
+    },
+    /// An address of a kind that nobody added to the registry.
+    #[error("unknown scheme `{scheme}` (known: {})", list(.known))]
+    UnknownScheme {
+        /// The part before `://`; empty if there was none.
+        scheme: String,
+        /// The schemes there are.
+        known: Vec<String>,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// Which rule for names was broken.

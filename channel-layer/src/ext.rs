@@ -1,6 +1,9 @@
 //! The agreement with callers: [`ChannelLayerExt`], for every layer.
 
+use std::time::Duration;
+
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::{
     error::{Error, Result},
@@ -9,6 +12,9 @@ use crate::{
     message::Message,
     name::{ChannelName, GroupName},
 };
+
+/// The field of a request that says where the answer is to go.
+pub const REPLY_CHANNEL: &str = "reply_channel";
 
 /// Conveniences over [`ChannelLayer`]: names as text, events as any serialisable type.
 ///
@@ -97,6 +103,59 @@ pub trait ChannelLayerExt: ChannelLayer {
         bytes: impl Into<Vec<u8>> + Send,
     ) -> impl Future<Output = Result<SendReport>> + Send {
         async move { self.group_send_message(group, Message::websocket_bytes(bytes)).await }
+    }
+
+    /// Sends a request and waits for its answer, on a channel that is opened for it and gone afterwards.
+    ///
+    /// The request says where to in its field [`REPLY_CHANNEL`]; who receives it calls [`reply`](Self::reply).
+    /// An answer that comes too late is dropped. Cancel safe, in that nothing stays behind.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
+    ///
+    /// let layer = MemoryLayer::default();
+    /// let sums = "sums".parse()?;
+    /// let worker = async {
+    ///     let request = layer.receive(&sums).await?;
+    ///     layer.reply(&request, Message::new("sum").with("is", 5)).await
+    /// };
+    /// let request = Message::new("add").with("one", 2).with("other", 3);
+    /// let (answer, worked) = tokio::join!(layer.request(&sums, request, Duration::from_secs(1)), worker);
+    /// assert_eq!(answer?.get("is").and_then(|sum| sum.as_i64()), Some(5));
+    /// # worked }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TimedOut`](Error::TimedOut) when no answer came within `deadline`; it may have been acted on all the same.
+    fn request(
+        &self,
+        channel: &ChannelName,
+        request: Message,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Message>> + Send {
+        async move {
+            let answered = timeout(deadline, async {
+                let mut answers = self.open("reply".into()).await?;
+                self.send(channel, request.with(REPLY_CHANNEL, answers.channel().as_str())).await?;
+                Ok(answers.recv().await)
+            });
+            answered.await.unwrap_or(Err(Error::TimedOut(deadline)))
+        }
+    }
+
+    /// Answers a [`request`](Self::request). If nobody waits for it any more, that is fine.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`](Error::InvalidMessage) when `request` does not say where to.
+    fn reply(&self, request: &Message, answer: Message) -> impl Future<Output = Result<()>> + Send {
+        let channel = request.get(REPLY_CHANNEL).and_then(|channel| channel.as_str());
+        let channel = channel
+            .ok_or_else(|| Error::InvalidMessage("the message wants no reply".into()))
+            .and_then(|channel| Ok(ChannelName::new(channel)?));
+        async move { self.send(&channel?, answer).await }
     }
 }
 

@@ -9,12 +9,12 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const CRATES: [(&str, &str); 3] = [
     (
         "channel-layer",
-        "error name value message config capability events mailbox layer ext hub memory wrap registry conformance docs",
+        "sync error name value message config capability events mailbox layer ext hub memory wrap registry conformance docs",
     ),
     ("channel-layer-redis", "error config keys codec crypt ring topology supervisor native pubsub core"),
     (
         "ws-consumer",
-        "error frame scope wire socket application consumer json http worker router middleware transport server testing",
+        "error frame scope wire socket application consumer json http worker router middleware transport server testing docs",
     ),
 ];
 
@@ -41,14 +41,19 @@ fn faults_of_crate(name: &str, order: &str) -> Vec<String> {
     let source = workspace().join(name).join("src");
     let root = fs::read_to_string(source.join("lib.rs"))
         .unwrap_or_else(|error| panic!("{name}/src/lib.rs: {error}"));
-    let order = Order::new(order, &root);
-    let files =
-        files_below(&source).into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));
-    let mut faults = Vec::new();
-    for file in files {
-        let within = file.strip_prefix(&source).expect("found below it");
-        let Some(place) = Place::of(within) else { continue };
+    let mut order = Order::new(order, &root);
+    let mut files = Vec::new();
+    for file in
+        files_below(&source).into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs"))
+    {
+        let within = file.strip_prefix(&source).expect("found below it").to_owned();
+        let Some(place) = Place::of(&within) else { continue };
         let text = fs::read_to_string(&file).expect("a source file is text");
+        order.add_macros(&place, &text);
+        files.push((within, place, text));
+    }
+    let mut faults = Vec::new();
+    for (within, place, text) in files {
         let label = format!("{name}/src/{}", within.display());
         faults.extend(order.faults(&place, &text).into_iter().map(|fault| format!("{label}{fault}")));
     }
@@ -95,6 +100,16 @@ impl Order {
             }
         }
         Self { modules, exported }
+    }
+
+    /// An exported macro lives at the root, whatever module defines it.
+    fn add_macros(&mut self, place: &Place, text: &str) {
+        for exported in text.split("#[macro_export]").skip(1) {
+            let name =
+                exported.split_once("macro_rules!").and_then(|(_, rest)| rest.split_whitespace().next());
+            let name = name.map(|name| name.trim_end_matches('{').to_owned());
+            self.exported.extend(name.map(|name| (name, place.module.clone())));
+        }
     }
 
     fn faults(&self, place: &Place, text: &str) -> Vec<String> {
@@ -324,6 +339,16 @@ mod the_check_itself {
         }
         assert!(Place::of(Path::new("lib.rs")).is_none());
         assert!(Place::of(Path::new("frame/tests.rs")).is_none());
+    }
+
+    #[test]
+    fn finds_the_module_of_an_exported_macro() {
+        let mut order = Order::new("frame wire", "");
+        let wire = Place::of(Path::new("wire.rs")).expect("a module");
+        order.add_macros(&wire, "#[macro_export]\n#[doc(hidden)]\nmacro_rules! wired { () => {} }");
+        let frame = Place::of(Path::new("frame.rs")).expect("a module");
+        assert!(order.faults(&wire, "fn f() { crate::wired!() }").is_empty());
+        assert!(order.faults(&frame, "fn f() { crate::wired!() }")[0].contains("stands before"));
     }
 
     #[test]

@@ -76,6 +76,7 @@
 //! Delivery is at most once: a member whose mailbox is full misses the message (and the sender's report counts it), a
 //! client that is gone for a moment misses what was sent in it.
 
+pub mod docs;
 pub mod middleware;
 pub mod wire;
 pub mod worker;
@@ -98,10 +99,10 @@ pub use self::{
     middleware::Origins,
     router::Router,
     scope::{Peer, Scope},
-    server::{NotFound, Protocols, Serve, SocketService, serve, serve_connection},
+    server::{NotFound, Protocols, Serve, SocketService, listeners, serve, serve_connection},
     socket::Socket,
-    transport::{Limits, Sockets},
-    wire::{Accept, Input, Refuse},
+    transport::{Drain, Limits, SocketStats, Sockets},
+    wire::{Accept, Input, OutputLimits, Overflow, Refuse},
 };
 
 #[cfg(doctest)]

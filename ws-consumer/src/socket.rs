@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
     scope::Scope,
-    wire::{Accept, Input, Link, Phase, Refuse, Running, Wire},
+    wire::{Accept, Input, Link, OutputLimits, Phase, Refuse, Running, Wire},
 };
 
 /// One connection, as consumers and other applications see it.
@@ -57,6 +57,11 @@ impl Socket {
     /// The channel layer.
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
         &self.layer
+    }
+
+    /// Sets what may wait for this client, and what happens beyond it, instead of what the service says.
+    pub fn set_output_limits(&mut self, limits: impl Into<Arc<OutputLimits>>) {
+        self.link.set_limits(limits.into());
     }
 
     // ---- deciding
@@ -107,35 +112,39 @@ impl Socket {
     ///
     /// # Errors
     /// [`NotAccepted`](Error::NotAccepted) before the client was let in, [`Closed`](Error::Closed) after the end.
-    pub async fn send(&mut self, frame: impl Into<Frame>) -> Result<()> {
-        let mut frame = Some(frame.into());
-        poll_fn(|cx| self.link.poll_send(cx, &mut frame)).await
+    pub fn send(&mut self, frame: impl Into<Frame>) -> impl Future<Output = Result<()>> + Send {
+        self.send_frame(frame.into())
+    }
+
+    fn send_frame(&mut self, frame: Frame) -> impl Future<Output = Result<()>> + Send {
+        let mut frame = Some(frame);
+        poll_fn(move |cx| self.link.poll_send(cx, &mut frame))
     }
 
     /// Sends `value` as JSON in a text frame.
     ///
     /// # Errors
     /// As [`send`](Self::send), and what the value's `Serialize` says.
-    pub async fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
-        // Not across an await: the value need not be `Sync`.
+    pub fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) -> impl Future<Output = Result<()>> + Send {
+        // At once: the value need not be `Sync`, and the future, which idle connections keep room for, is small.
         let frame = Frame::from_json(value);
-        self.send(frame?).await
+        async { self.send_frame(frame?).await }
     }
 
     /// Sends text.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn send_text(&mut self, text: impl Into<String>) -> Result<()> {
-        self.send(Frame::Text(text.into())).await
+    pub fn send_text(&mut self, text: impl Into<String>) -> impl Future<Output = Result<()>> + Send {
+        self.send_frame(Frame::Text(text.into()))
     }
 
     /// Sends bytes.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn send_bytes(&mut self, bytes: impl Into<Bytes>) -> Result<()> {
-        self.send(Frame::Binary(bytes.into())).await
+    pub fn send_bytes(&mut self, bytes: impl Into<Bytes>) -> impl Future<Output = Result<()>> + Send {
+        self.send_frame(Frame::Binary(bytes.into()))
     }
 
     /// Sends a message of type [`websocket.send`](channel_layer::WEBSOCKET_SEND) as a frame, whose bytes all
@@ -208,26 +217,25 @@ impl Socket {
     ///
     /// # Errors
     /// A name that is none, an event that is no map, or what the layer says. Members that miss it are no error.
-    pub async fn group_send<G, T>(&mut self, group: G, event: &T) -> Result<()>
+    pub fn group_send<G, T>(&mut self, group: G, event: &T) -> impl Future<Output = Result<()>> + Send
     where
         G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
         T: Serialize + ?Sized,
     {
-        let (group, message) = (parse(group)?, Message::encode(event));
-        self.group_send_message(group, message?).await
+        self.group_send_message(parse(group), Message::encode(event).map_err(Error::from))
     }
 
     /// Sends `value` as JSON to the sockets of all members of a group, past their consumers.
     ///
     /// # Errors
     /// As [`group_send`](Self::group_send).
-    pub async fn group_send_json<G, T>(&mut self, group: G, value: &T) -> Result<()>
+    pub fn group_send_json<G, T>(&mut self, group: G, value: &T) -> impl Future<Output = Result<()>> + Send
     where
         G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
         T: Serialize + ?Sized,
     {
-        let (group, text) = (parse(group)?, serde_json::to_string(value));
-        self.group_send_message(group, Message::websocket_text(text?)).await
+        let text = serde_json::to_string(value).map_err(Error::from);
+        self.group_send_message(parse(group), text.map(Message::websocket_text))
     }
 
     /// Sends an event to one channel: its `event` hook receives it.
@@ -239,12 +247,20 @@ impl Socket {
         Ok(self.layer.send(channel, message?).await?)
     }
 
-    async fn group_send_message(&mut self, group: GroupName, message: Message) -> Result<()> {
-        let report = self.layer.group_send(&Audience::from(group), message).await?;
-        if report.local.full > 0 {
-            tracing::debug!(missed = report.local.full, "members of a group were full");
+    fn group_send_message(
+        &mut self,
+        group: Result<GroupName>,
+        message: Result<Message>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let prepared = group.and_then(|group| Ok((Box::new(Audience::from(group)), message?)));
+        async {
+            let (to, message) = prepared?;
+            let report = self.layer.group_send(&to, message).await?;
+            if report.local.full > 0 {
+                tracing::debug!(missed = report.local.full, "members of a group were full");
+            }
+            Ok(())
         }
-        Ok(())
     }
 
     // ---- for those who drive it

@@ -2,10 +2,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::group::Group;
+use tokio::time::Instant;
+
+use super::{Hub, group::Group, totals::Totals};
 use crate::{
-    layer::Deliveries,
+    layer::{Audience, Deliveries},
     mailbox::{Delivery, MailboxSender, Refusal},
+    message::Message,
     name::ChannelName,
 };
 
@@ -26,12 +29,31 @@ pub struct FanOut {
     /// Who has been served, by address: only kept for several groups, where it matters.
     served: Option<HashSet<usize>>,
     deliveries: Deliveries,
+    totals: Arc<Totals>,
+}
+
+impl Hub {
+    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands.
+    ///
+    /// Dropped half-way, it may have reached some.
+    pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
+        let mut fan_out = self.fan_out(to, message, expires);
+        while fan_out.step() {
+            tokio::task::yield_now().await;
+        }
+        fan_out.deliveries()
+    }
 }
 
 impl FanOut {
-    pub(super) fn new(groups: Vec<Arc<Group>>, except: Option<ChannelName>, delivery: Delivery) -> Self {
+    pub(super) fn new(
+        groups: Vec<Arc<Group>>,
+        except: Option<ChannelName>,
+        delivery: Delivery,
+        totals: Arc<Totals>,
+    ) -> Self {
         let served = (groups.len() > 1).then(HashSet::new);
-        Self { groups, place: 0, except, delivery, served, deliveries: Deliveries::default() }
+        Self { groups, place: 0, except, delivery, served, deliveries: Deliveries::default(), totals }
     }
 
     /// Serves a slice; false once all are served.
@@ -67,6 +89,17 @@ impl FanOut {
             Ok(()) => self.deliveries.delivered += 1,
             Err(Refusal::Closed) => self.deliveries.closed += 1,
             Err(Refusal::Full) => self.deliveries.full += 1,
+        }
+    }
+}
+
+/// However it ends, also half-way, what it did is accounted for.
+impl Drop for FanOut {
+    fn drop(&mut self) {
+        let Deliveries { matched, full, closed, .. } = self.deliveries;
+        self.totals.missed(closed);
+        if full > 0 {
+            self.totals.warn_of_full(full, matched);
         }
     }
 }

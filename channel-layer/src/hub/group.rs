@@ -1,8 +1,10 @@
 //! The members of one group: a list that joining and leaving changes in constant time.
 
-use std::sync::{PoisonError, RwLock};
-
-use crate::mailbox::MailboxSender;
+use crate::{
+    mailbox::MailboxSender,
+    name::ChannelName,
+    sync::{PoisonError, RwLock},
+};
 
 /// Any number of senders read the list at once; only joining and leaving write it.
 #[derive(Default)]
@@ -42,6 +44,11 @@ impl Group {
 
     pub(super) fn len(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).live
+    }
+
+    pub(super) fn channels(&self) -> Vec<ChannelName> {
+        let members = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        members.places.iter().flatten().map(|member| member.channel().clone()).collect()
     }
 
     /// Shows the members at `from` and after to `each`, up to `count` places; true if there are more.

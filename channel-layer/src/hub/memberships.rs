@@ -7,9 +7,11 @@ use tokio::time::Instant;
 use super::group::Group;
 use crate::name::GroupName;
 
-/// A plain list: most channels are in a handful of groups, and an empty one takes no memory.
+/// A plain list, because most channels are in a handful of groups. Boxed, although a list is on the heap anyway:
+/// every open mailbox pays for its size here, and a null pointer is a third of an empty list.
 #[derive(Default)]
-pub(super) struct Memberships(Vec<(GroupName, Membership)>);
+#[expect(clippy::box_collection, reason = "a list in a map entry is three times as large")]
+pub(super) struct Memberships(Option<Box<Vec<(GroupName, Membership)>>>);
 
 pub(super) struct Membership {
     group: Arc<Group>,
@@ -25,17 +27,22 @@ impl Memberships {
         now: Instant,
         join: impl FnOnce() -> (Arc<Group>, u32),
     ) {
-        if let Some((_, known)) = self.0.iter_mut().find(|(known, _)| known == name) {
+        // Room for one: most channels are in one group, and `push` alone would make room for four.
+        let list = self.0.get_or_insert_with(|| Box::new(Vec::with_capacity(1)));
+        if let Some((_, known)) = list.iter_mut().find(|(known, _)| known == name) {
             known.since = now;
             return;
         }
         let (group, place) = join();
-        self.0.push((name.clone(), Membership { group, place, since: now }));
+        list.push((name.clone(), Membership { group, place, since: now }));
     }
 
     pub(super) fn remove(&mut self, name: &GroupName) -> Option<Membership> {
-        let at = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.swap_remove(at).1)
+        let list = self.0.as_mut()?;
+        let at = list.iter().position(|(known, _)| known == name)?;
+        let (_, membership) = list.swap_remove(at);
+        self.shrink();
+        Some(membership)
     }
 
     pub(super) fn take_all(&mut self) -> Self {
@@ -43,11 +50,23 @@ impl Memberships {
     }
 
     pub(super) fn take_older_than(&mut self, then: Instant) -> Self {
-        Self(self.0.extract_if(.., |(_, membership)| membership.since < then).collect())
+        let Some(list) = &mut self.0 else { return Self::default() };
+        let stale: Vec<_> = list.extract_if(.., |(_, membership)| membership.since < then).collect();
+        self.shrink();
+        Self(Some(Box::new(stale)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+
+    pub(super) fn names(&self) -> Vec<GroupName> {
+        self.0.iter().flat_map(|list| list.iter()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A channel without groups takes no memory for them.
+    fn shrink(&mut self) {
+        self.0.take_if(|list| list.is_empty());
     }
 }
 
@@ -62,6 +81,6 @@ impl IntoIterator for Memberships {
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.map(|list| *list).unwrap_or_default().into_iter()
     }
 }

@@ -12,6 +12,7 @@
 mod fan_out;
 mod group;
 mod memberships;
+mod totals;
 
 use std::sync::Arc;
 
@@ -19,10 +20,10 @@ use dashmap::{DashMap, mapref::entry::Entry};
 use tokio::time::Instant;
 
 pub use self::fan_out::FanOut;
-use self::{group::Group, memberships::Memberships};
+use self::{group::Group, memberships::Memberships, totals::Totals};
 use crate::{
-    layer::{Audience, Deliveries},
-    mailbox::{Bounds, Delivery, Mailbox, MailboxOwner, MailboxSender, Refusal},
+    layer::Audience,
+    mailbox::{Delivery, Ledger, Mailbox, MailboxOwner, MailboxSender, Refusal, Terms},
     message::Message,
     name::{ChannelName, GroupName},
 };
@@ -34,14 +35,15 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Hub(Arc<Rooms>);
 
-/// The maps never leave this module, and no function here hands out a guard: a dashmap guard that is held
-/// over an `.await` compiles, and freezes everybody else.
+/// The maps never leave this file, no function here hands out a guard, and nothing here waits (a test looks): a
+/// dashmap guard that is held over an `.await` compiles, and freezes everybody else.
 ///
 /// Where both maps are locked, it is `mailboxes` first.
 #[derive(Default)]
 struct Rooms {
     mailboxes: DashMap<ChannelName, Inhabitant>,
     groups: DashMap<GroupName, Arc<Group>>,
+    totals: Arc<Totals>,
 }
 
 struct Inhabitant {
@@ -59,11 +61,11 @@ impl Hub {
     /// Opens a mailbox under this name, or nothing if the name is taken.
     ///
     /// When it is dropped, the hub forgets it and its memberships.
-    pub fn open(&self, channel: ChannelName, bounds: Bounds) -> Option<Mailbox> {
+    pub fn open(&self, channel: ChannelName, terms: impl Into<Terms>) -> Option<Mailbox> {
         match self.0.mailboxes.entry(channel.clone()) {
             Entry::Occupied(_) => None,
             Entry::Vacant(place) => {
-                let mailbox = Mailbox::new(channel, bounds, Some(self.0.clone()));
+                let mailbox = Mailbox::new(channel, terms, Some(self.0.clone()));
                 let sender = mailbox.sender().clone();
                 place.insert(Inhabitant { sender, memberships: Memberships::default() });
                 Some(mailbox)
@@ -74,7 +76,9 @@ impl Hub {
     /// Sends to one mailbox; `None` if no such mailbox is open here.
     pub fn send(&self, channel: &ChannelName, delivery: Delivery) -> Option<Result<(), Refusal>> {
         let sender = self.0.mailboxes.get(channel)?.sender.clone();
-        Some(sender.deliver(delivery))
+        let outcome = sender.deliver(delivery);
+        self.0.totals.missed(usize::from(outcome == Err(Refusal::Closed)));
+        Some(outcome)
     }
 
     /// Is this mailbox open here?
@@ -118,18 +122,8 @@ impl Hub {
     /// Starts to send a message to all members of an audience here; it goes on by [`FanOut::step`].
     pub fn fan_out(&self, to: &Audience, message: Message, expires: Instant) -> FanOut {
         let groups = to.groups().filter_map(|name| self.0.groups.get(name).map(|group| group.clone()));
-        FanOut::new(groups.collect(), to.excepted().cloned(), Delivery { message, expires })
-    }
-
-    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands.
-    ///
-    /// Dropped half-way, it may have reached some.
-    pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
-        let mut fan_out = self.fan_out(to, message, expires);
-        while fan_out.step() {
-            tokio::task::yield_now().await;
-        }
-        fan_out.deliveries()
+        let delivery = Delivery { message, expires };
+        FanOut::new(groups.collect(), to.excepted().cloned(), delivery, self.0.totals.clone())
     }
 
     /// Ends all memberships.
@@ -149,7 +143,7 @@ impl Hub {
     /// Drops what waits in the mailboxes.
     pub fn discard_messages(&self) {
         let senders: Vec<_> = self.0.mailboxes.iter().map(|entry| entry.sender.clone()).collect();
-        senders.iter().for_each(|sender| sender.drain_into(&mut Vec::new()));
+        senders.iter().for_each(|sender| sender.flush());
     }
 
     /// Mailboxes that are open.
@@ -165,6 +159,41 @@ impl Hub {
     /// Members of one group.
     pub fn member_count(&self, group: &GroupName) -> usize {
         self.0.groups.get(group).map_or(0, |group| group.len())
+    }
+}
+
+/// What there is, at this moment.
+impl Hub {
+    /// Are both clones of the same hub?
+    pub fn same_hub(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The groups that have members.
+    pub fn groups(&self) -> Vec<GroupName> {
+        self.0.groups.iter().map(|entry| entry.key().clone()).collect()
+    }
+
+    /// The groups that a mailbox is in.
+    pub fn groups_of(&self, channel: &ChannelName) -> Vec<GroupName> {
+        self.0.mailboxes.get(channel).map(|inhabitant| inhabitant.memberships.names()).unwrap_or_default()
+    }
+
+    /// The mailboxes in a group.
+    pub fn members(&self, group: &GroupName) -> Vec<ChannelName> {
+        let group = self.0.groups.get(group).map(|group| group.clone());
+        group.map(|group| group.channels()).unwrap_or_default()
+    }
+
+    /// What became of all messages that were offered to mailboxes here, closed ones included.
+    ///
+    /// Visits every open mailbox. The sums agree; while messages are under way, they are of slightly different
+    /// moments.
+    pub fn ledger(&self) -> Ledger {
+        let senders: Vec<_> = self.0.mailboxes.iter().map(|entry| entry.sender.clone()).collect();
+        let mut ledger = self.0.totals.ledger();
+        senders.iter().for_each(|sender| ledger += sender.ledger());
+        ledger
     }
 }
 
@@ -184,6 +213,7 @@ impl Rooms {
 impl MailboxOwner for Rooms {
     fn mailbox_closed(&self, channel: &ChannelName) {
         if let Some((_, inhabitant)) = self.mailboxes.remove(channel) {
+            self.totals.mailbox_closed(inhabitant.sender.ledger());
             self.end(inhabitant.memberships);
         }
     }
@@ -198,5 +228,7 @@ impl std::fmt::Debug for Rooms {
     }
 }
 
+#[cfg(all(test, shuttle))]
+mod models;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! A channel of one's own: its owner receives from a [`Mailbox`], everybody else holds a [`MailboxSender`].
 //!
 //! # Capacity
-//! A mailbox is bounded in messages and in bytes; beyond either, the newest message is refused.
+//! A mailbox is bounded in messages and in bytes; beyond either, its [`Policy`](crate::Policy) decides, and the
+//! [`Ledger`] counts.
 //!
 //! # Expiry
 //! A message carries the moment it expires; one that has expired is dropped instead of received.
@@ -9,26 +10,25 @@
 //! # Cancel safety
 //! Every way to receive takes a message out only at the moment it hands it over.
 
+mod items;
+mod ledger;
+mod meter;
+mod queue;
 mod sender;
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{pending, poll_fn},
     sync::Arc,
     task::{Context, Poll},
 };
 
-pub use self::sender::{Delivery, MailboxSender, Refusal};
+pub use self::{
+    ledger::{Dropped, Ledger},
+    sender::{Delivery, MailboxSender, Refusal},
+};
+pub use crate::config::{Bounds, Terms};
 use crate::{message::Message, name::ChannelName};
-
-/// How many messages and bytes a mailbox holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Messages.
-    pub messages: usize,
-    /// Bytes of messages. An empty mailbox takes one message of any size.
-    pub bytes: usize,
-}
 
 /// Told when a mailbox closes: whoever keeps its name and its groups takes them out.
 pub trait MailboxOwner: Send + Sync + 'static {
@@ -58,30 +58,38 @@ pub struct Mailbox {
 impl Mailbox {
     /// A mailbox that belongs to nobody's hub yet, for authors of backends: the other end is
     /// [`sender`](Self::sender).
-    pub fn new(channel: ChannelName, bounds: Bounds, owner: Option<Arc<dyn MailboxOwner>>) -> Self {
-        Self { sender: MailboxSender::new(channel, bounds), owner }
+    pub fn new(channel: ChannelName, terms: impl Into<Terms>, owner: Option<Arc<dyn MailboxOwner>>) -> Self {
+        Self { sender: MailboxSender::new(channel, terms.into()), owner }
     }
 
     /// Waits for the next message.
     ///
-    /// Never ends by itself: a mailbox lives as long as its owner keeps it. Cancel safe.
+    /// Never ends by itself: a mailbox lives as long as its owner keeps it. Under [`Policy::Close`] use
+    /// [`next`](Self::next): this would wait forever once the mailbox has closed. Cancel safe.
+    ///
+    /// [`Policy::Close`]: crate::Policy::Close
     pub async fn recv(&mut self) -> Message {
-        poll_fn(|cx| self.poll_recv(cx)).await
+        match self.next().await {
+            Some(message) => message,
+            None => pending().await,
+        }
+    }
+
+    /// Waits for the next message; `None` once the mailbox [has overflowed](Self::is_overflowed). Cancel safe.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`next`](Self::next), for hand-written futures.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.sender.poll_next(cx)
     }
 
     /// As [`recv`](Self::recv), for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
-        match self.try_recv() {
-            Some(message) => Poll::Ready(message),
-            None if self.poll_ready(cx).is_ready() => self.try_recv().map_or_else(
-                || {
-                    // What was there had expired: ask again, with a waker left behind.
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                },
-                Poll::Ready,
-            ),
-            None => Poll::Pending,
+        match self.poll_next(cx) {
+            Poll::Ready(Some(message)) => Poll::Ready(message),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 
@@ -93,7 +101,8 @@ impl Mailbox {
     /// Is something waiting? Otherwise `cx` is woken by the next message.
     ///
     /// The waker is kept: it is woken when the mailbox goes from empty to not empty, so who was told that
-    /// something waits takes all of it, or asks again.
+    /// something waits takes all of it, or asks again. Ready as well once the mailbox
+    /// [has overflowed](Self::is_overflowed).
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.sender.poll_ready(cx)
     }
@@ -101,6 +110,12 @@ impl Mailbox {
     /// Takes all that is waiting, in order, at the price of one lock.
     pub fn drain_into(&mut self, messages: &mut Vec<Message>) {
         self.sender.drain_into(messages);
+    }
+
+    /// Was the mailbox closed because it was full, under [`Policy::Close`](crate::Policy::Close)? Then nothing
+    /// waits in it and nothing will: drop it.
+    pub fn is_overflowed(&self) -> bool {
+        self.sender.is_overflowed()
     }
 
     /// The channel's name.
@@ -128,3 +143,6 @@ impl fmt::Debug for Mailbox {
         f.debug_tuple("Mailbox").field(self.channel()).finish()
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod models;

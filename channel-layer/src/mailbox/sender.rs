@@ -1,16 +1,23 @@
 //! The sending end of a mailbox, and the queue between the two.
 
 use std::{
-    collections::VecDeque,
-    fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use tokio::time::Instant;
 
-use super::Bounds;
-use crate::{message::Message, name::ChannelName};
+use super::{
+    ledger::{Ledger, Reason},
+    queue::{Offer, Queue},
+};
+use crate::{
+    config::Terms,
+    message::Message,
+    name::ChannelName,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// A message on its way to one mailbox.
 #[derive(Clone, Debug)]
@@ -25,7 +32,7 @@ pub struct Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Its owner is gone.
+    /// Its owner is gone, or it closed because it was full.
     Closed,
     /// It holds as much as it may.
     Full,
@@ -37,7 +44,7 @@ pub struct MailboxSender(Arc<Shared>);
 
 struct Shared {
     channel: ChannelName,
-    bounds: Bounds,
+    terms: Terms,
     /// A lock, not a channel of tokio's: an idle queue of those takes a kilobyte, and this one is held for
     /// tens of nanoseconds, by one receiver and whoever sends.
     state: Mutex<State>,
@@ -45,18 +52,26 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Delivery>,
-    /// Sum of the sizes of what is queued.
-    bytes: usize,
+    queue: Queue,
     /// The receiver's. Kept from wake-up to wake-up: a task's waker rarely changes, and cloning it for each
     /// message costs more than the message.
     waker: Option<Waker>,
-    closed: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// Closed by its policy: the owner is still there, and has to be told.
+    Overflowed,
+    /// The owner is gone.
+    Closed,
 }
 
 impl MailboxSender {
-    pub(super) fn new(channel: ChannelName, bounds: Bounds) -> Self {
-        Self(Arc::new(Shared { channel, bounds, state: Mutex::default() }))
+    pub(super) fn new(channel: ChannelName, terms: Terms) -> Self {
+        Self(Arc::new(Shared { channel, terms, state: Mutex::default() }))
     }
 
     /// Queues a message, or says why not.
@@ -65,14 +80,24 @@ impl MailboxSender {
     /// [`Refusal`], with nothing queued.
     pub fn deliver(&self, delivery: Delivery) -> Result<(), Refusal> {
         let mut state = self.state();
-        if state.closed {
+        if state.phase != Phase::Open {
             return Err(Refusal::Closed);
         }
-        if !state.has_room(&self.0.bounds, delivery.message.size()) {
-            return Err(Refusal::Full);
+        match state.queue.offer(delivery, &self.0.terms, Instant::now) {
+            Offer::Queued => {
+                state.wake_for_the_first();
+                Ok(())
+            }
+            Offer::Refused => Err(Refusal::Full),
+            Offer::Overflow => {
+                state.phase = Phase::Overflowed;
+                let waste = state.queue.discard(Reason::Closed);
+                state.wake();
+                drop(state);
+                drop(waste); // what it drops may be anything: not under the lock
+                Err(Refusal::Full)
+            }
         }
-        state.push(delivery);
-        Ok(())
     }
 
     /// The channel's name.
@@ -90,6 +115,16 @@ impl MailboxSender {
         self.len() == 0
     }
 
+    /// Would a message be refused as [`Closed`](Refusal::Closed)?
+    pub fn is_closed(&self) -> bool {
+        self.state().phase != Phase::Open
+    }
+
+    /// What became of the messages that were offered while the mailbox was open.
+    pub fn ledger(&self) -> Ledger {
+        self.state().queue.ledger()
+    }
+
     /// Are both the same mailbox's?
     pub fn same_mailbox(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -101,45 +136,63 @@ impl MailboxSender {
     }
 
     pub(crate) fn pop(&self) -> Option<Message> {
-        let mut state = self.state();
-        if state.queue.is_empty() {
-            return None;
-        }
-        state.drop_expired(Instant::now());
-        state.pop()
+        self.state().pop()
     }
 
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// The next message, or nothing once the mailbox has closed by its policy.
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Message>> {
         let mut state = self.state();
-        if !state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
+        if let Some(message) = state.pop() {
+            return Poll::Ready(Some(message));
         }
-        if state.queue.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        if state.phase != Phase::Open {
+            return Poll::Ready(None);
+        }
+        state.register(cx.waker());
+        Poll::Pending
+    }
+
+    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        state.register(cx.waker());
+        let quiet = state.queue.is_empty() && state.phase == Phase::Open;
+        if quiet { Poll::Pending } else { Poll::Ready(()) }
     }
 
     pub(crate) fn drain_into(&self, messages: &mut Vec<Message>) {
         let mut state = self.state();
-        state.drop_expired(Instant::now());
-        // The queue's memory goes: ten thousand idle mailboxes must not keep what their busiest moment took.
-        let queue = mem::take(&mut state.queue);
-        state.bytes = 0;
+        if state.queue.is_empty() {
+            return;
+        }
+        state.queue.drop_expired(Instant::now());
+        let queue = state.queue.drain();
         drop(state);
         messages.extend(queue.into_iter().map(|delivery| delivery.message));
     }
 
+    /// Drops what waits, for a flush.
+    pub(crate) fn flush(&self) {
+        let waste = self.state().queue.discard(Reason::Flushed);
+        drop(waste);
+    }
+
     /// Drops what waits past its time.
     pub(crate) fn expire(&self, now: Instant) {
-        self.state().drop_expired(now);
+        self.state().queue.drop_expired(now);
+    }
+
+    pub(crate) fn is_overflowed(&self) -> bool {
+        self.state().phase == Phase::Overflowed
     }
 
     pub(crate) fn close(&self) {
         let mut state = self.state();
-        state.closed = true;
+        state.phase = Phase::Closed;
+        let waste = state.queue.discard(Reason::Closed);
         // The waker goes too: a task that owns its own mailbox would keep itself alive through it.
-        let State { queue, waker, .. } = mem::take(&mut *state);
-        state.closed = true;
+        let waker = state.waker.take();
         drop(state);
-        drop((queue, waker)); // what they drop may be anything: not under the lock
+        drop((waste, waker)); // what they drop may be anything: not under the lock
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -149,43 +202,31 @@ impl MailboxSender {
 }
 
 impl State {
-    fn has_room(&mut self, bounds: &Bounds, size: usize) -> bool {
-        if self.fits(bounds, size) {
-            return true;
-        }
-        self.drop_expired(Instant::now());
-        self.fits(bounds, size)
-    }
-
-    fn fits(&self, bounds: &Bounds, size: usize) -> bool {
-        self.queue.len() < bounds.messages && (self.queue.is_empty() || self.bytes + size <= bounds.bytes)
-    }
-
-    fn push(&mut self, delivery: Delivery) {
-        self.bytes += delivery.message.size();
-        self.queue.push_back(delivery);
-        // Only the first message wakes: the receiver takes all that is there. Under the lock, so that no
-        // receiver can see the message, sleep again, and miss the wake-up of the next one.
-        if self.queue.len() == 1
-            && let Some(waker) = &self.waker
-        {
-            waker.wake_by_ref();
-        }
-    }
-
     fn pop(&mut self) -> Option<Message> {
-        let delivery = self.queue.pop_front()?;
-        self.bytes -= delivery.message.size();
         if self.queue.is_empty() {
-            self.queue = VecDeque::new();
+            return None; // without asking for the time
         }
-        Some(delivery.message)
+        self.queue.drop_expired(Instant::now());
+        self.queue.pop()
     }
 
-    /// A layer's messages expire in the order in which they were sent, so the oldest tell.
-    fn drop_expired(&mut self, now: Instant) {
-        while self.queue.front().is_some_and(|first| first.expires <= now) {
-            self.pop();
+    fn register(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    /// Only the first message wakes: the receiver takes all that is there. Under the lock, so that no
+    /// receiver can see the message, sleep again, and miss the wake-up of the next one.
+    fn wake_for_the_first(&self) {
+        if self.queue.len() == 1 {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
         }
     }
 }

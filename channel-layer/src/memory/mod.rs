@@ -1,8 +1,9 @@
 //! The in-memory layer: one process, no server, nothing kept beyond it.
 
 mod named;
+mod receiver;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -14,8 +15,8 @@ use crate::{
     error::{Error, Result},
     events::{Health, LayerEvents},
     hub::Hub,
-    layer::{Audience, ChannelLayer, Remote, SendReport},
-    mailbox::{Bounds, Delivery, Mailbox, Refusal},
+    layer::{Audience, ChannelLayer, GroupDirectory, Remote, SendReport},
+    mailbox::{Delivery, Mailbox, Refusal},
     message::Message,
     name::{ChannelName, GroupName},
 };
@@ -41,8 +42,6 @@ pub struct MemoryLayer {
     config: LayerConfig,
     hub: Hub,
     named: NamedChannels,
-    /// Numbers the mailboxes. In one process nobody can guess wrong on purpose, so it need not be random.
-    opened: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -55,10 +54,6 @@ impl MemoryLayer {
     /// The mailboxes and groups.
     pub fn hub(&self) -> &Hub {
         &self.hub
-    }
-
-    fn bounds(&self) -> Bounds {
-        Bounds { messages: self.config.capacity, bytes: self.config.byte_capacity }
     }
 
     /// Every call starts here: it looks whether the layer is open, and now and then clears what expired.
@@ -81,14 +76,11 @@ impl ChannelLayer for MemoryLayer {
 
     async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {
         self.enter()?;
-        let bounds = Bounds {
-            messages: options.capacity.unwrap_or(self.config.capacity),
-            bytes: options.byte_capacity.unwrap_or(self.config.byte_capacity),
-        };
+        let head = format!("{}.memory", options.prefix);
         loop {
-            let number = self.opened.fetch_add(1, Relaxed);
-            let channel = ChannelName::new(format!("{}.memory!{number:x}", options.prefix))?;
-            if let Some(mailbox) = self.hub.open(channel, bounds) {
+            let channel = ChannelName::random(&head)?;
+            let terms = self.config.terms_of(&channel, &options);
+            if let Some(mailbox) = self.hub.open(channel, terms) {
                 return Ok(mailbox);
             }
         }
@@ -100,7 +92,7 @@ impl ChannelLayer for MemoryLayer {
             Some(outcome) => outcome,
             // Nobody can ever receive from a name that was local to a mailbox.
             None if channel.is_process_local() => Ok(()),
-            None => self.named.send(&self.hub, channel, self.bounds(), delivery),
+            None => self.named.send(&self.hub, channel, self.config.bounds_of(channel), delivery),
         };
         match outcome {
             Err(Refusal::Full) => Err(Error::ChannelFull { channel: channel.to_string() }),
@@ -111,14 +103,15 @@ impl ChannelLayer for MemoryLayer {
     async fn receive(&self, channel: &ChannelName) -> Result<Message> {
         self.enter()?;
         let owned = || Error::ChannelOwned { channel: channel.to_string() };
-        let named = self.named.receiver(&self.hub, channel, self.bounds()).ok_or_else(owned)?;
+        let named =
+            self.named.receiver(&self.hub, channel, self.config.bounds_of(channel)).ok_or_else(owned)?;
         Ok(named.recv().await)
     }
 
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.enter()?;
         if !self.hub.join(group, channel) && !channel.is_process_local() {
-            self.named.join(&self.hub, group, channel, self.bounds());
+            self.named.join(&self.hub, group, channel, self.config.bounds_of(channel));
         }
         Ok(())
     }
@@ -129,9 +122,19 @@ impl ChannelLayer for MemoryLayer {
         Ok(())
     }
 
+    async fn group_discard_all(&self, channel: &ChannelName) -> Result<()> {
+        self.enter()?;
+        self.hub.leave_groups_of(channel);
+        Ok(())
+    }
+
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport> {
         let expires = self.enter()? + self.config.expiry;
         Ok(SendReport::new(self.hub.broadcast(to, message, expires).await, Remote::None))
+    }
+
+    fn directory(&self) -> Option<&dyn GroupDirectory> {
+        Some(self)
     }
 
     fn events(&self) -> LayerEvents {
@@ -158,5 +161,30 @@ impl ChannelLayer for MemoryLayer {
     }
 }
 
+#[async_trait]
+impl GroupDirectory for MemoryLayer {
+    async fn groups(&self) -> Result<Vec<GroupName>> {
+        self.enter()?;
+        Ok(self.hub.groups())
+    }
+
+    async fn groups_of(&self, channel: &ChannelName) -> Result<Vec<GroupName>> {
+        self.enter()?;
+        Ok(self.hub.groups_of(channel))
+    }
+
+    async fn members(&self, group: &GroupName) -> Result<Vec<ChannelName>> {
+        self.enter()?;
+        Ok(self.hub.members(group))
+    }
+
+    async fn member_count(&self, group: &GroupName) -> Result<usize> {
+        self.enter()?;
+        Ok(self.hub.member_count(group))
+    }
+}
+
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

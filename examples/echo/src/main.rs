@@ -49,7 +49,8 @@ async fn run(options: Options) -> Result<(), String> {
 
     let mut limits = Limits::default();
     limits.max_message_size = options.max_message;
-    limits.read_buffer_size = 16 << 10; // large messages are what this one is for
+    limits.max_fragments = 1 << 17; // Autobahn sends four megabytes in 64-byte fragments
+
     let sockets = Router::new().application("/", echo);
     let service =
         Protocols::new().websocket(sockets).limits(limits).into_service(Arc::new(MemoryLayer::default()));

@@ -15,23 +15,30 @@ use crate::{
     wire::{Input, Phase},
 };
 
-pub(super) async fn drive<C: Consumer>(mut consumer: C, mut socket: Socket) -> Result<()> {
-    let outcome = live(&mut consumer, &mut socket).await;
-    if let Err(error) = &outcome {
-        report(&socket, error);
+/// A block, not an `async fn`: that would keep its arguments twice.
+#[expect(clippy::manual_async_fn, reason = "the block is smaller")]
+pub(super) fn drive<C: Consumer>(
+    mut consumer: C,
+    mut socket: Socket,
+) -> impl Future<Output = Result<()>> + Send {
+    async move {
+        let outcome = live(&mut consumer, &mut socket).await;
+        if let Err(error) = &outcome {
+            report(&socket, error);
+        }
+        // The client is told before `disconnect`, which may take its time.
+        socket.link().conclude(&outcome);
+        let close = socket.closed().unwrap_or_default();
+        let link = socket.link().clone();
+        let last = Hook::new(link, async {
+            consumer.disconnect(&mut socket, close).await;
+            Ok(())
+        });
+        if let Err(error) = Box::pin(last).await {
+            report(&socket, &error);
+        }
+        outcome
     }
-    // The client is told before `disconnect`, which may take its time.
-    socket.link().conclude(&outcome);
-    let close = socket.closed().unwrap_or_default();
-    let link = socket.link().clone();
-    let last = Hook::new(link, async {
-        consumer.disconnect(&mut socket, close).await;
-        Ok(())
-    });
-    if let Err(error) = Box::pin(last).await {
-        report(&socket, &error);
-    }
-    outcome
 }
 
 async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> {

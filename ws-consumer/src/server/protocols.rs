@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::service::SocketService;
+use super::{health::HealthPaths, service::SocketService};
 use crate::{
     application::Application,
     error::Error,
@@ -38,6 +38,7 @@ pub struct Protocols<H = NotFound> {
     origins: Origins,
     unprotected: bool,
     limits: Limits,
+    health: Option<HealthPaths>,
 }
 
 impl Protocols {
@@ -49,6 +50,7 @@ impl Protocols {
             origins: Origins::SameHost,
             unprotected: false,
             limits: Limits::default(),
+            health: None,
         }
     }
 }
@@ -62,8 +64,8 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        let Self { websocket, http: _, origins, unprotected, limits } = self;
-        Protocols { websocket, http: service, origins, unprotected, limits }
+        let Self { websocket, http: _, origins, unprotected, limits, health } = self;
+        Protocols { websocket, http: service, origins, unprotected, limits, health }
     }
 
     /// Whose pages may open sockets: by default those of the host itself.
@@ -85,6 +87,13 @@ impl<H> Protocols<H> {
         self
     }
 
+    /// Answers `/healthz` with 200 while the process lives, and `/readyz` with 200 while new clients are taken and the
+    /// channel layer answers, otherwise with 503.
+    pub fn health_checks(mut self) -> Self {
+        self.health = Some(HealthPaths { alive: "/healthz", ready: "/readyz" });
+        self
+    }
+
     /// The service, for [`serve`](crate::serve), for axum's `fallback_service`, or for anything that takes a tower
     /// service.
     ///
@@ -99,7 +108,7 @@ impl<H> Protocols<H> {
             "the application acts on cookies and lets pages of every origin in: check the origin, or say \
              `without_origin_check_for_credentials`"
         );
-        SocketService::new(application, self.http, layer, self.limits)
+        SocketService::new(application, self.http, layer, self.limits, self.health)
     }
 }
 

@@ -13,8 +13,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
-use super::service::SocketService;
-use crate::scope::Peer;
+use super::{
+    permits::{Permit, Permits, Permitted},
+    service::SocketService,
+};
+use crate::{scope::Peer, transport::Drain};
 
 /// From the first byte to the end of the headers. Without a limit, a client that sends nothing stays for ever.
 const HEADERS: Duration = Duration::from_secs(10);
@@ -40,22 +43,58 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// # }
 /// ```
 pub fn serve<H>(listener: TcpListener, service: SocketService<H>) -> Serve<H> {
-    Serve { listener, service, stop: Box::pin(std::future::pending()) }
+    Serve {
+        listeners: vec![listener],
+        service,
+        stop: Box::pin(std::future::pending()),
+        drain: Drain::going_away(),
+        max_connections: None,
+        max_per_address: None,
+    }
 }
 
 /// A server about to run: await it.
 #[must_use = "a server runs when it is awaited"]
 pub struct Serve<H> {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     service: SocketService<H>,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    drain: Drain,
+    max_connections: Option<usize>,
+    max_per_address: Option<usize>,
 }
 
 impl<H> Serve<H> {
     /// Stops when `stop` is done: no further connection is accepted, sockets close with 1001, their `disconnect`
-    /// hooks run, and requests under way are answered. After 15 s it gives up waiting.
+    /// hooks run, and requests under way are answered. 15 s after the last close it gives up waiting.
     pub fn with_graceful_shutdown(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
         self.stop = Box::pin(stop);
+        self
+    }
+
+    /// How sockets are closed when it stops: by default all at once with 1001.
+    pub fn with_drain(mut self, drain: impl Into<Drain>) -> Self {
+        self.drain = drain.into();
+        self
+    }
+
+    /// Serves another listener too.
+    pub fn with_listener(mut self, listener: TcpListener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// How many connections there may be, of any kind; further clients wait with the kernel. By default as many as there
+    /// are descriptors.
+    pub fn with_max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = Some(connections);
+        self
+    }
+
+    /// How many connections there may be from one address; further ones get 503. By default there is no limit: behind a
+    /// proxy all come from one.
+    pub fn with_max_connections_per_address(mut self, connections: usize) -> Self {
+        self.max_per_address = Some(connections);
         self
     }
 }
@@ -80,35 +119,51 @@ where
     H::Future: Send,
     R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
-    let Serve { listener, service, mut stop } = serve;
-    let (connections, stopping) = (TaskTracker::new(), CancellationToken::new());
-    let sockets = service.sockets().clone();
-    loop {
-        let (stream, peer) = tokio::select! {
-            accepted = accept(&listener) => accepted,
-            () = &mut stop => break,
+    let Serve { listeners, service, stop, drain, max_connections, max_per_address } = serve;
+    let (connections, acceptors) = (TaskTracker::new(), TaskTracker::new());
+    let (accepting, stopping) = (CancellationToken::new(), CancellationToken::new());
+    let permits = Permits::new(max_connections.unwrap_or(usize::MAX), max_per_address);
+    for listener in listeners {
+        let (service, permits) = (service.clone(), permits.clone());
+        let (connections, stopping) = (connections.clone(), stopping.clone());
+        let each = move |stream, peer, permit| {
+            let io = Permitted::new(stream, permit);
+            connections.spawn(connection(io, Some(peer), service.clone(), stopping.clone()));
         };
-        let (service, stopping) = (service.clone(), stopping.clone());
-        connections.spawn(async move { connection(stream, Some(peer), service, stopping).await });
+        let accepting = accepting.clone();
+        acceptors
+            .spawn(async move { accepting.run_until_cancelled(accept_all(listener, permits, each)).await });
     }
-    drop(listener); // from now on clients are refused, not kept waiting
-    stopping.cancel();
-    connections.close();
-    let drained = timeout(DRAIN, async { tokio::join!(sockets.close(), connections.wait()) }).await;
-    if drained.is_err() {
+    stop.await;
+    accepting.cancel();
+    acceptors.close();
+    acceptors.wait().await; // the listeners are closed: clients are refused, not kept waiting
+    let sockets = service.sockets().clone();
+    let limit = drain.time() + DRAIN;
+    let sockets_gone = async {
+        sockets.drain(drain).await;
+        stopping.cancel();
+        connections.close();
+        connections.wait().await;
+    };
+    if timeout(limit, sockets_gone).await.is_err() {
         tracing::warn!(left = sockets.len(), "not everybody left in time");
     }
     Ok(())
 }
 
-/// The next connection. A failure, such as running out of descriptors, must not end the server.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// Accepts for ever. A failure, such as running out of descriptors, must not end the server.
+async fn accept_all(listener: TcpListener, permits: Permits, each: impl Fn(TcpStream, SocketAddr, Permit)) {
     loop {
+        let one = permits.one().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Frames are written in batches already; waiting for more would only add latency.
                 let _ = stream.set_nodelay(true);
-                return (stream, peer);
+                match permits.of(one, peer.ip()) {
+                    Some(permit) => each(stream, peer, permit),
+                    None => turn_away(&stream, peer),
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -116,6 +171,13 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
+}
+
+/// Too many from one address. Whether it takes the answer is its own affair.
+fn turn_away(stream: &TcpStream, peer: SocketAddr) {
+    tracing::debug!(%peer, "too many connections from one address");
+    let _ = stream
+        .try_write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
 }
 
 /// Serves one connection of any kind: a Unix socket, TLS, a pipe in a test.

@@ -15,10 +15,15 @@ use http_body_util::{Either, Full};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
+use super::{
+    access::Access,
+    health::{self, Check, HealthPaths},
+};
 use crate::{
     application::Application,
     socket::Socket,
     transport::{Limits, Sockets, websocket},
+    wire::OutputLimits,
 };
 
 /// A tower service that upgrades WebSockets and passes everything else on. Made by
@@ -47,8 +52,11 @@ pub struct SocketService<H> {
 struct Shared {
     application: Box<dyn Application>,
     layer: Arc<dyn ChannelLayer>,
+    /// A part of the limits, shared by the connections.
+    output: Arc<OutputLimits>,
     limits: Arc<Limits>,
     sockets: Sockets,
+    health: Option<HealthPaths>,
 }
 
 impl<H> SocketService<H> {
@@ -57,12 +65,15 @@ impl<H> SocketService<H> {
         http: H,
         layer: Arc<dyn ChannelLayer>,
         limits: Limits,
+        health: Option<HealthPaths>,
     ) -> Self {
         let shared = Shared {
             application: Box::new(application),
             layer,
+            output: Arc::new(limits.output.clone()),
             limits: Arc::new(limits),
             sockets: Sockets::default(),
+            health,
         };
         Self { shared: Arc::new(shared), http }
     }
@@ -86,8 +97,36 @@ impl<H: Clone> Clone for SocketService<H> {
 
 impl Shared {
     fn upgrade<B>(&self, request: Request<B>) -> oneshot::Receiver<websocket::Answer> {
-        let open = |scope| Socket::open(scope, self.layer.clone(), |socket| self.application.call(socket));
+        let open = |scope| {
+            Socket::open(scope, self.layer.clone(), |mut socket| {
+                socket.set_output_limits(self.output.clone());
+                self.application.call(socket)
+            })
+        };
         websocket::upgrade(request, self.limits.clone(), &self.sockets, open)
+    }
+}
+
+impl Shared {
+    fn websocket<B, R>(&self, request: Request<B>) -> Answering<R> {
+        if let Some(refuse) = websocket::refusal(&request) {
+            return Box::pin(async { Ok(websocket::answer(refuse).map(Either::Left)) });
+        }
+        let answer = self.upgrade(request);
+        Box::pin(async {
+            let failed = |_| websocket::plain(StatusCode::INTERNAL_SERVER_ERROR);
+            Ok(answer.await.unwrap_or_else(failed).map(Either::Left))
+        })
+    }
+
+    fn health<R>(&self, check: Check) -> Answering<R> {
+        let (sockets, layer) = (self.sockets.clone(), self.layer.clone());
+        Box::pin(async {
+            let (status, word) = health::answer(check, sockets, layer).await;
+            let mut response = Response::new(Full::from(word));
+            *response.status_mut() = status;
+            Ok(response.map(Either::Left))
+        })
     }
 }
 
@@ -107,20 +146,39 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if !hyper_tungstenite::is_upgrade_request(&request) {
-            let mut http = self.http.clone();
-            return Box::pin(async move {
-                poll_fn(|cx| http.poll_ready(cx)).await?;
-                Ok(http.call(request).await?.map(Either::Right))
-            });
+        let access = Access::begin(&request);
+        let answer = self.answer(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            if let (Some(access), Ok(answer)) = (access, &answer) {
+                access.end(answer.status());
+            }
+            answer
+        })
+    }
+}
+
+type Answering<R> =
+    Pin<Box<dyn Future<Output = Result<Response<Either<Full<Bytes>, R>>, Infallible>> + Send>>;
+
+impl<H> SocketService<H> {
+    fn answer<B, R>(&self, request: Request<B>) -> Answering<R>
+    where
+        B: Send + 'static,
+        R: 'static,
+        H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+        H::Future: Send,
+    {
+        if websocket::is_asked_for(&request) {
+            return self.shared.websocket(request);
         }
-        if let Some(refuse) = websocket::refusal(&request) {
-            return Box::pin(async { Ok(websocket::answer(refuse).map(Either::Left)) });
+        if let Some(check) = self.shared.health.and_then(|paths| paths.check(request.uri().path())) {
+            return self.shared.health(check);
         }
-        let answer = self.shared.upgrade(request);
-        Box::pin(async {
-            let failed = |_| websocket::plain(StatusCode::INTERNAL_SERVER_ERROR);
-            Ok(answer.await.unwrap_or_else(failed).map(Either::Left))
+        let mut http = self.http.clone();
+        Box::pin(async move {
+            poll_fn(|cx| http.poll_ready(cx)).await?;
+            Ok(http.call(request).await?.map(Either::Right))
         })
     }
 }

@@ -5,4 +5,7 @@ mod limits;
 mod sockets;
 pub(crate) mod websocket;
 
-pub use self::{limits::Limits, sockets::Sockets};
+pub use self::{
+    limits::Limits,
+    sockets::{Drain, SocketStats, Sockets},
+};

@@ -3,15 +3,16 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
-use channel_layer::{Mailbox, Message};
+use channel_layer::{ChannelName, Mailbox, Message};
 
 use super::{
     Accept, Mail, Outgoing, Refuse,
     hooks::{AnswerHook, Hooks, Meter},
+    output::{Made, OutputLimits, Outputs},
 };
 use crate::{
     error::{Error, Result},
@@ -22,12 +23,8 @@ use crate::{
 const INPUTS: usize = 16;
 /// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
 const EVENTS: usize = 100;
-/// Bytes and messages that wait for a slow client. A hook that sends beyond them waits; a broadcast beyond them
-/// closes the connection with 1013.
-const OUTPUT_BYTES: usize = 1 << 20;
-const OUTPUT_MESSAGES: usize = 1024;
-
 /// Shared by a [`Wire`](super::Wire) and its [`Socket`](crate::Socket).
+#[derive(Default)]
 pub(crate) struct Link(Mutex<State>);
 
 /// Everything behind one lock: both ends are polled in one task, so it is never contended unless the application
@@ -38,8 +35,9 @@ struct State {
     inputs: VecDeque<Input>,
     /// How many of them are events.
     events: usize,
-    outputs: VecDeque<Outgoing>,
-    output_bytes: usize,
+    outputs: Outputs,
+    limits: Arc<OutputLimits>,
+    slow: Slow,
     /// The application's own channel, once it has asked for one.
     mailbox: Option<Mailbox>,
     corked: bool,
@@ -59,6 +57,14 @@ struct State {
     application: Option<Waker>,
     /// The transport's task.
     task: Option<Waker>,
+}
+
+/// What slowness has cost a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slow {
+    /// Broadcast frames that were dropped.
+    pub(crate) dropped: u64,
+    pub(crate) closed: bool,
 }
 
 /// How far a connection is.
@@ -86,7 +92,7 @@ pub enum Input {
 
 impl Link {
     pub(crate) fn new() -> Self {
-        Self(Mutex::default())
+        Self::default()
     }
 
     // ---- the transport's side
@@ -110,7 +116,7 @@ impl Link {
         let inputs = mem::take(&mut state.inputs);
         state.end(close);
         state.inputs.extend(inputs.into_iter().filter(|input| matches!(input, Input::Frame(_))));
-        state.outputs.retain(|output| matches!(output, Outgoing::Refuse(_)));
+        state.outputs.keep_refusal();
         let wakers = [state.task.clone(), state.application.take()];
         drop(state);
         wakers.into_iter().flatten().for_each(Waker::wake);
@@ -151,16 +157,12 @@ impl Link {
         mem::take(&mut state.again)
     }
 
-    pub(super) fn take_outputs(&self, mut take: impl FnMut(&mut VecDeque<Outgoing>)) -> bool {
+    pub(super) fn take_outputs(&self, take: impl FnMut(&mut VecDeque<Outgoing>)) -> bool {
         let mut state = self.state();
         if state.outputs.is_empty() {
             return false;
         }
-        take(&mut state.outputs);
-        state.output_bytes = state.outputs.iter().map(size).sum();
-        if state.outputs.is_empty() {
-            state.outputs = VecDeque::new();
-        }
+        state.outputs.take(take);
         let has_room = state.has_room();
         has_room && mem::take(&mut state.wants_room)
     }
@@ -305,6 +307,23 @@ impl Link {
         }
     }
 
+    pub(crate) fn channel(&self) -> Option<ChannelName> {
+        self.state().mailbox.as_ref().map(|mailbox| mailbox.channel().clone())
+    }
+
+    pub(crate) fn set_limits(&self, limits: Arc<OutputLimits>) {
+        self.state().limits = limits;
+    }
+
+    pub(crate) fn slow(&self) -> Slow {
+        self.state().slow
+    }
+
+    /// The transport has given up on a client that takes nothing.
+    pub(crate) fn count_slow(&self) {
+        self.state().slow.closed = true;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // User code never runs under the lock, so a poisoned one is still whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -358,8 +377,7 @@ impl State {
                 self.hooks = None;
             }
         }
-        self.output_bytes += size(&output);
-        self.outputs.push_back(output);
+        self.outputs.push(output);
         self.wake_task();
     }
 
@@ -367,16 +385,28 @@ impl State {
         if self.close.is_some() {
             return;
         }
-        if self.has_room() {
-            return self.push(Outgoing::Encoded(message));
+        match self.outputs.push_broadcast(message, &self.limits) {
+            Made::Room(0) => {}
+            Made::Room(dropped) => self.count_dropped(dropped),
+            Made::None => self.count_dropped(1),
+            Made::TooSlow => {
+                let (channel, bytes) = (self.mailbox.as_ref().map(Mailbox::channel), self.outputs.bytes());
+                tracing::warn!(?channel, bytes, "closing a client that is too slow");
+                self.slow.closed = true;
+                self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
+            }
         }
+        self.wake_task();
+    }
+
+    fn count_dropped(&mut self, frames: u64) {
         let channel = self.mailbox.as_ref().map(Mailbox::channel);
-        tracing::warn!(?channel, bytes = self.output_bytes, "closing a client that is too slow");
-        self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
+        tracing::debug!(?channel, frames, "frames dropped for a slow client");
+        self.slow.dropped += frames;
     }
 
     fn has_room(&self) -> bool {
-        self.output_bytes < OUTPUT_BYTES && self.outputs.len() < OUTPUT_MESSAGES
+        self.outputs.has_room(&self.limits)
     }
 
     /// What the client is told when the application ends, or fails.
@@ -424,13 +454,5 @@ impl State {
         {
             waker.wake_by_ref();
         }
-    }
-}
-
-fn size(output: &Outgoing) -> usize {
-    match output {
-        Outgoing::Frame(frame) => frame.len(),
-        Outgoing::Encoded(message) => message.size(),
-        _ => 0,
     }
 }

@@ -9,6 +9,7 @@
 
 mod hooks;
 mod link;
+mod output;
 
 use std::{
     any::Any,
@@ -23,10 +24,13 @@ use bytes::Bytes;
 use channel_layer::Message;
 use http::{HeaderMap, StatusCode};
 
-pub use self::link::Input;
 pub(crate) use self::{
     hooks::AnswerHook,
     link::{Link, Phase},
+};
+pub use self::{
+    link::Input,
+    output::{OutputLimits, Overflow},
 };
 use crate::{
     error::{Error, Result},

@@ -7,11 +7,27 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Vers
 
 use crate::wire::Refuse;
 
+/// Bytes of a path with its query: what common proxies let through.
+const MAX_PATH: usize = 8 << 10;
+
+/// Does a request ask for a WebSocket, properly or not?
+pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::SEC_WEBSOCKET_KEY) || lists(headers, header::UPGRADE, "websocket")
+}
+
 /// What to answer instead of an upgrade, if anything.
 pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Refuse> {
     let headers = request.headers();
+    let asks = lists(headers, header::UPGRADE, "websocket") && lists(headers, header::CONNECTION, "upgrade");
+    if request.method() == Method::GET && !asks {
+        return Some(refuse(StatusCode::UPGRADE_REQUIRED, header::SEC_WEBSOCKET_VERSION, "13"));
+    }
     if request.method() != Method::GET {
         return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, header::ALLOW, "GET"));
+    }
+    if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > MAX_PATH) {
+        return Some(StatusCode::URI_TOO_LONG.into());
     }
     if headers.get_all(header::SEC_WEBSOCKET_VERSION).iter().ne(["13"]) {
         return Some(refuse(StatusCode::UPGRADE_REQUIRED, header::SEC_WEBSOCKET_VERSION, "13"));
@@ -19,7 +35,8 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Refuse> {
     let sound = request.version() == Version::HTTP_11
         && headers.get_all(header::HOST).iter().count() == 1
         && has_no_body(headers)
-        && one(headers, header::SEC_WEBSOCKET_KEY).is_some_and(is_key);
+        && one(headers, header::SEC_WEBSOCKET_KEY).is_some_and(is_key)
+        && headers.values().all(is_sound);
     (!sound).then(|| StatusCode::BAD_REQUEST.into())
 }
 
@@ -27,6 +44,19 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Refuse> {
 fn has_no_body(headers: &HeaderMap) -> bool {
     !headers.contains_key(header::TRANSFER_ENCODING)
         && headers.get_all(header::CONTENT_LENGTH).iter().all(|length| length == "0")
+}
+
+/// Some parsers take the byte 0x85, a line's end in Latin-1, for one, and see two headers where there is one. As a part
+/// of UTF-8 it is none.
+fn is_sound(value: &HeaderValue) -> bool {
+    let is_c1 = |b: &u8| (0x80..=0x9F).contains(b);
+    !value.as_bytes().iter().any(is_c1) || std::str::from_utf8(value.as_bytes()).is_ok()
+}
+
+/// Is `wanted` in a header that is a list?
+fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
 }
 
 fn one(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
@@ -55,7 +85,14 @@ mod tests {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
     fn request() -> http::request::Builder {
-        Request::get("/").header("host", "a").header("sec-websocket-version", "13")
+        asking().header("sec-websocket-version", "13")
+    }
+
+    fn asking() -> http::request::Builder {
+        Request::get("/")
+            .header("host", "a")
+            .header("connection", "keep-alive, Upgrade")
+            .header("upgrade", "websocket")
     }
 
     fn status(request: http::request::Builder) -> Option<u16> {
@@ -88,15 +125,35 @@ mod tests {
         assert_eq!(status(proper().header("host", "b")), Some(400));
         assert_eq!(status(proper().header("content-length", "3")), Some(400));
         assert_eq!(status(proper().header("transfer-encoding", "chunked")), Some(400));
-        let no_host =
-            Request::get("/").header("sec-websocket-version", "13").header("sec-websocket-key", KEY);
-        assert_eq!(status(no_host), Some(400));
+        let mut no_host = proper().body(()).unwrap();
+        no_host.headers_mut().remove("host");
+        assert_eq!(refusal(&no_host).unwrap().status, 400);
+    }
+
+    #[test]
+    fn a_line_end_of_latin_1_is_refused_and_utf_8_is_not() {
+        let proper = || request().header("sec-websocket-key", KEY);
+        let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();
+        assert_eq!(status(proper().header("x", value(b"a\x85Origin: b"))), Some(400));
+        assert_eq!(status(proper().header("x", value("汉".as_bytes()))), None);
+    }
+
+    #[test]
+    fn half_a_handshake_is_told_what_is_missing() {
+        let no_connection = Request::get("/").header("host", "a").header("upgrade", "websocket");
+        let no_upgrade = Request::get("/").header("host", "a").header("sec-websocket-key", KEY);
+        for half in [no_connection, no_upgrade] {
+            let half = half.body(()).unwrap();
+            assert!(is_asked_for(&half));
+            assert_eq!(refusal(&half).unwrap().status, StatusCode::UPGRADE_REQUIRED);
+        }
+        assert!(!is_asked_for(&Request::get("/").body(()).unwrap()));
     }
 
     #[test]
     fn another_version_learns_which_one_is_spoken() {
         for version in ["8", "13, 8", ""] {
-            let request = Request::get("/").header("host", "a").header("sec-websocket-version", version);
+            let request = asking().header("sec-websocket-version", version);
             let refuse = refusal(&request.header("sec-websocket-key", KEY).body(()).unwrap()).unwrap();
             assert_eq!(refuse.status, StatusCode::UPGRADE_REQUIRED);
             assert_eq!(refuse.headers["sec-websocket-version"], "13");

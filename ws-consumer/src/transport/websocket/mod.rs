@@ -3,10 +3,12 @@
 mod codec;
 mod connection;
 mod handshake;
+mod intake;
 mod keepalive;
 mod upgrade;
+mod watch;
 
 pub(crate) use self::{
-    handshake::refusal,
+    handshake::{is_asked_for, refusal},
     upgrade::{Answer, answer, plain, upgrade},
 };

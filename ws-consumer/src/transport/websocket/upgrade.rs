@@ -53,7 +53,7 @@ pub(crate) fn upgrade<B>(
 
 /// Tungstenite writes pongs and closes only; all else is written beside it. So it needs no room to write in, and a
 /// flood of pings finds none.
-fn config(limits: &Limits) -> WebSocketConfig {
+pub(super) fn config(limits: &Limits) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(limits.read_buffer_size)
         .write_buffer_size(0)
@@ -115,8 +115,9 @@ impl Door {
         // Resolves once the answer has been sent, which the client may prevent.
         match timeout(self.limits.close_timeout, self.websocket).await {
             Ok(Ok(websocket)) if handed_over => {
+                let connection = Connection::new(websocket, self.wire, self.limits, self.registration);
                 // A task of its own, of the future itself: what led here is freed.
-                sockets.spawn(Connection::new(websocket, self.wire, self.limits, self.registration));
+                sockets.spawn(connection.await);
             }
             _ => see_off(self.wire, Close::ABNORMAL).await,
         }

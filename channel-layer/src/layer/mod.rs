@@ -1,9 +1,18 @@
 //! The agreement with authors of backends: [`ChannelLayer`].
 
+mod audience;
+mod directory;
+mod report;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
+pub use self::{
+    audience::Audience,
+    directory::GroupDirectory,
+    report::{Deliveries, Remote, SendReport},
+};
 use crate::{
     capability::Capabilities,
     config::MailboxOptions,
@@ -58,11 +67,17 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Takes a channel out of a group. It is fine if it was not there.
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()>;
 
+    /// Takes a channel out of all groups that it was added to through this layer. It is fine if there were none.
+    async fn group_discard_all(&self, channel: &ChannelName) -> Result<()>;
+
     /// Sends to all members of the audience's groups, to each at most once.
     ///
     /// A member that is full or gone does not make it fail: the report counts it. A group without members is
     /// fine. A future dropped half-way may have reached some.
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport>;
+
+    /// Who is in which group, if this layer can tell about all processes.
+    fn directory(&self) -> Option<&dyn GroupDirectory>;
 
     /// What happens to the backend from now on.
     fn events(&self) -> LayerEvents;
@@ -78,116 +93,6 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
 
     /// Ends the layer: later calls fail with [`Closed`](crate::Error::Closed). Closing twice is fine.
     async fn close(&self) -> Result<()>;
-}
-
-/// Whom a [`group_send`](ChannelLayer::group_send) reaches.
-///
-/// ```
-/// use channel_layer::{Audience, ChannelName, GroupName};
-///
-/// let everybody = Audience::from(GroupName::new("lobby")?);
-/// let others = Audience::from(GroupName::new("lobby")?)
-///     .and(GroupName::new("admins")?)
-///     .except(ChannelName::new("specific.1!me")?);
-/// assert_eq!(others.groups().count(), 2);
-/// # Ok::<(), channel_layer::NameError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audience {
-    group: GroupName,
-    more: Vec<GroupName>,
-    except: Option<ChannelName>,
-    local_only: bool,
-}
-
-impl Audience {
-    /// Adds the members of a further group. Who is in several receives once.
-    pub fn and(mut self, group: impl Into<GroupName>) -> Self {
-        self.more.push(group.into());
-        self
-    }
-
-    /// Leaves one channel out, most often the sender's own.
-    pub fn except(mut self, channel: impl Into<ChannelName>) -> Self {
-        self.except = Some(channel.into());
-        self
-    }
-
-    /// Reaches only members in this process.
-    pub fn local_only(mut self) -> Self {
-        self.local_only = true;
-        self
-    }
-
-    /// The groups, in the order in which they were named.
-    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
-        std::iter::once(&self.group).chain(&self.more)
-    }
-
-    /// Is there more than one group?
-    pub fn is_union(&self) -> bool {
-        !self.more.is_empty()
-    }
-
-    /// The channel that is left out.
-    pub fn excepted(&self) -> Option<&ChannelName> {
-        self.except.as_ref()
-    }
-
-    /// Is it for this process only?
-    pub fn is_local_only(&self) -> bool {
-        self.local_only
-    }
-}
-
-impl<T: Into<GroupName>> From<T> for Audience {
-    fn from(group: T) -> Self {
-        Self { group: group.into(), more: Vec::new(), except: None, local_only: false }
-    }
-}
-
-/// What became of a `group_send`: in this process to the message, elsewhere as far as the backend knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a report tells whether members missed the message"]
-#[non_exhaustive]
-pub struct SendReport {
-    /// In this process.
-    pub local: Deliveries,
-    /// In other processes.
-    pub remote: Remote,
-}
-
-impl SendReport {
-    /// A report.
-    pub fn new(local: Deliveries, remote: Remote) -> Self {
-        Self { local, remote }
-    }
-}
-
-/// One message and the mailboxes of one process: `matched` is the sum of the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Deliveries {
-    /// Members that the audience named.
-    pub matched: usize,
-    /// Members whose mailbox took the message.
-    pub delivered: usize,
-    /// Members whose mailbox was full.
-    pub full: usize,
-    /// Members that left in the same moment.
-    pub closed: usize,
-}
-
-/// What is known about other processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Remote {
-    /// There are none, or they were not asked for.
-    None,
-    /// So many of them took the message.
-    Processes(usize),
-    /// The backend does not tell.
-    Unknown,
 }
 
 /// A pointer to a layer is a layer. The lint keeps the list whole when the trait grows.
@@ -214,8 +119,14 @@ macro_rules! forward {
             async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
                 (**self).group_discard(group, channel).await
             }
+            async fn group_discard_all(&self, channel: &ChannelName) -> Result<()> {
+                (**self).group_discard_all(channel).await
+            }
             async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport> {
                 (**self).group_send(to, message).await
+            }
+            fn directory(&self) -> Option<&dyn GroupDirectory> {
+                (**self).directory()
             }
             fn events(&self) -> LayerEvents {
                 (**self).events()

@@ -4,6 +4,8 @@
 //! 100 bytes. A channel's name may hold one `!`; what follows it is local to the process that owns the
 //! part before it, and may be empty.
 
+mod encode;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use crate::error::NameError;

@@ -1,0 +1,177 @@
+//! A message to many: a group of mailboxes, next to a loop of `try_send` over tokio's channels.
+//!
+//! Every receiver is a task that waits; an iteration ends when the last one has the message.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message};
+use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{broadcast, mpsc},
+    task::{JoinSet, yield_now},
+};
+
+const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+
+fn message() -> Message {
+    let message = Message::new("chat.message").with("text", "x".repeat(200));
+    assert_eq!(message.size().div_ceil(10), 23, "about 230 bytes");
+    message
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+/// How many messages the tasks have received.
+#[derive(Clone, Default)]
+struct Received(Arc<AtomicUsize>);
+
+impl Received {
+    async fn until(&self, count: usize) {
+        while self.0.load(Relaxed) < count {
+            yield_now().await;
+        }
+        self.0.store(0, Relaxed);
+    }
+}
+
+/// What sends one message to all members; they live as tasks on the runtime, until the `JoinSet` is dropped.
+type Sender = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+fn group_send(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
+    let layer = Arc::new(MemoryLayer::default());
+    for _ in 0..members {
+        let mut mailbox = runtime.block_on(layer.new_channel()).unwrap();
+        runtime.block_on(layer.join("room", mailbox.channel())).unwrap();
+        let received = received.clone();
+        tasks.spawn_on(
+            async move {
+                loop {
+                    std::hint::black_box(mailbox.recv().await);
+                    received.0.fetch_add(1, Relaxed);
+                }
+            },
+            runtime.handle(),
+        );
+    }
+    let room = Arc::new(Audience::from(GroupName::new("room").unwrap()));
+    let message = message();
+    Arc::new(move || {
+        let (layer, room, message) = (layer.clone(), room.clone(), message.clone());
+        Box::pin(async move {
+            let report = layer.group_send(&room, message).await.unwrap();
+            assert_eq!(report.local.delivered, members);
+        })
+    })
+}
+
+fn mpsc_loop(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
+    let mut senders = Vec::new();
+    for _ in 0..members {
+        let (sender, mut receiver) = mpsc::channel::<Message>(100);
+        senders.push(sender);
+        let received = received.clone();
+        tasks.spawn_on(
+            async move {
+                while let Some(message) = receiver.recv().await {
+                    std::hint::black_box(message);
+                    received.0.fetch_add(1, Relaxed);
+                }
+            },
+            runtime.handle(),
+        );
+    }
+    let (senders, message) = (Arc::new(senders), message());
+    Arc::new(move || {
+        let (senders, message) = (senders.clone(), message.clone());
+        Box::pin(async move {
+            for sender in &*senders {
+                sender.try_send(message.clone()).unwrap();
+            }
+        })
+    })
+}
+
+fn broadcast_channel(
+    members: usize,
+    received: &Received,
+    tasks: &mut JoinSet<()>,
+    runtime: &Runtime,
+) -> Sender {
+    let (sender, _) = broadcast::channel::<Message>(100);
+    for _ in 0..members {
+        let (mut receiver, received) = (sender.subscribe(), received.clone());
+        tasks.spawn_on(
+            async move {
+                while let Ok(message) = receiver.recv().await {
+                    std::hint::black_box(message);
+                    received.0.fetch_add(1, Relaxed);
+                }
+            },
+            runtime.handle(),
+        );
+    }
+    let message = message();
+    Arc::new(move || {
+        let (sender, message) = (sender.clone(), message.clone());
+        Box::pin(async move {
+            sender.send(message).unwrap();
+        })
+    })
+}
+
+type Setup = fn(usize, &Received, &mut JoinSet<()>, &Runtime) -> Sender;
+
+/// Sets the members up once, so that what they leave in the allocator's lists is not measured with them.
+fn measure(bencher: &mut Bencher<'_>, members: usize, setup: Setup) {
+    let (runtime, received, mut tasks) = (runtime(), Received::default(), JoinSet::new());
+    let send = setup(members, &received, &mut tasks, &runtime);
+    // The sender is a task as well, as in a server.
+    let round = |iterations: u64| {
+        let (send, received) = (send.clone(), received.clone());
+        let sender = runtime.spawn(async move {
+            for _ in 0..iterations {
+                send().await;
+                received.until(members).await;
+            }
+        });
+        runtime.block_on(sender).unwrap();
+    };
+    round(1); // afterwards every task waits
+    bencher.iter_custom(|iterations| {
+        let began = Instant::now();
+        round(iterations);
+        began.elapsed()
+    });
+}
+
+fn fan_out(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("fan_out");
+    group.sample_size(20).measurement_time(Duration::from_secs(4));
+    for members in SIZES {
+        group.throughput(Throughput::Elements(members as u64));
+        let mut bench = |name: &str, setup: Setup| {
+            group.bench_function(BenchmarkId::new(name, members), |bencher| {
+                measure(bencher, members, setup);
+            });
+        };
+        bench("mpsc_try_send_loop", mpsc_loop);
+        bench("group_send", group_send);
+        bench("broadcast", broadcast_channel);
+    }
+    group.finish();
+}
+
+criterion_group!(benches, fan_out);
+criterion_main!(benches);

@@ -1,0 +1,105 @@
+//! What stands before `://`, and what makes a layer of the rest.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use super::options::Options;
+use crate::{error::Result, layer::ChannelLayer, memory::MemoryLayer};
+
+/// A way to make layers of one kind; other crates bring their own.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use channel_layer::{ChannelLayer, MemoryLayer, registry::{Registry, Scheme}};
+///
+/// let tiny = Scheme::new("tiny", async |address| {
+///     let mut options = address.options();
+///     let config = options.layer_config()?;
+///     let shards: Option<usize> = options.take("shards")?;
+///     options.finish()?; // an option that nobody took is an error
+///     # let _ = shards;
+///     Ok(Arc::new(MemoryLayer::new(config)) as Arc<dyn ChannelLayer>)
+/// });
+/// let registry = Registry::default().with([tiny]);
+/// # let _ = registry;
+/// ```
+#[derive(Clone)]
+pub struct Scheme {
+    name: String,
+    connect: Arc<Connect>,
+}
+
+type Connect = dyn Fn(Address) -> Connecting + Send + Sync;
+type Connecting = Pin<Box<dyn Future<Output = Result<Arc<dyn ChannelLayer>>> + Send>>;
+
+impl Scheme {
+    /// Makes layers of addresses that begin with `name://`.
+    pub fn new<F, C>(name: impl Into<String>, connect: F) -> Self
+    where
+        F: Fn(Address) -> C + Send + Sync + 'static,
+        C: Future<Output = Result<Arc<dyn ChannelLayer>>> + Send + 'static,
+    {
+        Self { name: name.into(), connect: Arc::new(move |address| Box::pin(connect(address))) }
+    }
+
+    /// What stands before `://`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn connect(&self, address: Address) -> Connecting {
+        (self.connect)(address)
+    }
+}
+
+impl fmt::Debug for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scheme").field(&self.name).finish()
+    }
+}
+
+/// The address of a layer: `scheme://rest?option=value&option=value`.
+#[derive(Clone)]
+pub struct Address(String);
+
+impl Address {
+    pub(super) fn parse(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+
+    /// All of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before `://`; empty if that is nowhere.
+    pub fn scheme(&self) -> &str {
+        self.0.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
+    /// The address without its options.
+    pub fn base(&self) -> &str {
+        self.0.split_once('?').map_or(&self.0, |(base, _)| base)
+    }
+
+    /// The options.
+    pub fn options(&self) -> Options {
+        Options::parse(self.0.split_once('?').map_or("", |(_, options)| options))
+    }
+}
+
+/// Shows the scheme alone: the rest may hold a password.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://...", self.scheme())
+    }
+}
+
+pub(super) fn memory() -> Scheme {
+    Scheme::new("memory", async |address| {
+        let mut options = address.options();
+        let config = options.layer_config()?;
+        options.finish()?;
+        Ok(Arc::new(MemoryLayer::new(config)) as Arc<dyn ChannelLayer>)
+    })
+}

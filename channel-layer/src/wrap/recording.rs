@@ -1,0 +1,77 @@
+//! Remembers what was sent and who joined.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Call, Wrap};
+use crate::{
+    error::Result,
+    layer::Audience,
+    message::Message,
+    name::{ChannelName, GroupName},
+};
+
+/// Remembers the calls that change something, in order. Clones share the memory, so keep one. For tests.
+#[derive(Clone, Debug, Default)]
+pub struct Recording(Arc<Mutex<Vec<Recorded>>>);
+
+/// What was called.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "the fields are the arguments of the methods that the variants are named after"
+)]
+pub enum Recorded {
+    GroupAdd { group: GroupName, channel: ChannelName },
+    GroupDiscard { group: GroupName, channel: ChannelName },
+    GroupDiscardAll { channel: ChannelName },
+    GroupSend { to: Audience, message: Message },
+    Send { channel: ChannelName, message: Message },
+}
+
+impl Recording {
+    /// What was called since the last time.
+    pub fn take(&self) -> Vec<Recorded> {
+        std::mem::take(&mut *self.calls())
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Vec<Recorded>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wrap for Recording {
+    async fn around<T: Send>(
+        &self,
+        call: Call<'_>,
+        forward: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.calls().extend(Recorded::of(call));
+        forward.await
+    }
+
+    fn loses(&self, _: Call<'_>) -> bool {
+        false
+    }
+}
+
+impl Recorded {
+    fn of(call: Call<'_>) -> Option<Self> {
+        Some(match call {
+            Call::GroupAdd { group, channel } => {
+                Self::GroupAdd { group: group.into(), channel: channel.into() }
+            }
+            Call::GroupDiscard { group, channel } => {
+                Self::GroupDiscard { group: group.into(), channel: channel.into() }
+            }
+            Call::GroupDiscardAll { channel } => Self::GroupDiscardAll { channel: channel.into() },
+            Call::GroupSend { to, message } => Self::GroupSend { to: to.clone(), message: message.clone() },
+            Call::Send { channel, message } => {
+                Self::Send { channel: channel.into(), message: message.clone() }
+            }
+            Call::Close | Call::Flush | Call::Health | Call::Open { .. } | Call::Receive { .. } => {
+                return None;
+            }
+        })
+    }
+}
