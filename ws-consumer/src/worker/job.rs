@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use channel_layer::{ChannelLayer, ChannelName, Message, Value};
+use channel_layer::{ChannelLayer, ChannelName, Message, REPLY_CHANNEL, Value};
 use serde::Serialize;
 
 use crate::error::Result;
 
-/// The field with the channel of whoever wants to hear of the progress.
-pub(super) const ASKER: &str = "reply_channel";
 /// The field with the channel of whoever waits for the end.
 pub(super) const WAITING: &str = "done_channel";
 
@@ -48,7 +46,7 @@ impl Job {
 
     /// The channel of the connection that asked for it, if one did.
     pub fn asker(&self) -> Option<ChannelName> {
-        self.channel_in(ASKER)
+        self.channel_in(REPLY_CHANNEL)
     }
 
     /// Tells whoever asked: their `event` hook receives it. Nobody, or somebody who is gone or cannot keep up, is

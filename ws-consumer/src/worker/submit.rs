@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use channel_layer::{ChannelLayer, ChannelName, Message};
+use channel_layer::{ChannelLayer, ChannelName, Message, REPLY_CHANNEL};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::job::{ASKER, WAITING};
+use super::job::WAITING;
 use crate::{
     error::{Error, Result},
     socket::Socket,
@@ -93,7 +93,7 @@ impl Socket {
     {
         let channel = channel.try_into().map_err(|error| Error::Layer(error.into()));
         let message = Message::encode(event);
-        let (channel, message) = (channel?, message?.with(ASKER, self.channel().await?.as_str()));
+        let (channel, message) = (channel?, message?.with(REPLY_CHANNEL, self.channel().await?.as_str()));
         Ok(self.layer().send(&channel, message).await?)
     }
 }
