@@ -29,6 +29,7 @@ cd "$root"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=()
+not_run=()
 
 main() {
   install_packages
@@ -44,6 +45,7 @@ main() {
   if [ "$long" = yes ]; then
     export CHANNELS_LONG=1
     step "long tests" cargo test -p channels-tests --test long
+    autobahn
   fi
   local crate
   for crate in channel-layer channel-layer-redis ws-consumer; do
@@ -118,6 +120,19 @@ use_built_examples() {
   export AUTH_BIN="${AUTH_BIN:-$target/debug/auth}" WORKER_BIN="${WORKER_BIN:-$target/debug/worker}"
 }
 
+# Needs Python 2.7. Where there is none, the last lines say that it was not run.
+autobahn() {
+  local code=0
+  echo
+  echo "== autobahn: tests/autobahn/run.sh"
+  bash tests/autobahn/run.sh || code=$?
+  case "$code" in
+    0) ;;
+    3) not_run+=("autobahn (needs Python 2.7)") ;;
+    *) failed+=("autobahn") ;;
+  esac
+}
+
 summarise() {
   local counts passed
   # Cargo ends each test program with: test result: ok. 3 passed; 0 failed; ...
@@ -125,6 +140,9 @@ summarise() {
     END { printf "%d passed, %d failed", passed, failed }' "$log")
   passed=${counts%% *}
   echo
+  if [ ${#not_run[@]} -gt 0 ]; then
+    printf 'NOT RUN: %s\n' "${not_run[@]}"
+  fi
   if [ ${#failed[@]} -gt 0 ]; then
     printf 'failed step: %s\n' "${failed[@]}"
   elif [ "$passed" = 0 ]; then

@@ -1,1 +1,15 @@
 //! Redis backends for [`channel_layer`], wire-compatible with Django Channels' channels_redis.
+
+mod client;
+mod codec;
+mod config;
+mod error;
+mod keys;
+mod native;
+mod ring;
+mod schemes;
+mod stats;
+mod supervisor;
+mod topology;
+
+pub use self::{config::RedisConfig, native::RedisLayer, schemes::schemes, stats::Stats};

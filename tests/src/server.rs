@@ -42,7 +42,19 @@ impl Server {
 
     /// The chat, at `listen`.
     pub async fn chat_on(listen: &str, lane: Lane) -> Self {
-        let command = Self::chat_command(listen, lane);
+        Self::start_chat(Self::chat_command(listen, lane)).await
+    }
+
+    /// The chat where it may open only so many files.
+    pub async fn chat_with_few_descriptors(files: usize) -> Self {
+        let chat = Self::chat_command("127.0.0.1:0", Lane::Handler);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        command.arg(chat.as_std().get_program()).args(chat.as_std().get_args());
+        Self::start_chat(command).await
+    }
+
+    async fn start_chat(command: Command) -> Self {
         let (program, address) = Program::start(command, |line| address_in(line, "chat on http://")).await;
         Self { program, address }
     }

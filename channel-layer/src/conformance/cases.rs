@@ -82,7 +82,7 @@ macro_rules! __conformance_cases {
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr) => {
-        $crate::__conformance_cases! { __conformance_mount!($harness) }
+        $crate::conformance::__conformance_cases! { __conformance_mount!($harness) }
     };
 }
 

@@ -7,14 +7,18 @@
 //! Messages that one caller sends one after the other reach each mailbox in that order.
 //!
 //! # Slow consumers
-//! A full mailbox refuses the message and is counted; nobody waits for it.
+//! Nobody waits for them: a full mailbox does what its [`Policy`](crate::Policy) says, and is counted. A group whose
+//! members miss messages is warned about through `tracing`, at most once a second.
+//!
+//! # Accounting
+//! [`Hub::ledger`] tells what became of every message that was offered to a mailbox here.
 
 mod fan_out;
 mod group;
 mod memberships;
 mod totals;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::{DashMap, mapref::entry::Entry};
 use tokio::time::Instant;
@@ -27,6 +31,13 @@ use crate::{
     message::Message,
     name::{ChannelName, GroupName},
 };
+
+/// Told about groups, by a [`Hub`].
+pub trait GroupObserver: Send + Sync + 'static {
+    /// A group has lost its last member; by the time of the call it may have a new one. Runs wherever the member
+    /// left, in a mailbox's `Drop` too: it must not wait or panic.
+    fn group_emptied(&self, group: &GroupName);
+}
 
 /// The mailboxes and groups of one process. Clones share them.
 ///
@@ -44,6 +55,8 @@ struct Rooms {
     mailboxes: DashMap<ChannelName, Inhabitant>,
     groups: DashMap<GroupName, Arc<Group>>,
     totals: Arc<Totals>,
+    /// Set once at most, before the first group: a subscription that ends with its group.
+    observer: OnceLock<Arc<dyn GroupObserver>>,
 }
 
 struct Inhabitant {
@@ -56,6 +69,13 @@ impl Hub {
     /// An empty hub.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Has somebody told about groups from now on. False if there is an observer already.
+    ///
+    /// The hub keeps it: an observer that owns the hub in turn would keep both for ever.
+    pub fn observe(&self, observer: Arc<dyn GroupObserver>) -> bool {
+        self.0.observer.set(observer).is_ok()
     }
 
     /// Opens a mailbox under this name, or nothing if the name is taken.
@@ -206,7 +226,11 @@ impl Rooms {
     }
 
     fn forget_if_empty(&self, group: &GroupName) {
-        self.groups.remove_if(group, |_, group| group.len() == 0);
+        let emptied = self.groups.remove_if(group, |_, group| group.len() == 0).is_some();
+        // No map is locked any more: the observer may ask the hub.
+        if emptied && let Some(observer) = self.observer.get() {
+            observer.group_emptied(group);
+        }
     }
 }
 

@@ -110,3 +110,26 @@ fn a_full_mailbox_is_counted_and_the_others_are_served() {
     assert_eq!((second.matched, second.delivered, second.full), (2, 1, 1));
     assert!(small.try_recv().is_some() && small.try_recv().is_none());
 }
+
+#[test]
+fn an_observer_is_told_when_a_group_loses_its_last_member() {
+    #[derive(Default)]
+    struct Log(std::sync::Mutex<Vec<GroupName>>);
+    impl GroupObserver for Log {
+        fn group_emptied(&self, group: &GroupName) {
+            self.0.lock().unwrap().push(group.clone());
+        }
+    }
+    let (hub, log) = (Hub::new(), Arc::new(Log::default()));
+    assert!(hub.observe(log.clone()) && !hub.observe(log.clone()));
+    let (one, two) = (open(&hub, "a!1"), open(&hub, "a!2"));
+    hub.join(&group("g"), one.channel());
+    hub.join(&group("g"), two.channel());
+    hub.join(&group("h"), two.channel());
+    hub.leave(&group("g"), one.channel());
+    assert!(log.0.lock().unwrap().is_empty(), "one member is left");
+    drop(two);
+    let mut emptied = log.0.lock().unwrap().clone();
+    emptied.sort();
+    assert_eq!(emptied, [group("g"), group("h")]);
+}

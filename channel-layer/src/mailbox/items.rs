@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::sender::Delivery;
+use crate::message::Message;
 
 /// Most mailboxes hold nothing, and of the others most hold one message: that one has a place of its own, and the
 /// list exists only while there are more. So an idle mailbox is small, and a message to a hundred thousand members
@@ -59,19 +60,15 @@ impl Items {
         self.first.is_none() && self.rest.is_none()
     }
 
+    /// All messages, in order. In two steps, each of known length: a chain of the two is slower by a tenth.
+    pub(super) fn append_to(self, messages: &mut Vec<Message>) {
+        messages.extend(self.first.map(|delivery| delivery.message));
+        if let Some(rest) = self.rest {
+            messages.extend(rest.into_iter().map(|delivery| delivery.message));
+        }
+    }
+
     fn shrink(&mut self) {
         self.rest.take_if(|rest| rest.is_empty());
-    }
-}
-
-impl IntoIterator for Items {
-    type Item = Delivery;
-    type IntoIter = std::iter::Chain<
-        std::option::IntoIter<Delivery>,
-        std::iter::Flatten<std::option::IntoIter<VecDeque<Delivery>>>,
-    >;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.first.into_iter().chain(self.rest.map(|rest| *rest).into_iter().flatten())
     }
 }

@@ -63,8 +63,10 @@ impl NamedChannels {
         }
         let channels: Vec<_> = self.channels.iter().map(|entry| entry.key().clone()).collect();
         for channel in channels {
-            let stale_before = now.checked_sub(group_expiry);
-            let free = stale_before.is_none_or(|then| hub.leave_stale(&channel, then));
+            let free = match now.checked_sub(group_expiry) {
+                Some(then) => hub.leave_stale(&channel, then),
+                None => hub.groups_of(&channel).is_empty(), // the clock has not run for so long: nothing is stale
+            };
             self.channels.remove_if(&channel, |_, named| free && named.is_idle(now));
         }
     }

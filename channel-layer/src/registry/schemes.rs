@@ -63,7 +63,8 @@ impl fmt::Debug for Scheme {
 pub struct Address(String);
 
 impl Address {
-    pub(super) fn parse(url: &str) -> Self {
+    /// An address to be taken apart. Any text is one, until somebody asks for a scheme that is not there.
+    pub fn parse(url: &str) -> Self {
         Self(url.to_owned())
     }
 

@@ -3,11 +3,17 @@
 mod consumer;
 mod pages;
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
 
-use channel_layer::{ChannelLayer, MemoryLayer};
+use channel_layer::{ChannelLayer, Registry};
 use clap::{Parser, ValueEnum};
 use tokio::{net::TcpListener, signal};
+use tracing_subscriber::EnvFilter;
 use ws_consumer::{Protocols, Router, serve};
 
 use self::consumer::{Chat, FrameChat};
@@ -21,7 +27,7 @@ struct Options {
     /// Where to listen; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// The channel layer
+    /// The channel layer: memory://, or redis://HOST:PORT/DB to share the rooms with other processes
     #[arg(long, default_value = "memory://", value_name = "URL")]
     layer: String,
     /// How a message reaches a member: through its consumer, or straight to its socket
@@ -39,8 +45,10 @@ enum Lane {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // One line per request is for those who ask for it: RUST_LOG=info.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,ws_consumer::access=off".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
     match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -69,10 +77,11 @@ async fn run(options: Options) -> Result<(), String> {
 }
 
 async fn connect(url: &str) -> Result<Arc<dyn ChannelLayer>, String> {
-    match url {
-        "memory://" => Ok(Arc::new(MemoryLayer::default())),
-        other => Err(format!("no channel layer for `{other}`: `memory://` is the only one so far")),
-    }
+    let registry = Registry::default().with(channel_layer_redis::schemes());
+    registry.connect(url).await.map_err(|error| {
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    })
 }
 
 /// Ctrl-C, or what a process supervisor sends.

@@ -1,10 +1,16 @@
 //! Echoes every frame, text and binary: an application as a plain loop, without a consumer.
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use channel_layer::MemoryLayer;
 use clap::Parser;
 use tokio::{net::TcpListener, signal};
+use tracing_subscriber::EnvFilter;
 use ws_consumer::{Input, Limits, Protocols, Result, Router, Socket, serve};
 
 /// Echoes every frame on `/`.
@@ -31,8 +37,10 @@ async fn echo(mut socket: Socket) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // One line per request is for those who ask for it: RUST_LOG=info.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,ws_consumer::access=off".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
     match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

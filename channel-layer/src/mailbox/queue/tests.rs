@@ -22,7 +22,9 @@ fn offer(queue: &mut Queue, n: i64, terms: &Terms) -> Offer {
 }
 
 fn numbers(queue: &mut Queue) -> Vec<i64> {
-    queue.drain().into_iter().map(|d| d.message.get("n").and_then(|n| n.as_i64()).unwrap()).collect()
+    let mut messages = Vec::new();
+    queue.drain().append_to(&mut messages);
+    messages.iter().map(|message| message.get("n").and_then(|n| n.as_i64()).unwrap()).collect()
 }
 
 #[test]

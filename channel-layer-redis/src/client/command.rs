@@ -1,0 +1,129 @@
+//! Commands, replies and errors.
+
+use redis::{Cmd, RedisError, ServerError, ToRedisArgs, Value};
+
+use crate::error::Fault;
+
+/// One command with its arguments.
+#[derive(Debug)]
+pub(crate) struct Command(Cmd);
+
+impl Command {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(redis::cmd(name))
+    }
+
+    pub(crate) fn arg(mut self, argument: impl ToRedisArgs) -> Self {
+        self.0.arg(argument);
+        self
+    }
+
+    pub(super) fn as_inner(&self) -> &Cmd {
+        &self.0
+    }
+
+    pub(super) fn into_inner(self) -> Cmd {
+        self.0
+    }
+}
+
+/// A Lua script; Redis knows it by its hash once it has seen it.
+#[derive(Debug)]
+pub(crate) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    pub(crate) fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    /// By its hash: short, but a server that was restarted answers `NOSCRIPT`, having done nothing.
+    pub(crate) fn by_hash(&self, keys: &[String], arguments: &[&[u8]]) -> Command {
+        Command::new("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys).arg(arguments)
+    }
+
+    /// By its text, which the server then remembers.
+    pub(crate) fn by_text(&self, keys: &[String], arguments: &[&[u8]]) -> Command {
+        Command::new("EVAL").arg(self.text).arg(keys.len()).arg(keys).arg(arguments)
+    }
+}
+
+/// What a command answers, as far as we need it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Reply {
+    Bytes(Vec<u8>),
+    Integer(i64),
+    List(Vec<Reply>),
+    Nothing,
+    Text(String),
+}
+
+impl Reply {
+    pub(super) fn from_value(value: Value) -> Result<Self, Fault> {
+        Ok(match value {
+            Value::Nil => Self::Nothing,
+            Value::Int(number) => Self::Integer(number),
+            Value::BulkString(bytes) => Self::Bytes(bytes),
+            Value::SimpleString(text) | Value::VerbatimString { text, .. } => Self::Text(text),
+            Value::Okay => Self::Text("OK".to_owned()),
+            Value::Array(items) | Value::Set(items) | Value::Push { data: items, .. } => {
+                Self::List(items.into_iter().map(Self::from_value).collect::<Result<_, _>>()?)
+            }
+            Value::ServerError(error) => return Err(refusal(&error)),
+            _ => return Err(Fault::UnexpectedReply("a command")),
+        })
+    }
+
+    pub(crate) fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The text, whichever of its two forms it comes in.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn list(&self) -> Option<&[Reply]> {
+        match self {
+            Self::List(items) => Some(items),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn fault_of(error: &RedisError) -> Fault {
+    match error.code() {
+        Some(code) => refused(code, error.detail()),
+        None => Fault::Broken(error.to_string()),
+    }
+}
+
+fn refusal(error: &ServerError) -> Fault {
+    refused(error.code(), error.details())
+}
+
+/// Redis quotes the arguments of a command that it does not know: they are cut off, since they may be payload.
+fn refused(code: &str, detail: Option<&str>) -> Fault {
+    let detail = detail.unwrap_or_default().split(", with args").next().unwrap_or_default();
+    Fault::Refused { code: code.to_owned(), detail: detail.chars().take(200).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_does_not_repeat_the_arguments() {
+        let fault = refused("ERR", Some("unknown command 'x', with args beginning with: 'canary'"));
+        assert!(!fault.to_string().contains("canary"));
+    }
+}

@@ -1,0 +1,156 @@
+//! The Redis client crate, behind our own few words: no other module names it, so that its next major version
+//! changes this folder alone.
+
+mod command;
+mod push;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisError,
+    aio::MultiplexedConnection,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
+};
+
+pub(crate) use self::{
+    command::{Command, Reply, Script},
+    push::Push,
+};
+use crate::{
+    config::{Address, RedisConfig, Server},
+    error::Fault,
+};
+
+/// Commands that wait inside the client for their turn. Ours come in batches, so few are enough.
+const CLIENT_QUEUE: usize = 64;
+
+/// A write is handed to the kernel when it has this many bytes, or when nothing more is queued.
+const WRITE_BUFFER: usize = 64 << 10;
+
+/// One connection to one server; clones share it. It closes when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection(MultiplexedConnection);
+
+/// What is done with pushes. Called inside the connection's own task, so it must never wait.
+pub(crate) type OnPush = Arc<dyn Fn(Push) + Send + Sync>;
+
+impl Connection {
+    /// Connects and logs in.
+    pub(crate) async fn open(server: &Server, config: &RedisConfig, on_push: OnPush) -> Result<Self, Fault> {
+        let limit = config.connect_timeout;
+        let unreachable = |error: RedisError| Fault::Unreachable(error.to_string());
+        let client = client(server, config).map_err(unreachable)?;
+        let options = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(None) // each call brings its own deadline
+            .set_pipeline_buffer_size(CLIENT_QUEUE)
+            .set_write_backpressure_boundary(WRITE_BUFFER)
+            .set_push_sender(move |info| {
+                if let Some(push) = Push::from_info(info) {
+                    on_push(push);
+                }
+                Ok::<_, ()>(())
+            });
+        let opening = client.get_multiplexed_async_connection_with_config(&options);
+        match tokio::time::timeout(limit, opening).await {
+            Ok(connection) => connection.map(Self).map_err(unreachable),
+            Err(_) => Err(Fault::Unreachable(format!("no answer within {limit:?}"))),
+        }
+    }
+
+    /// One command and its reply. `None` for no deadline: blocking commands carry their own.
+    pub(crate) async fn call(&self, command: &Command, limit: Option<Duration>) -> Result<Reply, Fault> {
+        let mut connection = self.0.clone();
+        let reply = before(limit, connection.send_packed_command(command.as_inner())).await?;
+        Reply::from_value(reply)
+    }
+
+    /// Many commands in one write; each has a reply of its own.
+    pub(crate) async fn call_all(
+        &self,
+        commands: Vec<Command>,
+        limit: Duration,
+    ) -> Result<Vec<Result<Reply, Fault>>, Fault> {
+        let count = commands.len();
+        let mut pipeline = redis::Pipeline::with_capacity(count);
+        for command in commands {
+            pipeline.add_command(command.into_inner());
+        }
+        let mut connection = self.0.clone();
+        let replies = before(Some(limit), connection.send_packed_commands(&pipeline, 0, count)).await?;
+        if replies.len() != count {
+            return Err(Fault::UnexpectedReply("a pipeline"));
+        }
+        Ok(replies.into_iter().map(Reply::from_value).collect())
+    }
+
+    /// Subscribes, and waits until the server has confirmed every channel.
+    pub(crate) async fn subscribe(&self, channels: &[String], limit: Duration) -> Result<(), Fault> {
+        before(Some(limit), self.0.clone().subscribe(channels)).await
+    }
+
+    /// Unsubscribes, and waits until the server has confirmed every channel.
+    pub(crate) async fn unsubscribe(&self, channels: &[String], limit: Duration) -> Result<(), Fault> {
+        before(Some(limit), self.0.clone().unsubscribe(channels)).await
+    }
+
+    /// Is anybody there? A refusal is an answer: a server that cannot write its disk refuses even this.
+    pub(crate) async fn ping(&self, limit: Duration) -> Result<(), Fault> {
+        match self.call(&Command::new("PING"), Some(limit)).await {
+            Ok(_) | Err(Fault::Refused { .. }) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+async fn before<T>(
+    limit: Option<Duration>,
+    call: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, Fault> {
+    let result = match limit {
+        Some(limit) => tokio::time::timeout(limit, call).await.map_err(|_| Fault::Deadline(limit))?,
+        None => call.await,
+    };
+    result.map_err(|error| command::fault_of(&error))
+}
+
+fn client(server: &Server, config: &RedisConfig) -> Result<redis::Client, RedisError> {
+    let info = connection_info(server)?;
+    #[cfg(feature = "tls")]
+    if let (true, Some(root)) = (server.address.is_tls(), &config.root_certificate) {
+        let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(root.clone()) };
+        return redis::Client::build_with_tls(info, certificates);
+    }
+    let _ = (config, server.address.is_tls());
+    redis::Client::open(info)
+}
+
+fn connection_info(server: &Server) -> Result<ConnectionInfo, RedisError> {
+    let address = match &server.address {
+        Address::Tcp { host, port, tls: false } => ConnectionAddr::Tcp(host.clone(), *port),
+        Address::Tcp { host, port, tls: true } => {
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+        }
+        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+    };
+    let mut settings =
+        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(server.login.database);
+    if let Some(username) = &server.login.username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = &server.login.password {
+        settings = settings.set_password(password.reveal());
+    }
+    Ok(address.into_connection_info()?.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+}
+
+/// The kernel is the second watchman, for connections on which we have nothing to say ourselves.
+fn tcp_settings() -> TcpSettings {
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(Duration::from_secs(10));
+    settings
+}

@@ -1,0 +1,34 @@
+//! What the server says without being asked.
+
+use redis::{PushInfo, PushKind, Value};
+
+/// Something the server, or the end of the connection, says by itself.
+#[derive(Debug)]
+pub(crate) enum Push {
+    /// The connection is over.
+    Gone,
+    /// A message on a channel that was subscribed to.
+    Message { channel: Vec<u8>, payload: Vec<u8> },
+}
+
+impl Push {
+    pub(super) fn from_info(info: PushInfo) -> Option<Self> {
+        let mut data = info.data.into_iter();
+        match info.kind {
+            PushKind::Disconnection => Some(Self::Gone),
+            PushKind::Message => {
+                let (channel, payload) = (bytes(data.next()?)?, bytes(data.next()?)?);
+                Some(Self::Message { channel, payload })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        _ => None,
+    }
+}

@@ -1,0 +1,176 @@
+//! Where Redis is and how the layer is to use it: from an address, or built by hand.
+
+mod secret;
+mod server;
+mod url;
+
+use std::{str::FromStr, time::Duration};
+
+use channel_layer::{Error, LayerConfig};
+
+pub(crate) use self::{
+    server::{Address, Login, Place, Server},
+    url::SCHEMES,
+};
+
+/// Everything a Redis layer can be told.
+///
+/// ```
+/// use std::time::Duration;
+/// use channel_layer_redis::RedisConfig;
+///
+/// let config: RedisConfig = "redis://:secret@10.0.0.5:6379/0?prefix=shop&capacity=200".parse()?;
+/// let config = config.with_expiry(Duration::from_secs(10));
+/// assert!(!format!("{config:?}").contains("secret"));
+/// # Ok::<(), channel_layer::Error>(())
+/// ```
+///
+/// # Addresses
+///
+/// | address | meaning |
+/// |---|---|
+/// | `redis://[USER:PASSWORD@]HOST[:PORT][/DB]` | one server |
+/// | `redis://HOST1:PORT,HOST2:PORT/DB` | several independent servers; each name has its home on one of them |
+/// | `rediss://...` | the same over TLS (feature `tls`) |
+/// | `unix:///path/of.sock?db=0` | a Unix socket |
+/// | `redis+sentinel://HOST1:PORT,HOST2:PORT/SERVICE[,SERVICE2][/DB]` | the masters that these sentinels name |
+/// | `rediss+sentinel://...` | the same over TLS, sentinels included |
+///
+/// Options follow after `?`: all those of [`memory://`](channel_layer::Registry), with the same meaning, and
+///
+/// | option | example | |
+/// |---|---|---|
+/// | `mode` | `native` | how messages travel; there is no other mode yet |
+/// | `prefix` | `shop` | [`with_prefix`](Self::with_prefix) |
+/// | `timeout`, `connect_timeout` | `1s` | [`with_timeout`](Self::with_timeout), [`with_connect_timeout`](Self::with_connect_timeout) |
+/// | `heartbeat`, `probe` | `500ms` | [`with_heartbeat`](Self::with_heartbeat), [`with_probe`](Self::with_probe) |
+/// | `linger` | `2s` | [`with_linger`](Self::with_linger) |
+/// | `max_message` | `1048576` | [`with_max_message`](Self::with_max_message) |
+/// | `sentinel_username`, `sentinel_password` | | who we are for the sentinels |
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    pub(crate) places: Vec<Place>,
+    pub(crate) prefix: String,
+    pub(crate) layer: LayerConfig,
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) probe: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) max_message: usize,
+    pub(crate) root_certificate: Option<Vec<u8>>,
+}
+
+impl RedisConfig {
+    fn at(places: Vec<Place>) -> Self {
+        Self {
+            places,
+            prefix: "asgi".to_owned(),
+            layer: LayerConfig::default(),
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            heartbeat: Duration::from_millis(500),
+            probe: Duration::from_secs(5),
+            linger: Duration::from_secs(2),
+            max_message: 16 << 20,
+            root_certificate: None,
+        }
+    }
+
+    /// The beginning of every key and channel in Redis: layers with different prefixes never meet. `asgi`.
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Everything that layers have in common in one go: capacities, expiry, group expiry and policy.
+    pub fn with_layer_config(mut self, config: LayerConfig) -> Self {
+        self.layer = config;
+        self
+    }
+
+    /// Unread messages that a channel holds. 100.
+    pub fn with_capacity(mut self, messages: usize) -> Self {
+        self.layer.capacity = messages;
+        self
+    }
+
+    /// Bytes of unread messages that a mailbox holds. 1 MiB.
+    pub fn with_byte_capacity(mut self, bytes: usize) -> Self {
+        self.layer.byte_capacity = bytes;
+        self
+    }
+
+    /// How long an unread message is kept. 60 s.
+    pub fn with_expiry(mut self, expiry: Duration) -> Self {
+        self.layer.expiry = expiry;
+        self
+    }
+
+    /// How long a named channel stays in a group after the last `group_add`. A day.
+    pub fn with_group_expiry(mut self, expiry: Duration) -> Self {
+        self.layer.group_expiry = expiry;
+        self
+    }
+
+    /// How long one command may take before the connection counts as broken. 1 s: far above what Redis needs,
+    /// and short enough that a frozen server is noticed before users do.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long connecting may take, TLS and login included. 1 s.
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How often both connections are pinged. 0.5 s: with the timeout, a dead link is known after 1.5 s.
+    pub fn with_heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = every;
+        self
+    }
+
+    /// How often a message is sent all the way through Redis and back. 5 s.
+    pub fn with_probe(mut self, every: Duration) -> Self {
+        self.probe = every;
+        self
+    }
+
+    /// How long the subscription of a group outlives its last member here. 2 s: a page that is loaded anew
+    /// costs no round trip.
+    pub fn with_linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// The longest message, in bytes on the wire, that is sent or read. 16 MiB: decoded, a hostile message takes
+    /// up to thirty times its bytes.
+    pub fn with_max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Trusts this certificate authority (PEM) instead of the system's, for TLS.
+    pub fn with_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificate = Some(pem.into());
+        self
+    }
+}
+
+impl FromStr for RedisConfig {
+    type Err = Error;
+
+    fn from_str(address: &str) -> Result<Self, Error> {
+        url::parse(address)
+    }
+}
+
+impl TryFrom<&str> for RedisConfig {
+    type Error = Error;
+
+    fn try_from(address: &str) -> Result<Self, Error> {
+        url::parse(address)
+    }
+}

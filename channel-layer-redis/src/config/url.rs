@@ -1,0 +1,241 @@
+//! Addresses into configurations.
+
+use std::time::Duration;
+
+use channel_layer::{
+    ConfigError, Error, Result,
+    registry::{Address, Options},
+};
+use percent_encoding::percent_decode_str;
+
+use super::{Address as ServerAddress, Login, Place, RedisConfig, Server, secret::Secret};
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// The addresses that [`RedisConfig`] understands begin with one of these and `://`.
+pub(crate) const SCHEMES: [&str; 5] = ["redis", "redis+sentinel", "rediss", "rediss+sentinel", "unix"];
+
+pub(super) fn parse(text: &str) -> Result<RedisConfig> {
+    let address = Address::parse(text);
+    let scheme = address.scheme();
+    let location = address.base().get(scheme.len() + 3..).unwrap_or_default();
+    let mut options = address.options();
+    let places = match scheme {
+        "redis" => servers(location, false)?,
+        "rediss" => servers(location, true)?,
+        "redis+sentinel" => sentinels(location, false, &mut options)?,
+        "rediss+sentinel" => sentinels(location, true, &mut options)?,
+        "unix" => vec![unix(location, &mut options)?],
+        _ => return Err(unknown_scheme(scheme)),
+    };
+    if !cfg!(feature = "tls") && scheme.starts_with("rediss") {
+        return Err(invalid("rediss", "this build has no TLS: switch on the feature `tls`"));
+    }
+    check_mode(options.take::<String>("mode")?)?;
+    let config = apply(RedisConfig::at(places), &mut options)?;
+    options.finish()?;
+    Ok(config)
+}
+
+fn check_mode(mode: Option<String>) -> Result<()> {
+    match mode.as_deref() {
+        None | Some("native") => Ok(()),
+        Some("core" | "pubsub") => Err(invalid("mode", "`core` and `pubsub` do not exist yet")),
+        Some(_) => Err(invalid("mode", "it must be `native`")),
+    }
+}
+
+fn apply(config: RedisConfig, options: &mut Options) -> Result<RedisConfig> {
+    let layer = options.layer_config()?;
+    Ok(RedisConfig {
+        layer,
+        prefix: options.take("prefix")?.unwrap_or(config.prefix),
+        timeout: time(options, "timeout")?.unwrap_or(config.timeout),
+        connect_timeout: time(options, "connect_timeout")?.unwrap_or(config.connect_timeout),
+        heartbeat: time(options, "heartbeat")?.unwrap_or(config.heartbeat),
+        probe: time(options, "probe")?.unwrap_or(config.probe),
+        linger: options.take_duration("linger")?.unwrap_or(config.linger),
+        max_message: options.take("max_message")?.unwrap_or(config.max_message),
+        ..config
+    })
+}
+
+/// A time that must not be zero: nothing would ever be done in time, or all the time.
+fn time(options: &mut Options, option: &str) -> Result<Option<Duration>> {
+    match options.take_duration(option)? {
+        Some(Duration::ZERO) => Err(invalid(option, "it must be above zero")),
+        time => Ok(time),
+    }
+}
+
+fn servers(location: &str, tls: bool) -> Result<Vec<Place>> {
+    let (login, hosts, path) = split(location)?;
+    let login = Login { database: database(path)?, ..login };
+    let single = |host| Ok(Place::Single(server(host, REDIS_PORT, tls, login.clone())?));
+    hosts.split(',').map(single).collect()
+}
+
+fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Place>> {
+    let (login, hosts, path) = split(location)?;
+    let (services, path) = path.split_once('/').unwrap_or((path, ""));
+    if services.is_empty() {
+        return Err(invalid("service", "the master's name is missing, as in `/mymaster`"));
+    }
+    let login = Login { database: database(path)?, ..login };
+    let own = Login {
+        username: options.take("sentinel_username")?,
+        password: options.take("sentinel_password")?.map(Secret::new),
+        database: 0,
+    };
+    let sentinel = |host| server(host, SENTINEL_PORT, tls, own.clone());
+    let sentinels = hosts.split(',').map(sentinel).collect::<Result<Vec<_>>>()?;
+    let place = |service| {
+        let service = decode("service", service)?;
+        Ok(Place::Sentinel { sentinels: sentinels.clone(), service, login: login.clone() })
+    };
+    services.split(',').map(place).collect()
+}
+
+fn unix(location: &str, options: &mut Options) -> Result<Place> {
+    let (login, path) = match location.rsplit_once('@') {
+        Some((login, path)) => (parse_login(login)?, path),
+        None => (Login::default(), location),
+    };
+    if !path.starts_with('/') {
+        return Err(invalid("path", "the socket's absolute path is missing"));
+    }
+    let login = Login { database: options.take("db")?.unwrap_or(0), ..login };
+    Ok(Place::Single(Server { address: ServerAddress::Unix(decode("path", path)?.into()), login }))
+}
+
+/// Login, hosts and path of `USER:PASSWORD@HOSTS/PATH`.
+fn split(location: &str) -> Result<(Login, &str, &str)> {
+    // The last `@`, because people forget to encode the one in their password.
+    let (login, rest) = match location.rsplit_once('@') {
+        Some((login, rest)) => (parse_login(login)?, rest),
+        None => (Login::default(), location),
+    };
+    let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+    Ok((login, hosts, path))
+}
+
+fn parse_login(text: &str) -> Result<Login> {
+    let (username, password) = text.split_once(':').unwrap_or((text, ""));
+    let some = |name: &str, text: &str| match text {
+        "" => Ok(None),
+        text => decode(name, text).map(Some),
+    };
+    Ok(Login {
+        username: some("username", username)?,
+        password: some("password", password)?.map(Secret::new),
+        database: 0,
+    })
+}
+
+fn server(host: &str, default_port: u16, tls: bool, login: Login) -> Result<Server> {
+    let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() {
+        return Err(invalid("host", "there is none"));
+    }
+    let port = port.map_or(Ok(default_port), |port| number("port", port))?;
+    Ok(Server { address: ServerAddress::Tcp { host: decode("host", host)?, port, tls }, login })
+}
+
+fn database(text: &str) -> Result<i64> {
+    if text.is_empty() { Ok(0) } else { number("db", text) }
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|_| invalid(name, "it must be a number"))
+}
+
+fn decode(name: &str, text: &str) -> Result<String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(String::from).map_err(|_| invalid(name, "it must be UTF-8, percent-encoded"))
+}
+
+/// Names the option and never its value, which may be a password.
+fn invalid(option: &str, reason: &str) -> Error {
+    ConfigError::Option { option: option.to_owned(), reason: reason.to_owned() }.into()
+}
+
+fn unknown_scheme(scheme: &str) -> Error {
+    ConfigError::UnknownScheme { scheme: scheme.to_owned(), known: SCHEMES.map(str::to_owned).to_vec() }
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(address: &str) -> Vec<String> {
+        let config = parse(address).unwrap();
+        let show = |place: &Place| match place {
+            Place::Single(server) => format!("{}/{}", server.address, server.login.database),
+            Place::Sentinel { sentinels, service, login } => {
+                let sentinels: Vec<_> = sentinels.iter().map(|s| s.address.to_string()).collect();
+                format!("{service} by {} /{}", sentinels.join(" "), login.database)
+            }
+        };
+        config.places.iter().map(show).collect()
+    }
+
+    #[test]
+    fn every_form_of_address_is_understood() {
+        assert_eq!(addresses("redis://h"), ["h:6379/0"]);
+        assert_eq!(addresses("redis://u:p@h:1/2"), ["h:1/2"]);
+        assert_eq!(addresses("redis://[::1]:7/1"), ["::1:7/1"]);
+        assert_eq!(addresses("redis://a:1,b:2/3"), ["a:1/3", "b:2/3"]);
+        assert_eq!(addresses("unix:///run/r.sock?db=4"), ["/run/r.sock/4"]);
+        assert_eq!(addresses("redis+sentinel://a,b:7/m/5"), ["m by a:26379 b:7 /5"]);
+        assert_eq!(addresses("redis+sentinel://a/m,n"), ["m by a:26379 /0", "n by a:26379 /0"]);
+    }
+
+    #[test]
+    fn settings_are_read_and_typing_errors_are_not_passed_over() {
+        let config = parse("redis://h?prefix=a%3Ab&capacity=7&expiry=500ms&mode=native&linger=0").unwrap();
+        assert_eq!((config.prefix.as_str(), config.layer.capacity), ("a:b", 7));
+        assert_eq!((config.layer.expiry, config.linger), (Duration::from_millis(500), Duration::ZERO));
+        let unknown = parse("redis://h?capacty=7").unwrap_err().to_string();
+        assert!(unknown.starts_with("unknown option `capacty` (known: mode, capacity, "), "{unknown}");
+        for bad in ["h", "http://h", "redis://", "redis://h:x", "redis+sentinel://h", "unix://relative"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["capacity=-1", "heartbeat=0", "expiry=nan", "timeout=-2", "mode=fast", "db=1"] {
+            assert!(parse(&format!("redis://h?{bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_decoded_and_never_shown() {
+        let addresses = [
+            "redis://user:can%40ary@h:1/0",
+            "redis://:can@ary@h,g",
+            "unix://:can@ary@/run/r.sock",
+            "redis+sentinel://:can%40ary@h/m?sentinel_password=can%40ary",
+        ];
+        for address in addresses {
+            let config = parse(address).unwrap();
+            let login = match &config.places[0] {
+                Place::Single(server) => &server.login,
+                Place::Sentinel { login, .. } => login,
+            };
+            assert_eq!(login.password.as_ref().unwrap().reveal(), "can@ary", "{address}");
+            assert!(!format!("{config:?} {config:#?}").contains("ary"), "{address}");
+        }
+    }
+
+    #[test]
+    fn errors_never_hold_the_password() {
+        for bad in
+            ["redis://:canary@h:port", "redis://:canary@h/x", "redis://:canary@h?x=canary", "foo://:canary@h"]
+        {
+            let error = parse(bad).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("canary"), "{bad}");
+        }
+    }
+}

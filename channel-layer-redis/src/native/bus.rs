@@ -1,0 +1,147 @@
+//! What the layer, its links and its readers share: the hub, the names, and what is under way.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use channel_layer::{
+    Deliveries, Error, GroupName, LayerEvent, Message, Result,
+    hub::{GroupObserver, Hub},
+};
+use tokio::sync::broadcast;
+
+use super::{
+    echo::{Own, Table},
+    order::Unions,
+};
+use crate::{
+    codec::{self, Header, Target},
+    config::RedisConfig,
+    keys::Keys,
+    ring,
+    stats::Counters,
+    supervisor::Link,
+};
+
+/// Events that a slow listener may miss; it sees the newest ones.
+const EVENTS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Bus {
+    pub(super) config: Arc<RedisConfig>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) hub: Hub,
+    pub(super) keys: Keys,
+    /// The name of this process: `node` in hexadecimal.
+    pub(super) node_name: String,
+    pub(super) node: u64,
+    /// Group messages of our own that will come back.
+    pub(super) echoes: Table<Own, Deliveries>,
+    /// Probes, and requests to other processes.
+    pub(super) asked: Table<(), ()>,
+    /// Held for a set access, by the connections' tasks: several links, one memory.
+    pub(super) unions: Mutex<Unions>,
+    /// Numbers the envelopes. Relaxed: they have to differ, and nothing else.
+    numbers: AtomicU64,
+    /// The links own the bus, so it knows them weakly. Set once, before the first message can come in.
+    links: OnceLock<Weak<[Link]>>,
+    /// Nothing once the layer is closed: that is how listeners learn it.
+    events: Mutex<Option<broadcast::Sender<LayerEvent>>>,
+}
+
+impl Bus {
+    pub(super) fn new(config: Arc<RedisConfig>) -> Arc<Self> {
+        let node = fastrand::u64(..);
+        let bus = Arc::new(Self {
+            keys: Keys::new(&config.prefix),
+            config,
+            counters: Arc::default(),
+            hub: Hub::new(),
+            node_name: format!("{node:016x}"),
+            node,
+            echoes: Table::default(),
+            asked: Table::default(),
+            unions: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            links: OnceLock::new(),
+            events: Mutex::new(Some(broadcast::Sender::new(EVENTS))),
+        });
+        bus.hub.observe(Arc::new(Observer(Arc::downgrade(&bus))));
+        bus
+    }
+
+    pub(super) fn set_links(&self, links: &Arc<[Link]>) {
+        self.links.set(Arc::downgrade(links)).expect("a layer sets its links once");
+    }
+
+    /// The links, for as long as the layer lives.
+    pub(super) fn links(&self) -> Option<Arc<[Link]>> {
+        self.links.get()?.upgrade()
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Relaxed)
+    }
+
+    /// An envelope of ours.
+    pub(super) fn envelope(
+        &self,
+        number: u64,
+        target: &Target,
+        message: Option<&Message>,
+    ) -> Result<Vec<u8>> {
+        let lifetime = self.config.layer.expiry;
+        let header = Header { publisher: self.node, number, sequence: 0, lifetime };
+        let bytes = codec::encode(&header, target, message)?;
+        self.check_size(bytes.len())?;
+        Ok(bytes)
+    }
+
+    pub(super) fn check_size(&self, bytes: usize) -> Result<()> {
+        let most = self.config.max_message;
+        if bytes > most {
+            let reason = format!("it takes {bytes} bytes on the wire, and {most} is the limit");
+            return Err(Error::InvalidMessage(reason.into()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn raise(&self, event: LayerEvent) {
+        if let Some(events) = &*self.events.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = events.send(event); // nobody may be listening
+        }
+    }
+
+    pub(super) fn subscribe_events(&self) -> Option<broadcast::Receiver<LayerEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(broadcast::Sender::subscribe)
+    }
+
+    pub(super) fn end_events(&self) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// How long a whole call may take: its turn in the queue, and its way.
+    pub(super) fn patience(&self) -> Duration {
+        self.config.timeout * 2
+    }
+}
+
+/// The link that a name belongs to.
+pub(super) fn link_of<'a>(links: &'a [Link], name: &str) -> &'a Link {
+    &links[ring::host_of(name, links.len())]
+}
+
+/// Ends subscriptions with their groups. The hub owns it, so it owns nothing.
+struct Observer(Weak<Bus>);
+
+impl GroupObserver for Observer {
+    fn group_emptied(&self, group: &GroupName) {
+        if let Some(links) = self.0.upgrade().and_then(|bus| bus.links()) {
+            link_of(&links, group.as_str()).emptied(group);
+        }
+    }
+}

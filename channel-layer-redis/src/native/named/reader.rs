@@ -1,0 +1,212 @@
+//! The task that takes messages from named channels: it owns the blocking pop, on a connection of its own, so
+//! that a receiver that is cancelled never takes a message with it.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use channel_layer::ChannelName;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    super::bus::Bus,
+    desk::Desk,
+    store::{self, Stored},
+};
+use crate::{
+    client::{Command, Connection, Reply},
+    error::Fault,
+    supervisor::{Link, Session},
+};
+
+/// How long one pop blocks: so long may a message be popped for nobody after the last receiver has left.
+const BLOCK: Duration = Duration::from_secs(1);
+
+/// How often a blocked pop is asked to end, until it does: the first time may come before it has begun.
+const UNBLOCK: Duration = Duration::from_millis(20);
+
+/// Most messages in one go.
+const MOST: usize = 64;
+
+/// The reader of one link, and what it needs.
+pub(in super::super) struct Reader {
+    pub(in super::super) bus: Arc<Bus>,
+    /// Not the links themselves: they end with the layer.
+    pub(in super::super) links: Weak<[Link]>,
+    pub(in super::super) at: usize,
+    pub(in super::super) desk: Arc<Desk>,
+}
+
+impl Reader {
+    /// Until the desk is closed; it leaves nothing behind then.
+    pub(in super::super) async fn run(self) {
+        while !self.desk.is_closed() {
+            self.wait_for_wishes().await;
+            if self.desk.is_closed() {
+                break;
+            }
+            if let Err(fault) = self.serve().await {
+                tracing::debug!(%fault, "the reader of named channels begins anew");
+                sleep(UNBLOCK).await;
+            }
+        }
+        self.give_back().await;
+    }
+
+    /// Waits until somebody waits for a message; meanwhile, gives back what nobody came for.
+    async fn wait_for_wishes(&self) {
+        loop {
+            let changed = self.desk.changed.notified();
+            let next = self.give_back().await;
+            if self.desk.is_closed() || !self.desk.wanted().is_empty() {
+                return;
+            }
+            match next {
+                Some(next) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(next) => {}
+                },
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Serves receivers over one connection, until it breaks or nobody is left.
+    async fn serve(&self) -> Result<(), Fault> {
+        let session = self.session().await?;
+        let (connection, id) = self.connect(&session).await?;
+        while !self.desk.is_closed() {
+            self.give_back().await;
+            let mut wanted = self.desk.wanted();
+            if wanted.is_empty() {
+                self.wait_for_wishes().await;
+                continue;
+            }
+            // In turn: the blocking pop prefers the first.
+            let first = fastrand::usize(..wanted.len());
+            wanted.rotate_left(first);
+            wanted.iter_mut().for_each(|(_, count)| *count = (*count).min(MOST));
+            if !self.take(&connection, &wanted).await? {
+                self.block(&connection, id, &wanted).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is there. True if there was something.
+    async fn take(&self, connection: &Connection, wanted: &[(ChannelName, usize)]) -> Result<bool, Fault> {
+        let mut any = false;
+        for ((channel, _), messages) in wanted.iter().zip(store::take(&self.bus, connection, wanted).await?) {
+            any |= !messages.is_empty();
+            self.bus.counters.taken.add(messages.len() as u64);
+            self.desk.hand_out(channel, messages);
+        }
+        Ok(any)
+    }
+
+    /// Waits for the next message on any of the channels. It is fresh, since they were empty just now.
+    async fn block(
+        &self,
+        connection: &Connection,
+        id: i64,
+        wanted: &[(ChannelName, usize)],
+    ) -> Result<(), Fault> {
+        let keys: Vec<_> = wanted.iter().map(|(channel, _)| self.bus.keys.queue(channel)).collect();
+        let command = Command::new("BLPOP").arg(&keys).arg(BLOCK.as_secs_f64());
+        let pop = connection.call(&command, Some(BLOCK + self.bus.config.timeout));
+        tokio::pin!(pop);
+        let mut pause = Duration::ZERO;
+        let reply = loop {
+            tokio::select! {
+                reply = &mut pop => break reply?,
+                () = self.unwanted(wanted, pause) => {
+                    self.unblock(id).await;
+                    pause = UNBLOCK;
+                }
+            }
+        };
+        if let Some((key, message)) = popped(reply)
+            && let Some(at) = keys.iter().position(|known| known.as_bytes() == key)
+        {
+            self.bus.counters.taken.one();
+            self.desk.hand_out(&wanted[at].0, vec![message]);
+        }
+        Ok(())
+    }
+
+    /// Waits until a pop for these channels is no longer what is needed.
+    async fn unwanted(&self, wanted: &[(ChannelName, usize)], pause: Duration) {
+        sleep(pause).await;
+        loop {
+            let changed = self.desk.changed.notified();
+            if self.desk.is_closed() || self.desk.wants_other_than(wanted) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Ends the pop without losing what it may have popped: the server does one or the other.
+    async fn unblock(&self, id: i64) {
+        if let Some(links) = self.links.upgrade() {
+            let _ = links[self.at].call(Command::new("CLIENT").arg("UNBLOCK").arg(id)).await; // asked again soon
+        }
+    }
+
+    /// Gives back what nobody came for, and says when to look again.
+    async fn give_back(&self) -> Option<Instant> {
+        let (leftovers, next) = self.desk.leftovers(Instant::now());
+        let links = self.links.upgrade()?;
+        let mut again = None;
+        for (channel, messages) in leftovers {
+            match store::give_back(&self.bus, &links, &channel, &messages).await {
+                Ok(()) => self.bus.counters.given_back.add(messages.len() as u64),
+                // Surely not sent: tried again.
+                Err(Fault::Down | Fault::Closed) => {
+                    self.desk.keep(&channel, messages);
+                    again = Some(Instant::now() + BLOCK);
+                }
+                Err(fault) => {
+                    self.bus.counters.lost.add(messages.len() as u64);
+                    tracing::warn!(%channel, count = messages.len(), %fault, "lost messages of a named channel");
+                }
+            }
+        }
+        [next, again].into_iter().flatten().min()
+    }
+
+    async fn session(&self) -> Result<Arc<Session>, Fault> {
+        let mut sessions = self.links.upgrade().ok_or(Fault::Closed)?[self.at].sessions();
+        loop {
+            let changed = self.desk.changed.notified();
+            if self.desk.is_closed() {
+                return Err(Fault::Closed);
+            }
+            tokio::select! {
+                session = sessions.wait_for(Option::is_some) => {
+                    return session.ok().and_then(|session| session.clone()).ok_or(Fault::Closed);
+                }
+                () = changed => {}
+            }
+        }
+    }
+
+    async fn connect(&self, session: &Session) -> Result<(Connection, i64), Fault> {
+        let links = self.links.upgrade().ok_or(Fault::Closed)?;
+        let connection = links[self.at].connect_beside(session).await?;
+        drop(links);
+        let limit = Some(self.bus.config.timeout);
+        let id = connection.call(&Command::new("CLIENT").arg("ID"), limit).await?;
+        Ok((connection, id.integer().ok_or(Fault::UnexpectedReply("CLIENT ID"))?))
+    }
+}
+
+fn popped(reply: Reply) -> Option<(Vec<u8>, Stored)> {
+    let Reply::List(items) = reply else { return None };
+    let mut items = items.into_iter();
+    match (items.next()?, items.next()?) {
+        (Reply::Bytes(key), Reply::Bytes(message)) => Some((key, Stored(message))),
+        _ => None,
+    }
+}

@@ -1,0 +1,147 @@
+//! Named channels in Redis: each a list of messages, every one behind the time it expires at, in milliseconds
+//! of the server's own clock.
+
+use std::sync::LazyLock;
+
+use channel_layer::{ChannelName, Error, Message, Result};
+
+use super::super::bus::{Bus, link_of};
+use crate::{
+    client::{Command, Connection, Reply, Script},
+    codec,
+    error::Fault,
+    supervisor::Link,
+};
+
+/// How long one process remains the one that forwards a group's messages to a named channel. Any process that
+/// added the channel may take over then.
+const LEASE_MILLISECONDS: i64 = 5000;
+
+static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
+static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("take.lua")));
+static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("return.lua")));
+
+/// A message as it stands in its list, and as it goes back there if nobody wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stored(pub(super) Vec<u8>);
+
+/// Who may add a message: everybody, or the process that forwards from groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum As {
+    Forwarder,
+    Sender,
+}
+
+/// Adds a message to a named channel.
+pub(in super::super) async fn push(
+    bus: &Bus,
+    links: &[Link],
+    channel: &ChannelName,
+    message: &Message,
+    role: As,
+) -> Result<()> {
+    let body = codec::body(message)?;
+    bus.check_size(body.len())?;
+    let keys = [bus.keys.queue(channel), bus.keys.lease(channel)];
+    let layer = &bus.config.layer;
+    let lifetime = layer.expiry.as_millis().to_string();
+    let capacity = layer.capacity_of(channel).max(1).to_string();
+    let lease = if role == As::Forwarder { LEASE_MILLISECONDS } else { 0 }.to_string();
+    let arguments =
+        [body, lifetime.as_bytes(), capacity.as_bytes(), bus.node_name.as_bytes(), lease.as_bytes()];
+    let reply = run(link_of(links, channel.as_str()), &PUSH, &keys, &arguments).await?;
+    match reply.integer() {
+        Some(0) => Err(Error::ChannelFull { channel: channel.to_string() }),
+        Some(_) => Ok(()),
+        None => Err(Fault::UnexpectedReply("a script").into()),
+    }
+}
+
+/// Takes up to so many messages that have not expired, from each of these channels.
+pub(super) async fn take(
+    bus: &Bus,
+    connection: &Connection,
+    wanted: &[(ChannelName, usize)],
+) -> Result<Vec<Vec<Stored>>, Fault> {
+    let commands = |make: fn(&Script, &[String], &[&[u8]]) -> Command| {
+        let command = |(channel, count): &(ChannelName, usize)| {
+            make(&TAKE, &[bus.keys.queue(channel)], &[count.to_string().as_bytes()])
+        };
+        wanted.iter().map(command).collect::<Vec<_>>()
+    };
+    let limit = bus.config.timeout;
+    let mut replies = connection.call_all(commands(Script::by_hash), limit).await?;
+    if replies.iter().any(is_unknown_script) {
+        replies = connection.call_all(commands(Script::by_text), limit).await?;
+    }
+    replies.into_iter().map(|reply| reply.map(stored)).collect()
+}
+
+/// Puts messages back where they were taken from.
+pub(super) async fn give_back(
+    bus: &Bus,
+    links: &[Link],
+    channel: &ChannelName,
+    messages: &[Stored],
+) -> Result<(), Fault> {
+    let lifetime = bus.config.layer.expiry.as_millis().to_string();
+    let mut arguments = vec![lifetime.as_bytes()];
+    // The script puts one before the other, so the last goes first.
+    arguments.extend(messages.iter().rev().map(|message| message.0.as_slice()));
+    let keys = [bus.keys.queue(channel)];
+    run(link_of(links, channel.as_str()), &RETURN, &keys, &arguments).await.map(drop)
+}
+
+/// Deletes all named channels of a link.
+pub(in super::super) async fn clear(bus: &Bus, link: &Link) -> Result<(), Fault> {
+    let mut cursor = "0".to_owned();
+    loop {
+        let pattern = bus.keys.queue_pattern();
+        let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
+        let reply = link.call(scan).await?;
+        let (next, keys) = page(&reply).ok_or(Fault::UnexpectedReply("SCAN"))?;
+        if !keys.is_empty() {
+            link.call(Command::new("UNLINK").arg(keys)).await?;
+        }
+        if next == "0" {
+            return Ok(());
+        }
+        cursor = next;
+    }
+}
+
+impl Stored {
+    /// The message, without the time it expires at.
+    pub(super) fn message(&self) -> Option<Message> {
+        let colon = self.0.iter().take(20).position(|byte| *byte == b':')?;
+        codec::decode_body(&self.0[colon + 1..]).ok()
+    }
+}
+
+async fn run(link: &Link, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<Reply, Fault> {
+    let reply = link.call(script.by_hash(keys, arguments)).await;
+    if is_unknown_script(&reply) {
+        return link.call(script.by_text(keys, arguments)).await;
+    }
+    reply
+}
+
+/// The server was restarted and has forgotten the script. Nothing was done, so it is safe to say it again.
+fn is_unknown_script(reply: &Result<Reply, Fault>) -> bool {
+    matches!(reply, Err(Fault::Refused { code, .. }) if code == "NOSCRIPT")
+}
+
+fn stored(reply: Reply) -> Vec<Stored> {
+    let Reply::List(items) = reply else { return Vec::new() };
+    let bytes = items.into_iter().filter_map(|item| match item {
+        Reply::Bytes(bytes) => Some(Stored(bytes)),
+        _ => None,
+    });
+    bytes.collect()
+}
+
+fn page(reply: &Reply) -> Option<(String, Vec<&str>)> {
+    let [cursor, keys] = reply.list()? else { return None };
+    let keys = keys.list()?.iter().filter_map(Reply::text).collect();
+    Some((cursor.text()?.to_owned(), keys))
+}

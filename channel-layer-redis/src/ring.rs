@@ -1,0 +1,34 @@
+//! Which of several hosts a name belongs to.
+
+/// Spreads names over so many hosts, as channels_redis does: stable over processes, languages and restarts.
+///
+/// Changing the number of hosts moves names: all processes have to agree on the list and on its order.
+pub(crate) fn host_of(name: &str, hosts: usize) -> usize {
+    let slot = f64::from(crc32fast::hash(name.as_bytes()) & 0xFFF);
+    // In floats because Python does it in floats, and a border rounded otherwise would be another host.
+    (slot / (4096.0 / hosts as f64)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fall_where_python_puts_them() {
+        let python = [("test_group", 2, 0), ("chat_lobby", 3, 1), ("a", 4, 3), ("b", 4, 3), ("s.0f!x", 1, 0)];
+        for (name, hosts, expected) in python {
+            assert_eq!(host_of(name, hosts), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_host_gets_its_share() {
+        for hosts in 1..9 {
+            let mut counts = vec![0usize; hosts];
+            for n in 0..1000 * hosts {
+                counts[host_of(&format!("group_{n}"), hosts)] += 1;
+            }
+            assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Keeps one server's connections alive, whatever happens to the server.
+//!
+//! # Reconnect
+//! For ever, the first time at once, then after waits that double up to a second, with full jitter. A new
+//! session is only used once its server is a master, every group is subscribed to again and confirmed, and a
+//! message has gone through it and come back.
+//!
+//! # How a fault is found
+//! The end of the connection is seen at once. A silent one is found by the heartbeat on both connections, a
+//! demoted master by the same, a server that takes messages but does not hand them out by the probe, which
+//! goes the way of every message. With sentinels, their word is followed too.
+//!
+//! # Cancel safety
+//! A command that is queued is sent, whether its caller still waits or not.
+//!
+//! # What is not promised
+//! A call that timed out, or whose connection broke, may have taken effect; nothing is sent twice on its own.
+
+mod backoff;
+mod publisher;
+mod run;
+mod session;
+mod subscriptions;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use channel_layer::{GroupName, LayerEvent};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+pub(crate) use self::session::Session;
+use self::{
+    publisher::{Job, Work},
+    subscriptions::Subscriptions,
+};
+use crate::{
+    client::{Command, Connection, Reply},
+    config::{Place, RedisConfig},
+    error::Fault,
+    stats::Counters,
+};
+
+/// What a link carries: names of channels, and what is done with messages.
+pub(crate) trait Mode: std::fmt::Debug + Send + Sync + 'static {
+    /// The name of this process.
+    fn node(&self) -> &str;
+    /// Subscribed to at all times.
+    fn own_channels(&self) -> Vec<String>;
+    /// Where a group's messages are published.
+    fn channel_of(&self, group: &GroupName) -> String;
+    /// Has the group no member here?
+    fn is_empty(&self, group: &GroupName) -> bool;
+    /// The first message of a new subscription may follow: what was before it was not missed.
+    fn begins(&self, channel: &str);
+    /// Something happened to the link.
+    fn raise(&self, event: LayerEvent);
+    /// A message that comes back to this process.
+    fn probe(&self) -> Probe;
+    /// A message came in. Runs inside the connection's task: it must not wait.
+    fn received(&self, channel: &[u8], payload: &[u8]);
+}
+
+/// A message to oneself.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) channel: String,
+    pub(crate) envelope: Vec<u8>,
+    /// Told when it has come back.
+    pub(crate) back: oneshot::Receiver<()>,
+}
+
+/// The way to one server, through all its outages. Ends with its last owner.
+#[derive(Debug)]
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+#[derive(Debug)]
+struct Shared {
+    place: Place,
+    config: Arc<RedisConfig>,
+    mode: Arc<dyn Mode>,
+    counters: Arc<Counters>,
+    subscriptions: Subscriptions,
+    /// The session in use; nothing while there is none. Written by the supervisor alone.
+    session: watch::Sender<Option<Arc<Session>>>,
+    /// The same as a flag, read at the start of every call. Relaxed: who reads it a moment late meets the
+    /// refusal of the queue instead.
+    up: AtomicBool,
+    /// Why there is no session, for those who wait for the first one.
+    trouble: watch::Sender<Option<Fault>>,
+}
+
+impl Link {
+    /// Starts to connect, and goes on for ever.
+    pub(crate) fn start(
+        place: Place,
+        config: Arc<RedisConfig>,
+        mode: Arc<dyn Mode>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let subscriptions = Subscriptions::new(config.linger);
+        let shared = Arc::new(Shared {
+            place,
+            config,
+            mode,
+            counters,
+            subscriptions,
+            session: watch::Sender::new(None),
+            up: AtomicBool::new(false),
+            trouble: watch::Sender::new(None),
+        });
+        let (jobs, queue) = mpsc::channel(publisher::QUEUE);
+        let supervisor = tokio::spawn(run::run(shared.clone(), jobs.downgrade()));
+        let (config, counters) = (shared.config.clone(), shared.counters.clone());
+        let publisher = tokio::spawn(publisher::run(queue, shared.session.subscribe(), config, counters));
+        Self { shared, jobs, tasks: [supervisor, publisher] }
+    }
+
+    /// Waits for the first session, or for the reason why there is none.
+    pub(crate) async fn connected(&self) -> Result<(), Fault> {
+        let mut session = self.shared.session.subscribe();
+        let mut trouble = self.shared.trouble.subscribe();
+        tokio::select! {
+            biased;
+            _ = session.wait_for(Option::is_some) => Ok(()),
+            reason = trouble.wait_for(Option::is_some) => {
+                Err(reason.ok().and_then(|reason| reason.clone()).unwrap_or(Fault::Closed))
+            }
+        }
+    }
+
+    /// Publishes an envelope; says how many processes took it.
+    pub(crate) async fn publish(&self, channel: String, envelope: Vec<u8>) -> Result<u64, Fault> {
+        let queued = self.queue(Work::Publish { channel, envelope }).await;
+        let reply = match queued {
+            Ok(answer) => answer.await.unwrap_or(Err(Fault::Closed))?,
+            Err(fault) => {
+                self.shared.counters.publish_failed.one();
+                return Err(fault);
+            }
+        };
+        let count = reply.integer().ok_or(Fault::UnexpectedReply("PUBLISH"))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Any command that answers at once.
+    pub(crate) async fn call(&self, command: Command) -> Result<Reply, Fault> {
+        self.queue(Work::Call(command)).await?.await.unwrap_or(Err(Fault::Closed))
+    }
+
+    async fn queue(&self, work: Work) -> Result<oneshot::Receiver<Result<Reply, Fault>>, Fault> {
+        if !self.is_up() {
+            return Err(Fault::Down);
+        }
+        let (answer, receiver) = oneshot::channel();
+        self.jobs.send(Job { work, answer }).await.map_err(|_| Fault::Closed)?;
+        Ok(receiver)
+    }
+
+    /// Subscribes to a group if need be, and then runs `join`, which says whether it added a member.
+    pub(crate) async fn join(&self, group: &GroupName, join: impl FnOnce() -> bool) -> Result<(), Fault> {
+        if !self.is_up() {
+            return Err(Fault::Down);
+        }
+        let (hold, answer) = self.shared.subscriptions.acquire(group);
+        if let Some(answer) = answer {
+            // One for a command under way, one for ours.
+            let limit = self.shared.config.timeout * 2;
+            let answer = timeout(limit, answer).await.map_err(|_| Fault::Deadline(limit))?;
+            answer.unwrap_or(Err(Fault::Closed))?;
+        }
+        if join() {
+            hold.joined();
+        }
+        Ok(())
+    }
+
+    /// The group has lost its last member here.
+    pub(crate) fn emptied(&self, group: &GroupName) {
+        self.shared.subscriptions.emptied(group);
+    }
+
+    /// Do the group's messages come in?
+    pub(crate) fn is_subscribed(&self, group: &GroupName) -> bool {
+        self.shared.subscriptions.is_live(group)
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.shared.up.load(Relaxed)
+    }
+
+    /// How long a message takes through Redis and back.
+    pub(crate) async fn round_trip(&self) -> Result<Duration, Fault> {
+        run::round_trip(&self.shared, &self.jobs).await
+    }
+
+    /// The session in use, now and later; nothing while there is none.
+    pub(crate) fn sessions(&self) -> watch::Receiver<Option<Arc<Session>>> {
+        self.shared.session.subscribe()
+    }
+
+    /// A further connection to the server of a session, for commands that block.
+    pub(crate) async fn connect_beside(&self, session: &Session) -> Result<Connection, Fault> {
+        Connection::open(&session.server, &self.shared.config, Arc::new(|_| {})).await
+    }
+
+    /// Sends what is queued, and ends the connections. Later calls find it down.
+    pub(crate) async fn close(&self) {
+        if self.is_up() {
+            // It stands last in the queue, so its answer means that the others have theirs.
+            let _ = timeout(self.shared.config.timeout * 2, self.call(Command::new("PING"))).await;
+        }
+        self.end();
+    }
+
+    fn end(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.leave(&Fault::Closed);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

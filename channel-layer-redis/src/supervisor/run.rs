@@ -1,0 +1,162 @@
+//! The supervisor's own task: connect, watch, lose, connect again.
+
+use std::{future::pending, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use channel_layer::{GroupName, LayerEvent};
+use futures_util::future::try_join;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    Shared,
+    backoff::Backoff,
+    publisher::{Job, Work},
+    session::Session,
+};
+use crate::{error::Fault, topology};
+
+/// For ever. It holds the queue weakly, so that it does not keep alive what it serves.
+pub(super) async fn run(shared: Arc<Shared>, jobs: mpsc::WeakSender<Job>) {
+    let mut backoff = Backoff::default();
+    // Until when all was surely well; nothing before the first connection.
+    let mut well = None;
+    loop {
+        sleep(backoff.next()).await;
+        let session = match Session::open(&shared).await {
+            Ok(session) => Arc::new(session),
+            Err(fault) => {
+                shared.cannot_connect(fault);
+                continue;
+            }
+        };
+        let opened = Instant::now();
+        shared.enter(session.clone(), well);
+        let fault = watch(&shared, &session, &jobs, &mut well).await;
+        session.fail(fault.clone());
+        shared.leave(&fault);
+        backoff.connected_for(opened.elapsed());
+    }
+}
+
+/// Until something is wrong.
+async fn watch(
+    shared: &Shared,
+    session: &Session,
+    jobs: &mpsc::WeakSender<Job>,
+    well: &mut Option<Instant>,
+) -> Fault {
+    *well = Some(Instant::now());
+    tokio::select! {
+        fault = session.failed() => fault,
+        fault = heartbeat(shared, session, well) => fault,
+        fault = follow_wishes(shared, session) => fault,
+        fault = probe(shared, jobs) => fault,
+        fault = topology::moved(&shared.place, &shared.config, &session.server) => fault,
+    }
+}
+
+async fn heartbeat(shared: &Shared, session: &Session, well: &mut Option<Instant>) -> Fault {
+    let limit = shared.config.timeout;
+    loop {
+        sleep(shared.config.heartbeat).await;
+        let asked = Instant::now();
+        let role = topology::check_role(&session.commands, &session.server, limit);
+        if let Err(fault) = try_join(role, session.subscriber.ping(limit)).await {
+            return fault;
+        }
+        *well = Some(asked);
+    }
+}
+
+/// Subscribes and unsubscribes as groups come and go.
+async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
+    let channel = |group: &GroupName| shared.mode.channel_of(group);
+    loop {
+        let changes = shared.subscriptions.changes(|group| shared.mode.is_empty(group)).await;
+        let channels: Vec<_> = changes.unsubscribe.iter().map(channel).collect();
+        if let Err(fault) = session.unsubscribe(&channels, shared).await {
+            return fault;
+        }
+        let channels: Vec<_> = changes.subscribe.iter().map(channel).collect();
+        channels.iter().for_each(|channel| shared.mode.begins(channel));
+        let answer = session.subscribe(&channels, shared).await;
+        match answer {
+            // Refused, but alive: those who asked are told, the others go on.
+            Ok(()) | Err(Fault::Refused { .. }) => shared.subscriptions.answered(&changes.subscribe, answer),
+            Err(fault) => return fault,
+        }
+    }
+}
+
+async fn probe(shared: &Shared, jobs: &mpsc::WeakSender<Job>) -> Fault {
+    loop {
+        sleep(shared.config.probe).await;
+        // Without a queue the layer is gone, and this task will be too.
+        let Some(jobs) = jobs.upgrade() else { return pending().await };
+        if let Err(fault) = round_trip(shared, &jobs).await {
+            return fault;
+        }
+    }
+}
+
+/// Sends a message to ourselves the way every message goes, and measures.
+pub(super) async fn round_trip(shared: &Shared, jobs: &mpsc::Sender<Job>) -> Result<Duration, Fault> {
+    let limit = shared.config.timeout * 2; // in the queue, and under way
+    let started = Instant::now();
+    if !shared.up.load(Relaxed) {
+        return Err(Fault::Down);
+    }
+    let probe = shared.mode.probe();
+    let (answer, reply) = oneshot::channel();
+    let work = Work::Publish { channel: probe.channel, envelope: probe.envelope };
+    let way = async {
+        jobs.send(Job { work, answer }).await.map_err(|_| Fault::Closed)?;
+        reply.await.unwrap_or(Err(Fault::Closed))?;
+        probe.back.await.map_err(|_| Fault::Closed)
+    };
+    timeout(limit, way).await.map_err(|_| Fault::Deadline(limit))??;
+    Ok(started.elapsed())
+}
+
+impl Shared {
+    /// A session is ready: calls go through again.
+    fn enter(&self, session: Arc<Session>, well: Option<Instant>) {
+        tracing::info!(server = %session.server.address, "connected to Redis");
+        self.set_session(Some(session));
+        if let Some(well) = well {
+            let gap = well.elapsed();
+            self.counters.reconnects.one();
+            self.counters.gap_milliseconds.add_time(gap);
+            tracing::warn!(?gap, "messages of others may have been missed");
+            self.mode.raise(LayerEvent::Reconnected { gap });
+        }
+    }
+
+    /// The session is over: calls fail at once.
+    pub(super) fn leave(&self, fault: &Fault) {
+        let was_up = self.set_session(None).is_some();
+        self.subscriptions.interrupted(if *fault == Fault::Closed { fault } else { &Fault::Down });
+        if was_up && *fault != Fault::Closed {
+            self.counters.disconnects.one();
+            tracing::warn!(%fault, "lost the connection to Redis");
+            self.mode.raise(LayerEvent::Disconnected);
+        }
+    }
+
+    /// The flag changes while the session is locked, so whoever sees the one sees the other.
+    fn set_session(&self, mut session: Option<Arc<Session>>) -> Option<Arc<Session>> {
+        self.session.send_modify(|current| {
+            self.up.store(session.is_some(), Relaxed);
+            std::mem::swap(current, &mut session);
+        });
+        session
+    }
+
+    fn cannot_connect(&self, fault: Fault) {
+        self.counters.connect_failed.one();
+        tracing::debug!(%fault, "cannot connect to Redis");
+        self.trouble.send_replace(Some(fault));
+    }
+}

@@ -1,0 +1,135 @@
+//! A pair of connections to one server: one for commands, one for what comes in.
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::try_join;
+use tokio::sync::Notify;
+
+use super::{Mode, Shared};
+use crate::{
+    client::{Command, Connection, Push},
+    config::Server,
+    error::Fault,
+    topology,
+};
+
+/// Channels in one `SUBSCRIBE`: a hundred thousand groups are a hundred commands.
+const CHUNK: usize = 1000;
+
+/// A working pair of connections. When either fails, both are given up: a process that hears but cannot speak,
+/// or the reverse, is worse off than one that knows it is cut off.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) server: Server,
+    pub(super) commands: Connection,
+    pub(super) subscriber: Connection,
+    end: Arc<End>,
+}
+
+/// How a session ended; the first reason counts.
+#[derive(Debug, Default)]
+struct End {
+    fault: OnceLock<Fault>,
+    /// The supervisor alone waits.
+    told: Notify,
+}
+
+impl End {
+    fn fail(&self, fault: Fault) {
+        let _ = self.fault.set(fault);
+        self.told.notify_one();
+    }
+}
+
+impl Session {
+    /// Finds the server, connects twice, subscribes to all that is wanted, and sees a message come back.
+    pub(super) async fn open(shared: &Shared) -> Result<Self, Fault> {
+        let server = topology::resolve(&shared.place, &shared.config).await?;
+        let end = Arc::new(End::default());
+        let (commands, subscriber) = try_join(
+            connect(shared, &server, "commands", end.clone(), |_: &dyn Mode, _, _| {}),
+            connect(shared, &server, "subscriber", end.clone(), |mode, channel, payload| {
+                mode.received(channel, payload);
+            }),
+        )
+        .await?;
+        let session = Self { server, commands, subscriber, end };
+        topology::check_role(&session.commands, &session.server, shared.config.timeout).await?;
+        session.resume(shared).await?;
+        session.probe(shared).await?;
+        Ok(session)
+    }
+
+    async fn resume(&self, shared: &Shared) -> Result<(), Fault> {
+        let groups = shared.subscriptions.to_resume(|group| shared.mode.is_empty(group));
+        let groups = groups.iter().map(|group| shared.mode.channel_of(group));
+        let channels: Vec<_> = shared.mode.own_channels().into_iter().chain(groups).collect();
+        self.subscribe(&channels, shared).await
+    }
+
+    /// A message to ourselves, on these connections.
+    async fn probe(&self, shared: &Shared) -> Result<(), Fault> {
+        let limit = shared.config.timeout;
+        let probe = shared.mode.probe();
+        let command = Command::new("PUBLISH").arg(probe.channel).arg(probe.envelope);
+        self.commands.call(&command, Some(limit)).await?;
+        match tokio::time::timeout(limit, probe.back).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Fault::Deadline(limit)),
+        }
+    }
+
+    /// Ends the session, unless it has ended already.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.end.fail(fault);
+    }
+
+    /// Waits for the end.
+    pub(super) async fn failed(&self) -> Fault {
+        loop {
+            if let Some(fault) = self.end.fault.get() {
+                return fault.clone();
+            }
+            self.end.told.notified().await;
+        }
+    }
+
+    /// Subscribes, in commands of a bearable size.
+    pub(super) async fn subscribe(&self, channels: &[String], shared: &Shared) -> Result<(), Fault> {
+        for chunk in channels.chunks(CHUNK) {
+            self.subscriber.subscribe(chunk, shared.config.timeout).await?;
+        }
+        Ok(())
+    }
+
+    /// Unsubscribes likewise.
+    pub(super) async fn unsubscribe(&self, channels: &[String], shared: &Shared) -> Result<(), Fault> {
+        for chunk in channels.chunks(CHUNK) {
+            self.subscriber.unsubscribe(chunk, shared.config.timeout).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn connect(
+    shared: &Shared,
+    server: &Server,
+    role: &str,
+    end: Arc<End>,
+    on_message: impl Fn(&dyn Mode, &[u8], &[u8]) + Send + Sync + 'static,
+) -> Result<Connection, Fault> {
+    let mode = shared.mode.clone();
+    let on_push = move |push| match push {
+        Push::Gone => end.fail(Fault::Broken("closed by the other side".to_owned())),
+        // What an ended session still holds is not delivered: its successor has begun.
+        Push::Message { .. } if end.fault.get().is_some() => {}
+        Push::Message { channel, payload } => on_message(&*mode, &channel, &payload),
+    };
+    let connection = Connection::open(server, &shared.config, Arc::new(on_push)).await?;
+    let name =
+        Command::new("CLIENT").arg("SETNAME").arg(format!("channel-layer:{}:{role}", shared.mode.node()));
+    match connection.call(&name, Some(shared.config.timeout)).await {
+        Ok(_) | Err(Fault::Refused { .. }) => Ok(connection), // a name is a courtesy
+        Err(fault) => Err(fault),
+    }
+}

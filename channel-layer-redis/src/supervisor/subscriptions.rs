@@ -1,0 +1,332 @@
+//! Which groups this process is to be subscribed to: what is wanted, what the server has confirmed, and what
+//! nobody needs any more.
+//!
+//! One task carries it out, one step after the other, so no two commands for one group ever race.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use channel_layer::GroupName;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::error::Fault;
+
+/// The groups of one link.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    /// Held for a map access at a time, by joiners and by the task that carries out changes; never by the path
+    /// of messages.
+    state: Mutex<State>,
+    /// There is something to do.
+    changed: Notify,
+    linger: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    groups: HashMap<GroupName, Entry>,
+    /// To be asked for.
+    wanted: Vec<GroupName>,
+    /// Without members since then; each group is in here once at most.
+    idle: VecDeque<(Instant, GroupName)>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    live: bool,
+    /// Calls of `group_add` under way: they keep the group although it may have no member yet.
+    joining: usize,
+    /// Told when the server has confirmed, or refused.
+    waiting: Vec<oneshot::Sender<Result<(), Fault>>>,
+    /// Is it in the queue of idle groups?
+    queued: bool,
+}
+
+/// Keeps a group subscribed while somebody is joining it.
+#[derive(Debug)]
+pub(crate) struct Hold<'a> {
+    subscriptions: &'a Subscriptions,
+    group: &'a GroupName,
+    joined: bool,
+}
+
+/// What to do next.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Changes {
+    pub(super) subscribe: Vec<GroupName>,
+    pub(super) unsubscribe: Vec<GroupName>,
+}
+
+impl Subscriptions {
+    pub(super) fn new(linger: Duration) -> Self {
+        Self { linger, ..Self::default() }
+    }
+
+    /// Sees to it that the group is subscribed to. The answer comes at once if it is already.
+    ///
+    /// The group is kept for as long as the hold is, so that a member can be added in peace.
+    pub(crate) fn acquire<'a>(
+        &'a self,
+        group: &'a GroupName,
+    ) -> (Hold<'a>, Option<oneshot::Receiver<Result<(), Fault>>>) {
+        let mut state = self.state();
+        let State { groups, wanted, .. } = &mut *state;
+        let entry = groups.entry(group.clone()).or_insert_with(|| {
+            wanted.push(group.clone());
+            Entry::default()
+        });
+        entry.joining += 1;
+        let hold = Hold { subscriptions: self, group, joined: false };
+        if entry.live {
+            return (hold, None);
+        }
+        let (sender, receiver) = oneshot::channel();
+        entry.waiting.push(sender);
+        self.changed.notify_one();
+        (hold, Some(receiver))
+    }
+
+    /// Has the server confirmed it?
+    pub(crate) fn is_live(&self, group: &GroupName) -> bool {
+        self.state().groups.get(group).is_some_and(|entry| entry.live)
+    }
+
+    /// The group has lost its last member here: its subscription ends after the linger.
+    pub(crate) fn emptied(&self, group: &GroupName) {
+        let mut state = self.state();
+        let State { groups, idle, .. } = &mut *state;
+        let Some(entry) = groups.get_mut(group).filter(|entry| !entry.queued) else { return };
+        entry.queued = true;
+        idle.push_back((Instant::now() + self.linger, group.clone()));
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// How many groups there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.state().groups.len()
+    }
+
+    /// Waits until there is something to do. `is_empty` says whether a group has no member here.
+    ///
+    /// Cancel safe: what it returns is taken in the same moment.
+    pub(super) async fn changes(&self, is_empty: impl Fn(&GroupName) -> bool) -> Changes {
+        loop {
+            let (changes, due) = self.take(Instant::now(), &is_empty);
+            if changes != Changes::default() {
+                return changes;
+            }
+            match due {
+                Some(due) => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = sleep_until(due) => {}
+                },
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// What there is to do now, and when there may be more.
+    fn take(&self, now: Instant, is_empty: &impl Fn(&GroupName) -> bool) -> (Changes, Option<Instant>) {
+        let mut state = self.state();
+        let subscribe = std::mem::take(&mut state.wanted);
+        let mut unsubscribe = Vec::new();
+        while let Some((due, _)) = state.idle.front()
+            && *due <= now
+            && let Some((_, group)) = state.idle.pop_front()
+        {
+            match state.forget(&group, is_empty) {
+                Idle::Busy => state.idle.push_back((now + self.linger, group)),
+                Idle::Forgotten => unsubscribe.push(group),
+                Idle::Needed => {}
+            }
+        }
+        (Changes { subscribe, unsubscribe }, state.idle.front().map(|(due, _)| *due))
+    }
+
+    /// The server has confirmed these, or refused them.
+    pub(super) fn answered(&self, groups: &[GroupName], answer: Result<(), Fault>) {
+        let mut state = self.state();
+        for group in groups {
+            let Some(entry) = state.groups.get_mut(group) else { continue };
+            entry.live = answer.is_ok();
+            for waiting in entry.waiting.drain(..) {
+                let _ = waiting.send(answer.clone()); // who waits no longer does not mind
+            }
+            if answer.is_err() {
+                state.groups.remove(group);
+            }
+        }
+    }
+
+    /// The connection is gone: who waits is told, and what was never confirmed is forgotten. What was live stays
+    /// wanted.
+    pub(super) fn interrupted(&self, fault: &Fault) {
+        let mut state = self.state();
+        state.wanted.clear();
+        state.groups.retain(|_, entry| {
+            for waiting in entry.waiting.drain(..) {
+                let _ = waiting.send(Err(fault.clone()));
+            }
+            entry.live
+        });
+    }
+
+    /// What a new connection has to subscribe to: all that have members or are about to.
+    pub(super) fn to_resume(&self, is_empty: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
+        let mut state = self.state();
+        state.idle.clear();
+        state.groups.retain(|group, entry| {
+            entry.queued = false;
+            entry.joining > 0 || !is_empty(group)
+        });
+        let live = state.groups.iter().filter(|(_, entry)| entry.live);
+        live.map(|(group, _)| group.clone()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here is left half done by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What became of an idle group when its time had come.
+enum Idle {
+    /// Somebody is joining it: to be looked at again.
+    Busy,
+    Forgotten,
+    Needed,
+}
+
+impl State {
+    fn forget(&mut self, group: &GroupName, is_empty: impl Fn(&GroupName) -> bool) -> Idle {
+        let Some(entry) = self.groups.get_mut(group) else { return Idle::Needed };
+        if entry.joining > 0 || !entry.live {
+            return Idle::Busy;
+        }
+        entry.queued = false;
+        if !is_empty(group) {
+            return Idle::Needed;
+        }
+        self.groups.remove(group);
+        Idle::Forgotten
+    }
+}
+
+impl Hold<'_> {
+    /// A member was added: from now on the hub tells when the group is empty.
+    pub(crate) fn joined(mut self) {
+        self.joined = true;
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.subscriptions.state().groups.get_mut(self.group) {
+            // An entry that was forgotten in an outage and made anew does not count this hold.
+            entry.joining = entry.joining.saturating_sub(1);
+        }
+        if !self.joined {
+            self.subscriptions.emptied(self.group);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINGER: Duration = Duration::from_secs(2);
+
+    fn group(name: &str) -> GroupName {
+        name.parse().unwrap()
+    }
+
+    fn live(names: &[&str]) -> Subscriptions {
+        let subscriptions = Subscriptions::new(LINGER);
+        for name in names {
+            subscriptions.acquire(&group(name)).0.joined();
+        }
+        let (changes, _) = subscriptions.take(Instant::now(), &|_| false);
+        subscriptions.answered(&changes.subscribe, Ok(()));
+        subscriptions
+    }
+
+    fn at(subscriptions: &Subscriptions, after: Duration, empty: bool) -> Changes {
+        subscriptions.take(Instant::now() + after, &|_| empty).0
+    }
+
+    #[tokio::test]
+    async fn many_joiners_of_one_group_ask_once_and_are_all_told() {
+        let subscriptions = Subscriptions::new(LINGER);
+        let g = group("g");
+        let joiners: Vec<_> = (0..3).map(|_| subscriptions.acquire(&g)).collect();
+        let changes = at(&subscriptions, Duration::ZERO, true);
+        assert_eq!(changes.subscribe, [group("g")]);
+        assert!(!subscriptions.is_live(&g));
+        subscriptions.answered(&changes.subscribe, Ok(()));
+        for (hold, answer) in joiners {
+            assert_eq!(answer.unwrap().await.unwrap(), Ok(()));
+            hold.joined();
+        }
+        assert!(subscriptions.acquire(&g).1.is_none(), "live: no waiting");
+    }
+
+    #[tokio::test]
+    async fn an_empty_group_is_left_after_the_linger_and_not_before() {
+        let subscriptions = live(&["g"]);
+        subscriptions.emptied(&group("g"));
+        subscriptions.emptied(&group("g"));
+        assert_eq!(at(&subscriptions, LINGER / 2, true), Changes::default());
+        assert_eq!(at(&subscriptions, LINGER * 2, true).unsubscribe, [group("g")]);
+        assert_eq!(subscriptions.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_group_that_has_members_again_stays() {
+        let subscriptions = live(&["g"]);
+        subscriptions.emptied(&group("g"));
+        assert_eq!(at(&subscriptions, LINGER * 2, false), Changes::default());
+        assert!(subscriptions.is_live(&group("g")));
+    }
+
+    #[tokio::test]
+    async fn a_joiner_keeps_an_empty_group_until_it_gives_up() {
+        let subscriptions = live(&["g"]);
+        let g = group("g");
+        subscriptions.emptied(&g);
+        let (hold, _) = subscriptions.acquire(&g);
+        assert_eq!(at(&subscriptions, LINGER * 2, true), Changes::default());
+        drop(hold);
+        assert_eq!(at(&subscriptions, LINGER * 5, true).unsubscribe, [g]);
+    }
+
+    #[tokio::test]
+    async fn a_group_left_and_joined_at_once_is_asked_for_again() {
+        let subscriptions = live(&["g"]);
+        subscriptions.emptied(&group("g"));
+        assert_eq!(at(&subscriptions, LINGER * 2, true).unsubscribe, [group("g")]);
+        subscriptions.acquire(&group("g")).0.joined();
+        assert_eq!(at(&subscriptions, Duration::ZERO, false).subscribe, [group("g")]);
+    }
+
+    #[tokio::test]
+    async fn an_interruption_fails_those_who_wait_and_keeps_what_was_live() {
+        let subscriptions = live(&["old"]);
+        let new = group("new");
+        let (hold, answer) = subscriptions.acquire(&new);
+        subscriptions.interrupted(&Fault::Down);
+        assert_eq!(answer.unwrap().await.unwrap(), Err(Fault::Down));
+        drop(hold);
+        assert_eq!(subscriptions.to_resume(|_| false), [group("old")]);
+        assert_eq!(subscriptions.to_resume(|_| true), []);
+        assert_eq!(at(&subscriptions, LINGER * 2, true), Changes::default());
+    }
+}

@@ -1,0 +1,321 @@
+//! Redis's bad days. Each test says what happens to messages, calls and consumers on one of them.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use channel_layer::{ChannelLayer, ChannelLayerExt, Error, LayerEvent, Remote};
+use channel_layer_redis::RedisLayer;
+use support::{
+    layer, next, number, numbered,
+    oracle::observe,
+    proxy::{Manners, Proxy},
+    server::Server,
+    until,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+async fn pair(address: &str) -> (Arc<RedisLayer>, Arc<RedisLayer>) {
+    support::log();
+    (Arc::new(layer(address).await), Arc::new(layer(address).await))
+}
+
+/// Blocks: for use between awaits, on a runtime with several threads.
+fn pause(seconds: f64) {
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_every_channel_is_live_and_the_gap_is_told() {
+    let mut server = Server::start();
+    let (one, two) = pair(&server.address()).await;
+    let report = observe(&one, &two, async || {
+        server.kill();
+        sleep(Duration::from_millis(1500)).await;
+        tokio::task::block_in_place(|| server.restart());
+        Instant::now()
+    })
+    .await;
+    report.check().check_gap();
+    assert_eq!((two.stats().disconnects, two.stats().reconnects), (1, 1));
+    assert!(two.stats().gap_milliseconds >= 1000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_long_outage_every_channel_is_live() {
+    let mut server = Server::start();
+    let (one, two) = pair(&server.address()).await;
+    let report = observe(&one, &two, async || {
+        server.kill();
+        sleep(Duration::from_secs(14)).await;
+        tokio::task::block_in_place(|| server.restart());
+        Instant::now()
+    })
+    .await;
+    report.check().check_gap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_subscriber_and_a_killed_publisher_come_back_at_once() {
+    let server = Server::start();
+    let (one, two) = pair(&server.address()).await;
+    for victims in ["pubsub", "normal"] {
+        let report = observe(&one, &two, async || {
+            server.cli(&["client", "kill", "type", victims]);
+            Instant::now()
+        })
+        .await;
+        report.check().check_gap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_server_is_noticed_and_what_timed_out_is_not_sent_twice() {
+    let server = Server::start();
+    let (one, two) = pair(&server.address()).await;
+    let report = observe(&one, &two, async || {
+        server.freeze();
+        sleep(Duration::from_secs(3)).await;
+        server.thaw();
+        Instant::now()
+    })
+    .await;
+    report.check().check_gap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_freeze_is_sat_out_without_a_loss() {
+    let server = Server::start();
+    let (one, two) = pair(&server.address()).await;
+    let report = observe(&one, &two, async || {
+        server.freeze();
+        sleep(Duration::from_millis(300)).await;
+        server.thaw();
+        Instant::now()
+    })
+    .await;
+    report.check().check_lossless();
+    assert_eq!(two.stats().disconnects, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_link_is_noticed_while_it_lasts_and_after_it() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let one = Arc::new(layer(&server.address()).await);
+    let two = Arc::new(layer(&proxy.address()).await);
+    for seconds in [4.0, 0.7] {
+        let report = observe(&one, &two, async || {
+            proxy.set(Manners::Swallow);
+            sleep(Duration::from_secs_f64(seconds)).await;
+            proxy.set(Manners::Pass);
+            Instant::now()
+        })
+        .await;
+        report.check().check_gap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_link_of_the_publisher_fails_calls_fast() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let one = Arc::new(layer(&proxy.address()).await);
+    let two = Arc::new(layer(&server.address()).await);
+    let report = observe(&one, &two, async || {
+        proxy.set(Manners::Swallow);
+        sleep(Duration::from_secs(4)).await;
+        proxy.set(Manners::Pass);
+        Instant::now()
+    })
+    .await;
+    report.check();
+    assert_eq!(two.stats().disconnects, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_well_and_hands_nothing_out_is_found_by_the_probe() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let two = Arc::new(layer(&(proxy.address() + "?probe=300ms")).await);
+    let mut events = two.events();
+    proxy.set(Manners::Mute);
+    let event = timeout(support::PATIENCE, events.next()).await.expect("noticed");
+    assert_eq!(event, Some(LayerEvent::Disconnected));
+    proxy.set(Manners::Pass);
+    let event = timeout(support::PATIENCE, events.next()).await.expect("cured");
+    assert!(matches!(event, Some(LayerEvent::Reconnected { .. })));
+    assert!(two.health().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_the_server_cuts_off_for_being_slow_comes_back() {
+    let server = Server::start();
+    server.cli(&["config", "set", "client-output-buffer-limit", "pubsub 1mb 1mb 1"]);
+    let proxy = Proxy::to(server.port).await;
+    let one = Arc::new(layer(&server.address()).await);
+    // It has all the patience in the world, so that it is the server that loses it.
+    let two = Arc::new(layer(&(proxy.address() + "?timeout=10s")).await);
+    let report = observe(&one, &two, async || {
+        proxy.set(Manners::Stall);
+        let mut count = 0;
+        let started = Instant::now();
+        loop {
+            count -= 1;
+            let big = numbered(count).with("text", "x".repeat(200_000));
+            let report = one.group_send_message("oracle-0", big).await.expect("the publisher is well");
+            if report.remote == Remote::Processes(0) {
+                break; // cut off
+            }
+            assert!(started.elapsed() < support::PATIENCE, "the server never cuts it off");
+        }
+        proxy.set(Manners::Pass);
+        Instant::now()
+    })
+    .await;
+    report.check().check_gap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_refuses_what_it_would_have_to_keep_and_passes_the_rest() {
+    let server = Server::start();
+    let (one, two) = pair(&server.address()).await;
+    let jobs = "jobs".parse().unwrap();
+    let report = observe(&one, &two, async || {
+        server.cli(&["config", "set", "maxmemory", "1"]);
+        let refused = one.send(&jobs, numbered(1)).await.unwrap_err();
+        assert!(matches!(&refused, Error::Backend(_)), "{refused:?}");
+        assert!(cause(&refused).contains("OOM"), "{refused:?}");
+        server.cli(&["config", "set", "maxmemory", "0"]);
+        Instant::now()
+    })
+    .await;
+    report.check().check_lossless();
+    one.send(&jobs, numbered(2)).await.unwrap();
+    assert_eq!(number(&two.receive(&jobs).await.unwrap()), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_write_its_disk_passes_what_needs_no_disk() {
+    let server = Server::start_with(&["--save", "3600 1"]);
+    let (one, two) = pair(&server.address()).await;
+    let jobs = "jobs".parse().unwrap();
+    let gone = server.dir().join("gone");
+    std::fs::create_dir(&gone).unwrap();
+    let report = observe(&one, &two, async || {
+        server.cli(&["config", "set", "dir", &gone.to_string_lossy()]);
+        std::fs::remove_dir(&gone).unwrap();
+        server.cli(&["set", "something", "to-save"]);
+        server.cli(&["bgsave"]);
+        until("the save has failed", || async {
+            server.cli(&["info", "persistence"]).contains("rdb_last_bgsave_status:err")
+        })
+        .await;
+        let refused = one.send(&jobs, numbered(1)).await.unwrap_err();
+        assert!(cause(&refused).contains("MISCONF"), "{refused:?}");
+        sleep(Duration::from_secs(2)).await; // several heartbeats, which are refused as well
+        server.cli(&["config", "set", "stop-writes-on-bgsave-error", "no"]);
+        Instant::now()
+    })
+    .await;
+    report.check().check_lossless();
+    assert_eq!((one.stats().disconnects, two.stats().disconnects), (0, 0));
+    one.send(&jobs, numbered(2)).await.unwrap();
+}
+
+fn cause(error: &Error) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn while_redis_is_away_calls_fail_at_once_and_local_ones_go_on() {
+    let mut server = Server::start();
+    let one = layer(&server.address()).await;
+    let mut mailbox = one.new_channel().await.unwrap();
+    one.join("g", mailbox.channel()).await.unwrap();
+    server.kill();
+    until("noticed", || async { !one.is_connected() }).await;
+
+    let fast = Duration::from_millis(100);
+    let jobs = "jobs".parse().unwrap();
+    for _ in 0..10 {
+        let calls = [
+            timeout(fast, one.group_send_message("g", numbered(1))).await.expect("fast").map(drop),
+            timeout(fast, one.join("h", mailbox.channel())).await.expect("fast"),
+            timeout(fast, one.send(&jobs, numbered(1))).await.expect("fast"),
+            timeout(fast, one.health()).await.expect("fast").map(drop),
+        ];
+        for call in calls {
+            assert!(matches!(&call, Err(error @ Error::Unavailable(_)) if error.is_transient()), "{call:?}");
+        }
+    }
+    one.send(mailbox.channel(), numbered(2)).await.unwrap();
+    assert_eq!(number(&next(&mut mailbox).await), 2, "a mailbox of this process needs no server");
+    let local = channel_layer::Audience::from(support::group("g")).local_only();
+    assert_eq!(one.group_send(&local, numbered(3)).await.unwrap().local.delivered, 1);
+    drop(one.new_channel().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_layer_may_start_before_redis_does() {
+    let mut server = Server::start();
+    server.kill();
+    let refused = RedisLayer::connect(&server.address()).await.unwrap_err();
+    assert!(matches!(refused, Error::Unavailable(_)));
+    let one = RedisLayer::start(server.address().parse().unwrap());
+    assert!(!one.is_connected());
+    server.restart();
+    until("connected", || async { one.is_connected() }).await;
+    assert!(one.health().await.is_ok());
+    assert_eq!(one.stats().reconnects, 0, "nothing was missed before the first connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_groups_are_subscribed_to_again_and_empty_ones_are_not() {
+    const GROUPS: usize = 2500;
+    let server = Server::start();
+    let one = layer(&server.address()).await;
+    let mailbox = one.new_channel().await.unwrap();
+    let gone = one.new_channel().await.unwrap();
+    for n in 0..GROUPS {
+        one.join(format!("g{n}"), mailbox.channel()).await.unwrap();
+    }
+    one.join("empty", gone.channel()).await.unwrap();
+    let channels = || server.cli(&["pubsub", "channels", "asgi:g:*"]).lines().count();
+    assert_eq!(channels(), GROUPS + 1);
+    drop(gone);
+    let mut events = one.events();
+    server.cli(&["client", "kill", "type", "pubsub"]);
+    while !matches!(events.next().await, Some(LayerEvent::Reconnected { .. })) {}
+    assert_eq!(channels(), GROUPS, "all of them by the time that this is said");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_go_on_after_an_outage() {
+    let mut server = Server::start();
+    let (one, two) = pair(&server.address()).await;
+    let jobs = "jobs".parse().unwrap();
+    one.send(&jobs, numbered(0)).await.unwrap();
+    assert_eq!(number(&two.receive(&jobs).await.unwrap()), 0);
+    let waiting = tokio::spawn({
+        let (two, jobs) = (two.clone(), jobs.clone());
+        async move { two.receive(&jobs).await }
+    });
+    server.kill();
+    pause(0.5);
+    server.restart();
+    until("connected", || async { one.is_connected() && two.is_connected() }).await;
+    one.send(&jobs, numbered(1)).await.unwrap();
+    let received = timeout(support::PATIENCE, waiting).await.expect("in time").unwrap().unwrap();
+    assert_eq!(number(&received), 1, "the one that waited all the time");
+}
+
+#[tokio::test]
+async fn connections_are_named_for_the_operator() {
+    let server = Server::start();
+    let _one = layer(&server.address()).await;
+    let clients = server.cli(&["client", "list"]);
+    for name in [":commands ", ":subscriber "] {
+        assert!(clients.contains(name), "{clients}");
+    }
+}

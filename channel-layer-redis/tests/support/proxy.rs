@@ -1,0 +1,104 @@
+//! A TCP proxy that can behave badly.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+/// What it does with bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// Carries them, but for messages of subscriptions: a server that is well and hands nothing out.
+    Mute,
+    /// Carries them.
+    Pass,
+    /// Ends connections, and refuses new ones.
+    Refuse,
+    /// Leaves them where they are: the other side's buffers fill.
+    Stall,
+    /// Takes them and says nothing: both sides believe that the other is there.
+    Swallow,
+}
+
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    manners: Arc<watch::Sender<Manners>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let own = listener.local_addr().expect("it is bound").port();
+        let manners = Arc::new(watch::Sender::new(Manners::Pass));
+        let task = tokio::spawn(serve(listener, port, manners.clone()));
+        Self { port: own, manners, task }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    pub(crate) fn set(&self, manners: Manners) {
+        self.manners.send_replace(manners);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, port: u16, manners: Arc<watch::Sender<Manners>>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        if *manners.borrow() != Manners::Refuse {
+            connections.spawn(carry(stream, port, manners.subscribe()));
+        }
+    }
+}
+
+async fn carry(client: TcpStream, port: u16, manners: watch::Receiver<Manners>) {
+    let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await else { return };
+    let (client_in, client_out) = client.into_split();
+    let (server_in, server_out) = server.into_split();
+    tokio::select! {
+        () = copy(client_in, server_out, manners.clone()) => {}
+        () = copy(server_in, client_out, manners) => {}
+    }
+}
+
+async fn copy(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    mut manners: watch::Receiver<Manners>,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        if manners.wait_for(|manners| *manners != Manners::Stall).await.is_err() {
+            return;
+        }
+        let count = tokio::select! {
+            count = from.read(&mut buffer) => count.unwrap_or(0),
+            changed = manners.changed() => match changed {
+                Ok(()) if *manners.borrow() != Manners::Refuse => continue,
+                _ => return,
+            },
+        };
+        let bytes = &buffer[..count];
+        let carried = match *manners.borrow() {
+            Manners::Mute => !bytes.starts_with(b">3\r\n$7\r\nmessage"),
+            Manners::Pass | Manners::Stall => true,
+            Manners::Refuse => return,
+            Manners::Swallow => false,
+        };
+        if count == 0 || (carried && to.write_all(bytes).await.is_err()) {
+            return;
+        }
+    }
+}

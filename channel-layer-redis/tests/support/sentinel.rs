@@ -1,0 +1,118 @@
+//! A master, a replica and three sentinels.
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::server::{Server, cli, free_port, wait_until_ready};
+
+pub(crate) const SERVICE: &str = "mymaster";
+
+pub(crate) struct Sentinels {
+    /// The one that was the master first, and the other.
+    pub(crate) servers: [Server; 2],
+    sentinels: Vec<Sentinel>,
+}
+
+struct Sentinel {
+    port: u16,
+    child: Child,
+    _dir: TempDir,
+}
+
+impl Sentinels {
+    /// Starts them all; returns when they know each other.
+    pub(crate) fn start() -> Self {
+        let master = Server::start();
+        let replica = Server::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+        let sentinels = (0..3).map(|_| Sentinel::start(master.port)).collect();
+        let all = Self { servers: [master, replica], sentinels };
+        all.wait_for("num-slaves", "1");
+        all.wait_for("num-other-sentinels", "2");
+        all
+    }
+
+    pub(crate) fn address(&self) -> String {
+        let hosts: Vec<_> = self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.port)).collect();
+        format!("redis+sentinel://{}/{SERVICE}/0", hosts.join(","))
+    }
+
+    /// The port of the master, as most sentinels see it.
+    pub(crate) fn master(&self) -> u16 {
+        let ports: Vec<u16> = self.sentinels.iter().map(Sentinel::master).collect();
+        *ports.iter().max_by_key(|port| ports.iter().filter(|other| other == port).count()).expect("three")
+    }
+
+    /// Has the replica promoted, while the master is well.
+    pub(crate) fn fail_over(&self) {
+        let answer = cli(self.sentinels[0].port, &["sentinel", "failover", SERVICE]);
+        assert_eq!(answer, "OK");
+    }
+
+    /// Waits until this server is the master, and all sentinels say so.
+    pub(crate) fn wait_for_master(&self, server: usize) {
+        let port = self.servers[server].port;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_master = || {
+            self.sentinels.iter().all(|sentinel| sentinel.master() == port)
+                && self.servers[server].cli(&["role"]).starts_with("master")
+        };
+        while !is_master() {
+            assert!(Instant::now() < deadline, "{port} has not become the master");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn wait_for(&self, field: &str, value: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for sentinel in &self.sentinels {
+            while sentinel.field(field).as_deref() != Some(value) {
+                assert!(Instant::now() < deadline, "{field} is {:?}", sentinel.field(field));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
+
+impl Sentinel {
+    fn start(master: u16) -> Self {
+        let (dir, port) = (TempDir::new().expect("a directory"), free_port());
+        let config = dir.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {}\n\
+             sentinel monitor {SERVICE} 127.0.0.1 {master} 2\n\
+             sentinel down-after-milliseconds {SERVICE} 1000\n\
+             sentinel failover-timeout {SERVICE} 5000\n\
+             sentinel parallel-syncs {SERVICE} 1\n",
+            dir.path().display()
+        );
+        fs::write(&config, text).expect("a file");
+        let child = Command::new("redis-server").arg(&config).arg("--sentinel").stdout(Stdio::null()).spawn();
+        let child = child.expect("these tests need redis-server in the PATH");
+        wait_until_ready(port);
+        Self { port, child, _dir: dir }
+    }
+
+    fn master(&self) -> u16 {
+        let answer = cli(self.port, &["sentinel", "get-master-addr-by-name", SERVICE]);
+        answer.lines().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0)
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        let answer = cli(self.port, &["sentinel", "master", SERVICE]);
+        let mut lines = answer.lines();
+        lines.find(|line| *line == name)?;
+        lines.next().map(str::to_owned)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
