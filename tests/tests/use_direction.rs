@@ -11,7 +11,10 @@ const CRATES: [(&str, &str); 3] = [
         "channel-layer",
         "sync error name value message config capability events mailbox layer ext hub memory wrap registry conformance docs",
     ),
-    ("channel-layer-redis", "error config keys codec crypt ring stats client topology supervisor native pubsub core schemes"),
+    (
+        "channel-layer-redis",
+        "error config keys codec crypt ring stats client topology supervisor native pubsub core schemes",
+    ),
     (
         "ws-consumer",
         "error frame scope wire socket application consumer json http worker router middleware transport server testing docs",

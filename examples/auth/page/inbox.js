@@ -15,6 +15,8 @@ const to = document.querySelector("#to");
 const text = document.querySelector("#text");
 const send = document.querySelector("#send");
 const everywhere = document.querySelector("#everywhere");
+const logout = document.querySelector("#logout");
+const again = document.querySelector("#again");
 const problem = document.querySelector("#problem");
 
 let socket;
@@ -62,6 +64,8 @@ function show(state, words) {
   status.dataset.state = state;
   status.textContent = words;
   send.disabled = everywhere.disabled = state !== "open";
+  again.hidden = state !== "ended";
+  logout.hidden = everywhere.hidden = state === "ended";
 }
 
 form.addEventListener("submit", (event) => {

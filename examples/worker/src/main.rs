@@ -5,7 +5,7 @@ mod report;
 
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
-use channel_layer::{ChannelLayer, registry::Registry};
+use channel_layer::{ChannelLayer, Registry};
 use clap::{Parser, ValueEnum};
 use tokio::{net::TcpListener, signal};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ struct Options {
     /// Where to listen; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// The channel layer
+    /// The channel layer: memory://, or redis://HOST:PORT/DB to share the work with other processes
     #[arg(long, default_value = "memory://", value_name = "URL")]
     layer: String,
     /// What this process does; over a layer that processes share, workers may run on their own
@@ -60,7 +60,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), String> {
-    let layer = Registry::default().connect(&options.layer).await.map_err(|error| error.to_string())?;
+    let registry = Registry::default().with(channel_layer_redis::schemes());
+    let layer = registry.connect(&options.layer).await.map_err(|error| error.to_string())?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {
