@@ -63,3 +63,34 @@ impl Consumer for FrameChat {
         socket.group_send_json(&self.group, &said).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use ws_consumer::{Router, testing::Stage};
+
+    use super::*;
+
+    async fn hear_each_other(stage: Stage) {
+        let mut ann = stage.websocket("/ws/chat/lobby/");
+        let mut bob = stage.websocket("/ws/chat/lobby/");
+        let mut eve = stage.websocket("/ws/chat/attic/");
+        for member in [&mut ann, &mut bob, &mut eve] {
+            member.connect().await.unwrap();
+        }
+        ann.send_json_to(&json!({ "message": "hello" })).await;
+        ann.assert_sent(json!({ "message": "hello" })).await;
+        bob.assert_sent(json!({ "message": "hello" })).await;
+        eve.refute_sent(json!({ "message": "hello" })).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn members_of_a_room_hear_each_other_and_nobody_else() {
+        hear_each_other(Stage::new(Router::new().consumer("/ws/chat/{room}/", Chat::default))).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_they_do_past_their_consumers() {
+        hear_each_other(Stage::new(Router::new().consumer("/ws/chat/{room}/", FrameChat::default))).await;
+    }
+}

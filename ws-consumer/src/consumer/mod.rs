@@ -3,6 +3,10 @@
 mod drive;
 mod hook;
 
+pub(crate) use self::{
+    drive::{Decoded, decode, finish, join_groups},
+    hook::Hook,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -55,6 +59,9 @@ pub trait Consumer: Send + 'static {
     ///
     /// Decoded once per message, however many connections share it.
     type Event: DeserializeOwned + Send + Sync + 'static;
+
+    /// The groups that it is in from the beginning: joined before `connect`, for consumers that are always in the same.
+    const GROUPS: &'static [&'static str] = &[];
 
     /// A client asks to come in. By default it may.
     ///

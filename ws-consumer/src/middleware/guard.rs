@@ -8,6 +8,7 @@ use super::{guarded::Guarded, layer::GuardLayer};
 use crate::{
     application::Application,
     frame::{Close, Frame},
+    scope::Protocol,
     socket::Socket,
     wire::{AnswerHook, Link, Refuse, Running},
 };
@@ -102,6 +103,7 @@ pub struct Visit<'a> {
     pub peer: Option<SocketAddr>,
     /// What guards have learnt.
     pub extensions: &'a mut Extensions,
+    protocol: Protocol,
     answer: Answer<'a>,
 }
 
@@ -115,11 +117,12 @@ impl<'a> Visit<'a> {
     pub(super) fn of_socket(socket: &'a mut Socket, link: &'a Link) -> Self {
         let scope = socket.scope_mut();
         Self {
-            method: &Method::GET,
+            method: &scope.method,
             uri: &mut scope.uri,
             headers: &mut scope.headers,
             peer: scope.peer,
             extensions: &mut scope.extensions,
+            protocol: scope.protocol,
             answer: Answer::Of(link),
         }
     }
@@ -133,13 +136,14 @@ impl<'a> Visit<'a> {
             headers: &mut parts.headers,
             peer,
             extensions: &mut parts.extensions,
+            protocol: Protocol::Http,
             answer: Answer::Later(Vec::new()),
         }
     }
 
     /// Does it ask for a socket?
     pub fn is_websocket(&self) -> bool {
-        matches!(self.answer, Answer::Of(_))
+        self.protocol == Protocol::WebSocket
     }
 
     /// A header's value, if it is there once and is plain text.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::guard::{Guard, Visit};
-use crate::{application::Application, error::Result, socket::Socket, wire::Running};
+use crate::{application::Application, error::Result, scope::Scope, socket::Socket, wire::Running};
 
 /// See [`Guard::around`].
 pub(super) struct Guarded<G> {
@@ -25,9 +25,14 @@ impl<G: Guard> Guarded<G> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<G: Guard> Application for Guarded<G> {
     fn call(&self, socket: Socket) -> Running {
         Box::pin(Passage::Door(Box::pin(admit(self.shared.clone(), socket))))
+    }
+
+    fn claims(&self, scope: &Scope) -> bool {
+        self.shared.inner.claims(scope)
     }
 
     fn uses_ambient_credentials(&self) -> bool {

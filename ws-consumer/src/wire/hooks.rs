@@ -35,6 +35,7 @@ impl Hooks {
     pub(super) fn see(&mut self, output: &mut Outgoing) {
         let headers = match output {
             Outgoing::Accept(accept) => &mut accept.headers,
+            Outgoing::Head(head) => &mut head.headers,
             Outgoing::Refuse(refuse) => &mut refuse.headers,
             _ => return,
         };

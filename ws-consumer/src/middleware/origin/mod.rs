@@ -37,7 +37,7 @@ use super::{
 use crate::{
     application::Application,
     error::Error,
-    scope::Scope,
+    scope::{Protocol, Scope},
     socket::Socket,
     wire::{Refuse, Running},
 };
@@ -179,14 +179,18 @@ impl Origins {
     }
 }
 
+/// Browsers send no origin with their own pages' links and pictures.
+fn only_reads(is_websocket: bool, method: &Method) -> bool {
+    !is_websocket && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 /// For one route, or for plain HTTP. Clients without an origin are let in unless the rules deny it.
 impl Guard for Origins {
     async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let reads = matches!(*visit.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        if reads && !visit.is_websocket() && !visit.headers.contains_key(header::ORIGIN) {
+        let asked = Asked { headers: visit.headers, uri: visit.uri, peer: visit.peer };
+        if only_reads(visit.is_websocket(), visit.method) && !asked.headers.contains_key(header::ORIGIN) {
             return Ok(());
         }
-        let asked = Asked { headers: visit.headers, uri: visit.uri, peer: visit.peer };
         Ok(self.check(&asked, true)?)
     }
 
@@ -212,9 +216,20 @@ impl<A: Application> OriginCheck<A> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<A: Application> Application for OriginCheck<A> {
+    fn claims(&self, scope: &Scope) -> bool {
+        self.inner.claims(scope)
+    }
+
     fn call(&self, socket: Socket) -> Running {
-        match self.origins.check(&socket.scope().into(), self.missing) {
+        let scope = socket.scope();
+        let asked = Asked::from(scope);
+        let reads = only_reads(scope.protocol == Protocol::WebSocket, &scope.method);
+        if reads && !asked.headers.contains_key(header::ORIGIN) {
+            return self.inner.call(socket);
+        }
+        match self.origins.check(&asked, self.missing) {
             Ok(()) => self.inner.call(socket),
             Err(status) => Box::pin(std::future::ready(Err(Error::Refused(status)))),
         }
