@@ -101,6 +101,7 @@ pub mod middleware;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod wire;
+pub mod worker;
 
 mod application;
 mod consumer;

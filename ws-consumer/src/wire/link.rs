@@ -13,6 +13,7 @@ use http::StatusCode;
 
 use super::{
     Accept, Head, Mail, Outgoing, Refuse,
+    hooks::{AnswerHook, Meter},
     output::OutputLimits,
     state::{Input, Phase, Slow, State},
 };
@@ -39,8 +40,12 @@ impl Link {
 
     pub(super) fn push(&self, input: Input) {
         let mut state = self.state();
-        if state.close.is_none() {
-            state.inputs.push_back(input);
+        if state.close.is_some() {
+            return;
+        }
+        match state.excess(&input) {
+            Some(close) => state.hang_up(close),
+            None => state.inputs.push_back(input),
         }
     }
 
@@ -109,6 +114,18 @@ impl Link {
         drop(state);
         beside.into_iter().for_each(Waker::wake);
         again
+    }
+
+    // ---- the middleware's side
+
+    /// `hook` adds to the answer's headers, whatever it will be.
+    pub(crate) fn on_answer(&self, hook: AnswerHook) {
+        self.state().hooks.get_or_insert_default().on_answer(hook);
+    }
+
+    /// `meter` sees all frames of the client from now on.
+    pub(crate) fn meter(&self, meter: Meter) {
+        self.state().hooks.get_or_insert_default().meter(meter);
     }
 
     // ---- the application's side
