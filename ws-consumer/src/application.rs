@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{error::Result, socket::Socket, wire::Running};
+use crate::{error::Result, scope::Scope, socket::Socket, wire::Running};
 
 /// One call per connection, for as long as the connection lives.
 ///
@@ -31,6 +31,14 @@ use crate::{error::Result, socket::Socket, wire::Running};
 pub trait Application: Send + Sync + 'static {
     /// Serves one connection. It ends when the future does: with `Ok` normally, with an error as the error says.
     fn call(&self, socket: Socket) -> Running;
+
+    /// Would it serve this request? By default every one. A [`Router`](crate::Router) says whether it has a route, so
+    /// that a router around it, or the plain pages behind it, may be asked instead. What stands in front of another
+    /// application hands the question on.
+    fn claims(&self, scope: &Scope) -> bool {
+        let _ = scope;
+        true
+    }
 }
 
 impl<F, Fut> Application for F
@@ -43,8 +51,13 @@ where
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl Application for Arc<dyn Application> {
     fn call(&self, socket: Socket) -> Running {
         (**self).call(socket)
+    }
+
+    fn claims(&self, scope: &Scope) -> bool {
+        (**self).claims(scope)
     }
 }

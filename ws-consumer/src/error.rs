@@ -1,6 +1,6 @@
 //! What a hook may answer instead of `Ok`, and what the peer then sees.
 
-use std::{any::Any, error::Error as StdError, fmt, mem};
+use std::{any::Any, error::Error as StdError, fmt, mem, time::Duration};
 
 use http::StatusCode;
 
@@ -32,6 +32,8 @@ pub enum Error {
     Panic(String),
     /// The connection is refused with this status: the short form of [`Socket::refuse`](crate::Socket::refuse).
     Refused(StatusCode),
+    /// The client did not answer a request in time.
+    TimedOut(Duration),
 }
 
 impl Error {
@@ -94,6 +96,7 @@ impl fmt::Display for Error {
             Self::Other(error) => write!(f, "{error}"),
             Self::Panic(text) => write!(f, "a hook panicked: {text}"),
             Self::Refused(status) => write!(f, "refused with {status}"),
+            Self::TimedOut(time) => write!(f, "the client did not answer within {time:?}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What clients and servers say to each other: frames, and the close that ends them.
 
 use bytes::Bytes;
+use channel_layer::{Message, Value};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, Result};
@@ -39,6 +40,21 @@ impl Frame {
         match self {
             Self::Text(text) => Ok(text),
             Self::Binary(_) => Err(Error::bad_input("a text frame is expected")),
+        }
+    }
+
+    /// The frame that a message of type [`websocket.send`](channel_layer::WEBSOCKET_SEND) stands for.
+    pub fn of(message: &Message) -> Option<Self> {
+        let text = message.get("text").and_then(Value::as_str).map(Self::from);
+        let bytes = || message.get("bytes").and_then(Value::as_bytes).map(|bytes| bytes.to_vec().into());
+        message.is_websocket_send().then(|| text.or_else(bytes)).flatten()
+    }
+
+    /// The payload, whichever kind it is.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Binary(bytes) => bytes,
+            Self::Text(text) => text.into(),
         }
     }
 

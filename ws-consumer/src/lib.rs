@@ -65,6 +65,26 @@
 //! | | the server shuts down | 1001 |
 //! | always | | `disconnect` runs exactly once after every `connect` that began, also after a panic; the groups are left even if it could not run |
 //!
+//! A plain HTTP request that an application serves ends with its response: by then an error is a status as before accept
+//! (no answer at all is 500), and after the response has begun it breaks the response off, so that the client does not take
+//! it for the whole.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | a consumer per connection | [`Consumer`]; with typed frames [`TypedConsumer`], in JSON or another [`Codec`] |
+//! | a loop instead of hooks | [`Application`] |
+//! | URLs | [`Router`] |
+//! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`] |
+//! | several subscriptions on a socket | [`Multiplexer`] |
+//! | events handled at the same time, blocking code | [`Socket::spawn`], [`blocking`] |
+//! | all connections of a user | [`UsersExt`] |
+//! | plain HTTP, long polls, streams | [`HttpConsumer`], [`require_websocket`] |
+//! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
+//! | axum, hyper, tower | [`SocketService`] |
+//! | tests | `testing`, with the feature of that name |
+//!
 //! # Order
 //!
 //! Frames of one client reach `receive` in the order in which they were sent, messages of one sender reach `event` in
@@ -78,30 +98,38 @@
 
 pub mod docs;
 pub mod middleware;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wire;
 
 mod application;
 mod consumer;
 mod error;
 mod frame;
+mod http;
+mod json;
 mod router;
 mod scope;
 mod server;
 mod socket;
 mod transport;
 
+#[cfg(feature = "msgpack")]
+pub use self::json::MessagePack;
 pub use self::{
     application::Application,
     consumer::{Consumer, NoEvents, consumer},
     error::{BoxError, Error, Result},
     frame::{Close, Frame},
+    http::{HttpConsumer, http_consumer, require_websocket},
+    json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},
     middleware::Origins,
-    router::Router,
-    scope::{Peer, Scope},
+    router::{RouteFault, Router},
+    scope::{Peer, Protocol, Scope},
     server::{NotFound, Protocols, Serve, SocketService, listeners, serve, serve_connection},
-    socket::Socket,
-    transport::{Drain, Limits, SocketStats, Sockets},
-    wire::{Accept, Input, OutputLimits, Overflow, Refuse},
+    socket::{Handle, Socket, UsersExt, blocking},
+    transport::{Drain, Limits, ReplyBody, SocketStats, Sockets},
+    wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse},
 };
 
 #[cfg(doctest)]

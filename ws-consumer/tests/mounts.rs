@@ -1,4 +1,4 @@
-//! The service inside other servers.
+//! The service inside other servers. In axum as a route, nested and as the fallback: see the example `axum`.
 
 use std::sync::Arc;
 
@@ -60,4 +60,39 @@ async fn a_server_told_to_stop_says_goodbye_and_returns() {
     while let Some(Ok(_)) = client.next().await {}
     server.await.unwrap().unwrap();
     assert!(connect_async(format!("ws://{address}/ws")).await.is_err());
+}
+
+#[derive(Clone)]
+struct Left(&'static str);
+
+#[tokio::test]
+async fn it_runs_on_plain_hyper_with_tower_layers_in_front_whose_extensions_reach_the_consumer() {
+    let tell = |mut socket: Socket| async move {
+        let left = socket.scope().extensions.get::<Left>().map_or("nothing", |left| left.0);
+        socket.accept().await?;
+        socket.send_text(left).await
+    };
+    let sockets = Protocols::new().websocket(tell).into_service(Arc::new(MemoryLayer::default()));
+    let layered = tower::ServiceBuilder::new()
+        .map_request(|mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(Left("left by a layer"));
+            request
+        })
+        .concurrency_limit(8)
+        .service(sockets);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper_util::service::TowerToHyperService::new(layered.clone());
+            let http = hyper::server::conn::http1::Builder::new();
+            let connection =
+                http.serve_connection(hyper_util::rt::TokioIo::new(stream), service).with_upgrades();
+            tokio::spawn(connection);
+        }
+    });
+    let (mut client, _) = connect_async(format!("ws://{address}/")).await.unwrap();
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::text("left by a layer"));
+    server.abort();
 }

@@ -4,9 +4,11 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use channel_layer::ChannelLayerExt;
 use futures_util::SinkExt;
 use http::{HeaderValue, StatusCode};
+use http_body_util::Empty;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
@@ -143,7 +145,7 @@ async fn a_request_that_is_dropped_before_the_decision_cancels_connect() {
     let case = Case::new("hang");
     let mut service = case.server.service.clone();
     let proper = request("/").into_parts().0;
-    let answer = tokio::spawn(service.call(http::Request::from_parts(proper, ())));
+    let answer = tokio::spawn(service.call(http::Request::from_parts(proper, Empty::<Bytes>::new())));
     while case.server.layer.hub().group_count() == 0 {
         tokio::task::yield_now().await;
     }

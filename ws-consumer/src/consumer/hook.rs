@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 pin_project! {
     /// A struct, not an `async fn`: that would keep the hook's future twice, as its argument and as its own.
-    pub(super) struct Hook<F> {
+    pub(crate) struct Hook<F> {
         #[pin]
         hook: F,
         link: Arc<Link>,
@@ -32,7 +32,7 @@ pin_project! {
 }
 
 impl<F: Future<Output = Result<()>>> Hook<F> {
-    pub(super) fn new(link: Arc<Link>, hook: F) -> Self {
+    pub(crate) fn new(link: Arc<Link>, hook: F) -> Self {
         let undecided = link.phase() == Phase::Undecided;
         Self { hook, link, undecided, grace: None }
     }

@@ -3,6 +3,11 @@
 mod drive;
 mod hook;
 
+pub(crate) use self::{
+    drive::{Decoded, decode, finish, join_groups},
+    hook::Hook,
+};
+use channel_layer::LayerEvent;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -56,6 +61,9 @@ pub trait Consumer: Send + 'static {
     /// Decoded once per message, however many connections share it.
     type Event: DeserializeOwned + Send + Sync + 'static;
 
+    /// The groups that it is in from the beginning: joined before `connect`, for consumers that are always in the same.
+    const GROUPS: &'static [&'static str] = &[];
+
     /// A client asks to come in. By default it may.
     ///
     /// Decide here: a hook that returns without having accepted or refused refuses with 403.
@@ -71,6 +79,19 @@ pub trait Consumer: Send + 'static {
 
     /// The channel layer brought a message. By default it is ignored.
     fn event(&mut self, socket: &mut Socket, event: &Self::Event) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// The channel layer lost its backend, or has it back. By default it is ignored.
+    ///
+    /// After [`Reconnected`](LayerEvent::Reconnected) every group is live again, but what others sent during the gap is
+    /// lost: read anew what must not be missed, or tell the client.
+    fn layer_event(
+        &mut self,
+        socket: &mut Socket,
+        event: LayerEvent,
+    ) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, event);
         async { Ok(()) }
     }

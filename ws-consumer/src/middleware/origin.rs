@@ -53,7 +53,12 @@ impl<A: Application> OriginCheck<A> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<A: Application> Application for OriginCheck<A> {
+    fn claims(&self, scope: &Scope) -> bool {
+        self.inner.claims(scope)
+    }
+
     fn call(&self, socket: Socket) -> Running {
         match self.origins.check(socket.scope()) {
             Ok(()) => self.inner.call(socket),

@@ -2,6 +2,7 @@
 
 mod access;
 mod health;
+mod hooks;
 mod listen;
 mod permits;
 mod protocols;

@@ -13,7 +13,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::{health::HealthPaths, service::SocketService};
+use super::{
+    health::HealthPaths,
+    hooks::Hooks,
+    service::{Parts, SocketService},
+};
 use crate::{
     application::Application,
     error::Error,
@@ -34,7 +38,9 @@ use crate::{
 /// ```
 pub struct Protocols<H = NotFound> {
     websocket: Arc<dyn Application>,
+    requests: Option<Arc<dyn Application>>,
     http: H,
+    hooks: Hooks,
     origins: Origins,
     limits: Limits,
     health: Option<HealthPaths>,
@@ -45,7 +51,9 @@ impl Protocols {
     pub fn new() -> Self {
         Self {
             websocket: Arc::new(nothing),
+            requests: None,
             http: NotFound,
+            hooks: Hooks::default(),
             origins: Origins::SameHost,
             limits: Limits::default(),
             health: None,
@@ -62,8 +70,43 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        let Self { websocket, http: _, origins, limits, health } = self;
-        Protocols { websocket, http: service, origins, limits, health }
+        let Self { websocket, requests, http: _, hooks, origins, limits, health } = self;
+        Protocols { websocket, requests, http: service, hooks, origins, limits, health }
+    }
+
+    /// Serves plain HTTP requests with an application, mostly a [`Router`](crate::Router) of
+    /// [`HttpConsumer`](crate::HttpConsumer)s. Requests that it has no route for go to the tower service.
+    pub fn requests(mut self, application: impl Application) -> Self {
+        self.requests = Some(Arc::new(application));
+        self
+    }
+
+    /// Serves WebSockets and plain HTTP requests alike with one application, so that one URL may serve both. It sees by
+    /// [`Socket::is_websocket`] which it is.
+    pub fn both(mut self, application: impl Application) -> Self {
+        self.websocket = Arc::new(application);
+        self.requests = Some(Arc::new(self.websocket.clone()));
+        self
+    }
+
+    /// Runs `hook` before the first connection is served: [`SocketService::startup`].
+    pub fn on_startup<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.hooks.on_startup(hook);
+        self
+    }
+
+    /// Runs `hook` after the last connection has ended; [`Sockets::close`](crate::Sockets::close) waits for it, and so does [`serve`](crate::serve). The last one registered runs first.
+    pub fn on_shutdown<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.hooks.on_shutdown(hook);
+        self
     }
 
     /// Whose pages may open sockets: by default those of the host itself.
@@ -89,7 +132,8 @@ impl<H> Protocols<H> {
     /// service.
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let application = OriginCheck::new(self.origins, self.websocket);
-        SocketService::new(application, self.http, layer, self.limits, self.health)
+        let Self { requests, http, hooks, limits, health, .. } = self;
+        SocketService::new(application, http, Parts { requests, hooks, layer, limits, health })
     }
 }
 

@@ -3,13 +3,15 @@
 use std::{
     collections::HashMap,
     fmt,
+    pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use channel_layer::LayerEvent;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
@@ -24,9 +26,13 @@ struct Inner {
     /// Knows when the last task of a connection has ended, its `disconnect` hook included.
     tasks: TaskTracker,
     closing: AtomicBool,
+    /// What is to be done once all have gone. Set once, before the first connection.
+    afterwards: OnceLock<Afterwards>,
     /// A lock held for a look-up; written once as a connection comes and once as it goes.
     open: Mutex<Open>,
 }
+
+type Afterwards = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 #[derive(Default)]
 struct Open {
@@ -138,7 +144,7 @@ impl Sockets {
     }
 
     /// Ends all connections with close code 1001 and lets no further one in. Returns once every `disconnect` hook
-    /// has run.
+    /// has run, and the shutdown hooks after them.
     ///
     /// Each connection ends within its close timeout and the grace of its hooks. Cancel safe: the connections go on
     /// ending.
@@ -162,6 +168,13 @@ impl Sockets {
         }
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        if let Some(afterwards) = self.0.afterwards.get() {
+            afterwards().await;
+        }
+    }
+
+    pub(crate) fn set_afterwards(&self, afterwards: Afterwards) {
+        let _set_before = self.0.afterwards.set(afterwards);
     }
 
     /// Is it closing, or closed? Then no further connection is let in.
@@ -174,6 +187,12 @@ impl Sockets {
         let open = self.open();
         self.0.closing.store(true, Relaxed);
         open.links.values().cloned().collect()
+    }
+
+    /// Tells all connections what became of the layer's backend.
+    pub(crate) fn tell(&self, event: LayerEvent) {
+        let links: Vec<_> = self.open().links.values().cloned().collect();
+        links.iter().for_each(|link| link.push_layer_event(event));
     }
 
     /// Enters a connection; nothing if the service is closing.

@@ -7,11 +7,14 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use channel_layer::{ChannelName, Mailbox, Message};
+use bytes::Bytes;
+use channel_layer::{ChannelName, LayerEvent, Mailbox, Message};
+use http::StatusCode;
 
 use super::{
-    Accept, Mail, Outgoing, Refuse,
-    output::{Made, OutputLimits, Outputs},
+    Accept, Head, Mail, Outgoing, Refuse,
+    output::OutputLimits,
+    state::{Input, Phase, Slow, State},
 };
 use crate::{
     error::{Error, Result},
@@ -20,84 +23,24 @@ use crate::{
 
 /// Frames of the client that wait for a busy hook; with more, the transport stops reading.
 const INPUTS: usize = 16;
-/// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
-const EVENTS: usize = 100;
+/// The same while a hook looks for the client's answer among them.
+const INPUTS_SOUGHT: usize = 1024;
+
 /// Shared by a [`Wire`](super::Wire) and its [`Socket`](crate::Socket).
-#[derive(Default)]
 pub(crate) struct Link(Mutex<State>);
 
-/// Everything behind one lock: both ends are polled in one task, so it is never contended unless the application
-/// gave its socket to another task, which is allowed.
-#[derive(Default)]
-struct State {
-    phase: Phase,
-    inputs: VecDeque<Input>,
-    /// How many of them are events.
-    events: usize,
-    outputs: Outputs,
-    limits: Arc<OutputLimits>,
-    slow: Slow,
-    /// The application's own channel, once it has asked for one.
-    mailbox: Option<Mailbox>,
-    corked: bool,
-    /// Is the application being polled by the wire, right now? Then nobody has to wake the wire.
-    polling: bool,
-    /// The mailbox is new, or was left alone because of too many events: nobody's wake-up will tell.
-    again: bool,
-    /// A hook waits until the outputs shrink.
-    wants_room: bool,
-    /// How the connection ended, or is to end. Set once.
-    close: Option<Close>,
-    /// Did it end without the application's doing?
-    lost: bool,
-    /// Who waits in the socket's functions; the task's own waker unless the application polls by other means.
-    application: Option<Waker>,
-    /// The transport's task.
-    task: Option<Waker>,
-}
-
-/// What slowness has cost a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Slow {
-    /// Broadcast frames that were dropped.
-    pub(crate) dropped: u64,
-    pub(crate) closed: bool,
-}
-
-/// How far a connection is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Neither accepted nor refused.
-    #[default]
-    Undecided,
-    /// Accepted by the application; the answer has not left.
-    Accepting,
-    Open,
-    /// Refused, closed or lost.
-    Ended,
-}
-
-/// What an application receives.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Input {
-    /// A message from the channel layer.
-    Event(Message),
-    /// A frame from the client.
-    Frame(Frame),
-}
-
 impl Link {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    /// `http`: of a request that is answered by a response, not by a socket.
+    pub(crate) fn new(http: bool) -> Self {
+        Self(Mutex::new(State { http, ..State::default() }))
     }
 
     // ---- the transport's side
 
-    pub(super) fn push_frame(&self, frame: Frame) {
+    pub(super) fn push(&self, input: Input) {
         let mut state = self.state();
         if state.close.is_none() {
-            state.inputs.push_back(Input::Frame(frame));
+            state.inputs.push_back(input);
         }
     }
 
@@ -108,16 +51,18 @@ impl Link {
         // What the client said before it left still counts; what others said to it does not.
         let inputs = mem::take(&mut state.inputs);
         state.end(close);
-        state.inputs.extend(inputs.into_iter().filter(|input| matches!(input, Input::Frame(_))));
+        state.inputs.extend(inputs.into_iter().filter(|input| !input.is_the_layers()));
         state.outputs.keep_refusal();
         let wakers = [state.task.clone(), state.application.take()];
+        let beside = mem::take(&mut state.beside);
         drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        wakers.into_iter().flatten().chain(beside).for_each(Waker::wake);
     }
 
     pub(super) fn wants_input(&self) -> bool {
         let state = self.state();
-        state.inputs.len() - state.events < INPUTS
+        let most = if state.sought { INPUTS_SOUGHT } else { INPUTS };
+        state.inputs.len() - state.events < most
     }
 
     pub(super) fn accepted(&self) {
@@ -156,8 +101,14 @@ impl Link {
             return false;
         }
         state.outputs.take(take);
-        let has_room = state.has_room();
-        has_room && mem::take(&mut state.wants_room)
+        if !state.has_room() {
+            return false;
+        }
+        let again = mem::take(&mut state.wants_room);
+        let beside = mem::take(&mut state.beside);
+        drop(state);
+        beside.into_iter().for_each(Waker::wake);
+        again
     }
 
     // ---- the application's side
@@ -199,18 +150,34 @@ impl Link {
         if state.phase != Phase::Undecided {
             return Err(Error::Closed);
         }
+        // For a request it is the whole answer, and all is well.
+        let close = if state.http { Close::NORMAL } else { Close::ABNORMAL };
         state.push(Outgoing::Refuse(refuse));
-        state.end(Close::ABNORMAL.into());
+        state.end(close.into());
         Ok(())
+    }
+
+    /// Begins a response.
+    pub(crate) fn respond(&self, head: Head) -> Result<()> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Undecided if !state.http => Err(Error::other("a socket is accepted, not responded to")),
+            Phase::Undecided => {
+                state.phase = Phase::Accepting;
+                state.push(Outgoing::Head(head));
+                Ok(())
+            }
+            Phase::Accepting | Phase::Open => Err(Error::other("the response has begun already")),
+            Phase::Ended => Err(Error::Closed),
+        }
     }
 
     /// Queues a frame if there is room for it; `frame` is taken only then.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, frame: &mut Option<Frame>) -> Poll<Result<()>> {
         let mut state = self.state();
-        match state.phase {
-            Phase::Undecided => return Poll::Ready(Err(Error::NotAccepted)),
-            Phase::Ended => return Poll::Ready(Err(Error::Closed)),
-            Phase::Accepting | Phase::Open => {}
+        state.may_send()?;
+        if state.http {
+            return Poll::Ready(Err(Error::other("a response has a body, no frames")));
         }
         if !state.has_room() {
             state.wants_room = true;
@@ -218,6 +185,39 @@ impl Link {
         }
         if let Some(frame) = frame.take() {
             state.push(Outgoing::Frame(frame));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// As [`poll_send`](Self::poll_send), from another task; any number of them may wait.
+    pub(crate) fn poll_send_beside(
+        &self,
+        cx: &mut Context<'_>,
+        frame: &mut Option<Frame>,
+    ) -> Poll<Result<()>> {
+        let mut state = self.state();
+        state.may_send()?;
+        if !state.has_room() {
+            state.beside.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if let Some(frame) = frame.take() {
+            state.push(Outgoing::Frame(frame));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Queues a part of a response's body; the last one ends it.
+    pub(crate) fn poll_body(&self, cx: &mut Context<'_>, chunk: &Bytes, more: bool) -> Poll<Result<()>> {
+        let mut state = self.state();
+        state.may_send()?;
+        if !state.has_room() {
+            state.wants_room = true;
+            return state.wait(cx);
+        }
+        state.push(Outgoing::Body { chunk: chunk.clone(), more });
+        if !more {
+            state.end(Close::NORMAL.into());
         }
         Poll::Ready(Ok(()))
     }
@@ -245,9 +245,11 @@ impl Link {
         Ok(())
     }
 
-    /// As [`hang_up`](Self::hang_up), from another task: the server's, that shuts down.
+    /// As [`hang_up`](Self::hang_up), from another task: the server's, that shuts down. Who has not been let in is
+    /// told to come again.
     pub(crate) fn shut_down(&self, close: Close) {
-        if self.hang_up(close).is_ok()
+        let refused = self.refuse(StatusCode::SERVICE_UNAVAILABLE.into());
+        if refused.or_else(|_| self.hang_up(close)).is_ok()
             && let Some(waker) = self.state().application.take()
         {
             waker.wake();
@@ -263,6 +265,18 @@ impl Link {
         drop(mailbox); // that takes other locks
     }
 
+    /// Tells the application what became of the layer's backend.
+    pub(crate) fn push_layer_event(&self, event: LayerEvent) {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            return;
+        }
+        state.push_event(Input::Layer(event));
+        let wakers = [state.task.clone(), state.application.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
     /// The next thing to handle, or `None` once the connection has ended and all that came before is handled.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
         let mut state = self.state();
@@ -271,6 +285,30 @@ impl Link {
             None if state.close.is_some() => Poll::Ready(None),
             None => state.wait(cx),
         }
+    }
+
+    /// Takes the first input that `is_it` makes something of out of the order, and leaves the others. `seen` of the
+    /// client's have been looked at before.
+    pub(crate) fn poll_seek<T>(
+        &self,
+        cx: &mut Context<'_>,
+        seen: &mut usize,
+        is_it: impl Fn(&Input) -> Option<T>,
+    ) -> Poll<Result<T>> {
+        let mut state = self.state();
+        let clients = state.inputs.iter().enumerate().filter(|(_, input)| !input.is_the_layers());
+        let found = clients.skip(*seen).find_map(|(at, input)| Some((at, is_it(input)?)));
+        if let Some((at, found)) = found {
+            state.inputs.remove(at);
+            return Poll::Ready(Ok(found));
+        }
+        *seen = state.inputs.len() - state.events;
+        if state.close.is_some() { Poll::Ready(Err(Error::Closed)) } else { state.wait(cx) }
+    }
+
+    /// Is somebody looking for an answer among the inputs?
+    pub(crate) fn set_sought(&self, sought: bool) {
+        self.state().sought = sought;
     }
 
     /// Ready once the connection has ended; true if that was not the application's doing.
@@ -308,126 +346,5 @@ impl Link {
     fn state(&self) -> MutexGuard<'_, State> {
         // User code never runs under the lock, so a poisoned one is still whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn pull(&mut self, cx: &mut Context<'_>) -> Mail {
-        if self.phase != Phase::Open || self.events >= EVENTS {
-            return Mail::Taken;
-        }
-        let Some(mailbox) = &mut self.mailbox else { return Mail::Taken };
-        if mailbox.poll_ready(cx).is_pending() {
-            return Mail::Taken;
-        }
-        if !mem::replace(&mut self.corked, true) {
-            return Mail::Corked;
-        }
-        self.corked = false;
-        let mut messages = Vec::new();
-        mailbox.drain_into(&mut messages);
-        messages.into_iter().for_each(|message| self.sort(message));
-        Mail::Taken
-    }
-
-    /// The two lanes.
-    fn sort(&mut self, message: Message) {
-        if message.is_websocket_send() {
-            self.push_encoded(message);
-        } else {
-            self.events += 1;
-            self.inputs.push_back(Input::Event(message));
-        }
-    }
-
-    fn popped(&mut self, input: Input) -> Input {
-        if matches!(input, Input::Event(_)) {
-            self.again |= self.events >= EVENTS;
-            self.events -= 1;
-        }
-        if self.inputs.is_empty() {
-            self.inputs = VecDeque::new();
-        }
-        input
-    }
-
-    fn push(&mut self, output: Outgoing) {
-        self.outputs.push(output);
-        self.wake_task();
-    }
-
-    fn push_encoded(&mut self, message: Message) {
-        if self.close.is_some() {
-            return;
-        }
-        match self.outputs.push_broadcast(message, &self.limits) {
-            Made::Room(0) => {}
-            Made::Room(dropped) => self.count_dropped(dropped),
-            Made::None => self.count_dropped(1),
-            Made::TooSlow => {
-                let (channel, bytes) = (self.mailbox.as_ref().map(Mailbox::channel), self.outputs.bytes());
-                tracing::warn!(?channel, bytes, "closing a client that is too slow");
-                self.slow.closed = true;
-                self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
-            }
-        }
-        self.wake_task();
-    }
-
-    fn count_dropped(&mut self, frames: u64) {
-        let channel = self.mailbox.as_ref().map(Mailbox::channel);
-        tracing::debug!(?channel, frames, "frames dropped for a slow client");
-        self.slow.dropped += frames;
-    }
-
-    fn has_room(&self) -> bool {
-        self.outputs.has_room(&self.limits)
-    }
-
-    /// What the client is told when the application ends, or fails.
-    fn conclude(&mut self, outcome: &Result<()>) {
-        match (self.phase, outcome) {
-            (Phase::Ended, _) => {}
-            (Phase::Undecided, outcome) => self.refuse(outcome),
-            (_, Ok(()) | Err(Error::Closed)) => self.hang_up(Close::NORMAL.into()),
-            (_, Err(error)) if error.is_bad_input() => self.hang_up(Close::INVALID_PAYLOAD.into()),
-            (_, Err(_)) => self.hang_up(Close::INTERNAL.into()),
-        }
-    }
-
-    fn refuse(&mut self, outcome: &Result<()>) {
-        let status = outcome.as_ref().err().map(Error::status);
-        self.push(Outgoing::Refuse(status.map(Refuse::from).unwrap_or_default()));
-        self.end(Close::ABNORMAL.into());
-    }
-
-    fn hang_up(&mut self, close: Close) {
-        self.push(match self.phase {
-            Phase::Undecided => Outgoing::Refuse(Refuse::default()),
-            _ => Outgoing::Close(close.clone()),
-        });
-        self.end(close);
-    }
-
-    fn end(&mut self, close: Close) {
-        self.phase = Phase::Ended;
-        self.close.get_or_insert(close);
-        self.inputs = VecDeque::new();
-        self.events = 0;
-    }
-
-    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        if !self.application.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            self.application = Some(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    fn wake_task(&self) {
-        if !self.polling
-            && let Some(waker) = &self.task
-        {
-            waker.wake_by_ref();
-        }
     }
 }

@@ -7,8 +7,10 @@
 //!
 //! A WebSocket, a long poll and a test are all just holders of a `Wire`.
 
+mod control;
 mod link;
 mod output;
+mod state;
 
 use std::{
     any::Any,
@@ -23,10 +25,14 @@ use bytes::Bytes;
 use channel_layer::Message;
 use http::{HeaderMap, StatusCode};
 
-pub(crate) use self::link::{Link, Phase};
+pub(crate) use self::{
+    control::{CLOSE, Control, WHO, Who},
+    link::Link,
+    state::Phase,
+};
 pub use self::{
-    link::Input,
     output::{OutputLimits, Overflow},
+    state::Input,
 };
 use crate::{
     error::{Error, Result},
@@ -44,6 +50,9 @@ pub enum Incoming {
     Disconnect(Close),
     /// The client sent a frame.
     Frame(Frame),
+    /// A part of an HTTP request's body; `more` is false with the last one.
+    #[allow(missing_docs)]
+    HttpBody { chunk: Bytes, more: bool },
 }
 
 /// What the application tells the transport.
@@ -52,12 +61,17 @@ pub enum Incoming {
 pub enum Outgoing {
     /// The client may come in. Always before any frame.
     Accept(Accept),
+    /// A part of a response's body; `more` is false with the last one.
+    #[allow(missing_docs)]
+    Body { chunk: Bytes, more: bool },
     /// End the connection, after what was sent before.
     Close(Close),
     /// A frame that many receive: the transport makes its bytes once and keeps them with the message.
     Encoded(Message),
     /// A frame for this client.
     Frame(Frame),
+    /// A response begins. Always before any part of its body.
+    Head(Head),
     /// The client may not come in. Nothing comes after it.
     Refuse(Refuse),
 }
@@ -84,6 +98,22 @@ pub struct Refuse {
     pub body: Bytes,
 }
 
+/// How a response begins.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Head {
+    /// Its status. 200 by default.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+impl From<StatusCode> for Head {
+    fn from(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new() }
+    }
+}
+
 impl From<StatusCode> for Refuse {
     fn from(status: StatusCode) -> Self {
         Self { status, headers: HeaderMap::new(), body: Bytes::new() }
@@ -101,17 +131,20 @@ pub struct Wire {
     link: Arc<Link>,
     /// Gone once it has ended, so that its memory is.
     application: Option<Running>,
+    /// With what it ended, for those who ask. Boxed: nearly nobody does.
+    failure: Option<Box<Error>>,
 }
 
 impl Wire {
     pub(crate) fn new(link: Arc<Link>, application: Running) -> Self {
-        Self { link, application: Some(application) }
+        Self { link, application: Some(application), failure: None }
     }
 
     /// Hands something to the application. The next [`poll`](Self::poll) lets it run.
     pub fn feed(&mut self, incoming: Incoming) {
         match incoming {
-            Incoming::Frame(frame) => self.link.push_frame(frame),
+            Incoming::Frame(frame) => self.link.push(Input::Frame(frame)),
+            Incoming::HttpBody { chunk, more } => self.link.push(Input::Body { chunk, more }),
             Incoming::Disconnect(close) => self.link.disconnect(close),
         }
     }
@@ -157,6 +190,16 @@ impl Wire {
         self.application.is_none()
     }
 
+    /// How the connection ended, if it has.
+    pub fn close(&self) -> Option<Close> {
+        self.link.close()
+    }
+
+    /// The error that the application failed with, once.
+    pub fn take_error(&mut self) -> Option<Error> {
+        self.failure.take().map(|error| *error)
+    }
+
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }
@@ -172,6 +215,8 @@ impl Wire {
         };
         self.drop_application();
         self.link.conclude(&outcome);
+        // That the client has left is no failure of the application's.
+        self.failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(Box::new);
         true
     }
 

@@ -146,6 +146,7 @@ fn size(output: &Outgoing) -> usize {
     match output {
         Outgoing::Frame(frame) => frame.len(),
         Outgoing::Encoded(message) => message.size(),
+        Outgoing::Body { chunk, .. } => chunk.len(),
         _ => 0,
     }
 }

@@ -64,7 +64,7 @@ impl Connection {
                     Outgoing::Frame(frame) => codec::put_frame(out, &frame),
                     Outgoing::Encoded(message) => out.extend_from_slice(codec::encoded(&message)),
                     Outgoing::Close(close) => *farewell = Some(Box::new(close)),
-                    Outgoing::Accept(_) | Outgoing::Refuse(_) => {}
+                    _ => {}
                 }
             }
         });

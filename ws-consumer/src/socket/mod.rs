@@ -1,21 +1,29 @@
 //! The application's end of a connection.
 
+mod calls;
+mod handle;
+mod jobs;
+mod request;
+mod users;
+
 use std::{
     fmt,
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, ChannelName, GroupName, Message};
 use serde::Serialize;
 
+use self::jobs::Jobs;
+pub use self::{handle::Handle, jobs::blocking, users::UsersExt};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
-    scope::Scope,
-    wire::{Accept, Input, Link, OutputLimits, Phase, Refuse, Running, Wire},
+    scope::{Protocol, Scope},
+    wire::{Accept, Control, Input, Link, OutputLimits, Phase, Refuse, Running, Wire},
 };
 
 /// One connection, as consumers and other applications see it.
@@ -30,6 +38,10 @@ pub struct Socket {
     scope: Box<Scope>,
     layer: Arc<dyn ChannelLayer>,
     channel: Option<ChannelName>,
+    /// What runs beside the hooks. Boxed: few connections have any.
+    jobs: Option<Box<Jobs>>,
+    /// Numbers the requests to the client.
+    requests: u32,
 }
 
 impl Socket {
@@ -39,8 +51,15 @@ impl Socket {
         layer: Arc<dyn ChannelLayer>,
         application: impl FnOnce(Self) -> Running,
     ) -> Wire {
-        let link = Arc::new(Link::new());
-        let socket = Self { link: link.clone(), scope: Box::new(scope), layer, channel: None };
+        let link = Arc::new(Link::new(scope.protocol == Protocol::Http));
+        let socket = Self {
+            link: link.clone(),
+            scope: Box::new(scope),
+            layer,
+            channel: None,
+            jobs: None,
+            requests: 0,
+        };
         Wire::new(link, application(socket))
     }
 
@@ -104,8 +123,11 @@ impl Socket {
     // ---- talking with the client
 
     /// The next frame or event, or `None` once the connection has ended.
+    ///
+    /// # Errors
+    /// What a job that [`spawn`](Self::spawn) started has failed with.
     pub async fn next(&mut self) -> Result<Option<Input>> {
-        Ok(poll_fn(|cx| self.poll_next(cx)).await)
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// Sends a frame.
@@ -265,8 +287,27 @@ impl Socket {
 
     // ---- for those who drive it
 
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
-        self.link.poll_next(cx)
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Input>>> {
+        if let Some(jobs) = &mut self.jobs
+            && let Poll::Ready(error) = jobs.poll_failure(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            let input = ready!(self.link.poll_next(cx));
+            match &input {
+                Some(Input::Event(message)) => match Control::of(message).who() {
+                    Some(who) => users::answer(&self.layer, who.clone()),
+                    None => return Poll::Ready(Ok(input)),
+                },
+                _ => return Poll::Ready(Ok(input)),
+            }
+        }
+    }
+
+    /// Can anything but the client's leaving still come?
+    pub(crate) fn may_hear(&self) -> bool {
+        self.channel.is_some() || self.jobs.is_some() || self.is_open()
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {

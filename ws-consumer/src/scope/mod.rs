@@ -1,9 +1,12 @@
 //! What is known about a connection before a word is said.
 
+mod params;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
@@ -11,6 +14,10 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Scope {
+    /// What the client speaks.
+    pub protocol: Protocol,
+    /// The request's method. `GET` for a WebSocket.
+    pub method: Method,
     /// Where the client asked to go.
     pub uri: Uri,
     /// The request's headers, without those that only make it a WebSocket handshake.
@@ -20,6 +27,19 @@ pub struct Scope {
     /// What middleware and the HTTP stack in front have left, by type.
     pub extensions: Extensions,
     params: Vec<(Arc<str>, Box<str>)>,
+    /// Where the part of the path begins that routers have not used up.
+    mount: usize,
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Plain HTTP: one request, one response.
+    Http,
+    /// A WebSocket.
+    #[default]
+    WebSocket,
 }
 
 /// The other end of a connection: put into a request's extensions by whoever accepted it.
@@ -36,12 +56,21 @@ impl Scope {
             extensions = Extensions::new(); // an emptied one keeps its table
         }
         Self {
+            protocol: Protocol::WebSocket,
+            method: request.method().clone(),
             uri: copy_uri(request.uri()),
             headers: copy_headers(request.headers()),
             peer,
             extensions,
             params: Vec::new(),
+            mount: 0,
         }
+    }
+
+    /// The same client, at another path; nothing if it is none.
+    pub(crate) fn moved_to(&self, path: &str) -> Option<Self> {
+        let uri = path.parse().ok()?;
+        Some(Self { uri, params: Vec::new(), mount: 0, ..self.clone() })
     }
 
     /// The path, percent-encoded as it came.
@@ -58,15 +87,58 @@ impl Scope {
         found.map(|(_, value)| &**value).ok_or_else(|| Error::bad_input(format!("no parameter `{name}`")))
     }
 
-    /// All parameters from the URL pattern, in its order.
-    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The parameters from the URL pattern as a type of one's own: a structure takes them by name, a tuple by place, and
+    /// where there is one, a number, a string or anything else that is written as text is that one.
+    ///
+    /// ```
+    /// # use ws_consumer::{Result, Socket};
+    /// #[derive(serde::Deserialize)]
+    /// struct Page { book: String, page: u32 }
+    ///
+    /// # async fn hook(socket: &mut Socket) -> Result<()> {
+    /// let Page { book, page } = socket.scope().params()?;
+    /// let (book, page): (&str, u32) = socket.scope().params()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) when they do not fit.
+    pub fn params<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        params::parse(&self.params).map_err(|fault| Error::bad_input(fault.to_string()))
+    }
+
+    /// All parameters from the URL pattern and their text, in its order.
+    pub fn param_pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.params.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Adds a parameter; routers do.
+    /// Adds a parameter, or replaces the one of this name; routers do.
     pub fn push_param(&mut self, name: Arc<str>, value: impl Into<Box<str>>) {
+        let value = value.into();
+        if let Some((_, known)) = self.params.iter_mut().find(|(known, _)| *known == name) {
+            *known = value;
+            return;
+        }
         self.params.reserve_exact(1); // there are few, and they stay
-        self.params.push((name, value.into()));
+        self.params.push((name, value));
+    }
+
+    /// The part of the path, percent-encoded as it came, that is left for a router behind a prefix. All of it at first.
+    pub fn remaining(&self) -> &str {
+        &self.path()[self.mount..]
+    }
+
+    pub(crate) fn mount(&self) -> usize {
+        self.mount
+    }
+
+    pub(crate) fn set_mount(&mut self, mount: usize) {
+        self.mount = mount;
+    }
+
+    /// The same with less of the path left.
+    pub(crate) fn mounted_at(&self, mount: usize) -> Self {
+        Self { mount, ..self.clone() }
     }
 
     /// A header's value, if it is there once and is plain text.
