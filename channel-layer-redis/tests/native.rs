@@ -98,7 +98,7 @@ async fn one_subscription_per_process_and_group_and_one_publish_per_send() {
     assert_eq!(server.cli(&["pubsub", "numsub", "asgi:g:g"]), "asgi:g:g\n2");
     let before = calls(&server, "publish");
     for n in 0..50 {
-        one.group_send_message("g", numbered(n)).await.unwrap().local;
+        let _ = one.group_send_message("g", numbered(n)).await.unwrap();
     }
     let probes = 2; // each layer may have sent one meanwhile
     let publishes = calls(&server, "publish") - before;
@@ -151,7 +151,7 @@ async fn another_process_may_add_and_discard_a_channel() {
     assert_eq!(report.remote, Remote::Processes(1), "it is a member once the call returns");
     assert_eq!(number(&next(&mut mailbox).await), 1);
     one.leave("g", mailbox.channel()).await.unwrap();
-    one.group_send_message("g", numbered(2)).await.unwrap().local;
+    let _ = one.group_send_message("g", numbered(2)).await.unwrap();
     assert!(is_silent(&mut mailbox).await);
 
     let gone = mailbox.channel().clone();
@@ -312,7 +312,7 @@ async fn a_named_channel_in_a_group_receives_each_message_once_whoever_added_it(
     one.join("g", &jobs).await.unwrap();
     two.join("g", &jobs).await.unwrap();
     for n in 0..20 {
-        one.group_send_message("g", numbered(n)).await.unwrap().local;
+        let _ = one.group_send_message("g", numbered(n)).await.unwrap();
     }
     for n in 0..20 {
         assert_eq!(number(&timeout(support::PATIENCE, two.receive(&jobs)).await.unwrap().unwrap()), n);
@@ -428,7 +428,7 @@ async fn the_permissions_that_the_operations_page_names_are_enough() {
     assert_eq!(number(&next(&mut mailbox).await), 1);
     let jobs: ChannelName = "jobs".parse().unwrap();
     one.join("g", &jobs).await.unwrap();
-    one.group_send_message("g", numbered(2)).await.unwrap().local;
+    let _ = one.group_send_message("g", numbered(2)).await.unwrap();
     assert_eq!(number(&timeout(support::PATIENCE, one.receive(&jobs)).await.unwrap().unwrap()), 2);
     let late = async {
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -22,8 +22,9 @@ pub(super) const QUEUE: usize = 4096;
 /// Commands in one write: enough to make the price of a round trip vanish, few enough that replies flow.
 const BATCH: usize = 512;
 
-/// Writes under way. Two, so that Redis works on one while we put the next together.
-const IN_FLIGHT: usize = 2;
+/// Writes under way. A few, so that Redis works on some while we put the next together; with one or two, our side
+/// sleeps half of the time.
+const IN_FLIGHT: usize = 4;
 
 /// Channels whose sequence is remembered. Beyond, all start anew, which a receiver takes for a restart.
 const SEQUENCES: usize = 1 << 16;
