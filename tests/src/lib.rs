@@ -9,6 +9,7 @@ mod client;
 mod http;
 mod peer;
 mod program;
+mod redis;
 mod server;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use crate::client::{Ending, Member};
 pub use crate::http::{Answer, ask, ask_upgrade};
 pub use crate::peer::verdict;
 pub use crate::program::{Program, Signal};
+pub use crate::redis::Redis;
 pub use crate::server::{Lane, Server};
 
 /// How long a test waits for anything. Only a broken program reaches it: it is a way out, not a measure.

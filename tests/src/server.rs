@@ -54,6 +54,13 @@ impl Server {
         Self::start_chat(command).await
     }
 
+    /// The chat, on a free port, with a channel layer of its own.
+    pub async fn chat_with_layer(layer: &str, lane: Lane) -> Self {
+        let mut command = Self::chat_command("127.0.0.1:0", lane);
+        command.args(["--layer", layer]);
+        Self::start_chat(command).await
+    }
+
     async fn start_chat(command: Command) -> Self {
         let (program, address) = Program::start(command, |line| address_in(line, "chat on http://")).await;
         Self { program, address }

@@ -251,3 +251,97 @@ async fn a_large_message_comes_through_a_narrow_pipe() {
     };
     timed(async { tokio::join!(sending, reading) }).await;
 }
+
+/// A memory layer whose backend can be said to be lost.
+#[derive(Debug)]
+struct Shaky {
+    inner: channel_layer::MemoryLayer,
+    events: tokio::sync::broadcast::Sender<channel_layer::LayerEvent>,
+}
+
+#[async_trait::async_trait]
+impl channel_layer::ChannelLayer for Shaky {
+    fn capabilities(&self) -> channel_layer::Capabilities {
+        self.inner.capabilities()
+    }
+    async fn open(
+        &self,
+        options: channel_layer::MailboxOptions,
+    ) -> channel_layer::Result<channel_layer::Mailbox> {
+        self.inner.open(options).await
+    }
+    async fn send(
+        &self,
+        channel: &channel_layer::ChannelName,
+        message: Message,
+    ) -> channel_layer::Result<()> {
+        self.inner.send(channel, message).await
+    }
+    async fn receive(&self, channel: &channel_layer::ChannelName) -> channel_layer::Result<Message> {
+        self.inner.receive(channel).await
+    }
+    async fn group_add(
+        &self,
+        group: &channel_layer::GroupName,
+        channel: &channel_layer::ChannelName,
+    ) -> channel_layer::Result<()> {
+        self.inner.group_add(group, channel).await
+    }
+    async fn group_discard(
+        &self,
+        group: &channel_layer::GroupName,
+        channel: &channel_layer::ChannelName,
+    ) -> channel_layer::Result<()> {
+        self.inner.group_discard(group, channel).await
+    }
+    async fn group_discard_all(&self, channel: &channel_layer::ChannelName) -> channel_layer::Result<()> {
+        self.inner.group_discard_all(channel).await
+    }
+    async fn group_send(
+        &self,
+        to: &channel_layer::Audience,
+        message: Message,
+    ) -> channel_layer::Result<channel_layer::SendReport> {
+        self.inner.group_send(to, message).await
+    }
+    fn directory(&self) -> Option<&dyn channel_layer::GroupDirectory> {
+        self.inner.directory()
+    }
+    fn events(&self) -> channel_layer::LayerEvents {
+        self.events.subscribe().into()
+    }
+    async fn health(&self) -> channel_layer::Result<channel_layer::Health> {
+        self.inner.health().await
+    }
+    async fn flush(&self) -> channel_layer::Result<()> {
+        self.inner.flush().await
+    }
+    async fn close(&self) -> channel_layer::Result<()> {
+        self.inner.close().await
+    }
+}
+
+#[tokio::test]
+async fn every_consumer_learns_of_a_gap() {
+    struct Worried;
+    impl Consumer for Worried {
+        type Event = NoEvents;
+        async fn layer_event(&mut self, socket: &mut Socket, event: channel_layer::LayerEvent) -> Result<()> {
+            socket.send_text(format!("{event:?}")).await
+        }
+    }
+    let (events, _) = tokio::sync::broadcast::channel(8);
+    let layer = Arc::new(Shaky { inner: channel_layer::MemoryLayer::default(), events: events.clone() });
+    let service = ws_consumer::Protocols::new().websocket(consumer(|| Worried)).into_service(layer);
+    let server = Server { layer: Arc::default(), service };
+    let mut clients = [server.connect("/").await, server.connect("/").await];
+    events.send(channel_layer::LayerEvent::Disconnected).unwrap();
+    events.send(channel_layer::LayerEvent::Reconnected { gap: Duration::from_secs(2) }).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.text().await, "Disconnected");
+        assert_eq!(client.text().await, "Reconnected { gap: 2s }");
+    }
+    drop(server);
+    assert_eq!(events.receiver_count(), 1, "a client's connection still holds the service");
+    drop(clients);
+}

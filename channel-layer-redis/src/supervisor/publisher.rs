@@ -64,6 +64,11 @@ pub(super) async fn run(
                 if count == 0 {
                     break;
                 }
+                // Corking: whoever is about to publish too does so in the same write.
+                tokio::task::yield_now().await;
+                while batch.len() < BATCH && let Ok(job) = jobs.try_recv() {
+                    batch.push(job);
+                }
                 let session = session.borrow().clone();
                 match session {
                     Some(session) => {
@@ -86,8 +91,7 @@ fn prepare(batch: &mut Vec<Job>, sequences: &mut Sequences) -> (Vec<Command>, Wa
         Work::Call(command) => (command, (answer, false)),
         Work::Publish { channel, mut envelope } => {
             codec::set_sequence(&mut envelope, sequences.next(&channel));
-            let command = Command::new("PUBLISH").arg(channel).arg(envelope);
-            (command, (answer, true))
+            (Command::publish(&channel, &envelope), (answer, true))
         }
     };
     batch.drain(..).map(prepare).unzip()

@@ -238,8 +238,9 @@ function nextTry(wait) {
 }
 
 function receive(data) {
-  const { message, error } = parsed(data);
+  const { message, error, notice: warning } = parsed(data);
   if (typeof error === "string") notice.textContent = `The server says: ${error}`;
+  if (typeof warning === "string") notice.textContent = warning;
   if (typeof message !== "string") return;
   const sent = unseen.indexOf(message);
   if (sent !== -1) unseen.splice(sent, 1);

@@ -1,5 +1,8 @@
 //! The chat itself.
 
+use std::time::Duration;
+
+use channel_layer::LayerEvent;
 use serde::{Deserialize, Serialize};
 use ws_consumer::{Consumer, Frame, NoEvents, Result, Socket};
 
@@ -40,6 +43,23 @@ impl Consumer for Chat {
         let ChatEvent::Message { message } = event;
         socket.send_json(&Said { message }).await
     }
+
+    async fn layer_event(&mut self, socket: &mut Socket, event: LayerEvent) -> Result<()> {
+        warn(socket, event).await
+    }
+}
+
+/// What clients are told when messages of others may have passed them by.
+#[derive(Serialize)]
+struct Warning {
+    notice: String,
+}
+
+async fn warn(socket: &mut Socket, event: LayerEvent) -> Result<()> {
+    let LayerEvent::Reconnected { gap } = event else { return Ok(()) };
+    let seconds = gap.max(Duration::from_secs(1)).as_secs();
+    let notice = format!("Messages of the last {seconds} s may have been missed.");
+    socket.send_json(&Warning { notice }).await
 }
 
 /// The same, with messages that go to the members' sockets as ready bytes: for rooms where every member is sent the
@@ -61,6 +81,10 @@ impl Consumer for FrameChat {
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         let said: Said<String> = frame.json()?;
         socket.group_send_json(&self.group, &said).await
+    }
+
+    async fn layer_event(&mut self, socket: &mut Socket, event: LayerEvent) -> Result<()> {
+        warn(socket, event).await
     }
 }
 

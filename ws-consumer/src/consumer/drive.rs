@@ -80,6 +80,9 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
                     Decoded(Some(event)) => Hook::new(link.clone(), consumer.event(socket, event)).await,
                     Decoded(None) => Ok(()),
                 },
+                Input::Layer(event) => {
+                    Box::pin(Hook::new(link.clone(), consumer.layer_event(socket, event))).await
+                }
                 Input::Body { .. } => Ok(()),
             },
         };

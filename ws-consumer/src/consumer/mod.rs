@@ -7,6 +7,7 @@ pub(crate) use self::{
     drive::{Decoded, decode, finish, join_groups},
     hook::Hook,
 };
+use channel_layer::LayerEvent;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -78,6 +79,19 @@ pub trait Consumer: Send + 'static {
 
     /// The channel layer brought a message. By default it is ignored.
     fn event(&mut self, socket: &mut Socket, event: &Self::Event) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// The channel layer lost its backend, or has it back. By default it is ignored.
+    ///
+    /// After [`Reconnected`](LayerEvent::Reconnected) every group is live again, but what others sent during the gap is
+    /// lost: read anew what must not be missed, or tell the client.
+    fn layer_event(
+        &mut self,
+        socket: &mut Socket,
+        event: LayerEvent,
+    ) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, event);
         async { Ok(()) }
     }

@@ -5,6 +5,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
+use channel_layer::LayerEvent;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Codec;
@@ -83,6 +84,16 @@ pub trait TypedConsumer: Sized + Send + 'static {
         &mut self,
         socket: &mut TypedSocket<'_, Self>,
         event: &Self::Event,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// As [`Consumer::layer_event`].
+    fn layer_event(
+        &mut self,
+        socket: &mut TypedSocket<'_, Self>,
+        event: LayerEvent,
     ) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, event);
         async { Ok(()) }
@@ -179,6 +190,10 @@ impl<C: TypedConsumer> Consumer for Typed<C> {
 
     async fn event(&mut self, socket: &mut Socket, event: &C::Event) -> Result<()> {
         self.0.event(&mut TypedSocket::new(socket), event).await
+    }
+
+    async fn layer_event(&mut self, socket: &mut Socket, event: LayerEvent) -> Result<()> {
+        self.0.layer_event(&mut TypedSocket::new(socket), event).await
     }
 
     async fn disconnect(&mut self, socket: &mut Socket, close: Close) {

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -13,6 +13,7 @@ use channel_layer::ChannelLayer;
 use http::{Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::body::Body;
+use tokio::task::JoinHandle;
 use tower_service::Service;
 
 use super::{
@@ -63,6 +64,16 @@ struct Shared {
     limits: Arc<Limits>,
     sockets: Sockets,
     health: Option<HealthPaths>,
+    /// Passes the layer's events on, from the first connection until the service is dropped.
+    watch: OnceLock<AbortOnDrop>,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Of what a service is made, beside its applications.
@@ -94,6 +105,7 @@ impl<H> SocketService<H> {
             limits: Arc::new(limits),
             sockets,
             health,
+            watch: OnceLock::new(),
         };
         Self { shared: Arc::new(shared), http }
     }
@@ -126,6 +138,15 @@ impl<H: Clone> Clone for SocketService<H> {
 
 impl Shared {
     fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
+        self.watch.get_or_init(|| {
+            let (mut events, sockets) = (self.layer.events(), self.sockets.clone());
+            let pass_on = async move {
+                while let Some(event) = events.next().await {
+                    sockets.tell(event);
+                }
+            };
+            AbortOnDrop(tokio::spawn(pass_on))
+        });
         |scope| {
             Socket::open(scope, self.layer.clone(), |mut socket| {
                 socket.set_output_limits(self.output.clone());

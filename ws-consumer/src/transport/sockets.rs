@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use channel_layer::LayerEvent;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
@@ -186,6 +187,12 @@ impl Sockets {
         let open = self.open();
         self.0.closing.store(true, Relaxed);
         open.links.values().cloned().collect()
+    }
+
+    /// Tells all connections what became of the layer's backend.
+    pub(crate) fn tell(&self, event: LayerEvent) {
+        let links: Vec<_> = self.open().links.values().cloned().collect();
+        links.iter().for_each(|link| link.push_layer_event(event));
     }
 
     /// Enters a connection; nothing if the service is closing.

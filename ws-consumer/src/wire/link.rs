@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use channel_layer::{ChannelName, Mailbox, Message};
+use channel_layer::{ChannelName, LayerEvent, Mailbox, Message};
 use http::StatusCode;
 
 use super::{
@@ -56,7 +56,7 @@ impl Link {
         // What the client said before it left still counts; what others said to it does not.
         let inputs = mem::take(&mut state.inputs);
         state.end(close);
-        state.inputs.extend(inputs.into_iter().filter(|input| !matches!(input, Input::Event(_))));
+        state.inputs.extend(inputs.into_iter().filter(|input| !input.is_the_layers()));
         state.outputs.keep_refusal();
         let wakers = [state.task.clone(), state.application.take()];
         let beside = mem::take(&mut state.beside);
@@ -215,7 +215,9 @@ impl Link {
         let mut state = self.state();
         state.may_send()?;
         if !state.has_room() {
-            state.beside.push(cx.waker().clone());
+            if !state.beside.iter().any(|known| known.will_wake(cx.waker())) {
+                state.beside.push(cx.waker().clone());
+            }
             return Poll::Pending;
         }
         if let Some(frame) = frame.take() {
@@ -262,13 +264,24 @@ impl Link {
         Ok(())
     }
 
-    /// As [`hang_up`](Self::hang_up), from another task: the server's, that shuts down. Who has not been let in is
-    /// told to come again.
+    /// As [`hang_up`](Self::hang_up), from another task.
+    pub(crate) fn hang_up_beside(&self, close: Close) {
+        if self.hang_up(close).is_ok() {
+            self.wake_application();
+        }
+    }
+
+    /// The server shuts down. Who has not been let in is told to come again.
     pub(crate) fn shut_down(&self, close: Close) {
-        let refused = self.refuse(StatusCode::SERVICE_UNAVAILABLE.into());
-        if refused.or_else(|_| self.hang_up(close)).is_ok()
-            && let Some(waker) = self.state().application.take()
-        {
+        if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_ok() {
+            return self.wake_application();
+        }
+        self.hang_up_beside(close);
+    }
+
+    fn wake_application(&self) {
+        let waker = self.state().application.take();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -280,6 +293,18 @@ impl Link {
         let mailbox = state.mailbox.take();
         drop(state);
         drop(mailbox); // that takes other locks
+    }
+
+    /// Tells the application what became of the layer's backend.
+    pub(crate) fn push_layer_event(&self, event: LayerEvent) {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            return;
+        }
+        state.push_event(Input::Layer(event));
+        let wakers = [state.task.clone(), state.application.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// The next thing to handle, or `None` once the connection has ended and all that came before is handled.
@@ -301,7 +326,7 @@ impl Link {
         is_it: impl Fn(&Input) -> Option<T>,
     ) -> Poll<Result<T>> {
         let mut state = self.state();
-        let clients = state.inputs.iter().enumerate().filter(|(_, input)| !matches!(input, Input::Event(_)));
+        let clients = state.inputs.iter().enumerate().filter(|(_, input)| !input.is_the_layers());
         let found = clients.skip(*seen).find_map(|(at, input)| Some((at, is_it(input)?)));
         if let Some((at, found)) = found {
             state.inputs.remove(at);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use channel_layer::{Mailbox, Message};
+use channel_layer::{LayerEvent, Mailbox, Message};
 use http::StatusCode;
 
 use super::{
@@ -94,6 +94,15 @@ pub enum Input {
     Event(Message),
     /// A frame from the client.
     Frame(Frame),
+    /// The channel layer lost its backend, or has it back: after a gap, messages may have been missed.
+    Layer(LayerEvent),
+}
+
+impl Input {
+    /// Does it come from the channel layer, not from the client?
+    pub(super) fn is_the_layers(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Layer(_))
+    }
 }
 
 impl State {
@@ -113,7 +122,12 @@ impl State {
         self.corked = false;
         let mut messages = Vec::new();
         mailbox.drain_into(&mut messages);
+        let overflowed = mailbox.is_overflowed();
         messages.into_iter().for_each(|message| self.sort(message));
+        if overflowed {
+            // By the mailbox's policy it takes nothing more: better a client that knows than one that hears nothing.
+            self.too_slow();
+        }
         Mail::Taken
     }
 
@@ -128,8 +142,12 @@ impl State {
             }
             return;
         }
+        self.push_event(Input::Event(message));
+    }
+
+    pub(super) fn push_event(&mut self, event: Input) {
         self.events += 1;
-        self.inputs.push_back(Input::Event(message));
+        self.inputs.push_back(event);
     }
 
     pub(super) fn may_send(&self) -> Result<()> {
@@ -141,7 +159,7 @@ impl State {
     }
 
     pub(super) fn popped(&mut self, input: Input) -> Input {
-        if matches!(input, Input::Event(_)) {
+        if input.is_the_layers() {
             self.again |= self.events >= EVENTS;
             self.events -= 1;
         }
@@ -182,14 +200,19 @@ impl State {
             Made::Room(0) => {}
             Made::Room(dropped) => self.count_dropped(dropped),
             Made::None => self.count_dropped(1),
-            Made::TooSlow => {
-                let (channel, bytes) = (self.mailbox.as_ref().map(Mailbox::channel), self.outputs.bytes());
-                tracing::warn!(?channel, bytes, "closing a client that is too slow");
-                self.slow.closed = true;
-                self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
-            }
+            Made::TooSlow => self.too_slow(),
         }
         self.wake_task();
+    }
+
+    fn too_slow(&mut self) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let (channel, bytes) = (self.mailbox.as_ref().map(Mailbox::channel), self.outputs.bytes());
+        tracing::warn!(?channel, bytes, "closing a client that is too slow");
+        self.slow.closed = true;
+        self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
     }
 
     fn count_dropped(&mut self, frames: u64) {
