@@ -109,7 +109,7 @@ async fn a_logout_ends_the_sockets_of_the_other_tabs() {
 
 #[tokio::test]
 async fn a_login_ends_in_its_time() {
-    let server = Server::auth(4).await;
+    let server = Server::auth(15).await;
     let browser = Browser::start().await;
     let tab = log_in(&browser, &server, "ann").await;
     tab.until("the login ends", ENDED).await;

@@ -28,7 +28,7 @@ use crate::{
 /// Puts the [`Session`] of a browser into the extensions: see [`Scope::session`].
 ///
 /// On plain HTTP a changed session is saved, and its cookie set, with every response that is no failure of the server.
-/// From a socket it is saved by [`Scope::save_session`], at any time; a new one gets its cookie when it is saved
+/// From a consumer it is saved by [`Scope::save_session`], at any time; a new one gets its cookie when it is saved
 /// before the socket is accepted.
 ///
 /// ```
