@@ -280,3 +280,49 @@ async fn with_cookies_a_client_without_an_origin_is_refused_unless_that_is_wante
     assert_eq!(server.refusal("/").await, 403);
     open(&server, with("origin", "http://test")).await;
 }
+
+// ---- requests that an application answers
+
+/// Answers with what it was let in with.
+async fn greet(mut socket: Socket) -> Result<()> {
+    socket.refuse(StatusCode::NO_CONTENT).await
+}
+
+/// The head of the answer to a request with these further lines.
+async fn answered(
+    service: &ws_consumer::SocketService<ws_consumer::NotFound>,
+    method: &str,
+    lines: &str,
+) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut client, server) = tokio::io::duplex(4096);
+    tokio::spawn(ws_consumer::serve_connection(server, service.clone()));
+    let request =
+        format!("{method} / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 0\r\n{lines}\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    support::timed(client.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn requests_with_a_visitors_credentials_are_those_of_its_own_pages() {
+    let application = RequestIds::new().and(Ambient).around(greet);
+    let service = Protocols::new().requests(application).into_service(layer());
+    let own = answered(&service, "POST", "origin: http://test\r\n").await;
+    assert!(own.starts_with("HTTP/1.1 204") && own.contains("x-request-id"), "{own}");
+    for lines in ["origin: http://evil.example\r\n", ""] {
+        let foreign = answered(&service, "POST", lines).await;
+        assert!(foreign.starts_with("HTTP/1.1 403"), "{foreign}");
+    }
+    assert!(answered(&service, "GET", "").await.starts_with("HTTP/1.1 204"), "a link of its own page");
+    let open = Protocols::new().requests(RequestIds::new().around(greet)).into_service(layer());
+    assert!(answered(&open, "POST", "origin: http://other.example\r\n").await.starts_with("HTTP/1.1 204"));
+}
+
+#[test]
+#[should_panic(expected = "without_origin_check_for_credentials")]
+fn no_server_answers_requests_with_cookies_and_without_an_origin_check() {
+    let _service =
+        Protocols::new().requests(Ambient.around(greet)).origins(Origins::Any).into_service(layer());
+}
