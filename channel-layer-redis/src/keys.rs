@@ -28,6 +28,11 @@ impl Keys {
         self.key("g", group.as_str())
     }
 
+    /// The group whose channel this is.
+    pub(crate) fn group_of(&self, channel: &str) -> Option<GroupName> {
+        channel.strip_prefix(&self.prefix)?.strip_prefix(":g:")?.parse().ok()
+    }
+
     pub(crate) fn node(&self, node: &str) -> String {
         self.key("n", node)
     }

@@ -129,9 +129,10 @@ impl RedisLayer {
         let number = self.bus.next_number();
         let envelope = self.bus.envelope(number, &Target::Audience(to.clone()), Some(&message))?;
         let link = link_of(&self.links, group.as_str());
-        let is_subscribed = link.is_subscribed(group);
+        let place = self.bus.keys.group(group);
+        let is_subscribed = link.is_subscribed(&place);
         let echo = self.expect_echo(number, message, is_subscribed && self.bus.hub.member_count(group) > 0);
-        let reached = link.publish(self.bus.keys.group(group), envelope).await?;
+        let reached = link.publish(place, envelope).await?;
         let others =
             usize::try_from(reached).unwrap_or(usize::MAX).saturating_sub(usize::from(is_subscribed));
         Ok(SendReport::new(self.local(echo).await, Remote::Processes(others)))
@@ -250,7 +251,7 @@ impl ChannelLayer for RedisLayer {
             return self.members.join(&self.bus, &self.links, group, channel).await;
         }
         if self.bus.hub.contains(channel) {
-            return Ok(remote::join(&self.bus.hub, &self.links, group, channel).await?);
+            return Ok(remote::join(&self.bus, &self.links, group, channel).await?);
         }
         remote::ask(&self.bus, &self.links, channel, Target::Add(channel.clone(), group.clone())).await
     }
