@@ -3,13 +3,15 @@
 mod client;
 mod codec;
 mod config;
+mod crypt;
 mod error;
 mod keys;
 mod native;
+mod payload;
 mod ring;
 mod schemes;
 mod stats;
 mod supervisor;
 mod topology;
 
-pub use self::{config::RedisConfig, native::RedisLayer, schemes::schemes, stats::Stats};
+pub use self::{config::{RedisConfig, RedisMode, Serializer}, native::RedisLayer, schemes::schemes, stats::Stats};
