@@ -59,7 +59,12 @@ impl Keyring {
         self.decrypt_at(token, lifetime, seconds(SystemTime::now()))
     }
 
-    fn decrypt_at(&self, token: &[u8], lifetime: Option<Duration>, now: u64) -> Result<Vec<u8>, InvalidToken> {
+    fn decrypt_at(
+        &self,
+        token: &[u8],
+        lifetime: Option<Duration>,
+        now: u64,
+    ) -> Result<Vec<u8>, InvalidToken> {
         let bytes = BASE64_URL_SAFE.decode(token).map_err(|_| InvalidToken)?;
         let made = made_at(&bytes)?;
         let is_fresh = |lifetime: Duration| {

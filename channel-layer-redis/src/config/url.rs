@@ -48,7 +48,8 @@ fn apply_django(config: RedisConfig, options: &mut Options) -> Result<RedisConfi
     let random_prefix = options.take::<i64>("random_prefix_length")?;
     let is_foreign = serializer.is_some() || !keys.is_empty() || random_prefix.is_some();
     if mode == RedisMode::Native && is_foreign {
-        let reason = "serializer_format, symmetric_encryption_keys and random_prefix_length go with core or pubsub";
+        let reason =
+            "serializer_format, symmetric_encryption_keys and random_prefix_length go with core or pubsub";
         return Err(invalid("mode", reason));
     }
     Ok(RedisConfig {
