@@ -2,9 +2,15 @@
 
 mod support;
 
-use support::{harness::Redis, server::Server};
+use std::thread;
 
-/// One server for two modes of mount: two servers stand for two hosts.
+use channel_layer::conformance;
+use support::{
+    harness::{Corner, Redis},
+    sentinel::Sentinels,
+    server::Server,
+};
+
 fn one_host(options: &str) -> (Server, String) {
     let server = Server::start();
     let address = server.address() + options;
@@ -22,8 +28,45 @@ mod core_on_one_host {
     channel_layer::conformance_tests!(super::Redis::new(|| super::one_host("?mode=core")));
 }
 
-mod core_on_two_hosts {
-    channel_layer::conformance_tests!(super::Redis::new(|| super::two_hosts("?mode=core")));
+/// On several hosts, Django spreads the messages of a general channel over all of them, and its workers look at one
+/// host until something comes in there. So must we, or they would wait for ever; then there is no order between
+/// hosts, and each holds a channel's capacity.
+const ONE_HOST_ONLY: [&str; 5] = [
+    "a_cancelled_receiver_loses_nothing",
+    "a_full_channel_refuses",
+    "a_named_channel_is_first_in_first_out",
+    "capacity_goes_by_the_first_pattern",
+    "capacity_holds_across_processes",
+];
+
+#[test]
+fn core_on_two_hosts() {
+    assert!(ONE_HOST_ONLY.iter().all(|name| conformance::case(name).is_some()));
+    let cases: Vec<_> =
+        conformance::cases().iter().filter(|case| !ONE_HOST_ONLY.contains(&case.name)).collect();
+    for cases in cases.chunks(8) {
+        thread::scope(|scope| {
+            for case in cases {
+                scope.spawn(|| conformance::run(&Redis::new(|| two_hosts("?mode=core")), case));
+            }
+        });
+    }
+}
+
+/// One set of servers for all cases, because it takes seconds to start; each has a prefix of its own.
+#[test]
+fn both_modes_behind_sentinels() {
+    let sentinels = Sentinels::start();
+    for mode in ["core", "pubsub"] {
+        let address = &format!("{}?mode={mode}", sentinels.address());
+        for cases in conformance::cases().chunks(8) {
+            thread::scope(|scope| {
+                for case in cases {
+                    scope.spawn(|| conformance::run(&Corner::of(address), case));
+                }
+            });
+        }
+    }
 }
 
 mod core_encrypted {

@@ -236,12 +236,27 @@ impl Reader {
         sleep(pause).await;
         loop {
             let changed = desk.changed.notified();
-            let inboxes = self.bus.inboxes(self.at).len();
-            if desk.is_closed() || desk.wants_other_than(&wishes.general) || inboxes != wishes.inboxes.len() {
+            let is_extended = desk.wants_other_than(&wishes.general)
+                || self.bus.inboxes(self.at).len() != wishes.inboxes.len();
+            if desk.is_closed() || is_extended || self.is_forsaken(wishes).await {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Does nobody wait any more for one of the general channels?
+    async fn is_forsaken(&self, wishes: &Wishes) -> bool {
+        let is_so = || {
+            let wanted = self.bus.desks[self.at].wanted();
+            wishes.general.iter().any(|(channel, _)| !wanted.iter().any(|(known, _)| known == channel))
+        };
+        if !is_so() {
+            return false;
+        }
+        // A receiver in a loop comes back at once, and a new pop for it would be wasted.
+        sleep(named::GRACE).await;
+        is_so()
     }
 
     /// Ends the pop without losing what it may have popped: the server does one or the other.

@@ -5,7 +5,7 @@ mod members;
 mod reader;
 mod store;
 
-pub(crate) use self::desk::{Desk, Kept};
+pub(crate) use self::desk::{Desk, GRACE, Kept};
 pub(super) use self::{
     members::Members,
     reader::Reader,
