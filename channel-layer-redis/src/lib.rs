@@ -9,6 +9,7 @@ mod error;
 mod keys;
 mod layer;
 mod native;
+mod own;
 mod payload;
 mod pubsub;
 mod ring;

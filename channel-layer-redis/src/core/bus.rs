@@ -17,6 +17,7 @@ use crate::{
     config::RedisConfig,
     error::Fault,
     native::named::Desk,
+    own::Own,
     payload::Payload,
     ring::host_of,
     shared::{Events, Probes},
@@ -34,6 +35,8 @@ pub(super) struct Bus {
     pub(super) clock: Clock,
     pub(super) events: Events,
     pub(super) memberships: Memberships,
+    /// Group messages to our own mailboxes, and which.
+    pub(super) own: Own<(Message, Vec<ChannelName>)>,
     /// Some group may have lost members by mailboxes that were dropped.
     pub(super) emptied: Notify,
     /// What the names of this process's mailboxes have between their prefix and their `!`.
@@ -60,6 +63,7 @@ impl Bus {
             clock: Clock::default(),
             events: Events::default(),
             memberships: Memberships::default(),
+            own: Own::default(),
             emptied: Notify::new(),
             desks: (0..hosts).map(|_| Desk::default()).collect(),
             inboxes: (0..hosts).map(|_| Mutex::default()).collect(),

@@ -25,8 +25,8 @@ use std::{
 
 use async_trait::async_trait;
 use channel_layer::{
-    Audience, Capabilities, ChannelLayer, ChannelName, Deliveries, Error, GroupDirectory, GroupName, Health,
-    LayerEvents, Mailbox, MailboxOptions, Message, Remote, Result, SendReport,
+    Audience, Capabilities, ChannelLayer, ChannelName, Error, GroupDirectory, GroupName, Health, LayerEvents,
+    Mailbox, MailboxOptions, Message, Remote, Result, SendReport,
     hub::Hub,
     mailbox::{Delivery, Refusal},
 };
@@ -222,9 +222,8 @@ impl ChannelLayer for CoreLayer {
             let deliveries = self.bus.hub.broadcast(to, message, self.expires()).await;
             return Ok(SendReport::new(deliveries, Remote::None));
         }
-        send::fan_out(&self.bus, &self.links, to, &message).await?;
-        // Members of this process receive by the same way as all others, and nobody tells how many did.
-        Ok(SendReport::new(Deliveries::default(), Remote::Unknown))
+        let local = send::fan_out(&self.bus, &self.links, to, &message).await?;
+        Ok(SendReport::new(local, Remote::Unknown)) // Redis holds it for the others until they come for it
     }
 
     fn directory(&self) -> Option<&dyn GroupDirectory> {

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use channel_layer::{ChannelName, Map, Message, RESERVED_KEY, Value, mailbox::Delivery};
+use channel_layer::{
+    ChannelName, Deliveries, Map, Message, RESERVED_KEY, Value,
+    mailbox::{Delivery, Refusal},
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -178,6 +181,10 @@ impl Reader {
         if lifetime.is_zero() {
             return; // Python looks after that when it sends, and never here
         }
+        if let Some(((message, members), back)) = self.bus.own.take(key, member) {
+            let _ = back.send(self.hand_to(members, &message, Instant::now() + lifetime)); // its sender may have gone
+            return;
+        }
         let general = self.bus.keys.channel_of(key);
         let general = general.filter(|channel| wishes.general.iter().any(|(known, _)| known == channel));
         let read = self.decode(member).and_then(|map| match general {
@@ -220,14 +227,28 @@ impl Reader {
             Value::List(names) => &names[..],
             one => std::slice::from_ref(one),
         };
-        let mut full = 0;
-        for name in names.iter().filter_map(Value::as_str) {
-            let Ok(channel) = ChannelName::new(name) else { continue };
-            let outcome = self.bus.hub.send(&channel, Delivery { message: message.clone(), expires });
-            full += u64::from(matches!(outcome, Some(Err(_))));
-        }
-        self.bus.counters.full.add(full);
+        let names = names.iter().filter_map(|name| ChannelName::new(name.as_str()?).ok());
+        self.hand_to(names, &message, expires);
         Ok(())
+    }
+
+    fn hand_to(
+        &self,
+        members: impl IntoIterator<Item = ChannelName>,
+        message: &Message,
+        expires: Instant,
+    ) -> Deliveries {
+        let mut deliveries = Deliveries::default();
+        for member in members {
+            deliveries.matched += 1;
+            match self.bus.hub.send(&member, Delivery { message: message.clone(), expires }) {
+                Some(Ok(())) => deliveries.delivered += 1,
+                Some(Err(Refusal::Full)) => deliveries.full += 1,
+                _ => deliveries.closed += 1,
+            }
+        }
+        self.bus.counters.full.add(deliveries.full as u64);
+        deliveries
     }
 
     /// Waits until a pop for these keys is no longer what is needed.

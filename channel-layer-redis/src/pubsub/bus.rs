@@ -13,11 +13,11 @@ use super::{
     directions::{self, Seen},
     named::Named,
     names::{Names, Place},
-    own::Own,
 };
 use crate::{
     codec::CodecError,
     config::RedisConfig,
+    own::Own,
     payload::Payload,
     ring::host_of,
     shared::{Events, Probes},
@@ -34,7 +34,7 @@ pub(super) struct Bus {
     pub(super) payload: Payload,
     pub(super) events: Events,
     pub(super) named: Named,
-    pub(super) own: Own,
+    pub(super) own: Own<Message>,
     pub(super) closed: watch::Sender<bool>,
     node: String,
     probes: Probes,

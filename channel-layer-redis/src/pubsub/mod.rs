@@ -7,7 +7,6 @@ mod bus;
 mod directions;
 mod named;
 mod names;
-mod own;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Group messages of our own on their way back to us: they need not be decoded, and tell what became of them here.
+//! Group messages of our own on their way back to us, in Django's formats: they need not be decoded, and tell what
+//! became of them here.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,71 +10,73 @@ use std::{
     time::Duration,
 };
 
-use channel_layer::{Deliveries, Message};
+use channel_layer::Deliveries;
 use tokio::{sync::oneshot, time::timeout};
 
-/// By their Redis channel and bytes, since Django's format gives them no number. Another process's message that is
+/// By the place where they come in and their bytes, since Django's format gives them no number. Another process's message that is
 /// equal to the byte may be taken for ours, which makes no difference.
-#[derive(Debug, Default)]
-pub(super) struct Own {
+#[derive(Debug)]
+pub(crate) struct Own<K> {
     /// Held for a map access, by callers and by the connections' tasks.
-    waiting: Mutex<HashMap<Vec<u8>, VecDeque<Waiting>>>,
+    waiting: Mutex<HashMap<Vec<u8>, VecDeque<Waiting<K>>>>,
     numbers: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Waiting<K> {
     number: u64,
-    message: Message,
+    kept: K,
     back: oneshot::Sender<Deliveries>,
 }
 
 /// The place of one message; leaves the table when dropped.
-pub(super) struct Ticket<'a> {
-    own: &'a Own,
+pub(crate) struct Ticket<'a, K> {
+    own: &'a Own<K>,
     key: Vec<u8>,
     number: u64,
     back: oneshot::Receiver<Deliveries>,
 }
 
-impl Own {
+impl<K> Own<K> {
     /// Waits from now on for this message to come back.
-    pub(super) fn expect(&self, channel: &str, payload: &[u8], message: Message) -> Ticket<'_> {
+    pub(crate) fn expect(&self, place: &str, payload: &[u8], kept: K) -> Ticket<'_, K> {
         let (sender, back) = oneshot::channel();
-        let (key, number) = (key(channel.as_bytes(), payload), self.numbers.fetch_add(1, Relaxed));
-        let waiting = Waiting { number, message, back: sender };
+        let (key, number) = (key(place.as_bytes(), payload), self.numbers.fetch_add(1, Relaxed));
+        let waiting = Waiting { number, kept, back: sender };
         self.lock().entry(key.clone()).or_default().push_back(waiting);
         Ticket { own: self, key, number, back }
     }
 
     /// It came back.
-    pub(super) fn take(
-        &self,
-        channel: &[u8],
-        payload: &[u8],
-    ) -> Option<(Message, oneshot::Sender<Deliveries>)> {
+    pub(crate) fn take(&self, place: &[u8], payload: &[u8]) -> Option<(K, oneshot::Sender<Deliveries>)> {
         let mut all = self.lock();
         if all.is_empty() {
             return None; // without looking at the bytes
         }
-        let key = key(channel, payload);
+        let key = key(place, payload);
         let line = all.get_mut(&key)?;
         let first = line.pop_front();
         if line.is_empty() {
             all.remove(&key);
         }
-        first.map(|waiting| (waiting.message, waiting.back))
+        first.map(|waiting| (waiting.kept, waiting.back))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, VecDeque<Waiting>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, VecDeque<Waiting<K>>>> {
         // Nothing in here is left half done by a panic.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ticket<'_> {
+impl<K> Default for Own<K> {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), numbers: AtomicU64::default() }
+    }
+}
+
+impl<K> Ticket<'_, K> {
     /// What became of it here, or nothing within the time.
-    pub(super) async fn wait(mut self, limit: Duration) -> Option<Deliveries> {
+    pub(crate) async fn wait(mut self, limit: Duration) -> Option<Deliveries> {
         if let Ok(back) = self.back.try_recv() {
             return Some(back); // mostly: it overtakes the reply to the command, and no timer is needed
         }
@@ -81,7 +84,7 @@ impl Ticket<'_> {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl<K> Drop for Ticket<'_, K> {
     fn drop(&mut self) {
         let mut all = self.own.lock();
         if let Some(line) = all.get_mut(&self.key) {
@@ -93,8 +96,8 @@ impl Drop for Ticket<'_> {
     }
 }
 
-fn key(channel: &[u8], payload: &[u8]) -> Vec<u8> {
-    [channel, b"\0", payload].concat()
+fn key(place: &[u8], payload: &[u8]) -> Vec<u8> {
+    [place, b"\0", payload].concat()
 }
 
 #[cfg(test)]
@@ -104,15 +107,14 @@ mod tests {
     #[tokio::test]
     async fn equal_messages_come_back_each_to_its_own() {
         let own = Own::default();
-        let message = Message::new("a");
-        let (one, two) = (own.expect("c", b"x", message.clone()), own.expect("c", b"x", message.clone()));
+        let (one, two) = (own.expect("c", b"x", 1), own.expect("c", b"x", 2));
         assert!(own.take(b"d", b"x").is_none());
         for _ in 0..2 {
             own.take(b"c", b"x").unwrap().1.send(Deliveries::default()).unwrap();
         }
         assert!(own.take(b"c", b"x").is_none());
         assert!(one.wait(Duration::ZERO).await.is_some() && two.wait(Duration::ZERO).await.is_some());
-        drop(own.expect("c", b"x", message));
+        drop(own.expect("c", b"x", 3));
         assert!(own.lock().is_empty(), "who does not wait leaves nothing behind");
     }
 }
