@@ -1,4 +1,4 @@
-//! Redis backends for [`channel_layer`], wire-compatible with Django Channels' channels_redis.
+#![doc = include_str!("docs/crate.md")]
 
 mod client;
 mod codec;
@@ -19,9 +19,17 @@ mod stats;
 mod supervisor;
 mod topology;
 
+#[doc = include_str!("docs/operations.md")]
+pub mod operations {}
+
 pub use self::{
     config::{RedisConfig, RedisMode, Serializer},
     layer::RedisLayer,
     schemes::schemes,
     stats::Stats,
 };
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -98,7 +98,7 @@ async fn one_subscription_per_process_and_group_and_one_publish_per_send() {
     assert_eq!(server.cli(&["pubsub", "numsub", "asgi:g:g"]), "asgi:g:g\n2");
     let before = calls(&server, "publish");
     for n in 0..50 {
-        one.group_send_message("g", numbered(n)).await.unwrap().local;
+        let _ = one.group_send_message("g", numbered(n)).await.unwrap();
     }
     let probes = 2; // each layer may have sent one meanwhile
     let publishes = calls(&server, "publish") - before;
@@ -151,7 +151,7 @@ async fn another_process_may_add_and_discard_a_channel() {
     assert_eq!(report.remote, Remote::Processes(1), "it is a member once the call returns");
     assert_eq!(number(&next(&mut mailbox).await), 1);
     one.leave("g", mailbox.channel()).await.unwrap();
-    one.group_send_message("g", numbered(2)).await.unwrap().local;
+    let _ = one.group_send_message("g", numbered(2)).await.unwrap();
     assert!(is_silent(&mut mailbox).await);
 
     let gone = mailbox.channel().clone();
@@ -289,10 +289,12 @@ async fn messages_of_one_sender_arrive_in_order_however_they_are_sent() {
     for n in 0..300 {
         match n % 3 {
             0 => one.send(mailbox.channel(), numbered(n)).await.unwrap(),
-            1 => drop(one.group_send_message("g", numbered(n)).await.unwrap()),
+            1 => {
+                let _ = one.group_send_message("g", numbered(n)).await.unwrap();
+            }
             _ => {
                 let union = Audience::from(group("g")).and(group("h"));
-                drop(one.group_send(&union, numbered(n)).await.unwrap());
+                let _ = one.group_send(&union, numbered(n)).await.unwrap();
             }
         }
     }
@@ -310,7 +312,7 @@ async fn a_named_channel_in_a_group_receives_each_message_once_whoever_added_it(
     one.join("g", &jobs).await.unwrap();
     two.join("g", &jobs).await.unwrap();
     for n in 0..20 {
-        one.group_send_message("g", numbered(n)).await.unwrap().local;
+        let _ = one.group_send_message("g", numbered(n)).await.unwrap();
     }
     for n in 0..20 {
         assert_eq!(number(&timeout(support::PATIENCE, two.receive(&jobs)).await.unwrap().unwrap()), n);
@@ -401,4 +403,40 @@ async fn a_replica_is_refused() {
     let replica = Server::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
     let error = RedisLayer::connect(&replica.address()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+}
+
+/// The list stands in the operations page.
+#[tokio::test]
+async fn the_permissions_that_the_operations_page_names_are_enough() {
+    let page = include_str!("../src/docs/operations.md");
+    let server = Server::start();
+    let (_, rules) = page.split_once("- ACL: `").expect("the page has the list");
+    let commands = rules.split('`').next().expect("it ends").split_whitespace();
+    let (_, scripts) = rules.split_once("Scripts use `").expect("the page has the scripts' list");
+    let scripts =
+        scripts.split('`').next().expect("it ends").split_whitespace().map(|name| format!("+{name}"));
+    let mut rule: Vec<_> =
+        ["acl", "setuser", "app", "on", ">pw", "~asgi:*", "&asgi:*"].map(str::to_owned).into();
+    rule.extend(commands.map(str::to_owned).chain(scripts));
+    let rule: Vec<_> = rule.iter().map(String::as_str).collect();
+    assert_eq!(server.cli(&rule), "OK");
+
+    let one = layer(&format!("redis://app:pw@127.0.0.1:{}/0", server.port)).await;
+    let mut mailbox = one.new_channel().await.unwrap();
+    one.join("g", mailbox.channel()).await.unwrap();
+    assert_eq!(one.group_send_message("g", numbered(1)).await.unwrap().local.delivered, 1);
+    assert_eq!(number(&next(&mut mailbox).await), 1);
+    let jobs: ChannelName = "jobs".parse().unwrap();
+    one.join("g", &jobs).await.unwrap();
+    let _ = one.group_send_message("g", numbered(2)).await.unwrap();
+    assert_eq!(number(&timeout(support::PATIENCE, one.receive(&jobs)).await.unwrap().unwrap()), 2);
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        one.send(&jobs, numbered(3)).await.unwrap();
+    };
+    let (received, ()) = tokio::join!(timeout(support::PATIENCE, one.receive(&jobs)), late);
+    assert_eq!(number(&received.unwrap().unwrap()), 3);
+    one.flush().await.unwrap();
+    one.health().await.unwrap();
+    assert!(!server.cli(&["acl", "log"]).contains("reason"), "{}", server.cli(&["acl", "log"]));
 }

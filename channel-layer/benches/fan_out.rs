@@ -2,9 +2,10 @@
 //!
 //! Every receiver is a task that waits; an iteration ends when the last one has the message.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -12,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message};
+use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{broadcast, mpsc},
@@ -45,93 +46,124 @@ impl Received {
     }
 }
 
-async fn timed(iterations: u64, members: usize, received: &Received, mut send: impl AsyncFnMut()) -> Duration {
-    yield_now().await; // every task has begun to wait
-    let began = Instant::now();
-    for _ in 0..iterations {
-        send().await;
-        received.until(members).await;
-    }
-    began.elapsed()
-}
+/// What sends one message to all members; they live as tasks on the runtime, until the `JoinSet` is dropped.
+type Sender = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-fn group_send(runtime: &Runtime, members: usize, iterations: u64) -> Duration {
-    runtime.block_on(async {
-        let (layer, received, mut tasks) = (MemoryLayer::default(), Received::default(), JoinSet::new());
-        for _ in 0..members {
-            let mut mailbox = layer.new_channel().await.unwrap();
-            layer.join("room", mailbox.channel()).await.unwrap();
-            let received = received.clone();
-            tasks.spawn(async move {
+fn group_send(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
+    let layer = Arc::new(MemoryLayer::default());
+    for _ in 0..members {
+        let mut mailbox = runtime.block_on(layer.new_channel()).unwrap();
+        runtime.block_on(layer.join("room", mailbox.channel())).unwrap();
+        let received = received.clone();
+        tasks.spawn_on(
+            async move {
                 loop {
                     std::hint::black_box(mailbox.recv().await);
                     received.0.fetch_add(1, Relaxed);
                 }
-            });
-        }
-        let (room, message) = (Audience::from(channel_layer::GroupName::new("room").unwrap()), message());
-        timed(iterations, members, &received, async || {
-            let report = layer.group_send(&room, message.clone()).await.unwrap();
+            },
+            runtime.handle(),
+        );
+    }
+    let room = Arc::new(Audience::from(GroupName::new("room").unwrap()));
+    let message = message();
+    Arc::new(move || {
+        let (layer, room, message) = (layer.clone(), room.clone(), message.clone());
+        Box::pin(async move {
+            let report = layer.group_send(&room, message).await.unwrap();
             assert_eq!(report.local.delivered, members);
         })
-        .await
     })
 }
 
-fn mpsc_loop(runtime: &Runtime, members: usize, iterations: u64) -> Duration {
-    runtime.block_on(async {
-        let (mut senders, received, mut tasks) = (Vec::new(), Received::default(), JoinSet::new());
-        for _ in 0..members {
-            let (sender, mut receiver) = mpsc::channel::<Message>(100);
-            senders.push(sender);
-            let received = received.clone();
-            tasks.spawn(async move {
+fn mpsc_loop(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
+    let mut senders = Vec::new();
+    for _ in 0..members {
+        let (sender, mut receiver) = mpsc::channel::<Message>(100);
+        senders.push(sender);
+        let received = received.clone();
+        tasks.spawn_on(
+            async move {
                 while let Some(message) = receiver.recv().await {
                     std::hint::black_box(message);
                     received.0.fetch_add(1, Relaxed);
                 }
-            });
-        }
-        let message = message();
-        timed(iterations, members, &received, async || {
-            for sender in &senders {
+            },
+            runtime.handle(),
+        );
+    }
+    let (senders, message) = (Arc::new(senders), message());
+    Arc::new(move || {
+        let (senders, message) = (senders.clone(), message.clone());
+        Box::pin(async move {
+            for sender in &*senders {
                 sender.try_send(message.clone()).unwrap();
             }
         })
-        .await
     })
 }
 
-fn broadcast_channel(runtime: &Runtime, members: usize, iterations: u64) -> Duration {
-    runtime.block_on(async {
-        let (sender, _) = broadcast::channel::<Message>(100);
-        let (received, mut tasks) = (Received::default(), JoinSet::new());
-        for _ in 0..members {
-            let (mut receiver, received) = (sender.subscribe(), received.clone());
-            tasks.spawn(async move {
+fn broadcast_channel(
+    members: usize,
+    received: &Received,
+    tasks: &mut JoinSet<()>,
+    runtime: &Runtime,
+) -> Sender {
+    let (sender, _) = broadcast::channel::<Message>(100);
+    for _ in 0..members {
+        let (mut receiver, received) = (sender.subscribe(), received.clone());
+        tasks.spawn_on(
+            async move {
                 while let Ok(message) = receiver.recv().await {
                     std::hint::black_box(message);
                     received.0.fetch_add(1, Relaxed);
                 }
-            });
-        }
-        let message = message();
-        timed(iterations, members, &received, async || {
-            sender.send(message.clone()).unwrap();
+            },
+            runtime.handle(),
+        );
+    }
+    let message = message();
+    Arc::new(move || {
+        let (sender, message) = (sender.clone(), message.clone());
+        Box::pin(async move {
+            sender.send(message).unwrap();
         })
-        .await
     })
 }
 
+type Setup = fn(usize, &Received, &mut JoinSet<()>, &Runtime) -> Sender;
+
+/// Sets the members up once, so that what they leave in the allocator's lists is not measured with them.
+fn measure(bencher: &mut Bencher<'_>, members: usize, setup: Setup) {
+    let (runtime, received, mut tasks) = (runtime(), Received::default(), JoinSet::new());
+    let send = setup(members, &received, &mut tasks, &runtime);
+    // The sender is a task as well, as in a server.
+    let round = |iterations: u64| {
+        let (send, received) = (send.clone(), received.clone());
+        let sender = runtime.spawn(async move {
+            for _ in 0..iterations {
+                send().await;
+                received.until(members).await;
+            }
+        });
+        runtime.block_on(sender).unwrap();
+    };
+    round(1); // afterwards every task waits
+    bencher.iter_custom(|iterations| {
+        let began = Instant::now();
+        round(iterations);
+        began.elapsed()
+    });
+}
+
 fn fan_out(criterion: &mut Criterion) {
-    let runtime = runtime();
     let mut group = criterion.benchmark_group("fan_out");
     group.sample_size(20).measurement_time(Duration::from_secs(4));
     for members in SIZES {
         group.throughput(Throughput::Elements(members as u64));
-        let mut bench = |name: &str, run: fn(&Runtime, usize, u64) -> Duration| {
+        let mut bench = |name: &str, setup: Setup| {
             group.bench_function(BenchmarkId::new(name, members), |bencher| {
-                bencher.iter_custom(|iterations| run(&runtime, members, iterations));
+                measure(bencher, members, setup);
             });
         };
         bench("mpsc_try_send_loop", mpsc_loop);

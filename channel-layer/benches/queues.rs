@@ -1,6 +1,6 @@
 //! One queue: a mailbox next to tokio's channels; and joining and leaving groups.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use channel_layer::{
     ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message,

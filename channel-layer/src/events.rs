@@ -22,7 +22,7 @@ pub enum LayerEvent {
 pub struct LayerEvents(Option<Receiver<LayerEvent>>);
 
 impl LayerEvents {
-    /// Events that never come: for layers that cannot lose their backend.
+    /// Events that never come, nor an end of them: for layers that cannot lose their backend.
     pub fn none() -> Self {
         Self(None)
     }

@@ -1,34 +1,10 @@
-//! Channels, groups and mailboxes for real-time applications, with pluggable backends.
-//!
-//! A *channel* is the address of one connection, or of workers; a *group* is a set of channels; a
-//! [`ChannelLayer`] lets any process reach any of them. The design is Django Channels'.
-//!
-//! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
-//! use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
-//!
-//! let layer = MemoryLayer::default();
-//! let mut alice = layer.new_channel().await?;
-//! let mut bob = layer.new_channel().await?;
-//! for member in [&alice, &bob] {
-//!     layer.join("lobby", member.channel()).await?;
-//! }
-//!
-//! let report = layer.group_send_message("lobby", Message::new("chat.message").with("text", "hi")).await?;
-//! assert_eq!(report.local.delivered, 2);
-//! assert_eq!(alice.recv().await, bob.recv().await);
-//!
-//! drop(bob); // closes the channel, and leaves the group
-//! let report = layer.group_send_message("lobby", Message::new("chat.message")).await?;
-//! assert_eq!(report.local.delivered, 1);
-//! # Ok(()) }
-//! ```
-
+#![doc = include_str!("docs/front.md")]
 // `shuttle` is set by RUSTFLAGS alone; Cargo cannot know of it.
 #![allow(unexpected_cfgs)]
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod docs;
 pub mod hub;
 pub mod mailbox;
 pub mod registry;
@@ -60,3 +36,8 @@ pub use self::{
     registry::Registry,
     value::{Map, Value, ValueError},
 };
+
+/// The example in the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,7 @@
 //! What a mailbox costs, counted by the allocator. One test, because the counts are the process's.
 
+#![allow(clippy::unwrap_used)] // all of it is a test
+
 use std::alloc::System;
 
 use channel_layer::{

@@ -1,1 +1,137 @@
 //! WebSocket consumers in the style of Django Channels, for hyper, axum and tower.
+//!
+//! Implement [`Consumer`], route it by URL, done:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use channel_layer::MemoryLayer;
+//! use serde::{Deserialize, Serialize};
+//! use ws_consumer::{Consumer, Frame, Protocols, Result, Router, Socket, serve};
+//!
+//! #[derive(Default)]
+//! struct Chat { group: String }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! #[serde(tag = "type")]
+//! enum ChatEvent {
+//!     #[serde(rename = "chat.message")]
+//!     Message { message: String },
+//! }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Said<T> { message: T }
+//!
+//! impl Consumer for Chat {
+//!     type Event = ChatEvent;
+//!
+//!     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+//!         self.group = format!("chat_{}", socket.scope().param("room")?);
+//!         socket.group_add(&self.group).await?;
+//!         socket.accept().await
+//!     }
+//!     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+//!         let Said { message } = frame.json()?;
+//!         socket.group_send(&self.group, &ChatEvent::Message { message }).await
+//!     }
+//!     async fn event(&mut self, socket: &mut Socket, event: &ChatEvent) -> Result<()> {
+//!         let ChatEvent::Message { message } = event;
+//!         socket.send_json(&Said { message }).await
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let sockets = Router::new().consumer("/ws/chat/{room}/", Chat::default);
+//!     let service = Protocols::new().websocket(sockets).into_service(Arc::new(MemoryLayer::default()));
+//!     serve(tokio::net::TcpListener::bind("127.0.0.1:8000").await?, service).await
+//! }
+//! ```
+//!
+//! # What ends a connection
+//!
+//! | when | what | the client sees |
+//! |---|---|---|
+//! | before accept | no route | 404 |
+//! | | a name from the URL that is no valid name, a missing parameter | 400 |
+//! | | a page of another origin | 403 |
+//! | | the consumer refuses | 403, or the status, headers and body it chose |
+//! | | no decision in time, or the server shuts down | 503 |
+//! | | any other error, a panic | 500 |
+//! | after accept | bad input from the client | the [`error`](Consumer::error) hook decides; by default `{"error": text}`, and the connection lives |
+//! | | any other error, a panic in a hook | 1011 |
+//! | | an application that is no consumer ends with bad input | 1007 |
+//! | | a protocol error, bad UTF-8, too big, too slow | 1002, 1007, 1009, 1013 |
+//! | | the server shuts down | 1001 |
+//! | always | | `disconnect` runs exactly once after every `connect` that began, also after a panic; the groups are left even if it could not run |
+//!
+//! A plain HTTP request that an application serves ends with its response: by then an error is a status as before accept
+//! (no answer at all is 500), and after the response has begun it breaks the response off, so that the client does not take
+//! it for the whole.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | a consumer per connection | [`Consumer`]; with typed frames [`TypedConsumer`], in JSON or another [`Codec`] |
+//! | a loop instead of hooks | [`Application`] |
+//! | URLs | [`Router`] |
+//! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`] |
+//! | several subscriptions on a socket | [`Multiplexer`] |
+//! | events handled at the same time, blocking code | [`Socket::spawn`], [`blocking`] |
+//! | all connections of a user | [`UsersExt`] |
+//! | plain HTTP, long polls, streams | [`HttpConsumer`], [`require_websocket`] |
+//! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
+//! | axum, hyper, tower | [`SocketService`] |
+//! | tests | `testing`, with the feature of that name |
+//!
+//! # Order
+//!
+//! Frames of one client reach `receive` in the order in which they were sent, messages of one sender reach `event` in
+//! theirs, and hooks run one at a time. A message of type `websocket.send` goes past the consumer and may overtake an
+//! event whose hook has not finished.
+//!
+//! # What is not promised
+//!
+//! Delivery is at most once: a member whose mailbox is full misses the message (and the sender's report counts it), a
+//! client that is gone for a moment misses what was sent in it.
+
+pub mod docs;
+pub mod middleware;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod wire;
+
+mod application;
+mod consumer;
+mod error;
+mod frame;
+mod http;
+mod json;
+mod router;
+mod scope;
+mod server;
+mod socket;
+mod transport;
+
+#[cfg(feature = "msgpack")]
+pub use self::json::MessagePack;
+pub use self::{
+    application::Application,
+    consumer::{Consumer, NoEvents, consumer},
+    error::{BoxError, Error, Result},
+    frame::{Close, Frame},
+    http::{HttpConsumer, http_consumer, require_websocket},
+    json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},
+    middleware::Origins,
+    router::{RouteFault, Router},
+    scope::{Peer, Protocol, Scope},
+    server::{NotFound, Protocols, Serve, SocketService, listeners, serve, serve_connection},
+    socket::{Handle, Socket, UsersExt, blocking},
+    transport::{Drain, Limits, ReplyBody, SocketStats, Sockets},
+    wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse},
+};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

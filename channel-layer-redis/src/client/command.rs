@@ -13,6 +13,13 @@ impl Command {
         Self(redis::cmd(name))
     }
 
+    /// A `PUBLISH`, in one allocation for its arguments.
+    pub(crate) fn publish(channel: &str, payload: &[u8]) -> Self {
+        let mut command = Cmd::with_capacity(3, 7 + channel.len() + payload.len());
+        command.arg("PUBLISH").arg(channel).arg(payload);
+        Self(command)
+    }
+
     pub(crate) fn arg(mut self, argument: impl ToRedisArgs) -> Self {
         self.0.arg(argument);
         self

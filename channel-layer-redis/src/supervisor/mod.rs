@@ -130,13 +130,18 @@ impl Link {
     pub(crate) async fn connected(&self) -> Result<(), Fault> {
         let mut session = self.shared.session.subscribe();
         let mut trouble = self.shared.trouble.subscribe();
-        tokio::select! {
-            biased;
-            _ = session.wait_for(Option::is_some) => Ok(()),
-            reason = trouble.wait_for(Option::is_some) => {
-                Err(reason.ok().and_then(|reason| reason.clone()).unwrap_or(Fault::Closed))
+        // One for each step of a session's beginning, and one to spare.
+        let limit = self.shared.config.connect_timeout * 2 + self.shared.config.timeout * 5;
+        let outcome = async {
+            tokio::select! {
+                biased;
+                _ = session.wait_for(Option::is_some) => Ok(()),
+                reason = trouble.wait_for(Option::is_some) => {
+                    Err(reason.ok().and_then(|reason| reason.clone()).unwrap_or(Fault::Closed))
+                }
             }
-        }
+        };
+        timeout(limit, outcome).await.unwrap_or(Err(Fault::Deadline(limit)))
     }
 
     /// Publishes an envelope; says how many processes took it.

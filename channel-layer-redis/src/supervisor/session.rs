@@ -70,7 +70,7 @@ impl Session {
     async fn probe(&self, shared: &Shared) -> Result<(), Fault> {
         let limit = shared.config.timeout;
         let probe = shared.mode.probe();
-        let command = Command::new("PUBLISH").arg(probe.channel).arg(probe.envelope);
+        let command = Command::publish(&probe.channel, &probe.envelope);
         self.commands.call(&command, Some(limit)).await?;
         match tokio::time::timeout(limit, probe.back).await {
             Ok(Ok(())) => Ok(()),

@@ -67,9 +67,12 @@ pub(crate) async fn observe(
     sleep(UNDER_WAY * 5).await; // what is under way arrives
     background.shutdown().await;
     Report {
-        sent: std::mem::take(&mut sent.lock().unwrap()),
-        received: received.iter().map(|log| std::mem::take(&mut *log.lock().unwrap())).collect(),
-        events: std::mem::take(&mut events.lock().unwrap()),
+        sent: std::mem::take(&mut sent.lock().expect("nobody panics with it")),
+        received: received
+            .iter()
+            .map(|log| std::mem::take(&mut *log.lock().expect("nobody panics with it")))
+            .collect(),
+        events: std::mem::take(&mut events.lock().expect("nobody panics with it")),
         began,
         healed,
     }
@@ -90,7 +93,9 @@ fn publish(
             tokio::spawn(async move {
                 let at = Instant::now();
                 let result = layer.group_send_message(group_of(n), numbered(n)).await.map(drop);
-                sent.lock().unwrap().insert(n, Sent { at, took: at.elapsed(), result });
+                sent.lock()
+                    .expect("nobody panics with it")
+                    .insert(n, Sent { at, took: at.elapsed(), result });
             });
         }
     })
@@ -105,7 +110,7 @@ async fn listen(layer: &RedisLayer, group: i64, background: &mut JoinSet<()>) ->
     background.spawn(async move {
         loop {
             let message = mailbox.recv().await;
-            ours.lock().unwrap().push((number(&message), Instant::now()));
+            ours.lock().expect("nobody panics with it").push((number(&message), Instant::now()));
         }
     });
     log
@@ -116,7 +121,7 @@ fn collect_events(layer: &RedisLayer, background: &mut JoinSet<()>) -> Log<Vec<L
     let (mut events, ours) = (layer.events(), log.clone());
     background.spawn(async move {
         while let Some(event) = events.next().await {
-            ours.lock().unwrap().push(event);
+            ours.lock().expect("nobody panics with it").push(event);
         }
     });
     log

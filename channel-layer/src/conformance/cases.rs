@@ -78,16 +78,11 @@ macro_rules! __conformance_cases {
 ///
 /// The expression makes a [`Harness`](crate::conformance::Harness); each test makes its own. Tests are named after
 /// their case, so give each mount a module of its own.
-///
-/// ```ignore
-/// mod on_my_layer {
-///     channel_layer::conformance_tests!(super::MyHarness::default());
-/// }
-/// ```
+/// There is an example in the [module's documentation](crate::conformance).
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr) => {
-        $crate::__conformance_cases! { __conformance_mount!($harness) }
+        $crate::conformance::__conformance_cases! { __conformance_mount!($harness) }
     };
 }
 

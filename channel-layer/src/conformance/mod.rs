@@ -7,6 +7,7 @@ pub mod life;
 pub mod mailboxes;
 pub mod processes;
 
+#[macro_use]
 mod cases;
 mod harness;
 mod stage;
@@ -17,6 +18,9 @@ use std::{
 };
 
 use tokio::time::timeout;
+
+#[doc(hidden)]
+pub use __conformance_cases;
 
 pub use self::harness::{Harness, Timing};
 
@@ -44,7 +48,7 @@ pub struct Case {
 
 /// All cases.
 pub fn cases() -> &'static [Case] {
-    crate::__conformance_cases! { __conformance_list!() }
+    __conformance_cases! { __conformance_list!() }
 }
 
 /// The case of this name.

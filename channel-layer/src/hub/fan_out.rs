@@ -2,10 +2,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{group::Group, totals::Totals};
+use tokio::time::Instant;
+
+use super::{Hub, group::Group, totals::Totals};
 use crate::{
-    layer::Deliveries,
+    layer::{Audience, Deliveries},
     mailbox::{Delivery, MailboxSender, Refusal},
+    message::Message,
     name::ChannelName,
 };
 
@@ -27,6 +30,19 @@ pub struct FanOut {
     served: Option<HashSet<usize>>,
     deliveries: Deliveries,
     totals: Arc<Totals>,
+}
+
+impl Hub {
+    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands.
+    ///
+    /// Dropped half-way, it may have reached some.
+    pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
+        let mut fan_out = self.fan_out(to, message, expires);
+        while fan_out.step() {
+            tokio::task::yield_now().await;
+        }
+        fan_out.deliveries()
+    }
 }
 
 impl FanOut {

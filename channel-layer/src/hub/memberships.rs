@@ -27,7 +27,8 @@ impl Memberships {
         now: Instant,
         join: impl FnOnce() -> (Arc<Group>, u32),
     ) {
-        let list = self.0.get_or_insert_default();
+        // Room for one: most channels are in one group, and `push` alone would make room for four.
+        let list = self.0.get_or_insert_with(|| Box::new(Vec::with_capacity(1)));
         if let Some((_, known)) = list.iter_mut().find(|(known, _)| known == name) {
             known.since = now;
             return;

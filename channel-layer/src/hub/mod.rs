@@ -7,7 +7,11 @@
 //! Messages that one caller sends one after the other reach each mailbox in that order.
 //!
 //! # Slow consumers
-//! A full mailbox refuses the message and is counted; nobody waits for it.
+//! Nobody waits for them: a full mailbox does what its [`Policy`](crate::Policy) says, and is counted. A group whose
+//! members miss messages is warned about through `tracing`, at most once a second.
+//!
+//! # Accounting
+//! [`Hub::ledger`] tells what became of every message that was offered to a mailbox here.
 
 mod fan_out;
 mod group;
@@ -22,7 +26,7 @@ use tokio::time::Instant;
 pub use self::fan_out::FanOut;
 use self::{group::Group, memberships::Memberships, totals::Totals};
 use crate::{
-    layer::{Audience, Deliveries},
+    layer::Audience,
     mailbox::{Delivery, Ledger, Mailbox, MailboxOwner, MailboxSender, Refusal, Terms},
     message::Message,
     name::{ChannelName, GroupName},
@@ -42,8 +46,8 @@ pub trait GroupObserver: Send + Sync + 'static {
 #[derive(Clone, Debug, Default)]
 pub struct Hub(Arc<Rooms>);
 
-/// The maps never leave this module, and no function here hands out a guard: a dashmap guard that is held
-/// over an `.await` compiles, and freezes everybody else.
+/// The maps never leave this file, no function here hands out a guard, and nothing here waits (a test looks): a
+/// dashmap guard that is held over an `.await` compiles, and freezes everybody else.
 ///
 /// Where both maps are locked, it is `mailboxes` first.
 #[derive(Default)]
@@ -142,17 +146,6 @@ impl Hub {
         FanOut::new(groups.collect(), to.excepted().cloned(), delivery, self.0.totals.clone())
     }
 
-    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands.
-    ///
-    /// Dropped half-way, it may have reached some.
-    pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
-        let mut fan_out = self.fan_out(to, message, expires);
-        while fan_out.step() {
-            tokio::task::yield_now().await;
-        }
-        fan_out.deliveries()
-    }
-
     /// Ends all memberships.
     pub fn leave_all(&self) {
         let channels: Vec<_> = self.0.mailboxes.iter().map(|entry| entry.key().clone()).collect();
@@ -191,6 +184,11 @@ impl Hub {
 
 /// What there is, at this moment.
 impl Hub {
+    /// Are both clones of the same hub?
+    pub fn same_hub(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The groups that have members.
     pub fn groups(&self) -> Vec<GroupName> {
         self.0.groups.iter().map(|entry| entry.key().clone()).collect()
@@ -254,5 +252,7 @@ impl std::fmt::Debug for Rooms {
     }
 }
 
+#[cfg(all(test, shuttle))]
+mod models;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::mailbox::Bounds;
+use crate::{layer::Deliveries, mailbox::Bounds};
 
 const BOUNDS: Bounds = Bounds { messages: 100, bytes: 1 << 20 };
 

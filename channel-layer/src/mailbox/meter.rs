@@ -54,3 +54,47 @@ mod disabled {
 
 #[cfg(not(feature = "metrics"))]
 pub(crate) use self::disabled::{delivered, dropped, offered};
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    use tokio::time::Instant;
+
+    use crate::{
+        mailbox::{Bounds, Delivery, Mailbox},
+        message::Message,
+    };
+
+    #[test]
+    fn every_message_is_counted_once_by_what_became_of_it() {
+        let recorder = DebuggingRecorder::new();
+        metrics::with_local_recorder(&recorder, || {
+            let bounds = Bounds { messages: 3, bytes: 1 << 20 };
+            let mut mailbox = Mailbox::new("a!b".parse().unwrap(), bounds, None);
+            for _ in 0..5 {
+                let expires = Instant::now() + Duration::from_secs(60);
+                let _ = mailbox.sender().deliver(Delivery { message: Message::new("m"), expires });
+            }
+            mailbox.try_recv();
+            mailbox.sender().flush();
+        });
+        let name = |key: &metrics::Key| {
+            let reason = key.labels().next().map_or(String::new(), |label| format!(" {}", label.value()));
+            format!("{}{reason}", key.name())
+        };
+        let counted: BTreeMap<_, _> = recorder
+            .snapshotter()
+            .snapshot()
+            .into_vec()
+            .into_iter()
+            .map(|(key, _, _, value)| (name(key.key()), value))
+            .collect();
+        let count = |name: &str| &counted[&format!("channel_layer_messages_{name}")];
+        assert_eq!(*count("offered_total"), DebugValue::Counter(5));
+        assert_eq!(*count("delivered_total"), DebugValue::Counter(1));
+        assert_eq!(*count("dropped_total full"), DebugValue::Counter(2));
+        assert_eq!(*count("dropped_total flushed"), DebugValue::Counter(2));
+    }
+}

@@ -10,6 +10,7 @@
 //! # Cancel safety
 //! Every way to receive takes a message out only at the moment it hands it over.
 
+mod items;
 mod ledger;
 mod meter;
 mod queue;
@@ -142,3 +143,6 @@ impl fmt::Debug for Mailbox {
         f.debug_tuple("Mailbox").field(self.channel()).finish()
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod models;

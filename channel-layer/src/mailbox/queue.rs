@@ -1,10 +1,11 @@
 //! What waits in one mailbox: capacity, policy and expiry, without locks, wakers or clocks.
 
-use std::{collections::VecDeque, mem};
+use std::mem;
 
 use tokio::time::Instant;
 
 use super::{
+    items::Items,
     ledger::{Counts, Ledger, Reason},
     sender::Delivery,
 };
@@ -15,7 +16,7 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct Queue {
-    items: VecDeque<Delivery>,
+    items: Items,
     /// Sum of the sizes of what is queued.
     bytes: usize,
     counts: Counts,
@@ -52,35 +53,32 @@ impl Queue {
             }
         }
         self.bytes += delivery.message.size();
-        self.items.push_back(delivery);
+        self.items.push(delivery);
         Offer::Queued
     }
 
     pub(super) fn pop(&mut self) -> Option<Message> {
         let message = self.take_first()?;
         self.counts.deliver(1);
-        if self.items.is_empty() {
-            self.items = VecDeque::new();
-        }
         Some(message)
     }
 
     /// All that waits. The queue's memory goes with it: ten thousand idle mailboxes must not keep what their
     /// busiest moment took.
-    pub(super) fn drain(&mut self) -> VecDeque<Delivery> {
+    pub(super) fn drain(&mut self) -> Items {
         self.counts.deliver(self.items.len());
         self.take_items()
     }
 
     /// All that waits, to be dropped.
-    pub(super) fn discard(&mut self, reason: Reason) -> VecDeque<Delivery> {
+    pub(super) fn discard(&mut self, reason: Reason) -> Items {
         self.counts.drop(reason, self.items.len());
         self.take_items()
     }
 
     /// A layer's messages expire in the order in which they were sent, so the oldest tell.
     pub(super) fn drop_expired(&mut self, now: Instant) {
-        while self.items.front().is_some_and(|first| first.expires <= now) {
+        while self.items.oldest().is_some_and(|first| first.expires <= now) {
             self.take_first();
             self.counts.drop(Reason::Expired, 1);
         }
@@ -123,20 +121,19 @@ impl Queue {
     fn replace(&mut self, delivery: &Delivery, by: &str) {
         let Some(key) = delivery.message.get(by) else { return };
         // There is at most one: it was replaced likewise.
-        let Some(at) = self.items.iter().position(|other| other.message.get(by) == Some(key)) else { return };
-        if let Some(old) = self.items.remove(at) {
+        if let Some(old) = self.items.remove(|other| other.message.get(by) == Some(key)) {
             self.bytes -= old.message.size();
             self.counts.drop(Reason::Replaced, 1);
         }
     }
 
     fn take_first(&mut self) -> Option<Message> {
-        let delivery = self.items.pop_front()?;
+        let delivery = self.items.pop()?;
         self.bytes -= delivery.message.size();
         Some(delivery.message)
     }
 
-    fn take_items(&mut self) -> VecDeque<Delivery> {
+    fn take_items(&mut self) -> Items {
         self.bytes = 0;
         mem::take(&mut self.items)
     }

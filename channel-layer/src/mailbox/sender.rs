@@ -95,6 +95,7 @@ impl MailboxSender {
                 state.wake();
                 drop(state);
                 drop(waste); // what it drops may be anything: not under the lock
+                tracing::debug!(channel = %self.0.channel, "a mailbox was full and has closed");
                 Err(Refusal::Full)
             }
         }
@@ -167,7 +168,7 @@ impl MailboxSender {
         state.queue.drop_expired(Instant::now());
         let queue = state.queue.drain();
         drop(state);
-        messages.extend(queue.into_iter().map(|delivery| delivery.message));
+        queue.append_to(messages);
     }
 
     /// Drops what waits, for a flush.

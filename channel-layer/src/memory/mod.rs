@@ -1,6 +1,7 @@
 //! The in-memory layer: one process, no server, nothing kept beyond it.
 
 mod named;
+mod receiver;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -183,5 +184,7 @@ impl GroupDirectory for MemoryLayer {
     }
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

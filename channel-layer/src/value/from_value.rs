@@ -61,7 +61,7 @@ impl<'de> Deserializer<'de> for &'de Value {
         struct
     }
 
-    /// The counterpart of [`to_value`](super::to_value).
+    /// The counterpart of [`to_value`](fn@super::to_value).
     fn is_human_readable(&self) -> bool {
         true
     }
@@ -105,7 +105,7 @@ impl<'de> Deserializer<'de> for &'de Map {
         unit_struct seq tuple tuple_struct map struct identifier
     }
 
-    /// The counterpart of [`to_value`](super::to_value).
+    /// The counterpart of [`to_value`](fn@super::to_value).
     fn is_human_readable(&self) -> bool {
         true
     }
@@ -225,7 +225,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         struct
     }
 
-    /// The counterpart of [`to_value`](super::to_value).
+    /// The counterpart of [`to_value`](fn@super::to_value).
     fn is_human_readable(&self) -> bool {
         true
     }

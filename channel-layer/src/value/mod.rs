@@ -18,7 +18,7 @@
 //! let message = Map::from([("type", Value::from("chat.message")), ("text", Value::from("hi"))]);
 //! let Event::Message { text } = Event::deserialize(&message)?; // reads by reference: no copy of the text
 //! assert_eq!(text, "hi");
-//! # Ok::<(), channel_layer::ValueError>(())
+//! # Ok::<(), channel_layer::value::ValueError>(())
 //! ```
 //!
 //! # Depth
@@ -31,7 +31,7 @@
 //!
 //! # Human readable
 //!
-//! The serializer behind [`to_value`] and the deserializer on `&Value` call themselves human readable:
+//! The serializer behind [`to_value()`] and the deserializer on `&Value` call themselves human readable:
 //! types that know two forms (UUIDs, dates, addresses) then travel as text, which a peer in any language
 //! can read, and not as bytes in a layout private to one crate.
 //!
@@ -42,6 +42,7 @@
 //! UTF-8 bytes, and a byte field also accepts a string.
 
 mod access;
+mod builder;
 mod convert;
 mod de;
 mod depth;

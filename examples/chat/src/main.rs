@@ -1,2 +1,100 @@
-//! A placeholder that the next commit fills.
-fn main() {}
+//! A chat in rooms: `cargo run --bin chat`, then open the address that it prints.
+
+mod consumer;
+mod pages;
+
+use std::{
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use channel_layer::{ChannelLayer, Registry};
+use clap::{Parser, ValueEnum};
+use tokio::{net::TcpListener, signal};
+use tracing_subscriber::EnvFilter;
+use ws_consumer::{Protocols, Router, serve};
+
+use self::consumer::{Chat, FrameChat};
+
+/// A chat in rooms, in the browser and over WebSocket.
+///
+/// Logs go to standard error; RUST_LOG says how much (RUST_LOG=debug, or RUST_LOG=ws_consumer=debug).
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Where to listen; port 0 lets the system choose
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The channel layer: memory://, or redis://HOST:PORT/DB to share the rooms with other processes
+    #[arg(long, default_value = "memory://", value_name = "URL")]
+    layer: String,
+    /// How a message reaches a member: through its consumer, or straight to its socket
+    #[arg(long, value_enum, default_value_t = Lane::Handler)]
+    lane: Lane,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Lane {
+    /// As an event: each member's consumer handles it
+    Handler,
+    /// As ready bytes: no consumer wakes up
+    Frame,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // One line per request is for those who ask for it: RUST_LOG=info.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,ws_consumer::access=off".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("chat: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), String> {
+    let layer = connect(&options.layer).await?;
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+
+    let rooms = "/ws/chat/{room}/";
+    let sockets = match options.lane {
+        Lane::Handler => Router::new().consumer(rooms, Chat::default),
+        Lane::Frame => Router::new().consumer(rooms, FrameChat::default),
+    };
+    let pages = tower::service_fn(|request| async move { Ok(pages::answer(&request)) });
+    let service = Protocols::new().websocket(sockets).http(pages).into_service(layer);
+
+    println!("chat on http://{address}/");
+    serve(listener, service).with_graceful_shutdown(stopped()).await.map_err(|error| error.to_string())
+}
+
+async fn connect(url: &str) -> Result<Arc<dyn ChannelLayer>, String> {
+    let registry = Registry::default().with(channel_layer_redis::schemes());
+    registry.connect(url).await.map_err(|error| {
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    })
+}
+
+/// Ctrl-C, or what a process supervisor sends.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        let terminated = signal::unix::signal(signal::unix::SignalKind::terminate());
+        if let Ok(mut terminated) = terminated {
+            tokio::select! {
+                _ = terminated.recv() => return,
+                _ = signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = signal::ctrl_c().await;
+}

@@ -1,0 +1,114 @@
+//! Sockets inside an axum application: `cargo run --bin axum-sockets`, then open a socket on the address it prints.
+//!
+//! | URL | |
+//! |---|---|
+//! | `/` | a page of axum's |
+//! | `/votes` | a socket, mounted as a route; its handler hands axum's `State` on |
+//! | `/ws/hello` | a socket of a router that is nested under `/ws` |
+//! | anything else | the fallback: sockets by whole path, `/live/{name}` |
+
+mod votes;
+
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use channel_layer::{ChannelLayer, MemoryLayer};
+use clap::Parser;
+use tokio::{net::TcpListener, signal};
+use tower::ServiceExt;
+use ws_consumer::{NotFound, Protocols, Result, Router, Socket, SocketService, Sockets};
+
+use self::votes::{Ballot, Votes};
+
+/// Sockets inside an axum application.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Where to listen; port 0 lets the system choose
+    #[arg(long, default_value = "127.0.0.1:8002", value_name = "ADDRESS")]
+    listen: SocketAddr,
+}
+
+/// What axum keeps for its handlers.
+#[derive(Clone)]
+struct App {
+    ballot: Arc<Ballot>,
+    votes: SocketService<NotFound>,
+}
+
+/// Left by a layer in front, and read by a consumer behind.
+#[derive(Clone)]
+struct Greeting(&'static str);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("axum-sockets: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> io::Result<()> {
+    let listener = TcpListener::bind(options.listen).await?;
+    println!("axum on http://{}/", listener.local_addr()?);
+    let (app, sockets) = app();
+    let stop = async { _ = signal::ctrl_c().await };
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    for sockets in sockets {
+        sockets.close().await; // 1001 to all, and every `disconnect` has run
+    }
+    Ok(())
+}
+
+/// The application, and its sockets, for the end.
+fn app() -> (axum::Router, [Sockets; 3]) {
+    let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());
+    let service = |router: Router| Protocols::new().websocket(router).into_service(layer.clone());
+    let votes = service(Router::new().consumer("/votes", Votes::default));
+    let hello = service(Router::new().application("/hello", hello));
+    let live = service(Router::new().application("/live/{name}", live));
+    let sockets = [&votes, &hello, &live].map(|service| service.sockets().clone());
+
+    let state = App { ballot: Arc::default(), votes };
+    let app = axum::Router::new()
+        .route("/", get(async || "the page"))
+        .route("/votes", any(vote))
+        .nest_service("/ws", hello)
+        .fallback_service(live)
+        .layer(Extension(Greeting("hello")))
+        .with_state(state);
+    (app, sockets)
+}
+
+/// Whatever the consumer needs of the state travels in the request's extensions.
+async fn vote(State(app): State<App>, mut request: Request) -> Response {
+    request.extensions_mut().insert(app.ballot);
+    let answer = app.votes.oneshot(request).await;
+    answer.unwrap_or_else(|never| match never {}).map(axum::body::Body::new).into_response()
+}
+
+/// What the layer in front has left reaches the socket.
+async fn hello(mut socket: Socket) -> Result<()> {
+    let greeting = socket.scope().extensions.get::<Greeting>().map_or("nothing", |greeting| greeting.0);
+    socket.accept().await?;
+    socket.send_text(greeting).await
+}
+
+async fn live(mut socket: Socket) -> Result<()> {
+    let name: String = socket.scope().params()?;
+    socket.accept().await?;
+    socket.send_text(name).await
+}
+
+#[cfg(test)]
+mod tests;

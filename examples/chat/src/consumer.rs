@@ -1,0 +1,120 @@
+//! The chat itself.
+
+use std::time::Duration;
+
+use channel_layer::LayerEvent;
+use serde::{Deserialize, Serialize};
+use ws_consumer::{Consumer, Frame, NoEvents, Result, Socket};
+
+/// One member of a room. Messages travel as events through the members' consumers.
+#[derive(Default)]
+pub(crate) struct Chat {
+    group: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub(crate) enum ChatEvent {
+    #[serde(rename = "chat.message")]
+    Message { message: String },
+}
+
+/// What clients send and receive.
+#[derive(Serialize, Deserialize)]
+struct Said<T> {
+    message: T,
+}
+
+impl Consumer for Chat {
+    type Event = ChatEvent;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        self.group = format!("chat_{}", socket.scope().param("room")?);
+        socket.group_add(&self.group).await?;
+        socket.accept().await
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let Said { message } = frame.json()?;
+        socket.group_send(&self.group, &ChatEvent::Message { message }).await
+    }
+
+    async fn event(&mut self, socket: &mut Socket, event: &ChatEvent) -> Result<()> {
+        let ChatEvent::Message { message } = event;
+        socket.send_json(&Said { message }).await
+    }
+
+    async fn layer_event(&mut self, socket: &mut Socket, event: LayerEvent) -> Result<()> {
+        warn(socket, event).await
+    }
+}
+
+/// What clients are told when messages of others may have passed them by.
+#[derive(Serialize)]
+struct Warning {
+    notice: String,
+}
+
+async fn warn(socket: &mut Socket, event: LayerEvent) -> Result<()> {
+    let LayerEvent::Reconnected { gap } = event else { return Ok(()) };
+    let seconds = gap.max(Duration::from_secs(1)).as_secs();
+    let notice = format!("Messages of the last {seconds} s may have been missed.");
+    socket.send_json(&Warning { notice }).await
+}
+
+/// The same, with messages that go to the members' sockets as ready bytes: for rooms where every member is sent the
+/// same, and a consumer would have nothing to add.
+#[derive(Default)]
+pub(crate) struct FrameChat {
+    group: String,
+}
+
+impl Consumer for FrameChat {
+    type Event = NoEvents;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        self.group = format!("chat_{}", socket.scope().param("room")?);
+        socket.group_add(&self.group).await?;
+        socket.accept().await
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let said: Said<String> = frame.json()?;
+        socket.group_send_json(&self.group, &said).await
+    }
+
+    async fn layer_event(&mut self, socket: &mut Socket, event: LayerEvent) -> Result<()> {
+        warn(socket, event).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use ws_consumer::{Router, testing::Stage};
+
+    use super::*;
+
+    async fn hear_each_other(stage: Stage) {
+        let mut ann = stage.websocket("/ws/chat/lobby/");
+        let mut bob = stage.websocket("/ws/chat/lobby/");
+        let mut eve = stage.websocket("/ws/chat/attic/");
+        for member in [&mut ann, &mut bob, &mut eve] {
+            member.connect().await.unwrap();
+        }
+        ann.send_json_to(&json!({ "message": "hello" })).await;
+        ann.assert_sent(json!({ "message": "hello" })).await;
+        bob.assert_sent(json!({ "message": "hello" })).await;
+        eve.refute_sent(json!({ "message": "hello" })).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn members_of_a_room_hear_each_other_and_nobody_else() {
+        hear_each_other(Stage::new(Router::new().consumer("/ws/chat/{room}/", Chat::default))).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_they_do_past_their_consumers() {
+        hear_each_other(Stage::new(Router::new().consumer("/ws/chat/{room}/", FrameChat::default))).await;
+    }
+}

@@ -1,0 +1,104 @@
+//! The pages, compiled in.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const JS: &str = "text/javascript; charset=utf-8";
+
+/// No script, style or connection but this server's own.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Answers a plain HTTP request.
+pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return empty(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let uri = request.uri();
+    match uri.path() {
+        "/" => match uri.query().and_then(asked_room) {
+            Some(room) => redirect(&room),
+            None => page(HTML, include_str!("../page/index.html")),
+        },
+        "/static/style.css" => page(CSS, include_str!("../page/style.css")),
+        "/static/index.js" => page(JS, include_str!("../page/index.js")),
+        "/static/room.js" => page(JS, include_str!("../page/room.js")),
+        "/static/icon.svg" => page(SVG, include_str!("../page/icon.svg")),
+        path if is_room(path) => page(HTML, include_str!("../page/room.html")),
+        _ => empty(StatusCode::NOT_FOUND),
+    }
+}
+
+/// The room in `?num=<room>`.
+fn asked_room(query: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("num="))?;
+    let decoded = percent_decode_str(&value.replace('+', " ")).decode_utf8().ok()?.into_owned();
+    (!decoded.is_empty()).then_some(decoded)
+}
+
+/// `/chat/<room>/`
+fn is_room(path: &str) -> bool {
+    let room = path.strip_prefix("/chat/").and_then(|rest| rest.strip_suffix('/'));
+    room.is_some_and(|room| !room.is_empty() && !room.contains('/'))
+}
+
+fn redirect(room: &str) -> Response<Full<Bytes>> {
+    let target = format!("/chat/{}/", utf8_percent_encode(room, NON_ALPHANUMERIC));
+    let mut response = empty(StatusCode::SEE_OTHER);
+    let target = HeaderValue::try_from(target).expect("percent-encoded, so plain ASCII");
+    response.headers_mut().insert(header::LOCATION, target);
+    response
+}
+
+fn page(kind: &'static str, body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(uri: &str) -> Response<Full<Bytes>> {
+        answer(&Request::get(uri).body(()).unwrap())
+    }
+
+    #[test]
+    fn the_room_asked_for_is_redirected_to() {
+        for (asked, target) in
+            [("lobby", "/chat/lobby/"), ("%E6%B1%89", "/chat/%E6%B1%89/"), ("a+b%2F", "/chat/a%20b%2F/")]
+        {
+            let response = get(&format!("/?num={asked}"));
+            assert_eq!(
+                (response.status().as_u16(), response.headers()["location"].to_str().unwrap()),
+                (303, target)
+            );
+        }
+        assert_eq!(get("/?num=").status(), 200);
+    }
+
+    #[test]
+    fn rooms_are_pages_and_nothing_else_is() {
+        assert_eq!(get("/chat/lobby/").status(), 200);
+        for path in ["/chat/", "/chat//", "/chat/a/b/", "/nope"] {
+            assert_eq!(get(path).status(), 404, "{path}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Every check of the workspace, from any folder: tests/run.sh [--all]
+#
+# Installs what the tests need and the machine lacks (as root, through apt-get; otherwise it names the packages and
+# exits with 2), then formats, lints, documents, builds and tests. All steps run, also after one has failed; the last
+# line counts the tests. --all adds the long tests, which take minutes; CHANNELS_LONG=1 tells every test of it.
+set -euo pipefail
+
+# Checks run without a person: nothing may wait for a key, and a closed stdin must not become another file's number.
+exec </dev/null
+export DEBIAN_FRONTEND=noninteractive
+export PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# The counting below reads cargo's output as plain text.
+export CARGO_TERM_COLOR=never
+
+long=no
+for argument in "$@"; do
+  case "$argument" in
+    --all) long=yes ;;
+    *)
+      echo "usage: tests/run.sh [--all]" >&2
+      exit 2
+      ;;
+  esac
+done
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+failed=()
+not_run=()
+
+main() {
+  install_packages
+  make_environment
+  step "format" cargo fmt --all --check
+  step "lint" cargo clippy --workspace --all-targets --all-features -- -D warnings
+  # Not among --all-targets, because it is no part of `cargo test`.
+  step "lint the long tests" cargo clippy -p channels-tests --test long -- -D warnings
+  step "document" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+  step "build" cargo build --workspace --bins
+  use_built_examples
+  step "test" cargo test --workspace --all-features --no-fail-fast
+  if [ "$long" = yes ]; then
+    export CHANNELS_LONG=1
+    step "long tests" cargo test -p channels-tests --test long
+    autobahn
+  fi
+  local crate
+  for crate in channel-layer channel-layer-redis ws-consumer; do
+    step "$crate without features" cargo check -p "$crate" --no-default-features
+    step "$crate with default features" cargo check -p "$crate"
+  done
+  summarise
+}
+
+install_packages() {
+  local missing=()
+  command -v redis-server >/dev/null || missing+=(redis-server)
+  has_chromium || missing+=(chromium)
+  command -v chromedriver >/dev/null || missing+=(chromium-driver)
+  # Debian's python3 has the module venv, but not ensurepip, without which it makes no folder.
+  python3 -c "import venv, ensurepip" 2>/dev/null || missing+=(python3 python3-venv)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "missing; install with your package manager (Debian's names): ${missing[*]}" >&2
+    exit 2
+  fi
+  echo "== install: ${missing[*]}"
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+has_chromium() {
+  command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+}
+
+# The Python peers, in a folder that is made once and again whenever the list of packages changes.
+make_environment() {
+  local folder="${CHANNELS_TEST_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/channels-rs/venv}"
+  local stamp="$folder/made-from"
+  local wanted
+  wanted=$(sha256sum <tests/peers/requirements.txt)
+  export CHANNELS_TEST_VENV="$folder"
+  if [ -x "$folder/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+    return 0
+  fi
+  echo "== make the Python environment in $folder"
+  if [ -e "$folder" ] && [ ! -e "$folder/pyvenv.cfg" ]; then
+    echo "$folder exists and is no Python environment: remove it, or set CHANNELS_TEST_VENV" >&2
+    exit 2
+  fi
+  rm -rf "$folder"
+  python3 -m venv "$folder"
+  "$folder/bin/python" -m pip install --quiet --requirement tests/peers/requirements.txt
+  # Last, so that an environment made halfway is made again.
+  echo "$wanted" >"$stamp"
+}
+
+step() {
+  local name=$1 started=$SECONDS
+  shift
+  echo
+  echo "== $name: $*"
+  if "$@" 2>&1 | tee -a "$log"; then
+    echo "== $name: ok ($((SECONDS - started)) s)"
+  else
+    failed+=("$name")
+    echo "== $name: FAILED ($((SECONDS - started)) s)"
+  fi
+}
+
+# The tests start the programs that were just built, instead of asking cargo once more each.
+use_built_examples() {
+  local target
+  target=$(cargo metadata --format-version 1 --no-deps \
+    | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+  export CHAT_BIN="${CHAT_BIN:-$target/debug/chat}" ECHO_BIN="${ECHO_BIN:-$target/debug/echo}"
+}
+
+# Needs Python 2.7. Where there is none, the last lines say that it was not run.
+autobahn() {
+  local code=0
+  echo
+  echo "== autobahn: tests/autobahn/run.sh"
+  bash tests/autobahn/run.sh || code=$?
+  case "$code" in
+    0) ;;
+    3) not_run+=("autobahn (needs Python 2.7)") ;;
+    *) failed+=("autobahn") ;;
+  esac
+}
+
+summarise() {
+  local counts passed
+  # Cargo ends each test program with: test result: ok. 3 passed; 0 failed; ...
+  counts=$(awk '/^test result: / { passed += $4; failed += $6 }
+    END { printf "%d passed, %d failed", passed, failed }' "$log")
+  passed=${counts%% *}
+  echo
+  if [ ${#not_run[@]} -gt 0 ]; then
+    printf 'NOT RUN: %s\n' "${not_run[@]}"
+  fi
+  if [ ${#failed[@]} -gt 0 ]; then
+    printf 'failed step: %s\n' "${failed[@]}"
+  elif [ "$passed" = 0 ]; then
+    failed+=("no test ran")
+    echo "no test ran"
+  fi
+  echo "$counts"
+  [ ${#failed[@]} -eq 0 ]
+}
+
+main

@@ -1,0 +1,39 @@
+//! Where the programs under test are.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The path of the example program `name`: from the variable `CHAT_BIN` or `ECHO_BIN` if set, else built here.
+pub(crate) fn path_of(name: &str) -> PathBuf {
+    let variable = format!("{}_BIN", name.to_uppercase());
+    if let Some(path) = env::var_os(variable) {
+        return PathBuf::from(path);
+    }
+    // Asking cargo costs little when nothing has changed, and a program left from an older source would be
+    // tested in vain.
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(build).join(name)
+}
+
+fn build() -> PathBuf {
+    let folder = profile_folder();
+    let target = folder.parent().expect("a profile's folder lies in the target folder");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "-p", "chat", "-p", "echo", "--target-dir"]).arg(target);
+    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo runs: it started this test");
+    assert!(status.success(), "the examples do not build: {status}");
+    folder
+}
+
+// This test's own binary lies in TARGET/PROFILE/deps.
+fn profile_folder() -> PathBuf {
+    let test = env::current_exe().expect("the path of a running test is known");
+    let folder = test.ancestors().find(|path| path.ends_with("debug") || path.ends_with("release"));
+    folder.expect("tests run from a debug or release folder").to_owned()
+}

@@ -1,0 +1,38 @@
+//! What the tests of whole programs share: starting them, talking to them, ending them.
+//!
+//! Everything here panics instead of returning errors, with what the program under test has printed: a test
+//! that cannot start its server has failed, and says why.
+
+mod binaries;
+mod browser;
+mod client;
+mod http;
+mod peer;
+mod program;
+mod redis;
+mod server;
+
+use std::time::Duration;
+
+pub use crate::browser::{Browser, Tab};
+pub use crate::client::{Ending, Member};
+pub use crate::http::{Answer, ask, ask_upgrade};
+pub use crate::peer::verdict;
+pub use crate::program::{Program, Signal};
+pub use crate::redis::Redis;
+pub use crate::server::{Lane, Server};
+
+/// How long a test waits for anything. Only a broken program reaches it: it is a way out, not a measure.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What `future` gives, or a panic that names `what` was waited for in vain.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: nothing within {DEADLINE:?}"),
+    }
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,98 @@
+//! The example servers, each a process of its own on a port of its own.
+
+use std::net::SocketAddr;
+
+use tokio::process::Command;
+
+use crate::binaries::path_of;
+use crate::program::Program;
+
+/// Which way the chat sends its messages.
+#[derive(Clone, Copy, Debug)]
+pub enum Lane {
+    /// Ready bytes, past the consumer.
+    Frame,
+    /// A typed event, to the consumer's hook.
+    Handler,
+}
+
+impl Lane {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Frame => "frame",
+            Self::Handler => "handler",
+        }
+    }
+}
+
+/// A running example server.
+#[derive(Debug)]
+pub struct Server {
+    /// Its process: to signal it, to wait for it, to read what it printed.
+    pub program: Program,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// The chat, on a free port.
+    pub async fn chat(lane: Lane) -> Self {
+        Self::chat_on("127.0.0.1:0", lane).await
+    }
+
+    /// The chat, at `listen`.
+    pub async fn chat_on(listen: &str, lane: Lane) -> Self {
+        Self::start_chat(Self::chat_command(listen, lane)).await
+    }
+
+    /// The chat where it may open only so many files.
+    pub async fn chat_with_few_descriptors(files: usize) -> Self {
+        let chat = Self::chat_command("127.0.0.1:0", Lane::Handler);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        command.arg(chat.as_std().get_program()).args(chat.as_std().get_args());
+        Self::start_chat(command).await
+    }
+
+    /// The chat, on a free port, with a channel layer of its own.
+    pub async fn chat_with_layer(layer: &str, lane: Lane) -> Self {
+        let mut command = Self::chat_command("127.0.0.1:0", lane);
+        command.args(["--layer", layer]);
+        Self::start_chat(command).await
+    }
+
+    async fn start_chat(command: Command) -> Self {
+        let (program, address) = Program::start(command, |line| address_in(line, "chat on http://")).await;
+        Self { program, address }
+    }
+
+    /// The chat's command line, not started.
+    pub fn chat_command(listen: &str, lane: Lane) -> Command {
+        let mut command = Command::new(path_of("chat"));
+        command.args(["--listen", listen, "--lane", lane.as_str()]);
+        command
+    }
+
+    /// The echo server, on a free port, for messages of up to `max_message` bytes.
+    pub async fn echo(max_message: usize) -> Self {
+        let mut command = Command::new(path_of("echo"));
+        command.args(["--listen", "127.0.0.1:0", "--max-message", &max_message.to_string()]);
+        let (program, address) = Program::start(command, |line| address_in(line, "echo on ws://")).await;
+        Self { program, address }
+    }
+
+    /// The address of a page or resource.
+    pub fn http(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The address of a WebSocket.
+    pub fn ws(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+}
+
+// The whole line counts: a program that says more or less than promised is never ready.
+fn address_in(line: &str, promise: &str) -> Option<SocketAddr> {
+    line.strip_prefix(promise)?.strip_suffix('/')?.parse().ok()
+}

@@ -1,0 +1,131 @@
+//! The chat as a process, on bad days: a deploy with everybody connected, no descriptors left, peers that flood or never read.
+
+use std::{fs, time::Duration};
+
+use channels_tests::{Ending, Lane, Member, Server, Signal, within};
+use futures_util::future::join_all;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+const HANDSHAKE: &str = "GET /ws/chat/lobby/ HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[tokio::test]
+async fn everybody_is_told_of_a_shutdown_after_what_was_said_before_it() {
+    let mut server = Server::chat(Lane::Handler).await;
+    let mut members = Vec::new();
+    for _ in 0..500 {
+        members.push(Member::join(&server, "lobby").await);
+    }
+    members[0].say("last words").await;
+    for member in &mut members {
+        assert_eq!(member.hear().await, "last words");
+    }
+    server.program.signal(Signal::TERM);
+    let endings = join_all(members.into_iter().map(Member::ending)).await;
+    assert!(endings.iter().all(|ending| *ending == Ending::Closed(1001)), "{endings:?}");
+    assert_eq!(server.program.wait().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn running_out_of_descriptors_is_survived() {
+    let server = Server::chat_with_few_descriptors(64).await;
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(server.address).await.expect("the kernel takes it"));
+    }
+    sleep(Duration::from_millis(500)).await;
+    assert!(server.program.stderr().contains("accept failed"), "the limit was not met");
+    drop(crowd);
+    let mut ann = Member::join(&server, "lobby").await;
+    ann.say("still here").await;
+    assert_eq!(ann.hear().await, "still here");
+}
+
+/// Kibibytes of memory that the server holds.
+fn memory(server: &Server) -> usize {
+    let id = server.program.id().expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the system tells");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+async fn raw_member(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.expect("the server accepts");
+    stream.write_all(HANDSHAKE.as_bytes()).await.expect("the server reads");
+    let mut answer = vec![0; 1000];
+    let read = within("the answer", stream.read(&mut answer)).await.expect("an answer");
+    assert!(answer[..read].starts_with(b"HTTP/1.1 101"));
+    stream
+}
+
+/// Writes until the server takes nothing for half a second, or enough was written.
+async fn flood(stream: &mut TcpStream, unit: &[u8], limit: usize) -> usize {
+    let chunk = unit.repeat(65_536 / unit.len());
+    let mut written = 0;
+    while written < limit {
+        match timeout(Duration::from_millis(500), stream.write_all(&chunk)).await {
+            Ok(Ok(())) => written += chunk.len(),
+            _ => break,
+        }
+    }
+    written
+}
+
+#[tokio::test]
+async fn floods_of_peers_that_never_read_take_less_than_a_mebibyte() {
+    let server = Server::chat(Lane::Handler).await;
+    let mut ann = Member::join(&server, "other").await;
+    let ping = [0x89, 0x80 + 2, 0, 0, 0, 0, b'h', b'i'];
+    let fragment = [0x00, 0x80, 0, 0, 0, 0];
+    flood(&mut raw_member(&server).await, &ping, 1 << 20).await; // warms up: code, buffers of the threads
+    let before = memory(&server);
+    for unit in [&ping[..], &fragment] {
+        let mut stream = raw_member(&server).await;
+        flood(&mut stream, unit, 64 << 20).await;
+        let grown = memory(&server).saturating_sub(before);
+        assert!(grown <= 1024, "{unit:x?}: {grown} KiB");
+    }
+    ann.say("unharmed").await;
+    assert_eq!(ann.hear().await, "unharmed");
+}
+
+#[tokio::test]
+async fn announcing_a_large_message_costs_nothing_until_it_comes() {
+    let server = Server::chat(Lane::Handler).await;
+    let mut members = Vec::new();
+    for _ in 0..100 {
+        members.push(raw_member(&server).await);
+    }
+    let before = memory(&server);
+    for member in &mut members {
+        let announced = [0x82, 0xFF, 0, 0, 0, 0, 0, 0x0F, 0, 0, 0, 0, 0, 0, b'x'];
+        member.write_all(&announced).await.expect("the server reads");
+    }
+    sleep(Duration::from_millis(300)).await;
+    let grown = memory(&server).saturating_sub(before);
+    assert!(grown <= 100 * 16, "{grown} KiB for 100 members");
+}
+
+#[tokio::test]
+async fn a_member_that_never_reads_is_closed_and_the_others_hear_everything() {
+    let server = Server::chat(Lane::Frame).await;
+    let dead = raw_member(&server).await;
+    let mut live = Vec::new();
+    for _ in 0..10 {
+        live.push(Member::join(&server, "lobby").await);
+    }
+    let said = "x".repeat(64 << 10);
+    // More than the kernel's buffers and the server's limit take for the dead one.
+    for _ in 0..200 {
+        live[0].say(&said).await;
+        for member in &mut live {
+            assert!(member.hear().await == said);
+        }
+    }
+    assert!(server.program.stderr().contains("too slow"), "nobody noticed the dead member");
+    drop(dead);
+}

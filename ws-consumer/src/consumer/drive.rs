@@ -1,0 +1,121 @@
+//! What calls the hooks, from `connect` to `disconnect`.
+//!
+//! An idle connection keeps the largest of these futures in memory for as long as it lives, so the hooks that run once
+//! are boxed, and gone when they are done.
+
+use std::future::poll_fn;
+
+use channel_layer::Message;
+use serde::de::DeserializeOwned;
+
+use super::{Consumer, hook::Hook};
+use crate::{
+    error::{Error, Result},
+    frame::Close,
+    socket::Socket,
+    wire::{Input, Phase},
+};
+
+/// A block, not an `async fn`: that would keep its arguments twice.
+#[expect(clippy::manual_async_fn, reason = "the block is smaller")]
+pub(super) fn drive<C: Consumer>(
+    mut consumer: C,
+    mut socket: Socket,
+) -> impl Future<Output = Result<()>> + Send {
+    async move {
+        let outcome = live(&mut consumer, &mut socket).await;
+        let last = async |socket: &mut Socket, close| consumer.disconnect(socket, close).await;
+        Box::pin(finish(&mut socket, outcome, last)).await
+    }
+}
+
+/// What comes after the hooks: the client is told, and then the last hook runs, which may take its time.
+pub(crate) async fn finish(
+    socket: &mut Socket,
+    outcome: Result<()>,
+    last: impl AsyncFnOnce(&mut Socket, Close),
+) -> Result<()> {
+    if let Err(error) = &outcome {
+        report(socket, error);
+    }
+    socket.link().conclude(&outcome);
+    let close = socket.closed().unwrap_or_default();
+    let link = socket.link().clone();
+    let last = async {
+        last(&mut *socket, close).await;
+        Ok(())
+    };
+    if let Err(error) = Hook::new(link, last).await {
+        report(socket, &error);
+    }
+    outcome
+}
+
+pub(crate) async fn join_groups(socket: &mut Socket, groups: &[&str]) -> Result<()> {
+    for group in groups {
+        socket.group_add(*group).await?;
+    }
+    Ok(())
+}
+
+async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> {
+    let link = socket.link().clone();
+    let connect = async {
+        join_groups(socket, C::GROUPS).await?;
+        consumer.connect(socket).await
+    };
+    Box::pin(Hook::new(link.clone(), connect)).await?;
+    if link.phase() == Phase::Undecided {
+        tracing::warn!(path = socket.scope().path(), "connect neither accepted nor refused: refusing");
+        return Ok(());
+    }
+    loop {
+        let next = poll_fn(|cx| socket.poll_next(cx)).await;
+        let handled = match next.transpose() {
+            None => return Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(input)) => match input {
+                Input::Frame(frame) => Hook::new(link.clone(), consumer.receive(socket, frame)).await,
+                Input::Event(message) => match message.derived(decode::<C::Event>) {
+                    Decoded(Some(event)) => Hook::new(link.clone(), consumer.event(socket, event)).await,
+                    Decoded(None) => Ok(()),
+                },
+                Input::Layer(event) => {
+                    Box::pin(Hook::new(link.clone(), consumer.layer_event(socket, event))).await
+                }
+                Input::Body { .. } => Ok(()),
+            },
+        };
+        match handled {
+            Ok(()) => {}
+            Err(error @ (Error::Closed | Error::Panic(_))) => return Err(error),
+            Err(error) => Box::pin(Hook::new(link.clone(), consumer.error(socket, error))).await?,
+        }
+    }
+}
+
+/// A message as somebody's event, or nothing for a message that is none: kept with it, so that a thousand
+/// consumers decode it, and log it, once.
+pub(crate) struct Decoded<E>(pub(crate) Option<E>);
+
+pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> Decoded<E> {
+    let decoded = message.decode();
+    if let Err(error) = &decoded {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::warn!(
+            r#type = message.event_type(),
+            cause,
+            "a message that the consumer does not understand"
+        );
+    }
+    Decoded(decoded.ok())
+}
+
+fn report(socket: &Socket, error: &Error) {
+    let path = socket.scope().path();
+    match error {
+        Error::Closed | Error::Refused(_) => {}
+        error if error.is_bad_input() => tracing::debug!(path, %error, "bad input"),
+        error => tracing::error!(path, %error, "a consumer failed"),
+    }
+}

@@ -1,0 +1,152 @@
+//! [`Consumer`]: one value per connection, with a hook for each thing that can happen.
+
+mod drive;
+mod hook;
+
+pub(crate) use self::{
+    drive::{Decoded, decode, finish, join_groups},
+    hook::Hook,
+};
+use channel_layer::LayerEvent;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{
+    application::Application,
+    error::{Error, Result},
+    frame::{Close, Frame},
+    socket::Socket,
+    wire::Running,
+};
+
+/// Handles one connection. Each connection has a value of its own, in one task: hooks run one at a time, in
+/// order, and need no locks.
+///
+/// What a hook answers instead of `Ok`, and what the client then sees, is listed at the [crate's front
+/// page](crate#what-ends-a-connection).
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use ws_consumer::{Consumer, Frame, Result, Socket};
+///
+/// #[derive(Default)]
+/// struct Ticker;
+///
+/// #[derive(Serialize, Deserialize)]
+/// #[serde(tag = "type")]
+/// enum TickerEvent {
+///     #[serde(rename = "price.changed")]
+///     Price { cents: u64 },
+/// }
+///
+/// impl Consumer for Ticker {
+///     type Event = TickerEvent;
+///
+///     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+///         socket.group_add("prices").await?;
+///         socket.accept().await
+///     }
+///     async fn event(&mut self, socket: &mut Socket, event: &TickerEvent) -> Result<()> {
+///         let TickerEvent::Price { cents } = event;
+///         socket.send_text(cents.to_string()).await
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no consumer",
+    note = "implement `Consumer` for it; every hook has a default, only `type Event` has to be named"
+)]
+pub trait Consumer: Send + 'static {
+    /// The messages of the channel layer that it understands; [`NoEvents`] if none.
+    ///
+    /// Decoded once per message, however many connections share it.
+    type Event: DeserializeOwned + Send + Sync + 'static;
+
+    /// The groups that it is in from the beginning: joined before `connect`, for consumers that are always in the same.
+    const GROUPS: &'static [&'static str] = &[];
+
+    /// A client asks to come in. By default it may.
+    ///
+    /// Decide here: a hook that returns without having accepted or refused refuses with 403.
+    fn connect(&mut self, socket: &mut Socket) -> impl Future<Output = Result<()>> + Send {
+        async { socket.accept().await }
+    }
+
+    /// The client sent a frame. By default it is ignored.
+    fn receive(&mut self, socket: &mut Socket, frame: Frame) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, frame);
+        async { Ok(()) }
+    }
+
+    /// The channel layer brought a message. By default it is ignored.
+    fn event(&mut self, socket: &mut Socket, event: &Self::Event) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// The channel layer lost its backend, or has it back. By default it is ignored.
+    ///
+    /// After [`Reconnected`](LayerEvent::Reconnected) every group is live again, but what others sent during the gap is
+    /// lost: read anew what must not be missed, or tell the client.
+    fn layer_event(
+        &mut self,
+        socket: &mut Socket,
+        event: LayerEvent,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// The connection has ended. Runs exactly once after every `connect` that began, whatever ended it.
+    ///
+    /// The channel leaves its groups by itself.
+    fn disconnect(&mut self, socket: &mut Socket, close: Close) -> impl Future<Output = ()> + Send {
+        let _ = (socket, close);
+        async {}
+    }
+
+    /// `receive` or `event` failed. `Ok` keeps the connection, an error ends it as that error says.
+    ///
+    /// By default bad input is answered with `{"error": text}` and everything else ends the connection.
+    fn error(&mut self, socket: &mut Socket, error: Error) -> impl Future<Output = Result<()>> + Send {
+        async {
+            if !error.is_bad_input() {
+                return Err(error);
+            }
+            socket.send_json(&serde_json::json!({ "error": error.to_string() })).await
+        }
+    }
+}
+
+/// The events of a consumer that has none.
+#[derive(Debug, Deserialize)]
+pub enum NoEvents {}
+
+/// The application that makes a consumer per connection.
+///
+/// ```
+/// # use ws_consumer::{consumer, Application, Consumer, NoEvents};
+/// # #[derive(Default)] struct Silent;
+/// # impl Consumer for Silent { type Event = NoEvents; }
+/// let application = consumer(Silent::default);
+/// # fn check(_: impl Application) {}
+/// # check(application);
+/// ```
+pub fn consumer<C, F>(make: F) -> impl Application
+where
+    C: Consumer,
+    F: Fn() -> C + Send + Sync + 'static,
+{
+    Factory(make)
+}
+
+struct Factory<F>(F);
+
+impl<C, F> Application for Factory<F>
+where
+    C: Consumer,
+    F: Fn() -> C + Send + Sync + 'static,
+{
+    fn call(&self, socket: Socket) -> Running {
+        Box::pin(drive::drive((self.0)(), socket))
+    }
+}

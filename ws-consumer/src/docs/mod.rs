@@ -1,0 +1,4 @@
+//! Longer pages.
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}

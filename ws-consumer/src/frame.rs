@@ -1,0 +1,173 @@
+//! What clients and servers say to each other: frames, and the close that ends them.
+
+use bytes::Bytes;
+use channel_layer::{Message, Value};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::error::{Error, Result};
+
+/// One whole message of the client or to it. Empty ones count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Bytes.
+    Binary(Bytes),
+    /// Text.
+    Text(String),
+}
+
+impl Frame {
+    /// A text frame with `value` as JSON.
+    ///
+    /// # Errors
+    /// What the value's `Serialize` says; maps need keys that are strings or numbers.
+    pub fn from_json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        Ok(Self::Text(serde_json::to_string(value)?))
+    }
+
+    /// Reads a text frame as JSON.
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) for a binary frame and for text that is no such JSON.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(self.text()?).map_err(Error::bad_input)
+    }
+
+    /// The text of a text frame.
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) for a binary frame.
+    pub fn text(&self) -> Result<&str> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Binary(_) => Err(Error::bad_input("a text frame is expected")),
+        }
+    }
+
+    /// The frame that a message of type [`websocket.send`](channel_layer::WEBSOCKET_SEND) stands for.
+    pub fn of(message: &Message) -> Option<Self> {
+        let text = message.get("text").and_then(Value::as_str).map(Self::from);
+        let bytes = || message.get("bytes").and_then(Value::as_bytes).map(|bytes| bytes.to_vec().into());
+        message.is_websocket_send().then(|| text.or_else(bytes)).flatten()
+    }
+
+    /// The payload, whichever kind it is.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Binary(bytes) => bytes,
+            Self::Text(text) => text.into(),
+        }
+    }
+
+    /// The payload's length in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Binary(bytes) => bytes.len(),
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    /// Is the payload empty?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<String> for Frame {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Frame {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Bytes> for Frame {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Frame {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes.into())
+    }
+}
+
+/// How a connection ended or is to end: a close code (RFC 6455, section 7.4) and a reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The code. 3000 to 4999 are the application's.
+    pub code: u16,
+    /// For people; at most 123 bytes of it are sent.
+    pub reason: String,
+}
+
+impl Close {
+    /// Done as planned.
+    pub const NORMAL: u16 = 1000;
+    /// The server goes away, or the page does.
+    pub const GOING_AWAY: u16 = 1001;
+    /// A frame that breaks the protocol.
+    pub const PROTOCOL: u16 = 1002;
+    /// The peer sent a close without a code. Never sent.
+    pub const NO_STATUS: u16 = 1005;
+    /// The connection broke without a close. Never sent.
+    pub const ABNORMAL: u16 = 1006;
+    /// Text that is no UTF-8, or content of the wrong form.
+    pub const INVALID_PAYLOAD: u16 = 1007;
+    /// A rule of the server was broken.
+    pub const POLICY: u16 = 1008;
+    /// A message over the limit.
+    pub const TOO_BIG: u16 = 1009;
+    /// The server failed.
+    pub const INTERNAL: u16 = 1011;
+    /// The server restarts: come back.
+    pub const SERVICE_RESTART: u16 = 1012;
+    /// The client was too slow, or the server is overloaded: come back later.
+    pub const TRY_AGAIN_LATER: u16 = 1013;
+
+    /// A close with a reason.
+    pub fn new(code: u16, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    /// May an endpoint send this code?
+    pub fn is_sendable(code: u16) -> bool {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+}
+
+impl From<u16> for Close {
+    fn from(code: u16) -> Self {
+        Self { code, reason: String::new() }
+    }
+}
+
+impl Default for Close {
+    fn default() -> Self {
+        Self::NORMAL.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_read_from_text_only() {
+        assert_eq!(Frame::from("[1,2]").json::<Vec<u8>>().unwrap(), [1, 2]);
+        assert!(Frame::from(b"[1,2]".to_vec()).json::<Vec<u8>>().unwrap_err().is_bad_input());
+        assert!(Frame::from("[1,").json::<Vec<u8>>().unwrap_err().is_bad_input());
+    }
+
+    #[test]
+    fn codes_that_only_say_what_happened_are_never_sent() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+            assert!(!Close::is_sendable(code), "{code}");
+        }
+        assert!(Close::is_sendable(1000) && Close::is_sendable(4999));
+    }
+}

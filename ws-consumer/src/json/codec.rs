@@ -1,0 +1,63 @@
+//! How values become frames.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+#[cfg(feature = "msgpack")]
+use crate::error::Error;
+use crate::{error::Result, frame::Frame};
+
+/// Turns values into frames and back.
+///
+/// ```
+/// use ws_consumer::{Codec, Frame, Json};
+///
+/// assert_eq!(Json::encode(&[1, 2])?, Frame::from("[1,2]"));
+/// assert!(Json::decode::<Vec<u8>>(&Frame::from("[1,")).unwrap_err().is_bad_input());
+/// # Ok::<(), ws_consumer::Error>(())
+/// ```
+pub trait Codec: Send + Sync + 'static {
+    /// Makes a frame.
+    ///
+    /// # Errors
+    /// A value that the format cannot hold.
+    fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Frame>;
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`BadInput`](crate::Error::BadInput) for a frame that is none of these.
+    fn decode<T: DeserializeOwned>(frame: &Frame) -> Result<T>;
+}
+
+/// JSON in text frames.
+#[derive(Clone, Copy, Debug)]
+pub enum Json {}
+
+impl Codec for Json {
+    fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Frame> {
+        Frame::from_json(value)
+    }
+
+    fn decode<T: DeserializeOwned>(frame: &Frame) -> Result<T> {
+        frame.json()
+    }
+}
+
+/// MessagePack in binary frames; structures are maps (feature `msgpack`).
+#[cfg(feature = "msgpack")]
+#[derive(Clone, Copy, Debug)]
+pub enum MessagePack {}
+
+#[cfg(feature = "msgpack")]
+impl Codec for MessagePack {
+    fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Frame> {
+        Ok(rmp_serde::to_vec_named(value)?.into())
+    }
+
+    fn decode<T: DeserializeOwned>(frame: &Frame) -> Result<T> {
+        match frame {
+            Frame::Binary(bytes) => rmp_serde::from_slice(bytes).map_err(Error::bad_input),
+            Frame::Text(_) => Err(Error::bad_input("a binary frame is expected")),
+        }
+    }
+}

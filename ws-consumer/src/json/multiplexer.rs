@@ -1,0 +1,264 @@
+//! Several subscriptions on one socket.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use channel_layer::ChannelLayer;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::{Sleep, sleep};
+
+use crate::{
+    application::Application,
+    error::Result,
+    frame::{Close, Frame},
+    scope::Scope,
+    socket::Socket,
+    wire::{Incoming, Input, Outgoing, Running, Wire},
+};
+
+/// Subscriptions that one socket may have, as in Phoenix: each has a consumer of its own.
+const STREAMS: usize = 100;
+/// How long a subscription may take to decide about its client.
+const DECISION: Duration = Duration::from_secs(10);
+
+/// Runs many applications on one socket, each behind a topic: to each, its topic looks like a socket of its own.
+///
+/// A topic is a path, which the application within, mostly a [`Router`](crate::Router), serves as if it were a URL. The
+/// same consumers do on a socket of their own and here.
+///
+/// | the client says | and hears |
+/// |---|---|
+/// | `{"op": "join", "topic": "/rooms/lobby/", "ref": 1}` | `{"op": "joined", "topic": .., "ref": 1}`, or `{"op": "refused", "topic": .., "ref": 1, "status": 404}` |
+/// | `{"op": "send", "topic": .., "payload": ..}` | whatever the consumer sends: `{"op": "message", "topic": .., "payload": ..}` |
+/// | `{"op": "leave", "topic": .., "ref": 2}` | `{"op": "left", "topic": .., "ref": 2, "code": 1000, "reason": ""}`, also when the consumer closes, then with `"ref": null` |
+///
+/// What cannot be done is answered with `{"op": "error", "topic": .., "ref": .., "error": "why"}`. Payloads are JSON;
+/// requests with replies are those of [`Socket::answer`] and [`Socket::request`], within the payloads.
+///
+/// ```
+/// # use ws_consumer::{Consumer, NoEvents};
+/// # #[derive(Default)] struct Room; impl Consumer for Room { type Event = NoEvents; }
+/// # #[derive(Default)] struct Feed; impl Consumer for Feed { type Event = NoEvents; }
+/// use ws_consumer::{Multiplexer, Router};
+///
+/// let topics = Router::new().consumer("/rooms/{room}/", Room::default).consumer("/feed", Feed::default);
+/// let sockets = Router::new().application("/ws", Multiplexer::new(topics));
+/// ```
+pub struct Multiplexer(Arc<dyn Application>);
+
+impl Multiplexer {
+    /// Serves topics with this application.
+    pub fn new(topics: impl Application) -> Self {
+        Self(Arc::new(topics))
+    }
+}
+
+impl Application for Multiplexer {
+    fn call(&self, socket: Socket) -> Running {
+        Box::pin(run(self.0.clone(), socket))
+    }
+}
+
+#[derive(Deserialize)]
+struct Request {
+    op: Op,
+    topic: String,
+    #[serde(default)]
+    r#ref: Value,
+    #[serde(default)]
+    payload: Value,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Op {
+    Join,
+    Leave,
+    Send,
+}
+
+async fn run(topics: Arc<dyn Application>, mut socket: Socket) -> Result<()> {
+    socket.accept().await?;
+    let mut streams = Streams { topics, all: HashMap::new(), heard: VecDeque::new() };
+    let outcome = talk(&mut streams, &mut socket).await;
+    let close = socket.closed().unwrap_or(Close::ABNORMAL.into());
+    streams.leave_all(close).await;
+    outcome
+}
+
+async fn talk(streams: &mut Streams, socket: &mut Socket) -> Result<()> {
+    loop {
+        let input = poll_fn(|cx| {
+            streams.poll(cx);
+            if streams.heard.is_empty() { socket.poll_next(cx).map(Some) } else { Poll::Ready(None) }
+        });
+        match input.await {
+            Some(next) => match next? {
+                Some(Input::Frame(frame)) => streams.handle(socket, &frame),
+                Some(_) => {}
+                None => return Ok(()),
+            },
+            None => {
+                for frame in mem::take(&mut streams.heard) {
+                    socket.send(frame).await?;
+                }
+            }
+        }
+    }
+}
+
+struct Streams {
+    topics: Arc<dyn Application>,
+    all: HashMap<String, Stream>,
+    /// For the client.
+    heard: VecDeque<Frame>,
+}
+
+struct Stream {
+    wire: Wire,
+    /// Of the request that is to be answered next.
+    r#ref: Value,
+    /// Until the application has decided about the client.
+    undecided: Option<Pin<Box<Sleep>>>,
+    left: bool,
+}
+
+impl Streams {
+    fn handle(&mut self, socket: &Socket, frame: &Frame) {
+        let request: Request = match frame.json() {
+            Ok(request) => request,
+            Err(fault) => return self.tell(&json!({ "op": "error", "error": fault.to_string() })),
+        };
+        let many = self.all.len() >= STREAMS;
+        let fault = match (request.op, self.all.get_mut(&request.topic)) {
+            (Op::Join, None) if !many => {
+                return self.join(socket.scope(), socket.layer().clone(), request);
+            }
+            (Op::Join, None) => "too many subscriptions",
+            (Op::Join, Some(_)) => "joined already",
+            (_, None) => "not joined",
+            (Op::Leave, Some(stream)) => {
+                stream.r#ref = request.r#ref;
+                return stream.wire.feed(Incoming::Disconnect(Close::NORMAL.into()));
+            }
+            (Op::Send, Some(stream)) if stream.undecided.is_none() && stream.wire.wants_input() => {
+                return stream.wire.feed(Incoming::Frame(Frame::Text(request.payload.to_string())));
+            }
+            (Op::Send, Some(_)) => "busy",
+        };
+        self.tell(&json!({ "op": "error", "topic": request.topic, "ref": request.r#ref, "error": fault }));
+    }
+
+    fn join(&mut self, scope: &Scope, layer: Arc<dyn ChannelLayer>, request: Request) {
+        let Request { topic, r#ref, .. } = request;
+        let Some(scope) = topic.starts_with('/').then(|| scope.moved_to(&topic)).flatten() else {
+            return self.tell(&json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": 400 }));
+        };
+        let wire = Socket::open(scope, layer, |socket| self.topics.call(socket));
+        let undecided = Some(Box::pin(sleep(DECISION)));
+        self.all.insert(topic, Stream { wire, r#ref, undecided, left: false });
+    }
+
+    /// Lets all of them run, and collects what they say.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        let heard = &mut self.heard;
+        self.all.retain(|topic, stream| {
+            let ended = stream.poll(cx, topic, heard);
+            !ended
+        });
+    }
+
+    fn tell(&mut self, value: &impl Serialize) {
+        self.heard.extend(Frame::from_json(value));
+    }
+
+    async fn leave_all(&mut self, close: Close) {
+        for stream in self.all.values_mut() {
+            stream.wire.feed(Incoming::Disconnect(close.clone()));
+        }
+        poll_fn(|cx| {
+            self.all.retain(|_, stream| stream.wire.poll(cx).is_pending());
+            if self.all.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+impl Stream {
+    /// True once it has ended.
+    fn poll(&mut self, cx: &mut Context<'_>, topic: &str, heard: &mut VecDeque<Frame>) -> bool {
+        loop {
+            let ended = self.wire.poll(cx).is_ready();
+            let mut outputs = VecDeque::new();
+            let room = self.wire.take_outputs(|waiting| outputs = mem::take(waiting));
+            let said = !outputs.is_empty();
+            for output in outputs {
+                heard.extend(self.told(topic, output).and_then(|value| Frame::from_json(&value).ok()));
+            }
+            if ended {
+                heard.extend(self.farewell(topic));
+                return true;
+            }
+            if !said && !room {
+                break;
+            }
+        }
+        if self.undecided.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready()) {
+            self.undecided = None;
+            self.left = true;
+            let r#ref = mem::take(&mut self.r#ref);
+            let status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+            let refused = json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": status });
+            heard.extend(Frame::from_json(&refused));
+            self.wire.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
+            return self.poll(cx, topic, heard);
+        }
+        false
+    }
+
+    fn told(&mut self, topic: &str, output: Outgoing) -> Option<Value> {
+        let payload = match output {
+            Outgoing::Accept(_) => {
+                self.undecided = None;
+                self.wire.accepted();
+                let r#ref = mem::take(&mut self.r#ref);
+                return Some(json!({ "op": "joined", "topic": topic, "ref": r#ref }));
+            }
+            Outgoing::Refuse(refuse) if !self.left => {
+                self.undecided = None;
+                self.left = true;
+                let (r#ref, status) = (mem::take(&mut self.r#ref), refuse.status.as_u16());
+                return Some(json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": status }));
+            }
+            Outgoing::Frame(frame) => frame,
+            Outgoing::Encoded(message) => Frame::of(&message)?,
+            _ => return None,
+        };
+        let Frame::Text(text) = payload else {
+            tracing::warn!(topic, "a binary frame on a multiplexed socket: dropped");
+            return None;
+        };
+        let payload = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Some(json!({ "op": "message", "topic": topic, "payload": payload }))
+    }
+
+    fn farewell(&mut self, topic: &str) -> Option<Frame> {
+        if self.left {
+            return None;
+        }
+        self.left = true;
+        let Close { code, reason } = self.wire.close().unwrap_or_default();
+        let r#ref = mem::take(&mut self.r#ref);
+        let left = json!({ "op": "left", "topic": topic, "ref": r#ref, "code": code, "reason": reason });
+        Frame::from_json(&left).ok()
+    }
+}

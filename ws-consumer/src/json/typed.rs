@@ -1,0 +1,206 @@
+//! [`TypedConsumer`]: what comes in and goes out are values.
+
+use std::{
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+};
+
+use channel_layer::LayerEvent;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Codec;
+use crate::{
+    application::Application,
+    consumer::{Consumer, consumer},
+    error::{Error, Result},
+    frame::{Close, Frame},
+    socket::Socket,
+};
+
+/// A [`Consumer`](crate::Consumer) whose frames are values: of type [`Input`](Self::Input) from the client, of type
+/// [`Output`](Self::Output) to it, in the format of a [`Codec`].
+///
+/// A frame that is no `Input` is bad input: the [`error`](Self::error) hook decides.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use ws_consumer::{Json, NoEvents, Result, Router, TypedConsumer, TypedSocket};
+///
+/// #[derive(Deserialize)]
+/// struct Question { a: i64, b: i64 }
+/// #[derive(Serialize)]
+/// struct Answer { sum: i64 }
+///
+/// #[derive(Default)]
+/// struct Sums;
+///
+/// impl TypedConsumer for Sums {
+///     type Codec = Json;
+///     type Input = Question;
+///     type Output = Answer;
+///     type Event = NoEvents;
+///
+///     async fn receive(&mut self, socket: &mut TypedSocket<'_, Self>, question: Question) -> Result<()> {
+///         socket.send(&Answer { sum: question.a + question.b }).await
+///     }
+/// }
+///
+/// let router = Router::new().typed("/sums", Sums::default);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no typed consumer",
+    note = "implement `TypedConsumer` for it: its types `Codec`, `Input`, `Output` and `Event` have to be named"
+)]
+pub trait TypedConsumer: Sized + Send + 'static {
+    /// The format: [`Json`](super::Json), or one of your own.
+    type Codec: Codec;
+    /// What the client says.
+    type Input: DeserializeOwned + Send;
+    /// What the client is told.
+    type Output: Serialize;
+    /// The messages of the channel layer that it understands; [`NoEvents`](crate::NoEvents) if none.
+    type Event: DeserializeOwned + Send + Sync + 'static;
+
+    /// The groups that it is in from the beginning, before [`connect`](Self::connect).
+    const GROUPS: &'static [&'static str] = &[];
+
+    /// As [`Consumer::connect`].
+    fn connect(&mut self, socket: &mut TypedSocket<'_, Self>) -> impl Future<Output = Result<()>> + Send {
+        async { socket.accept().await }
+    }
+
+    /// The client said something. By default it is ignored.
+    fn receive(
+        &mut self,
+        socket: &mut TypedSocket<'_, Self>,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, input);
+        async { Ok(()) }
+    }
+
+    /// As [`Consumer::event`].
+    fn event(
+        &mut self,
+        socket: &mut TypedSocket<'_, Self>,
+        event: &Self::Event,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// As [`Consumer::layer_event`].
+    fn layer_event(
+        &mut self,
+        socket: &mut TypedSocket<'_, Self>,
+        event: LayerEvent,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// As [`Consumer::disconnect`].
+    fn disconnect(
+        &mut self,
+        socket: &mut TypedSocket<'_, Self>,
+        close: Close,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (socket, close);
+        async {}
+    }
+
+    /// As [`Consumer::error`]; the answer to bad input is in this consumer's format.
+    fn error(
+        &mut self,
+        socket: &mut TypedSocket<'_, Self>,
+        error: Error,
+    ) -> impl Future<Output = Result<()>> + Send {
+        async {
+            if !error.is_bad_input() {
+                return Err(error);
+            }
+            let told = Self::Codec::encode(&serde_json::json!({ "error": error.to_string() }));
+            socket.socket.send(told?).await
+        }
+    }
+}
+
+/// A [`Socket`] on which one sends values. Everything else of it is there as well.
+pub struct TypedSocket<'a, C> {
+    socket: &'a mut Socket,
+    consumer: PhantomData<fn() -> C>,
+}
+
+impl<'a, C: TypedConsumer> TypedSocket<'a, C> {
+    fn new(socket: &'a mut Socket) -> Self {
+        Self { socket, consumer: PhantomData }
+    }
+
+    /// Sends a value.
+    ///
+    /// # Errors
+    /// As [`Socket::send`], and a value that the format cannot hold.
+    pub async fn send(&mut self, output: &C::Output) -> Result<()> {
+        // Not across an await: the value need not be `Sync`.
+        let frame = C::Codec::encode(output);
+        self.socket.send(frame?).await
+    }
+}
+
+impl<C> Deref for TypedSocket<'_, C> {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        self.socket
+    }
+}
+
+impl<C> DerefMut for TypedSocket<'_, C> {
+    fn deref_mut(&mut self) -> &mut Socket {
+        self.socket
+    }
+}
+
+/// The application that makes a typed consumer per connection.
+pub fn typed<C, F>(make: F) -> impl Application
+where
+    C: TypedConsumer,
+    F: Fn() -> C + Send + Sync + 'static,
+{
+    consumer(move || Typed(make()))
+}
+
+struct Typed<C>(C);
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: TypedConsumer> Consumer for Typed<C> {
+    type Event = C::Event;
+
+    const GROUPS: &'static [&'static str] = C::GROUPS;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        self.0.connect(&mut TypedSocket::new(socket)).await
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let input = C::Codec::decode(&frame)?;
+        drop(frame);
+        self.0.receive(&mut TypedSocket::new(socket), input).await
+    }
+
+    async fn event(&mut self, socket: &mut Socket, event: &C::Event) -> Result<()> {
+        self.0.event(&mut TypedSocket::new(socket), event).await
+    }
+
+    async fn layer_event(&mut self, socket: &mut Socket, event: LayerEvent) -> Result<()> {
+        self.0.layer_event(&mut TypedSocket::new(socket), event).await
+    }
+
+    async fn disconnect(&mut self, socket: &mut Socket, close: Close) {
+        self.0.disconnect(&mut TypedSocket::new(socket), close).await;
+    }
+
+    async fn error(&mut self, socket: &mut Socket, error: Error) -> Result<()> {
+        self.0.error(&mut TypedSocket::new(socket), error).await
+    }
+}

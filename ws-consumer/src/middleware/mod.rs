@@ -1,0 +1,5 @@
+//! What stands between the door and the application.
+
+mod origin;
+
+pub use self::origin::{OriginCheck, Origins};

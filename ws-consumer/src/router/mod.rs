@@ -1,0 +1,333 @@
+//! Which application serves which URL.
+
+mod converter;
+mod fault;
+mod index;
+mod pattern;
+mod regex;
+mod reverse;
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::StatusCode;
+
+pub use self::fault::RouteFault;
+use self::{
+    converter::Converters,
+    index::{Hit, Index},
+    pattern::Pattern,
+    regex::RegexRoute,
+    reverse::Reverse,
+};
+use crate::{
+    application::Application,
+    consumer::{Consumer, consumer},
+    error::{Error, Result},
+    http::{HttpConsumer, http_consumer},
+    json::{TypedConsumer, typed},
+    scope::Scope,
+    socket::Socket,
+    wire::Running,
+};
+
+/// Applications by URL pattern. The first registered pattern that matches serves; none refuses with 404.
+///
+/// ```
+/// use ws_consumer::{Consumer, NoEvents, Router, consumer};
+///
+/// #[derive(Default)]
+/// struct Chat;
+/// impl Consumer for Chat { type Event = NoEvents; }
+///
+/// let rooms = Router::new()
+///     .consumer("/{room}/", Chat::default).name("room")
+///     .consumer("/{room}/{day:int}", Chat::default);
+/// let router = Router::new()
+///     .nest("/ws/chat", rooms)
+///     .re_path(r"ws/old/(?P<room>\w+)/$", consumer(Chat::default));
+/// assert_eq!(router.url_for("room", &[("room", "汉")])?, "/ws/chat/%E6%B1%89/");
+/// # Ok::<(), ws_consumer::RouteFault>(())
+/// ```
+///
+/// # Patterns
+///
+/// A pattern is a path that begins with `/`. A segment may be a parameter, which takes one whole segment that is not
+/// empty and gives its text as [`scope().param("name")`](Scope::param), or all of them by
+/// [`scope().params::<T>()`](Scope::params):
+///
+/// | parameter | takes |
+/// |---|---|
+/// | `{name}`, `{name:str}` | any text |
+/// | `{name:int}` | digits |
+/// | `{name:slug}` | ASCII letters, digits, `-` and `_` |
+/// | `{name:uuid}` | a UUID in lower case, with hyphens |
+/// | `{name:path}` | all the rest of the path, slashes included; only at the end |
+/// | `{name:yours}` | what [`converter("yours", ..)`](Router::converter) says |
+///
+/// The path is cut at its slashes before it is percent-decoded, so an encoded slash is part of a segment. Each segment is
+/// decoded once. A parameter whose bytes are no UTF-8 is refused with 400.
+///
+/// # Regular expressions
+///
+/// [`re_path`](Self::re_path) takes the patterns of Django Channels' `re_path` as they are: the expression is *searched*
+/// for in the decoded path without its one leading `/`, so it is anchored only where it says so. Named groups are
+/// parameters by name; without any, groups are parameters by number, from `0`. They are matched in linear time whatever
+/// the pattern and the path; look-around and back-references, which make that impossible, are faults.
+///
+/// # Nesting
+///
+/// [`nest`](Self::nest) puts a router behind a prefix of whole segments. When it has no route for what follows the
+/// prefix, the routes after it are tried. A root path, under which a proxy has put the whole server, is such a prefix.
+#[derive(Clone, Default)]
+pub struct Router {
+    routes: Vec<Route>,
+    index: Index,
+    /// Those that are no patterns, by number.
+    regexes: Vec<(usize, RegexRoute)>,
+    converters: Converters,
+    names: HashMap<String, Reverse>,
+}
+
+#[derive(Clone)]
+struct Route {
+    application: Arc<dyn Application>,
+    /// Of the pattern's parameters; shared with every scope that it matched.
+    names: Vec<Arc<str>>,
+    /// How to get back from parameters to the URL, where that is possible.
+    reverse: Reverse,
+    /// Does it serve what follows it, or itself?
+    is_prefix: bool,
+    /// Given, not matched.
+    params: Vec<(Arc<str>, Box<str>)>,
+}
+
+impl Router {
+    /// A router without routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    // ---- routes. Each panics on a fault in its pattern, when the program starts, and the message says why.
+
+    /// Serves `pattern` with a consumer, made anew for each connection.
+    ///
+    /// # Panics
+    /// When the pattern is none; the message says why.
+    pub fn consumer<C: Consumer>(self, pattern: &str, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
+        self.application(pattern, consumer(make))
+    }
+
+    /// Serves `pattern` with a typed consumer, made anew for each connection.
+    ///
+    /// # Panics
+    /// When the pattern is none; the message says why.
+    pub fn typed<C: TypedConsumer>(
+        self,
+        pattern: &str,
+        make: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self {
+        self.application(pattern, typed(make))
+    }
+
+    /// Serves `pattern` with an HTTP consumer, made anew for each request.
+    ///
+    /// # Panics
+    /// When the pattern is none; the message says why.
+    pub fn http<C: HttpConsumer>(self, pattern: &str, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
+        self.application(pattern, http_consumer(make))
+    }
+
+    /// Serves `pattern` with any application.
+    ///
+    /// # Panics
+    /// When the pattern is none; the message says why.
+    pub fn application(self, pattern: &str, application: impl Application) -> Self {
+        self.try_application(pattern, application).unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    /// Serves what a regular expression finds with any application.
+    ///
+    /// # Panics
+    /// When the expression is none; the message says why.
+    pub fn re_path(self, pattern: &str, application: impl Application) -> Self {
+        self.try_re_path(pattern, application).unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    /// Serves what follows `prefix` with another router, as far as it has routes.
+    ///
+    /// # Panics
+    /// When the prefix is no pattern, and for a name that both routers have.
+    pub fn nest(mut self, prefix: &str, router: Self) -> Self {
+        let inner: Vec<_> = router.names.iter().map(|(name, inner)| (name.clone(), inner.clone())).collect();
+        self = self.mount(prefix, router);
+        let outer = self.last().reverse.clone();
+        for (name, inner) in inner {
+            self.insert_name(name, outer.clone().then(inner));
+        }
+        self
+    }
+
+    /// Serves what follows `prefix` with any application, as far as it [claims](Application::claims) it: a router behind
+    /// middleware.
+    ///
+    /// # Panics
+    /// When the prefix is no pattern; the message says why.
+    pub fn mount(mut self, prefix: &str, application: impl Application) -> Self {
+        let trimmed = prefix.strip_suffix('/').unwrap_or(prefix);
+        let pattern = match Pattern::parse_prefix(trimmed, &self.converters) {
+            Ok(pattern) => pattern,
+            Err(fault) => panic!("{}", RouteFault::new(prefix, fault)),
+        };
+        self.index.insert_prefix(&pattern, self.routes.len());
+        self.push(application, Some(pattern), true);
+        self
+    }
+
+    /// As [`mount`](Self::mount), with a regular expression as the prefix: what follows the match is served.
+    ///
+    /// # Panics
+    /// When the expression is none; the message says why.
+    pub fn re_mount(mut self, prefix: &str, application: impl Application) -> Self {
+        let regex = RegexRoute::parse(prefix);
+        let regex = regex.unwrap_or_else(|fault| panic!("{}", RouteFault::new(prefix, fault)));
+        self.regexes.push((self.routes.len(), regex));
+        self.push(application, None, true);
+        self
+    }
+
+    /// As [`application`](Self::application), for patterns that are not the program's own.
+    ///
+    /// # Errors
+    /// The fault in the pattern.
+    pub fn try_application(
+        mut self,
+        pattern: &str,
+        application: impl Application,
+    ) -> Result<Self, RouteFault> {
+        let parsed = Pattern::parse(pattern, &self.converters);
+        let parsed = parsed.map_err(|fault| RouteFault::new(pattern, fault))?;
+        self.index.insert(&parsed, self.routes.len());
+        self.push(application, Some(parsed), false);
+        Ok(self)
+    }
+
+    /// As [`re_path`](Self::re_path), for expressions that are not the program's own.
+    ///
+    /// # Errors
+    /// The fault in the expression.
+    pub fn try_re_path(mut self, pattern: &str, application: impl Application) -> Result<Self, RouteFault> {
+        let regex = RegexRoute::parse(pattern).map_err(|fault| RouteFault::new(pattern, fault))?;
+        self.regexes.push((self.routes.len(), regex));
+        self.push(application, None, false);
+        Ok(self)
+    }
+
+    // ---- about routes
+
+    /// Adds a kind of parameter, `{x:name}`, that takes the segments for which `accepts` holds. For the routes that
+    /// follow.
+    ///
+    /// # Panics
+    /// When the name is taken, or none.
+    pub fn converter(mut self, name: &str, accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        if let Err(fault) = self.converters.insert(name, Arc::new(accepts)) {
+            panic!("converter `{name}`: {fault}");
+        }
+        self
+    }
+
+    /// Names the last route, for [`url_for`](Self::url_for).
+    ///
+    /// # Panics
+    /// Without a route, and when the name is taken.
+    pub fn name(mut self, name: &str) -> Self {
+        let reverse = self.last().reverse.clone();
+        self.insert_name(name.to_owned(), reverse);
+        self
+    }
+
+    /// Gives the last route a parameter that its pattern does not have, or instead of one that it has.
+    ///
+    /// # Panics
+    /// Without a route.
+    pub fn with_param(mut self, name: &str, value: &str) -> Self {
+        self.last().params.push((name.into(), value.into()));
+        self
+    }
+
+    /// The path that leads to a route, with these parameters, percent-encoded.
+    ///
+    /// # Errors
+    /// No route of this name, one that is a regular expression, a parameter that is missing or that the route would not
+    /// take.
+    pub fn url_for(&self, name: &str, params: &[(&str, &str)]) -> Result<String, RouteFault> {
+        let reverse = self.names.get(name).ok_or_else(|| "no route has this name".to_owned());
+        reverse.and_then(|reverse| reverse.url(params)).map_err(|fault| RouteFault::new(name, fault))
+    }
+
+    // ----
+
+    fn push(&mut self, application: impl Application, pattern: Option<Pattern>, is_prefix: bool) {
+        let names = pattern.as_ref().map(Pattern::names).unwrap_or_default();
+        let (application, reverse) = (Arc::new(application), Reverse::of(pattern));
+        self.routes.push(Route { application, names, reverse, is_prefix, params: Vec::new() });
+    }
+
+    fn last(&mut self) -> &mut Route {
+        self.routes.last_mut().expect("a route comes first")
+    }
+
+    fn insert_name(&mut self, name: String, reverse: Reverse) {
+        let taken = self.names.insert(name.clone(), reverse).is_some();
+        assert!(!taken, "two routes are named `{name}`");
+    }
+
+    /// All that match, first registered first.
+    fn hits<'p>(&self, path: &'p str) -> Vec<Hit<'p>> {
+        let mut hits = self.index.find(path);
+        let first = hits.iter().filter(|hit| !self.routes[hit.route].is_prefix).map(|hit| hit.route).min();
+        let before = self.regexes.iter().take_while(|(route, _)| first.is_none_or(|first| *route < first));
+        if !self.regexes.is_empty() {
+            let decoded = pattern::decode(path);
+            hits.extend(before.filter_map(|(route, regex)| regex.find(*route, path, decoded.as_deref()?)));
+        }
+        hits.sort_by_key(|hit| hit.route);
+        hits
+    }
+
+    /// The first that serves, and what it has matched of what is left of the path.
+    fn find<'s>(&self, scope: &'s Scope) -> Option<Hit<'s>> {
+        let serves = |hit: &Hit<'_>| {
+            let route = &self.routes[hit.route];
+            !route.is_prefix || route.application.claims(&scope.mounted_at(scope.mount() + hit.rest))
+        };
+        self.hits(scope.remaining()).into_iter().find(serves)
+    }
+
+    fn enter(&self, scope: &mut Scope) -> Result<&Route> {
+        let hit = self.find(scope).ok_or(Error::Refused(StatusCode::NOT_FOUND))?;
+        let (route, mount) = (&self.routes[hit.route], scope.mount() + hit.rest);
+        let matched = hit.captures.params(&route.names, scope)?;
+        for (name, value) in matched.into_iter().chain(route.params.iter().cloned()) {
+            scope.push_param(name, value);
+        }
+        if route.is_prefix {
+            scope.set_mount(mount);
+        }
+        Ok(route)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Application for Router {
+    fn call(&self, mut socket: Socket) -> Running {
+        match self.enter(socket.scope_mut()) {
+            Ok(route) => route.application.call(socket),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn claims(&self, scope: &Scope) -> bool {
+        self.find(scope).is_some()
+    }
+}

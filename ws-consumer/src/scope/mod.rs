@@ -1,0 +1,219 @@
+//! What is known about a connection before a word is said.
+
+mod params;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// The request that opened the connection, and what router and middleware have learnt from it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Scope {
+    /// What the client speaks.
+    pub protocol: Protocol,
+    /// The request's method. `GET` for a WebSocket.
+    pub method: Method,
+    /// Where the client asked to go.
+    pub uri: Uri,
+    /// The request's headers, without those that only make it a WebSocket handshake.
+    pub headers: HeaderMap,
+    /// The other end of the connection, where the server knows it.
+    pub peer: Option<SocketAddr>,
+    /// What middleware and the HTTP stack in front have left, by type.
+    pub extensions: Extensions,
+    params: Vec<(Arc<str>, Box<str>)>,
+    /// Where the part of the path begins that routers have not used up.
+    mount: usize,
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Plain HTTP: one request, one response.
+    Http,
+    /// A WebSocket.
+    #[default]
+    WebSocket,
+}
+
+/// The other end of a connection: put into a request's extensions by whoever accepted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+impl Scope {
+    /// Takes over what a request says. Its headers are copied: as they come, they hold on to the whole
+    /// buffer that the request was read into, for as long as the connection lives.
+    pub fn of<B>(request: &mut Request<B>) -> Self {
+        let mut extensions = std::mem::take(request.extensions_mut());
+        let peer = extensions.remove::<Peer>().map(|peer| peer.0);
+        if extensions.is_empty() {
+            extensions = Extensions::new(); // an emptied one keeps its table
+        }
+        Self {
+            protocol: Protocol::WebSocket,
+            method: request.method().clone(),
+            uri: copy_uri(request.uri()),
+            headers: copy_headers(request.headers()),
+            peer,
+            extensions,
+            params: Vec::new(),
+            mount: 0,
+        }
+    }
+
+    /// The same client, at another path; nothing if it is none.
+    pub(crate) fn moved_to(&self, path: &str) -> Option<Self> {
+        let uri = path.parse().ok()?;
+        Some(Self { uri, params: Vec::new(), mount: 0, ..self.clone() })
+    }
+
+    /// The path, percent-encoded as it came.
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// A parameter from the URL pattern, percent-decoded.
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) when the pattern has no parameter of this name.
+    pub fn param(&self, name: &str) -> Result<&str> {
+        let found = self.params.iter().find(|(known, _)| &**known == name);
+        found.map(|(_, value)| &**value).ok_or_else(|| Error::bad_input(format!("no parameter `{name}`")))
+    }
+
+    /// The parameters from the URL pattern as a type of one's own: a structure takes them by name, a tuple by place, and
+    /// where there is one, a number, a string or anything else that is written as text is that one.
+    ///
+    /// ```
+    /// # use ws_consumer::{Result, Socket};
+    /// #[derive(serde::Deserialize)]
+    /// struct Page { book: String, page: u32 }
+    ///
+    /// # async fn hook(socket: &mut Socket) -> Result<()> {
+    /// let Page { book, page } = socket.scope().params()?;
+    /// let (book, page): (&str, u32) = socket.scope().params()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) when they do not fit.
+    pub fn params<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        params::parse(&self.params).map_err(|fault| Error::bad_input(fault.to_string()))
+    }
+
+    /// All parameters from the URL pattern and their text, in its order.
+    pub fn param_pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Adds a parameter, or replaces the one of this name; routers do.
+    pub fn push_param(&mut self, name: Arc<str>, value: impl Into<Box<str>>) {
+        let value = value.into();
+        if let Some((_, known)) = self.params.iter_mut().find(|(known, _)| *known == name) {
+            *known = value;
+            return;
+        }
+        self.params.reserve_exact(1); // there are few, and they stay
+        self.params.push((name, value));
+    }
+
+    /// The part of the path, percent-encoded as it came, that is left for a router behind a prefix. All of it at first.
+    pub fn remaining(&self) -> &str {
+        &self.path()[self.mount..]
+    }
+
+    pub(crate) fn mount(&self) -> usize {
+        self.mount
+    }
+
+    pub(crate) fn set_mount(&mut self, mount: usize) {
+        self.mount = mount;
+    }
+
+    /// The same with less of the path left.
+    pub(crate) fn mounted_at(&self, mount: usize) -> Self {
+        Self { mount, ..self.clone() }
+    }
+
+    /// A header's value, if it is there once and is plain text.
+    pub fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next()?.to_str().ok()?;
+        values.next().is_none().then_some(value)
+    }
+
+    /// The subprotocols that the client offers, in its order.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        let values = self.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let lists = values.filter_map(|value| value.to_str().ok());
+        lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
+    }
+}
+
+fn copy_uri(uri: &Uri) -> Uri {
+    Uri::try_from(uri.to_string()).unwrap_or_default()
+}
+
+/// All values into one allocation of their own, and the map exactly as large as it has to be.
+fn copy_headers(headers: &HeaderMap) -> HeaderMap {
+    let kept = || headers.iter().filter(|(name, _)| !HANDSHAKE.contains(name));
+    let mut all = BytesMut::with_capacity(kept().map(|(_, value)| value.len()).sum());
+    kept().for_each(|(_, value)| all.extend_from_slice(value.as_bytes()));
+    let all = all.freeze();
+    let mut copy = HeaderMap::with_capacity(kept().count());
+    let mut at = 0;
+    for (name, value) in kept() {
+        copy.append(name, slice(&all, at, value.len()));
+        at += value.len();
+    }
+    copy
+}
+
+/// They say nothing about the client, and every connection would carry them for as long as it lives.
+const HANDSHAKE: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::UPGRADE,
+];
+
+fn slice(all: &Bytes, at: usize, len: usize) -> HeaderValue {
+    HeaderValue::from_maybe_shared(all.slice(at..at + len)).expect("was a header's value before")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_copied_with_all_their_values_but_for_the_handshakes() {
+        let mut request = Request::get("/x?y=1")
+            .header("a", "1")
+            .header("b", "2")
+            .header("a", "3")
+            .header("upgrade", "websocket");
+        request = request.extension(Peer(([127, 0, 0, 1], 9).into()));
+        let scope = Scope::of(&mut request.body(()).unwrap());
+        assert_eq!(scope.headers.get_all("a").iter().collect::<Vec<_>>(), ["1", "3"]);
+        assert_eq!(scope.header("b"), Some("2"));
+        assert_eq!(scope.header("upgrade"), None);
+        assert_eq!(scope.header("a"), None, "not once");
+        assert_eq!((scope.path(), scope.uri.query()), ("/x", Some("y=1")));
+        assert_eq!(scope.peer.unwrap().port(), 9);
+    }
+
+    #[test]
+    fn subprotocols_come_from_all_lists_in_order() {
+        let request =
+            Request::get("/").header("sec-websocket-protocol", "a, b").header("sec-websocket-protocol", "c");
+        let scope = Scope::of(&mut request.body(()).unwrap());
+        assert_eq!(scope.subprotocols().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+}

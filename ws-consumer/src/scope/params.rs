@@ -1,0 +1,202 @@
+//! Parameters of the URL as any type that serde knows.
+
+use std::sync::Arc;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        IntoDeserializer, Visitor,
+        value::{Error, MapDeserializer, SeqDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+
+type Pair = (Arc<str>, Box<str>);
+
+/// A map for what has fields, a sequence for tuples, the value itself where there is one.
+pub(super) fn parse<'a, T: Deserialize<'a>>(params: &'a [Pair]) -> Result<T, Error> {
+    T::deserialize(Params(params))
+}
+
+struct Params<'a>(&'a [Pair]);
+
+impl<'de> Params<'de> {
+    fn only(&self) -> Result<Text<'de>, Error> {
+        match self.0 {
+            [(_, value)] => Ok(Text(value)),
+            params => Err(serde::de::Error::custom(format!("{} parameters instead of one", params.len()))),
+        }
+    }
+}
+
+macro_rules! only_one {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            self.only()?.$method(visitor)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Params<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let pairs = self.0.iter().map(|(name, value)| (&**name, Text(value)));
+        visitor.visit_map(MapDeserializer::new(pairs))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_seq(SeqDeserializer::new(self.0.iter().map(|(_, value)| Text(value))))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
+        if self.0.len() != len {
+            let fault = format!("{} parameters instead of {len}", self.0.len());
+            return Err(serde::de::Error::custom(fault));
+        }
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.only()?.deserialize_enum(name, variants, visitor)
+    }
+
+    only_one! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8
+        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64 deserialize_char
+        deserialize_str deserialize_string
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 bytes byte_buf option unit_struct tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// One value: text, from which the type that is asked for is parsed.
+struct Text<'a>(&'a str);
+
+impl<'de> IntoDeserializer<'de> for Text<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! parsed {
+    ($($method:ident $visit:ident $type:ty)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self.0.parse::<$type>() {
+                Ok(value) => visitor.$visit(value),
+                Err(_) => Err(serde::de::Error::custom(concat!("a parameter is no ", stringify!($type)))),
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Text<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_enum(self.0.into_deserializer())
+    }
+
+    parsed! {
+        deserialize_bool visit_bool bool
+        deserialize_i8 visit_i8 i8
+        deserialize_i16 visit_i16 i16
+        deserialize_i32 visit_i32 i32
+        deserialize_i64 visit_i64 i64
+        deserialize_u8 visit_u8 u8
+        deserialize_u16 visit_u16 u16
+        deserialize_u32 visit_u32 u32
+        deserialize_u64 visit_u64 u64
+        deserialize_f32 visit_f32 f32
+        deserialize_f64 visit_f64 f64
+        deserialize_char visit_char char
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<Pair> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Wanted {
+        year: u16,
+        name: String,
+        page: Option<i8>,
+    }
+
+    #[test]
+    fn fields_take_parameters_by_name_and_tuples_by_place() {
+        let given = pairs(&[("name", "汉"), ("year", "2026")]);
+        let wanted: Wanted = parse(&given).unwrap();
+        assert_eq!(wanted, Wanted { year: 2026, name: "汉".into(), page: None });
+        assert_eq!(parse::<(String, u16)>(&given).unwrap(), ("汉".to_owned(), 2026));
+        assert_eq!(parse::<Vec<String>>(&given).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn one_parameter_is_a_value() {
+        assert_eq!(parse::<u64>(&pairs(&[("id", "7")])).unwrap(), 7);
+        assert!(parse::<u64>(&pairs(&[("id", "7"), ("b", "8")])).is_err());
+        parse::<()>(&[]).unwrap();
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        for (value, fault) in [("70000", "no u16"), ("-1", "no u16"), ("x", "no u16"), ("", "no u16")] {
+            let given = pairs(&[("year", value), ("name", "")]);
+            assert!(parse::<Wanted>(&given).unwrap_err().to_string().contains(fault), "{value}");
+        }
+        assert!(parse::<Wanted>(&[]).unwrap_err().to_string().contains("year"));
+        assert!(parse::<(u8, u8)>(&pairs(&[("a", "1")])).is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! From protocols to a tower service, and from a listener to connections.
+
+mod access;
+mod health;
+mod hooks;
+mod listen;
+mod permits;
+mod protocols;
+mod serve;
+mod service;
+
+pub use self::{
+    listen::listeners,
+    protocols::{NotFound, Protocols},
+    serve::{Serve, serve, serve_connection},
+    service::SocketService,
+};

@@ -1,0 +1,168 @@
+//! Which protocol goes to which application.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use channel_layer::ChannelLayer;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::{
+    health::HealthPaths,
+    hooks::Hooks,
+    service::{Parts, SocketService},
+};
+use crate::{
+    application::Application,
+    error::Error,
+    middleware::{OriginCheck, Origins},
+    socket::Socket,
+    transport::Limits,
+};
+
+/// What a server speaks: WebSockets to an application, plain HTTP to any tower service.
+///
+/// ```
+/// use std::sync::Arc;
+/// use channel_layer::MemoryLayer;
+/// use ws_consumer::{Protocols, Router};
+///
+/// let service = Protocols::new().websocket(Router::new()).into_service(Arc::new(MemoryLayer::default()));
+/// assert!(service.sockets().is_empty());
+/// ```
+pub struct Protocols<H = NotFound> {
+    websocket: Arc<dyn Application>,
+    requests: Option<Arc<dyn Application>>,
+    http: H,
+    hooks: Hooks,
+    origins: Origins,
+    limits: Limits,
+    health: Option<HealthPaths>,
+}
+
+impl Protocols {
+    /// No protocol yet: everything is 404.
+    pub fn new() -> Self {
+        Self {
+            websocket: Arc::new(nothing),
+            requests: None,
+            http: NotFound,
+            hooks: Hooks::default(),
+            origins: Origins::SameHost,
+            limits: Limits::default(),
+            health: None,
+        }
+    }
+}
+
+impl<H> Protocols<H> {
+    /// Serves WebSockets with an application, mostly a [`Router`](crate::Router).
+    pub fn websocket(mut self, application: impl Application) -> Self {
+        self.websocket = Arc::new(application);
+        self
+    }
+
+    /// Serves everything else with a tower service.
+    pub fn http<S>(self, service: S) -> Protocols<S> {
+        let Self { websocket, requests, http: _, hooks, origins, limits, health } = self;
+        Protocols { websocket, requests, http: service, hooks, origins, limits, health }
+    }
+
+    /// Serves plain HTTP requests with an application, mostly a [`Router`](crate::Router) of
+    /// [`HttpConsumer`](crate::HttpConsumer)s. Requests that it has no route for go to the tower service.
+    pub fn requests(mut self, application: impl Application) -> Self {
+        self.requests = Some(Arc::new(application));
+        self
+    }
+
+    /// Serves WebSockets and plain HTTP requests alike with one application, so that one URL may serve both. It sees by
+    /// [`Socket::is_websocket`] which it is.
+    pub fn both(mut self, application: impl Application) -> Self {
+        self.websocket = Arc::new(application);
+        self.requests = Some(Arc::new(self.websocket.clone()));
+        self
+    }
+
+    /// Runs `hook` before the first connection is served: [`SocketService::startup`].
+    pub fn on_startup<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.hooks.on_startup(hook);
+        self
+    }
+
+    /// Runs `hook` after the last connection has ended; [`Sockets::close`](crate::Sockets::close) waits for it, and so does [`serve`](crate::serve). The last one registered runs first.
+    pub fn on_shutdown<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.hooks.on_shutdown(hook);
+        self
+    }
+
+    /// Whose pages may open sockets: by default those of the host itself.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// What one connection may take.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Answers `/healthz` with 200 while the process lives, and `/readyz` with 200 while new clients are taken and the
+    /// channel layer answers, otherwise with 503.
+    pub fn health_checks(mut self) -> Self {
+        self.health = Some(HealthPaths { alive: "/healthz", ready: "/readyz" });
+        self
+    }
+
+    /// The service, for [`serve`](crate::serve), for axum's `fallback_service`, or for anything that takes a tower
+    /// service.
+    pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
+        let application = OriginCheck::new(self.origins, self.websocket);
+        let Self { requests, http, hooks, limits, health, .. } = self;
+        SocketService::new(application, http, Parts { requests, hooks, layer, limits, health })
+    }
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn nothing(_: Socket) -> Result<(), Error> {
+    Err(Error::Refused(StatusCode::NOT_FOUND))
+}
+
+/// The HTTP side of a server that has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NotFound;
+
+impl<B> Service<Request<B>> for NotFound {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        ready(Ok(response))
+    }
+}

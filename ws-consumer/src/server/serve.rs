@@ -1,0 +1,231 @@
+//! Serving a listener until told to stop.
+
+use std::{convert::Infallible, error::Error as StdError, io, net::SocketAddr, pin::Pin, time::Duration};
+
+use http::{Request, Response};
+use hyper::{body::Body, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
+
+use super::{
+    permits::{Permit, Permits, Permitted},
+    service::SocketService,
+};
+use crate::{scope::Peer, transport::Drain};
+
+/// From the first byte to the end of the headers. Without a limit, a client that sends nothing stays for ever.
+const HEADERS: Duration = Duration::from_secs(10);
+/// Bytes of a request's head; hyper's own limit is about 400 KiB.
+const HEAD: usize = 16 << 10;
+/// How long a shutdown waits for everybody.
+const DRAIN: Duration = Duration::from_secs(15);
+/// After a failed `accept`: long enough for descriptors to come free, short enough for nobody to notice.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Serves all connections of a listener, for ever or until [told to stop](Serve::with_graceful_shutdown).
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use ws_consumer::{Protocols, Router, serve};
+///
+/// # async fn run() -> std::io::Result<()> {
+/// let service = Protocols::new()
+///     .websocket(Router::new())
+///     .into_service(Arc::new(channel_layer::MemoryLayer::default()));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// serve(listener, service).with_graceful_shutdown(async { _ = tokio::signal::ctrl_c().await }).await
+/// # }
+/// ```
+pub fn serve<H>(listener: TcpListener, service: SocketService<H>) -> Serve<H> {
+    Serve {
+        listeners: vec![listener],
+        service,
+        stop: Box::pin(std::future::pending()),
+        drain: Drain::going_away(),
+        max_connections: None,
+        max_per_address: None,
+    }
+}
+
+/// A server about to run: await it.
+#[must_use = "a server runs when it is awaited"]
+pub struct Serve<H> {
+    listeners: Vec<TcpListener>,
+    service: SocketService<H>,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    drain: Drain,
+    max_connections: Option<usize>,
+    max_per_address: Option<usize>,
+}
+
+impl<H> Serve<H> {
+    /// Stops when `stop` is done: no further connection is accepted, sockets close with 1001, their `disconnect`
+    /// hooks run, and requests under way are answered. 15 s after the last close it gives up waiting.
+    pub fn with_graceful_shutdown(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.stop = Box::pin(stop);
+        self
+    }
+
+    /// How sockets are closed when it stops: by default all at once with 1001.
+    pub fn with_drain(mut self, drain: impl Into<Drain>) -> Self {
+        self.drain = drain.into();
+        self
+    }
+
+    /// Serves another listener too.
+    pub fn with_listener(mut self, listener: TcpListener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// How many connections there may be, of any kind; further clients wait with the kernel. By default as many as there
+    /// are descriptors.
+    pub fn with_max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = Some(connections);
+        self
+    }
+
+    /// How many connections there may be from one address; further ones get 503. By default there is no limit: behind a
+    /// proxy all come from one.
+    pub fn with_max_connections_per_address(mut self, connections: usize) -> Self {
+        self.max_per_address = Some(connections);
+        self
+    }
+}
+
+impl<H, R> IntoFuture for Serve<H>
+where
+    H: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    H::Future: Send,
+    R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    type Output = io::Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(run(self))
+    }
+}
+
+async fn run<H, R>(serve: Serve<H>) -> io::Result<()>
+where
+    H: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    H::Future: Send,
+    R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    let Serve { listeners, service, stop, drain, max_connections, max_per_address } = serve;
+    let (connections, acceptors) = (TaskTracker::new(), TaskTracker::new());
+    let (accepting, stopping) = (CancellationToken::new(), CancellationToken::new());
+    let permits = Permits::new(max_connections.unwrap_or(usize::MAX), max_per_address);
+    for listener in listeners {
+        let (service, permits) = (service.clone(), permits.clone());
+        let (connections, stopping) = (connections.clone(), stopping.clone());
+        let each = move |stream, peer, permit| {
+            let io = Permitted::new(stream, permit);
+            connections.spawn(connection(io, Some(peer), service.clone(), stopping.clone()));
+        };
+        let accepting = accepting.clone();
+        acceptors
+            .spawn(async move { accepting.run_until_cancelled(accept_all(listener, permits, each)).await });
+    }
+    stop.await;
+    accepting.cancel();
+    acceptors.close();
+    acceptors.wait().await; // the listeners are closed: clients are refused, not kept waiting
+    let sockets = service.sockets().clone();
+    let limit = drain.time() + DRAIN;
+    let sockets_gone = async {
+        sockets.drain(drain).await;
+        stopping.cancel();
+        connections.close();
+        connections.wait().await;
+    };
+    if timeout(limit, sockets_gone).await.is_err() {
+        tracing::warn!(left = sockets.len(), "not everybody left in time");
+    }
+    Ok(())
+}
+
+/// Accepts for ever. A failure, such as running out of descriptors, must not end the server.
+async fn accept_all(listener: TcpListener, permits: Permits, each: impl Fn(TcpStream, SocketAddr, Permit)) {
+    loop {
+        let one = permits.one().await;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Frames are written in batches already; waiting for more would only add latency.
+                let _ = stream.set_nodelay(true);
+                match permits.of(one, peer.ip()) {
+                    Some(permit) => each(stream, peer, permit),
+                    None => turn_away(&stream, peer),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// Too many from one address. Whether it takes the answer is its own affair.
+fn turn_away(stream: &TcpStream, peer: SocketAddr) {
+    tracing::debug!(%peer, "too many connections from one address");
+    let _ = stream
+        .try_write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+}
+
+/// Serves one connection of any kind: a Unix socket, TLS, a pipe in a test.
+///
+/// Returns when HTTP is over; a socket that was upgraded lives on in a task of its own.
+pub async fn serve_connection<I, H, R>(io: I, service: SocketService<H>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    H::Future: Send,
+    R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    connection(io, None, service, CancellationToken::new()).await;
+}
+
+async fn connection<I, H, R>(
+    io: I,
+    peer: Option<SocketAddr>,
+    service: SocketService<H>,
+    stopping: CancellationToken,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    H::Future: Send,
+    R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    let respond = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().extend(peer.map(|peer| extension(Peer(peer))).unwrap_or_default());
+        service.clone().call(request)
+    });
+    let mut http = http1::Builder::new();
+    // Without a timer hyper has no timeouts at all, and says nothing about it.
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(io), respond).with_upgrades());
+    let outcome = tokio::select! {
+        outcome = &mut connection => outcome,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(?peer, %error, "a connection failed");
+    }
+}
+
+fn extension(peer: Peer) -> http::Extensions {
+    let mut extensions = http::Extensions::new();
+    extensions.insert(peer);
+    extensions
+}

@@ -1,0 +1,276 @@
+//! The tower service.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use channel_layer::ChannelLayer;
+use http::{Request, Response, StatusCode};
+use http_body_util::Either;
+use hyper::body::Body;
+use tokio::task::JoinHandle;
+use tower_service::Service;
+
+use super::{
+    access::Access,
+    health::{self, Check, HealthPaths},
+    hooks::Hooks,
+};
+use crate::{
+    application::Application,
+    error::{BoxError, Result as HookResult},
+    scope::Scope,
+    socket::Socket,
+    transport::{Limits, ReplyBody, Sockets, http as plain_http, websocket},
+    wire::{OutputLimits, Wire},
+};
+
+/// A tower service that upgrades WebSockets and passes everything else on. Made by
+/// [`Protocols::into_service`](crate::Protocols::into_service); clones are the same service.
+///
+/// Works wherever the response's upgrade is carried through: on [`serve`](crate::serve), on hyper, in axum:
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use ws_consumer::{Protocols, Router};
+/// # async fn run(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// let layer = Arc::new(channel_layer::MemoryLayer::default());
+/// let sockets = Protocols::new().websocket(Router::new()).into_service(layer);
+/// let app = axum::Router::new()
+///     .route("/", axum::routing::get(|| async { "the page" }))
+///     .fallback_service(sockets.clone());
+/// axum::serve(listener, app).await?;
+/// sockets.sockets().close().await; // 1001 to all, and every `disconnect` has run
+/// # Ok(()) }
+/// ```
+pub struct SocketService<H> {
+    shared: Arc<Shared>,
+    http: H,
+}
+
+struct Shared {
+    application: Box<dyn Application>,
+    /// Serves the plain requests that it claims.
+    requests: Option<Arc<dyn Application>>,
+    hooks: Arc<Hooks>,
+    layer: Arc<dyn ChannelLayer>,
+    /// A part of the limits, shared by the connections.
+    output: Arc<OutputLimits>,
+    limits: Arc<Limits>,
+    sockets: Sockets,
+    health: Option<HealthPaths>,
+    /// Passes the layer's events on, from the first connection until the service is dropped.
+    watch: OnceLock<AbortOnDrop>,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Of what a service is made, beside its applications.
+pub(super) struct Parts {
+    pub(super) requests: Option<Arc<dyn Application>>,
+    pub(super) hooks: Hooks,
+    pub(super) layer: Arc<dyn ChannelLayer>,
+    pub(super) limits: Limits,
+    pub(super) health: Option<HealthPaths>,
+}
+
+impl<H> SocketService<H> {
+    pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
+        let Parts { requests, hooks, layer, limits, health } = parts;
+        let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
+        sockets.set_afterwards({
+            let (hooks, layer) = (hooks.clone(), layer.clone());
+            Box::new(move || {
+                let (hooks, layer) = (hooks.clone(), layer.clone());
+                Box::pin(async move { hooks.shutdown(&layer).await })
+            })
+        });
+        let shared = Shared {
+            application: Box::new(application),
+            requests,
+            hooks,
+            layer,
+            output: Arc::new(limits.output.clone()),
+            limits: Arc::new(limits),
+            sockets,
+            health,
+            watch: OnceLock::new(),
+        };
+        Self { shared: Arc::new(shared), http }
+    }
+
+    /// All connections of this service.
+    pub fn sockets(&self) -> &Sockets {
+        &self.shared.sockets
+    }
+
+    /// Runs the start-up hooks, unless they have run. The first request waits for them too; a server that calls this
+    /// before it listens does not start when they fail.
+    ///
+    /// # Errors
+    /// What the first hook that failed says. It may be tried again.
+    pub async fn startup(&self) -> HookResult<()> {
+        self.shared.hooks.startup(&self.shared.layer).await
+    }
+
+    /// The channel layer.
+    pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
+        &self.shared.layer
+    }
+}
+
+impl<H: Clone> Clone for SocketService<H> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), http: self.http.clone() }
+    }
+}
+
+impl Shared {
+    fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
+        self.watch.get_or_init(|| {
+            let (mut events, sockets) = (self.layer.events(), self.sockets.clone());
+            let pass_on = async move {
+                while let Some(event) = events.next().await {
+                    sockets.tell(event);
+                }
+            };
+            AbortOnDrop(tokio::spawn(pass_on))
+        });
+        |scope| {
+            Socket::open(scope, self.layer.clone(), |mut socket| {
+                socket.set_output_limits(self.output.clone());
+                application.call(socket)
+            })
+        }
+    }
+
+    /// The application that serves this plain request, if there is one, and what it is told about it.
+    fn application_for<B>(&self, request: &Request<B>) -> Option<(&dyn Application, Scope)> {
+        let application = self.requests.as_deref()?;
+        let scope = plain_http::scope(request);
+        application.claims(&scope).then_some((application, scope))
+    }
+
+    /// True once it may serve.
+    async fn is_up(&self) -> bool {
+        let up = self.hooks.startup(&self.layer).await;
+        up.inspect_err(|error| tracing::error!(%error, "a start-up hook failed")).is_ok()
+    }
+
+    fn websocket<B, R>(&self, request: Request<B>) -> Answering<R> {
+        if let Some(refuse) = websocket::refusal(&request) {
+            return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
+        }
+        let open = self.open(&*self.application);
+        let answer = websocket::upgrade(request, self.limits.clone(), &self.sockets, open);
+        Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) })
+    }
+
+    fn health<R>(&self, check: Check) -> Answering<R> {
+        let (sockets, layer) = (self.sockets.clone(), self.layer.clone());
+        Box::pin(async {
+            let (status, word) = health::answer(check, sockets, layer).await;
+            let mut response = Response::new(Either::Left(ReplyBody::whole(word.into())));
+            *response.status_mut() = status;
+            Ok(response)
+        })
+    }
+}
+
+impl<B, H, R> Service<Request<B>> for SocketService<H>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    R: 'static,
+    H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    H::Future: Send,
+{
+    type Response = Response<Either<ReplyBody, R>>;
+    type Error = Infallible;
+    type Future = Answering<R>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let access = Access::begin(&request);
+        let answer = if self.shared.hooks.are_up() { self.answer(request) } else { self.start_up(request) };
+        Box::pin(async move {
+            let answer = answer.await;
+            if let (Some(access), Ok(answer)) = (access, &answer) {
+                access.end(answer.status());
+            }
+            answer
+        })
+    }
+}
+
+type Answering<R> = Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>;
+
+impl<H> SocketService<H> {
+    /// Waits for the start-up hooks first.
+    fn start_up<B, R>(&self, request: Request<B>) -> Answering<R>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        R: 'static,
+        H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+        H::Future: Send,
+    {
+        let (service, shared) = (self.clone(), self.shared.clone());
+        // In a task, so that a client that leaves does not stop them half-way.
+        let up = tokio::spawn(async move { shared.is_up().await });
+        Box::pin(async move {
+            match up.await {
+                Ok(true) => service.answer(request).await,
+                _ => Ok(failed()),
+            }
+        })
+    }
+
+    fn answer<B, R>(&self, request: Request<B>) -> Answering<R>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        R: 'static,
+        H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+        H::Future: Send,
+    {
+        let shared = &self.shared;
+        if websocket::is_asked_for(&request) {
+            return shared.websocket(request);
+        }
+        if let Some(check) = shared.health.and_then(|paths| paths.check(request.uri().path())) {
+            return shared.health(check);
+        }
+        if let Some((application, scope)) = shared.application_for(&request) {
+            let open = shared.open(application);
+            let answer = plain_http::request(scope, request.into_body(), &shared.sockets, open);
+            return Box::pin(async {
+                Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left)))
+            });
+        }
+        let mut http = self.http.clone();
+        Box::pin(async move {
+            poll_fn(|cx| http.poll_ready(cx)).await?;
+            Ok(http.call(request).await?.map(Either::Right))
+        })
+    }
+}
+
+fn of_socket<R>(answer: websocket::Answer) -> Response<Either<ReplyBody, R>> {
+    answer.map(|body| Either::Left(ReplyBody::from(body)))
+}
+
+fn failed<R>() -> Response<Either<ReplyBody, R>> {
+    of_socket(websocket::plain(StatusCode::INTERNAL_SERVER_ERROR))
+}

@@ -1,0 +1,162 @@
+//! Requests and their answers, in both directions, over a socket's JSON frames.
+//!
+//! A request is `{"ref": 7, "request": ...}`, its answer `{"ref": 7, "reply": ...}` or `{"ref": 7, "error": "why"}`. Who
+//! asks chooses the `ref`, a number or a string; the two directions count apart.
+
+use std::{future::poll_fn, time::Duration};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::Socket;
+use crate::{
+    error::{Error, Result},
+    frame::Frame,
+    wire::{Input, Link},
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Ref {
+    Number(u64),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+struct Request {
+    r#ref: Ref,
+    request: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome<R> {
+    Error(String),
+    Reply(R),
+}
+
+#[derive(Serialize)]
+struct Answer<R> {
+    r#ref: Ref,
+    #[serde(flatten)]
+    outcome: Outcome<R>,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    r#ref: u32,
+    error: Option<String>,
+    reply: Option<Value>,
+}
+
+impl Socket {
+    /// Answers a client's request, `{"ref": 7, "request": ...}`, with what `work` makes of it, as
+    /// `{"ref": 7, "reply": ...}`; with `{"ref": 7, "error": "why"}` when it cannot be used or `work` is not done by the
+    /// deadline.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ws_consumer::{Consumer, NoEvents, Frame, Result, Socket};
+    /// # struct Sums;
+    /// # impl Consumer for Sums {
+    /// # type Event = NoEvents;
+    /// async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+    ///     let sum = |numbers: Vec<i64>| async move { Ok(numbers.iter().sum::<i64>()) };
+    ///     socket.answer(&frame, Duration::from_secs(1), sum).await
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) for a frame that is no request. A failure of `work` that is not the client's
+    /// fault: the client learns that it failed, the caller why.
+    pub async fn answer<Q, R, F>(
+        &mut self,
+        frame: &Frame,
+        deadline: Duration,
+        work: impl FnOnce(Q) -> F,
+    ) -> Result<()>
+    where
+        Q: DeserializeOwned,
+        R: Serialize,
+        F: Future<Output = Result<R>>,
+    {
+        let Request { r#ref, request } = frame.json()?;
+        let outcome = match serde_json::from_value(request) {
+            Err(fault) => Err(Error::bad_input(fault)),
+            Ok(question) => match timeout(deadline, work(question)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Error::bad_input("timed out")),
+            },
+        };
+        let (outcome, failure) = match outcome {
+            Ok(reply) => (Outcome::Reply(reply), None),
+            Err(error) if error.is_bad_input() => (Outcome::Error(error.to_string()), None),
+            Err(error) => (Outcome::Error("failed".to_owned()), Some(error)),
+        };
+        let answer = Frame::from_json(&Answer { r#ref, outcome });
+        self.send(answer?).await?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Asks the client, `{"ref": 1, "request": ...}`, and waits for its answer, `{"ref": 1, "reply": ...}`.
+    ///
+    /// Frames that come meanwhile keep their order and wait; a thousand of them, and the client is not read any more.
+    /// An answer that comes after the deadline arrives as a frame like any other.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ws_consumer::{Result, Socket};
+    /// # async fn hook(socket: &mut Socket) -> Result<()> {
+    /// let zone: String = socket.request("your time zone?", Duration::from_secs(5)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TimedOut`](Error::TimedOut); [`BadInput`](Error::BadInput) for the client's `error` and for a reply that is
+    /// no `R`; as [`send`](Self::send).
+    pub async fn request<Q, R>(&mut self, question: &Q, deadline: Duration) -> Result<R>
+    where
+        Q: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        self.requests += 1;
+        let number = self.requests;
+        let frame = Frame::from_json(&serde_json::json!({ "ref": number, "request": question }));
+        self.send(frame?).await?;
+        let sought = Sought::new(&self.link);
+        let mut seen = 0;
+        let reply = timeout(deadline, poll_fn(|cx| self.link.poll_seek(cx, &mut seen, |i| reply(i, number))));
+        let reply = reply.await.map_err(|_| Error::TimedOut(deadline))?;
+        drop(sought);
+        match reply? {
+            Reply { error: Some(error), .. } => Err(Error::bad_input(error)),
+            Reply { reply, .. } => {
+                serde_json::from_value(reply.unwrap_or_default()).map_err(Error::bad_input)
+            }
+        }
+    }
+}
+
+fn reply(input: &Input, number: u32) -> Option<Reply> {
+    let Input::Frame(frame) = input else { return None };
+    let reply: Reply = frame.json().ok()?;
+    (reply.r#ref == number && (reply.reply.is_some() || reply.error.is_some())).then_some(reply)
+}
+
+/// While it lives, more frames may wait than otherwise: the answer may be behind them.
+struct Sought<'a>(&'a Link);
+
+impl<'a> Sought<'a> {
+    fn new(link: &'a Link) -> Self {
+        link.set_sought(true);
+        Self(link)
+    }
+}
+
+impl Drop for Sought<'_> {
+    fn drop(&mut self) {
+        self.0.set_sought(false);
+    }
+}

@@ -1,0 +1,73 @@
+//! A socket's sending half, for other tasks.
+
+use std::{fmt, future::poll_fn, sync::Arc};
+
+use serde::Serialize;
+
+use super::Socket;
+use crate::{
+    error::Result,
+    frame::{Close, Frame},
+    wire::Link,
+};
+
+/// Sends to a connection from wherever it is. Clones are the same; holding one keeps nothing alive.
+///
+/// ```
+/// # use ws_consumer::{Result, Socket};
+/// async fn ticks(mut socket: Socket) -> Result<()> {
+///     socket.accept().await?;
+///     let handle = socket.handle();
+///     tokio::spawn(async move { handle.send("tick").await });
+///     while socket.next().await?.is_some() {}
+///     Ok(())
+/// }
+/// # fn check(_: impl ws_consumer::Application) {}
+/// # check(ticks);
+/// ```
+#[derive(Clone)]
+pub struct Handle(Arc<Link>);
+
+impl Socket {
+    /// What other tasks send with.
+    pub fn handle(&self) -> Handle {
+        Handle(self.link.clone())
+    }
+}
+
+impl Handle {
+    /// Sends a frame; waits while a slow client has a mebibyte to take. Cancel safe.
+    ///
+    /// # Errors
+    /// [`NotAccepted`](crate::Error::NotAccepted) before the client was let in, [`Closed`](crate::Error::Closed)
+    /// after the end.
+    pub async fn send(&self, frame: impl Into<Frame>) -> Result<()> {
+        let mut frame = Some(frame.into());
+        poll_fn(|cx| self.0.poll_send_beside(cx, &mut frame)).await
+    }
+
+    /// Sends `value` as JSON in a text frame.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and what the value's `Serialize` says.
+    pub async fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
+        let frame = Frame::from_json(value);
+        self.send(frame?).await
+    }
+
+    /// Ends the connection, after what was sent before.
+    pub fn close(&self, close: impl Into<Close>) {
+        self.0.shut_down(close.into());
+    }
+
+    /// How the connection ended, if it has.
+    pub fn closed(&self) -> Option<Close> {
+        self.0.close()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("phase", &self.0.phase()).finish()
+    }
+}

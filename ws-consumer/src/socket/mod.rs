@@ -1,0 +1,326 @@
+//! The application's end of a connection.
+
+mod calls;
+mod handle;
+mod jobs;
+mod request;
+mod users;
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, ChannelName, GroupName, Message};
+use serde::Serialize;
+
+use self::jobs::Jobs;
+pub use self::{handle::Handle, jobs::blocking, users::UsersExt};
+use crate::{
+    error::{Error, Result},
+    frame::{Close, Frame},
+    scope::{Protocol, Scope},
+    wire::{Accept, Control, Input, Link, OutputLimits, Phase, Refuse, Running, Wire},
+};
+
+/// One connection, as consumers and other applications see it.
+///
+/// What is sent leaves when the application waits, in one write with all that was sent before: fifty sends in a
+/// row cost one. When the client is slow and a mebibyte waits, [`send`](Self::send) waits too.
+///
+/// Every function here is cancel safe: a dropped future has done all of it or nothing.
+pub struct Socket {
+    link: Arc<Link>,
+    /// Boxed: it is rarely looked at, and every connection's future would carry it.
+    scope: Box<Scope>,
+    layer: Arc<dyn ChannelLayer>,
+    channel: Option<ChannelName>,
+    /// What runs beside the hooks. Boxed: few connections have any.
+    jobs: Option<Box<Jobs>>,
+    /// Numbers the requests to the client.
+    requests: u32,
+}
+
+impl Socket {
+    /// The two ends of a new connection. `application` is what runs behind it.
+    pub fn open(
+        scope: Scope,
+        layer: Arc<dyn ChannelLayer>,
+        application: impl FnOnce(Self) -> Running,
+    ) -> Wire {
+        let link = Arc::new(Link::new(scope.protocol == Protocol::Http));
+        let socket = Self {
+            link: link.clone(),
+            scope: Box::new(scope),
+            layer,
+            channel: None,
+            jobs: None,
+            requests: 0,
+        };
+        Wire::new(link, application(socket))
+    }
+
+    /// What is known about the connection.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// What is known about the connection, to add to.
+    pub fn scope_mut(&mut self) -> &mut Scope {
+        &mut self.scope
+    }
+
+    /// The channel layer.
+    pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
+        &self.layer
+    }
+
+    /// Sets what may wait for this client, and what happens beyond it, instead of what the service says.
+    pub fn set_output_limits(&mut self, limits: impl Into<Arc<OutputLimits>>) {
+        self.link.set_limits(limits.into());
+    }
+
+    // ---- deciding
+
+    /// Lets the client in. Returns once the answer is on its way. Accepting twice is fine.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed) if the client has given up, or was refused.
+    pub async fn accept(&mut self) -> Result<()> {
+        self.accept_with(Accept::default()).await
+    }
+
+    /// As [`accept`](Self::accept), with a subprotocol or headers.
+    ///
+    /// # Errors
+    /// Also a subprotocol that the client does not offer.
+    pub async fn accept_with(&mut self, accept: Accept) -> Result<()> {
+        if let Some(chosen) = &accept.subprotocol
+            && !self.scope.subprotocols().any(|offered| offered == chosen)
+        {
+            return Err(Error::other(format!("the client does not offer the subprotocol `{chosen}`")));
+        }
+        self.link.accept(accept)?;
+        poll_fn(|cx| self.link.poll_accepted(cx)).await
+    }
+
+    /// Answers the client's request with an HTTP response instead of a socket; a status alone will do.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed) if the decision has been made already.
+    pub async fn refuse(&mut self, refuse: impl Into<Refuse>) -> Result<()> {
+        self.link.refuse(refuse.into())
+    }
+
+    /// Has the client been let in, and is it still there?
+    pub fn is_open(&self) -> bool {
+        matches!(self.link.phase(), Phase::Accepting | Phase::Open)
+    }
+
+    // ---- talking with the client
+
+    /// The next frame or event, or `None` once the connection has ended.
+    ///
+    /// # Errors
+    /// What a job that [`spawn`](Self::spawn) started has failed with.
+    pub async fn next(&mut self) -> Result<Option<Input>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// [`NotAccepted`](Error::NotAccepted) before the client was let in, [`Closed`](Error::Closed) after the end.
+    pub fn send(&mut self, frame: impl Into<Frame>) -> impl Future<Output = Result<()>> + Send {
+        self.send_frame(frame.into())
+    }
+
+    fn send_frame(&mut self, frame: Frame) -> impl Future<Output = Result<()>> + Send {
+        let mut frame = Some(frame);
+        poll_fn(move |cx| self.link.poll_send(cx, &mut frame))
+    }
+
+    /// Sends `value` as JSON in a text frame.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and what the value's `Serialize` says.
+    pub fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) -> impl Future<Output = Result<()>> + Send {
+        // At once: the value need not be `Sync`, and the future, which idle connections keep room for, is small.
+        let frame = Frame::from_json(value);
+        async { self.send_frame(frame?).await }
+    }
+
+    /// Sends text.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_text(&mut self, text: impl Into<String>) -> impl Future<Output = Result<()>> + Send {
+        self.send_frame(Frame::Text(text.into()))
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_bytes(&mut self, bytes: impl Into<Bytes>) -> impl Future<Output = Result<()>> + Send {
+        self.send_frame(Frame::Binary(bytes.into()))
+    }
+
+    /// Sends a message of type [`websocket.send`](channel_layer::WEBSOCKET_SEND) as a frame, whose bytes all
+    /// sockets share that send it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_encoded(&mut self, message: Message) -> Result<()> {
+        self.link.send_encoded(message)
+    }
+
+    /// Ends the connection, after what was sent before. A code alone will do. Before the client was let in, it
+    /// refuses with 403.
+    ///
+    /// # Errors
+    /// [`Closed`](Error::Closed) if it has ended already.
+    pub async fn close(&mut self, close: impl Into<Close>) -> Result<()> {
+        self.link.hang_up(close.into())
+    }
+
+    /// How the connection ended, if it has.
+    pub fn closed(&self) -> Option<Close> {
+        self.link.close()
+    }
+
+    // ---- talking with others
+
+    /// This connection's own channel, opened at the first call: others reach it there.
+    ///
+    /// # Errors
+    /// What the layer says.
+    pub async fn channel(&mut self) -> Result<&ChannelName> {
+        if self.channel.is_none() {
+            let mailbox = self.layer.new_channel().await?;
+            self.channel = Some(mailbox.channel().clone());
+            self.link.set_mailbox(mailbox);
+        }
+        self.channel.as_ref().ok_or(Error::Closed)
+    }
+
+    /// Joins a group. The connection leaves all its groups when it ends.
+    ///
+    /// # Errors
+    /// A name that is none, or what the layer says.
+    pub async fn group_add<G>(&mut self, group: G) -> Result<()>
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+    {
+        let group = parse(group)?;
+        let layer = self.layer.clone();
+        Ok(layer.group_add(&group, self.channel().await?).await?)
+    }
+
+    /// Leaves a group. It is fine if the connection was not in it.
+    ///
+    /// # Errors
+    /// A name that is none, or what the layer says.
+    pub async fn group_discard<G>(&mut self, group: G) -> Result<()>
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+    {
+        let group = parse(group)?;
+        match &self.channel {
+            Some(channel) => Ok(self.layer.group_discard(&group, channel).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends an event to all members of a group, oneself included: their `event` hooks receive it.
+    ///
+    /// # Errors
+    /// A name that is none, an event that is no map, or what the layer says. Members that miss it are no error.
+    pub fn group_send<G, T>(&mut self, group: G, event: &T) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+        T: Serialize + ?Sized,
+    {
+        self.group_send_message(parse(group), Message::encode(event).map_err(Error::from))
+    }
+
+    /// Sends `value` as JSON to the sockets of all members of a group, past their consumers.
+    ///
+    /// # Errors
+    /// As [`group_send`](Self::group_send).
+    pub fn group_send_json<G, T>(&mut self, group: G, value: &T) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+        T: Serialize + ?Sized,
+    {
+        let text = serde_json::to_string(value).map_err(Error::from);
+        self.group_send_message(parse(group), text.map(Message::websocket_text))
+    }
+
+    /// Sends an event to one channel: its `event` hook receives it.
+    ///
+    /// # Errors
+    /// An event that is no map, or what the layer says.
+    pub async fn send_to<T: Serialize + ?Sized>(&mut self, channel: &ChannelName, event: &T) -> Result<()> {
+        let message = Message::encode(event);
+        Ok(self.layer.send(channel, message?).await?)
+    }
+
+    fn group_send_message(
+        &mut self,
+        group: Result<GroupName>,
+        message: Result<Message>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let prepared = group.and_then(|group| Ok((Box::new(Audience::from(group)), message?)));
+        async {
+            let (to, message) = prepared?;
+            let report = self.layer.group_send(&to, message).await?;
+            if report.local.full > 0 {
+                tracing::debug!(missed = report.local.full, "members of a group were full");
+            }
+            Ok(())
+        }
+    }
+
+    // ---- for those who drive it
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Input>>> {
+        if let Some(jobs) = &mut self.jobs
+            && let Poll::Ready(error) = jobs.poll_failure(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            let input = ready!(self.link.poll_next(cx));
+            match &input {
+                Some(Input::Event(message)) => match Control::of(message).who() {
+                    Some(who) => users::answer(&self.layer, who.clone()),
+                    None => return Poll::Ready(Ok(input)),
+                },
+                _ => return Poll::Ready(Ok(input)),
+            }
+        }
+    }
+
+    /// Can anything but the client's leaving still come?
+    pub(crate) fn may_hear(&self) -> bool {
+        self.channel.is_some() || self.jobs.is_some() || self.is_open()
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+}
+
+fn parse<G: TryInto<GroupName, Error: Into<channel_layer::Error>>>(group: G) -> Result<GroupName> {
+    group.try_into().map_err(|error| Error::Layer(error.into()))
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("path", &self.scope.path()).field("phase", &self.link.phase()).finish()
+    }
+}

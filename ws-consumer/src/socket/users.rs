@@ -1,0 +1,158 @@
+//! All connections of a user, in all processes, over any layer.
+//!
+//! A user is a group: whoever has [identified](Socket::identify) its connection as a user's is reached by what is sent
+//! to that user, at a cost that grows with the number of that user's connections only.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use channel_layer::{Audience, ChannelLayer, GroupName, MailboxOptions, Message, Remote, SendReport, Value};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::Socket;
+use crate::{
+    error::Result,
+    frame::Close,
+    wire::{CLOSE, WHO, Who},
+};
+
+/// Before the name of every group that is a user.
+const PREFIX: &str = "user.";
+/// How many users are asked for at once by `users_online`.
+const ASKED_AT_ONCE: usize = 64;
+/// Every connection of a user answers, and one answer is enough.
+const ANSWERS: usize = 4096;
+
+impl Socket {
+    /// Says whose connection this is. What is sent to that user reaches it until it ends.
+    ///
+    /// # Errors
+    /// What the layer says.
+    pub async fn identify(&mut self, user: &str) -> Result<()> {
+        self.group_add(group(user)?).await
+    }
+}
+
+/// What one can do to a user, over any layer.
+///
+/// ```
+/// # async fn run(layer: channel_layer::MemoryLayer) -> ws_consumer::Result<()> {
+/// use std::time::Duration;
+/// use ws_consumer::UsersExt;
+///
+/// layer.send_to_user("42", &serde_json::json!({ "type": "mail.arrived" })).await?;
+/// let online = layer.users_online(["42", "43"], Duration::from_millis(500)).await?;
+/// layer.close_user("42", ws_consumer::Close::new(4001, "signed out")).await?;
+/// # Ok(()) }
+/// ```
+pub trait UsersExt: ChannelLayer {
+    /// Sends an event to all of a user's connections: their `event` hooks receive it.
+    ///
+    /// # Errors
+    /// An event that is no map, or what the layer says. A user who is not there is no error.
+    fn send_to_user<T: Serialize + Sync + ?Sized>(
+        &self,
+        user: &str,
+        event: &T,
+    ) -> impl Future<Output = Result<SendReport>> + Send {
+        let message = Message::encode(event);
+        async move { Ok(self.group_send(&Audience::from(group(user)?), message?).await?) }
+    }
+
+    /// Closes all of a user's connections.
+    ///
+    /// # Errors
+    /// What the layer says. A user who is not there is no error.
+    fn close_user(
+        &self,
+        user: &str,
+        close: impl Into<Close>,
+    ) -> impl Future<Output = Result<SendReport>> + Send {
+        let Close { code, reason } = close.into();
+        let message = Message::new(CLOSE).with("code", i64::from(code)).with("reason", reason);
+        async move { Ok(self.group_send(&Audience::from(group(user)?), message).await?) }
+    }
+
+    /// Which of these users have a connection, anywhere.
+    ///
+    /// Their connections are asked, and one answer of each user is waited for: at a cost that grows with the number of
+    /// their connections, not with that of all. Takes as long as `patience` where a user may be in another process and
+    /// does not answer; within one process it is known at once.
+    ///
+    /// # Errors
+    /// What the layer says.
+    fn users_online<'a>(
+        &self,
+        users: impl IntoIterator<Item = &'a str>,
+        patience: Duration,
+    ) -> impl Future<Output = Result<HashSet<String>>> + Send {
+        let users: HashSet<String> = users.into_iter().map(str::to_owned).collect();
+        let users: Vec<String> = users.into_iter().collect();
+        async move {
+            let mut online = HashSet::new();
+            for some in users.chunks(ASKED_AT_ONCE) {
+                online.extend(ask(self, some, patience).await?);
+            }
+            Ok(online)
+        }
+    }
+}
+
+impl<L: ChannelLayer + ?Sized> UsersExt for L {}
+
+async fn ask<L: ChannelLayer + ?Sized>(
+    layer: &L,
+    users: &[String],
+    patience: Duration,
+) -> Result<HashSet<String>> {
+    let mut answers = layer.open(MailboxOptions::default().with_capacity(ANSWERS)).await?;
+    let (mut online, mut unsure) = (HashSet::new(), 0);
+    for user in users {
+        let question =
+            Message::new(WHO).with("reply_to", answers.channel().as_str()).with("user", user.as_str());
+        let report = layer.group_send(&Audience::from(group(user)?), question).await?;
+        match report.remote {
+            _ if report.local.matched > 0 => _ = online.insert(user.clone()),
+            Remote::None | Remote::Processes(0) => {}
+            _ => unsure += 1,
+        }
+    }
+    let until = Instant::now() + patience;
+    while unsure > 0 {
+        let Ok(answer) = timeout_at(until, answers.recv()).await else { break };
+        let user = answer.get("user").and_then(Value::as_str).unwrap_or_default();
+        if users.iter().any(|asked| asked == user) && online.insert(user.to_owned()) {
+            unsure -= 1;
+        }
+    }
+    Ok(online)
+}
+
+/// Answers in a task of its own: the connection has other things to do.
+pub(super) fn answer(layer: &Arc<dyn ChannelLayer>, who: Who) {
+    let layer = layer.clone();
+    tokio::spawn(async move {
+        let answer = Message::new(WHO).with("user", who.user);
+        if let Err(error) = layer.send(&who.reply_to, answer).await {
+            tracing::debug!(%error, "nobody waits for the answer any more");
+        }
+    });
+}
+
+/// The group of a user, whatever the id is made of.
+fn group(user: &str) -> Result<GroupName> {
+    Ok(GroupName::encode(PREFIX, user)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_users_share_a_group() {
+        let (long, longer) = ("汉".repeat(200), "汉".repeat(201));
+        let users = ["a", "A", "_61", "a b", "a_20b", "", "汉", &long, &longer];
+        let names: HashSet<_> = users.iter().map(|user| group(user).unwrap()).collect();
+        assert_eq!(names.len(), users.len());
+    }
+}

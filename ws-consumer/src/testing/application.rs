@@ -1,0 +1,213 @@
+//! Any application, spoken to in the transport's own words.
+
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+
+use channel_layer::ChannelLayer;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::PATIENCE;
+use crate::{
+    application::Application,
+    error::{Error, Result},
+    scope::Scope,
+    socket::Socket,
+    wire::{Incoming, Outgoing, Wire},
+};
+
+/// Runs an application on one connection, in a task of its own, and speaks to it as a transport does.
+///
+/// [`WebsocketCommunicator`](super::WebsocketCommunicator) and [`HttpCommunicator`](super::HttpCommunicator) are made of
+/// it. Dropping it ends the application at once; nothing else can.
+pub struct ApplicationCommunicator {
+    // Unbounded: a test that floods is bounded by its own end, and one that waited for room could wait for itself.
+    inputs: UnboundedSender<Incoming>,
+    outputs: UnboundedReceiver<Outgoing>,
+    /// Received, and passed over for the moment.
+    kept: VecDeque<Outgoing>,
+    task: JoinHandle<Option<Error>>,
+    /// Was its outcome asked for? A task tells it once.
+    told: bool,
+}
+
+impl ApplicationCommunicator {
+    /// Starts the application.
+    pub fn new(application: &dyn Application, scope: Scope, layer: Arc<dyn ChannelLayer>) -> Self {
+        let wire = Socket::open(scope, layer, |socket| application.call(socket));
+        let (inputs, incoming) = unbounded_channel();
+        let (outgoing, outputs) = unbounded_channel();
+        let task = tokio::spawn(run(wire, incoming, outgoing));
+        Self { inputs, outputs, kept: VecDeque::new(), task, told: false }
+    }
+
+    /// Hands something to the application.
+    ///
+    /// # Panics
+    /// When the application has failed, with its error: a test that talks on would hide it.
+    pub async fn send_input(&mut self, incoming: Incoming) {
+        if self.task.is_finished() {
+            self.outcome().await.expect("the application lives");
+        }
+        self.feed(incoming);
+    }
+
+    /// The next thing the application sends.
+    ///
+    /// # Panics
+    /// When the application has ended, or nothing comes within a second. The application is ended then, as in the
+    /// original: it would not end by itself.
+    pub async fn receive_output(&mut self) -> Outgoing {
+        self.receive_within(PATIENCE).await
+    }
+
+    pub(super) async fn receive_within(&mut self, patience: Duration) -> Outgoing {
+        match self.next_output(patience).await {
+            Some(output) => output,
+            None if self.outputs.is_closed() => match self.outcome().await {
+                Ok(()) => panic!("the application has ended, and sends nothing more"),
+                Err(error) => panic!("the application has failed: {error}"),
+            },
+            None => {
+                self.task.abort();
+                panic!("the application sent nothing within {patience:?}");
+            }
+        }
+    }
+
+    /// Does the application send nothing for so long?
+    pub async fn receive_nothing(&mut self, time: Duration) -> bool {
+        match self.next_output(time).await {
+            Some(output) => {
+                self.kept.push_front(output);
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Waits for the application to end, and tells how.
+    ///
+    /// # Errors
+    /// What it ended with; [`TimedOut`](Error::TimedOut) if it did not within `patience`, which ends it.
+    pub async fn wait(&mut self, patience: Duration) -> Result<()> {
+        match timeout(patience, self.outcome()).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.task.abort();
+                Err(Error::TimedOut(patience))
+            }
+        }
+    }
+
+    /// Ends the application where it stands.
+    ///
+    /// # Errors
+    /// What it had ended with before.
+    pub async fn stop(mut self) -> Result<()> {
+        self.task.abort();
+        self.outcome().await
+    }
+
+    /// As [`send_input`](Self::send_input); of no use to an application that has ended.
+    pub(super) fn feed(&mut self, incoming: Incoming) {
+        let _ended = self.inputs.send(incoming);
+    }
+
+    /// The next thing it sends, within `time`.
+    pub(super) async fn next_output(&mut self, time: Duration) -> Option<Outgoing> {
+        if let Some(kept) = self.kept.pop_front() {
+            return Some(kept);
+        }
+        timeout(time, self.outputs.recv()).await.ok().flatten()
+    }
+
+    /// The first that `is_it`, within `time`; those before it are kept for later.
+    pub(super) async fn find_output(
+        &mut self,
+        time: Duration,
+        is_it: impl Fn(&Outgoing) -> bool,
+    ) -> Option<Outgoing> {
+        if let Some(at) = self.kept.iter().position(&is_it) {
+            return self.kept.remove(at);
+        }
+        let found = timeout(time, async {
+            loop {
+                let output = self.outputs.recv().await?;
+                if is_it(&output) {
+                    return Some(output);
+                }
+                self.kept.push_back(output);
+            }
+        });
+        found.await.ok().flatten()
+    }
+
+    /// What it sent that nobody has asked for yet.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Outgoing> {
+        self.kept.iter()
+    }
+
+    async fn outcome(&mut self) -> Result<()> {
+        if self.told {
+            return Ok(());
+        }
+        let outcome = (&mut self.task).await;
+        self.told = true;
+        match outcome {
+            Ok(Some(error)) => Err(error),
+            Ok(None) | Err(_) => Ok(()), // an `Err` was ended by us
+        }
+    }
+}
+
+impl Drop for ApplicationCommunicator {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    mut wire: Wire,
+    mut inputs: UnboundedReceiver<Incoming>,
+    outputs: UnboundedSender<Outgoing>,
+) -> Option<Error> {
+    poll_fn(|cx| {
+        loop {
+            let mut moved = false;
+            while wire.wants_input()
+                && let Poll::Ready(Some(incoming)) = inputs.poll_recv(cx)
+            {
+                wire.feed(incoming);
+                moved = true;
+            }
+            let ended = wire.poll(cx).is_ready();
+            moved |= pass_on(&mut wire, &outputs);
+            if ended {
+                return Poll::Ready(());
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+    wire.take_error()
+}
+
+fn pass_on(wire: &mut Wire, outputs: &UnboundedSender<Outgoing>) -> bool {
+    let (mut taken, mut begun) = (false, false);
+    wire.take_outputs(|waiting| {
+        for output in waiting.drain(..) {
+            taken = true;
+            begun |= matches!(output, Outgoing::Accept(_) | Outgoing::Head(_));
+            let _nobody_listens = outputs.send(output);
+        }
+    });
+    if begun {
+        wire.accepted();
+    }
+    taken
+}

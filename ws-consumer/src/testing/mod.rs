@@ -1,0 +1,86 @@
+//! The test kit: applications without a network and without a clock (feature `testing`).
+//!
+//! A communicator is a transport like any other, only that a test is at the other end. Run tests with
+//! `#[tokio::test(start_paused = true)]`: then a timeout passes at once when nothing else can happen, `refute_sent`
+//! costs nothing, and [`advance`] moves the time.
+//!
+//! ```
+//! # use serde::{Deserialize, Serialize};
+//! # use ws_consumer::{Consumer, Frame, Result, Socket};
+//! # #[derive(Default)] struct Chat { group: String }
+//! # #[derive(Serialize, Deserialize)] #[serde(tag = "type")]
+//! # enum ChatEvent { #[serde(rename = "chat.message")] Message { message: String } }
+//! # #[derive(Serialize, Deserialize)] struct Said<T> { message: T }
+//! # impl Consumer for Chat {
+//! #     type Event = ChatEvent;
+//! #     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+//! #         self.group = format!("chat_{}", socket.scope().param("room")?);
+//! #         socket.group_add(&self.group).await?;
+//! #         socket.accept().await
+//! #     }
+//! #     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+//! #         let Said { message } = frame.json()?;
+//! #         socket.group_send(&self.group, &ChatEvent::Message { message }).await
+//! #     }
+//! #     async fn event(&mut self, socket: &mut Socket, event: &ChatEvent) -> Result<()> {
+//! #         let ChatEvent::Message { message } = event;
+//! #         socket.send_json(&Said { message }).await
+//! #     }
+//! # }
+//! use serde_json::json;
+//! use ws_consumer::{Router, testing::Stage};
+//!
+//! # /*
+//! #[tokio::test(start_paused = true)]
+//! # */
+//! async fn a_message_reaches_everybody_in_its_room() {
+//!     let stage = Stage::new(Router::new().consumer("/ws/chat/{room}/", Chat::default));
+//!     let mut ann = stage.websocket("/ws/chat/lobby/");
+//!     let mut bob = stage.websocket("/ws/chat/lobby/");
+//!     let mut eve = stage.websocket("/ws/chat/attic/");
+//!     for member in [&mut ann, &mut bob, &mut eve] {
+//!         member.connect().await.unwrap();
+//!     }
+//!     ann.send_json_to(&json!({ "message": "hello" })).await;
+//!     ann.assert_sent(json!({ "message": "hello" })).await;
+//!     bob.assert_sent(json!({ "message": "hello" })).await;
+//!     eve.refute_sent(json!({ "message": "hello" })).await;
+//! }
+//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+//! #     .block_on(a_message_reaches_everybody_in_its_room());
+//! ```
+
+mod application;
+mod broadcasts;
+mod expected;
+mod http;
+mod live;
+mod stage;
+mod websocket;
+
+use std::time::Duration;
+
+pub use self::{
+    application::ApplicationCommunicator, broadcasts::Broadcasts, expected::Expected, http::HttpCommunicator,
+    live::LiveServer, stage::Stage, websocket::WebsocketCommunicator,
+};
+
+/// How long a communicator waits for anything, unless told otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lets so much time pass at once, and everything happen that is due by then. Only with the clock paused.
+///
+/// # Panics
+/// When the clock is not paused.
+pub async fn advance(time: Duration) {
+    settle().await; // so that timers are set that are about to be
+    tokio::time::advance(time).await;
+    settle().await;
+}
+
+/// Lets other tasks run until they wait.
+async fn settle() {
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+}

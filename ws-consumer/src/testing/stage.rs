@@ -1,0 +1,56 @@
+//! An application and a layer, and any number of clients.
+
+use std::sync::Arc;
+
+use channel_layer::{ChannelLayer, MemoryLayer};
+
+use super::{Broadcasts, HttpCommunicator, WebsocketCommunicator};
+use crate::application::Application;
+
+/// What the clients of one test share.
+#[derive(Clone)]
+pub struct Stage {
+    application: Arc<dyn Application>,
+    layer: Arc<dyn ChannelLayer>,
+}
+
+impl Stage {
+    /// An application over a layer in memory.
+    pub fn new(application: impl Application) -> Self {
+        Self::over(application, Arc::new(MemoryLayer::default()))
+    }
+
+    /// An application over any layer: one that records, one that loses messages, a real one.
+    pub fn over(application: impl Application, layer: Arc<dyn ChannelLayer>) -> Self {
+        Self { application: Arc::new(application), layer }
+    }
+
+    /// The layer.
+    pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
+        &self.layer
+    }
+
+    /// A client that will ask for a WebSocket.
+    ///
+    /// # Panics
+    /// When the path is none.
+    pub fn websocket(&self, path: &str) -> WebsocketCommunicator {
+        WebsocketCommunicator::new(self.application.clone(), path).with_layer(self.layer.clone())
+    }
+
+    /// A client that will send a plain request.
+    ///
+    /// # Panics
+    /// When the method or the path is none.
+    pub fn http(&self, method: &str, path: &str) -> HttpCommunicator {
+        HttpCommunicator::new(self.application.clone(), method, path).with_layer(self.layer.clone())
+    }
+
+    /// Listens to a group.
+    ///
+    /// # Panics
+    /// When the name is none, or the layer fails.
+    pub async fn broadcasts(&self, group: &str) -> Broadcasts {
+        Broadcasts::listen(&*self.layer, group).await
+    }
+}

@@ -1,0 +1,61 @@
+//! What one connection may take, in bytes and in time.
+
+use std::time::Duration;
+
+use crate::wire::OutputLimits;
+
+/// The limits of every connection. All have defaults; [the page about them](crate::docs::defaults) says why.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// How long a consumer may take to decide about a client: 10 s. Then the client gets 503.
+    pub accept_timeout: Duration,
+    /// How long the other side may take to answer a close: 5 s. Then the connection is dropped.
+    pub close_timeout: Duration,
+    /// Control frames that a client may send at once: 60. One more closes with 1008.
+    pub control_burst: u32,
+    /// Control frames that a client may send per second in the long run: 30.
+    pub control_rate: u32,
+    /// A client that sends no message for so long is closed with 1000: never. Looked at once per ping interval.
+    pub idle_timeout: Option<Duration>,
+    /// A connection that is so old is closed with 1001: never.
+    pub max_age: Option<Duration>,
+    /// Fragments of one message of the client: 1,024. One more closes with 1008.
+    pub max_fragments: u32,
+    /// Bytes of one message of the client: 1 MiB. More closes with 1009.
+    pub max_message_size: usize,
+    /// How long a message that has begun may take to arrive: 30 s. Longer closes with 1008.
+    pub message_timeout: Duration,
+    /// What may wait for a slow client, and what happens beyond it.
+    pub output: OutputLimits,
+    /// A client that is silent for so long is pinged: 20 s.
+    pub ping_interval: Duration,
+    /// A client that does not answer a ping within this time is gone: 20 s.
+    pub ping_timeout: Duration,
+    /// The buffer that a connection keeps while it is idle, in bytes: 512. Larger messages are read with a buffer of the
+    /// thread, so this is for memory, not for speed.
+    pub read_buffer_size: usize,
+    /// A client that takes nothing of what is sent for so long is dropped, as 1013: 20 s.
+    pub write_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            accept_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            control_burst: 60,
+            control_rate: 30,
+            idle_timeout: None,
+            max_age: None,
+            max_fragments: 1024,
+            max_message_size: 1 << 20,
+            message_timeout: Duration::from_secs(30),
+            output: OutputLimits::default(),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(20),
+            read_buffer_size: 512,
+            write_timeout: Duration::from_secs(20),
+        }
+    }
+}

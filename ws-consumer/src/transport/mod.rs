@@ -1,0 +1,13 @@
+//! How frames get to clients and back. A transport holds a [`Wire`](crate::wire::Wire) and knows nothing of
+//! groups or routes.
+
+pub(crate) mod http;
+mod limits;
+mod sockets;
+pub(crate) mod websocket;
+
+pub use self::{
+    http::ReplyBody,
+    limits::Limits,
+    sockets::{Drain, SocketStats, Sockets},
+};

@@ -1,0 +1,189 @@
+//! One open WebSocket: a future written by hand, because it is what every idle client costs.
+//!
+//! Each poll reads what the client sent, lets the application run, and writes what came of it; then it sleeps until
+//! the socket, the mailbox, a timer or something the application waits for wakes it.
+//!
+//! Frames are written beside tungstenite, straight to the connection: it copies each payload into a buffer that never
+//! shrinks, and knows no bytes that were made once for many. Two rules keep the two writers apart:
+//! * bytes of ours go out only when tungstenite has none left to write (`control` is false), unless one of our frames
+//!   is half out already (`midway`);
+//! * tungstenite is polled only when ours are all out (`rest` is empty), because it writes pongs while it reads.
+
+mod deadlines;
+mod read;
+mod time;
+mod write;
+
+use std::{
+    cell::RefCell,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use hyper::upgrade::Upgraded;
+use hyper_tungstenite::{HyperWebsocketStream, WebSocketStream, tungstenite::protocol::Role};
+use hyper_util::rt::TokioIo;
+
+use self::deadlines::Deadlines;
+use super::{intake::Intake, keepalive::Keepalive, upgrade::config};
+use crate::{
+    frame::Close,
+    transport::{Limits, sockets::Registration},
+    wire::{Incoming, Wire},
+};
+
+/// Bytes that are gathered for one write.
+const WRITE: usize = 64 << 10;
+
+type WebSocket = WebSocketStream<Intake<TokioIo<Upgraded>>>;
+
+pub(super) struct Connection {
+    /// Gone as soon as the connection is, though the application may take longer.
+    websocket: Option<WebSocket>,
+    wire: Wire,
+    stage: Stage,
+    /// What the kernel did not take yet. Without memory while the client keeps up.
+    rest: Vec<u8>,
+    /// Does `rest` begin within a frame?
+    midway: bool,
+    /// May tungstenite have bytes to write?
+    control: bool,
+    /// Has a large message left its memory with tungstenite?
+    swollen: bool,
+    /// To be sent once all that came before it is out.
+    farewell: Option<Box<Close>>,
+    /// How the client ended it. It is answered after the frames that came before have been handled.
+    ending: Option<Box<Ending>>,
+    keepalive: Keepalive,
+    deadlines: Deadlines,
+    limits: Arc<Limits>,
+    _registration: Registration,
+}
+
+enum Ending {
+    /// With a close of its own.
+    Closed(Close),
+    /// By breaking the protocol or a limit: this is what it is told.
+    Faulty(Close),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// A close was sent or received; the other one is on its way.
+    Closing,
+    /// The peer broke the rules and was told so. What it still sends is read and thrown away: closing at once would
+    /// make the kernel reset the connection, and the peer might lose our last word.
+    Lingering,
+    /// Nothing is left of it but the application.
+    Gone,
+}
+
+thread_local! {
+    /// What is gathered for a write. One per thread: it is empty whenever no connection is being polled.
+    static GATHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Connection {
+    pub(super) async fn new(
+        upgraded: HyperWebsocketStream,
+        wire: Wire,
+        limits: Arc<Limits>,
+        registration: Registration,
+    ) -> Self {
+        // Nothing was read yet, so that the stream may be taken apart.
+        let intake = Intake::new(upgraded.into_inner(), limits.max_fragments);
+        Self {
+            websocket: Some(
+                WebSocketStream::from_raw_socket(intake, Role::Server, Some(config(&limits))).await,
+            ),
+            wire,
+            stage: Stage::Open,
+            rest: Vec::new(),
+            midway: false,
+            control: false,
+            swollen: false,
+            farewell: None,
+            ending: None,
+            keepalive: Keepalive::new(&limits),
+            deadlines: Deadlines::new(&limits),
+            limits,
+            _registration: registration,
+        }
+    }
+
+    /// Goes round until nothing moves any more.
+    fn run(&mut self, cx: &mut Context<'_>, gather: &mut Vec<u8>) {
+        loop {
+            let dry = self.read(cx);
+            let _: Poll<()> = self.wire.poll(cx);
+            let wrote = self.write(cx, gather);
+            if let Some(ending) = self.ending.take() {
+                self.end(*ending);
+                continue;
+            }
+            let more_to_read = !dry && self.may_read();
+            if wrote || more_to_read || self.keep_time(cx).is_ready() {
+                continue;
+            }
+            return;
+        }
+    }
+
+    fn end_by(&mut self, ending: Ending) {
+        self.ending = Some(Box::new(ending)); // boxed: most connections never have one
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.farewell = None;
+        let close = match ending {
+            Ending::Closed(close) => {
+                self.control = true; // the answer, which tungstenite has made
+                self.enter(Stage::Closing);
+                close
+            }
+            Ending::Faulty(close) => {
+                super::codec::put_close(&mut self.rest, &close);
+                self.enter(Stage::Lingering);
+                close
+            }
+        };
+        self.wire.feed(Incoming::Disconnect(close));
+    }
+
+    /// The rest is bounded in time.
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.deadlines.set_message(None);
+        self.deadlines.set_limit(Some(self.limits.close_timeout));
+    }
+
+    fn lost(&mut self) {
+        self.wire.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
+        self.gone();
+    }
+
+    fn gone(&mut self) {
+        self.stage = Stage::Gone;
+        self.websocket = None;
+        self.rest = Vec::new();
+        self.deadlines.clear();
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut gather = GATHER.take();
+        self.run(cx, &mut gather);
+        if gather.capacity() <= 4 * WRITE {
+            gather.clear();
+            GATHER.set(mem::take(&mut gather));
+        }
+        let ended = self.stage == Stage::Gone && self.wire.has_ended();
+        if ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

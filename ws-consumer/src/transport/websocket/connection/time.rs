@@ -1,0 +1,83 @@
+//! What a connection does when its time has come.
+
+use std::{
+    mem,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::FutureExt;
+use hyper_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+
+use super::{
+    super::{codec, keepalive::Look, upgrade::config},
+    Connection, Ending, Stage,
+    deadlines::Due,
+};
+use crate::{frame::Close, wire::Incoming};
+
+impl Connection {
+    /// Ready if the time has come for something, which is then done.
+    pub(super) fn keep_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.deadlines.poll(cx)) {
+            Due::Limit => self.too_late(),
+            Due::Message => {
+                self.deadlines.set_message(None);
+                self.end_by(Ending::Faulty(Close::new(Close::POLICY, "the message takes too long")));
+            }
+            Due::End => {
+                self.deadlines.clear();
+                self.wire.link().shut_down(Close::new(Close::GOING_AWAY, "the connection is too old"));
+            }
+            Due::Look => self.look(),
+            Due::Nothing => {}
+        }
+        self.deadlines.rearm();
+        Poll::Ready(())
+    }
+
+    fn too_late(&mut self) {
+        if self.stage == Stage::Open {
+            let channel = self.wire.link().channel();
+            tracing::warn!(?channel, "closing a client that takes nothing of what is sent");
+            self.wire.link().count_slow();
+            self.wire.feed(Incoming::Disconnect(Close::new(Close::TRY_AGAIN_LATER, "too slow")));
+        }
+        self.gone();
+    }
+
+    fn look(&mut self) {
+        self.deadlines.set_look(self.limits.ping_interval);
+        if self.stage != Stage::Open {
+            return;
+        }
+        match self.keepalive.look(&self.limits) {
+            Look::Wait(wait) => self.deadlines.set_look(wait),
+            Look::Ping(wait) => {
+                self.deadlines.set_look(wait);
+                self.rest.extend_from_slice(&codec::PING);
+            }
+            Look::Idle => self.wire.link().shut_down(Close::new(Close::NORMAL, "idle")),
+            Look::Gone => {
+                tracing::debug!("a client does not answer pings");
+                self.lost();
+            }
+        }
+        self.deflate();
+    }
+
+    /// Gives back what a large message took: tungstenite's buffers never shrink, so it is made anew, at a moment when
+    /// it holds nothing. Not after each large message: the next one would have to ask the system for it all again.
+    fn deflate(&mut self) {
+        let at_rest = !self.control && self.ending.is_none();
+        if !at_rest || self.websocket.as_ref().is_none_or(|ws| ws.get_ref().watch().is_mid_message()) {
+            return;
+        }
+        if mem::take(&mut self.swollen)
+            && let Some(websocket) = self.websocket.take()
+        {
+            let intake = websocket.into_inner();
+            let anew = WebSocketStream::from_raw_socket(intake, Role::Server, Some(config(&self.limits)));
+            self.websocket = anew.now_or_never();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Is a request a proper opening handshake? (RFC 6455, section 4.2.1.)
+//!
+//! hyper-tungstenite checks the version and that a key exists; everything else is up to here. What is let
+//! through doubtfully at this door has become somebody's request smuggling elsewhere.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
+
+use crate::wire::Refuse;
+
+/// Bytes of a path with its query: what common proxies let through.
+const MAX_PATH: usize = 8 << 10;
+
+/// Does a request ask for a WebSocket, properly or not?
+pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::SEC_WEBSOCKET_KEY) || lists(headers, header::UPGRADE, "websocket")
+}
+
+/// What to answer instead of an upgrade, if anything.
+pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Refuse> {
+    let headers = request.headers();
+    let asks = lists(headers, header::UPGRADE, "websocket") && lists(headers, header::CONNECTION, "upgrade");
+    if request.method() == Method::GET && !asks {
+        return Some(refuse(StatusCode::UPGRADE_REQUIRED, header::SEC_WEBSOCKET_VERSION, "13"));
+    }
+    if request.method() != Method::GET {
+        return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, header::ALLOW, "GET"));
+    }
+    if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > MAX_PATH) {
+        return Some(StatusCode::URI_TOO_LONG.into());
+    }
+    if headers.get_all(header::SEC_WEBSOCKET_VERSION).iter().ne(["13"]) {
+        return Some(refuse(StatusCode::UPGRADE_REQUIRED, header::SEC_WEBSOCKET_VERSION, "13"));
+    }
+    let sound = request.version() == Version::HTTP_11
+        && headers.get_all(header::HOST).iter().count() == 1
+        && has_no_body(headers)
+        && one(headers, header::SEC_WEBSOCKET_KEY).is_some_and(is_key)
+        && headers.values().all(is_sound);
+    (!sound).then(|| StatusCode::BAD_REQUEST.into())
+}
+
+/// An upgrade with a body would leave the body where frames are expected.
+fn has_no_body(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.get_all(header::CONTENT_LENGTH).iter().all(|length| length == "0")
+}
+
+/// Some parsers take the byte 0x85, a line's end in Latin-1, for one, and see two headers where there is one. As a part
+/// of UTF-8 it is none.
+fn is_sound(value: &HeaderValue) -> bool {
+    let is_c1 = |b: &u8| (0x80..=0x9F).contains(b);
+    !value.as_bytes().iter().any(is_c1) || std::str::from_utf8(value.as_bytes()).is_ok()
+}
+
+/// Is `wanted` in a header that is a list?
+fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
+}
+
+fn one(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Sixteen bytes in base64: 22 characters and two of padding.
+fn is_key(value: &HeaderValue) -> bool {
+    let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    let key = value.as_bytes().strip_suffix(b"==");
+    key.is_some_and(|key| key.len() == 22 && key.iter().all(is_base64))
+}
+
+fn refuse(status: StatusCode, name: HeaderName, value: &'static str) -> Refuse {
+    let mut refuse = Refuse::from(status);
+    refuse.headers.insert(name, HeaderValue::from_static(value));
+    refuse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn request() -> http::request::Builder {
+        asking().header("sec-websocket-version", "13")
+    }
+
+    fn asking() -> http::request::Builder {
+        Request::get("/")
+            .header("host", "a")
+            .header("connection", "keep-alive, Upgrade")
+            .header("upgrade", "websocket")
+    }
+
+    fn status(request: http::request::Builder) -> Option<u16> {
+        refusal(&request.body(()).unwrap()).map(|refuse| refuse.status.as_u16())
+    }
+
+    #[test]
+    fn a_proper_handshake_passes() {
+        assert_eq!(status(request().header("sec-websocket-key", KEY)), None);
+        assert_eq!(status(request().header("sec-websocket-key", KEY).header("content-length", "0")), None);
+    }
+
+    #[test]
+    fn keys_must_be_one_and_sixteen_bytes() {
+        for key in
+            ["", "AAAA", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25j!!==", "x".repeat(24).as_str()]
+        {
+            assert_eq!(status(request().header("sec-websocket-key", key)), Some(400), "{key}");
+        }
+        assert_eq!(status(request()), Some(400));
+        let twice = request().header("sec-websocket-key", KEY).header("sec-websocket-key", KEY);
+        assert_eq!(status(twice), Some(400));
+    }
+
+    #[test]
+    fn other_methods_versions_and_bodies_are_refused() {
+        let proper = || request().header("sec-websocket-key", KEY);
+        assert_eq!(status(proper().method("POST")), Some(405));
+        assert_eq!(status(proper().version(Version::HTTP_10)), Some(400));
+        assert_eq!(status(proper().header("host", "b")), Some(400));
+        assert_eq!(status(proper().header("content-length", "3")), Some(400));
+        assert_eq!(status(proper().header("transfer-encoding", "chunked")), Some(400));
+        let mut no_host = proper().body(()).unwrap();
+        no_host.headers_mut().remove("host");
+        assert_eq!(refusal(&no_host).unwrap().status, 400);
+    }
+
+    #[test]
+    fn a_line_end_of_latin_1_is_refused_and_utf_8_is_not() {
+        let proper = || request().header("sec-websocket-key", KEY);
+        let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();
+        assert_eq!(status(proper().header("x", value(b"a\x85Origin: b"))), Some(400));
+        assert_eq!(status(proper().header("x", value("汉".as_bytes()))), None);
+    }
+
+    #[test]
+    fn half_a_handshake_is_told_what_is_missing() {
+        let no_connection = Request::get("/").header("host", "a").header("upgrade", "websocket");
+        let no_upgrade = Request::get("/").header("host", "a").header("sec-websocket-key", KEY);
+        for half in [no_connection, no_upgrade] {
+            let half = half.body(()).unwrap();
+            assert!(is_asked_for(&half));
+            assert_eq!(refusal(&half).unwrap().status, StatusCode::UPGRADE_REQUIRED);
+        }
+        assert!(!is_asked_for(&Request::get("/").body(()).unwrap()));
+    }
+
+    #[test]
+    fn another_version_learns_which_one_is_spoken() {
+        for version in ["8", "13, 8", ""] {
+            let request = asking().header("sec-websocket-version", version);
+            let refuse = refusal(&request.header("sec-websocket-key", KEY).body(()).unwrap()).unwrap();
+            assert_eq!(refuse.status, StatusCode::UPGRADE_REQUIRED);
+            assert_eq!(refuse.headers["sec-websocket-version"], "13");
+        }
+    }
+}

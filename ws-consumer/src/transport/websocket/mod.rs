@@ -1,0 +1,14 @@
+//! WebSocket (RFC 6455) on hyper and tungstenite.
+
+mod codec;
+mod connection;
+mod handshake;
+mod intake;
+mod keepalive;
+mod upgrade;
+mod watch;
+
+pub(crate) use self::{
+    handshake::{is_asked_for, refusal},
+    upgrade::{Answer, answer, plain, upgrade},
+};

@@ -1,0 +1,164 @@
+//! From a request to a running connection: the application decides, then the answer goes out.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper_tungstenite::{HyperWebsocket, tungstenite::protocol::WebSocketConfig};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::connection::Connection;
+use crate::{
+    frame::Close,
+    scope::Scope,
+    transport::{Limits, Sockets, sockets::Registration},
+    wire::{Accept, Incoming, Outgoing, Refuse, Wire},
+};
+
+/// The answer to a handshake.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Serves a request whose handshake is proper; `open` starts the application behind it.
+///
+/// What is received is the answer to the client. The connection lives in tasks of its own.
+pub(crate) fn upgrade<B>(
+    mut request: Request<B>,
+    limits: Arc<Limits>,
+    sockets: &Sockets,
+    open: impl FnOnce(Scope) -> Wire,
+) -> oneshot::Receiver<Answer> {
+    let (send, receive) = oneshot::channel();
+    match hyper_tungstenite::upgrade(&mut request, Some(config(&limits))) {
+        Err(_) => _ = send.send(plain(StatusCode::BAD_REQUEST)),
+        Ok((response, websocket)) => {
+            let wire = open(Scope::of(&mut request));
+            match sockets.register(wire.link()) {
+                None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
+                Some(registration) => {
+                    let door = Door { wire, limits, registration, response, websocket };
+                    sockets.spawn(door.decide(send, sockets.clone()));
+                }
+            }
+        }
+    }
+    receive
+}
+
+/// Tungstenite writes pongs and closes only; all else is written beside it. So it needs no room to write in, and a
+/// flood of pings finds none.
+pub(super) fn config(limits: &Limits) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(limits.read_buffer_size)
+        .write_buffer_size(0)
+        .max_write_buffer_size(1024)
+        .max_message_size(Some(limits.max_message_size))
+        .max_frame_size(Some(limits.max_message_size))
+}
+
+/// A client that waits to be let in.
+struct Door {
+    wire: Wire,
+    limits: Arc<Limits>,
+    registration: Registration,
+    response: Answer,
+    websocket: HyperWebsocket,
+}
+
+enum Decision {
+    Accept(Accept),
+    Refuse(Refuse),
+    /// The client did not wait.
+    Left,
+}
+
+impl Door {
+    async fn decide(mut self, mut answer: oneshot::Sender<Answer>, sockets: Sockets) {
+        match self.decision(&mut answer).await {
+            Decision::Accept(accept) => self.let_in(accept, answer, &sockets).await,
+            Decision::Refuse(refuse) => {
+                let _left = answer.send(self::answer(refuse));
+                self.see_off(Close::ABNORMAL).await;
+            }
+            Decision::Left => self.see_off(Close::ABNORMAL).await,
+        }
+    }
+
+    async fn decision(&mut self, answer: &mut oneshot::Sender<Answer>) -> Decision {
+        let limit = self.limits.accept_timeout;
+        let decided = timeout(limit, poll_fn(|cx| poll_decision(&mut self.wire, cx)));
+        match select(pin!(decided), pin!(answer.closed())).await {
+            Either::Left((Ok(decision), _)) => decision,
+            Either::Left((Err(_), _)) => {
+                tracing::warn!(?limit, "no decision about a client in time");
+                Decision::Refuse(StatusCode::SERVICE_UNAVAILABLE.into())
+            }
+            Either::Right(_) => Decision::Left,
+        }
+    }
+
+    async fn let_in(mut self, accept: Accept, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
+        let mut response = self.response;
+        response.headers_mut().extend(accept.headers);
+        // Valid, as the client offered it in a header.
+        if let Some(Ok(chosen)) = accept.subprotocol.map(HeaderValue::try_from) {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
+        }
+        let handed_over = answer.send(response).is_ok();
+        self.wire.accepted();
+        // Resolves once the answer has been sent, which the client may prevent.
+        match timeout(self.limits.close_timeout, self.websocket).await {
+            Ok(Ok(websocket)) if handed_over => {
+                let connection = Connection::new(websocket, self.wire, self.limits, self.registration);
+                // A task of its own, of the future itself: what led here is freed.
+                sockets.spawn(connection.await);
+            }
+            _ => see_off(self.wire, Close::ABNORMAL).await,
+        }
+    }
+
+    async fn see_off(self, code: u16) {
+        see_off(self.wire, code).await;
+    }
+}
+
+/// Lets the application end.
+async fn see_off(mut wire: Wire, code: u16) {
+    wire.feed(Incoming::Disconnect(code.into()));
+    poll_fn(|cx| wire.poll(cx)).await;
+}
+
+fn poll_decision(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Decision> {
+    let ended = wire.poll(cx).is_ready();
+    let mut decision = None;
+    wire.take_outputs(|outputs| {
+        decision = outputs.pop_front().and_then(|first| match first {
+            Outgoing::Accept(accept) => Some(Decision::Accept(accept)),
+            Outgoing::Refuse(refuse) => Some(Decision::Refuse(refuse)),
+            _ => None,
+        });
+    });
+    match decision {
+        Some(decision) => Poll::Ready(decision),
+        None if ended => Poll::Ready(Decision::Refuse(Refuse::default())),
+        None => Poll::Pending,
+    }
+}
+
+/// A refusal as a response.
+pub(crate) fn answer(refuse: Refuse) -> Answer {
+    let mut response = Response::new(Full::new(refuse.body));
+    *response.status_mut() = refuse.status;
+    *response.headers_mut() = refuse.headers;
+    response
+}
+
+pub(crate) fn plain(status: StatusCode) -> Answer {
+    answer(status.into())
+}

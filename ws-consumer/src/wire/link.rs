@@ -1,0 +1,350 @@
+//! What the two ends of a connection share.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use channel_layer::{ChannelName, LayerEvent, Mailbox, Message};
+use http::StatusCode;
+
+use super::{
+    Accept, Head, Mail, Outgoing, Refuse,
+    output::OutputLimits,
+    state::{Input, Phase, Slow, State},
+};
+use crate::{
+    error::{Error, Result},
+    frame::{Close, Frame},
+};
+
+/// Frames of the client that wait for a busy hook; with more, the transport stops reading.
+const INPUTS: usize = 16;
+/// The same while a hook looks for the client's answer among them.
+const INPUTS_SOUGHT: usize = 1024;
+
+/// Shared by a [`Wire`](super::Wire) and its [`Socket`](crate::Socket).
+pub(crate) struct Link(Mutex<State>);
+
+impl Link {
+    /// `http`: of a request that is answered by a response, not by a socket.
+    pub(crate) fn new(http: bool) -> Self {
+        Self(Mutex::new(State { http, ..State::default() }))
+    }
+
+    // ---- the transport's side
+
+    pub(super) fn push(&self, input: Input) {
+        let mut state = self.state();
+        if state.close.is_none() {
+            state.inputs.push_back(input);
+        }
+    }
+
+    /// The connection is lost, or closed by the peer. The first word counts.
+    pub(crate) fn disconnect(&self, close: Close) {
+        let mut state = self.state();
+        state.lost |= state.close.is_none();
+        // What the client said before it left still counts; what others said to it does not.
+        let inputs = mem::take(&mut state.inputs);
+        state.end(close);
+        state.inputs.extend(inputs.into_iter().filter(|input| !input.is_the_layers()));
+        state.outputs.keep_refusal();
+        let wakers = [state.task.clone(), state.application.take()];
+        let beside = mem::take(&mut state.beside);
+        drop(state);
+        wakers.into_iter().flatten().chain(beside).for_each(Waker::wake);
+    }
+
+    pub(super) fn wants_input(&self) -> bool {
+        let state = self.state();
+        let most = if state.sought { INPUTS_SOUGHT } else { INPUTS };
+        state.inputs.len() - state.events < most
+    }
+
+    pub(super) fn accepted(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Accepting {
+            state.phase = Phase::Open;
+        }
+    }
+
+    /// Takes what is in the mailbox, and wakes whoever waits for it by a waker other than the task's.
+    pub(super) fn begin_poll(&self, cx: &mut Context<'_>) -> Mail {
+        let mut state = self.state();
+        state.polling = true;
+        if !state.task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            state.task = Some(cx.waker().clone());
+        }
+        let mail = state.pull(cx);
+        let other = state.application.take_if(|waker| !waker.will_wake(cx.waker()));
+        drop(state);
+        if let Some(waker) = other {
+            waker.wake();
+        }
+        mail
+    }
+
+    /// True if the application made it worth while to look into the mailbox again.
+    pub(super) fn end_poll(&self) -> bool {
+        let mut state = self.state();
+        state.polling = false;
+        mem::take(&mut state.again)
+    }
+
+    pub(super) fn take_outputs(&self, take: impl FnMut(&mut VecDeque<Outgoing>)) -> bool {
+        let mut state = self.state();
+        if state.outputs.is_empty() {
+            return false;
+        }
+        state.outputs.take(take);
+        if !state.has_room() {
+            return false;
+        }
+        let again = mem::take(&mut state.wants_room);
+        let beside = mem::take(&mut state.beside);
+        drop(state);
+        beside.into_iter().for_each(Waker::wake);
+        again
+    }
+
+    // ---- the application's side
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    /// How the connection ended, if it has.
+    pub(crate) fn close(&self) -> Option<Close> {
+        self.state().close.clone()
+    }
+
+    pub(crate) fn accept(&self, accept: Accept) -> Result<()> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Undecided => {
+                state.phase = Phase::Accepting;
+                state.push(Outgoing::Accept(accept));
+                Ok(())
+            }
+            Phase::Accepting | Phase::Open => Ok(()),
+            Phase::Ended => Err(Error::Closed),
+        }
+    }
+
+    /// Ready once the answer has been handed over.
+    pub(crate) fn poll_accepted(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Open => Poll::Ready(Ok(())),
+            Phase::Ended => Poll::Ready(Err(Error::Closed)),
+            _ => state.wait(cx),
+        }
+    }
+
+    pub(crate) fn refuse(&self, refuse: Refuse) -> Result<()> {
+        let mut state = self.state();
+        if state.phase != Phase::Undecided {
+            return Err(Error::Closed);
+        }
+        // For a request it is the whole answer, and all is well.
+        let close = if state.http { Close::NORMAL } else { Close::ABNORMAL };
+        state.push(Outgoing::Refuse(refuse));
+        state.end(close.into());
+        Ok(())
+    }
+
+    /// Begins a response.
+    pub(crate) fn respond(&self, head: Head) -> Result<()> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Undecided if !state.http => Err(Error::other("a socket is accepted, not responded to")),
+            Phase::Undecided => {
+                state.phase = Phase::Accepting;
+                state.push(Outgoing::Head(head));
+                Ok(())
+            }
+            Phase::Accepting | Phase::Open => Err(Error::other("the response has begun already")),
+            Phase::Ended => Err(Error::Closed),
+        }
+    }
+
+    /// Queues a frame if there is room for it; `frame` is taken only then.
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, frame: &mut Option<Frame>) -> Poll<Result<()>> {
+        let mut state = self.state();
+        state.may_send()?;
+        if state.http {
+            return Poll::Ready(Err(Error::other("a response has a body, no frames")));
+        }
+        if !state.has_room() {
+            state.wants_room = true;
+            return state.wait(cx);
+        }
+        if let Some(frame) = frame.take() {
+            state.push(Outgoing::Frame(frame));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// As [`poll_send`](Self::poll_send), from another task; any number of them may wait.
+    pub(crate) fn poll_send_beside(
+        &self,
+        cx: &mut Context<'_>,
+        frame: &mut Option<Frame>,
+    ) -> Poll<Result<()>> {
+        let mut state = self.state();
+        state.may_send()?;
+        if !state.has_room() {
+            state.beside.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if let Some(frame) = frame.take() {
+            state.push(Outgoing::Frame(frame));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Queues a part of a response's body; the last one ends it.
+    pub(crate) fn poll_body(&self, cx: &mut Context<'_>, chunk: &Bytes, more: bool) -> Poll<Result<()>> {
+        let mut state = self.state();
+        state.may_send()?;
+        if !state.has_room() {
+            state.wants_room = true;
+            return state.wait(cx);
+        }
+        state.push(Outgoing::Body { chunk: chunk.clone(), more });
+        if !more {
+            state.end(Close::NORMAL.into());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Queues a message's ready bytes; never waits.
+    pub(crate) fn send_encoded(&self, message: Message) -> Result<()> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Undecided => Err(Error::NotAccepted),
+            Phase::Ended => Err(Error::Closed),
+            Phase::Accepting | Phase::Open => {
+                state.push_encoded(message);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the connection from this side, after what was sent before.
+    pub(crate) fn hang_up(&self, close: Close) -> Result<()> {
+        let mut state = self.state();
+        if state.phase == Phase::Ended {
+            return Err(Error::Closed);
+        }
+        state.hang_up(close);
+        Ok(())
+    }
+
+    /// As [`hang_up`](Self::hang_up), from another task: the server's, that shuts down. Who has not been let in is
+    /// told to come again.
+    pub(crate) fn shut_down(&self, close: Close) {
+        let refused = self.refuse(StatusCode::SERVICE_UNAVAILABLE.into());
+        if refused.or_else(|_| self.hang_up(close)).is_ok()
+            && let Some(waker) = self.state().application.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// What the outcome of the application means for the client; its groups are left.
+    pub(crate) fn conclude(&self, outcome: &Result<()>) {
+        let mut state = self.state();
+        state.conclude(outcome);
+        let mailbox = state.mailbox.take();
+        drop(state);
+        drop(mailbox); // that takes other locks
+    }
+
+    /// Tells the application what became of the layer's backend.
+    pub(crate) fn push_layer_event(&self, event: LayerEvent) {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            return;
+        }
+        state.push_event(Input::Layer(event));
+        let wakers = [state.task.clone(), state.application.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// The next thing to handle, or `None` once the connection has ended and all that came before is handled.
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
+        let mut state = self.state();
+        match state.inputs.pop_front() {
+            Some(input) => Poll::Ready(Some(state.popped(input))),
+            None if state.close.is_some() => Poll::Ready(None),
+            None => state.wait(cx),
+        }
+    }
+
+    /// Takes the first input that `is_it` makes something of out of the order, and leaves the others. `seen` of the
+    /// client's have been looked at before.
+    pub(crate) fn poll_seek<T>(
+        &self,
+        cx: &mut Context<'_>,
+        seen: &mut usize,
+        is_it: impl Fn(&Input) -> Option<T>,
+    ) -> Poll<Result<T>> {
+        let mut state = self.state();
+        let clients = state.inputs.iter().enumerate().filter(|(_, input)| !input.is_the_layers());
+        let found = clients.skip(*seen).find_map(|(at, input)| Some((at, is_it(input)?)));
+        if let Some((at, found)) = found {
+            state.inputs.remove(at);
+            return Poll::Ready(Ok(found));
+        }
+        *seen = state.inputs.len() - state.events;
+        if state.close.is_some() { Poll::Ready(Err(Error::Closed)) } else { state.wait(cx) }
+    }
+
+    /// Is somebody looking for an answer among the inputs?
+    pub(crate) fn set_sought(&self, sought: bool) {
+        self.state().sought = sought;
+    }
+
+    /// Ready once the connection has ended; true if that was not the application's doing.
+    pub(crate) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state();
+        if state.close.is_some() { Poll::Ready(state.lost) } else { state.wait(cx) }
+    }
+
+    pub(crate) fn set_mailbox(&self, mailbox: Mailbox) {
+        let mut state = self.state();
+        if state.close.is_none() {
+            state.mailbox = Some(mailbox);
+            state.again = true;
+            state.wake_task();
+        }
+    }
+
+    pub(crate) fn channel(&self) -> Option<ChannelName> {
+        self.state().mailbox.as_ref().map(|mailbox| mailbox.channel().clone())
+    }
+
+    pub(crate) fn set_limits(&self, limits: Arc<OutputLimits>) {
+        self.state().limits = limits;
+    }
+
+    pub(crate) fn slow(&self) -> Slow {
+        self.state().slow
+    }
+
+    /// The transport has given up on a client that takes nothing.
+    pub(crate) fn count_slow(&self) {
+        self.state().slow.closed = true;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // User code never runs under the lock, so a poisoned one is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,217 @@
+//! What waits to be sent, bounded.
+
+use std::collections::VecDeque;
+
+use channel_layer::Message;
+
+use super::Outgoing;
+
+/// What may wait for a slow client, and what happens to broadcasts beyond it.
+///
+/// A hook that sends by itself waits instead, for as long as the client takes anything at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutputLimits {
+    /// Bytes that may wait: 1 MiB.
+    pub bytes: usize,
+    /// Messages that may wait: 1,024.
+    pub messages: usize,
+    /// What happens to a broadcast frame that finds no room: by default the client is closed with 1013.
+    pub overflow: Overflow,
+}
+
+/// What happens to a broadcast frame that finds no room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The client is closed with 1013: it reconnects and knows that it missed something.
+    #[default]
+    Close,
+    /// The oldest broadcast frames that wait make room for the new one.
+    DropOldest,
+    /// The new frame is dropped.
+    DropNewest,
+    /// The waiting frames whose field of this name has the same value make room for the new one; without any, the oldest.
+    /// For states that replace each other, such as prices and positions.
+    KeepLatest {
+        /// The field's name.
+        field: String,
+    },
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        Self { bytes: 1 << 20, messages: 1024, overflow: Overflow::default() }
+    }
+}
+
+/// The queue itself.
+#[derive(Default)]
+pub(super) struct Outputs {
+    queue: VecDeque<Outgoing>,
+    bytes: usize,
+}
+
+/// What became of a broadcast frame that found no room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// It waits; so many others were dropped for it.
+    Room(u64),
+    /// It was dropped.
+    None,
+    /// The client has to go.
+    TooSlow,
+}
+
+impl Outputs {
+    pub(super) fn push(&mut self, output: Outgoing) {
+        self.bytes += size(&output);
+        self.queue.push_back(output);
+    }
+
+    /// Queues a broadcast frame, if need be by what `limits` say.
+    pub(super) fn push_broadcast(&mut self, message: Message, limits: &OutputLimits) -> Made {
+        if self.has_room(limits) {
+            self.push(Outgoing::Encoded(message));
+            return Made::Room(0);
+        }
+        match &limits.overflow {
+            Overflow::Close => Made::TooSlow,
+            Overflow::DropNewest => Made::None,
+            Overflow::DropOldest => self.replace_oldest(message, limits),
+            Overflow::KeepLatest { field } => {
+                let replaced = self.drop_same(&message, field);
+                match self.replace_oldest(message, limits) {
+                    Made::Room(dropped) => Made::Room(replaced + dropped),
+                    other => other,
+                }
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, mut take: impl FnMut(&mut VecDeque<Outgoing>)) {
+        take(&mut self.queue);
+        self.bytes = self.queue.iter().map(size).sum();
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new(); // an idle connection keeps no memory for it
+        }
+    }
+
+    pub(super) fn has_room(&self, limits: &OutputLimits) -> bool {
+        self.bytes < limits.bytes && self.queue.len() < limits.messages
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Nobody is left to read anything but a refusal.
+    pub(super) fn keep_refusal(&mut self) {
+        self.queue.retain(|output| matches!(output, Outgoing::Refuse(_)));
+        self.bytes = 0;
+    }
+
+    /// Frames to this client alone are never dropped: their sender was told that they wait.
+    fn replace_oldest(&mut self, message: Message, limits: &OutputLimits) -> Made {
+        let mut dropped = 0;
+        while !self.has_room(limits) {
+            let Some(oldest) = self.queue.iter().position(|o| matches!(o, Outgoing::Encoded(_))) else {
+                return Made::None;
+            };
+            self.bytes -= self.queue.remove(oldest).as_ref().map_or(0, size);
+            dropped += 1;
+        }
+        self.push(Outgoing::Encoded(message));
+        Made::Room(dropped)
+    }
+
+    /// Drops the waiting frames that `message` replaces: all of them, so that none arrives after it.
+    fn drop_same(&mut self, message: &Message, field: &str) -> u64 {
+        let Some(key) = message.get(field) else { return 0 };
+        let before = self.queue.len();
+        self.queue.retain(|output| match output {
+            Outgoing::Encoded(waiting) => waiting.get(field) != Some(key),
+            _ => true,
+        });
+        self.bytes = self.queue.iter().map(size).sum();
+        (before - self.queue.len()) as u64
+    }
+}
+
+fn size(output: &Outgoing) -> usize {
+    match output {
+        Outgoing::Frame(frame) => frame.len(),
+        Outgoing::Encoded(message) => message.size(),
+        Outgoing::Body { chunk, .. } => chunk.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+
+    fn limits(overflow: Overflow) -> OutputLimits {
+        OutputLimits { bytes: 1 << 20, messages: 3, overflow }
+    }
+
+    fn priced(symbol: &str, price: i64) -> Message {
+        Message::websocket_text("x").with("symbol", symbol).with("price", price)
+    }
+
+    fn prices(outputs: &Outputs) -> Vec<i64> {
+        let price = |output: &Outgoing| match output {
+            Outgoing::Encoded(message) => message.get("price").and_then(|p| p.as_i64()).unwrap(),
+            _ => -1,
+        };
+        outputs.queue.iter().map(price).collect()
+    }
+
+    fn filled(limits: &OutputLimits) -> Outputs {
+        let mut outputs = Outputs::default();
+        for (symbol, price) in [("a", 1), ("b", 2), ("c", 3)] {
+            assert_eq!(outputs.push_broadcast(priced(symbol, price), limits), Made::Room(0));
+        }
+        outputs
+    }
+
+    #[test]
+    fn each_policy_does_what_it_says() {
+        for (overflow, made, left) in [
+            (Overflow::Close, Made::TooSlow, vec![1, 2, 3]),
+            (Overflow::DropNewest, Made::None, vec![1, 2, 3]),
+            (Overflow::DropOldest, Made::Room(1), vec![2, 3, 4]),
+            (Overflow::KeepLatest { field: "symbol".into() }, Made::Room(1), vec![1, 3, 4]),
+            (Overflow::KeepLatest { field: "absent".into() }, Made::Room(1), vec![2, 3, 4]),
+        ] {
+            let limits = limits(overflow);
+            let mut outputs = filled(&limits);
+            assert_eq!(outputs.push_broadcast(priced("b", 4), &limits), made, "{limits:?}");
+            assert_eq!(prices(&outputs), left, "{limits:?}");
+        }
+    }
+
+    #[test]
+    fn frames_to_one_client_are_never_dropped() {
+        let limits = limits(Overflow::DropOldest);
+        let mut outputs = Outputs::default();
+        (0..3).for_each(|_| outputs.push(Outgoing::Frame(Frame::from("mine"))));
+        assert_eq!(outputs.push_broadcast(priced("a", 1), &limits), Made::None);
+        assert_eq!(outputs.queue.len(), 3);
+    }
+
+    #[test]
+    fn bytes_are_counted_as_they_come_and_go() {
+        let mut outputs = Outputs::default();
+        outputs.push(Outgoing::Frame(Frame::from("12345")));
+        outputs.push(Outgoing::Frame(Frame::from("67")));
+        assert_eq!(outputs.bytes(), 7);
+        outputs.take(|queue| drop(queue.pop_front()));
+        assert_eq!(outputs.bytes(), 2);
+    }
+}

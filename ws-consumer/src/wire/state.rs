@@ -1,0 +1,260 @@
+//! What a `Link` guards, and the rules by which it changes.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use channel_layer::{LayerEvent, Mailbox, Message};
+use http::StatusCode;
+
+use super::{
+    Head, Mail, Outgoing, Refuse,
+    control::Control,
+    output::{Made, OutputLimits, Outputs},
+};
+use crate::{
+    error::{Error, Result},
+    frame::{Close, Frame},
+};
+
+/// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
+const EVENTS: usize = 100;
+/// Everything behind one lock: both ends are polled in one task, so it is never contended unless the application
+/// gave its socket to another task, which is allowed.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    /// Is it answered by a response, not by a socket?
+    pub(super) http: bool,
+    pub(super) inputs: VecDeque<Input>,
+    /// How many of them are events.
+    pub(super) events: usize,
+    pub(super) outputs: Outputs,
+    pub(super) limits: Arc<OutputLimits>,
+    pub(super) slow: Slow,
+    /// The application's own channel, once it has asked for one.
+    pub(super) mailbox: Option<Mailbox>,
+    pub(super) corked: bool,
+    /// Is the application being polled by the wire, right now? Then nobody has to wake the wire.
+    pub(super) polling: bool,
+    /// The mailbox is new, or was left alone because of too many events: nobody's wake-up will tell.
+    pub(super) again: bool,
+    /// A hook waits until the outputs shrink.
+    pub(super) wants_room: bool,
+    /// Tasks beside the connection's own that wait for the same.
+    pub(super) beside: Vec<Waker>,
+    /// Does a hook look for the client's answer among the inputs?
+    pub(super) sought: bool,
+    /// How the connection ended, or is to end. Set once.
+    pub(super) close: Option<Close>,
+    /// Did it end without the application's doing?
+    pub(super) lost: bool,
+    /// Who waits in the socket's functions; the task's own waker unless the application polls by other means.
+    pub(super) application: Option<Waker>,
+    /// The transport's task.
+    pub(super) task: Option<Waker>,
+}
+
+/// What slowness has cost a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slow {
+    /// Broadcast frames that were dropped.
+    pub(crate) dropped: u64,
+    pub(crate) closed: bool,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Neither accepted nor refused.
+    #[default]
+    Undecided,
+    /// Accepted by the application; the answer has not left.
+    Accepting,
+    Open,
+    /// Refused, closed or lost.
+    Ended,
+}
+
+/// What an application receives.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A part of an HTTP request's body; `more` is false with the last one.
+    #[allow(missing_docs)]
+    Body { chunk: Bytes, more: bool },
+    /// A message from the channel layer.
+    Event(Message),
+    /// A frame from the client.
+    Frame(Frame),
+    /// The channel layer lost its backend, or has it back: after a gap, messages may have been missed.
+    Layer(LayerEvent),
+}
+
+impl Input {
+    /// Does it come from the channel layer, not from the client?
+    pub(super) fn is_the_layers(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Layer(_))
+    }
+}
+
+impl State {
+    pub(super) fn pull(&mut self, cx: &mut Context<'_>) -> Mail {
+        // A request is handled before it is answered: a long poll waits for its events undecided.
+        let listens = self.phase == Phase::Open || (self.http && self.phase == Phase::Undecided);
+        if !listens || self.events >= EVENTS {
+            return Mail::Taken;
+        }
+        let Some(mailbox) = &mut self.mailbox else { return Mail::Taken };
+        if mailbox.poll_ready(cx).is_pending() {
+            return Mail::Taken;
+        }
+        if !mem::replace(&mut self.corked, true) {
+            return Mail::Corked;
+        }
+        self.corked = false;
+        let mut messages = Vec::new();
+        mailbox.drain_into(&mut messages);
+        let overflowed = mailbox.is_overflowed();
+        messages.into_iter().for_each(|message| self.sort(message));
+        if overflowed {
+            // By the mailbox's policy it takes nothing more: better a client that knows than one that hears nothing.
+            self.too_slow();
+        }
+        Mail::Taken
+    }
+
+    /// The two lanes.
+    pub(super) fn sort(&mut self, message: Message) {
+        if message.is_websocket_send() {
+            return self.push_encoded(message);
+        }
+        if let Some(close) = Control::of(&message).close() {
+            if self.phase != Phase::Ended {
+                self.hang_up(close.clone());
+            }
+            return;
+        }
+        self.push_event(Input::Event(message));
+    }
+
+    pub(super) fn push_event(&mut self, event: Input) {
+        self.events += 1;
+        self.inputs.push_back(event);
+    }
+
+    pub(super) fn may_send(&self) -> Result<()> {
+        match self.phase {
+            Phase::Undecided => Err(Error::NotAccepted),
+            Phase::Ended => Err(Error::Closed),
+            Phase::Accepting | Phase::Open => Ok(()),
+        }
+    }
+
+    pub(super) fn popped(&mut self, input: Input) -> Input {
+        if input.is_the_layers() {
+            self.again |= self.events >= EVENTS;
+            self.events -= 1;
+        }
+        if self.inputs.is_empty() {
+            self.inputs = VecDeque::new();
+        }
+        input
+    }
+
+    pub(super) fn push(&mut self, output: Outgoing) {
+        self.outputs.push(output);
+        self.wake_task();
+    }
+
+    pub(super) fn push_encoded(&mut self, message: Message) {
+        if self.close.is_some() {
+            return;
+        }
+        if self.phase == Phase::Undecided {
+            self.phase = Phase::Accepting;
+            self.push(Outgoing::Head(Head::default()));
+        }
+        match self.outputs.push_broadcast(message, &self.limits) {
+            Made::Room(0) => {}
+            Made::Room(dropped) => self.count_dropped(dropped),
+            Made::None => self.count_dropped(1),
+            Made::TooSlow => self.too_slow(),
+        }
+        self.wake_task();
+    }
+
+    fn too_slow(&mut self) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let (channel, bytes) = (self.mailbox.as_ref().map(Mailbox::channel), self.outputs.bytes());
+        tracing::warn!(?channel, bytes, "closing a client that is too slow");
+        self.slow.closed = true;
+        self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
+    }
+
+    fn count_dropped(&mut self, frames: u64) {
+        let channel = self.mailbox.as_ref().map(Mailbox::channel);
+        tracing::debug!(?channel, frames, "frames dropped for a slow client");
+        self.slow.dropped += frames;
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.outputs.has_room(&self.limits)
+    }
+
+    /// What the client is told when the application ends, or fails.
+    pub(super) fn conclude(&mut self, outcome: &Result<()>) {
+        match (self.phase, outcome) {
+            (Phase::Ended, _) => {}
+            (Phase::Undecided, outcome) => self.refuse(outcome),
+            (_, Ok(()) | Err(Error::Closed)) => self.hang_up(Close::NORMAL.into()),
+            (_, Err(error)) if error.is_bad_input() => self.hang_up(Close::INVALID_PAYLOAD.into()),
+            (_, Err(_)) => self.hang_up(Close::INTERNAL.into()),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, outcome: &Result<()>) {
+        let status = match outcome {
+            Err(error) => Some(error.status()),
+            Ok(()) => self.http.then_some(StatusCode::INTERNAL_SERVER_ERROR), // it has no answer at all
+        };
+        self.push(Outgoing::Refuse(status.map(Refuse::from).unwrap_or_default()));
+        self.end(Close::ABNORMAL.into());
+    }
+
+    pub(super) fn hang_up(&mut self, close: Close) {
+        self.push(match self.phase {
+            Phase::Undecided => Outgoing::Refuse(Refuse::default()),
+            _ => Outgoing::Close(close.clone()),
+        });
+        self.end(close);
+    }
+
+    pub(super) fn end(&mut self, close: Close) {
+        self.phase = Phase::Ended;
+        self.close.get_or_insert(close);
+        self.inputs = VecDeque::new();
+        self.events = 0;
+    }
+
+    pub(super) fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        if !self.application.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.application = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn wake_task(&self) {
+        if !self.polling
+            && let Some(waker) = &self.task
+        {
+            waker.wake_by_ref();
+        }
+    }
+}

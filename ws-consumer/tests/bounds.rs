@@ -1,0 +1,311 @@
+//! What a client can make a server spend, and what becomes of a client that tries.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep},
+};
+use tokio_tungstenite::{client_async, connect_async, tungstenite};
+use ws_consumer::{
+    Drain, Input, Limits, OutputLimits, Overflow, Protocols, Result, Router, Socket, listeners, serve,
+};
+
+use self::support::{HANDSHAKE, Server, close_code, frame, raw, raw_frames, request, timed};
+
+async fn echo(mut socket: Socket) -> Result<()> {
+    socket.accept().await?;
+    while let Some(input) = socket.next().await? {
+        if let Input::Frame(frame) = input {
+            socket.send(frame).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The status of the answer to a request.
+async fn status(request: &str) -> u16 {
+    let answer = raw(&Server::of(echo), request.as_bytes()).await;
+    let text = String::from_utf8_lossy(&answer);
+    text.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no answer: {text:?}"))
+}
+
+// ---- the door
+
+#[tokio::test]
+async fn a_handshake_is_strict() {
+    let with = |from: &str, to: &str| HANDSHAKE.replace(from, to);
+    let add = |line: &str| HANDSHAKE.replace("host: test\r\n", &format!("host: test\r\n{line}\r\n"));
+    let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    for (what, request, expected) in [
+        ("POST", with("GET", "POST"), 405),
+        ("HTTP/1.0", with("HTTP/1.1", "HTTP/1.0"), 400),
+        ("no host", with("host: test\r\n", ""), 400),
+        ("two hosts", add("host: other"), 400),
+        ("a short key", with("dGhlIHNhbXBsZSBub25jZQ==", "AAAA"), 400),
+        ("a key that is no base64", with("dGhl", "dG!l"), 400),
+        ("two keys", add(key), 400),
+        ("version 8", with("13", "8"), 426),
+        ("no version", with("sec-websocket-version: 13\r\n", ""), 426),
+        ("no connection header", with("connection: upgrade\r\n", ""), 426),
+        ("two origins", add("origin: http://test\r\norigin: http://test"), 400),
+        ("another origin", add("origin: http://evil"), 403),
+        ("a vertical tab in a value", add("x: a\u{b}b"), 400),
+        ("NUL in a value", add("x: a\0b"), 400),
+        ("a folded header", add("x: a\r\n b"), 400),
+        ("a space before the colon", add("x : a"), 400),
+        ("a length and chunks", add("content-length: 3\r\ntransfer-encoding: chunked"), 400),
+        ("a body", add("content-length: 3"), 400),
+        ("200 headers", add(&vec!["x: 1"; 200].join("\r\n")), 431),
+        ("a header of 64 KiB", add(&format!("x: {}", "x".repeat(65_536))), 431),
+        ("a path of 70,000 bytes", with("GET /", &format!("GET /{}", "x".repeat(70_000))), 431),
+        ("a path of 9,000 bytes", with("GET /", &format!("GET /{}", "x".repeat(9_000))), 414),
+    ] {
+        // What is refused before the end of the head is answered at once; the rest waits for the end of the pipe.
+        let request = request.replace("upgrade: websocket", "upgrade: websocket\r\nconnection: close");
+        assert_eq!(status(&request).await, expected, "{what}");
+    }
+    let mut line_end =
+        HANDSHAKE.replace("host: test", "host: test\r\nconnection: close\r\nx: a#b").into_bytes();
+    *line_end.iter_mut().find(|byte| **byte == b'#').unwrap() = 0x85;
+    let answer = raw(&Server::of(echo), &line_end).await;
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "0x85 in a value");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_finish_its_head_is_let_go_after_ten_seconds() {
+    for beginning in ["", "GET / HTTP/1.1\r\nhost: te"] {
+        let began = Instant::now();
+        let mut pipe = Server::of(echo).pipe();
+        pipe.write_all(beginning.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timed(pipe.read_to_end(&mut answer)).await;
+        assert!(began.elapsed() <= Duration::from_secs(11), "{beginning:?}: {:?}", began.elapsed());
+    }
+}
+
+// ---- inside
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_does_not_end_is_1008_after_thirty_seconds() {
+    let server = Server::of(echo);
+    for beginning in [&b"\x81"[..], &[0x81, 0x8A, 0, 0, 0, 0, b'x'], &frame(0x01, b"fragment")] {
+        let (mut client, _) = client_async(request("/"), server.pipe()).await.unwrap();
+        client.get_mut().write_all(beginning).await.unwrap();
+        let began = Instant::now();
+        // Answers pings, so that only the message is to blame.
+        loop {
+            match timed(client.next()).await.unwrap().unwrap() {
+                tungstenite::Message::Close(Some(close)) => break assert_eq!(u16::from(close.code), 1008),
+                _ => client.get_mut().write_all(&[]).await.unwrap(),
+            }
+        }
+        assert_eq!(began.elapsed().as_secs(), 30, "{beginning:x?}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_fragments_are_1008_however_small() {
+    let fragments = |count| [frame(0x01, b""), frame(0x00, b"").repeat(count)].concat();
+    let finished = [fragments(1023), frame(0x80, b"end"), frame(0x88, b"")].concat();
+    assert_eq!(raw_frames(&Server::of(echo), &finished).await, b"\x81\x03end\x88\x00");
+    assert_eq!(close_code(&raw_frames(&Server::of(echo), &fragments(1024)).await), 1008);
+}
+
+#[tokio::test]
+async fn a_flood_of_control_frames_is_1008() {
+    for (flood, answered) in [(0x89, 60..=90), (0x8A, 0..=0)] {
+        let answer = raw_frames(&Server::of(echo), &frame(flood, b"").repeat(1000)).await;
+        let pongs = answer.chunks(2).take_while(|chunk| chunk[0] == 0x8A).count();
+        assert!(answered.contains(&pongs), "{pongs}: a burst, and what a second or two refill");
+        assert_eq!(close_code(&answer[2 * pongs..]), 1008);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_of_a_client_that_reads_nothing_are_not_listened_to() {
+    let server = Server::of(echo);
+    let mut pipe = server.pipe_of(300);
+    pipe.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    let flood = frame(0x89, &[b'x'; 100]).repeat(60);
+    let written = tokio::time::timeout(Duration::from_secs(10), pipe.write_all(&flood)).await;
+    assert!(written.is_err(), "the server stopped reading");
+    sleep(Duration::from_secs(30)).await;
+    assert!(server.service.sockets().is_empty(), "and gave up on the client");
+    assert_eq!(server.service.sockets().stats().closed_slow, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_client_and_an_old_connection_are_closed_where_that_is_asked_for() {
+    let idle = {
+        let mut l = Limits::default();
+        l.idle_timeout = Some(Duration::from_secs(60));
+        l
+    };
+    let old = {
+        let mut l = Limits::default();
+        l.max_age = Some(Duration::from_secs(60));
+        l
+    };
+    for (limits, code) in [(idle, 1000), (old, 1001)] {
+        let server = Server::limited(echo, limits);
+        let began = Instant::now();
+        assert_eq!(server.connect("/").await.close_code().await, code);
+        assert!((55..=85).contains(&began.elapsed().as_secs()), "{code}: {:?}", began.elapsed());
+    }
+}
+
+// ---- slow clients
+
+async fn listen(mut socket: Socket) -> Result<()> {
+    socket.group_add("room").await?;
+    socket.accept().await?;
+    while socket.next().await?.is_some() {}
+    Ok(())
+}
+
+/// Sends 30 numbered frames of 100 KB to a client that reads none of them, then has it read.
+async fn missed(overflow: Overflow) -> (Vec<i64>, ws_consumer::SocketStats) {
+    let mut output = OutputLimits::default();
+    output.overflow = overflow;
+    let mut limits = Limits::default();
+    limits.output = output;
+    let server = Server::limited(listen, limits);
+    let (client, _) = client_async(request("/"), server.pipe()).await.unwrap();
+    for n in 0..30 {
+        let text = format!("{n}{}", " ".repeat(100_000));
+        let message = Message::websocket_text(text).with("key", n % 2);
+        let _: channel_layer::SendReport = server.layer.group_send_message("room", message).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+    let reading =
+        client.filter_map(async |message| message.ok()?.into_text().ok()?.trim().parse::<i64>().ok());
+    let stats = server.service.sockets().stats();
+    let quiet = sleep(Duration::from_secs(1));
+    (reading.take_until(quiet).collect().await, stats)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_misses_what_its_policy_says_and_every_miss_is_counted() {
+    for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest { field: "key".into() }]
+    {
+        let (got, stats) = missed(overflow.clone()).await;
+        assert!(got.is_sorted(), "{overflow:?}: {got:?}");
+        assert_eq!(got.len() as u64 + stats.frames_dropped, 30, "{overflow:?}: {got:?}");
+        assert_eq!(stats.closed_slow, 0);
+        let newest = got.last() == Some(&29);
+        assert_eq!(newest, overflow != Overflow::DropNewest, "{overflow:?}: {got:?}");
+    }
+    let (got, stats) = missed(Overflow::Close).await;
+    assert!(got.len() < 30, "{got:?}");
+    assert_eq!((stats.closed_slow, stats.frames_dropped), (1, 0));
+}
+
+// ---- the server
+
+struct Running {
+    address: std::net::SocketAddr,
+    stop: tokio::sync::oneshot::Sender<()>,
+    done: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+type Configure = fn(ws_consumer::Serve<ws_consumer::NotFound>) -> ws_consumer::Serve<ws_consumer::NotFound>;
+
+async fn start(configure: Configure) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = Protocols::new()
+        .websocket(Router::new().application("/", echo))
+        .health_checks()
+        .into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>);
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let server = configure(serve(listener, service)).with_graceful_shutdown(async { _ = stopped.await });
+    Running { address, stop, done: tokio::spawn(server.into_future()) }
+}
+
+async fn get(stream: &mut TcpStream, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+    timed(stream.write_all(request.as_bytes())).await.unwrap();
+    let mut answer = vec![0; 1000];
+    let read = timed(stream.read(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_told_until_the_drain_begins() {
+    let running = start(|serve| serve.with_drain(Drain::restart().over(Duration::from_millis(500)))).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    assert!(get(&mut stream, "/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(get(&mut stream, "/readyz").await.starts_with("HTTP/1.1 200"));
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(connect_async(format!("ws://{}/", running.address)).await.unwrap().0);
+    }
+    running.stop.send(()).unwrap();
+    while !get(&mut stream, "/readyz").await.starts_with("HTTP/1.1 503") {
+        sleep(Duration::from_millis(5)).await;
+    }
+    for client in &mut clients {
+        let Some(Ok(tungstenite::Message::Close(Some(close)))) = timed(client.next()).await else {
+            panic!("no close")
+        };
+        assert_eq!(u16::from(close.code), 1012);
+        let seconds: f64 = close.reason.strip_prefix("retry-after=").expect("a hint").parse().unwrap();
+        assert!((0.0..=1.0).contains(&seconds));
+        while let Some(Ok(_)) = timed(client.next()).await {}
+    }
+    timed(running.done).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_address_with_enough_connections_gets_503_and_room_when_one_leaves() {
+    let running = start(|serve| serve.with_max_connections_per_address(2)).await;
+    let url = format!("ws://{}/", running.address);
+    let (mut first, _) = connect_async(&url).await.unwrap();
+    let _second = connect_async(&url).await.unwrap();
+    let Err(tungstenite::Error::Http(response)) = connect_async(&url).await else { panic!("not refused") };
+    assert_eq!(response.status(), 503);
+    first.close(None).await.unwrap();
+    while let Some(Ok(_)) = first.next().await {}
+    while connect_async(&url).await.is_err() {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_limit_clients_wait_until_somebody_leaves() {
+    let running = start(|serve| serve.with_max_connections(1)).await;
+    let url = format!("ws://{}/", running.address);
+    let (mut first, _) = connect_async(&url).await.unwrap();
+    let waiting = tokio::spawn({
+        let url = url.clone();
+        async move { connect_async(url).await.map(drop) }
+    });
+    first.send("still served".into()).await.unwrap();
+    assert_eq!(timed(first.next()).await.unwrap().unwrap().into_text().unwrap().as_str(), "still served");
+    assert!(!waiting.is_finished());
+    drop(first);
+    timed(waiting).await.unwrap().unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn several_listeners_share_one_address() {
+    let mut all = listeners("127.0.0.1:0".parse().unwrap(), 3).unwrap().into_iter();
+    let first = all.next().unwrap();
+    let address = first.local_addr().unwrap();
+    let service = Protocols::new().websocket(Router::new().application("/", echo));
+    let service = service.into_service(Arc::new(MemoryLayer::default()));
+    let server = all.fold(serve(first, service), |serve, listener| serve.with_listener(listener));
+    let server = tokio::spawn(server.into_future());
+    for _ in 0..30 {
+        timed(connect_async(format!("ws://{address}/"))).await.unwrap();
+    }
+    server.abort();
+}

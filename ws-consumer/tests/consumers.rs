@@ -1,0 +1,547 @@
+//! What consumers do: the items C1 to C20 of Django Channels' own tests, the better behaviours included.
+//!
+//! | item | test |
+//! |---|---|
+//! | C1 | `c1_connect_echo_and_disconnect` |
+//! | C2 | `c2_a_subprotocol_that_is_offered_can_be_chosen` |
+//! | C3 | `c3_static_groups_are_joined_before_connect_and_left_after_the_end` |
+//! | C4 | `c4_each_service_has_the_layer_it_was_given`: a layer is a value here, not an alias |
+//! | C5 | `c5_json_comes_in_and_goes_out_as_types` |
+//! | C6, C7, C12 | `c6_c7_c12_no_message_reaches_what_is_no_event`: there is no method to be named |
+//! | C8 | `c8_headers_go_with_the_acceptance` |
+//! | C9 | `c9_a_close_has_a_code_and_a_reason` |
+//! | C10 | not to be had: a frame is text or bytes, by its type |
+//! | C11 | `c11_each_connection_has_a_scope_of_its_own` |
+//! | C13 | `c13_hooks_may_refuse_by_an_error` |
+//! | C14 | `c14_disconnect_and_the_groups_survive_an_error_and_a_panic` |
+//! | C15, C16 | `c15_c16_sending_is_an_error_before_and_after` |
+//! | C17 | `c17_order_is_kept` |
+//! | C18 - C20 | in `requests.rs`; server-sent events are a transport's |
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use channel_layer::{ChannelLayerExt, MemoryLayer, Message};
+use http::{HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use ws_consumer::{
+    Accept, Close, Consumer, Error, Frame, Json, NoEvents, Result, Router, Socket, TypedConsumer,
+    TypedSocket, blocking, consumer, testing::Stage, typed,
+};
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+fn log(log: &Log, line: impl Into<String>) {
+    log.lock().expect("no test panicked").push(line.into());
+}
+
+fn taken(log: &Log) -> Vec<String> {
+    std::mem::take(&mut *log.lock().expect("no test panicked"))
+}
+
+struct Echo(Log);
+
+impl Consumer for Echo {
+    type Event = NoEvents;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        log(&self.0, "connect");
+        socket.accept().await
+    }
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        socket.send(frame).await
+    }
+    async fn disconnect(&mut self, _: &mut Socket, close: Close) {
+        log(&self.0, format!("disconnect {}", close.code));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c1_connect_echo_and_disconnect() {
+    let seen = Log::default();
+    let make = seen.clone();
+    let stage = Stage::new(consumer(move || Echo(make.clone())));
+    let mut client = stage.websocket("/");
+    client.connect().await.unwrap();
+    for frame in [Frame::from("hi"), Frame::from(b"\xff".to_vec()), Frame::from(""), Frame::from(Vec::new())]
+    {
+        client.send_to(frame.clone()).await;
+        assert_eq!(client.receive_from().await, frame, "empty ones count");
+    }
+    client.disconnect_with(4001).await;
+    assert_eq!(taken(&seen), ["connect", "disconnect 4001"]);
+}
+
+async fn choosy(mut socket: Socket) -> Result<()> {
+    let mut accept = Accept::default();
+    accept.subprotocol = socket.scope().subprotocols().last().map(str::to_owned);
+    accept.headers.insert("x-served-by", HeaderValue::from_static("us"));
+    socket.accept_with(accept).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn c2_a_subprotocol_that_is_offered_can_be_chosen() {
+    let stage = Stage::new(choosy);
+    let mut client = stage.websocket("/").with_subprotocols(&["one", "two"]);
+    assert_eq!(client.connect().await.unwrap().subprotocol.as_deref(), Some("two"));
+    assert_eq!(stage.websocket("/").connect().await.unwrap().subprotocol, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c8_headers_go_with_the_acceptance() {
+    let accept = Stage::new(choosy).websocket("/").connect().await.unwrap();
+    assert_eq!(accept.headers["x-served-by"], "us");
+}
+
+#[derive(Default)]
+struct Member;
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type")]
+enum News {
+    #[serde(rename = "news.flash")]
+    Flash { text: String },
+}
+
+impl Consumer for Member {
+    type Event = News;
+    const GROUPS: &'static [&'static str] = &["news", "weather"];
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        let early = News::Flash { text: "from connect".into() };
+        socket.group_send("weather", &early).await?; // it is a member by now
+        socket.accept().await
+    }
+    async fn event(&mut self, socket: &mut Socket, event: &News) -> Result<()> {
+        let News::Flash { text } = event;
+        socket.send_text(text).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c3_static_groups_are_joined_before_connect_and_left_after_the_end() {
+    let layer = Arc::new(MemoryLayer::default());
+    let stage = Stage::over(consumer(Member::default), layer.clone());
+    let mut client = stage.websocket("/");
+    client.connect().await.unwrap();
+    client.assert_sent("from connect").await;
+    let flash = News::Flash { text: "hello".into() };
+    assert_eq!(layer.group_send_event("news", &flash).await.unwrap().local.delivered, 1);
+    client.assert_sent("hello").await;
+    client.disconnect().await;
+    assert_eq!((layer.hub().group_count(), layer.hub().mailbox_count()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_each_service_has_the_layer_it_was_given() {
+    let (mut one, mut other) = (
+        Stage::new(consumer(Member::default)).websocket("/"),
+        Stage::new(consumer(Member::default)).websocket("/"),
+    );
+    one.connect().await.unwrap();
+    one.assert_sent("from connect").await;
+    other.connect().await.unwrap();
+    other.assert_sent("from connect").await;
+    one.refute_sent("from connect").await;
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Sum {
+    a: i64,
+    b: i64,
+}
+
+#[derive(Default)]
+struct Sums;
+
+impl TypedConsumer for Sums {
+    type Codec = Json;
+    type Input = Sum;
+    type Output = i64;
+    type Event = NoEvents;
+
+    async fn receive(&mut self, socket: &mut TypedSocket<'_, Self>, Sum { a, b }: Sum) -> Result<()> {
+        let sum = a.checked_add(b).ok_or_else(|| Error::bad_input("too much"))?;
+        socket.send(&sum).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c5_json_comes_in_and_goes_out_as_types() {
+    let mut client = Stage::new(typed(Sums::default)).websocket("/");
+    client.connect().await.unwrap();
+    client.send_json_to(&Sum { a: 1, b: 2 }).await;
+    assert_eq!(client.receive_json_from::<i64>().await, 3);
+    // Bad input is answered, and the connection lives; the original ends it.
+    client.send_to(b"{}".to_vec()).await;
+    assert_eq!(client.receive_json_from::<Value>().await, json!({ "error": "a text frame is expected" }));
+    client.send_json_to(&json!({ "a": i64::MAX, "b": 1 })).await;
+    client.assert_sent(json!({ "error": "too much" })).await;
+    client.send_json_to(&json!({ "a": "1" })).await;
+    let told: Value = client.receive_json_from().await;
+    assert!(told["error"].as_str().unwrap().contains("invalid type"), "{told}");
+}
+
+#[cfg(feature = "msgpack")]
+#[tokio::test(start_paused = true)]
+async fn another_format_is_the_same_consumer_with_another_codec() {
+    use ws_consumer::{Codec, MessagePack};
+
+    struct Packed;
+    impl TypedConsumer for Packed {
+        type Codec = MessagePack;
+        type Input = Sum;
+        type Output = Sum;
+        type Event = NoEvents;
+        async fn receive(&mut self, socket: &mut TypedSocket<'_, Self>, sum: Sum) -> Result<()> {
+            socket.send(&Sum { a: sum.b, b: sum.a }).await
+        }
+    }
+
+    let mut client = Stage::new(typed(|| Packed)).websocket("/");
+    client.connect().await.unwrap();
+    client.send_to(MessagePack::encode(&Sum { a: 1, b: 2 }).unwrap()).await;
+    assert_eq!(MessagePack::decode::<Sum>(&client.receive_from().await).unwrap(), Sum { a: 2, b: 1 });
+    client.send_to("text").await;
+    let told: Value = MessagePack::decode(&client.receive_from().await).unwrap();
+    assert_eq!(told, json!({ "error": "a binary frame is expected" }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c6_c7_c12_no_message_reaches_what_is_no_event() {
+    let stage = Stage::new(consumer(Member::default));
+    let mut client = stage.websocket("/");
+    client.connect().await.unwrap();
+    client.assert_sent("from connect").await;
+    for name in ["_private", ".private", "close", "websocket.disconnect", "event", "nobody.knows", ""] {
+        let message = Message::new(name).with("text", "x");
+        assert_eq!(stage.layer().group_send_message("news", message).await.unwrap().local.delivered, 1);
+    }
+    let untyped = Message::encode(&json!({ "text": "x" })).unwrap();
+    let _report = stage.layer().group_send_message("news", untyped).await.unwrap();
+    let alive = News::Flash { text: "alive".into() };
+    assert_eq!(stage.layer().group_send_event("news", &alive).await.unwrap().local.delivered, 1);
+    assert_eq!(client.receive_from().await, Frame::from("alive"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c9_a_close_has_a_code_and_a_reason() {
+    let closing = |mut socket: Socket| async move {
+        socket.accept().await?;
+        socket.close(Close::new(4007, "test reason")).await
+    };
+    let mut client = Stage::new(closing).websocket("/");
+    client.connect().await.unwrap();
+    assert_eq!(client.receive_close().await, Close::new(4007, "test reason"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_codes_of_clients_arrive_as_they_are() {
+    for code in [1000, 1001, 1005, 1006, 1009, 1011, 4000, 4999] {
+        let seen = Log::default();
+        let make = seen.clone();
+        let mut client = Stage::new(consumer(move || Echo(make.clone()))).websocket("/");
+        client.connect().await.unwrap();
+        client.disconnect_with(code).await;
+        assert_eq!(taken(&seen)[1], format!("disconnect {code}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c11_each_connection_has_a_scope_of_its_own() {
+    let tell = |mut socket: Socket| async move {
+        let n = *socket.scope().extensions.get::<u32>().unwrap();
+        socket.scope_mut().extensions.insert(n + 1);
+        socket.accept().await?;
+        let (path, n) = (socket.scope().path().to_owned(), *socket.scope().extensions.get::<u32>().unwrap());
+        socket.send_text(format!("{path} {n}")).await
+    };
+    let stage = Stage::new(tell);
+    let (mut a, mut b) =
+        (stage.websocket("/a").with_extension(1_u32), stage.websocket("/b").with_extension(7_u32));
+    a.connect().await.unwrap();
+    b.connect().await.unwrap();
+    assert_eq!((a.receive_from().await, b.receive_from().await), ("/a 2".into(), "/b 8".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c13_hooks_may_refuse_by_an_error() {
+    let refusing = |_: Socket| async { Err(Error::Refused(StatusCode::UNAUTHORIZED)) };
+    assert_eq!(Stage::new(refusing).websocket("/").connect().await.unwrap_err().status, 401);
+}
+
+struct Breaking(Log);
+
+impl Consumer for Breaking {
+    type Event = NoEvents;
+    const GROUPS: &'static [&'static str] = &["all"];
+
+    async fn receive(&mut self, _: &mut Socket, frame: Frame) -> Result<()> {
+        match frame.text()? {
+            "panic" => panic!("as asked"),
+            _ => Err(std::io::Error::other("as asked").into()),
+        }
+    }
+    async fn disconnect(&mut self, _: &mut Socket, close: Close) {
+        log(&self.0, close.code.to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c14_disconnect_and_the_groups_survive_an_error_and_a_panic() {
+    for how in ["panic", "fail"] {
+        let (seen, layer) = (Log::default(), Arc::new(MemoryLayer::default()));
+        let make = seen.clone();
+        let mut client = Stage::over(consumer(move || Breaking(make.clone())), layer.clone()).websocket("/");
+        client.connect().await.unwrap();
+        client.send_to(how).await;
+        assert_eq!(client.receive_close().await.code, 1011);
+        assert!(client.wait().await.unwrap_err().to_string().contains("as asked"));
+        assert_eq!((taken(&seen), layer.hub().group_count()), (vec!["1011".to_owned()], 0), "{how}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn c15_c16_sending_is_an_error_before_and_after() {
+    let seen = Log::default();
+    let told = seen.clone();
+    let sending = move |mut socket: Socket| {
+        let told = told.clone();
+        async move {
+            let tell = |outcome: Result<()>| log(&told, format!("{:?}", outcome.unwrap_err()));
+            tell(socket.send_text("early").await);
+            socket.accept().await?;
+            socket.close(1000).await?;
+            tell(socket.send_text("late").await);
+            tell(socket.close(1000).await);
+            tell(socket.handle().send("late").await);
+            Ok(())
+        }
+    };
+    let mut client = Stage::new(sending).websocket("/");
+    client.connect().await.unwrap();
+    client.wait().await.unwrap();
+    assert_eq!(taken(&seen), ["NotAccepted", "Closed", "Closed", "Closed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c17_order_is_kept() {
+    let mut client = Stage::new(consumer(|| Echo(Log::default()))).websocket("/");
+    client.connect().await.unwrap();
+    for n in 0..200 {
+        client.send_to(n.to_string()).await;
+    }
+    for n in 0..200 {
+        assert_eq!(client.receive_from().await, Frame::from(n.to_string()));
+    }
+}
+
+// ---- work beside the hooks
+
+/// Handles each frame by a job that takes as many seconds as it says.
+struct Jobs;
+
+impl Consumer for Jobs {
+    type Event = NoEvents;
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let (handle, seconds) = (socket.handle(), frame.text()?.parse::<u64>()?);
+        let job = async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            if seconds == 13 {
+                return Err(Error::other("unlucky"));
+            }
+            handle.send(seconds.to_string()).await
+        };
+        socket.spawn(2, job).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_run_at_once_up_to_their_limit() {
+    let mut client = Stage::new(consumer(|| Jobs)).websocket("/").with_patience(Duration::from_secs(60));
+    client.connect().await.unwrap();
+    let start = tokio::time::Instant::now();
+    for seconds in ["5", "1", "3"] {
+        client.send_to(seconds).await;
+    }
+    for (seconds, after) in [("1", 1), ("3", 4), ("5", 5)] {
+        assert_eq!(client.receive_from().await, Frame::from(seconds));
+        assert_eq!(start.elapsed().as_secs(), after, "the third began when the first had ended");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_fails_ends_the_connection_as_a_hook_does() {
+    let mut client = Stage::new(consumer(|| Jobs)).websocket("/").with_patience(Duration::from_secs(60));
+    client.connect().await.unwrap();
+    client.send_to("13").await;
+    assert_eq!(client.receive_close().await.code, 1011);
+}
+
+#[tokio::test]
+async fn blocking_code_holds_nobody_up_and_its_panic_is_an_error() {
+    assert_eq!(blocking(|| 7).await.unwrap(), 7);
+    assert!(
+        matches!(blocking(|| panic!("as asked")).await, Err::<(), _>(Error::Panic(text)) if text == "as asked")
+    );
+}
+
+// ---- requests with replies
+
+struct Sleeper;
+
+impl Consumer for Sleeper {
+    type Event = NoEvents;
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let work = |seconds: u64| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            if seconds == 1 {
+                Err(std::io::Error::other("disk").into())
+            } else {
+                Ok(json!({ "slept": seconds }))
+            }
+        };
+        socket.answer(&frame, Duration::from_secs(5), work).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clients_request_is_answered_by_its_ref_or_refused_in_time() {
+    let mut client = Stage::new(consumer(|| Sleeper)).websocket("/").with_patience(Duration::from_secs(60));
+    client.connect().await.unwrap();
+    for (request, answer) in [
+        (json!({ "ref": 7, "request": 2 }), json!({ "ref": 7, "reply": { "slept": 2 } })),
+        (json!({ "ref": "a", "request": 9 }), json!({ "ref": "a", "error": "timed out" })),
+        (json!({ "request": 2 }), json!({ "error": "missing field `ref` at line 1 column 13" })),
+        (json!({ "ref": 9, "request": 1 }), json!({ "ref": 9, "error": "failed" })),
+    ] {
+        client.send_json_to(&request).await;
+        assert_eq!(client.receive_json_from::<Value>().await, answer);
+    }
+    assert_eq!(client.receive_close().await.code, 1011, "the caller learns why it failed");
+}
+
+/// Asks back at every frame.
+struct Asking;
+
+impl Consumer for Asking {
+    type Event = NoEvents;
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let name = frame.text()?;
+        match socket.request::<_, u32>(&format!("{name}?"), Duration::from_secs(5)).await {
+            Ok(reply) => socket.send_text(format!("{name}={reply}")).await,
+            Err(error) => socket.send_text(format!("{name}: {error}")).await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_asks_its_client_and_other_frames_wait_their_turn() {
+    let mut client = Stage::new(consumer(|| Asking)).websocket("/").with_patience(Duration::from_secs(60));
+    client.connect().await.unwrap();
+    client.send_to("a").await;
+    client.assert_sent(json!({ "ref": 1, "request": "a?" })).await;
+    for _ in 0..100 {
+        client.send_to("b").await; // more than wait otherwise
+    }
+    client.send_json_to(&json!({ "ref": 2, "reply": 0 })).await; // to no question
+    client.send_json_to(&json!({ "ref": 1, "reply": 5 })).await;
+    assert_eq!(client.receive_from().await, Frame::from("a=5"));
+    client.assert_sent(json!({ "ref": 2, "request": "b?" })).await;
+    // The answer to a question that had not been put yet is the first that is found.
+    assert_eq!(client.receive_from().await, Frame::from("b=0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_answer_or_answers_wrong_is_an_error_in_time() {
+    let mut client = Stage::new(consumer(|| Asking)).websocket("/").with_patience(Duration::from_secs(60));
+    client.connect().await.unwrap();
+    for (n, (answer, outcome)) in [
+        (None, "x: the client did not answer within 5s"),
+        (Some(json!({ "error": "no idea" })), "x: no idea"),
+        (Some(json!({ "reply": -1 })), "x: invalid value: integer `-1`, expected u32"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        client.send_to("x").await;
+        client.assert_sent(json!({ "ref": n + 1, "request": "x?" })).await;
+        if let Some(mut answer) = answer {
+            answer["ref"] = json!(n + 1);
+            client.send_json_to(&answer).await;
+        }
+        assert_eq!(client.receive_from().await, Frame::from(outcome));
+    }
+}
+
+// ---- the classic
+
+/// Handles `xx.oo` and `xx_oo` alike, in the group that the URL names.
+#[derive(Default)]
+struct Classic {
+    group: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type")]
+enum ClassicEvent {
+    #[serde(rename = "xx.oo")]
+    XxOo { message: Value },
+}
+
+impl Consumer for Classic {
+    type Event = ClassicEvent;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        self.group = socket.scope().param("group")?.to_owned();
+        socket.group_add(&self.group).await?;
+        socket.accept().await
+    }
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        match frame.text()? {
+            "leave" => socket.group_discard(&self.group).await,
+            text => {
+                let message = json!(text);
+                socket.group_send(&self.group, &json!({ "type": "xx.oo", "message": message })).await
+            }
+        }
+    }
+    async fn event(&mut self, socket: &mut Socket, event: &ClassicEvent) -> Result<()> {
+        let ClassicEvent::XxOo { message } = event;
+        socket.send_json(message).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_members_of_the_same_group_hear_it() {
+    let stage = Stage::new(Router::new().re_path(r"room/(?P<group>\w+)/$", consumer(Classic::default)));
+    let (mut ann, mut bob, mut eve) =
+        (stage.websocket("/room/a/"), stage.websocket("/room/a/"), stage.websocket("/ws/room/b/"));
+    for client in [&mut ann, &mut bob, &mut eve] {
+        client.connect().await.unwrap();
+    }
+    let mut group = stage.broadcasts("a").await;
+    ann.send_to("hello").await;
+    group.assert_broadcast(&json!({ "type": "xx.oo", "message": "hello" })).await;
+    for member in [&mut ann, &mut bob] {
+        member.assert_sent(json!("hello")).await;
+    }
+    eve.refute_sent(json!("hello")).await;
+
+    // As Python may spell it.
+    let underscored = Message::new("xx_oo").with("message", "again");
+    assert_eq!(stage.layer().group_send_message("a", underscored).await.unwrap().local.delivered, 3);
+    bob.assert_sent(json!("again")).await;
+
+    bob.send_to("leave").await;
+    bob.refute_sent(json!("x")).await;
+    ann.send_to("without bob").await;
+    ann.assert_sent(json!("without bob")).await;
+    bob.refute_sent(json!("without bob")).await;
+}

@@ -1,0 +1,14 @@
+//! A value where a function that makes one is asked for.
+
+use ws_consumer::{Consumer, NoEvents, Router};
+
+#[derive(Default)]
+struct Chat;
+
+impl Consumer for Chat {
+    type Event = NoEvents;
+}
+
+fn main() {
+    let _ = Router::new().consumer("/chat", Chat);
+}
