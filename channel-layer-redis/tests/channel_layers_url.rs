@@ -49,7 +49,8 @@ fn every_setting_finds_its_place() {
 #[test]
 fn sentinels_and_the_other_backend_are_known() {
     let host = json!({"sentinels": [["a", 26379], ["b", 26379]], "master_name": "mymaster", "db": 3});
-    let layer = json!({"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [host]}});
+    let layer =
+        json!({"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [host]}});
     assert_eq!(only(layer).unwrap(), "redis+sentinel://a:26379,b:26379/mymaster/3?mode=pubsub");
     assert_eq!(core(json!({})).unwrap(), "redis://localhost:6379?mode=core");
 }
