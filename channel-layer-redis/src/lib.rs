@@ -19,6 +19,9 @@ mod stats;
 mod supervisor;
 mod topology;
 
+#[doc = include_str!("docs/django.md")]
+pub mod django {}
+
 #[doc = include_str!("docs/operations.md")]
 pub mod operations {}
 
