@@ -136,17 +136,9 @@ async fn a_field_of_bytes_is_bytes_in_python_if_it_is_told_to_be() {
     #[derive(serde::Serialize)]
     #[serde(tag = "type", rename = "photo")]
     struct Photo {
-        #[serde(with = "bytes_field")]
+        #[serde(with = "serde_bytes")]
         told: Vec<u8>,
         untold: Vec<u8>,
-    }
-    mod bytes_field {
-        pub(super) fn serialize<S: serde::Serializer>(
-            bytes: &[u8],
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            serializer.serialize_bytes(bytes)
-        }
     }
     let server = Server::start();
     let (rust, mut python) = pair(&[&server], "core", "", json!({})).await;

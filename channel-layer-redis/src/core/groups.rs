@@ -38,8 +38,9 @@ const CHUNK: usize = 500;
 pub(super) struct Memberships(Mutex<HashMap<ChannelName, HashSet<GroupName>>>);
 
 impl Memberships {
-    pub(super) fn add(&self, group: &GroupName, channel: &ChannelName) {
-        self.lock().entry(channel.clone()).or_default().insert(group.clone());
+    /// False if it was there already.
+    pub(super) fn add(&self, group: &GroupName, channel: &ChannelName) -> bool {
+        self.lock().entry(channel.clone()).or_default().insert(group.clone())
     }
 
     pub(super) fn remove(&self, group: &GroupName, channel: &ChannelName) {

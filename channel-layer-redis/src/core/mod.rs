@@ -196,8 +196,13 @@ impl ChannelLayer for CoreLayer {
             return Ok(()); // a closed mailbox of ours
         }
         // First here: should it be dropped meanwhile, it is taken out again.
-        self.bus.memberships.add(group, channel);
-        Ok(groups::add(&self.bus, &self.links, group, channel).await?)
+        let is_new = self.bus.memberships.add(group, channel);
+        let added = groups::add(&self.bus, &self.links, group, channel).await;
+        if added.is_err() && is_new {
+            self.bus.memberships.remove(group, channel);
+            self.bus.hub.leave(group, channel);
+        }
+        Ok(added?)
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {

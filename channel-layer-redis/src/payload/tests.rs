@@ -63,6 +63,23 @@ fn a_recorded_message_with_its_channel_is_equal_to_the_byte() {
 }
 
 #[test]
+fn recorded_messages_to_a_group_are_equal_to_the_byte() {
+    let names = [
+        "specific.d8fbca3e8d8c41cea5224f8254444cb0!8c79000677f04de6936f20d6e2eadb92",
+        "specific.d8fbca3e8d8c41cea5224f8254444cb0!e0968291d9774c9988631ce83348d147",
+    ];
+    let message = Message::new("m").with("t", "hi");
+    let encode = |names: &[&str]| {
+        let names = Value::list(names.iter().copied());
+        plain(Serializer::Msgpack).encode(&message, Some((RESERVED_KEY, &names))).unwrap()
+    };
+    let head = b"\x83\xa4type\xa1m\xa1t\xa2hi\xb0__asgi_channel__".as_slice();
+    let [one, two] = names.map(str::as_bytes);
+    assert_eq!(encode(&names), [head, b"\x92\xd9J", one, b"\xd9J", two].concat());
+    assert_eq!(encode(&["general"]), [head, b"\x91\xa7general"].concat());
+}
+
+#[test]
 fn an_entry_can_be_added_whatever_the_count() {
     for count in [0, 1, 15, 16, 17, 65_535, 65_536] {
         let map: Map = (0..count).map(|n| (n.to_string(), Value::from(n))).collect();
