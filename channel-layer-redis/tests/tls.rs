@@ -15,17 +15,17 @@ use support::{
 
 /// Writes a server's certificate and key, and returns the authority's certificate.
 fn certify(dir: &Path) -> String {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    let authority_key = KeyPair::generate().expect("it can be made");
+    let mut authority = CertificateParams::new(Vec::new()).expect("it can be made");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let root = authority.self_signed(&authority_key).unwrap().pem();
+    let root = authority.self_signed(&authority_key).expect("it can be made").pem();
     let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = server.signed_by(&key, &issuer).unwrap();
-    fs::write(dir.join("server.pem"), certificate.pem()).unwrap();
-    fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
-    fs::write(dir.join("root.pem"), &root).unwrap();
+    let key = KeyPair::generate().expect("it can be made");
+    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("it can be made");
+    let certificate = server.signed_by(&key, &issuer).expect("it can be made");
+    fs::write(dir.join("server.pem"), certificate.pem()).expect("it can be made");
+    fs::write(dir.join("server.key"), key.serialize_pem()).expect("it can be made");
+    fs::write(dir.join("root.pem"), &root).expect("it can be made");
     root
 }
 

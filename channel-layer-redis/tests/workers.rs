@@ -79,7 +79,7 @@ impl Worker {
             let lines = output.lines().map_while(Result::ok);
             // The runner's own first words may stand before.
             let received = lines.filter_map(|line| line.rsplit_once("received ")?.1.parse().ok());
-            received.map(|n| numbers.send(n)).count()
+            received.take_while(|n| numbers.send(*n).is_ok()).count()
         });
         Self { child, reader: Some(reader) }
     }
