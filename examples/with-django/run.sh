@@ -5,7 +5,7 @@
 #   PYTHON=venv/bin/python ./run.sh
 #
 # REDIS_PORT, DJANGO_PORT and RUST_PORT say where; MODE=pubsub takes the other of Django's backends; LANE=frame has
-# the Rust chat send ready frames; CHAT_BIN is a chat that is built already.
+# the Rust chat send ready frames, which Django's members hear, and understand no events; CHAT_BIN is a chat that is built already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

@@ -74,7 +74,7 @@ impl PubSubLayer {
 
     /// Says how many processes took it.
     async fn publish(&self, channel: &str, payload: Vec<u8>) -> Result<usize> {
-        let command = Command::new("PUBLISH").arg(channel).arg(payload);
+        let command = Command::publish(channel, &payload);
         let reply = link_of(&self.links, channel).call(command).await;
         let reply = reply.inspect_err(|_| self.bus.counters.publish_failed.one())?;
         self.bus.counters.published.one();
