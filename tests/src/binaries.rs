@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The path of the example program `name`: from the variable `CHAT_BIN` or `ECHO_BIN` if set, else built here.
+/// The path of the example program `name`: from a variable such as `CHAT_BIN` if set, else built here.
 pub fn path_of(name: &str) -> PathBuf {
     let variable = format!("{}_BIN", name.to_uppercase());
     if let Some(path) = env::var_os(variable) {
@@ -21,7 +21,8 @@ fn build() -> PathBuf {
     let folder = profile_folder();
     let target = folder.parent().expect("a profile's folder lies in the target folder");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", "chat", "-p", "echo", "--target-dir"]).arg(target);
+    let examples = ["auth", "chat", "echo", "worker"].into_iter().flat_map(|name| ["-p", name]);
+    cargo.args(["build", "--quiet"]).args(examples).arg("--target-dir").arg(target);
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
     if folder.ends_with("release") {
         cargo.arg("--release");

@@ -104,6 +104,11 @@ impl Tab<'_> {
         }
     }
 
+    /// What it looks like, as a PNG.
+    pub async fn screenshot(&self) -> Vec<u8> {
+        within("a picture", self.current().await.screenshot()).await.expect("the tab can be drawn")
+    }
+
     async fn current(&self) -> &Client {
         let switch = self.client.switch_to_window(self.handle.clone());
         within("a tab", switch).await.expect("the tab is still open");

@@ -81,6 +81,22 @@ impl Server {
         Self { program, address }
     }
 
+    /// The example with logins, on a free port; a login ends after so many seconds.
+    pub async fn auth(login_lasts: u64) -> Self {
+        let mut command = Command::new(path_of("auth"));
+        command.args(["--listen", "127.0.0.1:0", "--login-lasts", &login_lasts.to_string()]);
+        let (program, address) = Program::start(command, |line| address_in(line, "auth on http://")).await;
+        Self { program, address }
+    }
+
+    /// The example with work in the background, on a free port.
+    pub async fn worker() -> Self {
+        let mut command = Command::new(path_of("worker"));
+        command.args(["--listen", "127.0.0.1:0"]);
+        let (program, address) = Program::start(command, |line| address_in(line, "worker on http://")).await;
+        Self { program, address }
+    }
+
     /// The address of a page or resource.
     pub fn http(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

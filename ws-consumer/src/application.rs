@@ -32,6 +32,14 @@ pub trait Application: Send + Sync + 'static {
     /// Serves one connection. It ends when the future does: with `Ok` normally, with an error as the error says.
     fn call(&self, socket: Socket) -> Running;
 
+    /// Does what is behind act on credentials that a browser adds to a request by itself, such as cookies?
+    ///
+    /// If it does, it needs an origin check in front, and a server refuses to start without one. Applications that
+    /// pass sockets on to others pass this on, too.
+    fn uses_ambient_credentials(&self) -> bool {
+        false
+    }
+
     /// Would it serve this request? By default every one. A [`Router`](crate::Router) says whether it has a route, so
     /// that a router around it, or the plain pages behind it, may be asked instead. What stands in front of another
     /// application hands the question on.
@@ -55,6 +63,10 @@ where
 impl Application for Arc<dyn Application> {
     fn call(&self, socket: Socket) -> Running {
         (**self).call(socket)
+    }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        (**self).uses_ambient_credentials()
     }
 
     fn claims(&self, scope: &Scope) -> bool {

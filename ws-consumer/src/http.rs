@@ -143,4 +143,8 @@ impl<A: Application> Application for RequireWebsocket<A> {
     fn claims(&self, scope: &Scope) -> bool {
         self.0.claims(scope)
     }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        self.0.uses_ambient_credentials()
+    }
 }

@@ -91,6 +91,11 @@
 //! theirs, and hooks run one at a time. A message of type `websocket.send` goes past the consumer and may overtake an
 //! event whose hook has not finished.
 //!
+//! # Who may come in
+//!
+//! Pages of other origins are refused by default; everything else that looks at a client before the application does,
+//! such as sessions, logins and limits, is a [guard](middleware). Work in the background is done by [workers](worker).
+//!
 //! # What is not promised
 //!
 //! Delivery is at most once: a member whose mailbox is full misses the message (and the sender's report counts it), a
@@ -101,6 +106,7 @@ pub mod middleware;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod wire;
+pub mod worker;
 
 mod application;
 mod consumer;

@@ -55,7 +55,7 @@ fn stage() -> (Stage, Arc<MemoryLayer>) {
 
 async fn connected(stage: &Stage) -> WebsocketCommunicator {
     let mut client = stage.websocket("/ws").with_patience(Duration::from_secs(60));
-    client.connect().await.unwrap();
+    client.connect().await.expect("accepted");
     client
 }
 

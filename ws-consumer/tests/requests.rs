@@ -366,7 +366,10 @@ async fn a_body_that_nobody_reads_any_more_ends_its_application_and_a_failure_br
             }
         }
     };
-    let router = Router::new().application("/endless", endless).http("/late", Failing::default);
+    let router = Router::new()
+        .application("/endless", endless)
+        .http("/late", Failing::default)
+        .application("/parts", in_parts);
     let mut service = Protocols::new()
         .requests(router)
         .into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>);
@@ -375,6 +378,9 @@ async fn a_body_that_nobody_reads_any_more_ends_its_application_and_a_failure_br
     drop(response);
     let late = service.call(request("/late", "")).await.unwrap();
     assert!(late.into_body().collect().await.is_err(), "half a response is none");
+    let cut = service.call(request("/parts", "")).await.unwrap();
+    let (cut, ()) = tokio::join!(cut.into_body().collect(), service.sockets().close());
+    assert!(cut.is_err(), "nor is one that a shutdown cuts off");
     service.sockets().close().await;
     assert_eq!(ended.load(Relaxed), 1);
 }

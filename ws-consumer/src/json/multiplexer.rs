@@ -66,6 +66,10 @@ impl Application for Multiplexer {
     fn call(&self, socket: Socket) -> Running {
         Box::pin(run(self.0.clone(), socket))
     }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        self.0.uses_ambient_credentials()
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,51 @@
 //! What stands between the door and the application.
+//!
+//! A [`Guard`] looks at each client, leaves what it learns in the scope's
+//! [`extensions`](crate::Scope::extensions), and goes in front of a router or a whole application with
+//! [`around`](Guard::around), in front of plain HTTP with [`layer`](Guard::layer):
+//!
+//! ```
+//! use ws_consumer::{Router, middleware::{AllowedHosts, Guard, RequestIds, Traced}};
+//!
+//! let guards = AllowedHosts::local().and(RequestIds::new()).and(Traced);
+//! let application = guards.around(Router::new());
+//! ```
 
+#[cfg(feature = "auth")]
+mod auth;
+#[cfg(feature = "cookies")]
+mod cookies;
+#[cfg(feature = "grants")]
+mod grant;
+mod guard;
+mod guarded;
+mod hosts;
+mod layer;
+mod limiter;
 mod origin;
+mod proxy;
+mod request_id;
+#[cfg(feature = "sessions")]
+mod session;
+mod traced;
 
-pub use self::origin::{OriginCheck, Origins};
+#[cfg(feature = "auth")]
+pub use self::auth::{
+    Auth, Authenticator, Identity, Proof, Token, UNAUTHENTICATED, auth_stack, login, logout, user,
+};
+#[cfg(feature = "cookies")]
+pub use self::cookies::{Cookie, Cookies, Jar, Key, SameSite};
+#[cfg(feature = "grants")]
+pub use self::grant::{GrantKeys, NoGrant};
+#[cfg(feature = "sessions")]
+pub use self::session::{MemoryStore, Session, SessionStore, Sessions};
+pub use self::{
+    guard::{And, Guard, Visit},
+    hosts::AllowedHosts,
+    layer::{GuardLayer, GuardService},
+    limiter::{Limiter, Rate, UserId},
+    origin::{NoOrigin, OriginCheck, OriginPattern, OriginRules, Origins},
+    proxy::{NoAddress, TrustedProxies},
+    request_id::{RequestId, RequestIds},
+    traced::Traced,
+};

@@ -327,6 +327,10 @@ impl Application for Router {
         }
     }
 
+    fn uses_ambient_credentials(&self) -> bool {
+        self.routes.iter().any(|route| route.application.uses_ambient_credentials())
+    }
+
     fn claims(&self, scope: &Scope) -> bool {
         self.find(scope).is_some()
     }

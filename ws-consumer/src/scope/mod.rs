@@ -2,7 +2,7 @@
 
 mod params;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 
 /// The request that opened the connection, and what router and middleware have learnt from it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Scope {
     /// What the client speaks.
@@ -156,6 +156,22 @@ impl Scope {
     }
 }
 
+/// Only the names of the headers, and nothing of the query: their values are secrets more often than not, and scopes
+/// end up in logs.
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers.keys().collect();
+        f.debug_struct("Scope")
+            .field("protocol", &self.protocol)
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &headers)
+            .field("peer", &self.peer)
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}
+
 fn copy_uri(uri: &Uri) -> Uri {
     Uri::try_from(uri.to_string()).unwrap_or_default()
 }
@@ -207,6 +223,13 @@ mod tests {
         assert_eq!(scope.header("a"), None, "not once");
         assert_eq!((scope.path(), scope.uri.query()), ("/x", Some("y=1")));
         assert_eq!(scope.peer.unwrap().port(), 9);
+    }
+
+    #[test]
+    fn debug_shows_neither_queries_nor_the_values_of_headers() {
+        let mut request = Request::get("/room?token=canary").header("cookie", "a=canary").body(()).unwrap();
+        let shown = format!("{:?}", Scope::of(&mut request));
+        assert!(shown.contains("/room") && shown.contains("cookie") && !shown.contains("canary"), "{shown}");
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub struct Protocols<H = NotFound> {
     http: H,
     hooks: Hooks,
     origins: Origins,
+    unprotected: bool,
     limits: Limits,
     health: Option<HealthPaths>,
 }
@@ -55,6 +56,7 @@ impl Protocols {
             http: NotFound,
             hooks: Hooks::default(),
             origins: Origins::SameHost,
+            unprotected: false,
             limits: Limits::default(),
             health: None,
         }
@@ -70,8 +72,8 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        let Self { websocket, requests, http: _, hooks, origins, limits, health } = self;
-        Protocols { websocket, requests, http: service, hooks, origins, limits, health }
+        let Self { websocket, requests, http: _, hooks, origins, unprotected, limits, health } = self;
+        Protocols { websocket, requests, http: service, hooks, origins, unprotected, limits, health }
     }
 
     /// Serves plain HTTP requests with an application, mostly a [`Router`](crate::Router) of
@@ -110,8 +112,15 @@ impl<H> Protocols<H> {
     }
 
     /// Whose pages may open sockets: by default those of the host itself.
-    pub fn origins(mut self, origins: Origins) -> Self {
-        self.origins = origins;
+    pub fn origins(mut self, origins: impl Into<Origins>) -> Self {
+        self.origins = origins.into();
+        self
+    }
+
+    /// Starts although the application acts on cookies and [any origin](Origins::Any) is let in: every page that a
+    /// visitor looks at may then use their sockets in their name.
+    pub fn without_origin_check_for_credentials(mut self) -> Self {
+        self.unprotected = true;
         self
     }
 
@@ -130,9 +139,25 @@ impl<H> Protocols<H> {
 
     /// The service, for [`serve`](crate::serve), for axum's `fallback_service`, or for anything that takes a tower
     /// service.
+    ///
+    /// # Panics
+    /// When the application [acts on credentials that browsers add](Application::uses_ambient_credentials) and every
+    /// origin is let in, unless
+    /// [that is wanted](Self::without_origin_check_for_credentials).
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
-        let application = OriginCheck::new(self.origins, self.websocket);
-        let Self { requests, http, hooks, limits, health, .. } = self;
+        let Self { websocket, requests, http, hooks, origins, unprotected, limits, health } = self;
+        let acts = |application: &dyn Application| application.uses_ambient_credentials();
+        // Plain requests of foreign pages are HTTP's everyday life, unless they come with the visitor's credentials.
+        let requests = requests.map(|requests| match acts(&*requests) {
+            true => Arc::new(OriginCheck::new(origins.clone(), requests)) as Arc<dyn Application>,
+            false => requests,
+        });
+        let application = OriginCheck::new(origins, websocket);
+        assert!(
+            unprotected || !(acts(&application) || requests.as_deref().is_some_and(acts)),
+            "the application acts on cookies and lets pages of every origin in: check the origin, or say \
+             `without_origin_check_for_credentials`"
+        );
         SocketService::new(application, http, Parts { requests, hooks, layer, limits, health })
     }
 }

@@ -120,6 +120,7 @@ where
     R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
     let Serve { listeners, service, stop, drain, max_connections, max_per_address } = serve;
+    service.startup().await.map_err(|error| io::Error::other(error.to_string()))?;
     let (connections, acceptors) = (TaskTracker::new(), TaskTracker::new());
     let (accepting, stopping) = (CancellationToken::new(), CancellationToken::new());
     let permits = Permits::new(max_connections.unwrap_or(usize::MAX), max_per_address);

@@ -120,8 +120,9 @@ impl<H> SocketService<H> {
     ///
     /// # Errors
     /// What the first hook that failed says. It may be tried again.
-    pub async fn startup(&self) -> HookResult<()> {
-        self.shared.hooks.startup(&self.shared.layer).await
+    pub fn startup(&self) -> impl Future<Output = HookResult<()>> + Send + use<H> {
+        let shared = self.shared.clone(); // not the service: its HTTP side need not be `Sync`
+        async move { shared.hooks.startup(&shared.layer).await }
     }
 
     /// The channel layer.

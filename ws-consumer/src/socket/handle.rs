@@ -57,7 +57,7 @@ impl Handle {
 
     /// Ends the connection, after what was sent before.
     pub fn close(&self, close: impl Into<Close>) {
-        self.0.shut_down(close.into());
+        self.0.hang_up_beside(close.into());
     }
 
     /// How the connection ended, if it has.

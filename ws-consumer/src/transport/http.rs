@@ -203,7 +203,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
                     Some(frame) => (Ok(frame.into_bytes()), true),
                     None => continue,
                 },
-                Some(Outgoing::Close(close)) if well(&close) => return Poll::Ready(true),
+                Some(Outgoing::Close(close)) if close.code == Close::NORMAL => return Poll::Ready(true),
                 // What was sent is not all: the client must not take it for the whole.
                 Some(Outgoing::Close(_)) => (Err(io::Error::other("the response broke off")), false),
                 Some(_) => continue,
@@ -255,10 +255,6 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
 enum Begun {
     Head(Head),
     Whole(Reply),
-}
-
-fn well(close: &Close) -> bool {
-    matches!(close.code, Close::NORMAL | Close::GOING_AWAY)
 }
 
 fn whole(refuse: crate::wire::Refuse) -> Reply {

@@ -13,6 +13,7 @@ use http::StatusCode;
 
 use super::{
     Accept, Head, Mail, Outgoing, Refuse,
+    hooks::{AnswerHook, Meter},
     output::OutputLimits,
     state::{Input, Phase, Slow, State},
 };
@@ -39,8 +40,12 @@ impl Link {
 
     pub(super) fn push(&self, input: Input) {
         let mut state = self.state();
-        if state.close.is_none() {
-            state.inputs.push_back(input);
+        if state.close.is_some() {
+            return;
+        }
+        match state.excess(&input) {
+            Some(close) => state.hang_up(close),
+            None => state.inputs.push_back(input),
         }
     }
 
@@ -109,6 +114,18 @@ impl Link {
         drop(state);
         beside.into_iter().for_each(Waker::wake);
         again
+    }
+
+    // ---- the middleware's side
+
+    /// `hook` adds to the answer's headers, whatever it will be.
+    pub(crate) fn on_answer(&self, hook: AnswerHook) {
+        self.state().hooks.get_or_insert_default().on_answer(hook);
+    }
+
+    /// `meter` sees all frames of the client from now on.
+    pub(crate) fn meter(&self, meter: Meter) {
+        self.state().hooks.get_or_insert_default().meter(meter);
     }
 
     // ---- the application's side
@@ -198,7 +215,9 @@ impl Link {
         let mut state = self.state();
         state.may_send()?;
         if !state.has_room() {
-            state.beside.push(cx.waker().clone());
+            if !state.beside.iter().any(|known| known.will_wake(cx.waker())) {
+                state.beside.push(cx.waker().clone());
+            }
             return Poll::Pending;
         }
         if let Some(frame) = frame.take() {
@@ -245,13 +264,24 @@ impl Link {
         Ok(())
     }
 
-    /// As [`hang_up`](Self::hang_up), from another task: the server's, that shuts down. Who has not been let in is
-    /// told to come again.
+    /// As [`hang_up`](Self::hang_up), from another task.
+    pub(crate) fn hang_up_beside(&self, close: Close) {
+        if self.hang_up(close).is_ok() {
+            self.wake_application();
+        }
+    }
+
+    /// The server shuts down. Who has not been let in is told to come again.
     pub(crate) fn shut_down(&self, close: Close) {
-        let refused = self.refuse(StatusCode::SERVICE_UNAVAILABLE.into());
-        if refused.or_else(|_| self.hang_up(close)).is_ok()
-            && let Some(waker) = self.state().application.take()
-        {
+        if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_ok() {
+            return self.wake_application();
+        }
+        self.hang_up_beside(close);
+    }
+
+    fn wake_application(&self) {
+        let waker = self.state().application.take();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }

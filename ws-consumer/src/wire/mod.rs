@@ -8,6 +8,7 @@
 //! A WebSocket, a long poll and a test are all just holders of a `Wire`.
 
 mod control;
+mod hooks;
 mod link;
 mod output;
 mod state;
@@ -27,6 +28,7 @@ use http::{HeaderMap, StatusCode};
 
 pub(crate) use self::{
     control::{CLOSE, Control, WHO, Who},
+    hooks::AnswerHook,
     link::Link,
     state::Phase,
 };

@@ -14,6 +14,7 @@ use http::StatusCode;
 use super::{
     Head, Mail, Outgoing, Refuse,
     control::Control,
+    hooks::Hooks,
     output::{Made, OutputLimits, Outputs},
 };
 use crate::{
@@ -53,6 +54,8 @@ pub(super) struct State {
     pub(super) close: Option<Close>,
     /// Did it end without the application's doing?
     pub(super) lost: bool,
+    /// Boxed, and gone when nobody asked for anything: most connections have none.
+    pub(super) hooks: Option<Box<Hooks>>,
     /// Who waits in the socket's functions; the task's own waker unless the application polls by other means.
     pub(super) application: Option<Waker>,
     /// The transport's task.
@@ -166,7 +169,21 @@ impl State {
         input
     }
 
-    pub(super) fn push(&mut self, output: Outgoing) {
+    /// The close that middleware wants instead of this input.
+    pub(super) fn excess(&mut self, input: &Input) -> Option<Close> {
+        match input {
+            Input::Frame(frame) => self.hooks.as_mut()?.measure(frame),
+            _ => None,
+        }
+    }
+
+    pub(super) fn push(&mut self, mut output: Outgoing) {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.see(&mut output);
+            if hooks.is_empty() {
+                self.hooks = None;
+            }
+        }
         self.outputs.push(output);
         self.wake_task();
     }

@@ -1,0 +1,80 @@
+//! The report: a consumer that asks for it, and a worker that builds it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use ws_consumer::{
+    Consumer, Error, Frame, Result, Socket,
+    worker::{Job, Worker},
+};
+
+/// The channel that the workers serve.
+pub(crate) const REPORTS: &str = "reports";
+
+/// How many rows a report may have; the page says so, too.
+const MOST_ROWS: u32 = 1000;
+/// What a row costs: in earnest it would be a query.
+const ROW: Duration = Duration::from_millis(20);
+/// More often than this, nobody sees the bar move.
+const STEPS: u32 = 50;
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub(crate) enum Order {
+    #[serde(rename = "report.build")]
+    Build { rows: u32 },
+}
+
+/// What a worker tells, and the page is sent as it is.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub(crate) enum News {
+    #[serde(rename = "report.progress")]
+    Progress { done: u32, of: u32 },
+    #[serde(rename = "report.ready")]
+    Ready { rows: u32, sum: u64 },
+}
+
+/// The page's end: asks a worker, and passes on what it tells.
+#[derive(Default)]
+pub(crate) struct Reports;
+
+#[derive(Deserialize)]
+struct Wish {
+    rows: u32,
+}
+
+impl Consumer for Reports {
+    type Event = News;
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let Wish { rows } = frame.json()?;
+        if !(1..=MOST_ROWS).contains(&rows) {
+            return Err(Error::bad_input(format!("a report has 1 to {MOST_ROWS} rows")));
+        }
+        socket.submit(REPORTS, &Order::Build { rows }).await
+    }
+
+    async fn event(&mut self, socket: &mut Socket, news: &News) -> Result<()> {
+        socket.send_json(news).await
+    }
+}
+
+pub(crate) struct Builder;
+
+impl Worker for Builder {
+    type Event = Order;
+
+    async fn handle(&self, job: &Job, order: Order) -> Result<()> {
+        let Order::Build { rows } = order;
+        let mut sum = 0;
+        for row in 1..=rows {
+            tokio::time::sleep(ROW).await;
+            sum += u64::from(row);
+            if row % rows.div_ceil(STEPS) == 0 || row == rows {
+                job.progress(&News::Progress { done: row, of: rows }).await?;
+            }
+        }
+        job.progress(&News::Ready { rows, sum }).await
+    }
+}

@@ -1,0 +1,222 @@
+//! Tokens: secrets that prove who somebody is, and where they are found.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderValue, Uri, header, uri::PathAndQuery};
+use percent_encoding::percent_decode_str;
+use subtle::ConstantTimeEq;
+
+use super::super::{cookies::read, guard::Visit};
+
+/// What a client shows to prove who it is. Neither its `Debug` nor a log shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    secret: Arc<str>,
+    username: Option<Arc<str>>,
+}
+
+impl Token {
+    /// A token.
+    pub fn new(secret: impl Into<Arc<str>>) -> Self {
+        Self { secret: secret.into(), username: None }
+    }
+
+    /// Whose token the client says it is.
+    pub fn with_username(mut self, username: impl Into<Arc<str>>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// The secret itself, to look it up or to verify it.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The name that came with it, if one did.
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// Is it this one? Takes the same time for all that are of the same length, so that nobody can guess it piece by
+    /// piece.
+    pub fn is(&self, expected: impl AsRef<[u8]>) -> bool {
+        self.secret.as_bytes().ct_eq(expected.as_ref()).into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Where tokens are looked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    pub(super) header: bool,
+    pub(super) protocol: Option<String>,
+    pub(super) cookie: Option<String>,
+    pub(super) query: bool,
+}
+
+impl Sources {
+    /// The first token there is. What could hold one is taken out of the request, so that nobody behind logs it.
+    pub(super) fn take(&self, visit: &mut Visit<'_>) -> Option<Token> {
+        let from_header = self.header.then(|| bearer(visit)).flatten();
+        let from_protocol = self.protocol.as_ref().and_then(|marker| offered(visit, marker));
+        let from_query = self.query.then(|| asked(visit)).flatten();
+        let from_cookie = || Some(Token::new(read(visit.headers).get(self.cookie.as_ref()?)?.value()));
+        from_header.or(from_protocol).or(from_query).or_else(from_cookie)
+    }
+}
+
+/// `Authorization: Bearer <token>`
+fn bearer(visit: &mut Visit<'_>) -> Option<Token> {
+    let value = visit.header(header::AUTHORIZATION)?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = scheme.eq_ignore_ascii_case("bearer").then(|| Token::new(token.trim()))?;
+    visit.headers.remove(header::AUTHORIZATION);
+    Some(token)
+}
+
+/// `Sec-WebSocket-Protocol: <marker>, <token>`: the one header that a page may choose for a socket.
+fn offered(visit: &mut Visit<'_>, marker: &str) -> Option<Token> {
+    let lines = visit.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let lines: Option<Vec<_>> = lines.map(|line| line.to_str().ok()).collect();
+    let mut names: Vec<_> =
+        lines?.iter().flat_map(|line| line.split(',')).map(|name| name.trim().to_owned()).collect();
+    let at = names.iter().position(|name| name == marker)?;
+    if at + 1 >= names.len() {
+        return None;
+    }
+    let token = Token::new(names.remove(at + 1));
+    visit.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    let rest = HeaderValue::from_str(&names.join(", ")).ok()?;
+    visit.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, rest);
+    // A browser fails a socket when none of the protocols that it offers is chosen. The application may still choose
+    // another one.
+    let marker = HeaderValue::from_str(marker).ok()?;
+    visit.on_answer(|headers| _ = headers.entry(header::SEC_WEBSOCKET_PROTOCOL).or_insert(marker));
+    Some(token)
+}
+
+/// `?token=..`, perhaps with `username=..`
+fn asked(visit: &mut Visit<'_>) -> Option<Token> {
+    let (rest, found) = split(visit.uri.query()?);
+    if found.is_empty() {
+        return None;
+    }
+    *visit.uri = with_query(visit.uri, &rest).unwrap_or_default();
+    let value = |name| found.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let token = Token::new(value("token")?);
+    Some(match value("username") {
+        Some(username) => token.with_username(username),
+        None => token,
+    })
+}
+
+/// The pairs of a query that say nothing of a token, and those that do, decoded.
+fn split(query: &str) -> (String, Vec<(String, String)>) {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let (mut rest, mut found) = (Vec::new(), Vec::new());
+    for pair in query.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match decode(key) {
+            key if key == "token" || key == "username" => found.push((key, decode(value))),
+            _ => rest.push(pair),
+        }
+    }
+    // A name without a token is no secret, and perhaps the application's.
+    if !found.iter().any(|(key, _)| key == "token") {
+        return (query.to_owned(), Vec::new());
+    }
+    (rest.join("&"), found)
+}
+
+fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
+    let path = if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Request, request::Parts};
+
+    use super::*;
+
+    fn take(sources: &Sources, request: http::request::Builder) -> (Option<Token>, Parts, HeaderMap) {
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let mut visit = Visit::of_request(&mut parts);
+        let token = sources.take(&mut visit);
+        let mut answer = HeaderMap::new();
+        visit.into_hooks().into_iter().for_each(|hook| hook(&mut answer));
+        (token, parts, answer)
+    }
+
+    fn all() -> Sources {
+        Sources { header: true, protocol: Some("bearer".into()), cookie: Some("token".into()), query: true }
+    }
+
+    #[test]
+    fn a_token_is_found_in_each_place_and_taken_away() {
+        for request in [
+            Request::get("/").header("authorization", "Bearer canary"),
+            Request::get("/").header("authorization", "bearer  canary"),
+            Request::get("/").header("sec-websocket-protocol", "chat, bearer, canary"),
+            Request::get("/")
+                .header("sec-websocket-protocol", "bearer")
+                .header("sec-websocket-protocol", "canary"),
+            Request::get("/a?x=1&token=can%61ry"),
+            Request::get("/a?%74oken=canary&x=1"),
+        ] {
+            let (token, parts, _) = take(&all(), request);
+            assert!(token.unwrap().is("canary"));
+            assert!(!format!("{parts:?}").contains("ry"), "{parts:?}");
+        }
+        let (token, ..) = take(&all(), Request::get("/").header("cookie", "token=canary"));
+        assert!(token.unwrap().is("canary"));
+    }
+
+    #[test]
+    fn a_query_keeps_what_is_not_the_tokens() {
+        let (token, parts, _) = take(&all(), Request::get("/a?x=1&username=ann&token=s&y=%26"));
+        let token = token.unwrap();
+        assert_eq!((token.username(), token.secret()), (Some("ann"), "s"));
+        assert_eq!(parts.uri, "/a?x=1&y=%26");
+        let (token, parts, _) = take(&all(), Request::get("/a?username=ann"));
+        assert_eq!((token, parts.uri), (None, Uri::from_static("/a?username=ann")));
+    }
+
+    #[test]
+    fn the_marker_is_chosen_among_the_protocols_and_the_token_is_not() {
+        let (_, parts, answer) =
+            take(&all(), Request::get("/").header("sec-websocket-protocol", "chat, bearer, t"));
+        assert_eq!(answer["sec-websocket-protocol"], "bearer");
+        assert_eq!(parts.headers["sec-websocket-protocol"], "chat, bearer");
+    }
+
+    #[test]
+    fn what_is_no_token_is_left_alone() {
+        for request in [
+            Request::get("/"),
+            Request::get("/?tokens=1"),
+            Request::get("/").header("authorization", "Basic canary"),
+            Request::get("/").header("authorization", "Bearer a").header("authorization", "Bearer b"),
+            Request::get("/").header("sec-websocket-protocol", "chat, bearer"),
+            Request::get("/").header("cookie", "other=1"),
+        ] {
+            assert_eq!(take(&all(), request).0, None);
+        }
+        let everywhere =
+            Request::get("/?token=a").header("authorization", "Bearer b").header("cookie", "token=c");
+        assert_eq!(take(&Sources::default(), everywhere).0, None);
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_it() {
+        assert_eq!(format!("{:?}", Token::new("canary").with_username("ann")), "Token(..)");
+        assert!(!Token::new("canary").is("canarz") && !Token::new("canary").is("canary "));
+    }
+}

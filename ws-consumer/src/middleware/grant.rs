@@ -1,0 +1,247 @@
+//! Signed grants: a group's name that a browser carries from the server that knows what it may to the server that
+//! holds its socket.
+//!
+//! The page comes from Django, say, which knows the user and the rooms that are theirs; it writes a grant into the
+//! page, the page's script sends it over the socket, and the consumer joins the group without asking anybody. In
+//! Python a grant is
+//!
+#![doc = concat!("```python\n", include_str!("grant.py"), "```")]
+//!
+//! with the name of a key, so that keys can be changed while grants of the old one are under way, and, if it is for one
+//! user only, with the id that the socket's server knows that user by.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use channel_layer::GroupName;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::{
+    error::{Error, Result},
+    socket::Socket,
+};
+
+/// Signatures of something else under the same key must not pass for grants.
+const CONTEXT: &[u8] = b"channels.grant:";
+/// Bytes of a secret. With fewer it could be guessed.
+const SECRET: usize = 32;
+
+/// The keys that grants are signed with: the newest signs, all count.
+///
+/// ```
+/// use std::time::Duration;
+/// use ws_consumer::middleware::GrantKeys;
+///
+/// let keys = GrantKeys::new("2026b", b"0123456789abcdef0123456789abcdef").and("2026a", b"an older one of at least 32 bytes");
+/// let grant = keys.sign(&"room_7".parse()?, Duration::from_secs(60));
+/// assert_eq!(keys.verify(&grant, None).unwrap(), "room_7".parse()?);
+/// # Ok::<(), channel_layer::NameError>(())
+/// ```
+#[derive(Clone)]
+pub struct GrantKeys {
+    newest: Key,
+    older: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
+    name: String,
+    mac: Hmac<Sha256>,
+}
+
+impl GrantKeys {
+    /// A key, by a name that is no secret.
+    ///
+    /// # Panics
+    /// When the secret is shorter than 32 bytes, or the name holds a colon.
+    pub fn new(name: impl Into<String>, secret: impl AsRef<[u8]>) -> Self {
+        Self { newest: Key::new(name.into(), secret.as_ref()), older: Vec::new() }
+    }
+
+    /// A further key, whose grants count although no more are signed with it.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn and(mut self, name: impl Into<String>, secret: impl AsRef<[u8]>) -> Self {
+        self.older.push(Key::new(name.into(), secret.as_ref()));
+        self
+    }
+
+    /// A grant for whoever brings it.
+    pub fn sign(&self, group: &GroupName, lifetime: Duration) -> String {
+        self.sign_until(group, "", unix_time().saturating_add(lifetime.as_secs()))
+    }
+
+    /// A grant for one user.
+    pub fn sign_for(&self, user_id: &str, group: &GroupName, lifetime: Duration) -> String {
+        self.sign_until(group, user_id, unix_time().saturating_add(lifetime.as_secs()))
+    }
+
+    /// The group that a grant is for, which `user_id` brings.
+    ///
+    /// # Errors
+    /// The grant gives nothing, or nothing to this user.
+    pub fn verify(&self, grant: &str, user_id: Option<&str>) -> Result<GroupName, NoGrant> {
+        self.verify_at(grant, user_id, unix_time())
+    }
+
+    fn sign_until(&self, group: &GroupName, user: &str, end: u64) -> String {
+        let text = format!("{group}:{end}:{}:{}", self.newest.name, BASE64.encode(user));
+        let signature = BASE64.encode(self.newest.mac_of(&text).finalize().into_bytes());
+        format!("{text}:{signature}")
+    }
+
+    fn verify_at(&self, grant: &str, user_id: Option<&str>, now: u64) -> Result<GroupName, NoGrant> {
+        let (text, signature) = grant.rsplit_once(':').ok_or(NoGrant::Malformed)?;
+        let parts: Vec<_> = text.split(':').collect();
+        let [group, end, key, user] = parts[..] else { return Err(NoGrant::Malformed) };
+        let key = std::iter::once(&self.newest).chain(&self.older).find(|known| known.name == key);
+        let signature = BASE64.decode(signature).map_err(|_| NoGrant::Malformed)?;
+        // In constant time; and before anything that it says is believed.
+        key.ok_or(NoGrant::UnknownKey)?.mac_of(text).verify_slice(&signature).map_err(|_| NoGrant::Forged)?;
+        if end.parse::<u64>().map_err(|_| NoGrant::Malformed)? <= now {
+            return Err(NoGrant::Expired);
+        }
+        let user = BASE64.decode(user).map_err(|_| NoGrant::Malformed)?;
+        if !user.is_empty() && Some(&*user) != user_id.map(str::as_bytes) {
+            return Err(NoGrant::OtherUser);
+        }
+        group.parse().map_err(|_| NoGrant::Malformed)
+    }
+}
+
+impl Key {
+    fn new(name: String, secret: &[u8]) -> Self {
+        assert!(secret.len() >= SECRET, "a secret of a grant has at least {SECRET} bytes");
+        assert!(!name.contains(':'), "a key's name holds no colon");
+        Self { name, mac: Hmac::new_from_slice(secret).expect("any length will do") }
+    }
+
+    fn mac_of(&self, text: &str) -> Hmac<Sha256> {
+        self.mac.clone().chain_update(CONTEXT).chain_update(text)
+    }
+}
+
+/// The names only.
+impl fmt::Debug for GrantKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entry(&self.newest.name).entries(self.older.iter().map(|key| &key.name)).finish()
+    }
+}
+
+/// Why a grant gives nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoGrant {
+    /// Its time is over.
+    Expired,
+    /// Its signature is another one.
+    Forged,
+    /// It is no grant at all.
+    Malformed,
+    /// It is for another user.
+    OtherUser,
+    /// No key has the name that it says.
+    UnknownKey,
+}
+
+impl fmt::Display for NoGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "the grant has expired",
+            Self::OtherUser => "the grant is another user's",
+            // The client learns nothing of what was nearly right.
+            Self::Forged | Self::Malformed | Self::UnknownKey => "this is no valid grant",
+        })
+    }
+}
+
+impl std::error::Error for NoGrant {}
+
+impl Socket {
+    /// Joins the group that a client brings a grant for.
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) when the grant gives nothing; what the layer says.
+    pub async fn join_granted(&mut self, keys: &GrantKeys, grant: &str) -> Result<GroupName> {
+        let group = keys.verify(grant, self.scope().user_id()).map_err(Error::bad_input)?;
+        self.group_add(group.clone()).await?;
+        Ok(group)
+    }
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &[u8] = b"an old secret of thirty-two bytes";
+    const NEW: &[u8] = b"a new secret of thirty-two bytes.";
+
+    fn sign(keys: &GrantKeys, user: &str) -> String {
+        keys.sign_until(&"room.7".parse().unwrap(), user, 100)
+    }
+
+    #[test]
+    fn a_grant_counts_until_its_time_is_over() {
+        let keys = GrantKeys::new("a", OLD);
+        let grant = sign(&keys, "");
+        assert_eq!(keys.verify_at(&grant, None, 99).unwrap().as_str(), "room.7");
+        assert_eq!(keys.verify_at(&grant, None, 100), Err(NoGrant::Expired));
+    }
+
+    #[test]
+    fn a_grant_for_one_user_is_no_other_users() {
+        let keys = GrantKeys::new("a", OLD);
+        let grant = sign(&keys, "ann:\u{6c49}");
+        assert!(keys.verify_at(&grant, Some("ann:\u{6c49}"), 0).is_ok());
+        assert_eq!(keys.verify_at(&grant, Some("bob"), 0), Err(NoGrant::OtherUser));
+        assert_eq!(keys.verify_at(&grant, None, 0), Err(NoGrant::OtherUser));
+        assert!(keys.verify_at(&sign(&keys, ""), Some("bob"), 0).is_ok());
+    }
+
+    #[test]
+    fn keys_change_while_grants_are_under_way() {
+        let grant = sign(&GrantKeys::new("a", OLD), "");
+        let both = GrantKeys::new("b", NEW).and("a", OLD);
+        assert!(both.verify_at(&grant, None, 0).is_ok());
+        assert!(both.verify_at(&sign(&both, ""), None, 0).is_ok());
+        let after = GrantKeys::new("b", NEW);
+        assert_eq!(after.verify_at(&grant, None, 0), Err(NoGrant::UnknownKey));
+        assert!(after.verify_at(&sign(&both, ""), None, 0).is_ok(), "the newest has signed");
+        assert_eq!(GrantKeys::new("a", NEW).verify_at(&grant, None, 0), Err(NoGrant::Forged));
+    }
+
+    #[test]
+    fn nothing_of_a_grant_can_be_changed() {
+        let keys = GrantKeys::new("a", OLD);
+        let grant = sign(&keys, "ann");
+        for at in 0..grant.len() {
+            let mut forged = grant.clone().into_bytes();
+            forged[at] = if forged[at] == b'x' { b'y' } else { b'x' };
+            let forged = String::from_utf8(forged).unwrap();
+            assert!(keys.verify_at(&forged, Some("ann"), 0).is_err(), "{forged}");
+        }
+        for nonsense in ["", ":", "::::", "a:1:a::", "room:99999999999:a::AAAA", "\u{6c49}"] {
+            assert!(keys.verify_at(nonsense, None, 0).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_names_only() {
+        assert_eq!(format!("{:?}", GrantKeys::new("b", NEW).and("a", OLD)), r#"["b", "a"]"#);
+    }
+
+    #[test]
+    #[should_panic(expected = "at least 32 bytes")]
+    fn a_short_secret_is_none() {
+        GrantKeys::new("a", "short");
+    }
+}

@@ -1,0 +1,75 @@
+//! An application with a guard in front.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use super::guard::{Guard, Visit};
+use crate::{application::Application, error::Result, scope::Scope, socket::Socket, wire::Running};
+
+/// See [`Guard::around`].
+pub(super) struct Guarded<G> {
+    shared: Arc<Shared<G>>,
+}
+
+struct Shared<G> {
+    guard: G,
+    inner: Arc<dyn Application>,
+}
+
+impl<G: Guard> Guarded<G> {
+    pub(super) fn new(guard: G, inner: impl Application) -> Self {
+        Self { shared: Arc::new(Shared { guard, inner: Arc::new(inner) }) }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<G: Guard> Application for Guarded<G> {
+    fn call(&self, socket: Socket) -> Running {
+        Box::pin(Passage::Door(Box::pin(admit(self.shared.clone(), socket))))
+    }
+
+    fn claims(&self, scope: &Scope) -> bool {
+        self.shared.inner.claims(scope)
+    }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        let Shared { guard, inner } = &*self.shared;
+        let acts = guard.uses_ambient_credentials() || inner.uses_ambient_credentials();
+        acts && !guard.checks_origin()
+    }
+}
+
+/// The application, once the client was let pass; nothing if it was refused.
+async fn admit<G: Guard>(shared: Arc<Shared<G>>, mut socket: Socket) -> Result<Option<Running>> {
+    let link = socket.link().clone();
+    let admitted = shared.guard.admit(&mut Visit::of_socket(&mut socket, &link)).await;
+    match admitted {
+        Ok(()) => Ok(Some(shared.guard.accompany(socket, &shared.inner))),
+        Err(refuse) => socket.refuse(refuse).await.map(|()| None),
+    }
+}
+
+/// By hand: what led through the door is freed there, and a connection's life costs no more than a pointer.
+enum Passage {
+    Door(Pin<Box<dyn Future<Output = Result<Option<Running>>> + Send>>),
+    Inside(Running),
+}
+
+impl Future for Passage {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            match &mut *self {
+                Self::Inside(running) => return running.as_mut().poll(cx),
+                Self::Door(door) => match ready!(door.as_mut().poll(cx))? {
+                    Some(running) => *self = Self::Inside(running),
+                    None => return Poll::Ready(Ok(())),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Which hosts a request may be meant for.
+//!
+//! A page that builds links from the `Host` header builds them for whoever sent it; and a name that an attacker
+//! points at this server's address makes their page the "same host". A list of one's own names ends both.
+
+use http::{HeaderMap, StatusCode, Uri};
+
+use super::{
+    guard::{Guard, Visit},
+    origin::{authority, host, host_fits},
+    proxy::TrustedProxies,
+};
+use crate::wire::Refuse;
+
+/// Refuses with 400 what is not meant for one of these hosts, whatever the port.
+///
+/// ```
+/// use ws_consumer::{Router, middleware::{AllowedHosts, Guard}};
+///
+/// // The host itself; the domain and everything below it.
+/// let hosts = AllowedHosts::new(["example.com", ".example.org"]);
+/// let application = hosts.around(Router::new());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedHosts {
+    hosts: Vec<String>,
+    proxies: TrustedProxies,
+}
+
+impl AllowedHosts {
+    /// These hosts; `.example.com` means the domain and all below it.
+    pub fn new<T: AsRef<str>>(hosts: impl IntoIterator<Item = T>) -> Self {
+        let hosts = hosts.into_iter().map(|host| host.as_ref().to_ascii_lowercase()).collect();
+        Self { hosts, proxies: TrustedProxies::default() }
+    }
+
+    /// `localhost` and all below it, `127.0.0.1` and `[::1]`: for development.
+    pub fn local() -> Self {
+        Self::new([".localhost", "127.0.0.1", "[::1]"])
+    }
+
+    /// Believes these proxies about the host that the client asked for.
+    pub fn trust(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    fn has(&self, peer: Option<std::net::SocketAddr>, headers: &HeaderMap, uri: &Uri) -> bool {
+        let asked = match self.proxies.host(peer, headers) {
+            Some(told) => authority(told),
+            None => host(headers, uri),
+        };
+        asked.is_some_and(|asked| {
+            self.hosts.iter().any(|allowed| match allowed.strip_prefix('.') {
+                Some(domain) => host_fits(asked.host(), domain, true),
+                None => host_fits(asked.host(), allowed, false),
+            })
+        })
+    }
+}
+
+impl Guard for AllowedHosts {
+    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
+        if self.has(visit.peer, visit.headers, visit.uri) {
+            return Ok(());
+        }
+        let host =
+            visit.headers.get(http::header::HOST).map(|host| host.as_bytes().escape_ascii().to_string());
+        let host: String = host.unwrap_or_default().chars().take(256).collect();
+        tracing::warn!(host, "refused: the host is not among those that are served");
+        Err(StatusCode::BAD_REQUEST.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(hosts: &AllowedHosts, asked: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", asked.parse().unwrap());
+        hosts.has(None, &headers, &Uri::default())
+    }
+
+    #[test]
+    fn hosts_are_compared_without_their_port_and_in_lower_case() {
+        let hosts = AllowedHosts::new(["A.com", ".b.com"]);
+        for host in ["a.com", "a.COM:8000", "b.com", "x.y.b.com:1"] {
+            assert!(has(&hosts, host), "{host}");
+        }
+        for host in ["x.a.com", "xb.com", "a.com.evil.com", "", "a.com:x", "user@a.com", "a.com/", ".b.com"] {
+            assert!(!has(&hosts, host), "{host}");
+        }
+    }
+
+    #[test]
+    fn development_needs_no_list() {
+        for host in ["localhost:8000", "127.0.0.1", "[::1]:8000", "app.localhost"] {
+            assert!(has(&AllowedHosts::local(), host), "{host}");
+        }
+        assert!(!has(&AllowedHosts::local(), "example.com"));
+    }
+
+    #[test]
+    fn a_request_without_a_host_or_with_two_is_refused() {
+        let mut headers = HeaderMap::new();
+        assert!(!AllowedHosts::local().has(None, &headers, &Uri::default()));
+        headers.append("host", "localhost".parse().unwrap());
+        headers.append("host", "localhost".parse().unwrap());
+        assert!(!AllowedHosts::local().has(None, &headers, &Uri::default()));
+    }
+}

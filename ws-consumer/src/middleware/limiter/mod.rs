@@ -1,0 +1,313 @@
+//! How much a client may send.
+
+mod bucket;
+mod count;
+mod table;
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use http::{HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+
+pub use self::bucket::Rate;
+use self::{
+    bucket::{Bucket, nanoseconds},
+    count::{Connections, Entered},
+    table::Table,
+};
+use super::{
+    guard::{Guard, Visit},
+    proxy::TrustedProxies,
+};
+use crate::{
+    frame::{Close, Frame},
+    scope::Scope,
+    wire::Refuse,
+};
+
+/// Addresses and users that are remembered at once, each.
+const KEYS: usize = 100_000;
+
+/// Who a client is, for those who do not know users: left in the extensions by whoever knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserId(pub Arc<str>);
+
+/// Limits for connections, addresses and users. Each is off until it is set.
+///
+/// On a socket, a frame too many closes with code 1008, or [another](Self::close_code). On plain HTTP every request
+/// counts as a message, and one too many is refused with 429, as is a connection too many.
+///
+/// An address of IPv6 counts with its neighbours in the same /64, which are one customer's. About 100,000 addresses
+/// and as many users are remembered, in a few megabytes; who has not been seen for as long as a bucket takes to fill
+/// is forgotten, and each look-up costs the same however many there are.
+///
+/// Users are those of a guard further out: see [`UserId`].
+///
+/// ```
+/// use ws_consumer::{Router, middleware::{Guard, Limiter, Rate}};
+///
+/// let limits = Limiter::new()
+///     .connections_per_address(32)
+///     .messages_per_connection(Rate::per_second(20).burst(100))
+///     .bytes_per_address(Rate::per_second(1 << 20));
+/// let application = limits.around(Router::new());
+/// ```
+pub struct Limiter {
+    connections: Option<u32>,
+    entered: Connections,
+    proxies: TrustedProxies,
+    close: u16,
+    rates: Rates,
+    tables: Arc<Tables>,
+    beginning: Instant,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Rates {
+    messages: Option<Rate>,
+    bytes: Option<Rate>,
+}
+
+#[derive(Default)]
+struct Tables {
+    address: Pair,
+    user: Pair,
+}
+
+#[derive(Default)]
+struct Pair {
+    messages: Option<Table>,
+    bytes: Option<Table>,
+}
+
+impl Limiter {
+    /// No limit yet.
+    pub fn new() -> Self {
+        Self {
+            connections: None,
+            entered: Connections::default(),
+            proxies: TrustedProxies::default(),
+            close: Close::POLICY,
+            rates: Rates::default(),
+            tables: Arc::default(),
+            beginning: Instant::now(),
+        }
+    }
+
+    /// So many connections of one address at once.
+    pub fn connections_per_address(mut self, count: u32) -> Self {
+        self.connections = Some(count);
+        self
+    }
+
+    /// Messages of one connection.
+    pub fn messages_per_connection(mut self, rate: Rate) -> Self {
+        self.rates.messages = Some(rate);
+        self
+    }
+
+    /// Bytes in the messages of one connection. The largest message that may come is one burst.
+    pub fn bytes_per_connection(mut self, rate: Rate) -> Self {
+        self.rates.bytes = Some(rate);
+        self
+    }
+
+    /// Messages of all connections of one address.
+    pub fn messages_per_address(self, rate: Rate) -> Self {
+        self.with(|tables| tables.address.messages = Some(Table::new(rate, KEYS)))
+    }
+
+    /// Bytes in the messages of all connections of one address.
+    pub fn bytes_per_address(self, rate: Rate) -> Self {
+        self.with(|tables| tables.address.bytes = Some(Table::new(rate, KEYS)))
+    }
+
+    /// Messages of all connections of one user.
+    pub fn messages_per_user(self, rate: Rate) -> Self {
+        self.with(|tables| tables.user.messages = Some(Table::new(rate, KEYS)))
+    }
+
+    /// Bytes in the messages of all connections of one user.
+    pub fn bytes_per_user(self, rate: Rate) -> Self {
+        self.with(|tables| tables.user.bytes = Some(Table::new(rate, KEYS)))
+    }
+
+    /// With what a socket that sends too much is closed, instead of 1008.
+    pub fn close_code(mut self, code: u16) -> Self {
+        self.close = code;
+        self
+    }
+
+    /// Believes these proxies about the client's address.
+    pub fn trust(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Tables)) -> Self {
+        set(Arc::get_mut(&mut self.tables).expect("shared only once it stands in front of something"));
+        self
+    }
+
+    fn meter(&self, address: Option<IpAddr>, user: Option<UserId>) -> Meter {
+        Meter {
+            rates: self.rates,
+            own: Default::default(),
+            tables: self.tables.clone(),
+            address,
+            user,
+            beginning: self.beginning,
+        }
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Guard for Limiter {
+    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
+        let address = self.proxies.client(visit.peer, visit.headers).map(customer);
+        let mut meter = self.meter(address, visit.extensions.get::<UserId>().cloned());
+        if !visit.is_websocket() {
+            return meter.take(0).map_err(|excess| too_many(excess.seconds()));
+        }
+        if let (Some(most), Some(address)) = (self.connections, address) {
+            let entered = self.entered.enter(address, most).ok_or_else(|| too_many(1))?;
+            visit.extensions.insert(Held { _entered: Arc::new(entered) });
+        }
+        let code = self.close;
+        visit.on_frame(move |frame: &Frame| {
+            let excess = meter.take(frame.len() as u64).err()?;
+            tracing::info!(?address, what = excess.what, "closing a client that sends too much");
+            Some(Close::new(code, excess.what))
+        });
+        Ok(())
+    }
+}
+
+/// A connection's place, kept with its scope.
+#[derive(Clone)]
+struct Held {
+    _entered: Arc<Entered>,
+}
+
+/// What one connection has left.
+struct Meter {
+    rates: Rates,
+    own: [Bucket; 2],
+    tables: Arc<Tables>,
+    address: Option<IpAddr>,
+    user: Option<UserId>,
+    beginning: Instant,
+}
+
+/// What there was too much of, and when there is room again.
+#[derive(Debug)]
+struct Excess {
+    what: &'static str,
+    nanoseconds: u64,
+}
+
+impl Excess {
+    fn seconds(&self) -> u64 {
+        self.nanoseconds.div_ceil(1_000_000_000)
+    }
+}
+
+impl Meter {
+    fn take(&mut self, bytes: u64) -> Result<(), Excess> {
+        let now = nanoseconds(self.beginning.elapsed());
+        let own = |bucket: &mut Bucket, rate: Option<Rate>, count| {
+            rate.map_or(Ok(()), |rate| bucket.take(rate, count, now))
+        };
+        let [messages, all_bytes] = &mut self.own;
+        own(messages, self.rates.messages, 1).map_err(too_often)?;
+        own(all_bytes, self.rates.bytes, bytes).map_err(too_much)?;
+        let Tables { address, user } = &*self.tables;
+        shared(address, self.address.as_ref(), bytes, now)?;
+        shared(user, self.user.as_ref(), bytes, now)
+    }
+}
+
+fn shared<K: std::hash::Hash>(pair: &Pair, key: Option<&K>, bytes: u64, now: u64) -> Result<(), Excess> {
+    let Some(key) = key else { return Ok(()) };
+    let take =
+        |table: &Option<Table>, count| table.as_ref().map_or(Ok(()), |table| table.take(key, count, now));
+    take(&pair.messages, 1).map_err(too_often)?;
+    take(&pair.bytes, bytes).map_err(too_much)
+}
+
+fn too_often(nanoseconds: u64) -> Excess {
+    Excess { what: "too many messages", nanoseconds }
+}
+
+fn too_much(nanoseconds: u64) -> Excess {
+    Excess { what: "too many bytes", nanoseconds }
+}
+
+fn too_many(seconds: u64) -> Refuse {
+    let mut refuse = Refuse::from(StatusCode::TOO_MANY_REQUESTS);
+    refuse.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    refuse
+}
+
+/// Whom an address stands for: with IPv6 a customer has 2^64 of them, at least.
+fn customer(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+impl Scope {
+    /// Who the client is, if a guard has found out.
+    pub fn user_id(&self) -> Option<&str> {
+        self.extensions.get::<UserId>().map(|id| &*id.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_in_ipv6_are_one_customer() {
+        let same = |a: &str, b: &str| customer(a.parse().unwrap()) == customer(b.parse().unwrap());
+        assert!(same("2001:db8::1", "2001:db8::ffff:2"));
+        assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
+        assert!(!same("10.0.0.1", "10.0.0.2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_limit_holds_for_itself() {
+        let rate = || Rate::per_second(2);
+        let (ann, bob) = (Some(UserId("ann".into())), Some(UserId("bob".into())));
+        let (here, there) = (Some(IpAddr::from([1, 1, 1, 1])), Some(IpAddr::from([2, 2, 2, 2])));
+
+        let limiter = Limiter::new().messages_per_address(rate());
+        let [mut first, mut second, mut other] = [here, here, there].map(|at| limiter.meter(at, None));
+        assert!(first.take(0).is_ok() && second.take(0).is_ok() && first.take(0).is_err());
+        assert!(other.take(0).is_ok());
+
+        let limiter = Limiter::new().bytes_per_user(rate());
+        let [mut first, mut second, mut other] =
+            [&ann, &ann, &bob].map(|who| limiter.meter(None, who.clone()));
+        assert!(first.take(1).is_ok() && second.take(1).is_ok() && second.take(1).is_err());
+        assert!(other.take(2).is_ok() && other.take(0).is_ok());
+
+        let limiter =
+            Limiter::new().messages_per_connection(rate()).bytes_per_connection(Rate::per_second(10));
+        let mut meter = limiter.meter(None, None);
+        assert_eq!(meter.take(11).unwrap_err().what, "too many bytes");
+        assert!(meter.take(10).is_ok());
+        assert_eq!(meter.take(0).unwrap_err().what, "too many messages");
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert!(meter.take(10).is_ok());
+    }
+}

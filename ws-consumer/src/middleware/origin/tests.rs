@@ -1,0 +1,190 @@
+use http::Request;
+
+use super::*;
+
+const OK: Result<(), StatusCode> = Ok(());
+const FORBIDDEN: Result<(), StatusCode> = Err(StatusCode::FORBIDDEN);
+
+fn scope(headers: &[(&str, &str)]) -> Scope {
+    let request =
+        headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
+    Scope::of(&mut request.body(()).unwrap())
+}
+
+fn check(origins: &Origins, headers: &[(&str, &str)]) -> Result<(), StatusCode> {
+    origins.check(&(&scope(headers)).into(), true)
+}
+
+fn same_host(host: &str, origins: &[&str]) -> Result<(), StatusCode> {
+    let mut headers = vec![("host", host)];
+    headers.extend(origins.iter().map(|origin| ("origin", *origin)));
+    check(&Origins::SameHost, &headers)
+}
+
+fn listed(pattern: &str, origin: &str) -> Result<(), StatusCode> {
+    let rules = OriginRules::listed().and(pattern).unwrap();
+    check(&rules.into(), &[("host", "server"), ("origin", origin)])
+}
+
+#[test]
+fn the_same_host_and_clients_without_an_origin_come_in() {
+    for (host, origin) in [
+        ("a.com", "http://a.com"),
+        ("a.com", "https://A.com"),
+        ("a.com:8000", "http://a.com:8000"),
+        ("a.com:80", "http://a.com"),
+        ("a.com", "https://a.com:443"),
+        ("[::1]:8000", "http://[::1]:8000"),
+    ] {
+        assert_eq!(same_host(host, &[origin]), OK, "{host} {origin}");
+    }
+    assert_eq!(same_host("a.com", &[]), OK);
+}
+
+#[test]
+fn every_other_origin_is_refused_and_none_breaks_the_check() {
+    for origin in [
+        "http://b.com",
+        "http://a.com.b.com",
+        "http://xa.com",
+        "http://a.com:8000",
+        "https://a.com:80",
+        "null",
+        "",
+        "something",
+        "a.com",
+        "ftp://a.com",
+        "file://a.com",
+        "chrome-extension://a.com",
+        "http://user@a.com",
+        "http://a.com/path",
+        "http://a.com:99999",
+        "http://a.com:",
+        "http://[",
+        "http://a.com.",
+        "http://",
+        "://a.com",
+        "http://a.com, http://a.com",
+    ] {
+        assert_eq!(same_host("a.com", &[origin]), FORBIDDEN, "{origin}");
+    }
+    let mut headers = scope(&[("host", "a.com")]);
+    headers.headers.insert("origin", http::HeaderValue::from_bytes(b"http://a.com\xff").unwrap());
+    assert_eq!(Origins::SameHost.check(&(&headers).into(), true), FORBIDDEN);
+}
+
+#[test]
+fn two_origins_are_a_bad_request() {
+    for second in ["http://a.com", "http://evil.com"] {
+        assert_eq!(same_host("a.com", &["http://a.com", second]), Err(StatusCode::BAD_REQUEST));
+    }
+}
+
+#[test]
+fn any_origin_and_none_come_in_where_that_is_asked_for() {
+    assert_eq!(check(&Origins::Any, &[("host", "a.com"), ("origin", "http://b.com")]), OK);
+    assert_eq!(Origins::Any.check(&(&scope(&[])).into(), false), OK);
+}
+
+/// The measured table of the original's validator, and where this one differs on purpose.
+#[test]
+fn patterns_let_in_what_the_original_lets_in() {
+    for (origin, pattern) in [
+        ("https://a.com:8443", "a.com"),
+        ("http://A.com", "a.com"),
+        ("http://a.com", "http://a.com:80"),
+        ("https://a.com:443", "https://a.com"),
+        ("http://[::1]:8000", "[::1]"),
+        ("http://x.a.com", ".a.com"),
+        ("http://a.com", ".a.com"),
+        ("http://x.a.com:8080", "http://.a.com:8080"),
+        ("foo://a.com", "foo://a.com"),
+        ("http://allowed-domain.com", "allowed-domain.com"),
+        ("http://a.com", "HTTP://A.com"),
+        // Differs: the original cannot let it in at all.
+        ("null", "null"),
+    ] {
+        assert_eq!(listed(pattern, origin), OK, "{origin} {pattern}");
+    }
+}
+
+#[test]
+fn patterns_keep_out_what_the_original_keeps_out() {
+    for (origin, pattern) in [
+        ("", "a.com"),
+        ("null", "a.com"),
+        ("something", "a.com"),
+        ("https://a.com", "http://a.com"),
+        ("http://xa.com", ".a.com"),
+        ("http://.a.com", ".a.com"),
+        ("http://x.a.com:8080", "http://.a.com"),
+        ("http://a.com", "a.com:8000"),
+        ("http://bad-domain.com", "allowed-domain.com"),
+        ("http://a.com.", "a.com"),
+        // Differs: the original lets these in.
+        ("foo://a.com", "a.com"),
+        ("http://a.com:99999", "a.com"),
+        ("https://evil@a.com", "a.com"),
+        // Differs: these break the original.
+        ("http://a.com:99999", "http://a.com"),
+        ("http://[", "a.com"),
+    ] {
+        assert_eq!(listed(pattern, origin), FORBIDDEN, "{origin} {pattern}");
+    }
+}
+
+#[test]
+fn patterns_that_are_none_are_told_at_the_start() {
+    for pattern in
+        ["*", "*.a.com", "http://", "", "a.com/path", "user@a.com", "a.com:", "://a.com", "a b", "."]
+    {
+        assert!(pattern.parse::<OriginPattern>().is_err(), "{pattern}");
+    }
+    assert!("*".parse::<OriginPattern>().unwrap_err().to_string().contains("Origins::Any"));
+}
+
+#[test]
+fn a_missing_origin_is_refused_where_credentials_come_by_themselves() {
+    let nobody = scope(&[("host", "a.com")]);
+    assert_eq!(Origins::SameHost.check(&(&nobody).into(), false), FORBIDDEN);
+    let allowed = Origins::from(OriginRules::same_host().allow_missing());
+    assert_eq!(allowed.check(&(&nobody).into(), false), OK);
+    let denied = Origins::from(OriginRules::same_host().deny_missing());
+    assert_eq!(denied.check(&(&nobody).into(), true), FORBIDDEN);
+}
+
+#[test]
+fn a_proxy_is_believed_only_if_it_is_trusted() {
+    let origins = Origins::from(OriginRules::same_host().trust(TrustedProxies::new(["10.0.0.1"]).unwrap()));
+    let mut scope = scope(&[
+        ("host", "inner:8000"),
+        ("x-forwarded-host", "a.com"),
+        ("x-forwarded-proto", "https"),
+        ("origin", "https://a.com"),
+    ]);
+    scope.peer = "10.0.0.1:1".parse().ok();
+    assert_eq!(origins.check(&(&scope).into(), true), OK);
+    scope.peer = "10.0.0.2:1".parse().ok();
+    assert_eq!(origins.check(&(&scope).into(), true), FORBIDDEN);
+    scope.peer = "10.0.0.1:1".parse().ok();
+    scope.headers.insert("origin", "http://a.com".parse().unwrap());
+    assert_eq!(origins.check(&(&scope).into(), true), FORBIDDEN, "another scheme than the client spoke");
+}
+
+#[test]
+fn on_plain_http_a_request_without_an_origin_may_read() {
+    let admit = |request: Request<()>| {
+        let (mut parts, ()) = request.into_parts();
+        let mut visit = Visit::of_request(&mut parts);
+        let origins = Origins::from(OriginRules::same_host().deny_missing());
+        futures_util::FutureExt::now_or_never(async move { origins.admit(&mut visit).await }).unwrap().is_ok()
+    };
+    assert!(admit(Request::get("/").header("host", "a.com").body(()).unwrap()));
+    assert!(!admit(Request::post("/").header("host", "a.com").body(()).unwrap()));
+    assert!(admit(
+        Request::post("/").header("host", "a.com").header("origin", "http://a.com").body(()).unwrap()
+    ));
+    assert!(!admit(
+        Request::get("/").header("host", "a.com").header("origin", "http://b.com").body(()).unwrap()
+    ));
+}

@@ -1,0 +1,229 @@
+//! Sessions: what a server remembers of a browser, under an id in a cookie.
+//!
+//! The stores are those of `tower-sessions`, of which there are many; a [`MemoryStore`] is here. Behind
+//! `tower-sessions`' own layer, which leaves its session in the request's extensions, that one is used.
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use cookie::{Cookie, SameSite};
+use http::{Extensions, HeaderMap, StatusCode};
+use tower_sessions_core::{Expiry, session::Id};
+pub use tower_sessions_core::{Session, SessionStore};
+
+pub use self::store::MemoryStore;
+use super::{
+    cookies::{append, read},
+    guard::{Guard, Visit},
+};
+use crate::{
+    error::{Error, Result},
+    scope::Scope,
+    wire::Refuse,
+};
+
+/// Puts the [`Session`] of a browser into the extensions: see [`Scope::session`].
+///
+/// On plain HTTP a changed session is saved, and its cookie set, with every response that is no failure of the server.
+/// From a consumer it is saved by [`Scope::save_session`], at any time; a new one gets its cookie when it is saved
+/// before the socket is accepted.
+///
+/// ```
+/// use ws_consumer::{Consumer, Frame, NoEvents, Result, Router, Socket};
+/// use ws_consumer::middleware::{Guard, MemoryStore, Sessions};
+///
+/// #[derive(Default)]
+/// struct Counter;
+///
+/// impl Consumer for Counter {
+///     type Event = NoEvents;
+///     async fn receive(&mut self, socket: &mut Socket, _: Frame) -> Result<()> {
+///         let session = socket.scope().session()?;
+///         let count = session.get::<u64>("count").await?.unwrap_or(0) + 1;
+///         session.insert("count", count).await?;
+///         socket.scope().save_session().await?;
+///         socket.send_json(&count).await
+///     }
+/// }
+///
+/// let application = Sessions::new(MemoryStore::default()).around(Router::new().consumer("/", Counter::default));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sessions<S> {
+    store: Arc<S>,
+    cookie: SessionCookie,
+}
+
+#[derive(Clone, Debug)]
+struct SessionCookie {
+    name: String,
+    path: String,
+    domain: Option<String>,
+    secure: bool,
+    same_site: SameSite,
+    lifetime: Duration,
+}
+
+impl<S: SessionStore> Sessions<S> {
+    /// Sessions in this store, that end two weeks after they were last changed. Their cookie is named `sessionid`, is
+    /// sent over TLS only, no script can read it, and foreign pages' forms do not carry it (`Lax`).
+    pub fn new(store: S) -> Self {
+        let cookie = SessionCookie {
+            name: "sessionid".to_owned(),
+            path: "/".to_owned(),
+            domain: None,
+            secure: true,
+            same_site: SameSite::Lax,
+            lifetime: Duration::from_secs(14 * 24 * 60 * 60),
+        };
+        Self { store: Arc::new(store), cookie }
+    }
+
+    /// Names the cookie.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.cookie.name = name.into();
+        self
+    }
+
+    /// The part of the site that the cookie is for.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.cookie.path = path.into();
+        self
+    }
+
+    /// Shares the cookie with all hosts below a domain.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.cookie.domain = Some(domain.into());
+        self
+    }
+
+    /// Whether foreign pages' requests carry the cookie.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.cookie.same_site = same_site;
+        self
+    }
+
+    /// Sends the cookie over plain HTTP, too: for development.
+    pub fn insecure(mut self) -> Self {
+        self.cookie.secure = false;
+        self
+    }
+
+    /// How long after its last change a session ends.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.cookie.lifetime = lifetime;
+        self
+    }
+}
+
+impl SessionCookie {
+    fn expiry(&self) -> Expiry {
+        Expiry::OnInactivity(self.max_age())
+    }
+
+    fn max_age(&self) -> cookie::time::Duration {
+        self.lifetime.try_into().unwrap_or(cookie::time::Duration::MAX)
+    }
+
+    fn id(&self, headers: &HeaderMap) -> Option<Id> {
+        read(headers).get(&self.name)?.value().parse().ok()
+    }
+
+    fn build(&self, value: String) -> Cookie<'static> {
+        let mut cookie = Cookie::build((self.name.clone(), value))
+            .path(self.path.clone())
+            .secure(self.secure)
+            .http_only(true)
+            .same_site(self.same_site)
+            .build();
+        if let Some(domain) = &self.domain {
+            cookie.set_domain(domain.clone());
+        }
+        cookie
+    }
+
+    /// Says in an answer what has become of the session.
+    fn tell(&self, brought: Option<Id>, session: &Session, headers: &mut HeaderMap) {
+        match session.id() {
+            Some(id) if brought != Some(id) || session.is_modified() => {
+                let mut cookie = self.build(id.to_string());
+                cookie.set_max_age(self.max_age());
+                cookie.set_expires(cookie::time::OffsetDateTime::now_utc().checked_add(self.max_age()));
+                append(headers, &cookie);
+            }
+            None if brought.is_some() => {
+                let mut cookie = self.build(String::new());
+                cookie.make_removal();
+                append(headers, &cookie);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<S: SessionStore> Guard for Sessions<S> {
+    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
+        if visit.extensions.get::<Session>().is_some() {
+            return Ok(()); // the outermost counts
+        }
+        let brought = self.cookie.id(visit.headers);
+        let session = Session::new(brought, self.store.clone(), Some(self.cookie.expiry()));
+        let (cookie, answered) = (self.cookie.clone(), session.clone());
+        visit.on_answer(move |headers| cookie.tell(brought, &answered, headers));
+        visit.extensions.insert(Store(self.store.clone()));
+        visit.extensions.insert(session);
+        Ok(())
+    }
+
+    async fn finish(&self, extensions: &Extensions, status: StatusCode) {
+        let Some(session) = extensions.get::<Session>() else { return };
+        if status.is_server_error() || !session.is_modified() {
+            return;
+        }
+        if let Err(error) = save(session, extensions).await {
+            tracing::warn!(%error, "a session was not saved");
+        }
+    }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        true
+    }
+}
+
+/// Where the session of a scope is kept.
+#[derive(Clone)]
+pub(super) struct Store(pub(super) Arc<dyn SessionStore>);
+
+impl Scope {
+    /// The session, once [`Sessions`] stands in front.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn session(&self) -> Result<&Session> {
+        self.extensions.get().ok_or_else(|| Error::other("there is no session: put `Sessions` in front"))
+    }
+
+    /// Saves the session.
+    ///
+    /// # Errors
+    /// There is none, the store fails, or the session has been ended elsewhere in the meantime: a log-out must not be
+    /// undone by a socket that has not heard of it.
+    pub async fn save_session(&self) -> Result<()> {
+        save(self.session()?, &self.extensions).await
+    }
+}
+
+/// Saves a session that has not been ended elsewhere.
+pub(super) async fn save(session: &Session, extensions: &Extensions) -> Result<()> {
+    if let (Some(id), Some(Store(store))) = (session.id(), extensions.get::<Store>()) {
+        // The first use of the session may find that there is none, and then it is a new one.
+        let _loaded = session.is_empty().await;
+        if session.id() == Some(id) && store.load(&id).await?.is_none() {
+            return Err(Error::other("the session has been ended elsewhere"));
+        }
+    }
+    Ok(session.save().await?)
+}

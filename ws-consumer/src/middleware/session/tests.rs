@@ -1,0 +1,117 @@
+use http::Request;
+
+use super::*;
+
+type Guarded = (Scope, Vec<crate::wire::AnswerHook>);
+
+async fn visit(sessions: &Sessions<MemoryStore>, cookie: Option<&str>) -> Guarded {
+    let mut request = Request::get("/");
+    if let Some(cookie) = cookie {
+        request = request.header("cookie", cookie);
+    }
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    let mut visit = Visit::of_request(&mut parts);
+    sessions.admit(&mut visit).await.unwrap();
+    let hooks = visit.into_hooks();
+    (Scope::of(&mut Request::from_parts(parts, ())), hooks)
+}
+
+fn answer((_, hooks): Guarded) -> Vec<String> {
+    let mut headers = HeaderMap::new();
+    hooks.into_iter().for_each(|hook| hook(&mut headers));
+    headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+async fn begun(sessions: &Sessions<MemoryStore>) -> String {
+    let first = visit(sessions, None).await;
+    first.0.session().unwrap().insert("n", 1).await.unwrap();
+    first.0.save_session().await.unwrap();
+    answer(first).remove(0).split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_gets_one_cookie_with_all_its_attributes() {
+    let sessions = Sessions::new(MemoryStore::default());
+    let first = visit(&sessions, None).await;
+    first.0.session().unwrap().insert("n", 1).await.unwrap();
+    sessions.finish(&first.0.extensions, StatusCode::OK).await;
+    let set = answer(first);
+    assert_eq!(set.len(), 1);
+    assert!(set[0].starts_with("sessionid="), "{set:?}");
+    for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=1209600", "Expires="] {
+        assert!(set[0].contains(attribute), "{attribute}: {set:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_nothing_was_put_into_leaves_no_trace() {
+    let store = MemoryStore::default();
+    let sessions = Sessions::new(store.clone());
+    let first = visit(&sessions, None).await;
+    assert_eq!(first.0.session().unwrap().get::<u8>("n").await.unwrap(), None);
+    sessions.finish(&first.0.extensions, StatusCode::OK).await;
+    assert_eq!((answer(first).len(), store.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_session_is_found_again_and_its_id_is_not_the_clients_to_choose() {
+    let sessions = Sessions::new(MemoryStore::default()).insecure().same_site(SameSite::Strict).name("s");
+    let cookie = begun(&sessions).await;
+    let (again, _) = visit(&sessions, Some(&cookie)).await;
+    assert_eq!(again.session().unwrap().get::<u8>("n").await.unwrap(), Some(1));
+    // A well-formed id that the server has never given out.
+    let chosen = format!("s={}", Id(42));
+    let fixed = visit(&sessions, Some(&chosen)).await;
+    fixed.0.session().unwrap().insert("n", 2).await.unwrap();
+    fixed.0.save_session().await.unwrap();
+    let set = answer(fixed);
+    assert!(!set[0].contains(&chosen) && set[0].contains("SameSite=Strict") && !set[0].contains("Secure"));
+    for nonsense in ["s=", "s=x", "s=../../etc", "other=1"] {
+        assert_eq!(visit(&sessions, Some(nonsense)).await.0.session().unwrap().id(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_request_saves_nothing() {
+    let store = MemoryStore::default();
+    let sessions = Sessions::new(store.clone());
+    let (scope, _) = visit(&sessions, None).await;
+    scope.session().unwrap().insert("n", 1).await.unwrap();
+    sessions.finish(&scope.extensions, StatusCode::INTERNAL_SERVER_ERROR).await;
+    assert_eq!(store.len(), 0);
+    sessions.finish(&scope.extensions, StatusCode::NOT_FOUND).await;
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_elsewhere_is_not_brought_back() {
+    let store = MemoryStore::default();
+    let sessions = Sessions::new(store.clone());
+    let cookie = begun(&sessions).await;
+    let (socket, _) = visit(&sessions, Some(&cookie)).await;
+    socket.session().unwrap().insert("n", 2).await.unwrap();
+    let elsewhere = visit(&sessions, Some(&cookie)).await;
+    elsewhere.0.session().unwrap().flush().await.unwrap();
+    assert!(answer(elsewhere)[0].contains("Max-Age=0"), "the cookie is taken back");
+    assert!(socket.save_session().await.is_err());
+    assert_eq!(store.len(), 0);
+}
+
+#[tokio::test]
+async fn of_two_session_guards_the_outer_one_counts() {
+    let (outer, inner) = (MemoryStore::default(), MemoryStore::default());
+    let sessions = Sessions::new(outer.clone()).and(Sessions::new(inner.clone()));
+    let (mut parts, ()) = Request::get("/").body(()).unwrap().into_parts();
+    let mut visit = Visit::of_request(&mut parts);
+    sessions.admit(&mut visit).await.unwrap();
+    let scope = Scope::of(&mut Request::from_parts(parts, ()));
+    scope.session().unwrap().insert("n", 1).await.unwrap();
+    scope.save_session().await.unwrap();
+    assert_eq!((outer.len(), inner.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_scope_without_a_session_says_so() {
+    assert!(Scope::default().session().is_err());
+    assert!(Scope::default().save_session().await.is_err());
+}

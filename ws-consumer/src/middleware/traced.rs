@@ -1,0 +1,49 @@
+//! A span for each connection.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::{Instrument, info_span};
+
+use super::{
+    guard::{Guard, Visit},
+    request_id::RequestId,
+};
+use crate::{
+    application::Application,
+    socket::Socket,
+    wire::{Refuse, Running},
+};
+
+/// Puts everything that is logged on behalf of a connection into one span, with its path, its peer and its
+/// [`RequestId`], and logs how it ended. On plain HTTP it does nothing: tower-http has a layer for that.
+///
+/// The query stays out of it: it may hold secrets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traced;
+
+impl Guard for Traced {
+    async fn admit(&self, _: &mut Visit<'_>) -> Result<(), Refuse> {
+        Ok(())
+    }
+
+    fn accompany(&self, socket: Socket, inner: &Arc<dyn Application>) -> Running {
+        let scope = socket.scope();
+        // What a client writes may hold anything; a path that is percent-encoded holds no control characters.
+        let path: String = scope.path().chars().take(256).collect();
+        let id = scope.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
+        let span = info_span!("socket", path, peer = ?scope.peer, request = id.unwrap_or_default());
+        let (link, inner, since) = (socket.link().clone(), inner.clone(), Instant::now());
+        let life = async move {
+            let outcome = inner.call(socket).await;
+            let seconds = since.elapsed().as_secs_f64();
+            let code = link.close().map(|close| close.code);
+            match &outcome {
+                Ok(()) => tracing::info!(seconds, code, "ended"),
+                Err(error) => tracing::info!(seconds, code, %error, "ended"),
+            }
+            outcome
+        };
+        Box::pin(life.instrument(span))
+    }
+}

@@ -1,0 +1,76 @@
+//! From a message to its end: attempts, and waits between them.
+
+use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Job, Terms, Worker};
+use crate::error::{Error, Result};
+
+type Handling<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+
+/// A [`Worker`] of any kind.
+pub(super) trait Handle: Send + Sync {
+    fn handle<'a>(&'a self, job: &'a Job) -> Handling<'a>;
+}
+
+impl<W: Worker> Handle for W {
+    fn handle<'a>(&'a self, job: &'a Job) -> Handling<'a> {
+        Box::pin(async move {
+            // Not of the client: but trying again will not make an event of it.
+            let event = job.message().decode().map_err(Error::bad_input)?;
+            Worker::handle(self, job, event).await
+        })
+    }
+}
+
+pub(super) struct Attempts {
+    pub(super) worker: Arc<dyn Handle>,
+    pub(super) terms: Terms,
+    pub(super) job: Job,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Attempts {
+    pub(super) async fn run(mut self) {
+        loop {
+            let outcome = self.attempt().await;
+            let Err(error) = &outcome else { return self.job.done(&outcome).await };
+            let wait = self.terms.wait_after(self.job.attempt).filter(|_| !error.is_bad_input());
+            self.log(error, wait);
+            let Some(wait) = wait else { return self.job.done(&outcome).await };
+            let waited = self.stopping.run_until_cancelled(sleep(wait)).await;
+            if waited.is_none() {
+                return self.put_back().await;
+            }
+            self.job.attempt += 1;
+        }
+    }
+
+    async fn attempt(&self) -> Result<()> {
+        let handled = AssertUnwindSafe(async { self.worker.handle(&self.job).await }).catch_unwind();
+        match timeout(self.terms.deadline, handled).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => Err(Error::from_panic(&*panic)),
+            Err(_) => Err(Error::other(format!("not done within {:?}", self.terms.deadline))),
+        }
+    }
+
+    /// Others may still have time for it.
+    async fn put_back(&self) {
+        if let Err(error) = self.job.layer().send(self.job.channel(), self.job.message().clone()).await {
+            tracing::error!(channel = %self.job.channel(), %error, "a message that was to be tried again is lost");
+        }
+    }
+
+    fn log(&self, error: &Error, wait: Option<Duration>) {
+        let (channel, attempt, r#type) =
+            (self.job.channel(), self.job.attempt, self.job.message().event_type());
+        match wait {
+            Some(wait) => tracing::warn!(%channel, r#type, attempt, %error, ?wait, "a worker failed: again"),
+            None => tracing::error!(%channel, r#type, attempt, %error, "a worker failed: given up"),
+        }
+    }
+}
