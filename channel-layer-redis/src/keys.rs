@@ -28,6 +28,11 @@ impl Keys {
         self.key("g", group.as_str())
     }
 
+    /// The group whose channel this is.
+    pub(crate) fn group_of(&self, channel: &str) -> Option<GroupName> {
+        channel.strip_prefix(&self.prefix)?.strip_prefix(":g:")?.parse().ok()
+    }
+
     pub(crate) fn node(&self, node: &str) -> String {
         self.key("n", node)
     }
@@ -42,14 +47,7 @@ impl Keys {
 
     /// Matches all queues, for `SCAN`. The prefix is taken literally, whatever characters it has.
     pub(crate) fn queue_pattern(&self) -> String {
-        let mut pattern = String::with_capacity(self.prefix.len() + 5);
-        for character in self.prefix.chars() {
-            if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern + ":q:*"
+        escape_pattern(&self.prefix) + ":q:*"
     }
 
     pub(crate) fn lease(&self, channel: &ChannelName) -> String {
@@ -65,6 +63,18 @@ impl Keys {
         key.push_str(name);
         key
     }
+}
+
+/// A pattern that matches this text alone.
+pub(crate) fn escape_pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 5);
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
 }
 
 #[cfg(test)]

@@ -3,19 +3,34 @@
 mod client;
 mod codec;
 mod config;
+mod core;
+mod crypt;
 mod error;
 mod keys;
+mod layer;
 mod native;
+mod own;
+mod payload;
+mod pubsub;
 mod ring;
 mod schemes;
+mod shared;
 mod stats;
 mod supervisor;
 mod topology;
 
+#[doc = include_str!("docs/django.md")]
+pub mod django {}
+
 #[doc = include_str!("docs/operations.md")]
 pub mod operations {}
 
-pub use self::{config::RedisConfig, native::RedisLayer, schemes::schemes, stats::Stats};
+pub use self::{
+    config::{RedisConfig, RedisMode, Serializer},
+    layer::RedisLayer,
+    schemes::schemes,
+    stats::Stats,
+};
 
 /// The README's example is compiled with the tests.
 #[cfg(doctest)]

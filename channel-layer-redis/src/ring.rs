@@ -22,6 +22,24 @@ mod tests {
     }
 
     #[test]
+    fn names_fall_where_python_puts_them_on_any_number_of_hosts() {
+        let hosts = [2, 3, 5, 7, 10, 16];
+        let python = [
+            ("a", [1, 2, 4, 6, 8, 14]),
+            ("room.1", [1, 2, 3, 5, 7, 11]),
+            ("asgi__group__room.1", [0, 0, 1, 1, 2, 4]),
+            ("", [0; 6]),
+            ("é", [1, 2, 4, 5, 8, 13]),
+        ];
+        for (name, expected) in python {
+            assert_eq!(hosts.map(|hosts| host_of(name, hosts)), expected, "{name}");
+        }
+        for (name, two, ten) in [("key_one", 1, 6), ("key_two", 0, 4)] {
+            assert_eq!((host_of(name, 2), host_of(name, 10)), (two, ten), "{name}");
+        }
+    }
+
+    #[test]
     fn every_host_gets_its_share() {
         for hosts in 1..9 {
             let mut counts = vec![0usize; hosts];

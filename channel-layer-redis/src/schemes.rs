@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use channel_layer::{ChannelLayer, registry::Scheme};
 
-use crate::{config::SCHEMES, native::RedisLayer};
+use crate::{config::SCHEMES, layer::RedisLayer};
 
 /// For a [`Registry`](channel_layer::Registry): `redis`, `rediss`, `unix`, `redis+sentinel` and
 /// `rediss+sentinel`, as [`RedisConfig`](crate::RedisConfig) understands them.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The path of the example program `name`: from a variable such as `CHAT_BIN` if set, else built here.
-pub(crate) fn path_of(name: &str) -> PathBuf {
+pub fn path_of(name: &str) -> PathBuf {
     let variable = format!("{}_BIN", name.to_uppercase());
     if let Some(path) = env::var_os(variable) {
         return PathBuf::from(path);

@@ -14,10 +14,11 @@ mod server;
 
 use std::time::Duration;
 
+pub use crate::binaries::path_of;
 pub use crate::browser::{Browser, Tab};
 pub use crate::client::{Ending, Member};
 pub use crate::http::{Answer, ask, ask_upgrade};
-pub use crate::peer::verdict;
+pub use crate::peer::{python, verdict};
 pub use crate::program::{Program, Signal};
 pub use crate::redis::Redis;
 pub use crate::server::{Lane, Server};

@@ -28,7 +28,8 @@ pub async fn verdict(script: &str, arguments: &[String], checks: &[&str]) {
     assert!(status.success(), "{script} ended with {status}");
 }
 
-fn python() -> PathBuf {
+/// The interpreter that has the packages of `tests/peers/requirements.txt`.
+pub fn python() -> PathBuf {
     let python = environment().join("bin/python");
     assert!(python.exists(), "{} is missing: run tests/run.sh", python.display());
     python

@@ -61,6 +61,7 @@ impl Script {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reply {
     Bytes(Vec<u8>),
+    Float(f64),
     Integer(i64),
     List(Vec<Reply>),
     Nothing,
@@ -72,6 +73,7 @@ impl Reply {
         Ok(match value {
             Value::Nil => Self::Nothing,
             Value::Int(number) => Self::Integer(number),
+            Value::Double(number) => Self::Float(number),
             Value::BulkString(bytes) => Self::Bytes(bytes),
             Value::SimpleString(text) | Value::VerbatimString { text, .. } => Self::Text(text),
             Value::Okay => Self::Text("OK".to_owned()),

@@ -1,5 +1,6 @@
 //! Where Redis is and how the layer is to use it: from an address, or built by hand.
 
+mod django;
 mod secret;
 mod server;
 mod url;
@@ -8,10 +9,12 @@ use std::{str::FromStr, time::Duration};
 
 use channel_layer::{Error, LayerConfig};
 
+pub use self::django::{RedisMode, Serializer};
 pub(crate) use self::{
     server::{Address, Login, Place, Server},
     url::SCHEMES,
 };
+use crate::crypt::Keyring;
 
 /// Everything a Redis layer can be told.
 ///
@@ -40,8 +43,12 @@ pub(crate) use self::{
 ///
 /// | option | example | |
 /// |---|---|---|
-/// | `mode` | `native` | how messages travel; there is no other mode yet |
+/// | `mode` | `core` | who else understands the messages: [`with_mode`](Self::with_mode) |
 /// | `prefix` | `shop` | [`with_prefix`](Self::with_prefix) |
+/// | `serializer_format` | `json` | [`with_serializer_format`](Self::with_serializer_format) |
+/// | `symmetric_encryption_keys` | `secret` | may be repeated: [`with_symmetric_encryption_keys`](Self::with_symmetric_encryption_keys) |
+/// | `random_prefix_length` | `8` | [`with_random_prefix_length`](Self::with_random_prefix_length) |
+/// | `host` | `redis://b/1` | may be repeated: [`and_host`](Self::and_host) |
 /// | `timeout`, `connect_timeout` | `1s` | [`with_timeout`](Self::with_timeout), [`with_connect_timeout`](Self::with_connect_timeout) |
 /// | `heartbeat`, `probe` | `500ms` | [`with_heartbeat`](Self::with_heartbeat), [`with_probe`](Self::with_probe) |
 /// | `linger` | `2s` | [`with_linger`](Self::with_linger) |
@@ -59,6 +66,10 @@ pub struct RedisConfig {
     pub(crate) linger: Duration,
     pub(crate) max_message: usize,
     pub(crate) root_certificate: Option<Vec<u8>>,
+    pub(crate) mode: RedisMode,
+    pub(crate) serializer: Serializer,
+    pub(crate) keys: Keyring,
+    pub(crate) random_prefix_length: usize,
 }
 
 impl RedisConfig {
@@ -74,6 +85,10 @@ impl RedisConfig {
             linger: Duration::from_secs(2),
             max_message: 16 << 20,
             root_certificate: None,
+            mode: RedisMode::default(),
+            serializer: Serializer::default(),
+            keys: Keyring::default(),
+            random_prefix_length: 12,
         }
     }
 

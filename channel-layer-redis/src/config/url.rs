@@ -8,7 +8,8 @@ use channel_layer::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{Address as ServerAddress, Login, Place, RedisConfig, Server, secret::Secret};
+use super::{Address as ServerAddress, Login, Place, RedisConfig, RedisMode, Server, secret::Secret};
+use crate::crypt::Keyring;
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -32,18 +33,33 @@ pub(super) fn parse(text: &str) -> Result<RedisConfig> {
     if !cfg!(feature = "tls") && scheme.starts_with("rediss") {
         return Err(invalid("rediss", "this build has no TLS: switch on the feature `tls`"));
     }
-    check_mode(options.take::<String>("mode")?)?;
     let config = apply(RedisConfig::at(places), &mut options)?;
+    let config = apply_django(config, &mut options)?;
+    let hosts = options.take_all("host");
     options.finish()?;
-    Ok(config)
+    hosts.iter().try_fold(config, |config, host| config.and_host(host))
 }
 
-fn check_mode(mode: Option<String>) -> Result<()> {
-    match mode.as_deref() {
-        None | Some("native") => Ok(()),
-        Some("core" | "pubsub") => Err(invalid("mode", "`core` and `pubsub` do not exist yet")),
-        Some(_) => Err(invalid("mode", "it must be `native`")),
+fn apply_django(config: RedisConfig, options: &mut Options) -> Result<RedisConfig> {
+    let mode = options.take("mode")?.unwrap_or(config.mode);
+    let serializer = options.take("serializer_format")?;
+    let keys = options.take_all("symmetric_encryption_keys");
+    // Python takes a negative one for none.
+    let random_prefix = options.take::<i64>("random_prefix_length")?;
+    let is_foreign = serializer.is_some() || !keys.is_empty() || random_prefix.is_some();
+    if mode == RedisMode::Native && is_foreign {
+        let reason =
+            "serializer_format, symmetric_encryption_keys and random_prefix_length go with core or pubsub";
+        return Err(invalid("mode", reason));
     }
+    Ok(RedisConfig {
+        mode,
+        serializer: serializer.unwrap_or(config.serializer),
+        keys: Keyring::new(keys),
+        random_prefix_length: random_prefix
+            .map_or(config.random_prefix_length, |length| usize::try_from(length).unwrap_or(0)),
+        ..config
+    })
 }
 
 fn apply(config: RedisConfig, options: &mut Options) -> Result<RedisConfig> {
@@ -201,7 +217,7 @@ mod tests {
         assert_eq!((config.prefix.as_str(), config.layer.capacity), ("a:b", 7));
         assert_eq!((config.layer.expiry, config.linger), (Duration::from_millis(500), Duration::ZERO));
         let unknown = parse("redis://h?capacty=7").unwrap_err().to_string();
-        assert!(unknown.starts_with("unknown option `capacty` (known: mode, capacity, "), "{unknown}");
+        assert!(unknown.starts_with("unknown option `capacty` (known: capacity, "), "{unknown}");
         for bad in ["h", "http://h", "redis://", "redis://h:x", "redis+sentinel://h", "unix://relative"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

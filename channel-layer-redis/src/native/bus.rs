@@ -140,8 +140,9 @@ struct Observer(Weak<Bus>);
 
 impl GroupObserver for Observer {
     fn group_emptied(&self, group: &GroupName) {
-        if let Some(links) = self.0.upgrade().and_then(|bus| bus.links()) {
-            link_of(&links, group.as_str()).emptied(group);
+        let Some(bus) = self.0.upgrade() else { return };
+        if let Some(links) = bus.links() {
+            link_of(&links, group.as_str()).emptied(&bus.keys.group(group));
         }
     }
 }

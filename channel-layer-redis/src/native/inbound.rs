@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use channel_layer::{Audience, ChannelName, Deliveries, GroupName, LayerEvent, Message, mailbox::Delivery};
+use channel_layer::{Audience, ChannelName, Deliveries, LayerEvent, Message, mailbox::Delivery};
 use tokio::time::Instant;
 
 use super::{
@@ -125,12 +125,8 @@ impl Mode for Inbound {
         vec![self.bus.keys.node(&self.bus.node_name), self.bus.keys.control()]
     }
 
-    fn channel_of(&self, group: &GroupName) -> String {
-        self.bus.keys.group(group)
-    }
-
-    fn is_empty(&self, group: &GroupName) -> bool {
-        self.bus.hub.member_count(group) == 0
+    fn is_empty(&self, channel: &str) -> bool {
+        self.bus.keys.group_of(channel).is_none_or(|group| self.bus.hub.member_count(&group) == 0)
     }
 
     fn begins(&self, channel: &str) {

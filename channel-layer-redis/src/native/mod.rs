@@ -7,7 +7,7 @@
 mod bus;
 mod echo;
 mod inbound;
-mod named;
+pub(crate) mod named;
 mod order;
 mod remote;
 
@@ -34,50 +34,32 @@ use self::{
     bus::{Bus, link_of},
     echo::Own,
     inbound::Inbound,
-    named::{As, Desk, Members, Reader},
+    named::{As, Desk, Members, Reader, Stored},
 };
 use crate::{codec::Target, config::RedisConfig, stats::Stats, supervisor::Link};
 
-/// A layer over Redis.
-///
-#[doc = include_str!("../docs/layer.md")]
-pub struct RedisLayer {
+/// The layer of this mode.
+pub(crate) struct NativeLayer {
     bus: Arc<Bus>,
     /// One per host. Everything else knows them weakly, so that dropping the layer ends them.
     links: Arc<[Link]>,
-    desks: Vec<Arc<Desk>>,
+    desks: Vec<Arc<Desk<Stored>>>,
     /// One per host, once somebody receives there.
     readers: Mutex<Vec<Option<JoinHandle<()>>>>,
     members: Members,
     closed: AtomicBool,
 }
 
-impl RedisLayer {
-    /// Connects to the Redis at this address: see [`RedisConfig`] for what it may say.
-    ///
-    /// # Errors
-    /// [`Config`](Error::Config) for an address that makes no sense; [`Unavailable`](Error::Unavailable) when no
-    /// connection can be made at first.
-    pub async fn connect(address: &str) -> Result<Self> {
-        Self::open(address.parse()?).await
-    }
-
-    /// As [`connect`](Self::connect), with all settings.
-    ///
-    /// # Errors
-    /// [`Unavailable`](Error::Unavailable) when no connection can be made at first.
-    pub async fn open(config: RedisConfig) -> Result<Self> {
+impl NativeLayer {
+    /// Connects, and waits for it.
+    pub(crate) async fn open(config: RedisConfig) -> Result<Self> {
         let layer = Self::start(config);
         try_join_all(layer.links.iter().map(Link::connected)).await?;
         Ok(layer)
     }
 
-    /// A layer that connects in the background, and whose calls are [`Unavailable`](Error::Unavailable) until
-    /// it has: for programs that must start while Redis is away.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn start(config: RedisConfig) -> Self {
+    /// Connects in the background.
+    pub(crate) fn start(config: RedisConfig) -> Self {
         let config = Arc::new(config);
         let bus = Bus::new(config.clone());
         let link = |place: &crate::config::Place| {
@@ -92,17 +74,17 @@ impl RedisLayer {
     }
 
     /// What has been counted since the layer was made.
-    pub fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         self.bus.counters.snapshot()
     }
 
     /// The mailboxes and groups of this process.
-    pub fn hub(&self) -> &Hub {
+    pub(crate) fn hub(&self) -> &Hub {
         &self.bus.hub
     }
 
     /// Is there a working connection to every host at this moment?
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.links.iter().all(Link::is_up)
     }
 
@@ -129,9 +111,10 @@ impl RedisLayer {
         let number = self.bus.next_number();
         let envelope = self.bus.envelope(number, &Target::Audience(to.clone()), Some(&message))?;
         let link = link_of(&self.links, group.as_str());
-        let is_subscribed = link.is_subscribed(group);
+        let place = self.bus.keys.group(group);
+        let is_subscribed = link.is_subscribed(&place);
         let echo = self.expect_echo(number, message, is_subscribed && self.bus.hub.member_count(group) > 0);
-        let reached = link.publish(self.bus.keys.group(group), envelope).await?;
+        let reached = link.publish(place, envelope).await?;
         let others =
             usize::try_from(reached).unwrap_or(usize::MAX).saturating_sub(usize::from(is_subscribed));
         Ok(SendReport::new(self.local(echo).await, Remote::Processes(others)))
@@ -170,7 +153,7 @@ impl RedisLayer {
     }
 
     /// Starts the reader of a link, if it does not run yet.
-    fn desk(&self, channel: &ChannelName) -> &Desk {
+    fn desk(&self, channel: &ChannelName) -> &Desk<Stored> {
         let at = crate::ring::host_of(channel.as_str(), self.links.len());
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers[at].get_or_insert_with(|| {
@@ -202,7 +185,7 @@ type Echo<'a> = echo::Ticket<'a, Own, Deliveries>;
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl ChannelLayer for RedisLayer {
+impl ChannelLayer for NativeLayer {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
             .with_cross_process(true)
@@ -250,7 +233,7 @@ impl ChannelLayer for RedisLayer {
             return self.members.join(&self.bus, &self.links, group, channel).await;
         }
         if self.bus.hub.contains(channel) {
-            return Ok(remote::join(&self.bus.hub, &self.links, group, channel).await?);
+            return Ok(remote::join(&self.bus, &self.links, group, channel).await?);
         }
         remote::ask(&self.bus, &self.links, channel, Target::Add(channel.clone(), group.clone())).await
     }
@@ -332,7 +315,7 @@ impl ChannelLayer for RedisLayer {
     }
 }
 
-impl Drop for RedisLayer {
+impl Drop for NativeLayer {
     fn drop(&mut self) {
         self.members.close();
         self.desks.iter().for_each(|desk| desk.close());
@@ -342,9 +325,9 @@ impl Drop for RedisLayer {
 }
 
 /// Shows where it stands, and no address.
-impl fmt::Debug for RedisLayer {
+impl fmt::Debug for NativeLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisLayer")
+        f.debug_struct("NativeLayer")
             .field("node", &self.bus.node_name)
             .field("hosts", &self.links.len())
             .field("connected", &self.is_connected())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use channel_layer::{ChannelName, Error, GroupName, Result, hub::Hub};
+use channel_layer::{ChannelName, Error, GroupName, Result};
 
 use super::bus::{Bus, link_of};
 use crate::{
@@ -40,7 +40,7 @@ pub(super) fn add(bus: &Arc<Bus>, header: &Header, channel: ChannelName, group: 
     // Who asks waits and gives up by itself, and so does this: there are never many.
     tokio::spawn(async move {
         let Some(links) = bus.links() else { return };
-        if join(&bus.hub, &links, &group, &channel).await.is_ok() {
+        if join(&bus, &links, &group, &channel).await.is_ok() {
             answer(&bus, &links, &header).await;
         }
     });
@@ -62,12 +62,13 @@ pub(super) fn discard(bus: &Arc<Bus>, header: &Header, channel: &ChannelName, gr
 
 /// Adds a mailbox of ours to a group, once the group's messages come in.
 pub(super) async fn join(
-    hub: &Hub,
+    bus: &Bus,
     links: &[Link],
     group: &GroupName,
     channel: &ChannelName,
 ) -> Result<(), Fault> {
-    link_of(links, group.as_str()).join(group, || hub.join(group, channel)).await
+    let join = || bus.hub.join(group, channel);
+    link_of(links, group.as_str()).join(&bus.keys.group(group), join).await
 }
 
 async fn answer(bus: &Bus, links: &[Link], request: &Header) {

@@ -30,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-use channel_layer::{GroupName, LayerEvent};
+use channel_layer::LayerEvent;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -55,10 +55,8 @@ pub(crate) trait Mode: std::fmt::Debug + Send + Sync + 'static {
     fn node(&self) -> &str;
     /// Subscribed to at all times.
     fn own_channels(&self) -> Vec<String>;
-    /// Where a group's messages are published.
-    fn channel_of(&self, group: &GroupName) -> String;
-    /// Has the group no member here?
-    fn is_empty(&self, group: &GroupName) -> bool;
+    /// Does nobody here need this channel of a group any more?
+    fn is_empty(&self, channel: &str) -> bool;
     /// The first message of a new subscription may follow: what was before it was not missed.
     fn begins(&self, channel: &str);
     /// Something happened to the link.
@@ -174,12 +172,12 @@ impl Link {
         Ok(receiver)
     }
 
-    /// Subscribes to a group if need be, and then runs `join`, which says whether it added a member.
-    pub(crate) async fn join(&self, group: &GroupName, join: impl FnOnce() -> bool) -> Result<(), Fault> {
+    /// Subscribes to a channel if need be, and then runs `join`, which says whether it added a member.
+    pub(crate) async fn join(&self, channel: &str, join: impl FnOnce() -> bool) -> Result<(), Fault> {
         if !self.is_up() {
             return Err(Fault::Down);
         }
-        let (hold, answer) = self.shared.subscriptions.acquire(group);
+        let (hold, answer) = self.shared.subscriptions.acquire(channel);
         if let Some(answer) = answer {
             // One for a command under way, one for ours.
             let limit = self.shared.config.timeout * 2;
@@ -192,14 +190,14 @@ impl Link {
         Ok(())
     }
 
-    /// The group has lost its last member here.
-    pub(crate) fn emptied(&self, group: &GroupName) {
-        self.shared.subscriptions.emptied(group);
+    /// The channel has lost its last member here.
+    pub(crate) fn emptied(&self, channel: &str) {
+        self.shared.subscriptions.emptied(channel);
     }
 
-    /// Do the group's messages come in?
-    pub(crate) fn is_subscribed(&self, group: &GroupName) -> bool {
-        self.shared.subscriptions.is_live(group)
+    /// Do the channel's messages come in?
+    pub(crate) fn is_subscribed(&self, channel: &str) -> bool {
+        self.shared.subscriptions.is_live(channel)
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{future::pending, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use channel_layer::{GroupName, LayerEvent};
+use channel_layer::LayerEvent;
 use futures_util::future::try_join;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -72,16 +72,13 @@ async fn heartbeat(shared: &Shared, session: &Session, well: &mut Option<Instant
 
 /// Subscribes and unsubscribes as groups come and go.
 async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
-    let channel = |group: &GroupName| shared.mode.channel_of(group);
     loop {
-        let changes = shared.subscriptions.changes(|group| shared.mode.is_empty(group)).await;
-        let channels: Vec<_> = changes.unsubscribe.iter().map(channel).collect();
-        if let Err(fault) = session.unsubscribe(&channels, shared).await {
+        let changes = shared.subscriptions.changes(|channel| shared.mode.is_empty(channel)).await;
+        if let Err(fault) = session.unsubscribe(&changes.unsubscribe, shared).await {
             return fault;
         }
-        let channels: Vec<_> = changes.subscribe.iter().map(channel).collect();
-        channels.iter().for_each(|channel| shared.mode.begins(channel));
-        let answer = session.subscribe(&channels, shared).await;
+        changes.subscribe.iter().for_each(|channel| shared.mode.begins(channel));
+        let answer = session.subscribe(&changes.subscribe, shared).await;
         match answer {
             // Refused, but alive: those who asked are told, the others go on.
             Ok(()) | Err(Fault::Refused { .. }) => shared.subscriptions.answered(&changes.subscribe, answer),

@@ -61,9 +61,8 @@ impl Session {
     }
 
     async fn resume(&self, shared: &Shared) -> Result<(), Fault> {
-        let groups = shared.subscriptions.to_resume(|group| shared.mode.is_empty(group));
-        let groups = groups.iter().map(|group| shared.mode.channel_of(group));
-        let channels: Vec<_> = shared.mode.own_channels().into_iter().chain(groups).collect();
+        let wanted = shared.subscriptions.to_resume(|channel| shared.mode.is_empty(channel));
+        let channels: Vec<_> = shared.mode.own_channels().into_iter().chain(wanted).collect();
         self.subscribe(&channels, shared).await
     }
 

@@ -41,7 +41,7 @@ impl<T> Redis<T> {
 impl Corner {
     pub(crate) fn of(address: &str) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let prefix = format!("corner-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let prefix = format!("corner-{}.", NEXT.fetch_add(1, Ordering::Relaxed));
         Self { address: address.to_owned(), prefix }
     }
 

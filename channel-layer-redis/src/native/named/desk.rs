@@ -11,31 +11,35 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::store::Stored;
-
 /// What was taken and nobody waits for is kept this long, for a receiver that was cancelled and comes back at
 /// once, as in a `select!` inside a loop; then it goes back, for other processes.
-pub(super) const GRACE: Duration = Duration::from_millis(50);
+pub(crate) const GRACE: Duration = Duration::from_millis(50);
 
-/// The named channels of one link that this process receives from.
-#[derive(Debug, Default)]
-pub(in super::super) struct Desk {
-    /// Held for a map access, by receivers and by the reader.
-    state: Mutex<State>,
-    /// Wakes the reader: there is a new wish, or somebody has left.
-    pub(super) changed: Notify,
+/// A message as it was taken, and as it can be given back.
+pub(crate) trait Kept: Send {
+    /// The message, if it can be read.
+    fn message(&self) -> Option<Message>;
 }
 
-#[derive(Debug, Default)]
-struct State {
-    lines: HashMap<ChannelName, Line>,
+/// The named channels of one link that this process receives from.
+#[derive(Debug)]
+pub(crate) struct Desk<K> {
+    /// Held for a map access, by receivers and by the reader.
+    state: Mutex<State<K>>,
+    /// Wakes the reader: there is a new wish, or somebody has left.
+    pub(crate) changed: Notify,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    lines: HashMap<ChannelName, Line<K>>,
     closed: bool,
 }
 
-#[derive(Debug, Default)]
-struct Line {
+#[derive(Debug)]
+struct Line<K> {
     waiting: usize,
-    kept: VecDeque<Stored>,
+    kept: VecDeque<K>,
     /// Since when something is kept that nobody waits for.
     idle_since: Option<Instant>,
     /// Wakes one receiver, and the next one if that one is cancelled before it took the message.
@@ -43,15 +47,15 @@ struct Line {
 }
 
 /// A call of `receive`, for as long as it waits.
-struct Place<'a> {
-    desk: &'a Desk,
+struct Place<'a, K: Kept> {
+    desk: &'a Desk<K>,
     channel: &'a ChannelName,
     arrivals: Arc<Notify>,
 }
 
-impl Desk {
+impl<K: Kept> Desk<K> {
     /// Waits for a message; nothing once the desk is closed. Cancel safe: it is taken when it is returned.
-    pub(in super::super) async fn receive(&self, channel: &ChannelName) -> Option<Message> {
+    pub(crate) async fn receive(&self, channel: &ChannelName) -> Option<Message> {
         let place = self.enter(channel);
         loop {
             // Asked before looking, so that what comes in between is not missed.
@@ -68,7 +72,7 @@ impl Desk {
     }
 
     /// How many messages each channel's receivers still want.
-    pub(super) fn wanted(&self) -> Vec<(ChannelName, usize)> {
+    pub(crate) fn wanted(&self) -> Vec<(ChannelName, usize)> {
         let state = self.state();
         let wanted =
             state.lines.iter().map(|(channel, line)| (channel, line.waiting.saturating_sub(line.kept.len())));
@@ -76,13 +80,13 @@ impl Desk {
     }
 
     /// Does somebody want a message of a channel that is not among these?
-    pub(super) fn wants_other_than(&self, channels: &[(ChannelName, usize)]) -> bool {
+    pub(crate) fn wants_other_than(&self, channels: &[(ChannelName, usize)]) -> bool {
         let known = |channel| channels.iter().any(|(known, _)| known == channel);
         self.state().lines.iter().any(|(channel, line)| line.waiting > line.kept.len() && !known(channel))
     }
 
     /// Hands messages to those who wait, and keeps the rest for them.
-    pub(super) fn hand_out(&self, channel: &ChannelName, messages: Vec<Stored>) {
+    pub(crate) fn hand_out(&self, channel: &ChannelName, messages: Vec<K>) {
         let mut state = self.state();
         let line = state.lines.entry(channel.clone()).or_default();
         for message in messages {
@@ -93,7 +97,7 @@ impl Desk {
     }
 
     /// What has been kept too long for nobody; everything, once the desk is closed. And when to ask again.
-    pub(super) fn leftovers(&self, now: Instant) -> (Vec<(ChannelName, Vec<Stored>)>, Option<Instant>) {
+    pub(crate) fn leftovers(&self, now: Instant) -> (Vec<(ChannelName, Vec<K>)>, Option<Instant>) {
         let mut state = self.state();
         let (mut leftovers, mut next) = (Vec::new(), None::<Instant>);
         let closed = state.closed;
@@ -111,7 +115,7 @@ impl Desk {
     }
 
     /// Takes a leftover that could not be given back.
-    pub(super) fn keep(&self, channel: &ChannelName, messages: Vec<Stored>) {
+    pub(crate) fn keep(&self, channel: &ChannelName, messages: Vec<K>) {
         let mut state = self.state();
         let line = state.lines.entry(channel.clone()).or_default();
         messages.into_iter().rev().for_each(|message| line.kept.push_front(message));
@@ -119,7 +123,7 @@ impl Desk {
     }
 
     /// Drops what is kept.
-    pub(in super::super) fn discard(&self) {
+    pub(crate) fn discard(&self) {
         self.state().lines.values_mut().for_each(|line| {
             line.kept.clear();
             line.settle();
@@ -127,7 +131,7 @@ impl Desk {
     }
 
     /// Ends all receivers; the reader gives back what is kept.
-    pub(in super::super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
         for line in state.lines.values_mut() {
@@ -139,11 +143,11 @@ impl Desk {
         self.changed.notify_one();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
-    fn enter<'a>(&'a self, channel: &'a ChannelName) -> Place<'a> {
+    fn enter<'a>(&'a self, channel: &'a ChannelName) -> Place<'a, K> {
         let mut state = self.state();
         let line = state.lines.entry(channel.clone()).or_default();
         line.waiting += 1;
@@ -154,7 +158,7 @@ impl Desk {
         Place { desk: self, channel, arrivals }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<K>> {
         // Nothing in here is left half done by a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,8 +166,26 @@ impl Desk {
 
 struct Closed;
 
-impl Place<'_> {
-    fn take(&self) -> Result<Option<Stored>, Closed> {
+impl<K> Default for Desk<K> {
+    fn default() -> Self {
+        Self { state: Mutex::default(), changed: Notify::default() }
+    }
+}
+
+impl<K> Default for State<K> {
+    fn default() -> Self {
+        Self { lines: HashMap::default(), closed: false }
+    }
+}
+
+impl<K> Default for Line<K> {
+    fn default() -> Self {
+        Self { waiting: 0, kept: VecDeque::default(), idle_since: None, arrivals: Arc::default() }
+    }
+}
+
+impl<K: Kept> Place<'_, K> {
+    fn take(&self) -> Result<Option<K>, Closed> {
         let mut state = self.desk.state();
         if state.closed {
             return Err(Closed);
@@ -179,7 +201,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl<K: Kept> Drop for Place<'_, K> {
     fn drop(&mut self) {
         if let Some(line) = self.desk.state().lines.get_mut(self.channel) {
             line.waiting = line.waiting.saturating_sub(1);
@@ -189,7 +211,7 @@ impl Drop for Place<'_> {
     }
 }
 
-impl Line {
+impl<K> Line<K> {
     /// Notes since when more is kept than is waited for.
     fn settle(&mut self) {
         if self.kept.len() <= self.waiting {
@@ -204,7 +226,7 @@ impl Line {
 mod tests {
     use tokio::time::timeout;
 
-    use super::*;
+    use super::{super::store::Stored, *};
 
     fn jobs() -> ChannelName {
         "jobs".parse().unwrap()
@@ -222,7 +244,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_cancelled_receiver_leaves_goes_to_the_next_one() {
-        let desk = Desk::default();
+        let desk = Desk::<Stored>::default();
         let jobs = jobs();
         assert!(timeout(Duration::from_millis(1), desk.receive(&jobs)).await.is_err());
         desk.hand_out(&jobs, vec![stored(1)]);
@@ -232,7 +254,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_nobody_comes_for_is_given_back_after_a_grace() {
-        let desk = Desk::default();
+        let desk = Desk::<Stored>::default();
         desk.hand_out(&jobs(), vec![stored(1), stored(2)]);
         let (none, next) = desk.leftovers(Instant::now());
         assert!(none.is_empty() && next.is_some());
@@ -248,7 +270,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn closing_ends_receivers_and_gives_everything_back() {
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(Desk::<Stored>::default());
         let waiting = tokio::spawn({
             let desk = desk.clone();
             async move { desk.receive(&jobs()).await }
@@ -262,7 +284,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_reaches_all_who_wait_each_message_once() {
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(Desk::<Stored>::default());
         let receive = || {
             let desk = desk.clone();
             tokio::spawn(async move { number(&desk.receive(&jobs()).await.unwrap()) })

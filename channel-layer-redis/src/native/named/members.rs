@@ -49,7 +49,7 @@ impl Members {
             forwarders.retain(|_, forwarder| !forwarder.is_finished());
             forwarders.insert(channel.clone(), forwarder);
         }
-        Ok(remote::join(&bus.hub, links, group, channel).await?)
+        Ok(remote::join(bus, links, group, channel).await?)
     }
 
     /// Ends all forwarding.

@@ -5,9 +5,9 @@ mod members;
 mod reader;
 mod store;
 
+pub(crate) use self::desk::{Desk, GRACE, Kept};
 pub(super) use self::{
-    desk::Desk,
     members::Members,
     reader::Reader,
-    store::{As, clear, push},
+    store::{As, Stored, clear, push},
 };

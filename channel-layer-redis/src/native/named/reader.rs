@@ -35,7 +35,7 @@ pub(in super::super) struct Reader {
     /// Not the links themselves: they end with the layer.
     pub(in super::super) links: Weak<[Link]>,
     pub(in super::super) at: usize,
-    pub(in super::super) desk: Arc<Desk>,
+    pub(in super::super) desk: Arc<Desk<Stored>>,
 }
 
 impl Reader {

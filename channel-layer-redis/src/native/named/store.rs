@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 
 use channel_layer::{ChannelName, Error, Message, Result};
 
-use super::super::bus::{Bus, link_of};
+use super::{
+    super::bus::{Bus, link_of},
+    desk::Kept,
+};
 use crate::{
     client::{Command, Connection, Reply, Script},
     codec,
@@ -23,7 +26,7 @@ static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("ret
 
 /// A message as it stands in its list, and as it goes back there if nobody wants it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Stored(pub(super) Vec<u8>);
+pub(in super::super) struct Stored(pub(super) Vec<u8>);
 
 /// Who may add a message: everybody, or the process that forwards from groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +113,9 @@ pub(in super::super) async fn clear(bus: &Bus, link: &Link) -> Result<(), Fault>
     }
 }
 
-impl Stored {
+impl Kept for Stored {
     /// The message, without the time it expires at.
-    pub(super) fn message(&self) -> Option<Message> {
+    fn message(&self) -> Option<Message> {
         let colon = self.0.iter().take(20).position(|byte| *byte == b':')?;
         codec::decode_body(&self.0[colon + 1..]).ok()
     }

@@ -1,0 +1,191 @@
+//! What the layer, its links, its readers and the keeper of its groups share.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use channel_layer::{
+    ChannelName, Error, GroupName, LayerEvent, Message, RESERVED_KEY, Result, Value,
+    hub::{GroupObserver, Hub},
+};
+use tokio::sync::Notify;
+
+use super::{clock::Clock, groups::Memberships, keys::Keys, reader::Kept};
+use crate::{
+    client::{Reply, Script},
+    config::RedisConfig,
+    error::Fault,
+    native::named::Desk,
+    own::Own,
+    payload::Payload,
+    ring::host_of,
+    shared::{Events, Probes},
+    stats::Counters,
+    supervisor::{Link, Mode, Probe},
+};
+
+#[derive(Debug)]
+pub(super) struct Bus {
+    pub(super) config: Arc<RedisConfig>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) hub: Hub,
+    pub(super) keys: Keys,
+    pub(super) payload: Payload,
+    pub(super) clock: Clock,
+    pub(super) events: Events,
+    pub(super) memberships: Memberships,
+    /// Group messages to our own mailboxes, and which.
+    pub(super) own: Own<(Message, Vec<ChannelName>)>,
+    /// Some group may have lost members by mailboxes that were dropped.
+    pub(super) emptied: Notify,
+    /// What the names of this process's mailboxes have between their prefix and their `!`.
+    pub(super) client: String,
+    /// One per host: who waits there.
+    pub(super) desks: Vec<Desk<Kept>>,
+    /// One per host: the beginnings of mailboxes' names, up to the `!`. Held for a look.
+    inboxes: Vec<Mutex<Vec<String>>>,
+    probes: Probes,
+    /// Where the next message for a general channel goes. Relaxed: any order is fair.
+    turn: AtomicUsize,
+}
+
+impl Bus {
+    pub(super) fn new(config: Arc<RedisConfig>) -> Arc<Self> {
+        // Names carry their own secret behind the `!`: this only has to differ.
+        let client = format!("{:032x}", fastrand::u128(..));
+        let hosts = config.places.len();
+        let bus = Arc::new(Self {
+            counters: Arc::default(),
+            hub: Hub::new(),
+            keys: Keys::new(&config.prefix),
+            payload: Payload::of_core(&config),
+            clock: Clock::default(),
+            events: Events::default(),
+            memberships: Memberships::default(),
+            own: Own::default(),
+            emptied: Notify::new(),
+            desks: (0..hosts).map(|_| Desk::default()).collect(),
+            inboxes: (0..hosts).map(|_| Mutex::default()).collect(),
+            probes: Probes::new(&config.prefix, &client),
+            turn: AtomicUsize::new(fastrand::usize(..hosts)),
+            client,
+            config,
+        });
+        bus.hub.observe(Arc::new(Observer(Arc::downgrade(&bus))));
+        bus
+    }
+
+    /// The host where messages for this channel wait. Its process receives there whatever follows the `!`; those
+    /// for general channels go to each host in turn.
+    pub(super) fn host_of(&self, channel: &ChannelName) -> usize {
+        let hosts = self.desks.len();
+        match channel.is_process_local() {
+            true => host_of(channel.non_local(), hosts),
+            false => self.turn.fetch_add(1, Relaxed) % hosts,
+        }
+    }
+
+    /// A message with its channel, where Python needs it to find the consumer.
+    pub(super) fn encode(&self, channel: &ChannelName, message: &Message) -> Result<Vec<u8>> {
+        let to = Value::from(channel.as_str());
+        let extra = channel.is_process_local().then_some((RESERVED_KEY, &to));
+        let bytes = self.payload.encode(message, extra)?;
+        crate::shared::check_size(&self.config, bytes.len())?;
+        Ok(bytes)
+    }
+
+    /// Is the channel one of this process's mailboxes, open or not?
+    pub(super) fn is_ours(&self, channel: &ChannelName) -> bool {
+        channel.non_local().strip_suffix('!').is_some_and(|head| head.ends_with(&self.client))
+    }
+
+    /// Receives what comes in for mailboxes whose names begin so, from now on.
+    pub(super) fn receive_for(&self, non_local: &str) {
+        let at = host_of(non_local, self.desks.len());
+        let mut inboxes = self.inboxes(at);
+        if inboxes.iter().any(|known| known == non_local) {
+            return;
+        }
+        inboxes.push(non_local.to_owned());
+        drop(inboxes);
+        self.desks[at].changed.notify_one();
+    }
+
+    pub(super) fn inboxes(&self, at: usize) -> MutexGuard<'_, Vec<String>> {
+        self.inboxes[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn capacity_of(&self, channel: &ChannelName) -> String {
+        self.config.layer.capacity_of(channel).max(1).to_string()
+    }
+
+    pub(super) fn expiry_millis(&self) -> String {
+        self.config.layer.expiry.as_millis().to_string()
+    }
+}
+
+/// Runs a script, by its text if the server does not know it yet.
+pub(super) async fn run(
+    link: &Link,
+    script: &Script,
+    keys: &[String],
+    arguments: &[&[u8]],
+) -> Result<Reply, Fault> {
+    let reply = link.call(script.by_hash(keys, arguments)).await;
+    match reply {
+        // Nothing was done, so it is safe to say it again.
+        Err(Fault::Refused { code, .. }) if code == "NOSCRIPT" => {
+            link.call(script.by_text(keys, arguments)).await
+        }
+        reply => reply,
+    }
+}
+
+/// The number that a script answers.
+pub(super) fn number(reply: &Reply) -> Result<i64> {
+    reply.integer().ok_or_else(|| Error::from(Fault::UnexpectedReply("a script")))
+}
+
+/// What a link carries in this mode: nothing but its own probes. Messages are taken by the readers.
+#[derive(Debug)]
+pub(super) struct Inbound(pub(super) Arc<Bus>);
+
+impl Mode for Inbound {
+    fn node(&self) -> &str {
+        &self.0.client
+    }
+
+    fn own_channels(&self) -> Vec<String> {
+        vec![self.0.probes.channel().to_owned()]
+    }
+
+    fn is_empty(&self, _: &str) -> bool {
+        true
+    }
+
+    fn begins(&self, _: &str) {}
+
+    fn raise(&self, event: LayerEvent) {
+        self.0.events.raise(event);
+    }
+
+    fn probe(&self) -> Probe {
+        self.0.probes.probe()
+    }
+
+    fn received(&self, channel: &[u8], payload: &[u8]) {
+        self.0.probes.received(channel, payload);
+    }
+}
+
+/// Looks after memberships as soon as a group has lost its last member here.
+struct Observer(Weak<Bus>);
+
+impl GroupObserver for Observer {
+    fn group_emptied(&self, _: &GroupName) {
+        if let Some(bus) = self.0.upgrade() {
+            bus.emptied.notify_one();
+        }
+    }
+}

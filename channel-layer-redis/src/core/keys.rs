@@ -1,0 +1,37 @@
+//! The names of Django's keys.
+
+use channel_layer::{ChannelName, GroupName};
+
+/// | key | kind | what |
+/// |---|---|---|
+/// | `PREFIX` + name up to its `!` | zset | messages, by time |
+/// | `PREFIX:group:GROUP` | zset | members, by the time they joined |
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// Where the messages for this channel wait, together with those for all others of its process.
+    pub(super) fn messages(&self, non_local: &str) -> String {
+        format!("{}{non_local}", self.prefix)
+    }
+
+    pub(super) fn group(&self, group: &GroupName) -> String {
+        format!("{}:group:{group}", self.prefix)
+    }
+
+    /// The channel whose messages wait under this key, if it has no `!`.
+    pub(super) fn channel_of(&self, key: &[u8]) -> Option<ChannelName> {
+        std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?.parse().ok()
+    }
+
+    /// Matches everything that begins with the prefix, as Django's flush does.
+    pub(super) fn pattern(&self) -> String {
+        crate::keys::escape_pattern(&self.prefix) + "*"
+    }
+}

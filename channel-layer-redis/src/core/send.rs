@@ -1,0 +1,154 @@
+//! Messages on their way into Redis.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
+
+use channel_layer::{Audience, ChannelName, Deliveries, Error, Message, RESERVED_KEY, Result, Value};
+use futures_util::future::try_join_all;
+
+use super::{
+    bus::{Bus, number, run},
+    clock::score_before,
+    groups,
+};
+use crate::{client::Script, error::Fault, shared::check_size, supervisor::Link};
+
+static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
+static FAN_OUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("fan_out.lua")));
+
+/// Adds a message to a channel of another process, or of workers.
+pub(super) async fn push(bus: &Bus, links: &[Link], channel: &ChannelName, message: &Message) -> Result<()> {
+    let member = bus.encode(channel, message)?;
+    let key = bus.keys.messages(channel.non_local());
+    let (capacity, lifetime) = (bus.capacity_of(channel), bus.expiry_millis());
+    let expired = score_before(bus.config.layer.expiry);
+    let score = bus.clock.score();
+    let arguments =
+        [score.as_bytes(), expired.as_bytes(), lifetime.as_bytes(), capacity.as_bytes(), member.as_slice()];
+    let pushed = run(&links[bus.host_of(channel)], &PUSH, &[key], &arguments).await;
+    let reply = pushed.inspect_err(|_| bus.counters.publish_failed.one())?;
+    if number(&reply)? == 0 {
+        return Err(Error::ChannelFull { channel: channel.to_string() });
+    }
+    bus.counters.published.one();
+    Ok(())
+}
+
+/// One message for a process that has members: it names them all.
+struct Parcel {
+    key: String,
+    capacity: String,
+    member: Vec<u8>,
+}
+
+/// Sends to the members of an audience: one message for each process that has any. Says what became of it here.
+pub(super) async fn fan_out(
+    bus: &Bus,
+    links: &[Link],
+    to: &Audience,
+    message: &Message,
+) -> Result<Deliveries> {
+    let members = members(bus, links, to).await?;
+    let mut parcels: Vec<Vec<Parcel>> = links.iter().map(|_| Vec::new()).collect();
+    let mut own = Vec::new();
+    for members in by_process(members) {
+        let parcel = parcel(bus, &members, message)?;
+        let host = bus.host_of(&members[0]);
+        if bus.is_ours(&members[0]) {
+            let count = members.len();
+            let back = bus.own.expect(&parcel.key, &parcel.member, (message.clone(), members));
+            own.push((parcel.key.clone(), count, back));
+        }
+        parcels[host].push(parcel);
+    }
+    let sends = links.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
+    let sent = try_join_all(sends.map(|(link, parcels)| put(bus, link, parcels))).await;
+    let over = sent.inspect_err(|_| bus.counters.publish_failed.one())?.concat();
+    bus.counters.published.one();
+    if !over.is_empty() {
+        bus.counters.full.add(over.len() as u64);
+        tracing::debug!(over = over.len(), groups = ?to.groups().collect::<Vec<_>>(), "processes over capacity");
+    }
+    let mut local = Deliveries::default();
+    for (key, count, back) in own {
+        let back = if over.contains(&key) { None } else { back.wait(bus.config.timeout).await };
+        add(&mut local, count, back);
+    }
+    Ok(local)
+}
+
+/// Nothing has come back if the whole process was full, or slow.
+fn add(sum: &mut Deliveries, members: usize, back: Option<Deliveries>) {
+    match back {
+        Some(back) => {
+            sum.matched += back.matched;
+            sum.delivered += back.delivered;
+            sum.full += back.full;
+            sum.closed += back.closed;
+        }
+        None => {
+            sum.matched += members;
+            sum.full += members;
+        }
+    }
+}
+
+/// Who is meant, each once, in the order in which Redis has them.
+async fn members(bus: &Bus, links: &[Link], to: &Audience) -> Result<Vec<ChannelName>> {
+    let lists = try_join_all(to.groups().map(|group| groups::members(bus, links, group))).await?;
+    let is_meant = |channel: &ChannelName| {
+        // A mailbox of ours that was dropped will be taken out of the group soon.
+        let is_gone = bus.is_ours(channel) && !bus.hub.contains(channel);
+        to.excepted() != Some(channel) && !is_gone
+    };
+    let mut members: Vec<_> = lists.into_iter().flatten().filter(is_meant).collect();
+    if to.is_union() {
+        let mut seen = HashSet::new();
+        members.retain(|channel| seen.insert(channel.clone()));
+    }
+    Ok(members)
+}
+
+/// The members of each process, and of each general channel.
+fn by_process(members: Vec<ChannelName>) -> Vec<Vec<ChannelName>> {
+    let mut processes: Vec<Vec<ChannelName>> = Vec::new();
+    let mut places = HashMap::<String, usize>::new();
+    for member in members {
+        match places.get(member.non_local()) {
+            Some(place) => processes[*place].push(member),
+            None => {
+                places.insert(member.non_local().to_owned(), processes.len());
+                processes.push(vec![member]);
+            }
+        }
+    }
+    processes
+}
+
+fn parcel(bus: &Bus, members: &[ChannelName], message: &Message) -> Result<Parcel> {
+    let names = Value::list(members.iter().map(ChannelName::as_str));
+    let member = bus.payload.encode(message, Some((RESERVED_KEY, &names)))?;
+    check_size(&bus.config, member.len())?;
+    Ok(Parcel {
+        key: bus.keys.messages(members[0].non_local()),
+        capacity: bus.capacity_of(&members[0]),
+        member,
+    })
+}
+
+/// Says which keys were full.
+async fn put(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Vec<String>> {
+    let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.layer.expiry));
+    let score = bus.clock.score();
+    let mut arguments = vec![score.as_bytes(), expired.as_bytes(), lifetime.as_bytes()];
+    for parcel in &parcels {
+        arguments.extend([parcel.capacity.as_bytes(), parcel.member.as_slice()]);
+    }
+    let mut keys: Vec<_> = parcels.iter().map(|parcel| parcel.key.clone()).collect();
+    let reply = run(link, &FAN_OUT, &keys, &arguments).await?;
+    let over = reply.list().ok_or(Fault::UnexpectedReply("a script"))?;
+    let over = over.iter().filter_map(|at| usize::try_from(at.integer()?.checked_sub(1)?).ok());
+    Ok(over.filter_map(|at| keys.get_mut(at).map(std::mem::take)).collect())
+}

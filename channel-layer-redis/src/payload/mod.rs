@@ -1,0 +1,128 @@
+//! What Django Channels puts into Redis: `random bytes ++ encrypt(serialise(message))`, the first two if wanted.
+//!
+//! All of it has to be set as on the Python side: serializer, keys, and the length of the random prefix. Pub/Sub
+//! has no prefix; the zset of mode `core` has one, because equal members would be one member.
+
+mod json;
+
+use std::time::Duration;
+
+use channel_layer::{Error, Map, Message, Result, Value, value::MAX_DEPTH};
+
+use crate::{
+    codec::{self, CodecError},
+    config::{RedisConfig, Serializer},
+    crypt::Keyring,
+};
+
+/// How messages become bytes and back.
+#[derive(Clone, Debug)]
+pub(crate) struct Payload {
+    serializer: Serializer,
+    keys: Keyring,
+    random_prefix: usize,
+    /// Older tokens are refused; nothing for any age.
+    lifetime: Option<Duration>,
+}
+
+impl Payload {
+    /// With random bytes, and an end to the life of what is encrypted.
+    pub(crate) fn of_core(config: &RedisConfig) -> Self {
+        let lifetime = Duration::from_secs(config.layer.expiry.as_secs().saturating_add(10));
+        Self {
+            random_prefix: config.random_prefix_length,
+            lifetime: Some(lifetime),
+            ..Self::of_pubsub(config)
+        }
+    }
+
+    /// Without either.
+    pub(crate) fn of_pubsub(config: &RedisConfig) -> Self {
+        let (serializer, keys) = (config.serializer, config.keys.clone());
+        Self { serializer, keys, random_prefix: 0, lifetime: None }
+    }
+
+    /// The bytes of a message, with one more entry at its end if there is one.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`](Error::InvalidMessage) for what the serializer cannot hold.
+    pub(crate) fn encode(&self, message: &Message, extra: Option<(&str, &Value)>) -> Result<Vec<u8>> {
+        let body = self.body(message, extra)?;
+        let body = if self.keys.is_empty() {
+            body
+        } else {
+            self.keys.encrypt(&body).ok_or_else(|| Error::Backend("there is no randomness".into()))?
+        };
+        let mut bytes = vec![0; self.random_prefix];
+        // Not secret: two equal messages must not be one member.
+        bytes.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
+        bytes.extend(body);
+        Ok(bytes)
+    }
+
+    /// The map that was encoded.
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Map, CodecError> {
+        let body = bytes.get(self.random_prefix..).ok_or(CodecError::Broken)?;
+        if self.keys.is_empty() {
+            return self.parse(body);
+        }
+        self.parse(&self.keys.decrypt(body, self.lifetime).map_err(|_| CodecError::Broken)?)
+    }
+
+    fn parse(&self, body: &[u8]) -> Result<Map, CodecError> {
+        match self.serializer {
+            Serializer::Json => serde_json::from_slice(body).map_err(|_| CodecError::Message),
+            Serializer::Msgpack => rmp_serde::from_slice(body).map_err(|_| CodecError::Message),
+        }
+    }
+
+    fn body(&self, message: &Message, extra: Option<(&str, &Value)>) -> Result<Vec<u8>> {
+        match self.serializer {
+            Serializer::Json => Ok(close_json(open_json(message)?, message.map(), extra)?.into_bytes()),
+            Serializer::Msgpack => match extra {
+                None => Ok(codec::body(message)?.to_vec()),
+                Some((key, value)) => append_msgpack(codec::body(message)?, message.map().len(), key, value),
+            },
+        }
+    }
+}
+
+/// Made once however often it is sent; without the closing brace.
+fn open_json(message: &Message) -> Result<&str> {
+    struct Open(Result<String, json::JsonError>);
+    let made = message.derived(|message| Open(json::open_map(message.map())));
+    made.0.as_deref().map_err(|error| Error::InvalidMessage((*error).into()))
+}
+
+fn close_json(open: &str, map: &Map, extra: Option<(&str, &Value)>) -> Result<String> {
+    let mut text = open.to_owned();
+    if let Some((key, value)) = extra {
+        json::put_entry(&mut text, map.is_empty(), key, value, MAX_DEPTH)
+            .map_err(|error| Error::InvalidMessage(error.into()))?;
+    }
+    text.push('}');
+    Ok(text)
+}
+
+/// A map in msgpack begins with the count of its entries, and the rest stands as it is.
+fn append_msgpack(body: &[u8], entries: usize, key: &str, value: &Value) -> Result<Vec<u8>> {
+    let invalid = |error: String| Error::InvalidMessage(error.into());
+    let mut bytes = Vec::with_capacity(body.len() + key.len() + value.size() + 8);
+    let count = u32::try_from(entries + 1).map_err(|error| invalid(error.to_string()))?;
+    rmp::encode::write_map_len(&mut bytes, count).map_err(|error| invalid(error.to_string()))?;
+    bytes.extend(&body[head_of(entries)..]);
+    rmp_serde::encode::write(&mut bytes, key).map_err(|error| invalid(error.to_string()))?;
+    rmp_serde::encode::write(&mut bytes, value).map_err(|error| invalid(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn head_of(entries: usize) -> usize {
+    match entries {
+        0..16 => 1,
+        16..0x1_0000 => 3,
+        _ => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests;

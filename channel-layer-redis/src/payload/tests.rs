@@ -1,0 +1,124 @@
+use channel_layer::RESERVED_KEY;
+use proptest::prelude::*;
+
+use super::*;
+
+fn plain(serializer: Serializer) -> Payload {
+    Payload { serializer, keys: Keyring::default(), random_prefix: 0, lifetime: None }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn message(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Message {
+    Message::try_from(Map::from_iter(entries)).unwrap()
+}
+
+#[test]
+fn msgpack_is_pythons_to_the_byte() {
+    let msgpack = |entries: Vec<(&'static str, Value)>| {
+        hex(&plain(Serializer::Msgpack).encode(&message(entries), None).unwrap())
+    };
+    assert_eq!(msgpack(vec![("type", "a".into())]), "81a474797065a161");
+    let nested = vec![
+        ("a", true.into()),
+        ("b", Value::Null),
+        ("c", Map::from([("d", Value::List(Vec::new()))]).into()),
+    ];
+    assert_eq!(msgpack(nested), "83a161c3a162c0a16381a16490");
+    let all = vec![
+        ("n", Value::Null),
+        ("t", true.into()),
+        ("f", 1.0.into()),
+        ("i", (-1).into()),
+        ("s", "x".repeat(40).into()),
+        ("l", Value::list([1, 2])),
+        ("b", Value::bytes(*b"ab")),
+    ];
+    let xs = "78".repeat(40);
+    assert_eq!(
+        msgpack(all),
+        format!("87a16ec0a174c3a166cb3ff0000000000000a169ffa173d928{xs}a16c920102a162c4026162")
+    );
+}
+
+#[test]
+fn json_is_pythons_to_the_byte() {
+    let message = message([("type", "t".into()), ("s", "é".into())]);
+    let bytes = plain(Serializer::Json).encode(&message, None).unwrap();
+    assert_eq!(String::from_utf8(bytes).unwrap(), r#"{"type": "t", "s": "\u00e9"}"#);
+}
+
+#[test]
+fn a_recorded_message_with_its_channel_is_equal_to_the_byte() {
+    let channel = "specific.d8fbca3e8d8c41cea5224f8254444cb0!8c79000677f04de6936f20d6e2eadb92";
+    let message = Message::new("x");
+    let to = (RESERVED_KEY, &Value::from(channel));
+    let sent = plain(Serializer::Msgpack).encode(&message, Some(to)).unwrap();
+    let recorded = [b"\x82\xa4type\xa1x\xb0__asgi_channel__\xd9J".as_slice(), channel.as_bytes()].concat();
+    assert_eq!(sent, recorded);
+    let json = plain(Serializer::Json).encode(&message, Some(to)).unwrap();
+    assert_eq!(json, format!(r#"{{"type": "x", "__asgi_channel__": "{channel}"}}"#).into_bytes());
+}
+
+#[test]
+fn recorded_messages_to_a_group_are_equal_to_the_byte() {
+    let names = [
+        "specific.d8fbca3e8d8c41cea5224f8254444cb0!8c79000677f04de6936f20d6e2eadb92",
+        "specific.d8fbca3e8d8c41cea5224f8254444cb0!e0968291d9774c9988631ce83348d147",
+    ];
+    let message = Message::new("m").with("t", "hi");
+    let encode = |names: &[&str]| {
+        let names = Value::list(names.iter().copied());
+        plain(Serializer::Msgpack).encode(&message, Some((RESERVED_KEY, &names))).unwrap()
+    };
+    let head = b"\x83\xa4type\xa1m\xa1t\xa2hi\xb0__asgi_channel__".as_slice();
+    let [one, two] = names.map(str::as_bytes);
+    assert_eq!(encode(&names), [head, b"\x92\xd9J", one, b"\xd9J", two].concat());
+    assert_eq!(encode(&["general"]), [head, b"\x91\xa7general"].concat());
+}
+
+#[test]
+fn an_entry_can_be_added_whatever_the_count() {
+    for count in [0, 1, 15, 16, 17, 65_535, 65_536] {
+        let map: Map = (0..count).map(|n| (n.to_string(), Value::from(n))).collect();
+        let message = Message::try_from(map.clone()).unwrap();
+        for serializer in [Serializer::Json, Serializer::Msgpack] {
+            let extra = Value::list(["a", "b"]);
+            let bytes = plain(serializer).encode(&message, Some((RESERVED_KEY, &extra))).unwrap();
+            let mut read = plain(serializer).decode(&bytes).unwrap();
+            assert_eq!(read.remove(RESERVED_KEY), Some(extra), "{count}");
+            assert_eq!(read, map);
+        }
+    }
+}
+
+#[test]
+fn the_random_prefix_stays_outside_of_the_encryption() {
+    let keys = Keyring::new(["key"]);
+    let payload =
+        Payload { serializer: Serializer::Json, keys: keys.clone(), random_prefix: 8, lifetime: None };
+    let bytes = payload.encode(&Message::new("x"), None).unwrap();
+    assert_eq!(keys.decrypt(&bytes[8..], None).unwrap(), br#"{"type": "x"}"#);
+    assert_eq!(payload.decode(&bytes).unwrap(), *Message::new("x").map());
+    assert_ne!(bytes, payload.encode(&Message::new("x"), None).unwrap());
+    assert!(payload.decode(&bytes[..7]).is_err());
+}
+
+#[test]
+fn bytes_are_no_json() {
+    let message = message([("b", Value::bytes([1]))]);
+    assert!(matches!(plain(Serializer::Json).encode(&message, None), Err(Error::InvalidMessage(_))));
+}
+
+proptest! {
+    #[test]
+    fn garbage_is_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for serializer in [Serializer::Json, Serializer::Msgpack] {
+            let _ = plain(serializer).decode(&bytes);
+            let keyed = Payload { keys: Keyring::new(["k"]), random_prefix: 3, ..plain(serializer) };
+            let _ = keyed.decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Redis's bad days, in the modes that Django understands: the same promises as in the native mode.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use channel_layer_redis::RedisLayer;
+use support::{
+    layer,
+    oracle::{Report, observe},
+    proxy::{Manners, Proxy},
+    sentinel::Sentinels,
+    server::Server,
+};
+use tokio::{
+    task::block_in_place,
+    time::{Instant, sleep},
+};
+
+const MODES: [&str; 2] = ["core", "pubsub"];
+
+async fn pair(address: &str, mode: &str) -> (Arc<RedisLayer>, Arc<RedisLayer>) {
+    support::log();
+    let separator = if address.contains('?') { '&' } else { '?' };
+    let address = format!("{address}{separator}mode={mode}&capacity=10000");
+    (Arc::new(layer(&address).await), Arc::new(layer(&address).await))
+}
+
+fn check(report: &Report) {
+    report.check().check_gap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_every_channel_is_live_and_the_gap_is_told() {
+    for mode in MODES {
+        let mut server = Server::start();
+        let (one, two) = pair(&server.address(), mode).await;
+        let report = observe(&one, &two, async || {
+            server.kill();
+            sleep(Duration::from_millis(1500)).await;
+            block_in_place(|| server.restart());
+            Instant::now()
+        });
+        check(&report.await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_connections_come_back_at_once() {
+    for mode in MODES {
+        let server = Server::start();
+        let (one, two) = pair(&server.address(), mode).await;
+        for victims in ["pubsub", "normal"] {
+            let report = observe(&one, &two, async || {
+                server.cli(&["client", "kill", "type", victims]);
+                Instant::now()
+            });
+            check(&report.await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_server_is_noticed_and_nothing_is_sent_twice() {
+    for mode in MODES {
+        let server = Server::start();
+        let (one, two) = pair(&server.address(), mode).await;
+        let report = observe(&one, &two, async || {
+            server.freeze();
+            sleep(Duration::from_secs(3)).await;
+            server.thaw();
+            Instant::now()
+        });
+        check(&report.await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_link_is_noticed() {
+    for mode in MODES {
+        let server = Server::start();
+        let proxy = Proxy::to(server.port).await;
+        let (one, _) = pair(&server.address(), mode).await;
+        let (two, _) = pair(&proxy.address(), mode).await;
+        let report = observe(&one, &two, async || {
+            proxy.set(Manners::Swallow);
+            sleep(Duration::from_secs(4)).await;
+            proxy.set(Manners::Pass);
+            Instant::now()
+        });
+        check(&report.await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_master_is_replaced() {
+    for mode in MODES {
+        let mut sentinels = block_in_place(Sentinels::start);
+        let (one, two) = pair(&sentinels.address(), mode).await;
+        let report = observe(&one, &two, async || {
+            block_in_place(|| {
+                sentinels.servers[0].kill();
+                sentinels.wait_for_master(1);
+            });
+            Instant::now()
+        });
+        check(&report.await);
+    }
+}
