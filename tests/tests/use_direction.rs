@@ -13,7 +13,7 @@ const CRATES: [(&str, &str); 3] = [
     ),
     (
         "channel-layer-redis",
-        "error config keys codec crypt ring stats client topology supervisor native pubsub core schemes",
+        "error crypt config keys codec payload ring stats own client topology supervisor shared native pubsub core layer schemes docs",
     ),
     (
         "ws-consumer",
