@@ -72,6 +72,22 @@ async fn an_event_reaches_every_member_in_order() {
 }
 
 #[tokio::test]
+async fn a_burst_of_one_client_reaches_every_member_whole() {
+    let (server, _) = room();
+    let mut members = [server.connect("/").await, server.connect("/").await];
+    for n in 0..400 {
+        let frame = tungstenite::Message::text(n.to_string());
+        futures_util::SinkExt::feed(&mut members[0].socket, frame).await.unwrap();
+    }
+    timed(futures_util::SinkExt::flush(&mut members[0].socket)).await.unwrap();
+    for member in &mut members {
+        for n in 0..400 {
+            assert_eq!(member.text().await, n.to_string());
+        }
+    }
+}
+
+#[tokio::test]
 async fn both_spellings_of_a_type_reach_the_same_variant_and_unknown_types_do_no_harm() {
     let (server, _) = room();
     let mut member = server.connect("/").await;

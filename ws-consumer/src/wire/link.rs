@@ -22,8 +22,8 @@ use crate::{
     frame::{Close, Frame},
 };
 
-/// Frames of the client that wait for a busy hook; with more, the transport stops reading.
-const INPUTS: usize = 16;
+/// Frames of the client that wait for a busy hook, and that are handled in one go; with more, the transport stops reading.
+const INPUTS: usize = 8;
 /// The same while a hook looks for the client's answer among them.
 const INPUTS_SOUGHT: usize = 1024;
 

@@ -24,6 +24,9 @@ use crate::{
 
 /// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
 const EVENTS: usize = 100;
+/// With so many messages the mailbox is emptied at once: its capacity is not to be spent on waiting for more.
+const CORK: usize = 48;
+
 /// Everything behind one lock: both ends are polled in one task, so it is never contended unless the application
 /// gave its socket to another task, which is allowed.
 #[derive(Default)]
@@ -116,7 +119,8 @@ impl State {
         if mailbox.poll_ready(cx).is_pending() {
             return Mail::Taken;
         }
-        if !mem::replace(&mut self.corked, true) {
+        let may_wait = mailbox.sender().len() < CORK;
+        if may_wait && !mem::replace(&mut self.corked, true) {
             return Mail::Corked;
         }
         self.corked = false;

@@ -124,8 +124,14 @@ impl Connection {
                 self.end(*ending);
                 continue;
             }
-            let more_to_read = !dry && self.may_read();
-            if wrote || more_to_read || self.keep_time(cx).is_ready() {
+            if !dry && self.may_read() {
+                // Others first: a client that sends hundreds of frames at once would fill the mailboxes of a whole room
+                // before any of its members had a turn to empty theirs.
+                // Deferred as the members' own yield is, or it would come back sooner than they do.
+                let _: Poll<()> = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+                return;
+            }
+            if wrote || self.keep_time(cx).is_ready() {
                 continue;
             }
             return;
