@@ -2,3 +2,6 @@
 
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
+
+#[doc = include_str!("transports.md")]
+pub mod transports {}
