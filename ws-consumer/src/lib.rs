@@ -131,11 +131,11 @@ pub use self::{
     json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},
     middleware::Origins,
     router::{RouteFault, Router},
-    scope::{Peer, Protocol, Scope},
+    scope::{Peer, Protocol, Scope, Transport},
     server::{NotFound, Protocols, Serve, SocketService, listeners, serve, serve_connection},
     socket::{Handle, Socket, UsersExt, blocking},
-    transport::{Drain, Limits, ReplyBody, SocketStats, Sockets},
-    wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse},
+    transport::{Drain, Limits, ReplyBody, SocketStats, Sockets, Transports},
+    wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse, Resumed},
 };
 
 #[cfg(doctest)]

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     frame::Close,
     socket::Socket,
-    wire::{Input, Phase},
+    wire::{Input, Phase, Role},
 };
 
 /// A block, not an `async fn`: that would keep its arguments twice.
@@ -23,6 +23,10 @@ pub(super) fn drive<C: Consumer>(
     mut socket: Socket,
 ) -> impl Future<Output = Result<()>> + Send {
     async move {
+        if socket.link().role() == Role::Screening {
+            // Who has come as far as this may go on; the consumer that it has is told.
+            return Box::pin(socket.accept()).await;
+        }
         let outcome = live(&mut consumer, &mut socket).await;
         let last = async |socket: &mut Socket, close| consumer.disconnect(socket, close).await;
         Box::pin(finish(&mut socket, outcome, last)).await
@@ -82,6 +86,9 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
                 },
                 Input::Layer(event) => {
                     Box::pin(Hook::new(link.clone(), consumer.layer_event(socket, event))).await
+                }
+                Input::Resumed(resumed) => {
+                    Box::pin(Hook::new(link.clone(), consumer.resumed(socket, resumed))).await
                 }
                 Input::Body { .. } => Ok(()),
             },

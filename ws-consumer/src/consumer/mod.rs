@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
     socket::Socket,
-    wire::Running,
+    wire::{Resumed, Running},
 };
 
 /// Handles one connection. Each connection has a value of its own, in one task: hooks run one at a time, in
@@ -93,6 +93,16 @@ pub trait Consumer: Send + 'static {
         event: LayerEvent,
     ) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// The client has come back over a new connection, and goes on: see
+    /// [`Protocols::transports`](crate::Protocols::transports). By default that is fine.
+    ///
+    /// Guards have let it in once more, and it is the same user's. What it missed for good is in
+    /// [`gap`](Resumed::gap): tell it anew what it must know. Close the socket if it may no longer be here.
+    fn resumed(&mut self, socket: &mut Socket, resumed: Resumed) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, resumed);
         async { Ok(()) }
     }
 

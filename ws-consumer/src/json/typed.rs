@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
     socket::Socket,
+    wire::Resumed,
 };
 
 /// A [`Consumer`](crate::Consumer) whose frames are values: of type [`Input`](Self::Input) from the client, of type
@@ -96,6 +97,16 @@ pub trait TypedConsumer: Sized + Send + 'static {
         event: LayerEvent,
     ) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, event);
+        async { Ok(()) }
+    }
+
+    /// As [`Consumer::resumed`].
+    fn resumed(
+        &mut self,
+        socket: &mut TypedSocket<'_, Self>,
+        resumed: Resumed,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (socket, resumed);
         async { Ok(()) }
     }
 
@@ -194,6 +205,10 @@ impl<C: TypedConsumer> Consumer for Typed<C> {
 
     async fn layer_event(&mut self, socket: &mut Socket, event: LayerEvent) -> Result<()> {
         self.0.layer_event(&mut TypedSocket::new(socket), event).await
+    }
+
+    async fn resumed(&mut self, socket: &mut Socket, resumed: Resumed) -> Result<()> {
+        self.0.resumed(&mut TypedSocket::new(socket), resumed).await
     }
 
     async fn disconnect(&mut self, socket: &mut Socket, close: Close) {

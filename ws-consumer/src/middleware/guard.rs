@@ -104,6 +104,7 @@ pub struct Visit<'a> {
     /// What guards have learnt.
     pub extensions: &'a mut Extensions,
     protocol: Protocol,
+    resumes: bool,
     answer: Answer<'a>,
 }
 
@@ -123,6 +124,7 @@ impl<'a> Visit<'a> {
             peer: scope.peer,
             extensions: &mut scope.extensions,
             protocol: scope.protocol,
+            resumes: scope.resumes,
             answer: Answer::Of(link),
         }
     }
@@ -137,6 +139,7 @@ impl<'a> Visit<'a> {
             peer,
             extensions: &mut parts.extensions,
             protocol: Protocol::Http,
+            resumes: false,
             answer: Answer::Later(Vec::new()),
         }
     }
@@ -144,6 +147,12 @@ impl<'a> Visit<'a> {
     /// Does it ask for a socket?
     pub fn is_websocket(&self) -> bool {
         self.protocol == Protocol::WebSocket
+    }
+
+    /// Does it go on with a session that it has? Then this is to see whether it still may: what counts connections has
+    /// counted it before.
+    pub fn resumes(&self) -> bool {
+        self.resumes
     }
 
     /// A header's value, if it is there once and is plain text.

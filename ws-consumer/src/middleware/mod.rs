@@ -43,9 +43,10 @@ pub use self::{
     guard::{And, Guard, Visit},
     hosts::AllowedHosts,
     layer::{GuardLayer, GuardService},
-    limiter::{Limiter, Rate, UserId},
+    limiter::{Limiter, Rate},
     origin::{NoOrigin, OriginCheck, OriginPattern, OriginRules, Origins},
     proxy::{NoAddress, TrustedProxies},
     request_id::{RequestId, RequestIds},
     traced::Traced,
 };
+pub use crate::scope::UserId;

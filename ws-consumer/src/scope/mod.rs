@@ -16,6 +16,12 @@ use crate::error::{Error, Result};
 pub struct Scope {
     /// What the client speaks.
     pub protocol: Protocol,
+    /// What carries it.
+    pub transport: Transport,
+    /// Did the client ask to go on with a session that is gone? Then it may have missed something, and knows.
+    pub lost_session: bool,
+    /// Does it go on with a session that there is? Then this is to see whether it still may.
+    pub(crate) resumes: bool,
     /// The request's method. `GET` for a WebSocket.
     pub method: Method,
     /// Where the client asked to go.
@@ -31,6 +37,10 @@ pub struct Scope {
     mount: usize,
 }
 
+/// Who a client is, for those who do not know users: left in the extensions by whoever knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserId(pub Arc<str>);
+
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,6 +50,47 @@ pub enum Protocol {
     /// A WebSocket.
     #[default]
     WebSocket,
+}
+
+/// What carries a connection. All but [`Http`](Self::Http) look the same to an application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// A stream of server-sent events, and a request for each thing that the client says.
+    EventStream,
+    /// One request, one response.
+    Http,
+    /// Requests that wait for something to say.
+    LongPoll,
+    /// Requests every now and then.
+    Poll,
+    /// A WebSocket.
+    #[default]
+    WebSocket,
+}
+
+impl Transport {
+    const ALL: [Self; 5] = [Self::EventStream, Self::Http, Self::LongPoll, Self::Poll, Self::WebSocket];
+
+    /// Its name, in logs and between processes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EventStream => "sse",
+            Self::Http => "http",
+            Self::LongPoll => "long-poll",
+            Self::Poll => "poll",
+            Self::WebSocket => "websocket",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|transport| transport.name() == name)
+    }
+
+    /// Does it last, once it has begun?
+    pub(crate) fn is_stream(self) -> bool {
+        matches!(self, Self::EventStream | Self::WebSocket)
+    }
 }
 
 /// The other end of a connection: put into a request's extensions by whoever accepted it.
@@ -57,6 +108,9 @@ impl Scope {
         }
         Self {
             protocol: Protocol::WebSocket,
+            transport: Transport::WebSocket,
+            lost_session: false,
+            resumes: false,
             method: request.method().clone(),
             uri: copy_uri(request.uri()),
             headers: copy_headers(request.headers()),
@@ -163,6 +217,7 @@ impl fmt::Debug for Scope {
         let headers: Vec<_> = self.headers.keys().collect();
         f.debug_struct("Scope")
             .field("protocol", &self.protocol)
+            .field("transport", &self.transport)
             .field("method", &self.method)
             .field("path", &self.path())
             .field("headers", &headers)

@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     middleware::{OriginCheck, Origins},
     socket::Socket,
-    transport::Limits,
+    transport::{Limits, Transports},
 };
 
 /// What a server speaks: WebSockets to an application, plain HTTP to any tower service.
@@ -45,6 +45,7 @@ pub struct Protocols<H = NotFound> {
     unprotected: bool,
     limits: Limits,
     health: Option<HealthPaths>,
+    transports: Option<Transports>,
 }
 
 impl Protocols {
@@ -59,6 +60,7 @@ impl Protocols {
             unprotected: false,
             limits: Limits::default(),
             health: None,
+            transports: None,
         }
     }
 }
@@ -72,8 +74,19 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        let Self { websocket, requests, http: _, hooks, origins, unprotected, limits, health } = self;
-        Protocols { websocket, requests, http: service, hooks, origins, unprotected, limits, health }
+        let Self { websocket, requests, http: _, hooks, origins, unprotected, limits, health, transports } =
+            self;
+        Protocols {
+            websocket,
+            requests,
+            http: service,
+            hooks,
+            origins,
+            unprotected,
+            limits,
+            health,
+            transports,
+        }
     }
 
     /// Serves plain HTTP requests with an application, mostly a [`Router`](crate::Router) of
@@ -130,6 +143,25 @@ impl<H> Protocols<H> {
         self
     }
 
+    /// Serves the [`websocket`](Self::websocket) application over server-sent events, long polls and polls as well, at the
+    /// same URLs, and lets clients go on with their sessions after a connection broke, over any transport and in any
+    /// process that shares the channel layer. Off by default.
+    ///
+    /// Consumers need to know nothing of it; [`resumed`](crate::Consumer::resumed) and
+    /// [`Scope::transport`](crate::Scope::transport) are for those that want to. Ordinary WebSockets stay what they are. What
+    /// goes over the wire is [written down](crate::docs::transports); a client for browsers comes with the crate.
+    ///
+    /// Pages of other hosts need CORS headers for everything but WebSockets: put a layer that adds them around the service.
+    ///
+    /// ```
+    /// # use ws_consumer::{Protocols, Router, Transports};
+    /// let protocols = Protocols::new().websocket(Router::new()).transports(Transports::default());
+    /// ```
+    pub fn transports(mut self, transports: Transports) -> Self {
+        self.transports = Some(transports);
+        self
+    }
+
     /// Answers `/healthz` with 200 while the process lives, and `/readyz` with 200 while new clients are taken and the
     /// channel layer answers, otherwise with 503.
     pub fn health_checks(mut self) -> Self {
@@ -145,7 +177,8 @@ impl<H> Protocols<H> {
     /// origin is let in, unless
     /// [that is wanted](Self::without_origin_check_for_credentials).
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
-        let Self { websocket, requests, http, hooks, origins, unprotected, limits, health } = self;
+        let Self { websocket, requests, http, hooks, origins, unprotected, limits, health, transports } =
+            self;
         let acts = |application: &dyn Application| application.uses_ambient_credentials();
         // Plain requests of foreign pages are HTTP's everyday life, unless they come with the visitor's credentials.
         let requests = requests.map(|requests| match acts(&*requests) {
@@ -158,7 +191,7 @@ impl<H> Protocols<H> {
             "the application acts on cookies and lets pages of every origin in: check the origin, or say \
              `without_origin_check_for_credentials`"
         );
-        SocketService::new(application, http, Parts { requests, hooks, layer, limits, health })
+        SocketService::new(application, http, Parts { requests, hooks, layer, limits, health, transports })
     }
 }
 

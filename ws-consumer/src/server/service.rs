@@ -26,8 +26,12 @@ use crate::{
     error::{BoxError, Result as HookResult},
     scope::Scope,
     socket::Socket,
-    transport::{Limits, ReplyBody, Sockets, http as plain_http, websocket},
-    wire::{OutputLimits, Wire},
+    transport::{
+        Limits, ReplyBody, Sockets, Transports, http as plain_http,
+        session::{self, Directory},
+        websocket,
+    },
+    wire::{OutputLimits, Role, Wire},
 };
 
 /// A tower service that upgrades WebSockets and passes everything else on. Made by
@@ -54,7 +58,9 @@ pub struct SocketService<H> {
 }
 
 struct Shared {
-    application: Box<dyn Application>,
+    application: Arc<dyn Application>,
+    /// Sessions, where they are wanted.
+    directory: Option<Directory>,
     /// Serves the plain requests that it claims.
     requests: Option<Arc<dyn Application>>,
     hooks: Arc<Hooks>,
@@ -83,11 +89,12 @@ pub(super) struct Parts {
     pub(super) layer: Arc<dyn ChannelLayer>,
     pub(super) limits: Limits,
     pub(super) health: Option<HealthPaths>,
+    pub(super) transports: Option<Transports>,
 }
 
 impl<H> SocketService<H> {
     pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
-        let Parts { requests, hooks, layer, limits, health } = parts;
+        let Parts { requests, hooks, layer, limits, health, transports } = parts;
         let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
         sockets.set_afterwards({
             let (hooks, layer) = (hooks.clone(), layer.clone());
@@ -96,13 +103,22 @@ impl<H> SocketService<H> {
                 Box::pin(async move { hooks.shutdown(&layer).await })
             })
         });
+        let application: Arc<dyn Application> = Arc::new(application);
+        let (output, limits) = (Arc::new(limits.output.clone()), Arc::new(limits));
+        let directory = transports.map(|transports| {
+            let (application, layer, sockets) = (application.clone(), layer.clone(), sockets.clone());
+            let (limits, output) = (limits.clone(), output.clone());
+            Directory::new(session::Parts { transports, limits, application, layer, output, sockets })
+                .expect("the system has randomness once it runs programs")
+        });
         let shared = Shared {
-            application: Box::new(application),
+            application,
+            directory,
             requests,
             hooks,
             layer,
-            output: Arc::new(limits.output.clone()),
-            limits: Arc::new(limits),
+            output,
+            limits,
             sockets,
             health,
             watch: OnceLock::new(),
@@ -138,7 +154,8 @@ impl<H: Clone> Clone for SocketService<H> {
 }
 
 impl Shared {
-    fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
+    /// Connections hear of the layer's events from the first one on.
+    fn watch(&self) {
         self.watch.get_or_init(|| {
             let (mut events, sockets) = (self.layer.events(), self.sockets.clone());
             let pass_on = async move {
@@ -148,6 +165,10 @@ impl Shared {
             };
             AbortOnDrop(tokio::spawn(pass_on))
         });
+    }
+
+    fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
+        self.watch();
         |scope| {
             Socket::open(scope, self.layer.clone(), |mut socket| {
                 socket.set_output_limits(self.output.clone());
@@ -173,9 +194,28 @@ impl Shared {
         if let Some(refuse) = websocket::refusal(&request) {
             return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
         }
-        let open = self.open(&*self.application);
-        let answer = websocket::upgrade(request, self.limits.clone(), &self.sockets, open);
+        let carries = session::is_offered(request.headers());
+        let answer = match self.directory.as_ref().filter(|_| carries) {
+            Some(directory) => {
+                self.watch();
+                let layer = self.layer.clone();
+                let open =
+                    |scope| Socket::open_as(Role::Leg, scope, layer, |socket| directory.carrier(socket));
+                websocket::upgrade(request, self.limits.clone(), &self.sockets, open)
+            }
+            None => {
+                let open = self.open(&*self.application);
+                websocket::upgrade(request, self.limits.clone(), &self.sockets, open)
+            }
+        };
         Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) })
+    }
+
+    /// What a session is told of this request, if it is one's.
+    fn session_for<B>(&self, request: &Request<B>) -> Option<(Directory, Scope)> {
+        let directory = self.directory.as_ref().filter(|_| session::is_asked_for(request))?;
+        let scope = session::scope(request);
+        directory.claims(&scope).then(|| (directory.clone(), scope))
     }
 
     fn health<R>(&self, check: Check) -> Answering<R> {
@@ -249,6 +289,10 @@ impl<H> SocketService<H> {
         let shared = &self.shared;
         if websocket::is_asked_for(&request) {
             return shared.websocket(request);
+        }
+        if let Some((directory, scope)) = shared.session_for(&request) {
+            shared.watch();
+            return Box::pin(async { Ok(directory.serve(scope, request).await.map(Either::Left)) });
         }
         if let Some(check) = shared.health.and_then(|paths| paths.check(request.uri().path())) {
             return shared.health(check);

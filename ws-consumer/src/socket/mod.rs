@@ -22,8 +22,8 @@ pub use self::{handle::Handle, jobs::blocking, users::UsersExt};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
-    scope::{Protocol, Scope},
-    wire::{Accept, Control, Input, Link, OutputLimits, Phase, Refuse, Running, Wire},
+    scope::{Protocol, Scope, UserId},
+    wire::{Accept, Control, Input, Link, OutputLimits, Phase, Refuse, Role, Running, Wire},
 };
 
 /// One connection, as consumers and other applications see it.
@@ -51,7 +51,16 @@ impl Socket {
         layer: Arc<dyn ChannelLayer>,
         application: impl FnOnce(Self) -> Running,
     ) -> Wire {
-        let link = Arc::new(Link::new(scope.protocol == Protocol::Http));
+        Self::open_as(Role::Connection, scope, layer, application)
+    }
+
+    pub(crate) fn open_as(
+        role: Role,
+        scope: Scope,
+        layer: Arc<dyn ChannelLayer>,
+        application: impl FnOnce(Self) -> Running,
+    ) -> Wire {
+        let link = Arc::new(Link::new(scope.protocol == Protocol::Http, role));
         let socket = Self {
             link: link.clone(),
             scope: Box::new(scope),
@@ -102,6 +111,9 @@ impl Socket {
             && !self.scope.subprotocols().any(|offered| offered == chosen)
         {
             return Err(Error::other(format!("the client does not offer the subprotocol `{chosen}`")));
+        }
+        if matches!(self.link.role(), Role::Screening | Role::Session) {
+            self.link.set_user(self.scope.extensions.get::<UserId>().map(|user| user.0.clone()));
         }
         self.link.accept(accept)?;
         poll_fn(|cx| self.link.poll_accepted(cx)).await
@@ -175,6 +187,12 @@ impl Socket {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_encoded(&mut self, message: Message) -> Result<()> {
+        self.link.send_encoded(message)
+    }
+
+    /// As [`send_encoded`](Self::send_encoded), but waits while a slow client has enough to take.
+    pub(crate) async fn send_encoded_patiently(&mut self, message: Message) -> Result<()> {
+        poll_fn(|cx| self.link.poll_room(cx)).await;
         self.link.send_encoded(message)
     }
 
@@ -300,6 +318,10 @@ impl Socket {
                     Some(who) => users::answer(&self.layer, who.clone()),
                     None => return Poll::Ready(Ok(input)),
                 },
+                Some(Input::Resumed(resumed)) => {
+                    self.scope.transport = resumed.transport;
+                    return Poll::Ready(Ok(input));
+                }
                 _ => return Poll::Ready(Ok(input)),
             }
         }

@@ -33,11 +33,16 @@ const CHUNKS: usize = 4;
 pub struct ReplyBody(Kind);
 
 enum Kind {
+    Boxed(Pin<Box<dyn Body<Data = Bytes, Error = io::Error> + Send>>),
     Stream(mpsc::Receiver<Result<Bytes, io::Error>>),
     Whole(Option<Bytes>),
 }
 
 impl ReplyBody {
+    pub(crate) fn boxed(body: impl Body<Data = Bytes, Error = io::Error> + Send + 'static) -> Self {
+        Self(Kind::Boxed(Box::pin(body)))
+    }
+
     /// A body that is complete.
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
@@ -58,6 +63,7 @@ impl Body for ReplyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.0 {
+            Kind::Boxed(body) => body.as_mut().poll_frame(cx),
             Kind::Stream(chunks) => {
                 chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
             }
@@ -71,7 +77,7 @@ impl Body for ReplyBody {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         match &self.0 {
-            Kind::Stream(_) => hyper::body::SizeHint::default(),
+            Kind::Boxed(_) | Kind::Stream(_) => hyper::body::SizeHint::default(),
             Kind::Whole(bytes) => {
                 hyper::body::SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
@@ -257,7 +263,8 @@ enum Begun {
     Whole(Reply),
 }
 
-fn whole(refuse: crate::wire::Refuse) -> Reply {
+/// A refusal as a response.
+pub(crate) fn whole(refuse: crate::wire::Refuse) -> Reply {
     let mut response = Response::new(ReplyBody::whole(refuse.body));
     *response.status_mut() = refuse.status;
     *response.headers_mut() = refuse.headers;
@@ -277,5 +284,6 @@ pub(crate) fn scope<B>(request: &Request<B>) -> Scope {
     *copy.extensions_mut() = request.extensions().clone();
     let mut scope = Scope::of(&mut copy);
     scope.protocol = crate::scope::Protocol::Http;
+    scope.transport = crate::scope::Transport::Http;
     scope
 }

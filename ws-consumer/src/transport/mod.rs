@@ -3,11 +3,13 @@
 
 pub(crate) mod http;
 mod limits;
+pub(crate) mod session;
 mod sockets;
 pub(crate) mod websocket;
 
 pub use self::{
     http::ReplyBody,
     limits::Limits,
+    session::Transports,
     sockets::{Drain, SocketStats, Sockets},
 };

@@ -12,10 +12,13 @@ use std::{
 };
 
 use channel_layer::LayerEvent;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::{frame::Close, wire::Link};
+use crate::{
+    frame::Close,
+    wire::{Link, Role},
+};
 
 /// The sockets of one service. Clones are the same.
 #[derive(Clone, Default)]
@@ -39,6 +42,9 @@ struct Open {
     /// Also how many there were so far.
     next: u64,
     links: HashMap<u64, Arc<Link>>,
+    /// What carries sessions, which are among the `links` themselves.
+    legs: HashMap<u64, Arc<Link>>,
+    next_leg: u64,
     /// Of those that have gone.
     frames_dropped: u64,
     closed_slow: u64,
@@ -76,6 +82,9 @@ pub struct Drain {
 
 /// Connections are closed in batches, one per step: fine enough to be even, coarse enough to cost nothing.
 const STEP: Duration = Duration::from_millis(50);
+
+/// For so long those that carry sessions may take to send what is left.
+const LEGS: Duration = Duration::from_secs(1);
 
 impl Drain {
     /// The server goes away: 1001, all at once.
@@ -167,10 +176,21 @@ impl Sockets {
             }
         }
         self.0.tasks.close();
+        self.end_legs(&drain).await;
         self.0.tasks.wait().await;
         if let Some(afterwards) = self.0.afterwards.get() {
             afterwards().await;
         }
+    }
+
+    /// What carries a session ends with it, after its last frame; what carries one of another process is told.
+    async fn end_legs(&self, drain: &Drain) {
+        let ended = timeout(LEGS, self.0.tasks.wait()).await.is_ok();
+        if ended || self.open().legs.is_empty() {
+            return;
+        }
+        let legs: Vec<_> = self.open().legs.values().cloned().collect();
+        legs.iter().for_each(|link| link.shut_down(drain.close()));
     }
 
     pub(crate) fn set_afterwards(&self, afterwards: Afterwards) {
@@ -201,9 +221,17 @@ impl Sockets {
         if self.is_closing() {
             return None;
         }
-        let key = open.next;
-        open.next += 1;
-        open.links.insert(key, link.clone());
+        let key = if link.role() == Role::Leg {
+            open.next_leg += 1;
+            let key = open.next_leg;
+            open.legs.insert(key, link.clone());
+            key
+        } else {
+            open.next += 1;
+            let key = open.next;
+            open.links.insert(key, link.clone());
+            key
+        };
         Some(Registration { sockets: self.clone(), link: link.clone(), key })
     }
 
@@ -221,7 +249,11 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let slow = self.link.slow();
         let mut open = self.sockets.open();
-        open.links.remove(&self.key);
+        if self.link.role() == Role::Leg {
+            open.legs.remove(&self.key);
+        } else {
+            open.links.remove(&self.key);
+        }
         open.frames_dropped += slow.dropped;
         open.closed_slow += u64::from(slow.closed);
         // A crowd that left gives its memory back.

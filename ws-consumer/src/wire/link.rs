@@ -15,7 +15,7 @@ use super::{
     Accept, Head, Mail, Outgoing, Refuse,
     hooks::{AnswerHook, Meter},
     output::OutputLimits,
-    state::{Input, Phase, Slow, State},
+    state::{Input, Phase, Resumed, Role, Slow, State},
 };
 use crate::{
     error::{Error, Result},
@@ -32,8 +32,21 @@ pub(crate) struct Link(Mutex<State>);
 
 impl Link {
     /// `http`: of a request that is answered by a response, not by a socket.
-    pub(crate) fn new(http: bool) -> Self {
-        Self(Mutex::new(State { http, ..State::default() }))
+    pub(crate) fn new(http: bool, role: Role) -> Self {
+        Self(Mutex::new(State { http, role, ..State::default() }))
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.state().role
+    }
+
+    /// Whose connection it is, as far as guards had found out when it was accepted; known of sessions only.
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        self.state().user.clone()
+    }
+
+    pub(crate) fn set_user(&self, user: Option<Arc<str>>) {
+        self.state().user = user;
     }
 
     // ---- the transport's side
@@ -206,6 +219,16 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
+    /// Ready while a frame could be sent, or after the end.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.phase == Phase::Ended || state.has_room() {
+            return Poll::Ready(());
+        }
+        state.wants_room = true;
+        state.wait(cx)
+    }
+
     /// As [`poll_send`](Self::poll_send), from another task; any number of them may wait.
     pub(crate) fn poll_send_beside(
         &self,
@@ -297,11 +320,20 @@ impl Link {
 
     /// Tells the application what became of the layer's backend.
     pub(crate) fn push_layer_event(&self, event: LayerEvent) {
+        self.push_news(Input::Layer(event));
+    }
+
+    /// Tells the application that its client has come back.
+    pub(crate) fn push_resumed(&self, resumed: Resumed) {
+        self.push_news(Input::Resumed(resumed));
+    }
+
+    fn push_news(&self, news: Input) {
         let mut state = self.state();
         if state.phase != Phase::Open {
             return;
         }
-        state.push_event(Input::Layer(event));
+        state.push_event(news);
         let wakers = [state.task.clone(), state.application.take()];
         drop(state);
         wakers.into_iter().flatten().for_each(Waker::wake);

@@ -30,11 +30,11 @@ pub(crate) use self::{
     control::{CLOSE, Control, WHO, Who},
     hooks::AnswerHook,
     link::Link,
-    state::Phase,
+    state::{Phase, Role},
 };
 pub use self::{
     output::{OutputLimits, Overflow},
-    state::Input,
+    state::{Input, Resumed},
 };
 use crate::{
     error::{Error, Result},

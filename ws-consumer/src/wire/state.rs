@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     mem,
+    ops::RangeInclusive,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
+    scope::Transport,
 };
 
 /// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
@@ -34,6 +36,9 @@ pub(super) struct State {
     pub(super) phase: Phase,
     /// Is it answered by a response, not by a socket?
     pub(super) http: bool,
+    pub(super) role: Role,
+    /// Whose it is, as far as guards have found out; for sessions.
+    pub(super) user: Option<Arc<str>>,
     pub(super) inputs: VecDeque<Input>,
     /// How many of them are events.
     pub(super) events: usize,
@@ -63,6 +68,20 @@ pub(super) struct State {
     pub(super) application: Option<Waker>,
     /// The transport's task.
     pub(super) task: Option<Waker>,
+}
+
+/// What a connection is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Itself.
+    #[default]
+    Connection,
+    /// To carry a session, which is what counts.
+    Leg,
+    /// To see whom the application lets in.
+    Screening,
+    /// A session's, which is carried by others.
+    Session,
 }
 
 /// What slowness has cost a client.
@@ -99,12 +118,24 @@ pub enum Input {
     Frame(Frame),
     /// The channel layer lost its backend, or has it back: after a gap, messages may have been missed.
     Layer(LayerEvent),
+    /// The client has come back, over a new connection, and goes on.
+    Resumed(Resumed),
+}
+
+/// How a client came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resumed {
+    /// What carries it from now on.
+    pub transport: Transport,
+    /// The numbers of the frames that it missed for good, if there are any: they were too many to be kept.
+    pub gap: Option<RangeInclusive<u64>>,
 }
 
 impl Input {
     /// Does it come from the channel layer, not from the client?
     pub(super) fn is_the_layers(&self) -> bool {
-        matches!(self, Self::Event(_) | Self::Layer(_))
+        matches!(self, Self::Event(_) | Self::Layer(_) | Self::Resumed(_))
     }
 }
 

@@ -20,14 +20,13 @@ pub use self::{
 use super::{
     cookies::Cookies,
     guard::{Guard, Visit},
-    limiter::UserId,
     session::{Session, SessionStore, Sessions, Store},
 };
 use crate::{
     application::Application,
     error::{Error, Result},
     frame::Frame,
-    scope::Scope,
+    scope::{Scope, UserId},
     socket::Socket,
     wire::{Input, Refuse, Running},
 };

@@ -24,16 +24,12 @@ use super::{
 };
 use crate::{
     frame::{Close, Frame},
-    scope::Scope,
+    scope::{Scope, UserId},
     wire::Refuse,
 };
 
 /// Addresses and users that are remembered at once, each.
 const KEYS: usize = 100_000;
-
-/// Who a client is, for those who do not know users: left in the extensions by whoever knows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UserId(pub Arc<str>);
 
 /// Limits for connections, addresses and users. Each is off until it is set.
 ///
@@ -177,7 +173,8 @@ impl Guard for Limiter {
         if !visit.is_websocket() {
             return meter.take(0).map_err(|excess| too_many(excess.seconds()));
         }
-        if let (Some(most), Some(address)) = (self.connections, address) {
+        // A session that goes on has its place already.
+        if let (Some(most), Some(address), false) = (self.connections, address, visit.resumes()) {
             let entered = self.entered.enter(address, most).ok_or_else(|| too_many(1))?;
             visit.extensions.insert(Held { _entered: Arc::new(entered) });
         }

@@ -10,5 +10,5 @@ mod watch;
 
 pub(crate) use self::{
     handshake::{is_asked_for, refusal},
-    upgrade::{Answer, answer, plain, upgrade},
+    upgrade::{Answer, Decision, answer, plain, poll_decision, upgrade},
 };

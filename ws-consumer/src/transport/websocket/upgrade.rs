@@ -71,7 +71,8 @@ struct Door {
     websocket: HyperWebsocket,
 }
 
-enum Decision {
+/// What an application has decided about a client.
+pub(crate) enum Decision {
     Accept(Accept),
     Refuse(Refuse),
     /// The client did not wait.
@@ -134,7 +135,8 @@ async fn see_off(mut wire: Wire, code: u16) {
     poll_fn(|cx| wire.poll(cx)).await;
 }
 
-fn poll_decision(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Decision> {
+/// Runs an application as far as its decision.
+pub(crate) fn poll_decision(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Decision> {
     let ended = wire.poll(cx).is_ready();
     let mut decision = None;
     wire.take_outputs(|outputs| {

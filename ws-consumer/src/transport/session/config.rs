@@ -1,0 +1,47 @@
+//! How sessions are kept.
+
+use std::time::Duration;
+
+/// Turns sessions on: see [`Protocols::transports`](crate::Protocols::transports). All have defaults.
+///
+/// ```
+/// use std::time::Duration;
+/// use ws_consumer::Transports;
+///
+/// let mut transports = Transports::default();
+/// transports.resume_ttl = Duration::from_secs(120); // trains have tunnels
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Transports {
+    /// For how long a session outlives the last connection that carried it: 30 s. Its consumer, and its place in its
+    /// groups, stay for so long.
+    pub resume_ttl: Duration,
+    /// Bytes of sent frames that a session keeps until the client has acknowledged them: 256 KiB. A client that comes
+    /// back later than that is told of a gap.
+    pub log_bytes: usize,
+    /// Frames that it keeps: 1,024.
+    pub log_messages: usize,
+    /// How long a long poll waits for a frame: 10 s, less than any proxy's patience.
+    pub window: Duration,
+    /// Frames in one answer or one request: 100.
+    pub batch: usize,
+    /// Sessions that there may be in this process: 100,000. One more is refused with 503.
+    pub max_sessions: usize,
+    /// How long another process may take to answer for a session of its own: 2 s. Then it counts as gone.
+    pub reach: Duration,
+}
+
+impl Default for Transports {
+    fn default() -> Self {
+        Self {
+            resume_ttl: Duration::from_secs(30),
+            log_bytes: 256 << 10,
+            log_messages: 1024,
+            window: Duration::from_secs(10),
+            batch: 100,
+            max_sessions: 100_000,
+            reach: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! All sessions of a service: how they begin, and how a request finds its own.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use channel_layer::ChannelLayer;
+use http::{HeaderMap, StatusCode, header};
+use tokio::{
+    sync::OnceCell,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::{
+    config::Transports,
+    control::{Control, Lost, Mode, Open},
+    leg::Leg,
+    lines,
+    remote::{self, Reply, Request},
+    screen::{Screened, screen},
+    state::{Continued, Decision, Session, Terms},
+    task::Task,
+    token::{ProcessId, SessionId, Token},
+};
+use crate::{
+    application::Application,
+    error::Result as HookResult,
+    frame::Close,
+    scope::Scope,
+    socket::Socket,
+    transport::{Limits, Sockets},
+    wire::{OutputLimits, Refuse, Role, Wire},
+};
+
+/// Sessions of other processes whose clients were looked at here.
+const REMEMBERED: usize = 10_000;
+/// For how long the end of a session is remembered, at the most.
+const AFTERWARDS: Duration = Duration::from_secs(30);
+
+/// Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Directory(Arc<Inner>);
+
+struct Inner {
+    terms: Arc<Terms>,
+    application: Arc<dyn Application>,
+    layer: Arc<dyn ChannelLayer>,
+    output: Arc<OutputLimits>,
+    sockets: Sockets,
+    /// Locked for a look-up.
+    sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
+    /// With what a session's client was let in. Locked for a look-up.
+    admitted: Mutex<HashMap<SessionId, u64>>,
+    hasher: RandomState,
+    listening: OnceCell<AbortOnDrop>,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Of what it is made.
+pub(crate) struct Parts {
+    pub(crate) transports: Transports,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) application: Arc<dyn Application>,
+    pub(crate) layer: Arc<dyn ChannelLayer>,
+    pub(crate) output: Arc<OutputLimits>,
+    pub(crate) sockets: Sockets,
+}
+
+/// A leg that streams begins.
+pub(super) struct Begun {
+    pub(super) leg: Leg,
+    pub(super) control: Control,
+    pub(super) token: Token,
+    /// For the answer.
+    pub(super) headers: HeaderMap,
+}
+
+/// A session begins.
+pub(super) struct Opened {
+    pub(super) session: Arc<Session>,
+    pub(super) continued: Continued,
+    /// For the answer.
+    pub(super) headers: HeaderMap,
+}
+
+impl Directory {
+    pub(crate) fn new(parts: Parts) -> HookResult<Self> {
+        let Parts { transports, limits, application, layer, output, sockets } = parts;
+        let process = ProcessId::new()?;
+        let inner = Inner {
+            terms: Arc::new(Terms { process, transports, limits }),
+            application,
+            layer,
+            output,
+            sockets,
+            sessions: Mutex::default(),
+            admitted: Mutex::default(),
+            hasher: RandomState::new(),
+            listening: OnceCell::new(),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    pub(super) fn terms(&self) -> &Arc<Terms> {
+        &self.0.terms
+    }
+
+    pub(super) fn process(&self) -> ProcessId {
+        self.0.terms.process
+    }
+
+    pub(crate) fn claims(&self, scope: &Scope) -> bool {
+        self.0.application.claims(scope)
+    }
+
+    // ---- beginning
+
+    /// A new session, if the application lets its client in.
+    pub(super) async fn open(&self, scope: Scope) -> Result<Opened, Refuse> {
+        let Inner { terms, sockets, .. } = &*self.0;
+        self.listen().await;
+        let admitted = self.digest(&scope.headers);
+        let transport = scope.transport;
+        let wire = self.start(scope, Role::Session);
+        let session = Session::new(terms.clone(), wire.link().clone()).map_err(|_| unavailable())?;
+        let session = Arc::new(session);
+        let registration = sockets.register(wire.link()).ok_or_else(unavailable)?;
+        if !self.enter(&session) {
+            return Err(unavailable());
+        }
+        let opening = Opening { session: Some(session.clone()) };
+        let task = Task::new(session.clone(), wire, registration);
+        sockets.spawn(self.clone().run(session.clone(), task));
+        let decided = timeout(terms.limits.accept_timeout, poll_fn(|cx| session.poll_decision(cx))).await;
+        let accept = match decided {
+            Ok(Decision::Accept(accept)) => accept,
+            Ok(Decision::Refuse(refuse)) => return Err(refuse),
+            Err(_) => {
+                tracing::warn!("no decision about a client in time");
+                return Err(unavailable());
+            }
+        };
+        let continued = session.begin(transport.is_stream(), accept.subprotocol);
+        opening.done();
+        self.remember(session.id, admitted);
+        Ok(Opened { session, continued, headers: accept.headers })
+    }
+
+    /// As [`open`](Self::open), for a leg that streams; `lost` is the cursor of a session that is gone.
+    pub(super) async fn begin(&self, mut scope: Scope, lost: Option<u64>) -> Result<Begun, Refuse> {
+        scope.lost_session = lost.is_some();
+        let Opened { session, continued, headers } = self.open(scope).await?;
+        let control = Control { gap: lost.map(gone), ..self.opened(&continued, false) };
+        let leg = Leg::Here { session, number: continued.leg };
+        Ok(Begun { leg, control, token: continued.token, headers })
+    }
+
+    /// A leg that streams, of a session that goes on, or of a new one if that is gone.
+    pub(super) async fn resume(&self, scope: Scope, token: Token, cursor: u64) -> Result<Begun, Refuse> {
+        let transport = scope.transport;
+        let screened = self.screen(scope.clone()).await?;
+        let begun = match self.find(token) {
+            Found::Here(session) => {
+                let resumed = session.resume(token.secret, screened.user.as_deref(), cursor, transport);
+                let resumed = resumed.map_err(|_| unavailable())?;
+                resumed.map(|continued| {
+                    let control = Control { gap: continued.gap, ..self.opened(&continued, true) };
+                    (Leg::Here { session, number: continued.leg }, control, continued.token)
+                })
+            }
+            Found::Elsewhere => self.resume_elsewhere(token, cursor, screened.user, &scope).await,
+            Found::Nowhere => None,
+        };
+        let Some((leg, control, token)) = begun else {
+            return self.begin(scope, Some(cursor)).await;
+        };
+        self.remember(token.session, self.digest(&scope.headers));
+        Ok(Begun { leg, control, token, headers: screened.headers })
+    }
+
+    async fn resume_elsewhere(
+        &self,
+        token: Token,
+        cursor: u64,
+        user: Option<Arc<str>>,
+        scope: &Scope,
+    ) -> Option<(Leg, Control, Token)> {
+        let control = Control {
+            token: Some(token.text()),
+            cursor: Some(cursor),
+            mode: Some(Mode::Send),
+            resume: Some(true),
+            ..Control::default()
+        };
+        let request = Request {
+            body: lines::write(&control, &[]).into(),
+            user: Some(user),
+            transport: scope.transport,
+        };
+        let answer = self.forward(token.process, request).await?;
+        let control = lines::parse(&answer.body, lines::ANY).ok().filter(|_| answer.status == 200)?.control;
+        let open = control.open.as_ref()?;
+        let token = Token::parse(&open.token)?;
+        Some((Leg::there(self.clone(), token, open.cursor), control, token))
+    }
+
+    /// May this client have a new leg?
+    pub(super) async fn screen(&self, mut scope: Scope) -> Result<Screened, Refuse> {
+        scope.resumes = true;
+        let limit = self.0.terms.limits.accept_timeout;
+        screen(self.start(scope, Role::Screening), limit).await
+    }
+
+    fn start(&self, scope: Scope, role: Role) -> Wire {
+        let Inner { layer, application, output, .. } = &*self.0;
+        Socket::open_as(role, scope, layer.clone(), |mut socket| {
+            socket.set_output_limits(output.clone());
+            application.call(socket)
+        })
+    }
+
+    // ---- finding
+
+    pub(super) fn find(&self, token: Token) -> Found {
+        if token.process != self.process() {
+            return Found::Elsewhere;
+        }
+        self.sessions().get(&token.session).cloned().map_or(Found::Nowhere, Found::Here)
+    }
+
+    /// Does it show what its session's client was let in with?
+    pub(super) fn is_admitted(&self, session: SessionId, headers: &HeaderMap) -> bool {
+        self.admitted().get(&session) == Some(&self.digest(headers))
+    }
+
+    pub(super) fn remember_client(&self, session: SessionId, headers: &HeaderMap) {
+        self.remember(session, self.digest(headers));
+    }
+
+    fn remember(&self, session: SessionId, digest: u64) {
+        let own = self.sessions().len();
+        let mut admitted = self.admitted();
+        if admitted.len() >= own + REMEMBERED {
+            // Those of other processes that came longest ago cannot be told apart: who is forgotten is looked at again.
+            let sessions = self.sessions();
+            admitted.retain(|id, _| sessions.contains_key(id));
+        }
+        admitted.insert(session, digest);
+    }
+
+    /// What a browser adds by itself and an application may act on. Keyed, so that nobody can make two that look the same.
+    fn digest(&self, headers: &HeaderMap) -> u64 {
+        let mut hasher = self.0.hasher.build_hasher();
+        for name in [header::ORIGIN, header::COOKIE, header::AUTHORIZATION, header::HOST] {
+            for value in headers.get_all(name) {
+                hasher.write(value.as_bytes());
+                hasher.write_u8(0xFF); // in no header
+            }
+            hasher.write_u8(0xFE);
+        }
+        hasher.finish()
+    }
+
+    // ---- other processes
+
+    /// Asks the process that has this session.
+    pub(super) async fn ask(
+        &self,
+        token: Token,
+        body: Vec<u8>,
+        user: Option<Option<Arc<str>>>,
+    ) -> Option<Reply> {
+        let request = Request { body: body.into(), user, transport: Default::default() };
+        self.forward(token.process, request).await
+    }
+
+    pub(super) async fn forward(&self, process: ProcessId, request: Request) -> Option<Reply> {
+        let Transports { window, reach, .. } = self.0.terms.transports;
+        remote::ask(&*self.0.layer, process, request, window + reach).await
+    }
+
+    /// Hears other processes from the first session on.
+    async fn listen(&self) {
+        let Inner { layer, listening, .. } = &*self.0;
+        let process = self.process();
+        let begin = async || {
+            let mailbox = remote::listen(&**layer, process).await?;
+            let (layer, directory) = (layer.clone(), Arc::downgrade(&self.0));
+            let answer = move |request: Request| {
+                let directory = Directory(Weak::upgrade(&directory)?);
+                Some(async move { directory.answer_elsewhere(request).await })
+            };
+            Ok::<_, channel_layer::Error>(AbortOnDrop(tokio::spawn(remote::serve(layer, mailbox, answer))))
+        };
+        if let Err(error) = listening.get_or_try_init(begin).await {
+            tracing::warn!(%error, "sessions of this process cannot be reached from others");
+        }
+    }
+
+    // ---- keeping
+
+    /// False if there is no room.
+    fn enter(&self, session: &Arc<Session>) -> bool {
+        let mut sessions = self.sessions();
+        if sessions.len() >= self.0.terms.transports.max_sessions {
+            tracing::warn!(sessions = sessions.len(), "no room for another session");
+            return false;
+        }
+        sessions.insert(session.id, session.clone());
+        true
+    }
+
+    /// Runs a session, and forgets it a while after its end: its client is yet to hear of it.
+    async fn run(self, session: Arc<Session>, task: Task) {
+        let (id, directory) = (session.id, Arc::downgrade(&self.0));
+        let remembered = self.0.terms.transports.resume_ttl.min(AFTERWARDS);
+        drop((self, session));
+        task.await;
+        // Beside the tasks of connections, which a shutdown waits for.
+        tokio::spawn(async move {
+            sleep(remembered).await;
+            if let Some(inner) = directory.upgrade() {
+                Directory(inner).forget(id);
+            }
+        });
+    }
+
+    fn forget(&self, id: SessionId) {
+        self.sessions().remove(&id);
+        self.admitted().remove(&id);
+    }
+
+    pub(super) fn opened(&self, continued: &Continued, resumed: bool) -> Control {
+        let Terms { transports, limits, .. } = &*self.0.terms;
+        let open = Open {
+            token: continued.token.text(),
+            resumed,
+            cursor: continued.cursor,
+            ack: continued.ack,
+            ttl: transports.resume_ttl.as_secs_f64(),
+            heartbeat: limits.ping_interval.as_secs_f64(),
+            protocol: continued.protocol.clone(),
+        };
+        Control { open: Some(open), ..Control::default() }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admitted(&self) -> MutexGuard<'_, HashMap<SessionId, u64>> {
+        self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a session is.
+pub(super) enum Found {
+    Here(Arc<Session>),
+    /// In another process, if anywhere.
+    Elsewhere,
+    Nowhere,
+}
+
+/// A client that leaves before it was let in leaves nothing behind.
+struct Opening {
+    session: Option<Arc<Session>>,
+}
+
+impl Opening {
+    fn done(mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            session.finish(Close::ABNORMAL.into());
+        }
+    }
+}
+
+/// All of a session is lost, after what the client has.
+pub(super) fn gone(cursor: u64) -> Lost {
+    Lost { from: cursor + 1, to: None }
+}
+
+pub(super) fn unavailable() -> Refuse {
+    let mut refuse = Refuse::from(StatusCode::SERVICE_UNAVAILABLE);
+    refuse.headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    refuse.body = Bytes::new();
+    refuse
+}

@@ -1,0 +1,151 @@
+//! Event streams.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use hyper::body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{
+    control::{Control, Lost},
+    directory::{Begun, Directory},
+    leg::Leg,
+    lines,
+    state::Taken,
+    token::Token,
+};
+use crate::{
+    scope::Scope,
+    transport::{
+        ReplyBody,
+        http::{Reply, whole},
+    },
+};
+
+impl Directory {
+    /// Answers a request for an event stream.
+    pub(super) async fn events(&self, scope: Scope) -> Reply {
+        let last = scope.header("last-event-id").and_then(Token::parse_with_cursor);
+        let asked_to_resume = scope.headers.contains_key("last-event-id");
+        let begun = match last {
+            Some((token, cursor)) => self.resume(scope, token, cursor).await,
+            None => self.begin(scope, asked_to_resume.then_some(0)).await,
+        };
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(refuse) => return whole(refuse),
+        };
+        let headers = begun.headers.clone();
+        let interval = self.terms().limits.ping_interval;
+        let mut response = Response::new(ReplyBody::boxed(EventBody::new(begun, interval)));
+        *response.headers_mut() = headers;
+        for (name, value) in [
+            (header::CONTENT_TYPE, "text/event-stream"),
+            (header::CACHE_CONTROL, "no-store"),
+            // Proxies that gather an answer before they pass it on are asked not to.
+            (header::HeaderName::from_static("x-accel-buffering"), "no"),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+struct EventBody {
+    /// Nothing once the stream is over.
+    leg: Option<Leg>,
+    token: String,
+    /// The number of the last frame that was sent.
+    cursor: u64,
+    first: Option<Bytes>,
+    interval: Duration,
+    heartbeat: Pin<Box<Sleep>>,
+}
+
+impl EventBody {
+    fn new(begun: Begun, interval: Duration) -> Self {
+        let Begun { leg, control, token, .. } = begun;
+        let cursor = control.open.as_ref().map_or(0, |open| open.cursor);
+        let mut body = Self {
+            leg: Some(leg),
+            token: token.text(),
+            cursor,
+            first: None,
+            interval,
+            heartbeat: Box::pin(sleep(interval)),
+        };
+        body.first = Some(body.control(&control));
+        body
+    }
+
+    fn control(&self, control: &Control) -> Bytes {
+        let mut out = Vec::new();
+        lines::put_control(&mut out, control);
+        self.put_id(&mut out, self.cursor);
+        out.into()
+    }
+
+    fn put_id(&self, out: &mut Vec<u8>, number: u64) {
+        out.extend_from_slice(b"id: ");
+        out.extend_from_slice(self.token.as_bytes());
+        out.extend_from_slice(format!(".{number}\n\n").as_bytes());
+    }
+
+    fn chunk(&mut self, taken: Taken) -> Option<Bytes> {
+        match taken {
+            Taken::Frames(first, frames) => {
+                let mut out = Vec::with_capacity(frames.iter().map(|frame| frame.len() + 96).sum());
+                if first > self.cursor + 1 {
+                    let lost = Lost { from: self.cursor + 1, to: Some(first - 1) };
+                    self.cursor = first - 1;
+                    out.extend(self.control(&Control { gap: Some(lost), ..Control::default() }));
+                }
+                for (number, frame) in (first..).zip(&frames) {
+                    lines::put_event(&mut out, frame);
+                    self.put_id(&mut out, number);
+                    self.cursor = number;
+                }
+                Some(out.into())
+            }
+            Taken::Over(close) => {
+                self.leg = None;
+                Some(self.control(&Control::close(close)))
+            }
+            Taken::Replaced => {
+                self.leg = None;
+                None
+            }
+        }
+    }
+}
+
+impl Body for EventBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        let chunk = match (this.first.take(), &mut this.leg) {
+            (Some(first), _) => Some(first),
+            (None, None) => return Poll::Ready(None),
+            (None, Some(leg)) => match leg.poll_take(cx) {
+                Poll::Ready(taken) => this.chunk(taken),
+                Poll::Pending if this.heartbeat.as_mut().poll(cx).is_ready() => {
+                    Some(Bytes::from_static(b":\n\n"))
+                }
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        // What was sent is a sign of life as well; the timer is moved when it rings, not for each message.
+        if this.heartbeat.is_elapsed() {
+            this.heartbeat.as_mut().reset(Instant::now() + this.interval);
+        }
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}

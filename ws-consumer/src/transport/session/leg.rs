@@ -1,0 +1,147 @@
+//! A leg that streams: it is handed what the session sends, wherever the session is.
+
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    control::{Control, Mode},
+    directory::Directory,
+    lines,
+    log::Payload,
+    remote::Reply,
+    state::{Session, Taken},
+    token::Token,
+};
+use crate::frame::{Close, Frame};
+
+/// Dropped, it lets the session go, which then waits for another.
+pub(super) enum Leg {
+    Here { session: Arc<Session>, number: u64 },
+    There(There),
+}
+
+/// The session is in another process.
+pub(super) struct There {
+    directory: Directory,
+    token: Token,
+    cursor: u64,
+    /// A long poll on its way.
+    asked: Option<Pin<Box<dyn Future<Output = Option<Reply>> + Send>>>,
+    unanswered: u32,
+}
+
+/// An answer may be lost once or twice; asking again loses nothing.
+const PATIENCE: u32 = 3;
+
+impl Leg {
+    pub(super) fn there(directory: Directory, token: Token, cursor: u64) -> Self {
+        Self::There(There { directory, token, cursor, asked: None, unanswered: 0 })
+    }
+
+    /// What to send next.
+    pub(super) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
+        match self {
+            Self::Here { session, number } => session.poll_take(*number, cx),
+            Self::There(there) => there.poll_take(cx),
+        }
+    }
+
+    /// The client has the frames up to this one. In another process the next poll says it.
+    pub(super) fn acknowledge(&self, cursor: u64) {
+        if let Self::Here { session, .. } = self {
+            session.acknowledge(cursor);
+        }
+    }
+
+    /// Hands over a frame of the client's, of this number. What is returned is the number of the last one that is in; nothing
+    /// if the session cannot be reached.
+    pub(super) fn push(&self, number: u64, frame: Frame) -> Pushing {
+        match self {
+            Self::Here { session, .. } => {
+                let session = session.clone();
+                Box::pin(async move { session.push(number, vec![frame]).await.ok() })
+            }
+            Self::There(There { directory, token, .. }) => {
+                let (directory, token) = (directory.clone(), *token);
+                Box::pin(async move {
+                    let control =
+                        Control { first: Some(number), mode: Some(Mode::Send), ..Control::default() };
+                    let body = lines::write(&with_token(control, token), &[Payload::from(frame)]);
+                    let answer = directory.ask(token, body, None).await?;
+                    lines::parse(&answer.body, lines::ANY).ok()?.control.ack
+                })
+            }
+        }
+    }
+
+    /// The client has ended the session.
+    pub(super) async fn finish(&mut self, close: Close) {
+        match self {
+            Self::Here { session, .. } => session.finish(close),
+            Self::There(There { directory, token, .. }) => {
+                let control = Control { mode: Some(Mode::Send), ..Control::close(close) };
+                let _gone =
+                    directory.ask(*token, lines::write(&with_token(control, *token), &[]), None).await;
+            }
+        }
+    }
+}
+
+/// A frame of the client's on its way.
+pub(super) type Pushing = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
+
+impl There {
+    fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
+        loop {
+            let (directory, token, cursor) = (&self.directory, self.token, self.cursor);
+            let asked = self.asked.get_or_insert_with(|| {
+                let control =
+                    Control { cursor: Some(cursor), mode: Some(Mode::LongPoll), ..Control::default() };
+                let body = lines::write(&with_token(control, token), &[]);
+                let directory = directory.clone();
+                Box::pin(async move { directory.ask(token, body, None).await })
+            });
+            let answer = ready!(asked.as_mut().poll(cx));
+            self.asked = None;
+            match answer.map(|answer| self.read(&answer)) {
+                Some(Some(taken)) => return Poll::Ready(taken),
+                Some(None) => self.unanswered = 0,
+                None => self.unanswered += 1,
+            }
+            if self.unanswered == PATIENCE {
+                return Poll::Ready(Taken::Replaced);
+            }
+        }
+    }
+
+    fn read(&mut self, answer: &Reply) -> Option<Taken> {
+        let batch = match lines::parse(&answer.body, lines::ANY) {
+            Ok(batch) if answer.status == 200 => batch,
+            _ => return Some(Taken::Replaced),
+        };
+        if !batch.frames.is_empty() {
+            let first = batch.control.first.unwrap_or(self.cursor + 1);
+            self.cursor = first + batch.frames.len() as u64 - 1;
+            return Some(Taken::Frames(first, batch.frames.into_iter().map(Payload::from).collect()));
+        }
+        batch.control.close.map(|close| Taken::Over(close.into()))
+    }
+}
+
+fn with_token(control: Control, token: Token) -> Control {
+    Control { token: Some(token.text()), ..control }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        match self {
+            Self::Here { session, number } => session.detach(*number),
+            // Nothing asks any more, and the session notices.
+            Self::There(there) => drop(mem::take(&mut there.asked)),
+        }
+    }
+}

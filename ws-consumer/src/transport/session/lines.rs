@@ -1,0 +1,220 @@
+//! Frames as text: lines of JSON, and events of an event stream.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use channel_layer::{Message, Value};
+use serde::Deserialize;
+
+use super::{control::Control, log::Payload};
+use crate::frame::Frame;
+
+/// A request or an answer: a control object, then frames.
+pub(super) struct Batch {
+    pub(super) control: Control,
+    pub(super) frames: Vec<Frame>,
+}
+
+/// Why a body is no batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoBatch {
+    /// It is something else.
+    Malformed,
+    /// It is more than may be.
+    TooMuch,
+}
+
+/// What one may contain.
+#[derive(Clone, Copy)]
+pub(super) struct BatchLimits {
+    pub(super) frames: usize,
+    /// Bytes of one frame.
+    pub(super) frame: usize,
+}
+
+/// For what another process of ours has made.
+pub(super) const ANY: BatchLimits = BatchLimits { frames: usize::MAX, frame: usize::MAX };
+
+#[derive(Deserialize)]
+struct Binary<'a> {
+    #[serde(borrow)]
+    bytes: std::borrow::Cow<'a, str>,
+}
+
+/// Reads a batch, each byte once.
+pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, NoBatch> {
+    let body = std::str::from_utf8(body).map_err(|_| NoBatch::Malformed)?;
+    let mut lines = body.split_terminator('\n');
+    let control = serde_json::from_str(lines.next().unwrap_or_default()).map_err(|_| NoBatch::Malformed)?;
+    let mut frames = Vec::new();
+    for line in lines {
+        if frames.len() == limits.frames {
+            return Err(NoBatch::TooMuch);
+        }
+        let frame = frame(line).ok_or(NoBatch::Malformed)?;
+        if frame.len() > limits.frame {
+            return Err(NoBatch::TooMuch);
+        }
+        frames.push(frame);
+    }
+    Ok(Batch { control, frames })
+}
+
+fn frame(line: &str) -> Option<Frame> {
+    if line.starts_with('"') {
+        return serde_json::from_str(line).ok().map(Frame::Text);
+    }
+    let Binary { bytes } = serde_json::from_str(line).ok()?;
+    BASE64.decode(&*bytes).ok().map(Frame::from)
+}
+
+/// Writes a batch.
+pub(super) fn write(control: &Control, payloads: &[Payload]) -> Vec<u8> {
+    let mut out = control.json().into_bytes();
+    out.reserve(payloads.iter().map(|payload| payload.len() + payload.len() / 3 + 16).sum());
+    out.push(b'\n');
+    payloads.iter().for_each(|payload| put_line(&mut out, payload));
+    out
+}
+
+/// Appends a frame as a line.
+fn put_line(out: &mut Vec<u8>, payload: &Payload) {
+    match payload {
+        Payload::Binary(bytes) => out.extend(binary_line(bytes)),
+        Payload::Text(bytes) => out.extend(text_line(utf8(bytes))),
+        Payload::Shared(message) => {
+            struct Line(Vec<u8>);
+            out.extend_from_slice(
+                &message.derived(|message| Line(by_kind(message, text_line, binary_line))).0,
+            );
+        }
+    }
+}
+
+/// Appends a frame as an event, without its end: an `id` is yet to come.
+pub(super) fn put_event(out: &mut Vec<u8>, payload: &Payload) {
+    match payload {
+        Payload::Binary(bytes) => out.extend(binary_event(bytes)),
+        Payload::Text(bytes) => out.extend(text_event(utf8(bytes))),
+        Payload::Shared(message) => {
+            struct Event(Vec<u8>);
+            out.extend_from_slice(
+                &message.derived(|message| Event(by_kind(message, text_event, binary_event))).0,
+            );
+        }
+    }
+}
+
+/// Appends a control object as an event, without its end.
+pub(super) fn put_control(out: &mut Vec<u8>, control: &Control) {
+    out.extend_from_slice(b"event: control\ndata: ");
+    out.extend_from_slice(control.json().as_bytes());
+    out.push(b'\n');
+}
+
+/// Made once per message, however many clients it goes to. One without text or bytes is an empty text, so that the
+/// numbers stay right.
+fn by_kind(message: &Message, text: fn(&str) -> Vec<u8>, binary: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    match (message.get("text").and_then(Value::as_str), message.get("bytes").and_then(Value::as_bytes)) {
+        (None, Some(bytes)) => binary(bytes),
+        (content, _) => text(content.unwrap_or_default()),
+    }
+}
+
+fn text_line(text: &str) -> Vec<u8> {
+    let mut line = serde_json::to_vec(text).expect("text is JSON");
+    line.push(b'\n');
+    line
+}
+
+fn binary_line(bytes: &[u8]) -> Vec<u8> {
+    format!("{{\"bytes\":\"{}\"}}\n", BASE64.encode(bytes)).into_bytes()
+}
+
+/// Event streams know no carriage returns: they are all line ends.
+fn text_event(text: &str) -> Vec<u8> {
+    if text.contains('\r') {
+        return [b"event: text\ndata: ".as_slice(), &text_line(text)].concat();
+    }
+    let mut event = Vec::with_capacity(text.len() + 16);
+    for line in text.split('\n') {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line.as_bytes());
+        event.push(b'\n');
+    }
+    event
+}
+
+fn binary_event(bytes: &[u8]) -> Vec<u8> {
+    format!("event: binary\ndata: {}\n", BASE64.encode(bytes)).into_bytes()
+}
+
+fn utf8(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("it came from a string")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: BatchLimits = BatchLimits { frames: 3, frame: 8 };
+
+    fn read(body: &str) -> Result<Vec<Frame>, NoBatch> {
+        parse(body.as_bytes(), LIMITS).map(|batch| batch.frames)
+    }
+
+    #[test]
+    fn a_batch_is_a_control_object_and_lines() {
+        let frames = read("{\"cursor\":3}\n\"a\\nb\"\n{\"bytes\":\"AAE=\"}\n").unwrap();
+        assert_eq!(frames, [Frame::from("a\nb"), Frame::from(vec![0, 1])]);
+        assert_eq!(parse(b"{\"cursor\":3,\"later\":1}", LIMITS).unwrap().control.cursor, Some(3));
+    }
+
+    #[test]
+    fn what_is_none_or_too_much_is_told_apart() {
+        for wrong in
+            ["", "\n", "[]", "{}\nx\n", "{}\n{\"bytes\":\"?\"}", "{}\n\n", "{\"cursor\":-1}", "{}\n\"a"]
+        {
+            assert_eq!(read(wrong).unwrap_err(), NoBatch::Malformed, "{wrong}");
+        }
+        assert_eq!(parse(b"{}\n\"\xFF\"", LIMITS).err(), Some(NoBatch::Malformed));
+        for wrong in ["{}\n\"\"\n\"\"\n\"\"\n\"\"", "{}\n\"123456789\""] {
+            assert_eq!(read(wrong).unwrap_err(), NoBatch::TooMuch, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_million_empty_lines_are_refused_at_the_first() {
+        assert_eq!(parse(&b"\n".repeat(1 << 20), LIMITS).err(), Some(NoBatch::Malformed));
+        let after_a_control = [b"{}".to_vec(), b"\n".repeat(1 << 20)].concat();
+        assert_eq!(parse(&after_a_control, LIMITS).err(), Some(NoBatch::Malformed));
+    }
+
+    #[test]
+    fn events_hold_every_text() {
+        let event = |text: &str| String::from_utf8(text_event(text)).unwrap();
+        assert_eq!(event("a"), "data: a\n");
+        assert_eq!(event(""), "data: \n");
+        assert_eq!(event("a\n b\n"), "data: a\ndata:  b\ndata: \n");
+        assert_eq!(event("a\rb"), "event: text\ndata: \"a\\rb\"\n");
+        assert_eq!(String::from_utf8(binary_event(&[0, 1])).unwrap(), "event: binary\ndata: AAE=\n");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_read(texts in proptest::collection::vec(any::<String>(), 0..5), bytes: Vec<u8>) {
+            let mut frames: Vec<_> = texts.into_iter().map(Frame::Text).collect();
+            frames.push(Frame::from(bytes));
+            let payloads: Vec<_> = frames.iter().cloned().map(Payload::from).collect();
+            let written = write(&Control::ack(7), &payloads);
+            let read = parse(&written, BatchLimits { frames: 10, frame: 1 << 20 }).unwrap();
+            prop_assert_eq!(read.control.ack, Some(7));
+            prop_assert_eq!(read.frames, frames);
+        }
+
+        #[test]
+        fn no_body_breaks_it(body: Vec<u8>) {
+            let _ = parse(&body, LIMITS);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What was sent and may have to be sent again.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use channel_layer::Message;
+
+use crate::frame::Frame;
+
+/// A frame, cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) enum Payload {
+    Binary(Bytes),
+    /// A message of type `websocket.send`, which keeps what each transport makes of it.
+    Shared(Message),
+    /// UTF-8.
+    Text(Bytes),
+}
+
+impl Payload {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Binary(bytes) | Self::Text(bytes) => bytes.len(),
+            Self::Shared(message) => message.size(),
+        }
+    }
+}
+
+impl From<Frame> for Payload {
+    fn from(frame: Frame) -> Self {
+        match frame {
+            Frame::Binary(bytes) => Self::Binary(bytes),
+            Frame::Text(text) => Self::Text(text.into()),
+        }
+    }
+}
+
+/// Frames by number: the first that was ever sent has 1.
+#[derive(Debug)]
+pub(super) struct Log {
+    entries: VecDeque<Payload>,
+    bytes: usize,
+    /// The number of the last one that is not here any more.
+    before: u64,
+    /// The number of the last one that was handed to the leg.
+    sent: u64,
+    /// Bytes of those after it.
+    unsent: usize,
+    most: Most,
+}
+
+/// Of how much.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub(super) bytes: usize,
+    pub(super) messages: usize,
+}
+
+impl Log {
+    pub(super) fn new(most: Most) -> Self {
+        Self { entries: VecDeque::new(), bytes: 0, before: 0, sent: 0, unsent: 0, most }
+    }
+
+    /// The number of the last frame; 0 if there was none.
+    pub(super) fn last(&self) -> u64 {
+        self.before + self.entries.len() as u64
+    }
+
+    /// Frames up to this number are not here any more.
+    pub(super) fn before(&self) -> u64 {
+        self.before
+    }
+
+    /// The number of the last frame that was taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Is there room for one more, if none that is unsent is to be lost?
+    pub(super) fn has_room(&self) -> bool {
+        let unsent = (self.last() - self.sent) as usize;
+        unsent == 0 || (unsent < self.most.messages && self.unsent < self.most.bytes)
+    }
+
+    /// Adds a frame. The oldest make room for it: with `keep_unsent`, only those that were sent.
+    pub(super) fn push(&mut self, payload: Payload, keep_unsent: bool) {
+        self.bytes += payload.len();
+        self.unsent += payload.len();
+        self.entries.push_back(payload);
+        while self.entries.len() > 1 && self.is_over() && !(keep_unsent && self.sent == self.before) {
+            self.drop_first();
+        }
+    }
+
+    /// Forgets the frames up to this number.
+    pub(super) fn acknowledge(&mut self, cursor: u64) {
+        while self.before < cursor && !self.entries.is_empty() {
+            self.drop_first();
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new(); // an idle session keeps no memory for it
+        }
+    }
+
+    /// The frames after this number are to be sent, or sent again.
+    pub(super) fn rewind(&mut self, cursor: u64) {
+        self.sent = cursor.clamp(self.before, self.last());
+        let skipped = (self.sent - self.before) as usize;
+        self.unsent = self.entries.range(skipped..).map(Payload::len).sum();
+    }
+
+    /// The next frames to send, as many as `most` lets through, but one at least if there is one. They stay until they
+    /// are acknowledged, or others need their room.
+    pub(super) fn take(&mut self, most: Most) -> Vec<Payload> {
+        let skipped = (self.sent - self.before) as usize;
+        let mut bytes = 0;
+        let fits = self.entries.range(skipped..).take(most.messages).take_while(|payload| {
+            let first = bytes == 0;
+            bytes += payload.len().max(1);
+            first || bytes <= most.bytes
+        });
+        let taken: Vec<_> = fits.cloned().collect();
+        self.sent += taken.len() as u64;
+        self.unsent -= taken.iter().map(Payload::len).sum::<usize>();
+        taken
+    }
+
+    fn is_over(&self) -> bool {
+        self.entries.len() > self.most.messages || self.bytes > self.most.bytes
+    }
+
+    fn drop_first(&mut self) {
+        let Some(first) = self.entries.pop_front() else { return };
+        self.bytes -= first.len();
+        self.before += 1;
+        if self.before > self.sent {
+            self.sent = self.before;
+            self.unsent -= first.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(messages: usize) -> Log {
+        Log::new(Most { bytes: 100, messages })
+    }
+
+    fn with(mut log: Log, texts: &[&str]) -> Log {
+        texts.iter().for_each(|text| log.push(Frame::from(*text).into(), false));
+        log
+    }
+
+    fn take(log: &mut Log, most: Most) -> Vec<String> {
+        let text = |payload: &Payload| match payload {
+            Payload::Text(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        log.take(most).iter().map(text).collect()
+    }
+
+    const ALL: Most = Most { bytes: 1000, messages: 1000 };
+
+    #[test]
+    fn what_was_not_acknowledged_is_there_again_and_again() {
+        let mut log = with(log(10), &["a", "b", "c"]);
+        assert_eq!(take(&mut log, ALL), ["a", "b", "c"]);
+        assert!(take(&mut log, ALL).is_empty());
+        for _ in 0..2 {
+            log.rewind(1);
+            assert_eq!(take(&mut log, ALL), ["b", "c"]);
+        }
+        log.acknowledge(2);
+        log.rewind(0);
+        assert_eq!((take(&mut log, ALL), log.before()), (vec!["c".to_owned()], 2));
+        log.acknowledge(99);
+        assert_eq!((log.last(), log.before(), log.sent()), (3, 3, 3));
+        let mut log = with(log, &["d"]);
+        assert_eq!(take(&mut log, ALL), ["d"]);
+    }
+
+    #[test]
+    fn the_oldest_make_room_and_the_rest_keep_their_numbers() {
+        let mut log = with(log(2), &["a", "b", "c"]);
+        assert_eq!((log.before(), log.last(), log.sent()), (1, 3, 1));
+        assert_eq!(take(&mut log, ALL), ["b", "c"]);
+    }
+
+    #[test]
+    fn there_is_room_as_long_as_what_is_unsent_fits() {
+        let mut log = with(log(2), &["a", "b"]);
+        assert!(!log.has_room());
+        assert_eq!(log.take(Most { bytes: 1, messages: 1 }).len(), 1);
+        assert!(log.has_room());
+        let mut large = with(Log::new(Most { bytes: 10, messages: 9 }), &["a longer text than fits"]);
+        assert!(!large.has_room());
+        assert_eq!(large.take(Most { bytes: 1, messages: 9 }).len(), 1, "one at least");
+        assert!(large.has_room());
+    }
+
+    #[test]
+    fn what_a_leg_is_yet_to_take_is_not_pushed_out_by_what_comes() {
+        let mut log = with(log(2), &["a", "b"]);
+        log.push(Frame::from("c").into(), true);
+        assert_eq!(take(&mut log, ALL), ["a", "b", "c"]);
+        log.push(Frame::from("d").into(), true);
+        assert_eq!((log.before(), take(&mut log, ALL)), (2, vec!["d".to_owned()]));
+    }
+
+    #[test]
+    fn batches_are_bounded_in_messages_and_bytes() {
+        let full = || with(log(50), &["1234"; 20]);
+        assert_eq!(full().take(Most { bytes: 1000, messages: 7 }).len(), 7);
+        assert_eq!(full().take(Most { bytes: 13, messages: 100 }).len(), 3);
+    }
+}

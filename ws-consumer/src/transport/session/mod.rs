@@ -1,0 +1,149 @@
+//! Sessions: connections of consumers that outlive what carries them. [The protocol](crate::docs::transports) tells what goes
+//! over the wire.
+//!
+//! A session is a task that runs the application behind its `Wire` and keeps what was sent in a log, by number, until the
+//! client has it. Legs (a WebSocket, an event stream, a chain of polls) take from the log and hand in what the client says;
+//! one at a time, the newest counts.
+
+mod config;
+mod control;
+mod directory;
+mod events;
+mod leg;
+mod lines;
+mod log;
+mod post;
+mod remote;
+mod screen;
+mod state;
+mod task;
+mod token;
+mod websocket;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use hyper::body::Body;
+
+pub use self::config::Transports;
+pub(crate) use self::{
+    directory::{Directory, Parts},
+    websocket::is_offered,
+};
+use super::http::{Reply, scope as plain_scope};
+use crate::{
+    error::BoxError,
+    scope::{Protocol, Scope, Transport},
+    socket::Socket,
+    wire::Running,
+};
+
+/// Is it a request of a session, over plain HTTP?
+pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
+    let has = |name, wanted: &str| {
+        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        value
+            .is_some_and(|value| value.split([',', ';']).any(|part| part.trim().eq_ignore_ascii_case(wanted)))
+    };
+    match *request.method() {
+        Method::POST => has(header::CONTENT_TYPE, "application/x-ndjson"),
+        Method::GET => has(header::ACCEPT, "text/event-stream"),
+        _ => false,
+    }
+}
+
+/// As the application is to see it: as a WebSocket.
+pub(crate) fn scope<B>(request: &Request<B>) -> Scope {
+    let mut scope = plain_scope(request);
+    scope.protocol = Protocol::WebSocket;
+    scope.method = Method::GET;
+    scope.transport = Transport::EventStream;
+    if let Some(protocol) = asked_protocol(&scope) {
+        scope.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    own_origin(&mut scope.headers);
+    scope
+}
+
+fn asked_protocol(scope: &Scope) -> Option<HeaderValue> {
+    let pairs = scope.uri.query()?.split('&');
+    let asked = pairs.filter_map(|pair| pair.strip_prefix("protocol=")).next()?;
+    HeaderValue::from_str(asked).ok()
+}
+
+/// A browser names no origin when a page only reads from its own server, where a WebSocket always does. It says so in another
+/// header then, which no page can set; anything else without an origin must not pass for a program.
+fn own_origin(headers: &mut HeaderMap) {
+    if headers.contains_key(header::ORIGIN) {
+        return;
+    }
+    let Some(site) = headers.get("sec-fetch-site").map(HeaderValue::as_bytes) else { return };
+    let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let own = match (site, host) {
+        (b"same-origin", Some(host)) => format!("http{}://{host}", if secure { "s" } else { "" }),
+        _ => "null".to_owned(),
+    };
+    if let Ok(origin) = HeaderValue::try_from(own) {
+        headers.insert(header::ORIGIN, origin);
+    }
+}
+
+impl Directory {
+    /// Answers a request over plain HTTP.
+    pub(crate) async fn serve<B>(self, scope: Scope, request: Request<B>) -> Reply
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        if *request.method() == Method::POST {
+            return self.post(scope, request.into_body()).await;
+        }
+        drop(request);
+        self.events(scope).await
+    }
+
+    /// The application behind a WebSocket that offers the subprotocol.
+    pub(crate) fn carrier(&self, socket: Socket) -> Running {
+        Box::pin(self.clone().carry(socket))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, name: &str, value: &str) -> Request<()> {
+        Request::builder().method(method).uri("/x?protocol=chat.v2").header(name, value).body(()).unwrap()
+    }
+
+    #[test]
+    fn requests_of_sessions_are_told_by_what_they_carry() {
+        assert!(is_asked_for(&request("POST", "content-type", "application/x-ndjson; charset=utf-8")));
+        assert!(is_asked_for(&request("GET", "accept", "text/html, text/event-stream;q=0.9")));
+        assert!(!is_asked_for(&request("POST", "content-type", "application/json")));
+        assert!(!is_asked_for(&request("GET", "content-type", "application/x-ndjson")));
+    }
+
+    #[test]
+    fn the_application_sees_a_websocket() {
+        let scope = scope(&request("POST", "host", "a"));
+        assert_eq!((scope.protocol, &scope.method), (Protocol::WebSocket, &Method::GET));
+        assert_eq!(scope.subprotocols().collect::<Vec<_>>(), ["chat.v2"]);
+    }
+
+    #[test]
+    fn only_a_browser_says_that_a_page_is_ones_own() {
+        let origin = |site: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("a:8000"));
+            if let Some(site) = site {
+                headers.insert("sec-fetch-site", HeaderValue::from_str(site).unwrap());
+            }
+            own_origin(&mut headers);
+            headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap().to_owned())
+        };
+        assert_eq!(origin(Some("same-origin")).as_deref(), Some("http://a:8000"));
+        assert_eq!(origin(Some("cross-site")).as_deref(), Some("null"));
+        assert_eq!(origin(Some("none")).as_deref(), Some("null"));
+        assert_eq!(origin(None), None);
+    }
+}

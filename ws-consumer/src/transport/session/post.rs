@@ -1,0 +1,300 @@
+//! Polls, and what a client says beside an event stream.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Body;
+use tokio::time::timeout;
+
+use super::{
+    control::{Control, Mode},
+    directory::{Directory, Found, Opened, gone},
+    lines::{self, Batch, BatchLimits, NoBatch},
+    log::Payload,
+    remote::{Reply, Request},
+    state::{Session, Taken},
+    token::Token,
+};
+use crate::{
+    error::BoxError,
+    scope::{Scope, Transport},
+    transport::{
+        ReplyBody,
+        http::{Reply as HttpReply, whole},
+    },
+    wire::Refuse,
+};
+
+/// Beside the frames, what a request may have of control object, quotes and escapes.
+const MARGIN: usize = 64 << 10;
+const BATCH: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// A control object and frames, on their way to the client.
+struct Answer {
+    status: StatusCode,
+    control: Control,
+    frames: Vec<Payload>,
+}
+
+/// Who asks, if it had to be found out.
+type Checked = Option<Option<Arc<str>>>;
+
+impl Directory {
+    /// Answers a `POST`.
+    pub(super) async fn post<B>(&self, scope: Scope, body: B) -> HttpReply
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        match self.try_post(scope, body).await {
+            Ok(reply) => reply,
+            Err(refuse) => whole(refuse),
+        }
+    }
+
+    async fn try_post<B>(&self, mut scope: Scope, body: B) -> Result<HttpReply, Refuse>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let body = self.read(body).await?;
+        let batch = self.parse(&body)?;
+        scope.transport = transport_of(batch.control.mode);
+        match &batch.control.token {
+            None => self.open_for_polls(scope, batch, None).await,
+            Some(token) => match Token::parse(token) {
+                Some(token) => self.exchange(scope, token, batch, body).await,
+                None => self.over(scope, batch).await,
+            },
+        }
+    }
+
+    async fn read<B>(&self, body: B) -> Result<Bytes, Refuse>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let limits = &self.terms().limits;
+        let body = Limited::new(body, 2 * limits.max_message_size + MARGIN);
+        let collected = timeout(limits.message_timeout, body.collect()).await;
+        let collected = collected.map_err(|_| Refuse::from(StatusCode::REQUEST_TIMEOUT))?;
+        match collected {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(StatusCode::PAYLOAD_TOO_LARGE.into())
+            }
+            Err(_) => Err(StatusCode::BAD_REQUEST.into()),
+        }
+    }
+
+    fn parse(&self, body: &[u8]) -> Result<Batch, StatusCode> {
+        let terms = self.terms();
+        let limits = BatchLimits { frames: terms.transports.batch, frame: terms.limits.max_message_size };
+        lines::parse(body, limits).map_err(|fault| match fault {
+            NoBatch::Malformed => StatusCode::BAD_REQUEST,
+            NoBatch::TooMuch => StatusCode::PAYLOAD_TOO_LARGE,
+        })
+    }
+
+    /// A new session; `lost` is the cursor of one that is gone.
+    async fn open_for_polls(
+        &self,
+        mut scope: Scope,
+        batch: Batch,
+        lost: Option<u64>,
+    ) -> Result<HttpReply, Refuse> {
+        if batch.control.mode.is_none_or(|mode| mode == Mode::Send) {
+            return Err(StatusCode::BAD_REQUEST.into());
+        }
+        scope.lost_session = lost.is_some();
+        let Opened { session, continued, headers } = self.open(scope).await?;
+        session.detach(continued.leg); // until the first poll
+        let control = Control { gap: lost.map(gone), ..self.opened(&continued, false) };
+        Ok(Answer { status: StatusCode::OK, control, frames: Vec::new() }.reply(headers))
+    }
+
+    async fn exchange(
+        &self,
+        scope: Scope,
+        token: Token,
+        batch: Batch,
+        body: Bytes,
+    ) -> Result<HttpReply, Refuse> {
+        let resumes = batch.control.resume == Some(true);
+        let (mut checked, mut headers) = (None, HeaderMap::new());
+        if resumes || !self.is_admitted(token.session, &scope.headers) {
+            let screened = self.screen(scope.clone()).await?;
+            (checked, headers) = (Some(screened.user), screened.headers);
+        }
+        let screened = checked.is_some();
+        let (transport, asked) = (scope.transport, scope.headers.clone());
+        let reply = match self.find(token) {
+            Found::Here(session) => match self
+                .answer(&session, token, &batch.control, batch.frames, checked, transport)
+                .await
+            {
+                Some(answer) => answer.reply(headers),
+                None => return self.over(scope, Batch { control: batch.control, frames: Vec::new() }).await,
+            },
+            Found::Elsewhere => {
+                match self.forward(token.process, Request { body, user: checked, transport }).await {
+                    Some(reply) if reply.status != StatusCode::GONE => passed_on(reply, headers),
+                    _ => return self.over(scope, batch).await,
+                }
+            }
+            Found::Nowhere => return self.over(scope, batch).await,
+        };
+        if screened {
+            self.remember_client(token.session, &asked);
+        }
+        Ok(reply)
+    }
+
+    /// There is no such session, or not any more.
+    async fn over(&self, scope: Scope, batch: Batch) -> Result<HttpReply, Refuse> {
+        let polls = batch.control.mode.is_some_and(|mode| mode != Mode::Send);
+        if batch.control.resume != Some(true) || !polls {
+            return Err(StatusCode::GONE.into());
+        }
+        let lost = batch.control.cursor.unwrap_or_default();
+        self.open_for_polls(scope, batch, Some(lost)).await
+    }
+
+    /// What a session of this process answers; nothing to those who have no part in it.
+    async fn answer(
+        &self,
+        session: &Arc<Session>,
+        token: Token,
+        asked: &Control,
+        frames: Vec<crate::frame::Frame>,
+        checked: Checked,
+        transport: Transport,
+    ) -> Option<Answer> {
+        let cursor = asked.cursor.unwrap_or_default();
+        let mut control = Control::default();
+        let mut leg = None;
+        if asked.resume == Some(true) {
+            let user = checked.flatten();
+            let continued = session.resume(token.secret, user.as_deref(), cursor, transport).ok()??;
+            control = Control { gap: continued.gap, ..self.opened(&continued, true) };
+            leg = Some(continued.leg);
+        } else if !session.admits(token.secret, checked.as_ref().map(|user| user.as_deref())) {
+            return None;
+        }
+        session.hear();
+        if !frames.is_empty() {
+            let pushed = session.push(asked.first.unwrap_or_default().max(1), frames).await;
+            if let Err(ack) = pushed {
+                return Some(Answer {
+                    status: StatusCode::CONFLICT,
+                    control: Control::ack(ack),
+                    frames: Vec::new(),
+                });
+            }
+        }
+        if let Some(close) = asked.close.clone() {
+            session.finish(close.into());
+        }
+        let mode = asked.mode.unwrap_or(Mode::Send);
+        let mut frames = Vec::new();
+        if mode == Mode::Send {
+            if asked.cursor.is_some() {
+                session.acknowledge(cursor);
+            }
+            // A stream in another process begins: until its first poll.
+            leg.into_iter().filter(|_| transport.is_stream()).for_each(|leg| session.detach(leg));
+        } else {
+            let leg = leg.unwrap_or_else(|| {
+                let (leg, gap) = session.poll_begins(cursor);
+                control.gap = gap;
+                leg
+            });
+            frames = self.poll(session, leg, mode, &mut control).await;
+        }
+        control.ack = Some(session.received());
+        Some(Answer { status: StatusCode::OK, control, frames })
+    }
+
+    async fn poll(
+        &self,
+        session: &Arc<Session>,
+        leg: u64,
+        mode: Mode,
+        control: &mut Control,
+    ) -> Vec<Payload> {
+        let _polling = Polling { session, leg };
+        let taken = if mode == Mode::LongPoll && control.open.is_none() && control.gap.is_none() {
+            timeout(self.terms().transports.window, poll_fn(|cx| session.poll_take(leg, cx))).await.ok()
+        } else {
+            poll_fn(|cx| match session.poll_take(leg, cx) {
+                Poll::Ready(taken) => Poll::Ready(Some(taken)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await
+        };
+        match taken {
+            Some(Taken::Frames(first, frames)) => {
+                control.first = Some(first);
+                return frames;
+            }
+            Some(Taken::Over(close)) => control.close = Some(close.into()),
+            Some(Taken::Replaced) | None => {}
+        }
+        Vec::new()
+    }
+
+    /// Answers for another process, which has looked at the client.
+    pub(super) async fn answer_elsewhere(&self, request: Request) -> Reply {
+        let Request { body, user, transport } = request;
+        let gone = Reply { status: StatusCode::GONE.as_u16(), body: Bytes::new() };
+        let Ok(batch) = self.parse(&body) else { return gone };
+        let Some(token) = batch.control.token.as_deref().and_then(Token::parse) else { return gone };
+        let Found::Here(session) = self.find(token) else { return gone };
+        match self.answer(&session, token, &batch.control, batch.frames, user, transport).await {
+            Some(answer) => Reply {
+                status: answer.status.as_u16(),
+                body: lines::write(&answer.control, &answer.frames).into(),
+            },
+            None => gone,
+        }
+    }
+}
+
+/// A poll that waits. Its client is not gone when it is answered, but it may not come again.
+struct Polling<'a> {
+    session: &'a Session,
+    leg: u64,
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.session.detach(self.leg);
+    }
+}
+
+impl Answer {
+    fn reply(self, headers: HeaderMap) -> HttpReply {
+        batch(self.status, lines::write(&self.control, &self.frames).into(), headers)
+    }
+}
+
+fn passed_on(reply: Reply, headers: HeaderMap) -> HttpReply {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    batch(status, reply.body, headers)
+}
+
+fn batch(status: StatusCode, body: Bytes, headers: HeaderMap) -> HttpReply {
+    let mut response = Response::new(ReplyBody::whole(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.headers_mut().insert(header::CONTENT_TYPE, BATCH);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn transport_of(mode: Option<Mode>) -> Transport {
+    match mode {
+        Some(Mode::Poll) => Transport::Poll,
+        Some(Mode::LongPoll) => Transport::LongPoll,
+        Some(Mode::Send) | None => Transport::EventStream,
+    }
+}

@@ -1,0 +1,523 @@
+//! One session: what its legs and its task share.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    config::Transports,
+    control::Lost,
+    log::{Log, Most, Payload},
+    token::{NoRandomness, ProcessId, Secret, SessionId, Token},
+};
+use crate::{
+    frame::{Close, Frame},
+    scope::Transport,
+    transport::Limits,
+    wire::{Accept, Incoming, Link, Outgoing, Refuse, Resumed, Wire},
+};
+
+/// Frames of the client that wait for the application; a client that sends more waits itself.
+const INBOX: usize = 64;
+/// Bytes that one answer, or one write, may have.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// By what all sessions of a service go.
+pub(super) struct Terms {
+    pub(super) process: ProcessId,
+    pub(super) transports: Transports,
+    pub(super) limits: Arc<Limits>,
+}
+
+/// A consumer's connection, apart from what carries it.
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    terms: Arc<Terms>,
+    link: Arc<Link>,
+    /// Rings when the inbox has room again.
+    room: Notify,
+    /// Held for moments, never while the link's own lock is asked for, but for [`collect`](Self::collect).
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    door: Door,
+    log: Log,
+    inbox: VecDeque<Frame>,
+    /// The number of the client's last frame.
+    received: u64,
+    secret: Secret,
+    /// Good until the newer one has been used.
+    former: Option<Secret>,
+    user: Option<Arc<str>>,
+    protocol: Option<String>,
+    leg: Option<Leg>,
+    legs: u64,
+    /// When it is over, unless somebody comes.
+    ends: Instant,
+    /// When the client was last heard of beside its stream, if it ever was.
+    heard: Option<Instant>,
+    /// How the client, or time, has ended it; the application is yet to be told.
+    ending: Option<Close>,
+    /// How it ended.
+    close: Option<Close>,
+    task: Option<Waker>,
+    opener: Option<Waker>,
+}
+
+enum Door {
+    Undecided,
+    Accepted(Option<Accept>),
+    Refused(Option<Refuse>),
+}
+
+/// What carries it at the moment.
+struct Leg {
+    number: u64,
+    is_stream: bool,
+    waker: Option<Waker>,
+}
+
+/// The application's decision.
+pub(super) enum Decision {
+    Accept(Accept),
+    Refuse(Refuse),
+}
+
+/// What a leg is to do.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Send these; the first of them has this number.
+    Frames(u64, Vec<Payload>),
+    /// Say how it ended.
+    Over(Close),
+    /// Leave it to another leg.
+    Replaced,
+}
+
+/// A leg that goes on.
+pub(super) struct Continued {
+    pub(super) leg: u64,
+    pub(super) token: Token,
+    /// After this number it goes on.
+    pub(super) cursor: u64,
+    pub(super) gap: Option<Lost>,
+    pub(super) ack: u64,
+    pub(super) protocol: Option<String>,
+}
+
+/// What became of the client's frames.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// All are in, up to this number.
+    All(u64),
+    /// Some have to wait.
+    Full(u64),
+    /// Others are missing before them.
+    Missing(u64),
+}
+
+impl Session {
+    pub(super) fn new(terms: Arc<Terms>, link: Arc<Link>) -> Result<Self, NoRandomness> {
+        let Transports { log_bytes, log_messages, .. } = terms.transports;
+        let away = terms.away(false);
+        let inner = Inner {
+            door: Door::Undecided,
+            log: Log::new(Most { bytes: log_bytes, messages: log_messages }),
+            inbox: VecDeque::new(),
+            received: 0,
+            secret: Secret::new()?,
+            former: None,
+            user: None,
+            protocol: None,
+            leg: None,
+            legs: 0,
+            // Nobody who asked has to wait longer for a decision.
+            ends: Instant::now() + away + terms.limits.accept_timeout,
+            heard: None,
+            ending: None,
+            close: None,
+            task: None,
+            opener: None,
+        };
+        Ok(Self { id: SessionId::new()?, terms, link, room: Notify::new(), inner: Mutex::new(inner) })
+    }
+
+    // ---- the task's side
+
+    /// Hands the client's frames to the application, as far as it keeps up. True if there were any.
+    pub(super) fn feed(&self, wire: &mut Wire) -> bool {
+        let mut fed = false;
+        while wire.wants_input() {
+            let Some(frame) = self.next_input() else { break };
+            wire.feed(Incoming::Frame(frame));
+            fed = true;
+        }
+        if fed {
+            self.room.notify_waiters();
+        }
+        fed
+    }
+
+    fn next_input(&self) -> Option<Frame> {
+        let mut inner = self.inner();
+        let frame = inner.inbox.pop_front();
+        if inner.inbox.is_empty() {
+            inner.inbox = VecDeque::new();
+        }
+        frame
+    }
+
+    /// How the client or time has ended it, once. Whatever happens from here on wakes the task.
+    pub(super) fn begin_poll(&self, cx: &Context<'_>) -> Option<Close> {
+        let mut inner = self.inner();
+        if !inner.task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            inner.task = Some(cx.waker().clone());
+        }
+        let ending = inner.ending.take()?;
+        inner.close.get_or_insert(ending.clone());
+        Some(ending)
+    }
+
+    /// Takes over what the application sends, as far as there is room. True if there was anything.
+    pub(super) fn collect(&self, wire: &mut Wire) -> bool {
+        let (mut taken, mut wakers) = (false, [None, None]);
+        let mut accepted = false;
+        let again = wire.take_outputs(|outputs| {
+            let mut inner = self.inner();
+            while inner.has_room()
+                && let Some(output) = outputs.pop_front()
+            {
+                taken = true;
+                accepted |= matches!(output, Outgoing::Accept(_));
+                inner.sent(output);
+            }
+            if taken {
+                wakers = inner.others();
+            }
+        });
+        if accepted {
+            wire.accepted();
+        }
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        taken || again
+    }
+
+    /// The application has ended.
+    pub(super) fn end(&self) {
+        let close = self.link.close().unwrap_or_default();
+        let mut inner = self.inner();
+        if let Door::Undecided = inner.door {
+            inner.door = Door::Refused(Some(Refuse::default()));
+        }
+        inner.close.get_or_insert(close);
+        inner.inbox = VecDeque::new();
+        let wakers = inner.others();
+        drop(inner);
+        self.room.notify_waiters();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// When to look again, and whether something is due now.
+    pub(super) fn keep_time(&self) -> Option<Instant> {
+        let mut inner = self.inner();
+        if inner.close.is_some() || inner.ending.is_some() {
+            return None;
+        }
+        let now = Instant::now();
+        let silent = inner.silent_at(&self.terms.limits);
+        if silent.is_some_and(|at| at <= now) {
+            tracing::debug!("a client that has fallen silent");
+            inner.detach(now + self.terms.away(false));
+        }
+        if inner.leg.is_none() && inner.ends <= now {
+            inner.ending = Some(Close::ABNORMAL.into());
+            return Some(now);
+        }
+        let next = match &inner.leg {
+            None => inner.ends,
+            Some(leg) if leg.is_stream => inner.silent_at(&self.terms.limits).unwrap_or(now + YEAR),
+            Some(_) => now + self.terms.transports.window + self.terms.away(false),
+        };
+        Some(next)
+    }
+
+    // ---- the opener's side
+
+    pub(super) fn poll_decision(&self, cx: &Context<'_>) -> Poll<Decision> {
+        let mut inner = self.inner();
+        match &mut inner.door {
+            Door::Accepted(accept) => Poll::Ready(Decision::Accept(accept.take().unwrap_or_default())),
+            Door::Refused(refuse) => Poll::Ready(Decision::Refuse(refuse.take().unwrap_or_default())),
+            Door::Undecided => {
+                inner.opener = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The first leg.
+    pub(super) fn begin(&self, is_stream: bool, protocol: Option<String>) -> Continued {
+        let user = self.link.user();
+        let mut inner = self.inner();
+        inner.user = user;
+        inner.protocol = protocol;
+        let leg = inner.attach(is_stream);
+        inner.continued(leg, self.token_of(inner.secret), None)
+    }
+
+    // ---- the legs' side
+
+    /// A new leg, for whoever has the secret and is the same user. Nothing for others.
+    pub(super) fn resume(
+        &self,
+        secret: Secret,
+        user: Option<&str>,
+        cursor: u64,
+        transport: Transport,
+    ) -> Result<Option<Continued>, NoRandomness> {
+        let mut inner = self.inner();
+        if !inner.admits(secret) || inner.user.as_deref() != user || cursor > inner.log.last() {
+            return Ok(None);
+        }
+        // The one that was shown stays good: the answer with the new one may get lost.
+        inner.former = Some(secret);
+        inner.secret = Secret::new()?;
+        let leg = inner.attach(transport.is_stream());
+        let gap = inner.go_to(cursor);
+        inner.heard = inner.heard.map(|_| Instant::now());
+        let continued = inner.continued(leg, self.token_of(inner.secret), gap);
+        let wakers = inner.others();
+        let goes_on = inner.close.is_none() && inner.ending.is_none();
+        drop(inner);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        if goes_on {
+            let gap = gap.and_then(|lost| Some(lost.from..=lost.to?));
+            self.link.push_resumed(Resumed { transport, gap });
+        }
+        Ok(Some(continued))
+    }
+
+    /// Is this request one of its client's? `user` is who asks, if it had to be found out again.
+    pub(super) fn admits(&self, secret: Secret, user: Option<Option<&str>>) -> bool {
+        let mut inner = self.inner();
+        let admits = inner.admits(secret) && user.is_none_or(|user| user == inner.user.as_deref());
+        if admits && inner.secret.is(&secret) {
+            inner.former = None; // the new one has arrived
+        }
+        admits
+    }
+
+    /// A poll of the leg that polls: it takes over, and goes on after `cursor`.
+    pub(super) fn poll_begins(&self, cursor: u64) -> (u64, Option<Lost>) {
+        let mut inner = self.inner();
+        let leg = inner.attach(false);
+        let gap = inner.go_to(cursor);
+        let wakers = inner.others();
+        drop(inner);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        (leg, gap)
+    }
+
+    /// What this leg is to send next.
+    pub(super) fn poll_take(&self, leg: u64, cx: &Context<'_>) -> Poll<Taken> {
+        let most = Most { bytes: BATCH_BYTES, messages: self.terms.transports.batch };
+        let mut inner = self.inner();
+        if inner.leg.as_ref().is_none_or(|known| known.number != leg) {
+            return Poll::Ready(Taken::Replaced);
+        }
+        let first = inner.log.sent() + 1;
+        let had_room = inner.log.has_room();
+        let frames = inner.log.take(most);
+        if !frames.is_empty() {
+            let task = if had_room { None } else { inner.task.take() };
+            drop(inner);
+            task.into_iter().for_each(Waker::wake);
+            return Poll::Ready(Taken::Frames(first, frames));
+        }
+        if let Some(close) = &inner.close {
+            return Poll::Ready(Taken::Over(close.clone()));
+        }
+        if let Some(known) = &mut inner.leg {
+            known.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn acknowledge(&self, cursor: u64) {
+        let mut inner = self.inner();
+        // Only what was sent can have arrived.
+        let cursor = cursor.min(inner.log.sent());
+        inner.log.acknowledge(cursor);
+    }
+
+    /// The client was heard of beside its stream.
+    pub(super) fn hear(&self) {
+        let mut inner = self.inner();
+        let first = inner.heard.replace(Instant::now()).is_none();
+        let task = if first { inner.task.take() } else { None };
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes the client's frames, of which the first has the number `first`, once each.
+    pub(super) fn offer(&self, first: u64, frames: &mut VecDeque<Frame>) -> Offered {
+        let mut inner = self.inner();
+        let mut number = first;
+        if number > inner.received + 1 && !frames.is_empty() {
+            return Offered::Missing(inner.received);
+        }
+        while let Some(frame) = frames.pop_front() {
+            if number > inner.received {
+                let over = inner.close.is_some() || inner.ending.is_some();
+                if !over && inner.inbox.len() >= INBOX {
+                    frames.push_front(frame);
+                    break;
+                }
+                inner.received = number;
+                if !over {
+                    inner.inbox.push_back(frame);
+                }
+            }
+            number += 1;
+        }
+        let ack = inner.received;
+        let task = inner.task.take();
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
+        if frames.is_empty() { Offered::All(ack) } else { Offered::Full(ack) }
+    }
+
+    /// As [`offer`](Self::offer), and waits for room, but not for ever. The number of the last frame that is in.
+    pub(super) async fn push(&self, first: u64, frames: Vec<Frame>) -> Result<u64, u64> {
+        let mut left = VecDeque::from(frames);
+        let all = left.len();
+        let until = Instant::now() + self.terms.limits.message_timeout;
+        loop {
+            // Before the look, so that room that comes in between is not missed.
+            let room = self.room.notified();
+            let number = first + (all - left.len()) as u64;
+            match self.offer(number, &mut left) {
+                Offered::All(ack) => return Ok(ack),
+                Offered::Missing(ack) => return Err(ack),
+                Offered::Full(ack) => {
+                    if tokio::time::timeout_at(until, room).await.is_err() {
+                        return Ok(ack);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.inner().received
+    }
+
+    /// This leg is gone.
+    pub(super) fn detach(&self, leg: u64) {
+        let mut inner = self.inner();
+        let Some(known) = inner.leg.as_ref().filter(|known| known.number == leg) else { return };
+        let ends = Instant::now() + self.terms.away(!known.is_stream);
+        inner.detach(ends);
+        let task = inner.task.take();
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
+    }
+
+    /// The client ends it.
+    pub(super) fn finish(&self, close: Close) {
+        let mut inner = self.inner();
+        if inner.close.is_none() {
+            inner.ending.get_or_insert(close);
+        }
+        let task = inner.task.take();
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
+    }
+
+    fn token_of(&self, secret: Secret) -> Token {
+        Token { process: self.terms.process, session: self.id, secret }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing of the user's runs under it, so a poisoned one is still whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Terms {
+    /// How long it stays after its last leg. One that polls is not gone between two polls.
+    fn away(&self, polls: bool) -> Duration {
+        let between = if polls { self.limits.ping_timeout } else { Duration::ZERO };
+        self.transports.resume_ttl + between
+    }
+}
+
+impl Inner {
+    fn admits(&self, secret: Secret) -> bool {
+        self.secret.is(&secret) || self.former.is_some_and(|former| former.is(&secret))
+    }
+
+    /// With nobody there, the oldest frames make room; otherwise what the application sends waits where its limits are.
+    fn has_room(&self) -> bool {
+        self.leg.is_none() || self.log.has_room()
+    }
+
+    fn sent(&mut self, output: Outgoing) {
+        match output {
+            Outgoing::Accept(accept) => self.door = Door::Accepted(Some(accept)),
+            Outgoing::Refuse(refuse) => self.door = Door::Refused(Some(refuse)),
+            Outgoing::Frame(frame) => self.log.push(frame.into(), self.leg.is_some()),
+            Outgoing::Encoded(message) => self.log.push(Payload::Shared(message), self.leg.is_some()),
+            Outgoing::Close(close) => _ = self.close.get_or_insert(close),
+            Outgoing::Body { .. } | Outgoing::Head(_) => {}
+        }
+    }
+
+    fn attach(&mut self, is_stream: bool) -> u64 {
+        self.legs += 1;
+        let before = self.leg.replace(Leg { number: self.legs, is_stream, waker: None });
+        before.and_then(|leg| leg.waker).into_iter().for_each(Waker::wake);
+        self.legs
+    }
+
+    fn detach(&mut self, ends: Instant) {
+        if let Some(waker) = self.leg.take().and_then(|leg| leg.waker) {
+            waker.wake();
+        }
+        self.ends = ends;
+    }
+
+    /// The client has what is before this.
+    fn go_to(&mut self, cursor: u64) -> Option<Lost> {
+        let before = self.log.before();
+        let gap = (cursor < before).then_some(Lost { from: cursor + 1, to: Some(before) });
+        self.log.acknowledge(cursor.min(self.log.last()));
+        self.log.rewind(cursor);
+        gap
+    }
+
+    fn continued(&self, leg: u64, token: Token, gap: Option<Lost>) -> Continued {
+        let (cursor, ack, protocol) = (self.log.sent(), self.received, self.protocol.clone());
+        Continued { leg, token, cursor, gap, ack, protocol }
+    }
+
+    /// When a client that speaks beside its stream has been silent for too long.
+    fn silent_at(&self, limits: &Limits) -> Option<Instant> {
+        let streams = self.leg.as_ref().is_some_and(|leg| leg.is_stream);
+        let heard = self.heard.filter(|_| streams)?;
+        Some(heard + limits.ping_interval + limits.ping_timeout)
+    }
+
+    fn others(&mut self) -> [Option<Waker>; 2] {
+        [mem::take(&mut self.opener), self.leg.as_mut().and_then(|leg| leg.waker.take())]
+    }
+}

@@ -1,0 +1,62 @@
+//! What runs a session, whether or not anything carries it.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::state::Session;
+use crate::{
+    transport::sockets::Registration,
+    wire::{Incoming, Wire},
+};
+
+/// Ends when the application has.
+pub(super) struct Task {
+    session: Arc<Session>,
+    wire: Wire,
+    timer: Pin<Box<Sleep>>,
+    _registration: Registration,
+}
+
+impl Task {
+    pub(super) fn new(session: Arc<Session>, wire: Wire, registration: Registration) -> Self {
+        Self { session, wire, timer: Box::pin(sleep_until(Instant::now())), _registration: registration }
+    }
+
+    /// Moves the timer when it would ring too late; one that rings too early is set anew then. Ready if there is
+    /// something to do.
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(next) = self.session.keep_time() else { return Poll::Pending };
+        if next < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(next);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            if let Some(close) = this.session.begin_poll(cx) {
+                this.wire.feed(Incoming::Disconnect(close));
+            }
+            let fed = this.session.feed(&mut this.wire);
+            let ended = this.wire.poll(cx).is_ready();
+            let moved = this.session.collect(&mut this.wire);
+            if ended && !moved {
+                this.session.end();
+                return Poll::Ready(());
+            }
+            if !fed && !moved && this.keep_time(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
