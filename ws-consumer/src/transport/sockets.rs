@@ -83,8 +83,8 @@ pub struct Drain {
 /// Connections are closed in batches, one per step: fine enough to be even, coarse enough to cost nothing.
 const STEP: Duration = Duration::from_millis(50);
 
-/// For so long those that carry sessions may take to send what is left.
-const LEGS: Duration = Duration::from_secs(1);
+/// For so long clients may still be told what had come for them before.
+const LATE: Duration = Duration::from_secs(1);
 
 impl Drain {
     /// The server goes away: 1001, all at once.
@@ -176,21 +176,21 @@ impl Sockets {
             }
         }
         self.0.tasks.close();
-        self.end_legs(&drain).await;
+        self.end_late(&links, &drain).await;
         self.0.tasks.wait().await;
         if let Some(afterwards) = self.0.afterwards.get() {
             afterwards().await;
         }
     }
 
-    /// What carries a session ends with it, after its last frame; what carries one of another process is told.
-    async fn end_legs(&self, drain: &Drain) {
-        let ended = timeout(LEGS, self.0.tasks.wait()).await.is_ok();
-        if ended || self.open().legs.is_empty() {
+    /// Those whose hooks are busy wait no longer. What carries a session ends with it, after its last frame; what carries
+    /// one of another process is told now.
+    async fn end_late(&self, links: &[Arc<Link>], drain: &Drain) {
+        if timeout(LATE, self.0.tasks.wait()).await.is_ok() {
             return;
         }
         let legs: Vec<_> = self.open().legs.values().cloned().collect();
-        legs.iter().for_each(|link| link.shut_down(drain.close()));
+        links.iter().chain(&legs).for_each(|link| link.hang_up_beside(drain.close()));
     }
 
     pub(crate) fn set_afterwards(&self, afterwards: Afterwards) {

@@ -294,12 +294,16 @@ impl Link {
         }
     }
 
-    /// The server shuts down. Who has not been let in is told to come again.
+    /// The server shuts down. What others have sent before still reaches the client, if its hooks are not busy for too
+    /// long. Who has not been let in is told to come again.
     pub(crate) fn shut_down(&self, close: Close) {
-        if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_ok() {
-            return self.wake_application();
+        if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_err() {
+            let mut state = self.state();
+            if state.phase != Phase::Ended {
+                state.leave(close);
+            }
         }
-        self.hang_up_beside(close);
+        self.wake_application();
     }
 
     fn wake_application(&self) {
@@ -344,7 +348,7 @@ impl Link {
         let mut state = self.state();
         match state.inputs.pop_front() {
             Some(input) => Poll::Ready(Some(state.popped(input))),
-            None if state.close.is_some() => Poll::Ready(None),
+            None if state.close.is_some() || state.may_leave() => Poll::Ready(None),
             None => state.wait(cx),
         }
     }

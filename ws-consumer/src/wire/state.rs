@@ -58,6 +58,8 @@ pub(super) struct State {
     pub(super) beside: Vec<Waker>,
     /// Does a hook look for the client's answer among the inputs?
     pub(super) sought: bool,
+    /// How it is to end once what has come for it before is handled.
+    pub(super) leaving: Option<Close>,
     /// How the connection ended, or is to end. Set once.
     pub(super) close: Option<Close>,
     /// Did it end without the application's doing?
@@ -150,7 +152,7 @@ impl State {
         if mailbox.poll_ready(cx).is_pending() {
             return Mail::Taken;
         }
-        let may_wait = mailbox.sender().len() < CORK;
+        let may_wait = mailbox.sender().len() < CORK && self.leaving.is_none();
         if may_wait && !mem::replace(&mut self.corked, true) {
             return Mail::Corked;
         }
@@ -286,6 +288,27 @@ impl State {
             _ => Outgoing::Close(close.clone()),
         });
         self.end(close);
+    }
+
+    /// Ends it, after what has come for it before; at once if that is nothing.
+    pub(super) fn leave(&mut self, close: Close) {
+        let waits = self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.sender().is_empty());
+        if waits || self.events > 0 {
+            self.leaving = Some(close);
+            self.again = true;
+            self.wake_task();
+        } else {
+            self.hang_up(close);
+        }
+    }
+
+    /// All that had come is handled: now it may end. False if there is more in the mailbox.
+    pub(super) fn may_leave(&mut self) -> bool {
+        if self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.sender().is_empty()) {
+            self.again = true;
+            return false;
+        }
+        self.leaving.take().map(|close| self.hang_up(close)).is_some()
     }
 
     pub(super) fn end(&mut self, close: Close) {

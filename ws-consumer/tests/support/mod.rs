@@ -1,6 +1,8 @@
 //! A server and its clients in one process, over pipes: no ports, and time may stand still.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod sessions;
+
 use std::{sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, MemoryLayer};
@@ -33,6 +35,18 @@ impl Server {
         let protocols = Protocols::new().websocket(application).limits(limits);
         let service = protocols.into_service(layer.clone() as Arc<dyn ChannelLayer>);
         Self { layer, service }
+    }
+
+    /// With sessions, over every transport; on a layer that others may share.
+    pub fn with_sessions(
+        application: impl Application,
+        layer: &Arc<MemoryLayer>,
+        transports: ws_consumer::Transports,
+        limits: Limits,
+    ) -> Self {
+        let protocols = Protocols::new().websocket(application).limits(limits).transports(transports);
+        let service = protocols.into_service(layer.clone() as Arc<dyn ChannelLayer>);
+        Self { layer: layer.clone(), service }
     }
 
     /// The client's end of a new connection.

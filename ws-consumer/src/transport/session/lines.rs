@@ -43,7 +43,8 @@ struct Binary<'a> {
 pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, NoBatch> {
     let body = std::str::from_utf8(body).map_err(|_| NoBatch::Malformed)?;
     let mut lines = body.split_terminator('\n');
-    let control = serde_json::from_str(lines.next().unwrap_or_default()).map_err(|_| NoBatch::Malformed)?;
+    let control = lines.next().filter(|line| line.starts_with('{')).ok_or(NoBatch::Malformed)?;
+    let control = serde_json::from_str(control).map_err(|_| NoBatch::Malformed)?;
     let mut frames = Vec::new();
     for line in lines {
         if frames.len() == limits.frames {

@@ -61,6 +61,8 @@ struct Inner {
     legs: u64,
     /// When it is over, unless somebody comes.
     ends: Instant,
+    /// Until then who polls is only between two polls: what is sent waits, instead of being lost.
+    between: Option<Instant>,
     /// When the client was last heard of beside its stream, if it ever was.
     heard: Option<Instant>,
     /// How the client, or time, has ended it; the application is yet to be told.
@@ -140,6 +142,7 @@ impl Session {
             legs: 0,
             // Nobody who asked has to wait longer for a decision.
             ends: Instant::now() + away + terms.limits.accept_timeout,
+            between: None,
             heard: None,
             ending: None,
             close: None,
@@ -236,12 +239,16 @@ impl Session {
             tracing::debug!("a client that has fallen silent");
             inner.detach(now + self.terms.away(false));
         }
+        if inner.between.is_some_and(|until| until <= now) {
+            inner.between = None;
+            return Some(now);
+        }
         if inner.leg.is_none() && inner.ends <= now {
             inner.ending = Some(Close::ABNORMAL.into());
             return Some(now);
         }
         let next = match &inner.leg {
-            None => inner.ends,
+            None => inner.between.unwrap_or(inner.ends),
             Some(leg) if leg.is_stream => inner.silent_at(&self.terms.limits).unwrap_or(now + YEAR),
             Some(_) => now + self.terms.transports.window + self.terms.away(false),
         };
@@ -423,8 +430,10 @@ impl Session {
     pub(super) fn detach(&self, leg: u64) {
         let mut inner = self.inner();
         let Some(known) = inner.leg.as_ref().filter(|known| known.number == leg) else { return };
-        let ends = Instant::now() + self.terms.away(!known.is_stream);
-        inner.detach(ends);
+        let polls = !known.is_stream;
+        let now = Instant::now();
+        inner.detach(now + self.terms.away(polls));
+        inner.between = polls.then(|| now + self.terms.limits.ping_timeout);
         let task = inner.task.take();
         drop(inner);
         task.into_iter().for_each(Waker::wake);
@@ -468,15 +477,19 @@ impl Inner {
 
     /// With nobody there, the oldest frames make room; otherwise what the application sends waits where its limits are.
     fn has_room(&self) -> bool {
-        self.leg.is_none() || self.log.has_room()
+        !self.is_carried() || self.log.has_room()
+    }
+
+    fn is_carried(&self) -> bool {
+        self.leg.is_some() || self.between.is_some()
     }
 
     fn sent(&mut self, output: Outgoing) {
         match output {
             Outgoing::Accept(accept) => self.door = Door::Accepted(Some(accept)),
             Outgoing::Refuse(refuse) => self.door = Door::Refused(Some(refuse)),
-            Outgoing::Frame(frame) => self.log.push(frame.into(), self.leg.is_some()),
-            Outgoing::Encoded(message) => self.log.push(Payload::Shared(message), self.leg.is_some()),
+            Outgoing::Frame(frame) => self.log.push(frame.into(), self.is_carried()),
+            Outgoing::Encoded(message) => self.log.push(Payload::Shared(message), self.is_carried()),
             Outgoing::Close(close) => _ = self.close.get_or_insert(close),
             Outgoing::Body { .. } | Outgoing::Head(_) => {}
         }
@@ -484,6 +497,7 @@ impl Inner {
 
     fn attach(&mut self, is_stream: bool) -> u64 {
         self.legs += 1;
+        self.between = None;
         let before = self.leg.replace(Leg { number: self.legs, is_stream, waker: None });
         before.and_then(|leg| leg.waker).into_iter().for_each(Waker::wake);
         self.legs
