@@ -17,6 +17,9 @@ pub(super) struct Control {
     pub(super) token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<u64>,
+    /// Between processes only: the carrier has this one, though its client has not acknowledged it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) first: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,7 +32,7 @@ use crate::{
     application::Application,
     error::Result as HookResult,
     frame::Close,
-    scope::Scope,
+    scope::{Scope, Transport},
     socket::Socket,
     transport::{Limits, Sockets},
     wire::{OutputLimits, Refuse, Role, Wire},
@@ -209,8 +209,9 @@ impl Directory {
             body: lines::write(&control, &[]).into(),
             user: Some(user),
             transport: scope.transport,
+            relayed: true,
         };
-        let answer = self.forward(token.process, request).await?;
+        let answer = self.forward(token.process, request, false).await?;
         let control = lines::parse(&answer.body, lines::ANY).ok().filter(|_| answer.status == 200)?.control;
         let open = control.open.as_ref()?;
         let token = Token::parse(&open.token)?;
@@ -276,20 +277,18 @@ impl Directory {
 
     // ---- other processes
 
-    /// Asks the process that has this session.
-    pub(super) async fn ask(
-        &self,
-        token: Token,
-        body: Vec<u8>,
-        user: Option<Option<Arc<str>>>,
-    ) -> Option<Reply> {
-        let request = Request { body: body.into(), user, transport: Default::default() };
-        self.forward(token.process, request).await
+    /// Asks the process that has this session, for a leg that is here.
+    pub(super) async fn ask(&self, token: Token, body: Vec<u8>) -> Option<Reply> {
+        let request =
+            Request { body: body.into(), user: None, transport: Transport::default(), relayed: true };
+        self.forward(token.process, request, true).await
     }
 
-    pub(super) async fn forward(&self, process: ProcessId, request: Request) -> Option<Reply> {
+    /// `waits`: the answer may take as long as a long poll does.
+    pub(super) async fn forward(&self, process: ProcessId, request: Request, waits: bool) -> Option<Reply> {
         let Transports { window, reach, .. } = self.0.terms.transports;
-        remote::ask(&*self.0.layer, process, request, window + reach).await
+        let patience = if waits { window + reach } else { reach };
+        remote::ask(&*self.0.layer, process, request, patience).await
     }
 
     /// Hears other processes from the first session on.
@@ -395,7 +394,7 @@ impl Drop for Opening {
 
 /// All of a session is lost, after what the client has.
 pub(super) fn gone(cursor: u64) -> Lost {
-    Lost { from: cursor + 1, to: None }
+    Lost { from: cursor.saturating_add(1), to: None }
 }
 
 pub(super) fn unavailable() -> Refuse {

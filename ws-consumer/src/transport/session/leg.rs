@@ -28,7 +28,10 @@ pub(super) enum Leg {
 pub(super) struct There {
     directory: Directory,
     token: Token,
+    /// The number of the last frame that came.
     cursor: u64,
+    /// What the client has acknowledged.
+    acknowledged: u64,
     /// A long poll on its way.
     asked: Option<Pin<Box<dyn Future<Output = Option<Reply>> + Send>>>,
     unanswered: u32,
@@ -39,7 +42,7 @@ const PATIENCE: u32 = 3;
 
 impl Leg {
     pub(super) fn there(directory: Directory, token: Token, cursor: u64) -> Self {
-        Self::There(There { directory, token, cursor, asked: None, unanswered: 0 })
+        Self::There(There { directory, token, cursor, acknowledged: cursor, asked: None, unanswered: 0 })
     }
 
     /// What to send next.
@@ -50,10 +53,18 @@ impl Leg {
         }
     }
 
+    /// The client has spoken over it, and so has its new token.
+    pub(super) fn confirm(&self) {
+        if let Self::Here { session, number } = self {
+            session.confirm(*number);
+        }
+    }
+
     /// The client has the frames up to this one. In another process the next poll says it.
-    pub(super) fn acknowledge(&self, cursor: u64) {
-        if let Self::Here { session, .. } = self {
-            session.acknowledge(cursor);
+    pub(super) fn acknowledge(&mut self, cursor: u64) {
+        match self {
+            Self::Here { session, .. } => session.acknowledge(cursor),
+            Self::There(there) => there.acknowledged = cursor.clamp(there.acknowledged, there.cursor),
         }
     }
 
@@ -71,7 +82,7 @@ impl Leg {
                     let control =
                         Control { first: Some(number), mode: Some(Mode::Send), ..Control::default() };
                     let body = lines::write(&with_token(control, token), &[Payload::from(frame)]);
-                    let answer = directory.ask(token, body, None).await?;
+                    let answer = directory.ask(token, body).await?;
                     lines::parse(&answer.body, lines::ANY).ok()?.control.ack
                 })
             }
@@ -84,8 +95,7 @@ impl Leg {
             Self::Here { session, .. } => session.finish(close),
             Self::There(There { directory, token, .. }) => {
                 let control = Control { mode: Some(Mode::Send), ..Control::close(close) };
-                let _gone =
-                    directory.ask(*token, lines::write(&with_token(control, *token), &[]), None).await;
+                let _gone = directory.ask(*token, lines::write(&with_token(control, *token), &[])).await;
             }
         }
     }
@@ -97,13 +107,13 @@ pub(super) type Pushing = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
 impl There {
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
         loop {
-            let (directory, token, cursor) = (&self.directory, self.token, self.cursor);
+            let (directory, token) = (&self.directory, self.token);
+            let (cursor, after) = (Some(self.acknowledged), Some(self.cursor));
             let asked = self.asked.get_or_insert_with(|| {
-                let control =
-                    Control { cursor: Some(cursor), mode: Some(Mode::LongPoll), ..Control::default() };
+                let control = Control { cursor, after, mode: Some(Mode::LongPoll), ..Control::default() };
                 let body = lines::write(&with_token(control, token), &[]);
                 let directory = directory.clone();
-                Box::pin(async move { directory.ask(token, body, None).await })
+                Box::pin(async move { directory.ask(token, body).await })
             });
             let answer = ready!(asked.as_mut().poll(cx));
             self.asked = None;

@@ -38,8 +38,13 @@ struct Answer {
     frames: Vec<Payload>,
 }
 
-/// Who asks, if it had to be found out.
-type Checked = Option<Option<Arc<str>>>;
+/// Who asks, as far as it had to be found out, and how.
+struct Who {
+    user: Option<Option<Arc<str>>>,
+    transport: Transport,
+    /// By a process that carries the session, not by the client itself.
+    relayed: bool,
+}
 
 impl Directory {
     /// Answers a `POST`.
@@ -61,10 +66,10 @@ impl Directory {
         let batch = self.parse(&body)?;
         scope.transport = transport_of(batch.control.mode);
         match &batch.control.token {
-            None => self.open_for_polls(scope, batch, None).await,
+            None => self.open_for_polls(scope, &batch.control, None).await,
             Some(token) => match Token::parse(token) {
                 Some(token) => self.exchange(scope, token, batch, body).await,
-                None => self.over(scope, batch).await,
+                None => self.over(scope, batch.control).await,
             },
         }
     }
@@ -99,10 +104,10 @@ impl Directory {
     async fn open_for_polls(
         &self,
         mut scope: Scope,
-        batch: Batch,
+        control: &Control,
         lost: Option<u64>,
     ) -> Result<HttpReply, Refuse> {
-        if batch.control.mode.is_none_or(|mode| mode == Mode::Send) {
+        if control.mode.is_none_or(|mode| mode == Mode::Send) {
             return Err(StatusCode::BAD_REQUEST.into());
         }
         scope.lost_session = lost.is_some();
@@ -127,21 +132,24 @@ impl Directory {
         }
         let screened = checked.is_some();
         let (transport, asked) = (scope.transport, scope.headers.clone());
+        let who = Who { user: checked, transport, relayed: false };
         let reply = match self.find(token) {
-            Found::Here(session) => match self
-                .answer(&session, token, &batch.control, batch.frames, checked, transport)
-                .await
-            {
-                Some(answer) => answer.reply(headers),
-                None => return self.over(scope, Batch { control: batch.control, frames: Vec::new() }).await,
-            },
-            Found::Elsewhere => {
-                match self.forward(token.process, Request { body, user: checked, transport }).await {
-                    Some(reply) if reply.status != StatusCode::GONE => passed_on(reply, headers),
-                    _ => return self.over(scope, batch).await,
+            Found::Here(session) => {
+                match self.answer(&session, token, &batch.control, batch.frames, who).await {
+                    Some(answer) => answer.reply(headers),
+                    None => return self.over(scope, batch.control).await,
                 }
             }
-            Found::Nowhere => return self.over(scope, batch).await,
+            Found::Elsewhere => {
+                let Who { user, transport, relayed } = who;
+                let waits = batch.control.mode == Some(Mode::LongPoll) || !batch.frames.is_empty();
+                let request = Request { body, user, transport, relayed };
+                match self.forward(token.process, request, waits).await {
+                    Some(reply) if reply.status != StatusCode::GONE => passed_on(reply, headers),
+                    _ => return self.over(scope, batch.control).await,
+                }
+            }
+            Found::Nowhere => return self.over(scope, batch.control).await,
         };
         if screened {
             self.remember_client(token.session, &asked);
@@ -150,13 +158,13 @@ impl Directory {
     }
 
     /// There is no such session, or not any more.
-    async fn over(&self, scope: Scope, batch: Batch) -> Result<HttpReply, Refuse> {
-        let polls = batch.control.mode.is_some_and(|mode| mode != Mode::Send);
-        if batch.control.resume != Some(true) || !polls {
+    async fn over(&self, scope: Scope, control: Control) -> Result<HttpReply, Refuse> {
+        let polls = control.mode.is_some_and(|mode| mode != Mode::Send);
+        if control.resume != Some(true) || !polls {
             return Err(StatusCode::GONE.into());
         }
-        let lost = batch.control.cursor.unwrap_or_default();
-        self.open_for_polls(scope, batch, Some(lost)).await
+        let lost = control.cursor.unwrap_or_default();
+        self.open_for_polls(scope, &control, Some(lost)).await
     }
 
     /// What a session of this process answers; nothing to those who have no part in it.
@@ -166,19 +174,24 @@ impl Directory {
         token: Token,
         asked: &Control,
         frames: Vec<crate::frame::Frame>,
-        checked: Checked,
-        transport: Transport,
+        who: Who,
     ) -> Option<Answer> {
         let cursor = asked.cursor.unwrap_or_default();
         let mut control = Control::default();
         let mut leg = None;
         if asked.resume == Some(true) {
-            let user = checked.flatten();
-            let continued = session.resume(token.secret, user.as_deref(), cursor, transport).ok()??;
+            let user = who.user.flatten();
+            let continued = session.resume(token.secret, user.as_deref(), cursor, who.transport).ok()??;
             control = Control { gap: continued.gap, ..self.opened(&continued, true) };
             leg = Some(continued.leg);
-        } else if !session.admits(token.secret, checked.as_ref().map(|user| user.as_deref())) {
-            return None;
+        } else {
+            let polls = asked.mode.is_some_and(|mode| mode != Mode::Send);
+            if !session.admits(token.secret, who.user.as_ref().map(Option::as_deref), polls) {
+                return None;
+            }
+            if !who.relayed {
+                session.confirm_by(token.secret);
+            }
         }
         session.hear();
         if !frames.is_empty() {
@@ -201,10 +214,11 @@ impl Directory {
                 session.acknowledge(cursor);
             }
             // A stream in another process begins: until its first poll.
-            leg.into_iter().filter(|_| transport.is_stream()).for_each(|leg| session.detach(leg));
+            leg.into_iter().filter(|_| who.transport.is_stream()).for_each(|leg| session.detach(leg));
         } else {
             let leg = leg.unwrap_or_else(|| {
-                let (leg, gap) = session.poll_begins(cursor);
+                let after = asked.after.filter(|_| who.relayed).unwrap_or(cursor);
+                let (leg, gap) = session.poll_begins(cursor, after);
                 control.gap = gap;
                 leg
             });
@@ -244,12 +258,13 @@ impl Directory {
 
     /// Answers for another process, which has looked at the client.
     pub(super) async fn answer_elsewhere(&self, request: Request) -> Reply {
-        let Request { body, user, transport } = request;
+        let Request { body, user, transport, relayed } = request;
+        let who = Who { user, transport, relayed };
         let gone = Reply { status: StatusCode::GONE.as_u16(), body: Bytes::new() };
         let Ok(batch) = self.parse(&body) else { return gone };
         let Some(token) = batch.control.token.as_deref().and_then(Token::parse) else { return gone };
         let Found::Here(session) = self.find(token) else { return gone };
-        match self.answer(&session, token, &batch.control, batch.frames, user, transport).await {
+        match self.answer(&session, token, &batch.control, batch.frames, who).await {
             Some(answer) => Reply {
                 status: answer.status.as_u16(),
                 body: lines::write(&answer.control, &answer.frames).into(),

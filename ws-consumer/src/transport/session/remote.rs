@@ -32,6 +32,9 @@ pub(super) struct Request {
     /// Who asks, if it had to be found out.
     pub(super) user: Option<Option<Arc<str>>>,
     pub(super) transport: Transport,
+    /// Does it come from a process that carries the session, not from the client itself? Then it does not show that the
+    /// client has its new token.
+    pub(super) relayed: bool,
 }
 
 /// Asks the process that has the session; nothing if it is not there.
@@ -90,7 +93,8 @@ fn encode(request: &Request) -> Message {
     let message = Message::new(ASK)
         .with("body", text(&request.body))
         .with("transport", request.transport.name())
-        .with("checked", request.user.is_some());
+        .with("checked", request.user.is_some())
+        .with("relayed", request.relayed);
     match request.user.as_ref().and_then(Option::as_deref) {
         Some(user) => message.with("user", user),
         None => message,
@@ -106,6 +110,7 @@ fn decode(message: &Message) -> Option<Request> {
         body: Bytes::copy_from_slice(message.get("body")?.as_str()?.as_bytes()),
         user: message.get("checked")?.as_bool()?.then_some(user),
         transport: Transport::of_name(message.get("transport")?.as_str()?)?,
+        relayed: message.get("relayed")?.as_bool()?,
     })
 }
 

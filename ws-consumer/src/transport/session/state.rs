@@ -25,6 +25,8 @@ use crate::{
 
 /// Frames of the client that wait for the application; a client that sends more waits itself.
 const INBOX: usize = 64;
+/// Attempts to come back of which none has been heard of again.
+const FORMER: usize = 16;
 /// Bytes that one answer, or one write, may have.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -53,8 +55,8 @@ struct Inner {
     /// The number of the client's last frame.
     received: u64,
     secret: Secret,
-    /// Good until the newer one has been used.
-    former: Option<Secret>,
+    /// Those before it that are still good, because no newer one has been used.
+    former: VecDeque<Secret>,
     user: Option<Arc<str>>,
     protocol: Option<String>,
     leg: Option<Leg>,
@@ -135,7 +137,7 @@ impl Session {
             inbox: VecDeque::new(),
             received: 0,
             secret: Secret::new()?,
-            former: None,
+            former: VecDeque::new(),
             user: None,
             protocol: None,
             leg: None,
@@ -293,10 +295,15 @@ impl Session {
         if !inner.admits(secret) || inner.user.as_deref() != user || cursor > inner.log.last() {
             return Ok(None);
         }
-        // The one that was shown stays good: the answer with the new one may get lost.
-        inner.former = Some(secret);
-        inner.secret = Secret::new()?;
+        // Those before stay good: the answer with the new one may get lost, and another attempt be under way.
+        let new = Secret::new()?;
+        let known = mem::replace(&mut inner.secret, new);
+        if inner.former.len() == FORMER {
+            inner.former.pop_front();
+        }
+        inner.former.push_back(known);
         let leg = inner.attach(transport.is_stream());
+        inner.log.acknowledge(cursor);
         let gap = inner.go_to(cursor);
         inner.heard = inner.heard.map(|_| Instant::now());
         let continued = inner.continued(leg, self.token_of(inner.secret), gap);
@@ -311,21 +318,37 @@ impl Session {
         Ok(Some(continued))
     }
 
-    /// Is this request one of its client's? `user` is who asks, if it had to be found out again.
-    pub(super) fn admits(&self, secret: Secret, user: Option<Option<&str>>) -> bool {
+    /// The client of this leg has the token that came with it.
+    pub(super) fn confirm(&self, leg: u64) {
         let mut inner = self.inner();
-        let admits = inner.admits(secret) && user.is_none_or(|user| user == inner.user.as_deref());
-        if admits && inner.secret.is(&secret) {
-            inner.former = None; // the new one has arrived
+        if inner.leg.as_ref().is_some_and(|known| known.number == leg) {
+            inner.former = VecDeque::new();
         }
-        admits
     }
 
-    /// A poll of the leg that polls: it takes over, and goes on after `cursor`.
-    pub(super) fn poll_begins(&self, cursor: u64) -> (u64, Option<Lost>) {
+    /// Is this request one of its client's? `user` is who asks, if it had to be found out again.
+    ///
+    /// A poll needs the newest secret: one that comes late, of a leg that another has followed, must not take over.
+    pub(super) fn admits(&self, secret: Secret, user: Option<Option<&str>>, polls: bool) -> bool {
+        let inner = self.inner();
+        let known = if polls { inner.secret.is(&secret) } else { inner.admits(secret) };
+        known && user.is_none_or(|user| user == inner.user.as_deref())
+    }
+
+    /// The client has shown its newest secret: the one before is of no use any more.
+    pub(super) fn confirm_by(&self, secret: Secret) {
+        let mut inner = self.inner();
+        if inner.secret.is(&secret) {
+            inner.former = VecDeque::new();
+        }
+    }
+
+    /// A poll of the leg that polls: it takes over, acknowledges up to `cursor`, and goes on after `after`.
+    pub(super) fn poll_begins(&self, cursor: u64, after: u64) -> (u64, Option<Lost>) {
         let mut inner = self.inner();
         let leg = inner.attach(false);
-        let gap = inner.go_to(cursor);
+        inner.log.acknowledge(cursor);
+        let gap = inner.go_to(after);
         let wakers = inner.others();
         drop(inner);
         wakers.into_iter().flatten().for_each(Waker::wake);
@@ -472,7 +495,7 @@ impl Terms {
 
 impl Inner {
     fn admits(&self, secret: Secret) -> bool {
-        self.secret.is(&secret) || self.former.is_some_and(|former| former.is(&secret))
+        self.secret.is(&secret) || self.former.iter().any(|former| former.is(&secret))
     }
 
     /// With nobody there, the oldest frames make room; otherwise what the application sends waits where its limits are.
@@ -510,11 +533,10 @@ impl Inner {
         self.ends = ends;
     }
 
-    /// The client has what is before this.
+    /// What comes after this is to be sent next.
     fn go_to(&mut self, cursor: u64) -> Option<Lost> {
         let before = self.log.before();
         let gap = (cursor < before).then_some(Lost { from: cursor + 1, to: Some(before) });
-        self.log.acknowledge(cursor.min(self.log.last()));
         self.log.rewind(cursor);
         gap
     }

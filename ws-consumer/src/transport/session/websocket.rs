@@ -1,6 +1,6 @@
 //! A WebSocket that carries a session: an application of its own, between the socket and the session.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, mem, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, sleep_until};
@@ -51,9 +51,19 @@ impl Directory {
         send_control(&mut socket, &control).await?;
         let open = control.open.unwrap_or_default();
         let (sent, received) = (open.cursor, open.ack);
-        Carrier { socket, leg, sent, received, acknowledged: received, ack_at: None, pushing: None }
-            .run()
-            .await
+        Carrier {
+            socket,
+            leg,
+            sent,
+            received,
+            arrived: received,
+            acknowledged: received,
+            ack_at: None,
+            confirmed: false,
+            pushing: None,
+        }
+        .run()
+        .await
     }
 }
 
@@ -88,9 +98,13 @@ struct Carrier {
     sent: u64,
     /// The number of the last frame from it.
     received: u64,
+    /// The number of the last one that the session has.
+    arrived: u64,
     /// Which of them it knows to have arrived.
     acknowledged: u64,
     ack_at: Option<Instant>,
+    /// Has the client spoken?
+    confirmed: bool,
     /// A frame on its way to the session. Meanwhile the client is not listened to, but spoken to.
     pushing: Option<Pushing>,
 }
@@ -111,8 +125,8 @@ impl Carrier {
                     Some(_) => {}
                     None => return self.left().await,
                 },
-                Step::Pushed(Some(_)) => self.arrived().await?,
-                Step::Pushed(None) => return self.socket.close(REPLACED).await,
+                Step::Pushed(Some(ack)) if ack >= self.received => self.arrived().await?,
+                Step::Pushed(_) => return self.socket.close(REPLACED).await,
                 Step::Taken(Taken::Frames(first, frames)) => self.pass_on(first, frames).await?,
                 Step::Taken(Taken::Over(close)) => return self.socket.close(close).await,
                 Step::Taken(Taken::Replaced) => return self.socket.close(REPLACED).await,
@@ -157,6 +171,9 @@ impl Carrier {
     }
 
     async fn hear(&mut self, frame: Frame) -> Result<()> {
+        if !mem::replace(&mut self.confirmed, true) {
+            self.leg.confirm();
+        }
         let frame = match frame {
             Frame::Text(text) => match text.strip_prefix(MARK) {
                 Some(rest) if rest.starts_with(MARK) => Frame::Text(rest.to_owned()),
@@ -179,8 +196,8 @@ impl Carrier {
         }
         match control.ping {
             Some(ping) => {
-                let pong = Control { pong: Some(ping), ack: Some(self.received), ..Control::default() };
-                (self.acknowledged, self.ack_at) = (self.received, None);
+                let pong = Control { pong: Some(ping), ack: Some(self.arrived), ..Control::default() };
+                (self.acknowledged, self.ack_at) = (self.arrived, None);
                 send_control(&mut self.socket, &pong).await
             }
             None => Ok(()),
@@ -188,7 +205,8 @@ impl Carrier {
     }
 
     async fn arrived(&mut self) -> Result<()> {
-        if self.received - self.acknowledged >= ACK_FRAMES {
+        self.arrived = self.received;
+        if self.arrived - self.acknowledged >= ACK_FRAMES {
             return self.acknowledge().await;
         }
         self.ack_at.get_or_insert_with(|| Instant::now() + ACK_AFTER);
@@ -196,8 +214,8 @@ impl Carrier {
     }
 
     async fn acknowledge(&mut self) -> Result<()> {
-        (self.acknowledged, self.ack_at) = (self.received, None);
-        send_control(&mut self.socket, &Control::ack(self.received)).await
+        (self.acknowledged, self.ack_at) = (self.arrived, None);
+        send_control(&mut self.socket, &Control::ack(self.arrived)).await
     }
 
     async fn pass_on(&mut self, first: u64, frames: Vec<Payload>) -> Result<()> {
@@ -215,10 +233,8 @@ impl Carrier {
     /// The socket has ended. A session that its client has closed ends with it.
     async fn left(mut self) -> Result<()> {
         let close = self.socket.closed().unwrap_or_default();
-        let may_come_back = matches!(
-            close.code,
-            Close::GOING_AWAY | Close::ABNORMAL | Close::SERVICE_RESTART | Close::TRY_AGAIN_LATER
-        );
+        let may_come_back =
+            matches!(close.code, Close::GOING_AWAY | Close::ABNORMAL | Close::TRY_AGAIN_LATER | REPLACED);
         if !may_come_back {
             self.leg.finish(close).await;
         }
