@@ -1,0 +1,152 @@
+// A leg: one connection that carries the session for a while.
+
+import { PROTOCOL, TAKEN_OVER, controlFrame, dataFrame, readFrame } from "./wire.js";
+
+/**
+ * What every leg does. `host` is told what happens: `opened(leg, control)`, `proven(leg)`, `gap(leg, gap)`,
+ * `received(leg, number, data)`, `acknowledged(leg, number)`, `heard()`. `target` is where to: `url` (http or https),
+ * `protocols`, `headers`.
+ */
+export class Leg {
+  /** The server has opened a session or gone on with one. */
+  isOpened = false;
+  /** A round trip has shown that it works. */
+  isProven = false;
+  /** The server has closed: nothing can be sent any more. */
+  isClosing = false;
+  ended = false;
+  /** Has to be asked for a sign of life now and then. */
+  needsChecks = true;
+
+  constructor(name, host, target) {
+    Object.assign(this, { name, host, target });
+    /** Resolves when it is over, with why: `{reason, code, wasClean, status, retryAfter, over}`, `over` with the session. */
+    this.done = new Promise((resolve) => (this.resolveDone = resolve));
+  }
+
+  /** It works: what has come is delivered, what waits is sent. */
+  prove() {
+    if (this.ended || this.isProven) return;
+    this.isProven = true;
+    this.host.proven(this);
+  }
+
+  end(why) {
+    if (this.ended) return;
+    this.ended = true;
+    this.drop();
+    this.resolveDone(why);
+  }
+
+  /** The server ends the session. What it said before counts, even if there was no time for a proof. */
+  closedBy({ code, reason = "", wasClean = true }) {
+    this.isClosing = true;
+    if (this.isOpened) this.prove();
+    this.end({ code, reason, wasClean, over: true });
+  }
+
+  /** Acknowledges, if nothing else will. */
+  acknowledge() {}
+}
+
+/** A WebSocket; without session if `plain`, or if the server wants none. */
+export class WebSocketLeg extends Leg {
+  #socket;
+  #sent = 0;
+  #next = null;
+
+  constructor(name, host, target) {
+    super(name, host, target);
+    this.plain = target.plain;
+  }
+
+  start() {
+    const { session, environment } = this.host;
+    const resume = session.token === null ? [] : [`channels.resume.${session.cursor}.${session.token}`];
+    const offered = [...(this.plain ? [] : [PROTOCOL, ...resume]), ...this.target.protocols];
+    const socket = new environment.WebSocket(this.target.url.replace(/^http/, "ws"), offered);
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => !this.ended && socket.protocol !== PROTOCOL && this.#openPlain();
+    socket.onmessage = ({ data }) => !this.ended && this.#read(data);
+    socket.onclose = (event) => this.#closed(event);
+  }
+
+  flush() {
+    const { session } = this.host;
+    for (const { data } of session.after(this.#sent)) {
+      this.#socket.send(this.plain ? data : dataFrame(data));
+      this.#sent += 1;
+    }
+    session.wrote(this.#sent);
+    // Nobody will acknowledge.
+    if (this.plain) session.acknowledge(this.#sent);
+  }
+
+  acknowledge() {
+    if (!this.plain) this.#socket.send(controlFrame({ cursor: this.host.session.cursor }));
+  }
+
+  /** Asks for a sign of life, which is to come before the time is over. */
+  check() {
+    if (this.plain) return;
+    this.#socket.send(controlFrame({ ping: "check", cursor: this.host.session.cursor }));
+    this.host.expectSign(this);
+  }
+
+  /** Ends the session. */
+  close(code, reason) {
+    this.#socket.close(code, reason);
+    this.end({ code, reason });
+  }
+
+  drop() {
+    // A close without a code would end the session.
+    this.#socket?.close(TAKEN_OVER);
+  }
+
+  #openPlain() {
+    this.plain = true;
+    this.#sent = this.host.session.acked;
+    this.isOpened = true;
+    this.host.opened(this, { open: { protocol: this.#socket.protocol || null } });
+    this.prove();
+  }
+
+  #read(data) {
+    this.host.heard();
+    if (this.plain) return this.host.received(this, null, data);
+    let frame;
+    try {
+      frame = readFrame(data);
+    } catch {
+      return this.end({ reason: "a frame that cannot be read" });
+    }
+    if (frame.control) return this.#control(frame.control);
+    if (this.#next === null) return this.end({ reason: "a frame before the session began" });
+    this.host.received(this, this.#next, frame.data);
+    this.#next += 1;
+  }
+
+  #control(control) {
+    if (control.open) {
+      this.#next = control.open.cursor + 1;
+      this.#sent = control.open.ack;
+      this.isOpened = true;
+      this.host.opened(this, control);
+      this.#socket.send(controlFrame({ ping: "proof" }));
+    } else if (control.gap) {
+      this.host.gap(this, control.gap);
+      if (control.gap.to !== null) this.#next = Math.max(this.#next, control.gap.to + 1);
+    }
+    if (control.ack !== undefined) this.host.acknowledged(this, control.ack);
+    if (control.pong === "proof") this.prove();
+  }
+
+  #closed({ code, reason, wasClean }) {
+    if (this.ended) return;
+    // 1006 is the browser's word for "no close frame came": the leg broke off, the session goes on.
+    if (code === 1006 || code === TAKEN_OVER) this.end({ code, reason, wasClean });
+    else this.closedBy({ code, reason, wasClean });
+  }
+}
