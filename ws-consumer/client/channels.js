@@ -15,7 +15,7 @@ import { Calls } from "./src/calls.js";
 import { Choice } from "./src/choice.js";
 import { ChannelEvent, ChannelMessageEvent } from "./src/events.js";
 import { StreamLeg, PollLeg, farewell } from "./src/http.js";
-import { WebSocketLeg } from "./src/leg.js";
+import { LOST_FRAMES, WebSocketLeg } from "./src/leg.js";
 import { DEFAULTS, environmentOf } from "./src/options.js";
 import { watchPage } from "./src/page.js";
 import { ChannelError, Session, frameOf } from "./src/session.js";
@@ -330,9 +330,6 @@ export class Channel extends EventTarget {
       proven: (leg) => this.#begin(leg),
       gap: (leg, { to }) => whenProven(leg, () => this.#gap(to)),
       received: (leg, number, data) => whenProven(leg, () => this.#deliver(number, data)),
-      acknowledged: (leg, number) => {
-        if (!this.#session.acknowledge(number)) leg.end({ reason: "the server lost frames", over: true });
-      },
       heard: () => this.#heard(),
       expectSign: (leg) => this.#expectSign(leg),
     };
@@ -345,7 +342,8 @@ export class Channel extends EventTarget {
     this.#session.token = open.token;
     if (!open.resumed) return this.#restart(gap?.from);
     this.#gap(open.cursor);
-    this.#host.acknowledged(leg, open.ack);
+    if (!this.#session.isPossible(open.ack)) return leg.end(LOST_FRAMES);
+    this.#session.acknowledge(open.ack);
   }
 
   #openedPlain() {

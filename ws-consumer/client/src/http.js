@@ -1,6 +1,6 @@
 // Legs of plain HTTP: an event stream or polls bring frames, POSTs take them.
 
-import { Leg } from "./leg.js";
+import { LOST_FRAMES, Leg } from "./leg.js";
 import { EventParser, fromBase64, fromLines, retryAfter, toLines } from "./wire.js";
 
 // Bounds of one POST. The server allows a hundred frames, and the bytes of one message and a bit.
@@ -91,7 +91,7 @@ class HttpLeg extends Leg {
 
   /** Numbers and frames of an answer; the session may end with it. */
   takeAnswer({ control, frames }) {
-    if (control.ack !== undefined) this.host.acknowledged(this, control.ack);
+    if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
     let number = control.first ?? this.host.session.cursor + 1;
     for (const data of frames) {
       if (this.ended) return;
@@ -122,7 +122,7 @@ class HttpLeg extends Leg {
     if (answer === null) return frames.length;
     this.host.heard();
     if (answer.status === 413) this.#tooLarge(frames);
-    else if (answer.control.ack === undefined && !answer.control.close) this.end({ reason: "an answer without ack" });
+    else if (answer.status === 409 && !session.isPossible(answer.control.ack)) this.end(LOST_FRAMES);
     else this.takeAnswer(answer);
     return frames.length;
   }
@@ -221,7 +221,7 @@ export class StreamLeg extends HttpLeg {
     } else if (control.gap) {
       this.host.gap(this, control.gap);
     }
-    if (control.ack !== undefined) this.host.acknowledged(this, control.ack);
+    if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
     if (control.close) this.closedBy(control.close);
   }
 

@@ -2,10 +2,12 @@
 
 import { PROTOCOL, TAKEN_OVER, controlFrame, dataFrame, readFrame } from "./wire.js";
 
+/** The server has fewer frames than it acknowledged. That cannot be: another session is the only way out. */
+export const LOST_FRAMES = { reason: "the server lost frames", over: true };
+
 /**
  * What every leg does. `host` is told what happens: `opened(leg, control)`, `proven(leg)`, `gap(leg, gap)`,
- * `received(leg, number, data)`, `acknowledged(leg, number)`, `heard()`. `target` is where to: `url` (http or https),
- * `protocols`, `headers`.
+ * `received(leg, number, data)`, `heard()`. `target` is where to: `url` (http or https), `protocols`, `headers`.
  */
 export class Leg {
   /** The server has opened a session or gone on with one. */
@@ -139,7 +141,7 @@ export class WebSocketLeg extends Leg {
       this.host.gap(this, control.gap);
       if (control.gap.to !== null) this.#next = Math.max(this.#next, control.gap.to + 1);
     }
-    if (control.ack !== undefined) this.host.acknowledged(this, control.ack);
+    if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
     if (control.pong === "proof") this.prove();
   }
 

@@ -66,13 +66,18 @@ export class Session {
     this.#written = Math.max(this.#written, number);
   }
 
-  /** The server has all up to this number. False: it cannot be, this is not the session that we know. */
+  /** Can the server's last frame of ours have this number? If not, this is not the session that we know. */
+  isPossible(number) {
+    return number >= this.acked && number <= this.acked + this.#frames.length;
+  }
+
+  /** The server has all up to this number. Answers may overtake each other: an older one says nothing new. */
   acknowledge(number) {
-    if (number < this.acked || number > this.acked + this.#frames.length) return false;
-    for (const frame of this.#frames.splice(0, number - this.acked)) this.bytes -= frame.size;
-    this.acked = number;
-    this.#written = Math.max(this.#written, number);
-    return true;
+    for (const frame of this.#frames.splice(0, Math.max(0, number - this.acked))) {
+      this.bytes -= frame.size;
+      this.acked += 1;
+    }
+    this.wrote(this.acked);
   }
 
   /** False for a frame that has arrived before. */
