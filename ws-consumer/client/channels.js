@@ -82,7 +82,7 @@ export class Channel extends EventTarget {
     this.#options = { ...DEFAULTS, ...options };
     this.#environment = environmentOf(options.environment);
     this.#session = new Session(this.#options);
-    this.#choice = new Choice(this.#environment, this.#options.transports);
+    this.#choice = new Choice(this.#environment, this.#options.transports, url);
     this.#calls = new Calls(this.#environment, options.onrequest);
     this.#offline = this.#environment.navigator?.onLine === false;
     this.#unwatch = watchPage(this.#environment, this.#watcher());
@@ -222,7 +222,6 @@ export class Channel extends EventTarget {
     const url = new URL(address, this.#environment.location?.href);
     url.protocol = url.protocol.replace("ws", "http");
     url.hash = "";
-    this.#choice.at(url.href);
     return { url: url.href, protocols: [names].flat(), headers: fields, credentials, pollInterval, plain };
   }
 

@@ -11,13 +11,15 @@ export class Choice {
 
   #environment;
   #transports;
-  #memory = null;
+  #memory;
   #proven = null;
   #misses = 0;
 
-  constructor(environment, transports) {
+  /** `url` is what the application gave: of what a function will return nothing is known, so its page stands for it. */
+  constructor(environment, transports, url) {
     this.#environment = environment;
     this.#transports = transports;
+    this.#memory = new Memory(environment, typeof url === "function" ? "" : url);
   }
 
   /** Has any worked yet? */
@@ -36,13 +38,8 @@ export class Choice {
     const all = this.usable;
     if (this.plain) return all.filter((name) => name === "websocket");
     if (this.#proven !== null && this.#misses < FAITHFUL_TRIES) return [this.#proven];
-    const best = this.#memory?.recall();
+    const best = this.#memory.recall();
     return all.includes(best) ? [best, ...all.filter((name) => name !== best)] : all;
-  }
-
-  /** Where: what worked there before is in the tab's storage. */
-  at(address) {
-    this.#memory ??= new Memory(this.#environment, address);
   }
 
   worked(name, plain) {
@@ -52,7 +49,7 @@ export class Choice {
   }
 
   failed(name) {
-    if (this.#memory?.recall() === name) this.#memory.forget();
+    if (this.#memory.recall() === name) this.#memory.forget();
   }
 
   roundFailed() {
@@ -62,19 +59,23 @@ export class Choice {
   /** Another network, perhaps: what worked before says nothing. */
   forget() {
     if (!this.plain) this.#proven = null;
-    this.#memory?.forget();
+    this.#memory.forget();
   }
 }
 
 /** Which transport worked, for this tab and one address. A storage that is full or forbidden is none. */
 class Memory {
   #environment;
-  #key;
+  #address;
 
   constructor(environment, address) {
-    const { origin, pathname } = new URL(address);
     this.#environment = environment;
-    this.#key = `channels-client ${origin}${pathname}`;
+    this.#address = address;
+  }
+
+  get #key() {
+    const { origin, pathname } = new URL(this.#address, this.#environment.location?.href);
+    return `channels-client ${origin}${pathname}`;
   }
 
   recall() {
