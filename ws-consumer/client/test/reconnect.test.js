@@ -172,9 +172,6 @@ test("in the back-forward cache a page drops its leg, and resumes when it comes 
 test("a page that goes for good ends its session", async () => {
   for (const transport of ["websocket", "sse", "long-poll"]) {
     const { world, channel } = await openWorld({ transports: [transport] });
-    const fetched = [];
-    const { fetch } = world.network;
-    world.network.fetch = (...request) => (fetched.push(request[1]), fetch(...request));
     world.tell(world.window, "pagehide", { persisted: false });
     assert.equal(channel.state, "closed");
     await world.clock.advance(1_000);
