@@ -133,7 +133,6 @@ export class Channel extends EventTarget {
     if (this.#state === "closed") return;
     const leg = this.#leg;
     if (leg?.isProven && !leg.ended) {
-      leg.flush();
       leg.close(code, reason);
     } else if (this.#target && this.#choice.usable.some((name) => name !== "websocket")) {
       farewell(this.#host, this.#target, { code, reason });
@@ -162,7 +161,7 @@ export class Channel extends EventTarget {
       this.#enter("offline");
       await new Promise((resolve) => (this.#interrupt = resolve));
     }
-    if (this.#state === "offline") this.#enter(this.#choice.untried ? "connecting" : "reconnecting");
+    if (this.#state === "offline") this.#enter(this.#openedAt < 0 ? "connecting" : "reconnecting");
   }
 
   /** Tries the transports in turn, stays with the first that works until it breaks. Returns why it is over. */
@@ -176,7 +175,8 @@ export class Channel extends EventTarget {
       if (why.over || why.retryAfter !== undefined || FINAL_STATUS.includes(why.status)) break;
     }
     this.#choice.roundFailed();
-    return this.#choice.untried && NO_HTTP.includes(why.status) ? this.#tryPlain(why) : why;
+    const isNew = this.#choice.untried && !this.#session.known;
+    return isNew && NO_HTTP.includes(why.status) ? this.#tryPlain(why) : why;
   }
 
   // There is no session at this address. A browser breaks off if none of the subprotocols that it offers is taken.
@@ -200,7 +200,8 @@ export class Channel extends EventTarget {
       this.#target = target;
       this.#early = [];
       this.#leg = leg = new LEGS[name](name, this.#host, target);
-      leg.start();
+      // What the server says may be anything.
+      Promise.resolve(leg.start()).catch((error) => leg.end({ reason: error.message }));
       const why = await leg.done;
       const hint = why.code === undefined ? why.retryAfter : retryHint(why.reason);
       return { ...why, retryAfter: hint, proven: leg.isProven };
@@ -337,7 +338,8 @@ export class Channel extends EventTarget {
   #opened(leg, { open, gap }) {
     this.#protocol = open.protocol ?? null;
     if (leg.plain) return this.#openedPlain();
-    this.#heartbeat = open.heartbeat ?? HEARTBEAT_S;
+    if (typeof open.token !== "string" || ![open.cursor, open.ack].every(Number.isSafeInteger)) throw new Error("no session");
+    this.#heartbeat = open.heartbeat || HEARTBEAT_S;
     this.#session.token = open.token;
     if (!open.resumed) return this.#restart(gap?.from);
     this.#gap(open.cursor);
@@ -370,7 +372,7 @@ export class Channel extends EventTarget {
   }
 
   #gap(to) {
-    const gap = to === null ? null : this.#session.skip(to);
+    const gap = Number.isSafeInteger(to) ? this.#session.skip(to) : null;
     if (gap !== null) this.#emit("gap", { ...gap, uncertain: [] });
   }
 

@@ -25,7 +25,8 @@ class HttpLeg extends Leg {
   }
 
   flush() {
-    if (this.isProven && !this.#posting) this.#postAll();
+    if (!this.isProven || this.#posting) return;
+    this.#postAll().catch((error) => this.end({ reason: error.message }));
   }
 
   acknowledge() {
@@ -205,7 +206,9 @@ export class StreamLeg extends HttpLeg {
 
   #take({ event, data, id }) {
     if (this.ended) return;
-    if (event === "control") return this.#control(JSON.parse(data));
+    const control = event === "control" ? JSON.parse(data) : null;
+    if (!this.isOpened && !control?.open && !control?.close) throw new Error("an event before the session began");
+    if (control !== null) return this.#control(control);
     const number = Number(id?.slice(id.lastIndexOf(".") + 1) ?? NaN);
     if (!Number.isSafeInteger(number)) throw new SyntaxError("an event without a number");
     if (event === "message") this.host.received(this, number, data);
@@ -217,7 +220,7 @@ export class StreamLeg extends HttpLeg {
     if (control.open) {
       this.isOpened = true;
       this.host.opened(this, control);
-      this.#provePost();
+      this.#provePost().catch((error) => this.end({ reason: error.message }));
     } else if (control.gap) {
       this.host.gap(this, control.gap);
     }

@@ -55,7 +55,7 @@ export class Leg {
 export class WebSocketLeg extends Leg {
   #socket;
   #sent = 0;
-  #next = null;
+  #next = 0;
 
   constructor(name, host, target) {
     super(name, host, target);
@@ -70,8 +70,10 @@ export class WebSocketLeg extends Leg {
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => !this.ended && socket.protocol !== PROTOCOL && this.#openPlain();
-    socket.onmessage = ({ data }) => !this.ended && this.#read(data);
+    socket.onmessage = ({ data }) => this.#take(data);
     socket.onclose = (event) => this.#closed(event);
+    // Browsers close after an error, Node's WebSocket not always.
+    socket.onerror = () => this.isOpened || this.#closed({ code: 1006, reason: "", wasClean: false });
   }
 
   flush() {
@@ -96,8 +98,9 @@ export class WebSocketLeg extends Leg {
     this.host.expectSign(this);
   }
 
-  /** Ends the session. */
+  /** Ends the session, after what waits. */
   close(code, reason) {
+    this.flush();
     this.#socket.close(code, reason);
     this.end({ code, reason });
   }
@@ -115,18 +118,21 @@ export class WebSocketLeg extends Leg {
     this.prove();
   }
 
-  #read(data) {
+  #take(data) {
+    if (this.ended) return;
     this.host.heard();
-    if (this.plain) return this.host.received(this, null, data);
-    let frame;
     try {
-      frame = readFrame(data);
-    } catch {
-      return this.end({ reason: "a frame that cannot be read" });
+      if (this.plain) this.host.received(this, null, data);
+      else this.#read(readFrame(data));
+    } catch (error) {
+      this.end({ reason: error.message });
     }
-    if (frame.control) return this.#control(frame.control);
-    if (this.#next === null) return this.end({ reason: "a frame before the session began" });
-    this.host.received(this, this.#next, frame.data);
+  }
+
+  #read({ control, data }) {
+    if (!this.isOpened && !control?.open) throw new Error("a frame before the session began");
+    if (control) return this.#control(control);
+    this.host.received(this, this.#next, data);
     this.#next += 1;
   }
 

@@ -238,3 +238,38 @@ test("a session that has fewer frames than it acknowledged is given up, and told
   await world.opened(channel);
   assert.equal(world.server.sessions.length, 2);
 });
+
+test("what a server says that is no protocol breaks the leg, and nothing else", async () => {
+  const nonsense = ["\u0001", "\u0001[", "\u0001null", '\u0001{"open":1}', '\u0001{"gap":{"to":1}}', '\u0001{"gap":null,"open":null}', "early"];
+  for (const text of nonsense) {
+    const world = new World();
+    const { websocket } = world.server;
+    let first = true;
+    world.server.websocket = (conn, ...rest) => {
+      if (first) conn.send(text);
+      first = false;
+      return websocket.call(world.server, conn, ...rest);
+    };
+    const channel = world.connect({ transports: ["websocket"] });
+    await world.opened(channel);
+    world.server.session.send("fine");
+    await world.until(() => channel.messages.includes("fine"), text);
+    assert.deepEqual(channel.messages, ["fine"], text);
+  }
+});
+
+test("an answer to a POST that is no protocol breaks the leg, and nothing else", async () => {
+  const { body: page, ...head } = { status: 200, headers: { "content-type": "text/html" }, body: "<html>please log in</html>" };
+  for (const body of [page, "", "1\n", '{"open":{}}\n5\n', '{"gap":null,"close":5}\n{}\n']) {
+    const world = new World();
+    const { handle } = world.server;
+    const channel = world.connect({ transports: ["long-poll"] });
+    await world.opened(channel);
+    world.server.handle = async () => ({ ...head, body });
+    channel.send("up");
+    await world.until(() => channel.state === "reconnecting");
+    world.server.handle = handle;
+    await world.until(() => world.server.session.received.length === 1);
+    assert.equal(world.server.sessions.length, 1, body);
+  }
+});
