@@ -18,7 +18,12 @@ export const dataFrame = (data) => (typeof data === "string" && data.startsWith(
 export function readFrame(data) {
   if (typeof data !== "string" || !data.startsWith(MARK)) return { data };
   if (data.startsWith(MARK, 1)) return { data: data.slice(1) };
-  return { control: JSON.parse(data.slice(1)) };
+  return { control: objectOf(JSON.parse(data.slice(1))) };
+}
+
+function objectOf(value) {
+  if (value === null || typeof value !== "object") throw new SyntaxError("no control object");
+  return value;
 }
 
 /** The body of a POST: a control object, then frames, a line each. */
@@ -31,8 +36,7 @@ const toLine = (data) => (typeof data === "string" ? data : { bytes: toBase64(da
 /** The answer to a POST. Throws SyntaxError for what is none, such as a proxy's page. */
 export function fromLines(text) {
   const [control, ...frames] = text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
-  if (control === null || typeof control !== "object") throw new SyntaxError("an answer without a control object");
-  return { control, frames: frames.map(fromLine) };
+  return { control: objectOf(control), frames: frames.map(fromLine) };
 }
 
 function fromLine(line) {

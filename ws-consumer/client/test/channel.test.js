@@ -273,3 +273,71 @@ test("an answer to a POST that is no protocol breaks the leg, and nothing else",
     assert.equal(world.server.sessions.length, 1, body);
   }
 });
+
+test("a loss after which nothing comes is told at once", async () => {
+  const world = new World({ server: { log: 0 } });
+  const channel = world.connect({ transports: ["websocket"] });
+  await world.opened(channel);
+  world.network.down = true;
+  world.network.cutAll();
+  world.server.session.send("lost");
+  await world.until(() => channel.state === "reconnecting");
+  world.network.down = false;
+  await world.opened(channel);
+  assert.deepEqual(channel.told("gap").map(({ from, to }) => [from, to]), [[1, 1]]);
+});
+
+test("a number that is missing is a gap even if the server does not say so", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["sse"] });
+  await world.opened(channel);
+  world.server.session.leg.frame(4, "fourth");
+  await world.until(() => channel.messages.length === 1);
+  assert.deepEqual(channel.told("gap").map(({ from, to }) => [from, to]), [[1, 3]]);
+});
+
+test("a channel that is closed leaves nothing on the page", async () => {
+  const world = new World();
+  const listening = new Set();
+  for (const target of [world.window, world.document]) {
+    target.addEventListener = (name, listener) => listening.add(listener);
+    target.removeEventListener = (name, listener) => listening.delete(listener);
+  }
+  const channel = world.connect();
+  await world.opened(channel);
+  assert.equal(listening.size, 5);
+  channel.close();
+  assert.equal(listening.size, 0);
+});
+
+test("a session that its server still has after it went away goes on", async () => {
+  for (const code of [1001, 1012, 1013]) {
+    const world = new World();
+    const channel = world.connect({ transports: ["websocket"] });
+    await world.opened(channel);
+    const { session } = world.server;
+    session.leg.close({ code, reason: "" });
+    session.leg = null;
+    session.send("kept");
+    await world.until(() => channel.messages.length === 1);
+    assert.deepEqual(channel.told("gap"), []);
+    assert.equal(channel.told("resumed").length, 1);
+  }
+});
+
+test("a session that is closed as soon as it is resumed is not resumed again", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["websocket"] });
+  await world.opened(channel);
+  const { session } = world.server;
+  const resume = session.resume.bind(session);
+  session.resume = (leg, cursor) => {
+    resume(leg, cursor);
+    leg.close({ code: 1012, reason: "" });
+    return session;
+  };
+  session.leg.close({ code: 1012, reason: "" });
+  await world.until(() => world.server.sessions.length === 2);
+  await world.opened(channel);
+  assert.equal(channel.told("gap").length, 1);
+});

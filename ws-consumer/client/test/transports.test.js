@@ -97,7 +97,12 @@ test("what worked is remembered for the address, until some hours have passed", 
   const elsewhere = world.connect({}, "/ws/elsewhere/");
   await world.opened(elsewhere);
   assert.equal(elsewhere.transport, "websocket");
-  await world.clock.advance(3 * 3_600_000);
+  // To be used again does not make it younger: otherwise a better one would never be tried.
+  await world.clock.advance(1.5 * 3_600_000);
+  const again = world.connect();
+  await world.opened(again);
+  assert.equal(again.transport, "sse");
+  await world.clock.advance(3_600_000);
   const later = world.connect();
   await world.opened(later);
   assert.equal(later.transport, "websocket");
@@ -114,6 +119,15 @@ test("what was remembered is forgotten when it fails", async () => {
   await world.opened(channel);
   assert.equal(channel.transport, "websocket");
   assert.deepEqual(remembered(), ["websocket"]);
+});
+
+test("what was remembered is forgotten when everything fails", async () => {
+  const world = forbidding("websocket");
+  await world.opened(world.connect());
+  world.network.down = true;
+  const channel = world.connect();
+  await world.until(() => channel.state === "reconnecting");
+  assert.equal(world.sessionStorage.values.size, 0);
 });
 
 test("for an address from a function it is remembered by the page's", async () => {
@@ -292,4 +306,16 @@ test("where a browser breaks off because no subprotocol is taken, and HTTP is un
   const channel = world.connect({ environment: { WebSocket: strict } });
   await world.opened(channel);
   assert.equal(channel.transport, "websocket");
+});
+
+test("a server that takes nothing for a while is not asked without a pause", async () => {
+  const world = new World({ server: { takes: 0 } });
+  const channel = world.connect({ transports: ["sse"] });
+  await world.opened(channel);
+  channel.send("later");
+  const before = world.server.seen.length;
+  await world.clock.advance(10_000);
+  assert(world.server.seen.length - before <= 42, `${world.server.seen.length - before} requests in ten seconds`);
+  world.server.options.takes = 1;
+  await world.until(() => world.server.session.received.length === 1);
 });
