@@ -4,8 +4,8 @@
 export type Transport = "websocket" | "sse" | "long-poll" | "poll";
 
 /**
- * Where a channel stands: `connecting` before the first connection, `open`, `reconnecting` after a loss, `offline` while the
- * browser says so or the page is frozen, `closed` for good.
+ * Where a channel stands: `connecting` before the first connection, `open`, `reconnecting` after a loss, `offline` while
+ * the browser says so or the page is frozen, `closed` for good.
  */
 export type ChannelState = "connecting" | "open" | "reconnecting" | "offline" | "closed";
 
@@ -80,7 +80,15 @@ export const DEFAULTS: Readonly<
   Required<
     Pick<
       ChannelOptions,
-      | "transports" | "credentials" | "plain" | "timeout" | "backoffBase" | "backoffMax" | "pollInterval" | "maxMessages" | "maxBytes"
+      | "transports"
+      | "credentials"
+      | "plain"
+      | "timeout"
+      | "backoffBase"
+      | "backoffMax"
+      | "pollInterval"
+      | "maxMessages"
+      | "maxBytes"
     >
   >
 >;
@@ -106,18 +114,22 @@ export interface ChannelEventMap<In = any> {
   /** The session goes on over another connection. */
   resumed: ChannelEvent<{ transport: Transport }>;
   /**
-   * Messages `from` to `to` are lost. `to` is null when the session itself is lost and a new one begins; then `uncertain` holds
-   * what was sent and never acknowledged: perhaps it arrived. What the listener sends goes before what has waited. Both are null
-   * on plain WebSockets, where nobody counts.
+   * Messages `from` to `to` are lost. `to` is null when the session itself is lost and a new one begins; then `uncertain`
+   * holds what was sent and never acknowledged: perhaps it arrived. What the listener sends goes before what has waited.
+   * Both are null on plain WebSockets, where nobody counts.
    */
-  gap: ChannelEvent<{ from: number | null; to: number | null; uncertain: readonly (string | ArrayBuffer)[] }>;
+  gap: ChannelEvent<{
+    from: number | null;
+    to: number | null;
+    uncertain: readonly (string | ArrayBuffer)[];
+  }>;
   statechange: ChannelEvent<{ state: ChannelState; previous: ChannelState }>;
 }
 
 /** Why something cannot be done. */
 export class ChannelError extends Error {
   constructor(code: ChannelError["code"], message: string);
-  /** `buffer-full` and `closed` for what is sent; `timeout`, `refused` by the server, `lost` with its session for requests. */
+  /** `buffer-full` and `closed` for what is sent; for requests also `timeout`, `refused`, and `lost` with the session. */
   readonly code: "buffer-full" | "closed" | "timeout" | "refused" | "lost";
 }
 
@@ -156,13 +168,21 @@ export class Channel<In = any, Out = any> extends EventTarget {
     listener: ((event: ChannelEventMap<In>[Name]) => void) | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   removeEventListener<Name extends keyof ChannelEventMap>(
     type: Name,
     listener: ((event: ChannelEventMap<In>[Name]) => void) | null,
     options?: boolean | EventListenerOptions,
   ): void;
-  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }
 
 /** Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. */

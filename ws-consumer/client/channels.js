@@ -338,7 +338,8 @@ export class Channel extends EventTarget {
   #opened(leg, { open, gap }) {
     this.#protocol = open.protocol ?? null;
     if (leg.plain) return this.#openedPlain();
-    if (typeof open.token !== "string" || ![open.cursor, open.ack].every(Number.isSafeInteger)) throw new Error("no session");
+    const isSession = typeof open.token === "string" && [open.cursor, open.ack].every(Number.isSafeInteger);
+    if (!isSession) throw new Error("no session");
     this.#heartbeat = open.heartbeat || HEARTBEAT_S;
     this.#session.token = open.token;
     if (!open.resumed) return this.#restart(gap?.from);

@@ -278,10 +278,10 @@ export class PollLeg extends HttpLeg {
 }
 
 /** Tells the server that the session is over, with the frames that still wait; also from a page that goes away. */
-export function farewell({ environment, session }, target, close, waiting = session.after(session.acked, BATCH_FRAMES)) {
+export function farewell({ environment, session }, target, close, waiting) {
   const { token, cursor, acked } = session;
   if (token === null) return;
-  const frames = waiting.map(({ data }) => data);
+  const frames = (waiting ?? session.after(acked, BATCH_FRAMES)).map(({ data }) => data);
   const control = { token, cursor, first: acked + 1, mode: "send", close };
   let body = toLines(control, frames);
   if (body.length > KEEPALIVE_BYTES) body = toLines(control, []);

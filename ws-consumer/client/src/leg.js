@@ -51,6 +51,11 @@ export class Leg {
   acknowledge() {}
 }
 
+// 1006 is the browser's word for "no close frame came": the leg broke off, the session goes on.
+const BROKEN_OFF = [1006, TAKEN_OVER];
+// A server that goes away, restarts, or finds its client slow may have the session still. If not, it says so.
+const GOES_AWAY = [1001, 1012, 1013];
+
 /** A WebSocket; without session if `plain`, or if the server wants none. */
 export class WebSocketLeg extends Leg {
   #socket;
@@ -153,8 +158,7 @@ export class WebSocketLeg extends Leg {
 
   #closed({ code, reason, wasClean }) {
     if (this.ended) return;
-    // 1006 is the browser's word for "no close frame came": the leg broke off, the session goes on.
-    if (code === 1006 || code === TAKEN_OVER) this.end({ code, reason, wasClean });
+    if (BROKEN_OFF.includes(code) || (GOES_AWAY.includes(code) && this.isProven)) this.end({ code, reason, wasClean });
     else this.closedBy({ code, reason, wasClean });
   }
 }
