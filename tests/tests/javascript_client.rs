@@ -1,0 +1,46 @@
+//! The JavaScript client's own tests, on Node's runner.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+#[test]
+fn the_javascript_client_passes_its_tests() {
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/client");
+    let files = test_files(&client);
+    assert!(files.len() >= 6, "the tests are found: {files:?}");
+    // Node 20 has a WebSocket, but only when asked; later ones know the flag still.
+    let run = Command::new("node")
+        .args(["--experimental-websocket", "--test", "--test-reporter=tap"])
+        .args(files)
+        .current_dir(&client)
+        .output()
+        .unwrap_or_else(|error| panic!("node: {error}; install Node 20 or newer (Debian: nodejs)"));
+    let (told, complaints) = (text(&run.stdout), text(&run.stderr));
+    assert!(run.status.success(), "{told}\n{complaints}");
+    assert!(counted(&told, "pass") >= 100, "hardly a test ran:\n{told}");
+    assert_eq!((counted(&told, "skipped"), counted(&told, "todo")), (0, 0), "{told}");
+}
+
+fn test_files(client: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(client.join("test")).expect("the client has a folder of tests");
+    let files = entries.map(|entry| entry.expect("a folder's entries can be listed").path());
+    let mut files: Vec<_> = files.filter(|file| file.to_string_lossy().ends_with(".test.js")).collect();
+    files.sort();
+    files
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The runner ends with lines such as `# pass 12`.
+fn counted(told: &str, what: &str) -> usize {
+    let line = format!("# {what} ");
+    let number = told.lines().rev().find_map(|text| text.strip_prefix(&line));
+    number
+        .and_then(|number| number.trim().parse().ok())
+        .unwrap_or_else(|| panic!("no count of {what}:\n{told}"))
+}

@@ -1,0 +1,192 @@
+// Types of channels.js. Times are in milliseconds.
+
+/** A way to carry a session. */
+export type Transport = "websocket" | "sse" | "long-poll" | "poll";
+
+/**
+ * Where a channel stands: `connecting` before the first connection, `open`, `reconnecting` after a loss, `offline` while
+ * the browser says so or the page is frozen, `closed` for good.
+ */
+export type ChannelState = "connecting" | "open" | "reconnecting" | "offline" | "closed";
+
+/** What a function of the options is told about the try that it is asked for. */
+export interface Try {
+  readonly transport: Transport;
+  /** 0 for the first try, and how many rounds over the transports have failed since. */
+  readonly attempt: number;
+}
+
+/** A value, or a function that is asked at every try, so that a ticket is fresh. */
+export type PerTry<T> = T | ((about: Try) => T | Promise<T>);
+
+/** Why a connection ended. */
+export interface Loss {
+  /** The close code, if there was one. */
+  readonly code?: number;
+  readonly reason: string;
+  /** The status of HTTP that refused, if one did. Browsers do not tell it of a WebSocket. */
+  readonly status?: number;
+}
+
+export interface ChannelOptions {
+  /** Which transports, the best first. Default: `["websocket", "sse", "long-poll"]`. */
+  transports?: readonly Transport[];
+  /** Subprotocols. Over HTTP they are part of the address: a ticket among them belongs into `headers` there. */
+  protocols?: PerTry<string | readonly string[] | undefined>;
+  /** Headers for the transports of HTTP; a page cannot add any to a WebSocket. */
+  headers?: PerTry<Record<string, string> | undefined>;
+  /** Cookies for HTTP to other origins, as fetch has it. Default: "same-origin". */
+  credentials?: RequestCredentials;
+  /** A WebSocket without session, for servers that know nothing of sessions. Default: false. */
+  plain?: boolean;
+  /** Answers requests of the server; what it throws is the server's error. Without it they are messages. */
+  onrequest?: (request: any) => unknown;
+  /** Try again after this? Undefined leaves it to the default. */
+  shouldReconnect?: (loss: Loss) => boolean | undefined;
+  /** For each proof of a transport, each answer and each sign of life. Default: 10,000. */
+  timeout?: number;
+  /** The longest wait before the first new try; it doubles with each. The wait itself is random. Default: 500. */
+  backoffBase?: number;
+  /** The longest wait of all. Default: 30,000. */
+  backoffMax?: number;
+  /** The pause between plain polls. Default: 3,000. */
+  pollInterval?: number;
+  /** Messages that may wait for the server's acknowledgement. Default: 4,096. */
+  maxMessages?: number;
+  /** Their bytes. Default: 1,048,576. */
+  maxBytes?: number;
+  /** In the place of what the browser has, for tests and other engines. */
+  environment?: Partial<Environment>;
+}
+
+export interface Environment {
+  WebSocket: unknown;
+  fetch: unknown;
+  setTimeout(callback: () => void, delay: number): unknown;
+  clearTimeout(timer: any): void;
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** From 0 to 1, without 1. */
+  random(): number;
+  window: EventTarget | undefined;
+  document: (EventTarget & { readonly visibilityState: string }) | undefined;
+  navigator: { readonly onLine: boolean } | undefined;
+  location: { readonly href: string } | undefined;
+  sessionStorage: Pick<Storage, "getItem" | "setItem" | "removeItem"> | undefined;
+}
+
+/** The defaults of the options. */
+export const DEFAULTS: Readonly<
+  Required<
+    Pick<
+      ChannelOptions,
+      | "transports"
+      | "credentials"
+      | "plain"
+      | "timeout"
+      | "backoffBase"
+      | "backoffMax"
+      | "pollInterval"
+      | "maxMessages"
+      | "maxBytes"
+    >
+  >
+>;
+
+/** An event whose fields stand beside its `type`. */
+export type ChannelEvent<Fields = unknown> = Event & Readonly<Fields>;
+
+/** A message: a text, or bytes as an ArrayBuffer. */
+export interface ChannelMessageEvent<In = any> extends Event {
+  readonly data: string | ArrayBuffer;
+  /** The message as JSON. Throws SyntaxError for other texts, TypeError for bytes. */
+  json(): In;
+}
+
+export interface ChannelEventMap<In = any> {
+  /** A transport has proven itself. `resumed`: the session goes on, nothing is lost. */
+  open: ChannelEvent<{ transport: Transport; resumed: boolean }>;
+  message: ChannelMessageEvent<In>;
+  /** It is over for good. `status` tells of a refusal. */
+  close: ChannelEvent<{ code: number; reason: string; wasClean: boolean; status?: number }>;
+  /** The next try is `delay` away, and is the `attempt`th. */
+  reconnecting: ChannelEvent<{ attempt: number; delay: number; reason: string }>;
+  /** The session goes on over another connection. */
+  resumed: ChannelEvent<{ transport: Transport }>;
+  /**
+   * Messages `from` to `to` are lost. `to` is null when the session itself is lost and a new one begins; then `uncertain`
+   * holds what was sent and never acknowledged: perhaps it arrived. What the listener sends goes before what has waited.
+   * Both are null on plain WebSockets, where nobody counts.
+   */
+  gap: ChannelEvent<{
+    from: number | null;
+    to: number | null;
+    uncertain: readonly (string | ArrayBuffer)[];
+  }>;
+  statechange: ChannelEvent<{ state: ChannelState; previous: ChannelState }>;
+}
+
+/** Why something cannot be done. */
+export class ChannelError extends Error {
+  constructor(code: ChannelError["code"], message: string);
+  /** `buffer-full` and `closed` for what is sent; for requests also `timeout`, `refused`, and `lost` with the session. */
+  readonly code: "buffer-full" | "closed" | "timeout" | "refused" | "lost";
+}
+
+/** A channel: messages in both directions, once and in order, over whatever connection there is. */
+export class Channel<In = any, Out = any> extends EventTarget {
+  private constructor();
+  readonly state: ChannelState;
+  /** The transport in use; null while there is none. */
+  readonly transport: Transport | null;
+  /** The subprotocol that the server chose, or null. */
+  readonly protocol: string | null;
+  /** Bytes that are sent or wait, and that the server has not acknowledged. */
+  readonly bufferedAmount: number;
+  /**
+   * Sends a text, bytes, or any other value as JSON; at once or as soon as there is a connection.
+   *
+   * @throws ChannelError `buffer-full`, and nothing is sent, when too much is waiting; `closed` after the end.
+   * @throws TypeError for a value that has no JSON.
+   */
+  send(value: string | ArrayBuffer | ArrayBufferView | Out): void;
+  /**
+   * Sends a request and resolves to the server's reply.
+   *
+   * Rejects with ChannelError `timeout`, `refused`, `lost`, `closed` or `buffer-full`. A request that was not sent by its
+   * timeout is not sent at all.
+   */
+  request<Reply = any>(value: unknown, options?: { timeout?: number }): Promise<Reply>;
+  /**
+   * Ends the session for good. What waits is still sent if there is a connection.
+   *
+   * @throws RangeError for codes other than 1000 and 3000 to 4999.
+   */
+  close(code?: number, reason?: string): void;
+  addEventListener<Name extends keyof ChannelEventMap>(
+    type: Name,
+    listener: ((event: ChannelEventMap<In>[Name]) => void) | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<Name extends keyof ChannelEventMap>(
+    type: Name,
+    listener: ((event: ChannelEventMap<In>[Name]) => void) | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+
+/** Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. */
+export function connect<In = any, Out = any>(
+  url: PerTry<string | URL>,
+  options?: ChannelOptions,
+): Channel<In, Out>;

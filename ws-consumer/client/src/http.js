@@ -1,0 +1,295 @@
+// Legs of plain HTTP: an event stream or polls bring frames, POSTs take them.
+
+import { LOST_FRAMES, Leg } from "./leg.js";
+import { EventParser, fromBase64, fromLines, retryAfter, toLines } from "./wire.js";
+
+// Bounds of one POST. The server allows a hundred frames, and the bytes of one message and a bit.
+const BATCH_FRAMES = 100;
+const BATCH_BYTES = 48 * 1024;
+// A server that took nothing is busy, and one that answers a long poll at once with nothing has no window.
+const BREATH_MS = 250;
+// Browsers refuse more in requests that may outlive the page.
+const KEEPALIVE_BYTES = 60_000;
+
+class HttpLeg extends Leg {
+  #abort = new AbortController();
+  #posting = false;
+  #checkWanted = false;
+  #single = false;
+
+  /** The address, with the subprotocols that are asked for. */
+  get url() {
+    const url = new URL(this.target.url);
+    for (const name of this.target.protocols) url.searchParams.append("protocol", name);
+    return url.href;
+  }
+
+  flush() {
+    if (!this.isProven || this.#posting) return;
+    this.#postAll().catch((error) => this.end({ reason: error.message }));
+  }
+
+  acknowledge() {
+    this.check();
+  }
+
+  check() {
+    this.#checkWanted = true;
+    this.flush();
+  }
+
+  close(code, reason) {
+    this.end({ reason });
+    farewell(this.host, this.target, { code, reason });
+  }
+
+  drop() {
+    this.#abort.abort();
+  }
+
+  /** A request that must be answered within so many milliseconds; null, and the leg has ended, if it is not. */
+  async request(options, limit) {
+    const { environment } = this.host;
+    const timer = environment.setTimeout(() => this.end({ reason: "no answer in time" }), limit);
+    try {
+      const response = await environment.fetch(this.url, {
+        cache: "no-store",
+        ...options,
+        credentials: this.target.credentials,
+        headers: { ...this.target.headers, ...options.headers },
+        signal: this.#abort.signal,
+      });
+      const taken = this.ended ? null : await options.take(response);
+      return this.ended ? null : taken;
+    } catch (error) {
+      this.end({ reason: error.message });
+      return null;
+    } finally {
+      environment.clearTimeout(timer);
+    }
+  }
+
+  /** A POST. Resolves to `{status, control, frames}`, or null: then the leg has ended. */
+  post(control, frames = [], limit = this.host.timeout) {
+    const { token, cursor } = this.host.session;
+    const body = toLines(token === null ? control : { token, cursor, ...control }, frames);
+    const take = async (response) => {
+      const known = response.status === 409 || response.status === 413;
+      if (known) return { ...(await readQuietly(response)), status: response.status };
+      if (response.status !== 200) return this.refused(response);
+      return { ...fromLines(await response.text()), status: 200 };
+    };
+    return this.request({ method: "POST", headers: NDJSON, body, take }, limit);
+  }
+
+  /** Ends the leg, because that was no 200. */
+  refused(response) {
+    const { status, headers } = response;
+    const hint = retryAfter(headers.get("retry-after"), this.host.environment.now());
+    this.end({ status, reason: `status ${status}`, retryAfter: hint, over: status === 410 });
+    return null;
+  }
+
+  /** Numbers and frames of an answer; the session may end with it. */
+  takeAnswer({ control, frames }) {
+    if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
+    let number = control.first ?? this.host.session.cursor + 1;
+    for (const data of frames) {
+      if (this.ended) return;
+      this.host.received(this, number, data);
+      number += 1;
+    }
+    if (control.close) this.closedBy(control.close);
+  }
+
+  // One POST at a time, until nothing waits: the numbers of the next depend on what the server took of the last.
+  async #postAll() {
+    this.#posting = true;
+    const { session } = this.host;
+    while (!this.ended && (session.waiting > 0 || this.#checkWanted)) {
+      this.#checkWanted = false;
+      const before = session.acked;
+      const count = await this.#postBatch();
+      if (!this.ended && count > 0 && session.acked === before) await this.host.sleep(BREATH_MS);
+    }
+    this.#posting = false;
+  }
+
+  async #postBatch() {
+    const { session } = this.host;
+    const frames = this.#batch();
+    session.wrote(session.acked + frames.length);
+    const answer = await this.post({ mode: "send", first: session.acked + 1 }, frames.map(({ data }) => data));
+    if (answer === null) return frames.length;
+    this.host.heard();
+    if (answer.status === 413) this.#tooLarge(frames);
+    else if (answer.status === 409 && !session.isPossible(answer.control.ack)) this.end(LOST_FRAMES);
+    else this.takeAnswer(answer);
+    return frames.length;
+  }
+
+  #batch() {
+    const { session } = this.host;
+    const frames = session.after(session.acked, this.#single ? 1 : BATCH_FRAMES);
+    let bytes = 0;
+    const most = frames.findIndex(({ size }) => (bytes += size) > BATCH_BYTES);
+    return most < 0 ? frames : frames.slice(0, Math.max(most, 1));
+  }
+
+  #tooLarge(frames) {
+    this.#single = true;
+    if (frames.length > 1) return;
+    // As a WebSocket is closed for a message that is too big.
+    const close = { code: 1009, reason: "the message is too big" };
+    farewell(this.host, this.target, close, []);
+    this.closedBy(close);
+  }
+}
+
+const NDJSON = { "content-type": "application/x-ndjson" };
+
+// The answer to a refusal may be a proxy's.
+async function readQuietly(response) {
+  try {
+    return fromLines(await response.text());
+  } catch {
+    return { control: {}, frames: [] };
+  }
+}
+
+/** An event stream, read with fetch: unlike EventSource it tells the status, and sends headers. */
+export class StreamLeg extends HttpLeg {
+  async start() {
+    const { session } = this.host;
+    const headers = { accept: "text/event-stream" };
+    if (session.token !== null) headers["last-event-id"] = `${session.token}.${session.cursor}`;
+    const take = (response) => this.#begin(response);
+    const reader = await this.request({ method: "GET", headers, take }, this.host.timeout);
+    if (reader !== null) await this.#readAll(reader);
+  }
+
+  drop() {
+    super.drop();
+    this.host.environment.clearTimeout(this.silence);
+  }
+
+  #begin(response) {
+    if (response.status !== 200) return this.refused(response);
+    if (!response.headers.get("content-type")?.startsWith("text/event-stream")) throw new Error("no event stream");
+    if (!response.body?.getReader) throw new Error("this browser does not stream");
+    return response.body.getReader();
+  }
+
+  async #readAll(reader) {
+    const decoder = new TextDecoder();
+    const parser = new EventParser();
+    try {
+      while (!this.ended) {
+        this.#expectMore();
+        const { done, value } = await reader.read();
+        if (this.ended) return;
+        if (done) return this.end({ reason: "the stream ended" });
+        this.host.heard();
+        for (const event of parser.push(decoder.decode(value, { stream: true }))) this.#take(event);
+      }
+    } catch (error) {
+      this.end({ reason: error.message });
+    }
+  }
+
+  // Of its own, because answers to POSTs are signs of life too, but not of the stream's.
+  #expectMore() {
+    const { environment, silence } = this.host;
+    environment.clearTimeout(this.silence);
+    this.silence = environment.setTimeout(() => this.end({ reason: "the stream is silent" }), silence);
+  }
+
+  #take({ event, data, id }) {
+    if (this.ended) return;
+    const control = event === "control" ? JSON.parse(data) : null;
+    if (!this.isOpened && !control?.open && !control?.close) throw new Error("an event before the session began");
+    if (control !== null) return this.#control(control);
+    const number = Number(id?.slice(id.lastIndexOf(".") + 1) ?? NaN);
+    if (!Number.isSafeInteger(number)) throw new SyntaxError("an event without a number");
+    if (event === "message") this.host.received(this, number, data);
+    if (event === "text") this.host.received(this, number, JSON.parse(data));
+    if (event === "binary") this.host.received(this, number, fromBase64(data));
+  }
+
+  #control(control) {
+    if (control.open) {
+      this.isOpened = true;
+      this.host.opened(this, control);
+      this.#provePost().catch((error) => this.end({ reason: error.message }));
+    } else if (control.gap) {
+      this.host.gap(this, control.gap);
+    }
+    if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
+    if (control.close) this.closedBy(control.close);
+  }
+
+  // The way up must work too before this leg is relied on.
+  async #provePost() {
+    const answer = await this.post({ mode: "send" });
+    if (answer === null) return;
+    this.takeAnswer(answer);
+    if (!this.ended) this.prove();
+  }
+}
+
+/** Long polls, or plain ones with a pause between them. */
+export class PollLeg extends HttpLeg {
+  needsChecks = false;
+
+  // The next poll says it.
+  acknowledge() {}
+
+  async start() {
+    const { session } = this.host;
+    const resume = session.token === null ? {} : { resume: true };
+    const answer = await this.post({ mode: this.name, ...resume });
+    if (answer === null) return;
+    if (!answer.control.open) return this.#unopened(answer.control);
+    this.isOpened = true;
+    this.host.opened(this, answer.control);
+    this.prove();
+    await this.#pollAll(answer);
+  }
+
+  #unopened({ close }) {
+    if (close) this.closedBy(close);
+    else this.end({ reason: "no session was opened" });
+  }
+
+  async #pollAll(answer) {
+    const { environment } = this.host;
+    while (answer !== null && !this.ended) {
+      if (answer.control.gap && !answer.control.open) this.host.gap(this, answer.control.gap);
+      this.takeAnswer(answer);
+      if (this.ended) return;
+      if (this.name === "poll") await this.host.sleep(this.target.pollInterval);
+      const asked = environment.now();
+      if (!this.ended) answer = await this.post({ mode: this.name }, [], this.host.silence);
+      const empty = answer?.frames.length === 0;
+      if (empty && this.name !== "poll" && environment.now() - asked < BREATH_MS) await this.host.sleep(BREATH_MS);
+      this.host.heard();
+    }
+  }
+}
+
+/** Tells the server that the session is over, with the frames that still wait; also from a page that goes away. */
+export function farewell({ environment, session }, target, close, waiting) {
+  const { token, cursor, acked } = session;
+  if (token === null) return;
+  const frames = (waiting ?? session.after(acked, BATCH_FRAMES)).map(({ data }) => data);
+  const control = { token, cursor, first: acked + 1, mode: "send", close };
+  let body = toLines(control, frames);
+  if (body.length > KEEPALIVE_BYTES) body = toLines(control, []);
+  const headers = { ...target.headers, ...NDJSON };
+  const options = { method: "POST", headers, body, keepalive: true, credentials: target.credentials };
+  try {
+    environment.fetch(target.url, options).catch(() => {});
+  } catch {
+    // The page goes away, or has no fetch: the server finds out by itself.
+  }
+}

@@ -1,0 +1,39 @@
+// The defaults, and what the browser has.
+
+/** The defaults. Times are in milliseconds. */
+export const DEFAULTS = Object.freeze({
+  transports: Object.freeze(["websocket", "sse", "long-poll"]),
+  // The wait before try n is drawn from 0 to base * 2^(n-1): random from the first on, so that clients do not come
+  // back together.
+  backoffBase: 500,
+  backoffMax: 30_000,
+  // For each proof, each answer, and each sign of life.
+  timeout: 10_000,
+  pollInterval: 3_000,
+  credentials: "same-origin",
+  plain: false,
+  maxMessages: 4_096,
+  maxBytes: 1 << 20,
+});
+
+/** What the browser has, and what is given in its place. */
+export function environmentOf(given = {}) {
+  const { WebSocket, fetch, window, document, navigator, location } = globalThis;
+  return {
+    WebSocket,
+    fetch: fetch && ((...request) => fetch(...request)),
+    setTimeout: (...timer) => globalThis.setTimeout(...timer),
+    clearTimeout: (timer) => globalThis.clearTimeout(timer),
+    now: () => Date.now(),
+    random: () => Math.random(),
+    window,
+    document,
+    navigator,
+    location,
+    // Late, because where storage is forbidden to look at it is an error.
+    get sessionStorage() {
+      return globalThis.sessionStorage;
+    },
+    ...given,
+  };
+}

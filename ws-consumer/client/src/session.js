@@ -1,0 +1,126 @@
+// What outlives the connections: numbers in both directions, and the frames that are not acknowledged yet. No IO.
+
+/** A failure with a `code`: "buffer-full", "closed", "timeout", "refused" or "lost". */
+export class ChannelError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.name = "ChannelError";
+    this.code = code;
+  }
+}
+
+export class Session {
+  /** The secret of the session; null before the first and after its end. */
+  token = null;
+  /** Has there been a session at all? Then another one is a loss. */
+  known = false;
+  /** Number of the last frame that arrived. */
+  cursor = 0;
+  /** Number of the last own frame that the server has. */
+  acked = 0;
+  /** Bytes that wait for an acknowledgement. */
+  bytes = 0;
+
+  // From number acked + 1 on: {data, size, ref}. `ref` marks a request.
+  #frames = [];
+  // The highest number that was given to any leg: from here on frames are certainly unknown to the server.
+  #written = 0;
+  #limits;
+
+  /** At most so many messages and bytes wait for their acknowledgement. */
+  constructor({ maxMessages, maxBytes }) {
+    this.#limits = { maxMessages, maxBytes };
+  }
+
+  /** How many frames wait for an acknowledgement. */
+  get waiting() {
+    return this.#frames.length;
+  }
+
+  /** Takes a frame to send. Throws ChannelError "buffer-full", and takes nothing, when too much waits. */
+  push(frame) {
+    const { maxMessages, maxBytes } = this.#limits;
+    if (this.#frames.length >= maxMessages || this.bytes + frame.size > maxBytes) {
+      throw new ChannelError("buffer-full", `${this.#frames.length} messages, ${this.bytes} bytes wait already`);
+    }
+    this.#frames.push(frame);
+    this.bytes += frame.size;
+  }
+
+  /** Takes back a request that no leg has been given yet. */
+  withdraw(ref) {
+    const at = this.#frames.findIndex((frame) => frame.ref === ref);
+    if (at < 0 || this.acked + at < this.#written) return;
+    this.bytes -= this.#frames[at].size;
+    this.#frames.splice(at, 1);
+  }
+
+  /** The frames after this number, at most `most` of them. */
+  after(number, most = Infinity) {
+    const from = number - this.acked;
+    return this.#frames.slice(from, from + most);
+  }
+
+  /** A leg was given all frames up to this number. */
+  wrote(number) {
+    this.#written = Math.max(this.#written, number);
+  }
+
+  /** Can the server's last frame of ours have this number? If not, this is not the session that we know. */
+  isPossible(number) {
+    return number >= this.acked && number <= this.acked + this.#frames.length;
+  }
+
+  /** The server has all up to this number. Answers may overtake each other: an older one says nothing new. */
+  acknowledge(number) {
+    for (const frame of this.#frames.splice(0, Math.max(0, number - this.acked))) {
+      this.bytes -= frame.size;
+      this.acked += 1;
+    }
+    this.wrote(this.acked);
+  }
+
+  /** False for a frame that has arrived before. */
+  take(number) {
+    if (number <= this.cursor) return false;
+    this.cursor = number;
+    return true;
+  }
+
+  /** Frames up to this number will not come. Returns `{from, to}`, or null when all of them are here. */
+  skip(to) {
+    if (to <= this.cursor) return null;
+    const from = this.cursor + 1;
+    this.cursor = to;
+    return { from, to };
+  }
+
+  /** Another session has begun. Returns what became of the old one's frames: `unsent` no leg was given. */
+  restart() {
+    const sent = this.#frames.splice(0, this.#written - this.acked);
+    const unsent = this.#frames.splice(0);
+    const from = this.cursor + 1;
+    this.cursor = this.acked = this.#written = this.bytes = 0;
+    return { from, sent, unsent };
+  }
+
+  /** Puts frames behind those that wait, whatever the limits say: they were within them before. */
+  restore(frames) {
+    this.#frames.push(...frames);
+    for (const frame of frames) this.bytes += frame.size;
+  }
+}
+
+/** What is to be sent, as a frame: a text, bytes, and any other value as JSON. Throws TypeError for what has none. */
+export function frameOf(value) {
+  if (value instanceof ArrayBuffer) return { data: value.slice(0), size: value.byteLength };
+  if (ArrayBuffer.isView(value)) {
+    const data = value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength);
+    return { data, size: value.byteLength };
+  }
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  if (text === undefined) throw new TypeError("a value that has no JSON");
+  const bytes = new TextEncoder().encode(text);
+  // Half a surrogate pair means something else to each transport: it is replaced before the frame has a number.
+  return { data: /\p{Surrogate}/u.test(text) ? new TextDecoder().decode(bytes) : text, size: bytes.length };
+}

@@ -1,0 +1,343 @@
+// What an application sees of a channel: events, messages, gaps, requests, its end.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ChannelError } from "../channels.js";
+import { World } from "./support/world.js";
+
+const TRANSPORTS = ["websocket", "sse", "long-poll", "poll"];
+
+for (const transport of TRANSPORTS) {
+  test(`${transport}: texts, bytes and objects arrive as they were sent, both ways`, async () => {
+    const world = new World();
+    world.server.onframe = (session, data) => session.send(data);
+    const channel = world.connect({ transports: [transport] });
+    const bytes = new Uint8Array([0, 1, 254, 255]);
+    const sent = ["", "\u0001 marked", "a\r\nb\rc\nd", "汉字 🎉", "half \ud800"];
+    for (const text of sent) channel.send(text);
+    channel.send({ type: "chat", text: "hi" });
+    channel.send(bytes.subarray(1, 3));
+    channel.send(bytes.buffer);
+    bytes.fill(7);
+    await world.until(() => channel.messages.length === 8);
+    assert.deepEqual(channel.messages.slice(0, 5), [...sent.slice(0, 4), "half \ufffd"]);
+    assert.deepEqual(channel.told("message")[5].json(), { type: "chat", text: "hi" });
+    assert.deepEqual([...new Uint8Array(channel.messages[6])], [1, 254]);
+    assert.deepEqual([...new Uint8Array(channel.messages[7])], [0, 1, 254, 255]);
+    assert.throws(() => channel.told("message")[6].json(), TypeError);
+  });
+
+  test(`${transport}: what waits is acknowledged, and forgotten, after a while`, async () => {
+    const world = new World({ server: { ackEvery: 1 } });
+    const channel = world.connect({ transports: [transport] });
+    channel.send("12345");
+    assert.equal(channel.bufferedAmount, 5);
+    await world.opened(channel);
+    world.server.session.send("hello");
+    await world.clock.advance(30_000);
+    assert.equal(channel.bufferedAmount, 0);
+    assert.equal(world.server.session.log.length, 0, "the server need not keep it");
+  });
+
+  test(`${transport}: a lost session is told as a gap, with what may be lost`, async () => {
+    const world = new World({ server: { ackEvery: 1_000 } });
+    const channel = world.connect({ transports: [transport] });
+    await world.opened(channel);
+    world.server.session.send("before");
+    await world.until(() => channel.messages.length === 1);
+    channel.send("perhaps");
+    world.network.down = true;
+    world.network.cutAll();
+    world.server.forgetAll();
+    await world.until(() => channel.state === "reconnecting");
+    channel.send("certainly");
+    channel.addEventListener("gap", ({ uncertain }) => uncertain.forEach((data) => channel.send(`again ${data}`)));
+    world.network.down = false;
+    await world.opened(channel);
+    await world.until(() => world.server.session.received.length === 2);
+    assert.deepEqual(world.server.session.received, ["again perhaps", "certainly"]);
+    const [{ from, to, uncertain }] = channel.told("gap");
+    assert.deepEqual([from, to, uncertain], [2, null, ["perhaps"]]);
+    assert.deepEqual(channel.told("open").map(({ resumed }) => resumed), [false, false]);
+    world.server.session.send("after");
+    await world.until(() => channel.messages.length === 2);
+  });
+
+  test(`${transport}: what the server's log no longer holds is told as a gap`, async () => {
+    const world = new World({ server: { log: 3 } });
+    const channel = world.connect({ transports: [transport] });
+    await world.opened(channel);
+    const { session } = world.server;
+    world.network.down = true;
+    world.network.cutAll();
+    for (let number = 1; number <= 5; number += 1) session.send(`${number}`);
+    await world.clock.advance(60_000);
+    world.network.down = false;
+    await world.until(() => channel.messages.length === 3);
+    assert.deepEqual(channel.messages, ["3", "4", "5"]);
+    assert.deepEqual(channel.told("gap").map(({ from, to, uncertain }) => [from, to, uncertain]), [[1, 2, []]]);
+    assert.equal(channel.told("gap").length, 1);
+  });
+
+  test(`${transport}: a close by the server that is final ends it, after the last message`, async () => {
+    const world = new World();
+    const channel = world.connect({ transports: [transport] });
+    world.server.onopen = (session) => {
+      session.send("goodbye");
+      session.close(4001, "kicked");
+    };
+    await world.until(() => channel.state === "closed");
+    await world.clock.advance(600_000);
+    const [{ code, reason, wasClean }] = channel.told("close");
+    assert.deepEqual([code, reason, wasClean], [4001, "kicked", true]);
+    assert.equal(world.server.sessions.length, 1, "it does not come back");
+    if (transport === "websocket" || transport === "sse") assert.deepEqual(channel.messages, ["goodbye"]);
+  });
+
+  test(`${transport}: close ends the session on the server, after what was sent before`, async () => {
+    const world = new World();
+    const channel = world.connect({ transports: [transport] });
+    await world.opened(channel);
+    channel.send("last words");
+    channel.close(3001, "done");
+    assert.equal(channel.state, "closed");
+    await world.clock.advance(60_000);
+    assert.deepEqual(world.server.session.received, ["last words"]);
+    assert.equal(world.server.session.left?.code, 3001);
+    assert.equal(world.network.open.size, 0);
+    assert.equal(channel.told("close").length, 1);
+    assert.throws(() => channel.send("late"), (error) => error instanceof ChannelError && error.code === "closed");
+  });
+}
+
+test("events come in order, with what they tell", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["websocket"] });
+  assert.equal(channel.state, "connecting");
+  assert.equal(channel.transport, null);
+  await world.opened(channel);
+  assert.equal(channel.transport, "websocket");
+  world.network.cutAll();
+  await world.until(() => channel.state === "reconnecting");
+  await world.opened(channel);
+  const told = channel.log.map(({ type, state, transport, resumed, attempt }) => [type, state ?? transport ?? attempt, resumed]);
+  assert.deepEqual(told, [
+    ["statechange", "open", undefined],
+    ["open", "websocket", false],
+    ["statechange", "reconnecting", undefined],
+    ["reconnecting", 1, undefined],
+    ["statechange", "open", undefined],
+    ["open", "websocket", true],
+    ["resumed", "websocket", undefined],
+  ]);
+});
+
+test("closes that are final, and closes that are not", async () => {
+  const final = [1000, 1008, 4000, 4001, 4999];
+  const passing = [1001, 1005, 1009, 1011, 1012, 1013];
+  for (const code of [...final, ...passing]) {
+    const world = new World();
+    const channel = world.connect({ transports: ["websocket"] });
+    await world.opened(channel);
+    world.server.session.close(code, "");
+    await world.until(() => channel.state !== "open");
+    assert.equal(channel.state, final.includes(code) ? "closed" : "reconnecting", `${code}`);
+    channel.close();
+  }
+});
+
+test("a leg that another has taken over resumes, and loses nothing", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["websocket"] });
+  await world.opened(channel);
+  world.server.session.leg.takenOver();
+  world.server.session.leg = null;
+  world.server.session.send("meanwhile");
+  await world.until(() => channel.messages.length === 1);
+  assert.equal(channel.told("resumed").length, 1);
+  assert.deepEqual(channel.told("gap"), []);
+});
+
+test("shouldReconnect decides instead", async () => {
+  const world = new World();
+  const asked = [];
+  const shouldReconnect = (why) => {
+    asked.push(why);
+    return why.code === 4001;
+  };
+  const channel = world.connect({ transports: ["websocket"], shouldReconnect });
+  await world.opened(channel);
+  world.server.session.close(4001, "token expired");
+  await world.until(() => channel.state === "reconnecting");
+  await world.opened(channel);
+  world.server.session.close(1012, "");
+  await world.until(() => channel.state === "closed");
+  assert.deepEqual(asked.map(({ code, reason }) => [code, reason]), [[4001, "token expired"], [1012, ""]]);
+});
+
+for (const status of [401, 403, 404]) {
+  test(`a refusal with ${status} is final, and tells the status`, async () => {
+    const world = new World();
+    world.server.refuse = () => ({ status });
+    const channel = world.connect();
+    await world.until(() => channel.state === "closed");
+    assert.equal(channel.told("close")[0].status, status);
+    assert.equal(channel.told("close")[0].wasClean, false);
+  });
+}
+
+test("a full buffer throws, keeps what it has, and has room again later", async () => {
+  const world = new World({ server: { ackEvery: 1 } });
+  const channel = world.connect({ maxMessages: 3, maxBytes: 10 });
+  channel.send("12345");
+  assert.throws(() => channel.send("123456"), (error) => error.code === "buffer-full");
+  channel.send("a");
+  channel.send("b");
+  assert.throws(() => channel.send(""), (error) => error.code === "buffer-full");
+  assert.equal(channel.bufferedAmount, 7);
+  await world.until(() => channel.bufferedAmount === 0);
+  channel.send("c");
+  await world.clock.advance(1_000);
+  assert.deepEqual(world.server.session.received, ["12345", "a", "b", "c"]);
+});
+
+test("a value without JSON, and a code that no page may send, are errors", () => {
+  const channel = new World().connect();
+  assert.throws(() => channel.send(undefined), TypeError);
+  assert.throws(() => channel.close(1001), RangeError);
+  assert.equal(channel.state, "connecting");
+  channel.close();
+});
+
+test("what the server sends twice arrives once", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["websocket"] });
+  await world.opened(channel);
+  const { session } = world.server;
+  for (const text of ["1", "2", "3"]) session.send(text);
+  await world.until(() => channel.messages.length === 3);
+  // As a server that forgot what it was told: it begins again with the first.
+  const resume = session.resume.bind(session);
+  session.acknowledge = () => {};
+  Object.assign(session, { log: ["1", "2", "3", "4"], base: 1, resume: (leg) => resume(leg, 0) });
+  world.network.cutAll();
+  await world.until(() => channel.messages.length === 4);
+  assert.deepEqual(channel.messages, ["1", "2", "3", "4"]);
+  assert.deepEqual(channel.told("gap"), []);
+});
+
+test("a session that has fewer frames than it acknowledged is given up, and told as a gap", async () => {
+  const world = new World({ server: { ackEvery: 1 } });
+  const channel = world.connect({ transports: ["websocket"] });
+  channel.send("acknowledged");
+  await world.until(() => world.server.session?.ack === 1 && channel.bufferedAmount === 0);
+  world.server.session.ack = 0;
+  world.network.cutAll();
+  await world.until(() => channel.told("gap").length === 1);
+  await world.opened(channel);
+  assert.equal(world.server.sessions.length, 2);
+});
+
+test("what a server says that is no protocol breaks the leg, and nothing else", async () => {
+  const nonsense = ["\u0001", "\u0001[", "\u0001null", '\u0001{"open":1}', '\u0001{"gap":{"to":1}}', '\u0001{"gap":null,"open":null}', "early"];
+  for (const text of nonsense) {
+    const world = new World();
+    const { websocket } = world.server;
+    let first = true;
+    world.server.websocket = (conn, ...rest) => {
+      if (first) conn.send(text);
+      first = false;
+      return websocket.call(world.server, conn, ...rest);
+    };
+    const channel = world.connect({ transports: ["websocket"] });
+    await world.opened(channel);
+    world.server.session.send("fine");
+    await world.until(() => channel.messages.includes("fine"), text);
+    assert.deepEqual(channel.messages, ["fine"], text);
+  }
+});
+
+test("an answer to a POST that is no protocol breaks the leg, and nothing else", async () => {
+  const { body: page, ...head } = { status: 200, headers: { "content-type": "text/html" }, body: "<html>please log in</html>" };
+  for (const body of [page, "", "1\n", '{"open":{}}\n5\n', '{"gap":null,"close":5}\n{}\n']) {
+    const world = new World();
+    const { handle } = world.server;
+    const channel = world.connect({ transports: ["long-poll"] });
+    await world.opened(channel);
+    world.server.handle = async () => ({ ...head, body });
+    channel.send("up");
+    await world.until(() => channel.state === "reconnecting");
+    world.server.handle = handle;
+    await world.until(() => world.server.session.received.length === 1);
+    assert.equal(world.server.sessions.length, 1, body);
+  }
+});
+
+test("a loss after which nothing comes is told at once", async () => {
+  const world = new World({ server: { log: 0 } });
+  const channel = world.connect({ transports: ["websocket"] });
+  await world.opened(channel);
+  world.network.down = true;
+  world.network.cutAll();
+  world.server.session.send("lost");
+  await world.until(() => channel.state === "reconnecting");
+  world.network.down = false;
+  await world.opened(channel);
+  assert.deepEqual(channel.told("gap").map(({ from, to }) => [from, to]), [[1, 1]]);
+});
+
+test("a number that is missing is a gap even if the server does not say so", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["sse"] });
+  await world.opened(channel);
+  world.server.session.leg.frame(4, "fourth");
+  await world.until(() => channel.messages.length === 1);
+  assert.deepEqual(channel.told("gap").map(({ from, to }) => [from, to]), [[1, 3]]);
+});
+
+test("a channel that is closed leaves nothing on the page", async () => {
+  const world = new World();
+  const listening = new Set();
+  for (const target of [world.window, world.document]) {
+    target.addEventListener = (name, listener) => listening.add(listener);
+    target.removeEventListener = (name, listener) => listening.delete(listener);
+  }
+  const channel = world.connect();
+  await world.opened(channel);
+  assert.equal(listening.size, 5);
+  channel.close();
+  assert.equal(listening.size, 0);
+});
+
+test("a session that its server still has after it went away goes on", async () => {
+  for (const code of [1001, 1012, 1013]) {
+    const world = new World();
+    const channel = world.connect({ transports: ["websocket"] });
+    await world.opened(channel);
+    const { session } = world.server;
+    session.leg.close({ code, reason: "" });
+    session.leg = null;
+    session.send("kept");
+    await world.until(() => channel.messages.length === 1);
+    assert.deepEqual(channel.told("gap"), []);
+    assert.equal(channel.told("resumed").length, 1);
+  }
+});
+
+test("a session that is closed as soon as it is resumed is not resumed again", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["websocket"] });
+  await world.opened(channel);
+  const { session } = world.server;
+  const resume = session.resume.bind(session);
+  session.resume = (leg, cursor) => {
+    resume(leg, cursor);
+    leg.close({ code: 1012, reason: "" });
+    return session;
+  };
+  session.leg.close({ code: 1012, reason: "" });
+  await world.until(() => world.server.sessions.length === 2);
+  await world.opened(channel);
+  assert.equal(channel.told("gap").length, 1);
+});

@@ -1,0 +1,255 @@
+// When a channel tries again, and how it finds out that it has to.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { World } from "./support/world.js";
+
+const delays = (channel) => channel.told("reconnecting").map(({ delay }) => delay);
+
+async function openWorld(options, setup) {
+  const world = new World(setup);
+  const channel = world.connect(options);
+  await world.opened(channel);
+  return { world, channel };
+}
+
+function breakDown({ network }) {
+  network.down = true;
+  network.cutAll();
+}
+
+test("it never gives up, and waits longer and longer up to a limit, random from the first wait on", async () => {
+  const ceilings = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000];
+  for (const part of [0, 0.5, 0.999]) {
+    const world = new World();
+    world.network.down = true;
+    const channel = world.connect({ environment: { random: () => part } });
+    await world.until(() => delays(channel).length === ceilings.length);
+    assert.deepEqual(delays(channel), ceilings.map((ceiling) => ceiling * part));
+    assert.deepEqual(channel.told("reconnecting").map(({ attempt }) => attempt), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    channel.close();
+  }
+});
+
+test("a connection that lasted starts with short waits again, one that did not goes on", async () => {
+  const { world, channel } = await openWorld({ environment: { random: () => 0.999 } });
+  for (let round = 0; round < 3; round += 1) {
+    world.network.cutAll();
+    await world.until(() => delays(channel).length === round + 1);
+    await world.opened(channel);
+  }
+  assert.deepEqual(delays(channel).map(Math.round), [500, 999, 1998]);
+  await world.clock.advance(20_000);
+  world.network.cutAll();
+  await world.until(() => delays(channel).length === 4);
+  assert.equal(Math.round(delays(channel)[3]), 500);
+});
+
+test("a close reason's retry-after is waited for", async () => {
+  const { world, channel } = await openWorld();
+  world.server.session.close(1012, "retry-after=7.5");
+  await world.until(() => delays(channel).length === 1);
+  assert(delays(channel)[0] >= 7_500 && delays(channel)[0] < 8_000);
+  world.tell(world.document, "visibilitychange");
+  await world.clock.advance(7_000);
+  assert.equal(world.server.seen.length, 1, "not even a user who looks hurries it");
+});
+
+test("a Retry-After header is waited for, as seconds and as a date", async () => {
+  for (const hint of [(now) => "20", (now) => new Date(now + 20_000).toUTCString()]) {
+    const world = new World();
+    world.network.forbids.add("websocket");
+    world.server.refuse = () => ({ status: 503, headers: { "retry-after": hint(world.clock.now()) } });
+    const channel = world.connect();
+    await world.until(() => delays(channel).length === 1);
+    assert(delays(channel)[0] >= 18_000 && delays(channel)[0] < 21_000, `${delays(channel)}`);
+  }
+});
+
+test("a hint of days is not believed", async () => {
+  const { world, channel } = await openWorld();
+  world.server.session.close(1012, "retry-after=999999");
+  await world.until(() => delays(channel).length === 1);
+  assert(delays(channel)[0] <= 601_000);
+});
+
+test("a hidden page waits anywhere within the longest time; a look at it ends the wait", async () => {
+  const { world, channel } = await openWorld({ environment: { random: () => 0.9 } });
+  world.document.visibilityState = "hidden";
+  world.network.cutAll();
+  await world.until(() => delays(channel).length === 1);
+  assert.equal(delays(channel)[0], 27_000);
+  world.document.visibilityState = "visible";
+  world.tell(world.document, "visibilitychange");
+  await world.clock.advance(100);
+  assert.equal(channel.state, "open");
+});
+
+test("offline there are no tries; online there is one at once", async () => {
+  const { world, channel } = await openWorld();
+  world.server.session.send("before");
+  world.tell(world.window, "offline");
+  await world.clock.advance(3_600_000);
+  assert.equal(channel.state, "offline");
+  assert.equal(world.server.seen.length, 1);
+  channel.send("kept");
+  world.tell(world.window, "online");
+  await world.clock.advance(200);
+  assert.equal(channel.state, "open");
+  assert.deepEqual(world.server.session.received, ["kept"]);
+  assert.deepEqual(channel.messages, ["before"]);
+});
+
+test("a page that starts offline waits for the network", async () => {
+  const world = new World();
+  world.navigator.onLine = false;
+  const channel = world.connect();
+  await world.clock.advance(60_000);
+  assert.equal(channel.state, "offline");
+  world.tell(world.window, "online");
+  await world.opened(channel);
+  assert.deepEqual(channel.told("statechange").map(({ state }) => state), ["offline", "connecting", "open"]);
+});
+
+test("offline during a try and during a wait ends them", async () => {
+  const world = new World();
+  world.network.forbids.add("websocket-silently");
+  const channel = world.connect();
+  await world.clock.advance(5);
+  world.tell(world.window, "offline");
+  await world.clock.advance(1);
+  assert.equal(channel.state, "offline");
+  world.network.down = true;
+  world.tell(world.window, "online");
+  await world.until(() => channel.state === "reconnecting");
+  world.tell(world.window, "offline");
+  await world.clock.advance(1);
+  assert.equal(channel.state, "offline");
+});
+
+test("after a change of networks the best transport is tried again", async () => {
+  const world = new World();
+  world.network.forbids.add("websocket");
+  const channel = world.connect();
+  await world.opened(channel);
+  world.network.forbids.clear();
+  world.tell(world.window, "offline");
+  await world.clock.advance(1_000);
+  world.tell(world.window, "online");
+  await world.opened(channel);
+  assert.equal(channel.transport, "websocket");
+  assert.equal(world.server.sessions.length, 1);
+});
+
+test("a page that becomes visible asks at once whether its connection still lives", async () => {
+  const { world, channel } = await openWorld();
+  world.network.faults.swallowed = 1;
+  world.network.cutAll();
+  world.tell(world.document, "visibilitychange");
+  world.network.faults.swallowed = 0;
+  await world.clock.advance(11_000);
+  assert(channel.told("reconnecting").length === 1);
+  await world.opened(channel);
+});
+
+test("in the back-forward cache a page drops its leg, and resumes when it comes back", async () => {
+  for (const transport of ["websocket", "sse", "long-poll"]) {
+    const { world, channel } = await openWorld({ transports: [transport] });
+    world.tell(world.window, "pagehide", { persisted: true });
+    await world.clock.advance(5_000);
+    assert.equal(world.network.open.size, 0);
+    assert.equal(world.server.session.left, null, "the session goes on");
+    world.server.session.send("meanwhile");
+    await world.clock.advance(5_000);
+    world.tell(world.window, "pageshow", { persisted: true });
+    await world.clock.advance(500);
+    assert.deepEqual(channel.messages, ["meanwhile"]);
+    assert.equal(world.server.sessions.length, 1);
+  }
+});
+
+test("a page that goes for good ends its session", async () => {
+  for (const transport of ["websocket", "sse", "long-poll"]) {
+    const { world, channel } = await openWorld({ transports: [transport] });
+    world.tell(world.window, "pagehide", { persisted: false });
+    assert.equal(channel.state, "closed");
+    await world.clock.advance(1_000);
+    assert.equal(world.server.session.left.code, 1000);
+  }
+});
+
+test("close without a connection tells the server by a POST that outlives the page", async () => {
+  const world = new World();
+  const requests = [];
+  const fetch = (url, options) => {
+    requests.push(options);
+    return world.network.fetch(url, options);
+  };
+  const channel = world.connect({ environment: { fetch } });
+  await world.opened(channel);
+  world.network.cutAll();
+  await world.until(() => channel.state === "reconnecting");
+  channel.send("last");
+  channel.close();
+  await world.clock.advance(1_000);
+  assert.equal(requests[0].keepalive, true);
+  assert.deepEqual(world.server.session.received, ["last"]);
+  assert.equal(world.server.session.left.code, 1000);
+});
+
+test("close ends tries and waits", async () => {
+  for (const moment of [0, 5, 300]) {
+    const world = new World();
+    world.network.down = true;
+    const channel = world.connect();
+    await world.clock.advance(moment);
+    channel.close();
+    const before = channel.log.length;
+    world.network.down = false;
+    world.tell(world.window, "online");
+    await world.clock.advance(600_000);
+    assert.equal(channel.log.length, before, "nothing is told after the end");
+    assert.equal(world.server.seen.length, 0);
+  }
+});
+
+for (const transport of ["websocket", "sse", "long-poll"]) {
+  test(`${transport}: a server that falls silent is found within heartbeat and timeout, and nothing is lost`, async () => {
+    const { world, channel } = await openWorld({ transports: [transport] }, { server: { heartbeat: 20 } });
+    const { session } = world.server;
+    world.network.faults.swallowed = 1;
+    const [connection] = world.network.open;
+    if (transport === "websocket") connection.cut();
+    // A stream and a poll fall silent: they go on, and nothing comes any more.
+    else Object.assign(connection, { isOver: true });
+    world.network.faults.swallowed = 0;
+    session.send("not heard");
+    await world.clock.advance(31_000);
+    await world.until(() => channel.messages.length === 1);
+    assert.equal(channel.told("reconnecting").length, 1);
+  });
+
+  test(`${transport}: an idle client is heard of within each heartbeat, and stays`, async () => {
+    const { world, channel } = await openWorld({ transports: [transport] }, { server: { heartbeat: 20, window: 10_000 } });
+    const { session } = world.server;
+    let heard = world.clock.now();
+    let longest = 0;
+    const { acknowledge } = session;
+    session.acknowledge = (cursor) => {
+      longest = Math.max(longest, world.clock.now() - heard);
+      heard = world.clock.now();
+      acknowledge.call(session, cursor);
+    };
+    await world.clock.advance(600_000);
+    assert(longest > 0 && longest <= 20_000, `${longest} ms`);
+    assert.deepEqual(channel.told("reconnecting"), []);
+  });
+}
+
+test("a server that answers long polls at once is not asked without a pause", async () => {
+  const { world } = await openWorld({ transports: ["long-poll"] }, { server: { window: 0 } });
+  const before = world.server.seen.length;
+  await world.clock.advance(10_000);
+  assert(world.server.seen.length - before <= 40, `${world.server.seen.length - before} polls in ten seconds`);
+});
