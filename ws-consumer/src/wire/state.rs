@@ -304,11 +304,14 @@ impl State {
 
     /// All that had come is handled: now it may end. False if there is more in the mailbox.
     pub(super) fn may_leave(&mut self) -> bool {
+        let Some(close) = self.leaving.clone() else { return false };
         if self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.sender().is_empty()) {
             self.again = true;
             return false;
         }
-        self.leaving.take().map(|close| self.hang_up(close)).is_some()
+        self.leaving = None;
+        self.hang_up(close);
+        true
     }
 
     pub(super) fn end(&mut self, close: Close) {

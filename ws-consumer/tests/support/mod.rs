@@ -1,6 +1,7 @@
 //! A server and its clients in one process, over pipes: no ports, and time may stand still.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod diary;
 pub mod sessions;
 
 use std::{sync::Arc, time::Duration};
