@@ -3,6 +3,7 @@
 
 pub(crate) mod http;
 mod limits;
+mod pace;
 mod sockets;
 pub(crate) mod websocket;
 
