@@ -2,6 +2,7 @@
 //! the Redis layer run in that crate's tests, where its insides can be reached.
 
 #[path = "../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "it is a crate of its own where it is fuzzed")]
 mod harness;
 
 use std::{fs, path::Path};

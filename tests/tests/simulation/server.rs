@@ -87,8 +87,8 @@ impl Consumer for Chat {
         let Event::Said(said) = event;
         self.heard += 1;
         match self.defect {
-            Defect::SaysTwice if self.heard % 7 == 0 => socket.send_json(said).await?,
-            Defect::Swaps if self.held_back.is_none() && self.heard % 7 == 0 => {
+            Defect::SaysTwice if self.heard.is_multiple_of(7) => socket.send_json(said).await?,
+            Defect::Swaps if self.held_back.is_none() && self.heard.is_multiple_of(7) => {
                 self.held_back = Some(said.clone());
                 return Ok(());
             }
