@@ -7,8 +7,10 @@ mod harness;
 
 use std::{fs, path::Path};
 
+type Target = fn(&[u8]);
+
 /// How many inputs passed.
-fn run(target: &str, function: fn(&[u8])) -> usize {
+fn run(target: &str, function: Target) -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let inputs = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let inputs = inputs.map(|input| input.expect("a file").path());
@@ -22,7 +24,7 @@ fn run(target: &str, function: fn(&[u8])) -> usize {
 
 #[test]
 fn the_corpora_of_the_fuzz_targets_pass() {
-    let targets: [(&str, fn(&[u8])); 8] = [
+    let targets: [(&str, Target); 8] = [
         ("addresses", harness::addresses),
         ("frames", harness::frames),
         ("grants", harness::grants),

@@ -1,6 +1,9 @@
 //! Texts: names, addresses, origins, routes, grants.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use channel_layer::{ChannelLayer, ChannelName, GroupName, MemoryLayer, registry::Address};
 use futures_util::task::noop_waker_ref;
@@ -89,7 +92,8 @@ fn is_let_in(rules: OriginRules, scope: Scope) -> bool {
 }
 
 fn enter(application: impl Application, scope: Scope) {
-    let layer = Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>;
+    static LAYER: LazyLock<Arc<MemoryLayer>> = LazyLock::new(Arc::default);
+    let layer = LAYER.clone() as Arc<dyn ChannelLayer>;
     let mut wire = Socket::open(scope, layer, |socket| application.call(socket));
     let _ = wire.poll(&mut std::task::Context::from_waker(noop_waker_ref()));
 }
