@@ -14,20 +14,10 @@ use tokio::{
 };
 use tokio_tungstenite::{client_async, connect_async, tungstenite};
 use ws_consumer::{
-    Drain, Input, Limits, OutputLimits, Overflow, Protocols, Result, Router, Socket, listeners, serve,
+    Drain, Limits, OutputLimits, Overflow, Protocols, Result, Router, Socket, listeners, serve,
 };
 
-use self::support::{HANDSHAKE, Server, close_code, frame, raw, raw_frames, request, timed};
-
-async fn echo(mut socket: Socket) -> Result<()> {
-    socket.accept().await?;
-    while let Some(input) = socket.next().await? {
-        if let Input::Frame(frame) = input {
-            socket.send(frame).await?;
-        }
-    }
-    Ok(())
-}
+use self::support::{HANDSHAKE, Server, close_code, echo, frame, raw, raw_frames, request, timed};
 
 /// The status of the answer to a request.
 async fn status(request: &str) -> u16 {

@@ -6,19 +6,9 @@ mod support;
 use http::{HeaderValue, StatusCode};
 use http_body_util::Empty;
 use tower_service::Service;
-use ws_consumer::{Input, Result, Router, Socket};
+use ws_consumer::{Result, Router, Socket};
 
-use self::support::{HANDSHAKE, Server, raw, request};
-
-async fn echo(mut socket: Socket) -> Result<()> {
-    socket.accept().await?;
-    while let Some(input) = socket.next().await? {
-        if let Input::Frame(frame) = input {
-            socket.send(frame).await?;
-        }
-    }
-    Ok(())
-}
+use self::support::{HANDSHAKE, Server, echo, raw, request};
 
 /// The handshake with a further header line.
 fn with(line: &[u8]) -> Vec<u8> {

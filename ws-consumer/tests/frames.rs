@@ -13,19 +13,9 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
-use ws_consumer::{Close, Consumer, Frame, Input, Result, Socket, consumer};
+use ws_consumer::{Close, Consumer, Frame, Result, Socket, consumer};
 
-use self::support::{HANDSHAKE, Server, close_code, frame, raw_frames, timed};
-
-async fn echo(mut socket: Socket) -> Result<()> {
-    socket.accept().await?;
-    while let Some(input) = socket.next().await? {
-        if let Input::Frame(frame) = input {
-            socket.send(frame).await?;
-        }
-    }
-    Ok(())
-}
+use self::support::{HANDSHAKE, Server, close_code, echo, frame, raw_frames, timed};
 
 fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     frame(0x88, &[&code.to_be_bytes(), reason].concat())
