@@ -8,7 +8,7 @@ mod faults;
 mod oracle;
 mod server;
 
-use std::{cell::RefCell, env, rc::Rc, time::Duration};
+use std::{cell::RefCell, env, rc::Rc, sync::Mutex, thread, time::Duration};
 
 use fastrand::Rng;
 use turmoil::Builder;
@@ -80,17 +80,27 @@ fn seeds() -> Vec<u64> {
 
 #[test]
 fn every_seed_keeps_the_promises() {
-    let mut sum = Log::default();
-    for seed in seeds() {
-        match simulate(seed, Defect::None) {
-            Ok(log) => sum.add(&log),
-            Err(fault) => panic!(
-                "{fault}\nrun it again: CHANNELS_SEED={seed} cargo test -p channels-tests --test simulation"
-            ),
+    let (seeds, sum) = (seeds(), Mutex::new(Log::default()));
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
+    thread::scope(|scope| {
+        for seeds in seeds.chunks(seeds.len().div_ceil(threads)) {
+            let sum = &sum;
+            scope.spawn(move || {
+                for seed in seeds {
+                    let log = passes(*seed);
+                    sum.lock().expect("no fault under it").add(&log);
+                }
+            });
         }
-    }
-    println!("{sum:?}");
-    assert!(sum.connections > seeds().len() * CLIENTS, "nobody ever came back: there were no faults");
+    });
+    let sum = sum.into_inner().expect("no fault under it");
+    println!("{} seeds: {sum:?}", seeds.len());
+    assert!(sum.connections > seeds.len() * CLIENTS, "nobody ever came back: there were no faults");
+}
+
+fn passes(seed: u64) -> Log {
+    let again = format!("CHANNELS_SEED={seed} cargo test -p channels-tests --test simulation");
+    simulate(seed, Defect::None).unwrap_or_else(|fault| panic!("{fault}\nrun it again: {again}"))
 }
 
 #[test]
