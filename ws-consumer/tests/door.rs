@@ -95,8 +95,8 @@ fn offers_of_nothing_but_blanks_and_commas_are_read_in_one_pass() {
         let mut request = request("/");
         let offers = HeaderValue::from_str(&unit.repeat((64 << 10) / unit.len())).unwrap();
         request.headers_mut().insert("sec-websocket-protocol", offers);
-        // A quadratic reader would take hours for these.
-        for _ in 0..200 {
+        // A quadratic reader would take many minutes for these.
+        for _ in 0..20 {
             assert_eq!(ws_consumer::Scope::of(&mut request).subprotocols().count(), 0);
         }
     }
