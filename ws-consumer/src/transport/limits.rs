@@ -24,7 +24,8 @@ pub struct Limits {
     pub max_fragments: u32,
     /// Bytes of one message of the client: 1 MiB. More closes with 1009.
     pub max_message_size: usize,
-    /// How long a message that has begun may take to arrive: 30 s. Longer closes with 1008.
+    /// How long a message that has begun may take to arrive: 30 s. Longer closes with 1008. A request's body may take so
+    /// long too, and a second longer for each 500 bytes of it; then it is refused with 408.
     pub message_timeout: Duration,
     /// What may wait for a slow client, and what happens beyond it.
     pub output: OutputLimits,

@@ -57,6 +57,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.watch.has_too_many_fragments() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buf.filled().len();
         if this.ahead.is_empty() {
             ready!(SPARE.with_borrow_mut(|spare| this.read_through(cx, spare, buf)))?;
@@ -68,11 +71,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
                 this.ahead = Bytes::new();
             }
         }
-        Poll::Ready(if this.watch.see(&buf.filled()[before..]) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::InvalidData.into())
-        })
+        let passed = this.watch.see(&buf.filled()[before..]);
+        buf.set_filled(before + passed);
+        Poll::Ready(Ok(()))
     }
 }
 
