@@ -409,7 +409,7 @@ async fn cut_at_random(random: &mut fastrand::Rng, cuts: usize) -> usize {
             {
                 match next {
                     Ok(Heard::Frame(frame)) => {
-                        assert_eq!(frame.text().unwrap(), format!("{heard}"), "round {round}")
+                        assert_eq!(frame.text().expect("text"), format!("{heard}"), "round {round}")
                     }
                     Ok(other) => panic!("{other:?}"),
                     Err(_) => break,
@@ -422,7 +422,7 @@ async fn cut_at_random(random: &mut fastrand::Rng, cuts: usize) -> usize {
     }
     client.break_after(i64::MAX);
     client.moves_to(&stages[0].server.service);
-    timed(client.connect(Transport::WebSocket)).await.unwrap();
+    timed(client.connect(Transport::WebSocket)).await.expect("let in");
     while heard < said {
         assert_eq!(timed(client.text()).await, format!("{heard}"));
         heard += 1;
