@@ -104,8 +104,7 @@ async fn send(
     stop: Arc<AtomicBool>,
 ) {
     while !stop.load(Relaxed) {
-        let message =
-            Message::new("chat.message").with("text", "x".repeat(64)).with("sender", sender as u64);
+        let message = Message::new("chat.message").with("text", "x".repeat(64)).with("sender", sender as u64);
         let report = layer.group_send_message("room", message).await.expect("all is well");
         assert_eq!(report.local.delivered, MEMBERS);
         flights[sender].landed.notified().await;

@@ -12,25 +12,30 @@ mod workers;
 use std::{collections::HashMap, time::Duration};
 
 use support::server::Server;
+use tokio::runtime::{Builder, Runtime};
 
 /// So often are the two sides measured, in turn; the median of the ratios is what counts.
 const REPETITIONS: usize = 7;
 /// How long one side is measured at a time.
 const MEASURED: Duration = Duration::from_millis(1500);
 
-#[tokio::main]
-async fn main() {
+fn main() {
     let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
     if wants("fan-out") {
-        fan_out::run().await;
+        runtime(2).block_on(fan_out::run());
     }
     if wants("publish") {
-        publish::run().await;
+        runtime(1).block_on(publish::run("one thread"));
+        runtime(2).block_on(publish::run("two threads"));
     }
     if wants("workers") {
-        workers::run().await;
+        runtime(2).block_on(workers::run());
     }
+}
+
+fn runtime(threads: usize) -> Runtime {
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("a runtime")
 }
 
 fn median(ratios: &[f64]) -> f64 {

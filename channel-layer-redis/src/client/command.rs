@@ -29,7 +29,6 @@ impl Command {
     pub(super) fn as_inner(&self) -> &Cmd {
         &self.0
     }
-
 }
 
 /// Commands for one write, each with a reply of its own.

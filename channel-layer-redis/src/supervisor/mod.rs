@@ -16,6 +16,7 @@
 //! # What is not promised
 //! A call that timed out, or whose connection broke, may have taken effect; nothing is sent twice on its own.
 
+mod answers;
 mod backoff;
 mod outbox;
 mod publisher;

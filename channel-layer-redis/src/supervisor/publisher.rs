@@ -7,7 +7,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    outbox::{Batch, Call, Counts, Entry, Outbox, Promise},
+    answers::{Counts, Promise},
+    outbox::{Batch, Call, Entry, Outbox},
     session::Session,
 };
 use crate::{
