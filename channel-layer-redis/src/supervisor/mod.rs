@@ -10,6 +10,10 @@
 //! demoted master by the same, a server that takes messages but does not hand them out by the probe, which
 //! goes the way of every message. With sentinels, their word is followed too.
 //!
+//! # How commands are sent
+//! Callers write into a shared batch (`outbox`), one task sends it in one write under one deadline (`publisher`), and
+//! its answer is one for all of them (`answers`).
+//!
 //! # Cancel safety
 //! A command that is queued is sent, whether its caller still waits or not.
 //!

@@ -21,7 +21,7 @@ use crate::{
 
 /// Commands in one write: enough to make the price of a round trip vanish, few enough that Redis works on some while
 /// we put the next together. With all that wait in one write, each side sleeps while the other works.
-pub(super) const BATCH: usize = 128;
+pub(super) const BATCH: usize = 256;
 
 /// Writes under way.
 const IN_FLIGHT: usize = 8;
