@@ -117,7 +117,7 @@ impl Door {
             Ok(Ok(websocket)) if handed_over => {
                 let connection = Connection::new(websocket, self.wire, self.limits, self.registration);
                 // A task of its own, of the future itself: what led here is freed.
-                sockets.spawn(connection.await);
+                sockets.spawn(connection);
             }
             _ => see_off(self.wire, Close::ABNORMAL).await,
         }

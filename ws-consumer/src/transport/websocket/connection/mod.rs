@@ -22,12 +22,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use hyper::upgrade::Upgraded;
-use hyper_tungstenite::{HyperWebsocketStream, WebSocketStream, tungstenite::protocol::Role};
-use hyper_util::rt::TokioIo;
+use hyper_tungstenite::HyperWebsocketStream;
 
 use self::deadlines::Deadlines;
-use super::{intake::Intake, keepalive::Keepalive, upgrade::config};
+use super::{keepalive::Keepalive, line::Line};
 use crate::{
     frame::Close,
     transport::{Limits, sockets::Registration},
@@ -37,11 +35,9 @@ use crate::{
 /// Bytes that are gathered for one write.
 const WRITE: usize = 64 << 10;
 
-type WebSocket = WebSocketStream<Intake<TokioIo<Upgraded>>>;
-
 pub(super) struct Connection {
     /// Gone as soon as the connection is, though the application may take longer.
-    websocket: Option<WebSocket>,
+    line: Line,
     wire: Wire,
     stage: Stage,
     /// What the kernel did not take yet. Without memory while the client keeps up.
@@ -50,8 +46,6 @@ pub(super) struct Connection {
     midway: bool,
     /// May tungstenite have bytes to write?
     control: bool,
-    /// Has a large message left its memory with tungstenite?
-    swollen: bool,
     /// To be sent once all that came before it is out.
     farewell: Option<Box<Close>>,
     /// How the client ended it. It is answered after the frames that came before have been handled.
@@ -87,24 +81,20 @@ thread_local! {
 }
 
 impl Connection {
-    pub(super) async fn new(
+    pub(super) fn new(
         upgraded: HyperWebsocketStream,
         wire: Wire,
         limits: Arc<Limits>,
         registration: Registration,
     ) -> Self {
-        // Nothing was read yet, so that the stream may be taken apart.
-        let intake = Intake::new(upgraded.into_inner(), limits.max_fragments);
         Self {
-            websocket: Some(
-                WebSocketStream::from_raw_socket(intake, Role::Server, Some(config(&limits))).await,
-            ),
+            // Nothing was read yet, so that the stream may be taken apart.
+            line: Line::new(upgraded.into_inner(), &limits),
             wire,
             stage: Stage::Open,
             rest: Vec::new(),
             midway: false,
             control: false,
-            swollen: false,
             farewell: None,
             ending: None,
             keepalive: Keepalive::new(&limits),
@@ -173,7 +163,7 @@ impl Connection {
 
     fn gone(&mut self) {
         self.stage = Stage::Gone;
-        self.websocket = None;
+        self.line = Line::Gone;
         self.rest = Vec::new();
         self.deadlines.clear();
     }
