@@ -34,8 +34,8 @@ pub(super) enum Line {
 }
 
 impl Line {
-    pub(super) fn new(upgraded: TokioIo<Upgraded>, limits: &Limits) -> Self {
-        Self::Bare(Intake::new(upgraded, limits.max_fragments))
+    pub(super) fn new(upgraded: Upgraded, limits: &Limits) -> Self {
+        Self::Bare(Intake::new(TokioIo::new(upgraded), limits.max_fragments))
     }
 
     /// The next message of the client's; `None` once the connection has ended or is lost.

@@ -9,9 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper_tungstenite::{HyperWebsocket, tungstenite::protocol::WebSocketConfig};
+use hyper::upgrade::OnUpgrade;
+use hyper_tungstenite::tungstenite::{handshake::derive_accept_key, protocol::WebSocketConfig};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::connection::Connection;
@@ -35,20 +36,29 @@ pub(crate) fn upgrade<B>(
     open: impl FnOnce(Scope) -> Wire,
 ) -> oneshot::Receiver<Answer> {
     let (send, receive) = oneshot::channel();
-    match hyper_tungstenite::upgrade(&mut request, Some(config(&limits))) {
-        Err(_) => _ = send.send(plain(StatusCode::BAD_REQUEST)),
-        Ok((response, websocket)) => {
-            let wire = open(Scope::of(&mut request));
-            match sockets.register(wire.link()) {
-                None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
-                Some(registration) => {
-                    let door = Door { wire, limits, registration, response, websocket };
-                    sockets.spawn(door.decide(send, sockets.clone()));
-                }
-            }
+    let (response, upgrade) = (switching(request.headers()), hyper::upgrade::on(&mut request));
+    let wire = open(Scope::of(&mut request));
+    match sockets.register(wire.link()) {
+        None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
+        Some(registration) => {
+            let door = Door { wire, limits, registration, response, upgrade };
+            sockets.spawn(door.decide(send, sockets.clone()));
         }
     }
     receive
+}
+
+/// The answer that lets a client in, as far as it depends on the request.
+fn switching(request: &HeaderMap) -> Answer {
+    let mut response = plain(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let key = request.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if let Ok(accept) = derive_accept_key(key).try_into() {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
 }
 
 /// Tungstenite writes pongs and closes only; all else is written beside it. So it needs no room to write in, and a
@@ -68,7 +78,7 @@ struct Door {
     limits: Arc<Limits>,
     registration: Registration,
     response: Answer,
-    websocket: HyperWebsocket,
+    upgrade: OnUpgrade,
 }
 
 enum Decision {
@@ -113,9 +123,9 @@ impl Door {
         let handed_over = answer.send(response).is_ok();
         self.wire.accepted();
         // Resolves once the answer has been sent, which the client may prevent.
-        match timeout(self.limits.close_timeout, self.websocket).await {
-            Ok(Ok(websocket)) if handed_over => {
-                let connection = Connection::new(websocket, self.wire, self.limits, self.registration);
+        match timeout(self.limits.close_timeout, self.upgrade).await {
+            Ok(Ok(upgraded)) if handed_over => {
+                let connection = Connection::new(upgraded, self.wire, self.limits, self.registration);
                 // A task of its own, of the future itself: what led here is freed.
                 sockets.spawn(connection);
             }

@@ -22,7 +22,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use hyper_tungstenite::HyperWebsocketStream;
+use hyper::upgrade::Upgraded;
 
 use self::deadlines::Deadlines;
 use super::{keepalive::Keepalive, line::Line};
@@ -82,14 +82,13 @@ thread_local! {
 
 impl Connection {
     pub(super) fn new(
-        upgraded: HyperWebsocketStream,
+        upgraded: Upgraded,
         wire: Wire,
         limits: Arc<Limits>,
         registration: Registration,
     ) -> Self {
         Self {
-            // Nothing was read yet, so that the stream may be taken apart.
-            line: Line::new(upgraded.into_inner(), &limits),
+            line: Line::new(upgraded, &limits),
             wire,
             stage: Stage::Open,
             rest: Vec::new(),
