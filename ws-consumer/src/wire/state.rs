@@ -24,6 +24,8 @@ use crate::{
 
 /// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
 const EVENTS: usize = 100;
+/// The same in bytes.
+const EVENT_BYTES: usize = 1 << 20;
 /// With so many messages the mailbox is emptied at once: its capacity is not to be spent on waiting for more.
 const CORK: usize = 48;
 
@@ -37,6 +39,8 @@ pub(super) struct State {
     pub(super) inputs: VecDeque<Input>,
     /// How many of them are events.
     pub(super) events: usize,
+    /// Sum of their sizes.
+    pub(super) event_bytes: usize,
     pub(super) outputs: Outputs,
     pub(super) limits: Arc<OutputLimits>,
     pub(super) slow: Slow,
@@ -106,13 +110,17 @@ impl Input {
     pub(super) fn is_the_layers(&self) -> bool {
         matches!(self, Self::Event(_) | Self::Layer(_))
     }
+
+    fn event_size(&self) -> usize {
+        if let Self::Event(message) = self { message.size() } else { 0 }
+    }
 }
 
 impl State {
     pub(super) fn pull(&mut self, cx: &mut Context<'_>) -> Mail {
         // A request is handled before it is answered: a long poll waits for its events undecided.
         let listens = self.phase == Phase::Open || (self.http && self.phase == Phase::Undecided);
-        if !listens || self.events >= EVENTS {
+        if !listens || self.is_full_of_events() {
             return Mail::Taken;
         }
         let Some(mailbox) = &mut self.mailbox else { return Mail::Taken };
@@ -151,6 +159,7 @@ impl State {
 
     pub(super) fn push_event(&mut self, event: Input) {
         self.events += 1;
+        self.event_bytes += event.event_size();
         self.inputs.push_back(event);
     }
 
@@ -164,13 +173,18 @@ impl State {
 
     pub(super) fn popped(&mut self, input: Input) -> Input {
         if input.is_the_layers() {
-            self.again |= self.events >= EVENTS;
+            self.again |= self.is_full_of_events();
             self.events -= 1;
+            self.event_bytes -= input.event_size();
         }
         if self.inputs.is_empty() {
             self.inputs = VecDeque::new();
         }
         input
+    }
+
+    fn is_full_of_events(&self) -> bool {
+        self.events >= EVENTS || self.event_bytes >= EVENT_BYTES
     }
 
     /// The close that middleware wants instead of this input.
@@ -261,7 +275,7 @@ impl State {
         self.phase = Phase::Ended;
         self.close.get_or_insert(close);
         self.inputs = VecDeque::new();
-        self.events = 0;
+        (self.events, self.event_bytes) = (0, 0);
     }
 
     pub(super) fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
