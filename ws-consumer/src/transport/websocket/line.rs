@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, Sink, Stream};
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -26,6 +26,8 @@ use crate::transport::Limits;
 type Io = Intake<TokioIo<Upgraded>>;
 
 pub(super) enum Line {
+    /// The answer to the handshake is on its way, which the client may hold up.
+    Coming(OnUpgrade),
     /// Nothing is left of it.
     Gone,
     Bare(Io),
@@ -34,8 +36,19 @@ pub(super) enum Line {
 }
 
 impl Line {
-    pub(super) fn new(upgraded: Upgraded, limits: &Limits) -> Self {
-        Self::Bare(Intake::new(TokioIo::new(upgraded), limits.max_fragments))
+    /// Ready once there is something to read from and to write to, or never will be.
+    pub(super) fn poll_open(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<()> {
+        if let Self::Coming(upgrade) = self {
+            *self = match ready!(Pin::new(upgrade).poll(cx)) {
+                Ok(upgraded) => Self::Bare(Intake::new(TokioIo::new(upgraded), limits.max_fragments)),
+                Err(_) => Self::Gone,
+            };
+        }
+        Poll::Ready(())
+    }
+
+    pub(super) fn is_coming(&self) -> bool {
+        matches!(self, Self::Coming(_))
     }
 
     /// The next message of the client's; `None` once the connection has ended or is lost.
@@ -59,7 +72,7 @@ impl Line {
     /// The raw connection, for what is written beside tungstenite.
     pub(super) fn io(&mut self) -> Option<Pin<&mut Io>> {
         match self {
-            Self::Gone => None,
+            Self::Coming(_) | Self::Gone => None,
             Self::Bare(io) => Some(Pin::new(io)),
             Self::Framed(websocket) => Some(Pin::new(websocket.get_mut())),
         }
@@ -107,7 +120,7 @@ impl Line {
 
     fn seen(&self) -> Option<&Io> {
         match self {
-            Self::Gone => None,
+            Self::Coming(_) | Self::Gone => None,
             Self::Bare(io) => Some(io),
             Self::Framed(websocket) => Some(websocket.get_ref()),
         }

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -41,8 +41,12 @@ pub(crate) fn upgrade<B>(
     match sockets.register(wire.link()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
-            let door = Door { wire, limits, registration, response, upgrade };
-            sockets.spawn(door.decide(send, sockets.clone()));
+            let mut door = Door { wire, limits, registration, response, upgrade };
+            // Most applications decide at once, and need no task to wait in. Those that do not are polled anew there.
+            match poll_decision(&mut door.wire, &mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(decision) => door.act(decision, send, sockets),
+                Poll::Pending => sockets.spawn(door.decide(send, sockets.clone())),
+            }
         }
     }
     receive
@@ -90,14 +94,8 @@ enum Decision {
 
 impl Door {
     async fn decide(mut self, mut answer: oneshot::Sender<Answer>, sockets: Sockets) {
-        match self.decision(&mut answer).await {
-            Decision::Accept(accept) => self.let_in(accept, answer, &sockets).await,
-            Decision::Refuse(refuse) => {
-                let _left = answer.send(self::answer(refuse));
-                self.see_off(Close::ABNORMAL).await;
-            }
-            Decision::Left => self.see_off(Close::ABNORMAL).await,
-        }
+        let decision = self.decision(&mut answer).await;
+        self.act(decision, answer, &sockets);
     }
 
     async fn decision(&mut self, answer: &mut oneshot::Sender<Answer>) -> Decision {
@@ -113,7 +111,17 @@ impl Door {
         }
     }
 
-    async fn let_in(mut self, accept: Accept, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
+    /// What is left to do has tasks of its own: what led here is freed.
+    fn act(self, decision: Decision, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
+        match decision {
+            Decision::Accept(accept) => return self.let_in(accept, answer, sockets),
+            Decision::Refuse(refuse) => _ = answer.send(self::answer(refuse)), // who has left needs none
+            Decision::Left => {}
+        }
+        sockets.spawn(see_off(self.wire, self.registration));
+    }
+
+    fn let_in(mut self, accept: Accept, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
         let mut response = self.response;
         response.headers_mut().extend(accept.headers);
         // Valid, as the client offered it in a header.
@@ -122,26 +130,19 @@ impl Door {
         }
         let handed_over = answer.send(response).is_ok();
         self.wire.accepted();
-        // Resolves once the answer has been sent, which the client may prevent.
-        match timeout(self.limits.close_timeout, self.upgrade).await {
-            Ok(Ok(upgraded)) if handed_over => {
-                let connection = Connection::new(upgraded, self.wire, self.limits, self.registration);
-                // A task of its own, of the future itself: what led here is freed.
-                sockets.spawn(connection);
-            }
-            _ => see_off(self.wire, Close::ABNORMAL).await,
+        if handed_over {
+            sockets.spawn(Connection::new(self.upgrade, self.wire, self.limits, self.registration));
+        } else {
+            sockets.spawn(see_off(self.wire, self.registration));
         }
-    }
-
-    async fn see_off(self, code: u16) {
-        see_off(self.wire, code).await;
     }
 }
 
-/// Lets the application end.
-async fn see_off(mut wire: Wire, code: u16) {
-    wire.feed(Incoming::Disconnect(code.into()));
+/// Lets the application end. It is registered until then.
+async fn see_off(mut wire: Wire, registration: Registration) {
+    wire.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
     poll_fn(|cx| wire.poll(cx)).await;
+    drop(registration);
 }
 
 fn poll_decision(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Decision> {

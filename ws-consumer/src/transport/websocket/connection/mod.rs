@@ -22,7 +22,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::OnUpgrade;
 
 use self::deadlines::Deadlines;
 use super::{keepalive::Keepalive, line::Line};
@@ -82,13 +82,13 @@ thread_local! {
 
 impl Connection {
     pub(super) fn new(
-        upgraded: Upgraded,
+        upgrade: OnUpgrade,
         wire: Wire,
         limits: Arc<Limits>,
         registration: Registration,
     ) -> Self {
         Self {
-            line: Line::new(upgraded, &limits),
+            line: Line::Coming(upgrade),
             wire,
             stage: Stage::Open,
             rest: Vec::new(),
@@ -105,6 +105,9 @@ impl Connection {
 
     /// Goes round until nothing moves any more.
     fn run(&mut self, cx: &mut Context<'_>, gather: &mut Vec<u8>) {
+        if self.line.is_coming() && self.waits_for_the_line(cx) {
+            return;
+        }
         loop {
             let dry = self.read(cx);
             let _: Poll<()> = self.wire.poll(cx);
@@ -125,6 +128,25 @@ impl Connection {
             }
             return;
         }
+    }
+
+    /// The application goes on once the client can hear it.
+    fn waits_for_the_line(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.line.poll_open(cx, &self.limits).is_ready() {
+            self.deadlines.set_limit(None);
+            return false;
+        }
+        if !self.deadlines.has_limit() {
+            self.deadlines.set_limit(Some(self.limits.close_timeout));
+            // As a rule the answer leaves within this turn of the runtime, and no timer has to be set.
+            let _: Poll<()> = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+            return true;
+        }
+        if self.deadlines.poll(cx).is_pending() {
+            return true;
+        }
+        self.lost();
+        false
     }
 
     fn end_by(&mut self, ending: Ending) {
