@@ -85,7 +85,7 @@ async fn visits(server: &Server, count: usize) {
         let member =
             Member::join_from(server, [127, 0, 1, (number % 200) as u8 + 1], &format!("{}", number % 50))
                 .await;
-        visitors.spawn(visit(member, number.to_string(), number % 3 > 0));
+        visitors.spawn(visit(member, number.to_string(), !number.is_multiple_of(3)));
     }
     within("the visitors", visitors.join_all()).await;
 }
