@@ -12,7 +12,7 @@ use std::{
 };
 
 use channel_layer::LayerEvent;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::{frame::Close, wire::Link};
@@ -76,6 +76,9 @@ pub struct Drain {
 
 /// Connections are closed in batches, one per step: fine enough to be even, coarse enough to cost nothing.
 const STEP: Duration = Duration::from_millis(50);
+
+/// How long consumers may take to handle what had come before the drain.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Drain {
     /// The server goes away: 1001, all at once.
@@ -160,13 +163,17 @@ impl Sockets {
         let links = self.begin_close();
         let steps = (drain.over.as_millis() / STEP.as_millis()).max(1) as usize;
         for batch in links.chunks(links.len().div_ceil(steps).max(1)) {
-            batch.iter().for_each(|link| link.shut_down(drain.close()));
+            batch.iter().for_each(|link| link.see_out(drain.close()));
             tracing::debug!(left = self.len(), "draining");
             if steps > 1 {
                 sleep(STEP).await;
             }
         }
         self.0.tasks.close();
+        if timeout(PATIENCE, self.0.tasks.wait()).await.is_err() {
+            links.iter().for_each(|link| link.shut_down(drain.close()));
+        }
+        drop(links);
         self.0.tasks.wait().await;
         if let Some(afterwards) = self.0.afterwards.get() {
             afterwards().await;

@@ -271,6 +271,21 @@ impl Link {
         }
     }
 
+    /// As [`shut_down`](Self::shut_down), once the application has handled what has come so far: messages that were
+    /// delivered to it are not lost. How long that may take is up to the caller.
+    pub(crate) fn see_out(&self, close: Close) {
+        let mut state = self.state();
+        state.take_mail();
+        if state.phase != Phase::Open || state.inputs.is_empty() {
+            drop(state);
+            return self.shut_down(close);
+        }
+        state.last_word = Some(Box::new(close));
+        let wakers = [state.task.clone(), state.application.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
     /// The server shuts down. Who has not been let in is told to come again.
     pub(crate) fn shut_down(&self, close: Close) {
         if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_ok() {
@@ -313,7 +328,13 @@ impl Link {
         match state.inputs.pop_front() {
             Some(input) => Poll::Ready(Some(state.popped(input))),
             None if state.close.is_some() => Poll::Ready(None),
-            None => state.wait(cx),
+            None => match state.last_word.take() {
+                Some(close) => {
+                    state.hang_up(*close);
+                    Poll::Ready(None)
+                }
+                None => state.wait(cx),
+            },
         }
     }
 

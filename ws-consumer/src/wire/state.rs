@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) sought: bool,
     /// How the connection ended, or is to end. Set once.
     pub(super) close: Option<Close>,
+    /// How it is to end when all that has come is handled. Boxed: it is rare.
+    pub(super) last_word: Option<Box<Close>>,
     /// Did it end without the application's doing?
     pub(super) lost: bool,
     /// Boxed, and gone when nobody asked for anything: most connections have none.
@@ -120,7 +122,7 @@ impl State {
     pub(super) fn pull(&mut self, cx: &mut Context<'_>) -> Mail {
         // A request is handled before it is answered: a long poll waits for its events undecided.
         let listens = self.phase == Phase::Open || (self.http && self.phase == Phase::Undecided);
-        if !listens || self.is_full_of_events() {
+        if !listens || self.is_full_of_events() || self.last_word.is_some() {
             return Mail::Taken;
         }
         let Some(mailbox) = &mut self.mailbox else { return Mail::Taken };
@@ -141,6 +143,14 @@ impl State {
             self.too_slow();
         }
         Mail::Taken
+    }
+
+    /// All that is in the mailbox, without waiting for more.
+    pub(super) fn take_mail(&mut self) {
+        let Some(mailbox) = self.mailbox.as_mut().filter(|_| self.phase == Phase::Open) else { return };
+        let mut messages = Vec::new();
+        mailbox.drain_into(&mut messages);
+        messages.into_iter().for_each(|message| self.sort(message));
     }
 
     /// The two lanes.
