@@ -276,7 +276,8 @@ impl Link {
     pub(crate) fn see_out(&self, close: Close) {
         let mut state = self.state();
         state.take_mail();
-        if state.phase != Phase::Open || state.inputs.is_empty() {
+        // A response's inputs are its request's body, which nobody has to read.
+        if state.http || state.phase != Phase::Open || state.inputs.is_empty() {
             drop(state);
             return self.shut_down(close);
         }
