@@ -33,8 +33,8 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// A client that does not answer a ping within this time is gone: 20 s.
     pub ping_timeout: Duration,
-    /// The buffer that a connection keeps while it is idle, in bytes: 512. Larger messages are read with a buffer of the
-    /// thread, so this is for memory, not for speed.
+    /// The buffer that a connection keeps while its client speaks, in bytes: 512. A quiet one has none. Larger messages
+    /// are read with a buffer of the thread, so this is for memory, not for speed.
     pub read_buffer_size: usize,
     /// A client that takes nothing of what is sent for so long is dropped, as 1013: 20 s.
     pub write_timeout: Duration,

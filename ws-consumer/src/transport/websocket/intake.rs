@@ -78,6 +78,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
 }
 
 impl<S: AsyncRead + Unpin> Intake<S> {
+    /// Reads ahead of whoever will take it. False at the end of the stream.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.ahead.is_empty() {
+            let mut none = ReadBuf::new(&mut []);
+            ready!(SPARE.with_borrow_mut(|spare| self.read_through(cx, spare, &mut none)))?;
+        }
+        Poll::Ready(Ok(!self.ahead.is_empty()))
+    }
+
     fn read_through(
         &mut self,
         cx: &mut Context<'_>,
