@@ -81,6 +81,7 @@
 //! | events handled at the same time, blocking code | [`Socket::spawn`], [`blocking`] |
 //! | all connections of a user | [`UsersExt`] |
 //! | plain HTTP, long polls, streams | [`HttpConsumer`], [`require_websocket`] |
+//! | server-sent events, long polls, sessions that go on | [`Protocols::transports`], [`docs::transports`] |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
 //! | axum, hyper, tower | [`SocketService`] |
 //! | tests | `testing`, with the feature of that name |
@@ -99,7 +100,8 @@
 //! # What is not promised
 //!
 //! Delivery is at most once: a member whose mailbox is full misses the message (and the sender's report counts it), a
-//! client that is gone for a moment misses what was sent in it.
+//! client that is gone for a moment misses what was sent in it, unless it has a [session](Protocols::transports): then every frame arrives once,
+//! in order, or the client and its consumer are told of the gap.
 
 pub mod docs;
 pub mod middleware;
