@@ -119,6 +119,7 @@ use_built_examples() {
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
   export CHAT_BIN="${CHAT_BIN:-$target/debug/chat}" ECHO_BIN="${ECHO_BIN:-$target/debug/echo}"
   export AUTH_BIN="${AUTH_BIN:-$target/debug/auth}" WORKER_BIN="${WORKER_BIN:-$target/debug/worker}"
+  export TRANSPORTS_BIN="${TRANSPORTS_BIN:-$target/debug/transports}"
 }
 
 # Needs Python 2.7. Where there is none, the last lines say that it was not run.

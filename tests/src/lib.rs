@@ -9,6 +9,7 @@ mod client;
 mod http;
 mod peer;
 mod program;
+mod proxy;
 mod redis;
 mod server;
 
@@ -20,6 +21,7 @@ pub use crate::client::{Ending, Member};
 pub use crate::http::{Answer, ask, ask_upgrade};
 pub use crate::peer::{python, verdict};
 pub use crate::program::{Program, Signal};
+pub use crate::proxy::{Proxy, Upgrades};
 pub use crate::redis::Redis;
 pub use crate::server::{Lane, Server};
 
