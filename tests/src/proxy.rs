@@ -15,6 +15,8 @@ pub enum Upgrades {
     Pass,
     /// Answers 400.
     Refuse,
+    /// Answers 400, and breaks off what asks for an event stream.
+    RefuseAndStreams,
     /// Never answers.
     Hang,
     /// Passes them on without the headers that ask: to the server it is a plain request.
@@ -77,16 +79,43 @@ async fn carry(mut client: TcpStream, server: SocketAddr, upgrades: Upgrades) ->
     let head = read_head(&mut client).await?;
     let asks = head.lines().any(|line| line.to_ascii_lowercase().starts_with("upgrade:"));
     let head = match upgrades {
-        Upgrades::Refuse if asks => return refuse(&mut client).await,
+        Upgrades::Refuse | Upgrades::RefuseAndStreams if asks => return refuse(&mut client).await,
         Upgrades::Hang if asks => return std::future::pending().await,
         Upgrades::Strip if asks => without_upgrade(&head),
         _ => head,
     };
     let mut upstream = TcpStream::connect(server).await?;
+    if upgrades == Upgrades::RefuseAndStreams {
+        return carry_no_streams(&head, &mut client, &mut upstream).await;
+    }
     upstream.write_all(head.as_bytes()).await?;
     copy_bidirectional(&mut client, &mut upstream).await?;
     Ok(())
 }
+
+// A browser writes the head of a request at once, and often more than one request to a connection.
+async fn carry_no_streams(head: &str, client: &mut TcpStream, upstream: &mut TcpStream) -> io::Result<()> {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = upstream.split();
+    let up = async {
+        let mut bytes = head.as_bytes().to_vec();
+        while !bytes.windows(STREAM.len()).any(|window| window == STREAM) {
+            to_server.write_all(&bytes).await?;
+            bytes.clear();
+            if from_client.read_buf(&mut bytes).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    };
+    let down = tokio::io::copy(&mut from_server, &mut to_client);
+    tokio::select! {
+        ended = up => ended,
+        ended = down => ended.map(drop),
+    }
+}
+
+const STREAM: &[u8] = b"text/event-stream";
 
 /// What has come by the time the first request's head is complete; browsers write it in ASCII.
 async fn read_head(client: &mut TcpStream) -> io::Result<String> {

@@ -46,14 +46,18 @@ async fn both_ways(tab: &Tab<'_>, other: &mut Member) {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_without_upgrades_the_chat_goes_on_over_an_event_stream() {
+async fn behind_a_proxy_without_upgrades_the_chat_goes_on_over_what_gets_through() {
     let browser = Browser::start().await;
-    for (upgrades, lane) in [(Upgrades::Refuse, Lane::Handler), (Upgrades::Strip, Lane::Frame)] {
+    for (upgrades, lane, left) in [
+        (Upgrades::Refuse, Lane::Handler, "Event stream"),
+        (Upgrades::Strip, Lane::Frame, "Event stream"),
+        (Upgrades::RefuseAndStreams, Lane::Handler, "Long polls"),
+    ] {
         let server = Server::chat(lane).await;
         let mut other = Member::join(&server, "lobby").await;
         let proxy = Proxy::start(server.address, upgrades).await;
         let tab = enter(&browser, &proxy).await;
-        assert_eq!(tab.eval(TRANSPORT, Vec::new()).await, json!("Event stream"), "{upgrades:?}");
+        assert_eq!(tab.eval(TRANSPORT, Vec::new()).await, json!(left), "{upgrades:?}");
         both_ways(&tab, &mut other).await;
     }
 }
@@ -118,13 +122,35 @@ fn expected_states() -> Value {
     json!(["reconnecting", "open", "reconnecting", "open"])
 }
 
+#[tokio::test]
+async fn what_may_be_lost_can_be_said_again() {
+    let browser = Browser::start().await;
+    let mut server = Server::chat(Lane::Frame).await;
+    let address = server.address.to_string();
+    let tab = browser.open(&server.http("/chat/lobby/")).await;
+    tab.until("the room opens", OPEN).await;
+    // It arrives at a process that will never look at it.
+    server.program.signal(Signal::STOP);
+    say(&tab, "is this lost?").await;
+    assert_eq!(tab.eval(PENDING, Vec::new()).await, json!(1));
+    server.program.kill().await;
+    let server = Server::chat_on(&address, Lane::Frame).await;
+    tab.until("the page doubts it", "return document.querySelector('.again') !== null").await;
+    tab.until("the room opens", OPEN).await;
+    let mut other = Member::join(&server, "lobby").await;
+    tab.eval("document.querySelector('.again').click()", Vec::new()).await;
+    assert_eq!(other.hear().await, "is this lost?");
+    until_texts(&tab, 1).await;
+    assert_eq!(tab.eval(PENDING, Vec::new()).await, json!(0));
+}
+
 const SAID: usize = 120;
 const CUTS: usize = 4;
 
 #[tokio::test]
 async fn connections_that_are_cut_lose_and_double_nothing() {
     let browser = Browser::start().await;
-    for upgrades in [Upgrades::Pass, Upgrades::Refuse] {
+    for upgrades in [Upgrades::Pass, Upgrades::Refuse, Upgrades::RefuseAndStreams] {
         let server = Server::chat(Lane::Handler).await;
         let mut other = Member::join(&server, "lobby").await;
         let proxy = Proxy::start(server.address, upgrades).await;

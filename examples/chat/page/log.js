@@ -10,8 +10,8 @@ const MOST_MESSAGES = 500;
  * Until then it stands at the end, as pending.
  */
 export class Log {
-  /** Called with the text of a message that a person wants to send once more. */
-  onagain = () => {};
+  /** Called with the text of a message that a person wants to send once more; false if that cannot be. */
+  onagain = () => false;
 
   #list = document.querySelector("#log");
   #empty = document.querySelector("#empty");
@@ -72,9 +72,9 @@ export class Log {
     button.type = "button";
     button.textContent = "Send again";
     button.addEventListener("click", () => {
+      if (!this.onagain(pending.text)) return;
       this.#pending.splice(this.#pending.indexOf(pending), 1);
       pending.element.remove();
-      this.onagain(pending.text);
     });
     return button;
   }

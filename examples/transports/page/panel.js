@@ -27,6 +27,8 @@ export class Panel {
   #channel;
   #said = 0;
   #repeating;
+  // The newest line stays in sight, unless the reader scrolled up.
+  #follows = true;
 
   constructor({ name, title, how }, titles, options) {
     this.#name = name;
@@ -95,6 +97,11 @@ export class Panel {
   }
 
   #listen() {
+    const list = this.#find(".heard");
+    list.addEventListener("scroll", () => {
+      this.#follows = list.scrollHeight - list.scrollTop - list.clientHeight < 32;
+    });
+    new ResizeObserver(() => { if (this.#follows) list.scrollTop = list.scrollHeight; }).observe(list);
     this.#find("form").addEventListener("submit", (event) => {
       event.preventDefault();
       const input = this.#find("input");
@@ -108,11 +115,10 @@ export class Panel {
   #send(text = `Message ${(this.#said += 1)}`) {
     try {
       this.#channel.send({ text, page, at: performance.now() });
-      this.#find(".problem").textContent = "";
     } catch (error) {
       if (!(error instanceof ChannelError)) throw error;
       this.#repeat(false);
-      this.#find(".problem").textContent = "Too much is waiting to be sent.";
+      this.#note("Too much is waiting to be sent.");
     }
   }
 
@@ -155,10 +161,9 @@ export class Panel {
 
   #show(line) {
     const list = this.#find(".heard");
-    const follow = list.scrollHeight - list.scrollTop - list.clientHeight < 32;
     list.append(line);
     while (list.childElementCount > MOST_HEARD) list.firstElementChild.remove();
-    if (follow) list.scrollTop = list.scrollHeight;
+    if (this.#follows) list.scrollTop = list.scrollHeight;
   }
 
   #showState(state) {
