@@ -71,6 +71,7 @@ async fn run(options: Options) -> Result<(), String> {
         Lane::Frame => Router::new().consumer(rooms, FrameChat::default),
     };
     let pages = tower::service_fn(|request| async move { Ok(pages::answer(&request)) });
+    // The page's client goes on with its session after a connection broke, and without WebSockets where a proxy forbids them.
     let service = Protocols::new().websocket(sockets).transports(Transports::default()).http(pages);
 
     println!("chat on http://{address}/");
