@@ -36,11 +36,16 @@ pub struct Proxy {
 impl Proxy {
     /// In front of `server`, on a free port.
     pub async fn start(server: SocketAddr, upgrades: Upgrades) -> Self {
+        Self::between(vec![server], upgrades).await
+    }
+
+    /// In front of several servers: each connection goes to the next one.
+    pub async fn between(servers: Vec<SocketAddr>, upgrades: Upgrades) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("the port is known");
         let cuts = watch::Sender::new(0);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, server, upgrades, cuts.clone()));
+        accepting.spawn(accept(listener, servers, upgrades, cuts.clone()));
         Self { address, cuts, _accepting: accepting }
     }
 
@@ -49,20 +54,21 @@ impl Proxy {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// How many connections there are.
-    pub fn connections(&self) -> usize {
-        self.cuts.receiver_count()
-    }
-
     /// The address of a page.
     pub fn http(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, upgrades: Upgrades, cuts: watch::Sender<u64>) {
+async fn accept(
+    listener: TcpListener,
+    servers: Vec<SocketAddr>,
+    upgrades: Upgrades,
+    cuts: watch::Sender<u64>,
+) {
     let mut connections = JoinSet::new();
-    while let Ok((client, _)) = listener.accept().await {
+    let mut turns = servers.into_iter().cycle();
+    while let (Ok((client, _)), Some(server)) = (listener.accept().await, turns.next()) {
         let mut cut = cuts.subscribe();
         connections.spawn(async move {
             tokio::select! {
