@@ -45,7 +45,10 @@ main() {
   if [ "$long" = yes ]; then
     export CHANNELS_LONG=1
     step "long tests" cargo test -p channels-tests --test long
-    autobahn
+    step "simulation of many seeds" cargo test -p channels-tests --test simulation
+    models
+    external "autobahn" "needs Python 2.7" tests/autobahn/run.sh
+    external "fuzzing" "needs cargo-fuzz and a sanitizer" tests/fuzz/run.sh 20
   fi
   local crate
   for crate in channel-layer channel-layer-redis ws-consumer; do
@@ -122,16 +125,23 @@ use_built_examples() {
   export TRANSPORTS_BIN="${TRANSPORTS_BIN:-$target/debug/transports}"
 }
 
-# Needs Python 2.7. Where there is none, the last lines say that it was not run.
-autobahn() {
-  local code=0
+# What races, under a scheduler that tries the interleavings. Everything is built anew for it, so beside the rest.
+models() {
+  step "models" env RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/shuttle" \
+    cargo test -p channel-layer --lib models
+}
+
+# A script that ends with 3 where the machine lacks what it needs; the last lines then say that it was not run.
+external() {
+  local name=$1 needs=$2 code=0 started=$SECONDS
+  shift 2
   echo
-  echo "== autobahn: tests/autobahn/run.sh"
-  bash tests/autobahn/run.sh || code=$?
+  echo "== $name: $*"
+  bash "$@" || code=$?
   case "$code" in
-    0) ;;
-    3) not_run+=("autobahn (needs Python 2.7)") ;;
-    *) failed+=("autobahn") ;;
+    0) echo "== $name: ok ($((SECONDS - started)) s)" ;;
+    3) not_run+=("$name ($needs)") ;;
+    *) failed+=("$name") ;;
   esac
 }
 

@@ -73,17 +73,24 @@ pub(crate) enum CodecError {
     TooLong,
 }
 
+/// Up to this size a message is encoded into its envelope: to keep the bytes, as [`body`] does, costs more than to make
+/// them again.
+const SMALL: usize = 1024;
+
 /// Puts a message into an envelope. Its sequence is 0 until [`set_sequence`].
 pub(crate) fn encode(header: &Header, target: &Target, message: Option<&Message>) -> Result<Vec<u8>, Error> {
-    let body = message.map_or(Ok(&[][..]), body)?;
-    let mut bytes = Vec::with_capacity(160 + body.len());
+    let mut bytes = Vec::with_capacity(160 + message.map_or(0, Message::size));
     bytes.extend([VERSION, kind(target)]);
     bytes.extend(header.publisher.to_be_bytes());
     bytes.extend(header.number.to_be_bytes());
     bytes.extend(header.sequence.to_be_bytes());
     bytes.extend(u32::try_from(header.lifetime.as_millis()).unwrap_or(u32::MAX).to_be_bytes());
     put_target(&mut bytes, target);
-    bytes.extend(body);
+    match message {
+        Some(message) if message.size() <= SMALL => write_body(&mut bytes, message).map_err(invalid)?,
+        Some(message) => bytes.extend(body(message)?),
+        None => {}
+    }
     Ok(bytes)
 }
 
@@ -97,8 +104,19 @@ pub(crate) fn set_sequence(envelope: &mut [u8], sequence: u64) {
 /// The message in msgpack, made once however often it is sent.
 pub(crate) fn body(message: &Message) -> Result<&[u8], Error> {
     struct Body(Result<Vec<u8>, String>);
-    let made = message.derived(|message| Body(rmp_serde::to_vec(message).map_err(|error| error.to_string())));
-    made.0.as_deref().map_err(|error| Error::InvalidMessage(error.clone().into()))
+    let made = message.derived(|message| {
+        let mut bytes = Vec::with_capacity(message.size());
+        Body(write_body(&mut bytes, message).map(|()| bytes))
+    });
+    made.0.as_deref().map_err(|error| invalid(error.clone()))
+}
+
+fn write_body(bytes: &mut Vec<u8>, message: &Message) -> Result<(), String> {
+    rmp_serde::encode::write(bytes, message).map_err(|error| error.to_string())
+}
+
+fn invalid(reason: String) -> Error {
+    Error::InvalidMessage(reason.into())
 }
 
 /// Reads what [`body`] wrote.
@@ -277,6 +295,17 @@ mod tests {
         for target in [Target::Done, Target::Probe, Target::Flush].into_iter().chain(requests) {
             let bytes = encode(&header(), &target, None).unwrap();
             assert_eq!(Envelope::decode(&bytes).unwrap().target, target);
+        }
+    }
+
+    #[test]
+    fn a_message_is_the_same_on_the_wire_whether_its_bytes_are_kept_or_not() {
+        for length in [SMALL / 2, SMALL * 2] {
+            let message = message().with("text", "x".repeat(length));
+            let bytes = encode(&header(), &Target::Done, Some(&message)).unwrap();
+            assert!(bytes.ends_with(&rmp_serde::to_vec(&message).unwrap()));
+            assert!(bytes.ends_with(body(&message).unwrap()));
+            assert_eq!(body(&message).unwrap().len(), message.size(), "no memory is asked for twice");
         }
     }
 

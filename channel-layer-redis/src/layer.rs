@@ -1,6 +1,6 @@
 //! The one layer that callers see, whatever its mode.
 
-use std::fmt;
+use std::{fmt, pin::Pin};
 
 use async_trait::async_trait;
 use channel_layer::{
@@ -26,6 +26,9 @@ enum Inner {
     Native(NativeLayer),
     PubSub(PubSubLayer),
 }
+
+/// A call under way.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// Calls the same method of whichever layer it is.
 macro_rules! each {
@@ -101,8 +104,15 @@ impl ChannelLayer for RedisLayer {
         each!(self, layer => ChannelLayer::open(layer, options).await)
     }
 
-    async fn send(&self, channel: &ChannelName, message: Message) -> Result<()> {
-        each!(self, layer => layer.send(channel, message).await)
+    // Written out, like `group_send`, so that the mode's future is passed on as it is: a box around a box costs
+    // as much as all the rest of the call.
+    fn send<'a, 'b, 'c>(&'a self, channel: &'b ChannelName, message: Message) -> Boxed<'c, ()>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        each!(self, layer => layer.send(channel, message))
     }
 
     async fn receive(&self, channel: &ChannelName) -> Result<Message> {
@@ -121,8 +131,13 @@ impl ChannelLayer for RedisLayer {
         each!(self, layer => layer.group_discard_all(channel).await)
     }
 
-    async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport> {
-        each!(self, layer => layer.group_send(to, message).await)
+    fn group_send<'a, 'b, 'c>(&'a self, to: &'b Audience, message: Message) -> Boxed<'c, SendReport>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        each!(self, layer => layer.group_send(to, message))
     }
 
     fn directory(&self) -> Option<&dyn GroupDirectory> {

@@ -6,6 +6,9 @@ mod config;
 mod core;
 mod crypt;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod keys;
 mod layer;
 mod native;

@@ -1,6 +1,4 @@
 #![doc = include_str!("docs/front.md")]
-// `shuttle` is set by RUSTFLAGS alone; Cargo cannot know of it.
-#![allow(unexpected_cfgs)]
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

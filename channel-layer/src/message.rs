@@ -64,7 +64,10 @@ struct Node {
 impl Message {
     /// A message of this type, without other fields.
     pub fn new(event_type: impl Into<String>) -> Self {
-        Self::share(Map::from_iter([("type", Value::Str(event_type.into()))]))
+        // Most messages have a field or two besides.
+        let mut map = Map::with_capacity(3);
+        map.insert("type", Value::Str(event_type.into()));
+        Self::share(map)
     }
 
     /// A text frame for the sockets of those who receive it.
@@ -94,10 +97,13 @@ impl Message {
         if key == RESERVED_KEY {
             return self;
         }
-        let mut map = match Arc::get_mut(&mut self.0) {
-            Some(shared) => std::mem::take(&mut shared.map),
-            None => self.0.map.clone(),
-        };
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            let mut map = std::mem::take(&mut shared.map);
+            map.insert(key, value);
+            *shared = Shared::of(map);
+            return self;
+        }
+        let mut map = self.0.map.clone();
         map.insert(key, value);
         Self::share(map)
     }
@@ -173,9 +179,15 @@ impl Message {
     }
 
     fn share(map: Map) -> Self {
+        Self(Arc::new(Shared::of(map)))
+    }
+}
+
+impl Shared {
+    fn of(map: Map) -> Self {
         let size = map.size();
         let websocket_send = map.get("type").and_then(Value::as_str) == Some(WEBSOCKET_SEND);
-        Self(Arc::new(Shared { map, size, websocket_send, derived: OnceLock::new() }))
+        Self { map, size, websocket_send, derived: OnceLock::new() }
     }
 }
 

@@ -1,8 +1,10 @@
 //! A member of a chat room, by tokio-tungstenite.
 
+use std::net::IpAddr;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -32,9 +34,21 @@ impl Member {
         Self::connect(server, &format!("/ws/chat/{room}/")).await
     }
 
+    /// Enters `room` of the chat from this address, which is one of the machine's own.
+    pub async fn join_from(server: &Server, from: impl Into<IpAddr>, room: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from.into(), 0).into()).expect("a free port");
+        let stream = socket.connect(server.address).await.expect("the server accepts connections");
+        Self::open(server, stream, &format!("/ws/chat/{room}/")).await
+    }
+
     /// Opens the WebSocket at `path`.
     pub async fn connect(server: &Server, path: &str) -> Self {
         let stream = TcpStream::connect(server.address).await.expect("the server accepts connections");
+        Self::open(server, stream, path).await
+    }
+
+    async fn open(server: &Server, stream: TcpStream, path: &str) -> Self {
         // The client must not be the one that finds a message too big.
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let opening = tokio_tungstenite::client_async_with_config(server.ws(path), stream, Some(config));

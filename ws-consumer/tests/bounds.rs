@@ -14,20 +14,10 @@ use tokio::{
 };
 use tokio_tungstenite::{client_async, connect_async, tungstenite};
 use ws_consumer::{
-    Drain, Input, Limits, OutputLimits, Overflow, Protocols, Result, Router, Socket, listeners, serve,
+    Drain, Limits, OutputLimits, Overflow, Protocols, Result, Router, Socket, listeners, serve,
 };
 
-use self::support::{HANDSHAKE, Server, close_code, frame, raw, raw_frames, request, timed};
-
-async fn echo(mut socket: Socket) -> Result<()> {
-    socket.accept().await?;
-    while let Some(input) = socket.next().await? {
-        if let Input::Frame(frame) = input {
-            socket.send(frame).await?;
-        }
-    }
-    Ok(())
-}
+use self::support::{HANDSHAKE, Server, close_code, echo, frame, raw, raw_frames, request, timed};
 
 /// The status of the answer to a request.
 async fn status(request: &str) -> u16 {
@@ -116,6 +106,18 @@ async fn too_many_fragments_are_1008_however_small() {
     let finished = [fragments(1023), frame(0x80, b"end"), frame(0x88, b"")].concat();
     assert_eq!(raw_frames(&Server::of(echo), &finished).await, b"\x81\x03end\x88\x00");
     assert_eq!(close_code(&raw_frames(&Server::of(echo), &fragments(1024)).await), 1008);
+    // Also in one piece, and with a message before and after them.
+    let small = || {
+        let mut limits = Limits::default();
+        limits.max_fragments = 10;
+        Server::limited(echo, limits)
+    };
+    let many = [frame(0x81, b"before"), fragments(10), frame(0x80, b"end"), frame(0x81, b"after")].concat();
+    let answer = raw_frames(&small(), &many).await;
+    assert!(answer.starts_with(b"\x81\x06before"), "{answer:x?}");
+    assert_eq!(close_code(&answer[8..]), 1008);
+    let faulty = [frame(0x83, b""), fragments(10)].concat();
+    assert_eq!(close_code(&raw_frames(&small(), &faulty).await), 1002, "what came first");
 }
 
 #[tokio::test]

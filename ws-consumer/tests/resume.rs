@@ -2,15 +2,13 @@
 
 mod support;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayerExt, MemoryLayer, Message};
 use serde_json::json;
 use support::{
     Server,
+    diary::Diary,
     sessions::{ALL, Fault, Heard, SessionClient},
     timed,
 };
@@ -19,30 +17,6 @@ use ws_consumer::{
     Close, Consumer, Frame, Limits, NoEvents, Refuse, Result, Resumed, Router, Socket, Transport, Transports,
     middleware::{Guard, UserId, Visit},
 };
-
-/// What the consumers of one test have done.
-#[derive(Clone, Default)]
-struct Diary(Arc<Mutex<Vec<String>>>);
-
-impl Diary {
-    fn note(&self, what: String) {
-        self.0.lock().unwrap().push(what);
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-
-    async fn grows_to(&self, entries: usize) -> Vec<String> {
-        timed(async {
-            while self.all().len() < entries {
-                sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
-        self.all()
-    }
-}
 
 /// Notes what it hears, and counts for those who want it.
 struct Notes(Diary);
@@ -99,7 +73,7 @@ impl Stage {
     }
 
     async fn say(&self, text: &str) {
-        let report = self.server.layer.group_send_text("all", text).await.unwrap();
+        let report = self.server.layer.group_send_text("all", text).await.expect("in memory");
         assert_eq!(report.local.full, 0);
         // It is sent, if only into the log, before the next.
         sleep(Duration::from_millis(1)).await;
@@ -435,7 +409,7 @@ async fn cut_at_random(random: &mut fastrand::Rng, cuts: usize) -> usize {
             {
                 match next {
                     Ok(Heard::Frame(frame)) => {
-                        assert_eq!(frame.text().unwrap(), format!("{heard}"), "round {round}")
+                        assert_eq!(frame.text().expect("text"), format!("{heard}"), "round {round}")
                     }
                     Ok(other) => panic!("{other:?}"),
                     Err(_) => break,
@@ -448,7 +422,7 @@ async fn cut_at_random(random: &mut fastrand::Rng, cuts: usize) -> usize {
     }
     client.break_after(i64::MAX);
     client.moves_to(&stages[0].server.service);
-    timed(client.connect(Transport::WebSocket)).await.unwrap();
+    timed(client.connect(Transport::WebSocket)).await.expect("let in");
     while heard < said {
         assert_eq!(timed(client.text()).await, format!("{heard}"));
         heard += 1;

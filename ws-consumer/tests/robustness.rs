@@ -7,19 +7,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use ws_consumer::{Input, Limits, Result, Socket};
+use ws_consumer::{Limits, Result, Socket};
 
-use self::support::{HANDSHAKE, Server, timed};
-
-async fn echo(mut socket: Socket) -> Result<()> {
-    socket.accept().await?;
-    while let Some(input) = socket.next().await? {
-        if let Input::Frame(frame) = input {
-            socket.send(frame).await?;
-        }
-    }
-    Ok(())
-}
+use self::support::{HANDSHAKE, Server, echo, timed};
 
 fn server() -> Server {
     let mut limits = Limits::default();

@@ -2,16 +2,14 @@
 
 mod support;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use support::{
     Server,
+    diary::Diary,
     sessions::{ALL, Fault, Heard, SessionClient},
     timed,
 };
@@ -19,33 +17,6 @@ use tokio::time::sleep;
 use ws_consumer::{
     Accept, Close, Consumer, Drain, Error, Frame, Limits, Result, Router, Socket, Transport, Transports,
 };
-
-/// What the consumers of one test have done.
-#[derive(Clone, Default)]
-struct Diary(Arc<Mutex<Vec<String>>>);
-
-impl Diary {
-    fn note(&self, what: impl Into<String>) {
-        self.0.lock().unwrap().push(what.into());
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-
-    async fn has(&self, what: &str) {
-        timed(async {
-            while !self.all().iter().any(|entry| entry == what) {
-                sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
-    }
-
-    fn count(&self, what: &str) -> usize {
-        self.all().iter().filter(|entry| *entry == what).count()
-    }
-}
 
 struct Member {
     diary: Diary,
@@ -129,9 +100,9 @@ impl Stage {
     }
 
     async fn members(&self) -> usize {
-        let lobby = "lobby".parse().unwrap();
+        let lobby = "lobby".parse().expect("a name");
         let directory = self.server.layer.directory().expect("in memory it is known");
-        directory.member_count(&lobby).await.unwrap()
+        directory.member_count(&lobby).await.expect("in memory")
     }
 }
 
@@ -256,8 +227,7 @@ async fn bad_input_is_answered_and_failures_close() {
                 }
                 other => panic!("{transport:?} {said}: {other:?}"),
             }
-            stage.diary.has(&format!("disconnect {code}")).await;
-            assert_eq!(stage.diary.all().len(), 1, "{:?}", stage.diary.all());
+            assert_eq!(stage.diary.grows_to(1).await, [format!("disconnect {code}")]);
         }
     }
 }
@@ -270,7 +240,7 @@ async fn a_client_that_closes_ends_its_session_and_leaves_its_groups() {
         client.send("x").await;
         timed(client.text()).await;
         timed(client.close(4009)).await;
-        stage.diary.has("disconnect 4009").await;
+        assert_eq!(stage.diary.grows_to(1).await, ["disconnect 4009"]);
         timed(async {
             while stage.members().await > 0 || !stage.server.service.sockets().is_empty() {
                 sleep(Duration::from_millis(1)).await;
@@ -330,7 +300,7 @@ async fn a_shutdown_is_told_to_everybody_after_what_was_sent() {
             other => panic!("{transport:?}: {other:?}"),
         }
         timed(drained).await.unwrap();
-        stage.diary.has("disconnect 1012").await;
+        assert_eq!(stage.diary.grows_to(1).await, ["disconnect 1012"]);
         let mut late = SessionClient::new(&stage.server.service, "/ws/lobby/");
         assert!(matches!(timed(late.connect(transport)).await, Err(Fault::Status(503))));
     }
@@ -420,5 +390,5 @@ async fn a_long_poll_waits_for_its_window_only() {
         let (_, answer) = timed(client.post(asked.clone(), &[])).await.unwrap();
         assert_eq!(answer.lines().nth(1), Some("\"again\""));
     }
-    assert_eq!(stage.diary.count("disconnect 1006"), 0);
+    assert!(stage.diary.all().is_empty());
 }

@@ -1,6 +1,6 @@
 //! Commands, replies and errors.
 
-use redis::{Cmd, RedisError, ServerError, ToRedisArgs, Value};
+use redis::{Cmd, Pipeline, RedisError, ServerError, ToRedisArgs, Value};
 
 use crate::error::Fault;
 
@@ -14,7 +14,8 @@ impl Command {
     }
 
     /// A `PUBLISH`, in one allocation for its arguments.
-    pub(crate) fn publish(channel: &str, payload: &[u8]) -> Self {
+    pub(crate) fn publish(channel: impl AsRef<[u8]>, payload: &[u8]) -> Self {
+        let channel = channel.as_ref();
         let mut command = Cmd::with_capacity(3, 7 + channel.len() + payload.len());
         command.arg("PUBLISH").arg(channel).arg(payload);
         Self(command)
@@ -28,9 +29,56 @@ impl Command {
     pub(super) fn as_inner(&self) -> &Cmd {
         &self.0
     }
+}
 
-    pub(super) fn into_inner(self) -> Cmd {
-        self.0
+/// Commands for one write, each with a reply of its own.
+pub(crate) struct Commands(Pipeline);
+
+impl Commands {
+    pub(crate) fn with_capacity(commands: usize) -> Self {
+        Self(Pipeline::with_capacity(commands))
+    }
+
+    pub(crate) fn push(&mut self, command: Command) {
+        self.0.add_command(command.0);
+    }
+
+    /// Adds a `PUBLISH`.
+    pub(crate) fn publish(&mut self, channel: &[u8], payload: &[u8]) {
+        self.push(Command::publish(channel, payload));
+    }
+
+    pub(super) fn as_inner(&self) -> &Pipeline {
+        &self.0
+    }
+}
+
+impl FromIterator<Command> for Commands {
+    fn from_iter<I: IntoIterator<Item = Command>>(commands: I) -> Self {
+        let mut all = Self(Pipeline::new());
+        commands.into_iter().for_each(|command| all.push(command));
+        all
+    }
+}
+
+/// The replies to [`Commands`], in their order.
+pub(crate) struct Replies(std::vec::IntoIter<Value>);
+
+impl Replies {
+    pub(super) fn new(replies: Vec<Value>) -> Self {
+        Self(replies.into_iter())
+    }
+}
+
+impl Iterator for Replies {
+    type Item = Result<Reply, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(Reply::from_value)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }
 

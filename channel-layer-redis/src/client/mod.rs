@@ -14,7 +14,7 @@ use redis::{
 };
 
 pub(crate) use self::{
-    command::{Command, Reply, Script},
+    command::{Command, Commands, Replies, Reply, Script},
     push::Push,
 };
 use crate::{
@@ -67,22 +67,15 @@ impl Connection {
     }
 
     /// Many commands in one write; each has a reply of its own.
-    pub(crate) async fn call_all(
-        &self,
-        commands: Vec<Command>,
-        limit: Duration,
-    ) -> Result<Vec<Result<Reply, Fault>>, Fault> {
-        let count = commands.len();
-        let mut pipeline = redis::Pipeline::with_capacity(count);
-        for command in commands {
-            pipeline.add_command(command.into_inner());
-        }
+    pub(crate) async fn call_all(&self, commands: Commands, limit: Duration) -> Result<Replies, Fault> {
+        let pipeline = commands.as_inner();
+        let count = pipeline.len();
         let mut connection = self.0.clone();
-        let replies = before(Some(limit), connection.send_packed_commands(&pipeline, 0, count)).await?;
+        let replies = before(Some(limit), connection.send_packed_commands(pipeline, 0, count)).await?;
         if replies.len() != count {
             return Err(Fault::UnexpectedReply("a pipeline"));
         }
-        Ok(replies.into_iter().map(Reply::from_value).collect())
+        Ok(Replies::new(replies))
     }
 
     /// Subscribes, and waits until the server has confirmed every channel.

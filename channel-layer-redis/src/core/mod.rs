@@ -9,6 +9,8 @@
 
 mod bus;
 mod clock;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod groups;
 mod keys;
 mod reader;

@@ -63,9 +63,9 @@ impl named::Kept for Kept {
 }
 
 /// What is to be taken now.
-struct Wishes {
-    inboxes: Vec<String>,
-    general: Vec<(ChannelName, usize)>,
+pub(super) struct Wishes {
+    pub(super) inboxes: Vec<String>,
+    pub(super) general: Vec<(ChannelName, usize)>,
 }
 
 type Sessions = watch::Receiver<Option<Arc<Session>>>;
@@ -174,7 +174,7 @@ impl Reader {
         Ok(())
     }
 
-    fn taken(&self, wishes: &Wishes, key: &[u8], member: &[u8], score: f64) {
+    pub(super) fn taken(&self, wishes: &Wishes, key: &[u8], member: &[u8], score: f64) {
         let counters = &self.bus.counters;
         counters.received.one();
         let lifetime = clock::left(score, self.bus.config.layer.expiry);

@@ -45,7 +45,7 @@ impl Sequences {
         };
         // 1: the publisher has begun anew, having forgotten the channel.
         if header.sequence > *last || header.sequence == 1 {
-            let lost = header.sequence.saturating_sub(*last + 1);
+            let lost = header.sequence.saturating_sub(last.saturating_add(1));
             *last = header.sequence;
             return Place::Next { lost };
         }
@@ -114,6 +114,8 @@ mod tests {
         assert_eq!(note("a", 8), Place::Stale);
         assert_eq!(note("a", 11), Place::Next { lost: 0 });
         assert_eq!(note("a", 1), Place::Next { lost: 0 }, "the publisher began anew");
+        note("a", u64::MAX);
+        assert_eq!(note("a", 1), Place::Next { lost: 0 }, "however far it had come, or said so");
     }
 
     #[test]

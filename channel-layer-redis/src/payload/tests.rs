@@ -121,4 +121,16 @@ proptest! {
             let _ = keyed.decode(&bytes);
         }
     }
+
+    /// To the last bit: Python writes the shortest digits that give a float back, and reads them so.
+    #[test]
+    fn every_float_comes_back_as_it_was(bits in any::<u64>()) {
+        let float = f64::from_bits(bits);
+        prop_assume!(float.is_finite());
+        for serializer in [Serializer::Json, Serializer::Msgpack] {
+            let payload = plain(serializer);
+            let map = payload.decode(&payload.encode(&message([("f", float.into())]), None).unwrap()).unwrap();
+            prop_assert_eq!(map["f"].as_f64().map(f64::to_bits), Some(bits));
+        }
+    }
 }

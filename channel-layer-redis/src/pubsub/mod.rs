@@ -5,6 +5,8 @@
 
 mod bus;
 mod directions;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod named;
 mod names;
 

@@ -10,13 +10,19 @@
 //! demoted master by the same, a server that takes messages but does not hand them out by the probe, which
 //! goes the way of every message. With sentinels, their word is followed too.
 //!
+//! # How commands are sent
+//! Callers write into a shared batch (`outbox`), one task sends it in one write under one deadline (`publisher`), and
+//! its answer is one for all of them (`answers`).
+//!
 //! # Cancel safety
 //! A command that is queued is sent, whether its caller still waits or not.
 //!
 //! # What is not promised
 //! A call that timed out, or whose connection broke, may have taken effect; nothing is sent twice on its own.
 
+mod answers;
 mod backoff;
+mod outbox;
 mod publisher;
 mod run;
 mod session;
@@ -32,16 +38,13 @@ use std::{
 
 use channel_layer::LayerEvent;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
 
 pub(crate) use self::session::Session;
-use self::{
-    publisher::{Job, Work},
-    subscriptions::Subscriptions,
-};
+use self::{outbox::Outbox, subscriptions::Subscriptions};
 use crate::{
     client::{Command, Connection, Reply},
     config::{Place, RedisConfig},
@@ -80,7 +83,6 @@ pub(crate) struct Probe {
 #[derive(Debug)]
 pub(crate) struct Link {
     shared: Arc<Shared>,
-    jobs: mpsc::Sender<Job>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -91,6 +93,7 @@ struct Shared {
     mode: Arc<dyn Mode>,
     counters: Arc<Counters>,
     subscriptions: Subscriptions,
+    outbox: Arc<Outbox>,
     /// The session in use; nothing while there is none. Written by the supervisor alone.
     session: watch::Sender<Option<Arc<Session>>>,
     /// The same as a flag, read at the start of every call. Relaxed: who reads it a moment late meets the
@@ -115,15 +118,16 @@ impl Link {
             mode,
             counters,
             subscriptions,
+            outbox: Arc::new(Outbox::new(publisher::BATCH)),
             session: watch::Sender::new(None),
             up: AtomicBool::new(false),
             trouble: watch::Sender::new(None),
         });
-        let (jobs, queue) = mpsc::channel(publisher::QUEUE);
-        let supervisor = tokio::spawn(run::run(shared.clone(), jobs.downgrade()));
+        let supervisor = tokio::spawn(run::run(shared.clone()));
         let (config, counters) = (shared.config.clone(), shared.counters.clone());
-        let publisher = tokio::spawn(publisher::run(queue, shared.session.subscribe(), config, counters));
-        Self { shared, jobs, tasks: [supervisor, publisher] }
+        let session = shared.session.subscribe();
+        let publisher = tokio::spawn(publisher::run(shared.outbox.clone(), session, config, counters));
+        Self { shared, tasks: [supervisor, publisher] }
     }
 
     /// Waits for the first session, or for the reason why there is none.
@@ -146,30 +150,19 @@ impl Link {
 
     /// Publishes an envelope; says how many processes took it.
     pub(crate) async fn publish(&self, channel: String, envelope: Vec<u8>) -> Result<u64, Fault> {
-        let queued = self.queue(Work::Publish { channel, envelope }).await;
-        let reply = match queued {
-            Ok(answer) => answer.await.unwrap_or(Err(Fault::Closed))?,
-            Err(fault) => {
-                self.shared.counters.publish_failed.one();
-                return Err(fault);
-            }
-        };
-        let count = reply.integer().ok_or(Fault::UnexpectedReply("PUBLISH"))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        if !self.is_up() {
+            self.shared.counters.publish_failed.one();
+            return Err(Fault::Down);
+        }
+        self.shared.outbox.publish(channel, envelope).await
     }
 
     /// Any command that answers at once.
     pub(crate) async fn call(&self, command: Command) -> Result<Reply, Fault> {
-        self.queue(Work::Call(command)).await?.await.unwrap_or(Err(Fault::Closed))
-    }
-
-    async fn queue(&self, work: Work) -> Result<oneshot::Receiver<Result<Reply, Fault>>, Fault> {
         if !self.is_up() {
             return Err(Fault::Down);
         }
-        let (answer, receiver) = oneshot::channel();
-        self.jobs.send(Job { work, answer }).await.map_err(|_| Fault::Closed)?;
-        Ok(receiver)
+        self.shared.outbox.call(command).await
     }
 
     /// Subscribes to a channel if need be, and then runs `join`, which says whether it added a member.
@@ -206,7 +199,7 @@ impl Link {
 
     /// How long a message takes through Redis and back.
     pub(crate) async fn round_trip(&self) -> Result<Duration, Fault> {
-        run::round_trip(&self.shared, &self.jobs).await
+        run::round_trip(&self.shared).await
     }
 
     /// The session in use, now and later; nothing while there is none.
@@ -230,6 +223,7 @@ impl Link {
 
     fn end(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.outbox.close();
         self.shared.leave(&Fault::Closed);
     }
 }

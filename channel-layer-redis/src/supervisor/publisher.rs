@@ -4,141 +4,159 @@
 use std::{collections::HashMap, sync::Arc};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-use super::session::Session;
+use super::{
+    answers::{Counts, Promise},
+    outbox::{Batch, Call, Entry, Outbox},
+    session::Session,
+};
 use crate::{
-    client::{Command, Reply},
+    client::{Commands, Replies, Reply},
     codec,
     config::RedisConfig,
     error::Fault,
     stats::Counters,
 };
 
-/// Commands that wait to be sent. A caller waits when it is full; it is emptied at once while there is no
-/// connection.
-pub(super) const QUEUE: usize = 4096;
+/// Commands in one write: enough to make the price of a round trip vanish, few enough that Redis works on some while
+/// we put the next together. With all that wait in one write, each side sleeps while the other works.
+pub(super) const BATCH: usize = 256;
 
-/// Commands in one write: enough to make the price of a round trip vanish, few enough that replies flow.
-const BATCH: usize = 512;
-
-/// Writes under way. A few, so that Redis works on some while we put the next together; with one or two, our side
-/// sleeps half of the time.
-const IN_FLIGHT: usize = 4;
+/// Writes under way.
+const IN_FLIGHT: usize = 8;
 
 /// Channels whose sequence is remembered. Beyond, all start anew, which a receiver takes for a restart.
 const SEQUENCES: usize = 1 << 16;
 
-/// A command and who waits for its reply.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) work: Work,
-    pub(super) answer: oneshot::Sender<Result<Reply, Fault>>,
-}
-
-#[derive(Debug)]
-pub(super) enum Work {
-    Call(Command),
-    /// An envelope; its sequence is filled in when it is its turn.
-    Publish {
-        channel: String,
-        envelope: Vec<u8>,
-    },
-}
-
-/// Sends what is queued, until nobody can queue any more.
+/// Sends what is queued, for ever.
 pub(super) async fn run(
-    mut jobs: mpsc::Receiver<Job>,
+    outbox: Arc<Outbox>,
     session: watch::Receiver<Option<Arc<Session>>>,
     config: Arc<RedisConfig>,
     counters: Arc<Counters>,
 ) {
+    let outbox = ClosedAtTheEnd(outbox);
     let mut sequences = Sequences::default();
     let mut flying = FuturesUnordered::new();
-    let mut batch = Vec::new();
     loop {
         tokio::select! {
             biased;
             // First, so that a batch is on its way before the next is put together: order depends on it.
             Some(()) = flying.next() => {}
-            count = jobs.recv_many(&mut batch, BATCH), if flying.len() < IN_FLIGHT => {
-                if count == 0 {
-                    break;
-                }
+            () = outbox.0.filled(), if flying.len() < IN_FLIGHT => {
                 // Corking: whoever is about to publish too does so in the same write.
                 tokio::task::yield_now().await;
-                while batch.len() < BATCH && let Ok(job) = jobs.try_recv() {
-                    batch.push(job);
-                }
+                let Some(batch) = outbox.0.take() else { continue };
                 let session = session.borrow().clone();
                 match session {
                     Some(session) => {
-                        let (commands, waiting) = prepare(&mut batch, &mut sequences);
+                        let (commands, waiting) = prepare(batch, &mut sequences);
                         flying.push(fly(session, commands, waiting, &config, &counters));
                     }
-                    None => refuse(batch.drain(..).map(|job| job.answer), &Fault::Down),
+                    None => prepare(batch, &mut sequences).1.refuse(&Fault::Down, &counters),
                 }
             }
         }
     }
-    while flying.next().await.is_some() {}
 }
 
-/// Who waits for a reply, and whether it is one to a publish.
-type Waiting = Vec<(oneshot::Sender<Result<Reply, Fault>>, bool)>;
+/// However the task ends, nobody waits for it.
+struct ClosedAtTheEnd(Arc<Outbox>);
 
-fn prepare(batch: &mut Vec<Job>, sequences: &mut Sequences) -> (Vec<Command>, Waiting) {
-    let prepare = |Job { work, answer }| match work {
-        Work::Call(command) => (command, (answer, false)),
-        Work::Publish { channel, mut envelope } => {
-            codec::set_sequence(&mut envelope, sequences.next(&channel));
-            (Command::publish(&channel, &envelope), (answer, true))
+impl Drop for ClosedAtTheEnd {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Who waits for the replies to one write.
+struct Waiting {
+    /// Calls, with their places among the commands, from the first to the last.
+    calls: Vec<(usize, Answer)>,
+    /// All others.
+    publishes: Promise,
+}
+
+type Answer = oneshot::Sender<Result<Reply, Fault>>;
+
+fn prepare(batch: Batch, sequences: &mut Sequences) -> (Commands, Waiting) {
+    let Batch { entries, mut bytes, publishes } = batch;
+    let mut commands = Commands::with_capacity(entries.len());
+    let mut calls = Vec::new();
+    let mut rest = bytes.as_mut_slice();
+    for (place, entry) in entries.into_iter().enumerate() {
+        match entry {
+            Entry::Call(call) => {
+                let Call { command, answer } = *call;
+                commands.push(command);
+                calls.push((place, answer));
+            }
+            Entry::Publish { channel, envelope } => {
+                let (message, others) = std::mem::take(&mut rest).split_at_mut(channel + envelope);
+                rest = others;
+                let (channel, envelope) = message.split_at_mut(channel);
+                codec::set_sequence(envelope, sequences.next(channel));
+                commands.publish(channel, envelope);
+            }
         }
-    };
-    batch.drain(..).map(prepare).unzip()
+    }
+    (commands, Waiting { calls, publishes })
 }
 
 async fn fly(
     session: Arc<Session>,
-    commands: Vec<Command>,
+    commands: Commands,
     waiting: Waiting,
     config: &RedisConfig,
     counters: &Counters,
 ) {
-    let replies = match session.commands.call_all(commands, config.timeout).await {
-        Ok(replies) => replies,
+    match session.commands.call_all(commands, config.timeout).await {
+        Ok(replies) => waiting.answer(replies, counters),
         Err(fault) => {
-            counters.publish_failed.add(waiting.iter().filter(|(_, publish)| *publish).count() as u64);
-            refuse(waiting.into_iter().map(|(answer, _)| answer), &fault);
+            waiting.refuse(&fault, counters);
             session.fail(fault);
-            return;
         }
-    };
-    let mut accepted = 0;
-    for ((answer, publish), reply) in waiting.into_iter().zip(replies) {
-        match (&reply, publish) {
-            (Ok(_), true) => accepted += 1,
-            (Err(_), true) => counters.publish_failed.one(),
-            _ => {}
-        }
-        let _ = answer.send(reply); // who waits no longer does not mind
     }
-    counters.published.add(accepted);
 }
 
-fn refuse(answers: impl Iterator<Item = oneshot::Sender<Result<Reply, Fault>>>, fault: &Fault) {
-    for answer in answers {
-        let _ = answer.send(Err(fault.clone()));
+impl Waiting {
+    fn answer(self, replies: Replies, counters: &Counters) {
+        let mut counts = Counts::with_capacity(self.publishes.len());
+        let mut calls = self.calls.into_iter().peekable();
+        for (place, reply) in replies.enumerate() {
+            match calls.next_if(|(at, _)| *at == place) {
+                Some((_, answer)) => drop(answer.send(reply)), // who waits no longer does not mind
+                None => counts.push(reply.and_then(count).map_err(Box::new)),
+            }
+        }
+        let accepted = counts.iter().filter(|count| count.is_ok()).count();
+        counters.published.add(accepted as u64);
+        counters.publish_failed.add((counts.len() - accepted) as u64);
+        self.publishes.keep(Ok(counts));
     }
+
+    fn refuse(self, fault: &Fault, counters: &Counters) {
+        counters.publish_failed.add(self.publishes.len() as u64);
+        for (_, answer) in self.calls {
+            let _ = answer.send(Err(fault.clone()));
+        }
+        self.publishes.keep(Err(fault.clone()));
+    }
+}
+
+fn count(reply: Reply) -> Result<u64, Fault> {
+    let count = reply.integer().ok_or(Fault::UnexpectedReply("PUBLISH"))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// How many messages have been published on each channel.
 #[derive(Debug, Default)]
-struct Sequences(HashMap<String, u64>);
+struct Sequences(HashMap<Box<[u8]>, u64>);
 
 impl Sequences {
     /// 1 for the first.
-    fn next(&mut self, channel: &str) -> u64 {
+    fn next(&mut self, channel: &[u8]) -> u64 {
         if let Some(last) = self.0.get_mut(channel) {
             *last += 1;
             return *last;
@@ -146,7 +164,7 @@ impl Sequences {
         if self.0.len() >= SEQUENCES {
             self.0.clear();
         }
-        self.0.insert(channel.to_owned(), 1);
+        self.0.insert(channel.into(), 1);
         1
     }
 }

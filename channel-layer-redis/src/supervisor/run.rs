@@ -1,24 +1,16 @@
 //! The supervisor's own task: connect, watch, lose, connect again.
 
-use std::{future::pending, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use channel_layer::LayerEvent;
 use futures_util::future::try_join;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    Shared,
-    backoff::Backoff,
-    publisher::{Job, Work},
-    session::Session,
-};
+use super::{Shared, backoff::Backoff, session::Session};
 use crate::{error::Fault, topology};
 
-/// For ever. It holds the queue weakly, so that it does not keep alive what it serves.
-pub(super) async fn run(shared: Arc<Shared>, jobs: mpsc::WeakSender<Job>) {
+/// For ever.
+pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     // Until when all was surely well; nothing before the first connection.
     let mut well = None;
@@ -33,7 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>, jobs: mpsc::WeakSender<Job>) {
         };
         let opened = Instant::now();
         shared.enter(session.clone(), well);
-        let fault = watch(&shared, &session, &jobs, &mut well).await;
+        let fault = watch(&shared, &session, &mut well).await;
         session.fail(fault.clone());
         shared.leave(&fault);
         backoff.connected_for(opened.elapsed());
@@ -41,18 +33,13 @@ pub(super) async fn run(shared: Arc<Shared>, jobs: mpsc::WeakSender<Job>) {
 }
 
 /// Until something is wrong.
-async fn watch(
-    shared: &Shared,
-    session: &Session,
-    jobs: &mpsc::WeakSender<Job>,
-    well: &mut Option<Instant>,
-) -> Fault {
+async fn watch(shared: &Shared, session: &Session, well: &mut Option<Instant>) -> Fault {
     *well = Some(Instant::now());
     tokio::select! {
         fault = session.failed() => fault,
         fault = heartbeat(shared, session, well) => fault,
         fault = follow_wishes(shared, session) => fault,
-        fault = probe(shared, jobs) => fault,
+        fault = probe(shared) => fault,
         fault = topology::moved(&shared.place, &shared.config, &session.server) => fault,
     }
 }
@@ -87,30 +74,25 @@ async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
     }
 }
 
-async fn probe(shared: &Shared, jobs: &mpsc::WeakSender<Job>) -> Fault {
+async fn probe(shared: &Shared) -> Fault {
     loop {
         sleep(shared.config.probe).await;
-        // Without a queue the layer is gone, and this task will be too.
-        let Some(jobs) = jobs.upgrade() else { return pending().await };
-        if let Err(fault) = round_trip(shared, &jobs).await {
+        if let Err(fault) = round_trip(shared).await {
             return fault;
         }
     }
 }
 
 /// Sends a message to ourselves the way every message goes, and measures.
-pub(super) async fn round_trip(shared: &Shared, jobs: &mpsc::Sender<Job>) -> Result<Duration, Fault> {
+pub(super) async fn round_trip(shared: &Shared) -> Result<Duration, Fault> {
     let limit = shared.config.timeout * 2; // in the queue, and under way
     let started = Instant::now();
     if !shared.up.load(Relaxed) {
         return Err(Fault::Down);
     }
     let probe = shared.mode.probe();
-    let (answer, reply) = oneshot::channel();
-    let work = Work::Publish { channel: probe.channel, envelope: probe.envelope };
     let way = async {
-        jobs.send(Job { work, answer }).await.map_err(|_| Fault::Closed)?;
-        reply.await.unwrap_or(Err(Fault::Closed))?;
+        shared.outbox.publish(probe.channel, probe.envelope).await?;
         probe.back.await.map_err(|_| Fault::Closed)
     };
     timeout(limit, way).await.map_err(|_| Fault::Deadline(limit))??;

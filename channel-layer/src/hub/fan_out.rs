@@ -15,6 +15,10 @@ use crate::{
 /// Members served in one go: about 25 microseconds, short enough for whoever shares the thread.
 const SLICE: usize = 1024;
 
+/// Members served for one unit of the task's budget, of which tokio gives it 128 at a time: whoever sends message after
+/// message gives the others a turn after about two thousand deliveries, long before mailboxes are full.
+const MEMBERS_PER_UNIT: usize = 16;
+
 /// A message on its way to all members of some groups. Each [`step`](Self::step) serves a slice of them.
 ///
 /// No map is locked while it is under way, and no member is looked up by name.
@@ -33,7 +37,8 @@ pub struct FanOut {
 }
 
 impl Hub {
-    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands.
+    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands: of the
+    /// members of a large group, and of the deliveries of a task that sends one message after the other.
     ///
     /// Dropped half-way, it may have reached some.
     pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
@@ -41,7 +46,11 @@ impl Hub {
         while fan_out.step() {
             tokio::task::yield_now().await;
         }
-        fan_out.deliveries()
+        let deliveries = fan_out.deliveries();
+        for _ in 0..(deliveries.matched % SLICE).div_ceil(MEMBERS_PER_UNIT) {
+            tokio::task::consume_budget().await;
+        }
+        deliveries
     }
 }
 

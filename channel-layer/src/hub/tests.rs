@@ -133,3 +133,27 @@ fn an_observer_is_told_when_a_group_loses_its_last_member() {
     emptied.sort();
     assert_eq!(emptied, [group("g"), group("h")]);
 }
+
+#[tokio::test]
+async fn a_task_that_sends_without_end_gives_members_their_turn() {
+    let hub = Hub::new();
+    let (members, sends) = (1000, 500);
+    let mut receivers = tokio::task::JoinSet::new();
+    for n in 0..members {
+        let mut mailbox = open(&hub, &format!("m!{n}"));
+        hub.join(&group("g"), mailbox.channel());
+        receivers.spawn(async move {
+            for _ in 0..sends {
+                mailbox.recv().await;
+            }
+        });
+    }
+    let sender = tokio::spawn(async move {
+        for _ in 0..sends {
+            let deliveries = hub.broadcast(&group("g").into(), Message::new("m"), later()).await;
+            assert_eq!(deliveries.full, 0, "they have read what was before");
+        }
+    });
+    sender.await.unwrap();
+    while receivers.join_next().await.is_some() {}
+}

@@ -4,7 +4,7 @@ mod audience;
 mod directory;
 mod report;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -95,6 +95,9 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     async fn close(&self) -> Result<()>;
 }
 
+/// A call under way.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
 /// A pointer to a layer is a layer. The lint keeps the list whole when the trait grows.
 macro_rules! forward {
     ($pointer:ident) => {
@@ -107,8 +110,14 @@ macro_rules! forward {
             async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {
                 (**self).open(options).await
             }
-            async fn send(&self, channel: &ChannelName, message: Message) -> Result<()> {
-                (**self).send(channel, message).await
+            // Written out, like `group_send`, so that the future is passed on as it is, without a box of its own.
+            fn send<'a, 'b, 'c>(&'a self, channel: &'b ChannelName, message: Message) -> Boxed<'c, ()>
+            where
+                'a: 'c,
+                'b: 'c,
+                Self: 'c,
+            {
+                (**self).send(channel, message)
             }
             async fn receive(&self, channel: &ChannelName) -> Result<Message> {
                 (**self).receive(channel).await
@@ -122,8 +131,13 @@ macro_rules! forward {
             async fn group_discard_all(&self, channel: &ChannelName) -> Result<()> {
                 (**self).group_discard_all(channel).await
             }
-            async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport> {
-                (**self).group_send(to, message).await
+            fn group_send<'a, 'b, 'c>(&'a self, to: &'b Audience, message: Message) -> Boxed<'c, SendReport>
+            where
+                'a: 'c,
+                'b: 'c,
+                Self: 'c,
+            {
+                (**self).group_send(to, message)
             }
             fn directory(&self) -> Option<&dyn GroupDirectory> {
                 (**self).directory()

@@ -23,6 +23,9 @@ struct Options {
     /// The longest message that is taken
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
     max_message: usize,
+    /// The buffer that a connection reads into; by default the library's
+    #[arg(long, value_name = "BYTES")]
+    read_buffer: Option<usize>,
 }
 
 async fn echo(mut socket: Socket) -> Result<()> {
@@ -57,6 +60,7 @@ async fn run(options: Options) -> Result<(), String> {
 
     let mut limits = Limits::default();
     limits.max_message_size = options.max_message;
+    limits.read_buffer_size = options.read_buffer.unwrap_or(limits.read_buffer_size);
     limits.max_fragments = 1 << 17; // Autobahn sends four megabytes in 64-byte fragments
 
     let sockets = Router::new().application("/", echo);

@@ -12,6 +12,7 @@ use super::{Consumer, hook::Hook};
 use crate::{
     error::{Error, Result},
     frame::Close,
+    scope::printable,
     socket::Socket,
     wire::{Input, Phase, Role},
 };
@@ -70,7 +71,8 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
     };
     Box::pin(Hook::new(link.clone(), connect)).await?;
     if link.phase() == Phase::Undecided {
-        tracing::warn!(path = socket.scope().path(), "connect neither accepted nor refused: refusing");
+        let path = &*printable(socket.scope().path());
+        tracing::warn!(path, "connect neither accepted nor refused: refusing");
         return Ok(());
     }
     loop {
@@ -119,7 +121,7 @@ pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> Decoded<E> {
 }
 
 fn report(socket: &Socket, error: &Error) {
-    let path = socket.scope().path();
+    let path = &*printable(socket.scope().path());
     match error {
         Error::Closed | Error::Refused(_) => {}
         error if error.is_bad_input() => tracing::debug!(path, %error, "bad input"),

@@ -43,7 +43,12 @@ impl Codec for Json {
     }
 }
 
-/// MessagePack in binary frames; structures are maps (feature `msgpack`).
+/// As deep as JSON is read. The format's own reader goes to 1,024 levels, for which a thread's stack may be too small: one
+/// frame would end the process.
+#[cfg(feature = "msgpack")]
+const MAX_DEPTH: usize = 128;
+
+/// MessagePack in binary frames, up to 128 levels deep; structures are maps (feature `msgpack`).
 #[cfg(feature = "msgpack")]
 #[derive(Clone, Copy, Debug)]
 pub enum MessagePack {}
@@ -56,7 +61,11 @@ impl Codec for MessagePack {
 
     fn decode<T: DeserializeOwned>(frame: &Frame) -> Result<T> {
         match frame {
-            Frame::Binary(bytes) => rmp_serde::from_slice(bytes).map_err(Error::bad_input),
+            Frame::Binary(bytes) => {
+                let mut reader = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
+                reader.set_max_depth(MAX_DEPTH);
+                T::deserialize(&mut reader).map_err(Error::bad_input)
+            }
             Frame::Text(_) => Err(Error::bad_input("a binary frame is expected")),
         }
     }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     application::Application,
+    scope::printable,
     socket::Socket,
     wire::{Refuse, Running},
 };
@@ -29,8 +30,7 @@ impl Guard for Traced {
 
     fn accompany(&self, socket: Socket, inner: &Arc<dyn Application>) -> Running {
         let scope = socket.scope();
-        // What a client writes may hold anything; a path that is percent-encoded holds no control characters.
-        let path: String = scope.path().chars().take(256).collect();
+        let path: String = printable(scope.path()).chars().take(256).collect();
         let id = scope.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
         let span = info_span!("socket", path, peer = ?scope.peer, request = id.unwrap_or_default());
         let (link, inner, since) = (socket.link().clone(), inner.clone(), Instant::now());

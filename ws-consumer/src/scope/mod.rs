@@ -2,10 +2,11 @@
 
 mod params;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -225,6 +226,12 @@ impl fmt::Debug for Scope {
             .field("params", &self.params)
             .finish_non_exhaustive()
     }
+}
+
+/// A path for a line of a log. Some clients send their text as it is instead of percent-encoded, and UTF-8 has control
+/// characters too that a terminal obeys.
+pub(crate) fn printable(path: &str) -> Cow<'_, str> {
+    utf8_percent_encode(path, CONTROLS).into()
 }
 
 fn copy_uri(uri: &Uri) -> Uri {

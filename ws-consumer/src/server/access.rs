@@ -1,10 +1,12 @@
 //! One line per request, for the target `ws_consumer::access`.
 //!
-//! Paths are logged as they came, percent-encoded, and without their query, where secrets travel: no byte in them can end
-//! a line or start an escape sequence.
+//! Paths are logged percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start
+//! an escape sequence.
 
 use http::{Method, Request, StatusCode};
 use tokio::time::Instant;
+
+use crate::scope::printable;
 
 /// A request under way.
 pub(super) struct Access {
@@ -18,7 +20,7 @@ impl Access {
     pub(super) fn begin<B>(request: &Request<B>) -> Option<Self> {
         tracing::enabled!(target: "ws_consumer::access", tracing::Level::INFO).then(|| Self {
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            path: printable(request.uri().path()).into_owned(),
             began: Instant::now(),
         })
     }

@@ -299,7 +299,8 @@ impl<H> SocketService<H> {
         }
         if let Some((application, scope)) = shared.application_for(&request) {
             let open = shared.open(application);
-            let answer = plain_http::request(scope, request.into_body(), &shared.sockets, open);
+            let answer =
+                plain_http::request(scope, request.into_body(), &shared.limits, &shared.sockets, open);
             return Box::pin(async {
                 Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left)))
             });

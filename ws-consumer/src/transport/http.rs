@@ -18,7 +18,7 @@ use hyper::body::{Body, Frame};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
 
-use super::Sockets;
+use super::{Limits, Sockets, pace::Paced};
 use crate::{
     error::BoxError,
     frame::{Close, Frame as Payload},
@@ -92,6 +92,7 @@ pub(crate) type Reply = Response<ReplyBody>;
 pub(crate) fn request<B>(
     scope: Scope,
     body: B,
+    limits: &Limits,
     sockets: &Sockets,
     open: impl FnOnce(Scope) -> Wire,
 ) -> oneshot::Receiver<Reply>
@@ -102,11 +103,14 @@ where
     let wire = open(scope);
     match sockets.register(wire.link()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
-        Some(registration) => sockets.spawn(async move {
-            let exchange = Exchange { wire, body: Some(Box::pin(body)) };
-            exchange.run(send).await;
-            drop(registration);
-        }),
+        Some(registration) => {
+            let exchange =
+                Exchange { wire, body: Some(Paced::new(body, limits.message_timeout)), is_late: false };
+            sockets.spawn(async move {
+                exchange.run(send).await;
+                drop(registration);
+            });
+        }
     }
     receive
 }
@@ -114,7 +118,9 @@ where
 struct Exchange<B> {
     wire: Wire,
     /// Until its end.
-    body: Option<Pin<Box<B>>>,
+    body: Option<Paced<B>>,
+    /// Has the client taken too long to send it?
+    is_late: bool,
 }
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
@@ -156,6 +162,9 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
             });
             match begun {
                 Some(begun) => return Poll::Ready(begun),
+                None if ended && self.is_late => {
+                    return Poll::Ready(Begun::Whole(plain(StatusCode::REQUEST_TIMEOUT)));
+                }
                 None if ended => return Poll::Ready(Begun::Whole(plain(StatusCode::INTERNAL_SERVER_ERROR))),
                 None if read => {}
                 None => return Poll::Pending,
@@ -230,14 +239,15 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
         while self.wire.wants_input()
             && let Some(body) = &mut self.body
         {
-            match body.as_mut().poll_frame(cx) {
+            match body.poll_frame(cx) {
                 Poll::Pending => return read,
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers say nothing that anybody here waits for.
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.wire.feed(Incoming::HttpBody { chunk, more: true });
                 }
-                Poll::Ready(Some(Err(_))) => {
+                Poll::Ready(Some(Err(error))) => {
+                    self.is_late = error.kind() == io::ErrorKind::TimedOut;
                     self.body = None;
                     self.wire.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
                 }

@@ -24,7 +24,8 @@ pub struct Limits {
     pub max_fragments: u32,
     /// Bytes of one message of the client: 1 MiB. More closes with 1009.
     pub max_message_size: usize,
-    /// How long a message that has begun may take to arrive: 30 s. Longer closes with 1008.
+    /// How long a message that has begun may take to arrive: 30 s. Longer closes with 1008. A request's body may take so
+    /// long too, and a second longer for each 500 bytes of it; then it is refused with 408.
     pub message_timeout: Duration,
     /// What may wait for a slow client, and what happens beyond it.
     pub output: OutputLimits,
@@ -32,8 +33,8 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// A client that does not answer a ping within this time is gone: 20 s.
     pub ping_timeout: Duration,
-    /// The buffer that a connection keeps while it is idle, in bytes: 512. Larger messages are read with a buffer of the
-    /// thread, so this is for memory, not for speed.
+    /// The buffer that a connection keeps while its client speaks, in bytes: 512. A quiet one has none. Larger messages
+    /// are read with a buffer of the thread, so this is for memory, not for speed.
     pub read_buffer_size: usize,
     /// A client that takes nothing of what is sent for so long is dropped, as 1013: 20 s.
     pub write_timeout: Duration,

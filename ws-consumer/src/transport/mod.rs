@@ -3,6 +3,7 @@
 
 pub(crate) mod http;
 mod limits;
+mod pace;
 pub(crate) mod session;
 mod sockets;
 pub(crate) mod websocket;

@@ -83,8 +83,8 @@ pub struct Drain {
 /// Connections are closed in batches, one per step: fine enough to be even, coarse enough to cost nothing.
 const STEP: Duration = Duration::from_millis(50);
 
-/// For so long clients may still be told what had come for them before.
-const LATE: Duration = Duration::from_secs(1);
+/// How long consumers may take to handle what had come before the drain.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Drain {
     /// The server goes away: 1001, all at once.
@@ -169,7 +169,7 @@ impl Sockets {
         let links = self.begin_close();
         let steps = (drain.over.as_millis() / STEP.as_millis()).max(1) as usize;
         for batch in links.chunks(links.len().div_ceil(steps).max(1)) {
-            batch.iter().for_each(|link| link.shut_down(drain.close()));
+            batch.iter().for_each(|link| link.see_out(drain.close()));
             tracing::debug!(left = self.len(), "draining");
             if steps > 1 {
                 sleep(STEP).await;
@@ -177,6 +177,7 @@ impl Sockets {
         }
         self.0.tasks.close();
         self.end_late(&links, &drain).await;
+        drop(links);
         self.0.tasks.wait().await;
         if let Some(afterwards) = self.0.afterwards.get() {
             afterwards().await;
@@ -186,11 +187,11 @@ impl Sockets {
     /// Those whose hooks are busy wait no longer. What carries a session ends with it, after its last frame; what carries
     /// one of another process is told now.
     async fn end_late(&self, links: &[Arc<Link>], drain: &Drain) {
-        if timeout(LATE, self.0.tasks.wait()).await.is_ok() {
+        if timeout(PATIENCE, self.0.tasks.wait()).await.is_ok() {
             return;
         }
         let legs: Vec<_> = self.open().legs.values().cloned().collect();
-        links.iter().chain(&legs).for_each(|link| link.hang_up_beside(drain.close()));
+        links.iter().chain(&legs).for_each(|link| link.shut_down(drain.close()));
     }
 
     pub(crate) fn set_afterwards(&self, afterwards: Afterwards) {

@@ -294,16 +294,28 @@ impl Link {
         }
     }
 
-    /// The server shuts down. What others have sent before still reaches the client, if its hooks are not busy for too
-    /// long. Who has not been let in is told to come again.
-    pub(crate) fn shut_down(&self, close: Close) {
-        if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_err() {
-            let mut state = self.state();
-            if state.phase != Phase::Ended {
-                state.leave(close);
-            }
+    /// As [`shut_down`](Self::shut_down), once the application has handled what has come so far: messages that were
+    /// delivered to it are not lost. How long that may take is up to the caller.
+    pub(crate) fn see_out(&self, close: Close) {
+        let mut state = self.state();
+        state.take_mail();
+        // A response's inputs are its request's body, which nobody has to read.
+        if state.http || state.phase != Phase::Open || state.inputs.is_empty() {
+            drop(state);
+            return self.shut_down(close);
         }
-        self.wake_application();
+        state.last_word = Some(Box::new(close));
+        let wakers = [state.task.clone(), state.application.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// The server shuts down. Who has not been let in is told to come again.
+    pub(crate) fn shut_down(&self, close: Close) {
+        if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_ok() {
+            return self.wake_application();
+        }
+        self.hang_up_beside(close);
     }
 
     fn wake_application(&self) {
@@ -348,8 +360,14 @@ impl Link {
         let mut state = self.state();
         match state.inputs.pop_front() {
             Some(input) => Poll::Ready(Some(state.popped(input))),
-            None if state.close.is_some() || state.may_leave() => Poll::Ready(None),
-            None => state.wait(cx),
+            None if state.close.is_some() => Poll::Ready(None),
+            None => match state.last_word.take() {
+                Some(close) => {
+                    state.hang_up(*close);
+                    Poll::Ready(None)
+                }
+                None => state.wait(cx),
+            },
         }
     }
 

@@ -26,6 +26,8 @@ use crate::{
 
 /// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
 const EVENTS: usize = 100;
+/// The same in bytes.
+const EVENT_BYTES: usize = 1 << 20;
 /// With so many messages the mailbox is emptied at once: its capacity is not to be spent on waiting for more.
 const CORK: usize = 48;
 
@@ -42,6 +44,8 @@ pub(super) struct State {
     pub(super) inputs: VecDeque<Input>,
     /// How many of them are events.
     pub(super) events: usize,
+    /// Sum of their sizes.
+    pub(super) event_bytes: usize,
     pub(super) outputs: Outputs,
     pub(super) limits: Arc<OutputLimits>,
     pub(super) slow: Slow,
@@ -58,10 +62,10 @@ pub(super) struct State {
     pub(super) beside: Vec<Waker>,
     /// Does a hook look for the client's answer among the inputs?
     pub(super) sought: bool,
-    /// How it is to end once what has come for it before is handled.
-    pub(super) leaving: Option<Close>,
     /// How the connection ended, or is to end. Set once.
     pub(super) close: Option<Close>,
+    /// How it is to end when all that has come is handled. Boxed: it is rare.
+    pub(super) last_word: Option<Box<Close>>,
     /// Did it end without the application's doing?
     pub(super) lost: bool,
     /// Boxed, and gone when nobody asked for anything: most connections have none.
@@ -139,20 +143,24 @@ impl Input {
     pub(super) fn is_the_layers(&self) -> bool {
         matches!(self, Self::Event(_) | Self::Layer(_) | Self::Resumed(_))
     }
+
+    fn event_size(&self) -> usize {
+        if let Self::Event(message) = self { message.size() } else { 0 }
+    }
 }
 
 impl State {
     pub(super) fn pull(&mut self, cx: &mut Context<'_>) -> Mail {
         // A request is handled before it is answered: a long poll waits for its events undecided.
         let listens = self.phase == Phase::Open || (self.http && self.phase == Phase::Undecided);
-        if !listens || self.events >= EVENTS {
+        if !listens || self.is_full_of_events() || self.last_word.is_some() {
             return Mail::Taken;
         }
         let Some(mailbox) = &mut self.mailbox else { return Mail::Taken };
         if mailbox.poll_ready(cx).is_pending() {
             return Mail::Taken;
         }
-        let may_wait = mailbox.sender().len() < CORK && self.leaving.is_none();
+        let may_wait = mailbox.sender().len() < CORK;
         if may_wait && !mem::replace(&mut self.corked, true) {
             return Mail::Corked;
         }
@@ -166,6 +174,14 @@ impl State {
             self.too_slow();
         }
         Mail::Taken
+    }
+
+    /// All that is in the mailbox, without waiting for more.
+    pub(super) fn take_mail(&mut self) {
+        let Some(mailbox) = self.mailbox.as_mut().filter(|_| self.phase == Phase::Open) else { return };
+        let mut messages = Vec::new();
+        mailbox.drain_into(&mut messages);
+        messages.into_iter().for_each(|message| self.sort(message));
     }
 
     /// The two lanes.
@@ -184,6 +200,7 @@ impl State {
 
     pub(super) fn push_event(&mut self, event: Input) {
         self.events += 1;
+        self.event_bytes += event.event_size();
         self.inputs.push_back(event);
     }
 
@@ -197,13 +214,18 @@ impl State {
 
     pub(super) fn popped(&mut self, input: Input) -> Input {
         if input.is_the_layers() {
-            self.again |= self.events >= EVENTS;
+            self.again |= self.is_full_of_events();
             self.events -= 1;
+            self.event_bytes -= input.event_size();
         }
         if self.inputs.is_empty() {
             self.inputs = VecDeque::new();
         }
         input
+    }
+
+    fn is_full_of_events(&self) -> bool {
+        self.events >= EVENTS || self.event_bytes >= EVENT_BYTES
     }
 
     /// The close that middleware wants instead of this input.
@@ -290,32 +312,11 @@ impl State {
         self.end(close);
     }
 
-    /// Ends it, after what has come for it before; at once if that is nothing.
-    pub(super) fn leave(&mut self, close: Close) {
-        let waits = self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.sender().is_empty());
-        if waits || self.events > 0 {
-            self.leaving = Some(close);
-            self.again = true;
-            self.wake_task();
-        } else {
-            self.hang_up(close);
-        }
-    }
-
-    /// All that had come is handled: now it may end. False if there is more in the mailbox.
-    pub(super) fn may_leave(&mut self) -> bool {
-        if self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.sender().is_empty()) {
-            self.again = true;
-            return false;
-        }
-        self.leaving.take().map(|close| self.hang_up(close)).is_some()
-    }
-
     pub(super) fn end(&mut self, close: Close) {
         self.phase = Phase::Ended;
         self.close.get_or_insert(close);
         self.inputs = VecDeque::new();
-        self.events = 0;
+        (self.events, self.event_bytes) = (0, 0);
     }
 
     pub(super) fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {

@@ -1,6 +1,7 @@
 //! A server and its clients in one process, over pipes: no ports, and time may stand still.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod diary;
 pub mod sessions;
 
 use std::{sync::Arc, time::Duration};
@@ -15,10 +16,21 @@ use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest, http::Request, protocol::CloseFrame},
 };
-use ws_consumer::{Application, Limits, Protocols, SocketService, serve_connection};
+use ws_consumer::{Application, Input, Limits, Protocols, Socket, SocketService, serve_connection};
 
 /// What every step is given; with a paused clock it passes only when nothing else can happen.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Sends back every frame.
+pub async fn echo(mut socket: Socket) -> ws_consumer::Result<()> {
+    socket.accept().await?;
+    while let Some(input) = socket.next().await? {
+        if let Input::Frame(frame) = input {
+            socket.send(frame).await?;
+        }
+    }
+    Ok(())
+}
 
 pub struct Server {
     pub layer: Arc<MemoryLayer>,

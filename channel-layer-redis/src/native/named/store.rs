@@ -10,7 +10,7 @@ use super::{
     desk::Kept,
 };
 use crate::{
-    client::{Command, Connection, Reply, Script},
+    client::{Command, Commands, Connection, Reply, Script},
     codec,
     error::Fault,
     supervisor::Link,
@@ -70,12 +70,12 @@ pub(super) async fn take(
         let command = |(channel, count): &(ChannelName, usize)| {
             make(&TAKE, &[bus.keys.queue(channel)], &[count.to_string().as_bytes()])
         };
-        wanted.iter().map(command).collect::<Vec<_>>()
+        wanted.iter().map(command).collect::<Commands>()
     };
     let limit = bus.config.timeout;
-    let mut replies = connection.call_all(commands(Script::by_hash), limit).await?;
+    let mut replies: Vec<_> = connection.call_all(commands(Script::by_hash), limit).await?.collect();
     if replies.iter().any(is_unknown_script) {
-        replies = connection.call_all(commands(Script::by_text), limit).await?;
+        replies = connection.call_all(commands(Script::by_text), limit).await?.collect();
     }
     replies.into_iter().map(|reply| reply.map(stored)).collect()
 }

@@ -37,7 +37,7 @@ use super::{
 use crate::{
     application::Application,
     error::Error,
-    scope::{Protocol, Scope},
+    scope::{Protocol, Scope, printable},
     socket::Socket,
     wire::{Refuse, Running},
 };
@@ -244,6 +244,6 @@ impl<A: Application> Application for OriginCheck<A> {
 fn log(request: &Asked<'_>) {
     let origin = request.headers.get(header::ORIGIN).map(|value| value.as_bytes().escape_ascii().to_string());
     let origin: String = origin.unwrap_or_default().chars().take(256).collect();
-    let path = request.uri.path();
+    let path = &*printable(request.uri.path());
     tracing::warn!(path, origin, "refused: the page's origin is not among those that are let in");
 }

@@ -57,6 +57,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.watch.has_too_many_fragments() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buf.filled().len();
         if this.ahead.is_empty() {
             ready!(SPARE.with_borrow_mut(|spare| this.read_through(cx, spare, buf)))?;
@@ -68,15 +71,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
                 this.ahead = Bytes::new();
             }
         }
-        Poll::Ready(if this.watch.see(&buf.filled()[before..]) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::InvalidData.into())
-        })
+        let passed = this.watch.see(&buf.filled()[before..]);
+        buf.set_filled(before + passed);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncRead + Unpin> Intake<S> {
+    /// Reads ahead of whoever will take it. False at the end of the stream.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.ahead.is_empty() {
+            let mut none = ReadBuf::new(&mut []);
+            ready!(SPARE.with_borrow_mut(|spare| self.read_through(cx, spare, &mut none)))?;
+        }
+        Poll::Ready(Ok(!self.ahead.is_empty()))
+    }
+
     fn read_through(
         &mut self,
         cx: &mut Context<'_>,

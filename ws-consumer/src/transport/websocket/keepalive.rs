@@ -51,6 +51,11 @@ impl Keepalive {
         self.spoke = true;
     }
 
+    /// Has it sent a message since the last look?
+    pub(super) fn has_spoken(&self) -> bool {
+        self.spoke
+    }
+
     /// Counts a control frame; false if it is one too many.
     pub(super) fn may_control(&mut self, limits: &Limits) -> bool {
         let now = Instant::now();

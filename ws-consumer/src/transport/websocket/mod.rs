@@ -5,6 +5,7 @@ mod connection;
 mod handshake;
 mod intake;
 mod keepalive;
+mod line;
 mod upgrade;
 mod watch;
 

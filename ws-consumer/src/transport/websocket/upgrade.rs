@@ -4,14 +4,15 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper_tungstenite::{HyperWebsocket, tungstenite::protocol::WebSocketConfig};
+use hyper::upgrade::OnUpgrade;
+use hyper_tungstenite::tungstenite::{handshake::derive_accept_key, protocol::WebSocketConfig};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::connection::Connection;
@@ -35,20 +36,33 @@ pub(crate) fn upgrade<B>(
     open: impl FnOnce(Scope) -> Wire,
 ) -> oneshot::Receiver<Answer> {
     let (send, receive) = oneshot::channel();
-    match hyper_tungstenite::upgrade(&mut request, Some(config(&limits))) {
-        Err(_) => _ = send.send(plain(StatusCode::BAD_REQUEST)),
-        Ok((response, websocket)) => {
-            let wire = open(Scope::of(&mut request));
-            match sockets.register(wire.link()) {
-                None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
-                Some(registration) => {
-                    let door = Door { wire, limits, registration, response, websocket };
-                    sockets.spawn(door.decide(send, sockets.clone()));
-                }
+    let (response, upgrade) = (switching(request.headers()), hyper::upgrade::on(&mut request));
+    let wire = open(Scope::of(&mut request));
+    match sockets.register(wire.link()) {
+        None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
+        Some(registration) => {
+            let mut door = Door { wire, limits, registration, response, upgrade };
+            // Most applications decide at once, and need no task to wait in. Those that do not are polled anew there.
+            match poll_decision(&mut door.wire, &mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(decision) => door.act(decision, send, sockets),
+                Poll::Pending => sockets.spawn(door.decide(send, sockets.clone())),
             }
         }
     }
     receive
+}
+
+/// The answer that lets a client in, as far as it depends on the request.
+fn switching(request: &HeaderMap) -> Answer {
+    let mut response = plain(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let key = request.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if let Ok(accept) = derive_accept_key(key).try_into() {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
 }
 
 /// Tungstenite writes pongs and closes only; all else is written beside it. So it needs no room to write in, and a
@@ -68,7 +82,7 @@ struct Door {
     limits: Arc<Limits>,
     registration: Registration,
     response: Answer,
-    websocket: HyperWebsocket,
+    upgrade: OnUpgrade,
 }
 
 /// What an application has decided about a client.
@@ -81,14 +95,8 @@ pub(crate) enum Decision {
 
 impl Door {
     async fn decide(mut self, mut answer: oneshot::Sender<Answer>, sockets: Sockets) {
-        match self.decision(&mut answer).await {
-            Decision::Accept(accept) => self.let_in(accept, answer, &sockets).await,
-            Decision::Refuse(refuse) => {
-                let _left = answer.send(self::answer(refuse));
-                self.see_off(Close::ABNORMAL).await;
-            }
-            Decision::Left => self.see_off(Close::ABNORMAL).await,
-        }
+        let decision = self.decision(&mut answer).await;
+        self.act(decision, answer, &sockets);
     }
 
     async fn decision(&mut self, answer: &mut oneshot::Sender<Answer>) -> Decision {
@@ -104,7 +112,17 @@ impl Door {
         }
     }
 
-    async fn let_in(mut self, accept: Accept, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
+    /// What is left to do has tasks of its own: what led here is freed.
+    fn act(self, decision: Decision, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
+        match decision {
+            Decision::Accept(accept) => return self.let_in(accept, answer, sockets),
+            Decision::Refuse(refuse) => _ = answer.send(self::answer(refuse)), // who has left needs none
+            Decision::Left => {}
+        }
+        sockets.spawn(see_off(self.wire, self.registration));
+    }
+
+    fn let_in(mut self, accept: Accept, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
         let mut response = self.response;
         response.headers_mut().extend(accept.headers);
         // Valid, as the client offered it in a header.
@@ -113,26 +131,19 @@ impl Door {
         }
         let handed_over = answer.send(response).is_ok();
         self.wire.accepted();
-        // Resolves once the answer has been sent, which the client may prevent.
-        match timeout(self.limits.close_timeout, self.websocket).await {
-            Ok(Ok(websocket)) if handed_over => {
-                let connection = Connection::new(websocket, self.wire, self.limits, self.registration);
-                // A task of its own, of the future itself: what led here is freed.
-                sockets.spawn(connection.await);
-            }
-            _ => see_off(self.wire, Close::ABNORMAL).await,
+        if handed_over {
+            sockets.spawn(Connection::new(self.upgrade, self.wire, self.limits, self.registration));
+        } else {
+            sockets.spawn(see_off(self.wire, self.registration));
         }
-    }
-
-    async fn see_off(self, code: u16) {
-        see_off(self.wire, code).await;
     }
 }
 
-/// Lets the application end.
-async fn see_off(mut wire: Wire, code: u16) {
-    wire.feed(Incoming::Disconnect(code.into()));
+/// Lets the application end. It is registered until then.
+async fn see_off(mut wire: Wire, registration: Registration) {
+    wire.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
     poll_fn(|cx| wire.poll(cx)).await;
+    drop(registration);
 }
 
 /// Runs an application as far as its decision.

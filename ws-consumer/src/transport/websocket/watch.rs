@@ -21,21 +21,23 @@ impl Watch {
         Self { header: [0; HEADER], have: 0, payload: 0, fragments: 0, max_fragments }
     }
 
-    /// Looks at the next bytes of the stream. False once a message has too many fragments.
-    pub(super) fn see(&mut self, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            let skipped = self.payload.min(bytes.len() as u64);
+    /// Looks at the next bytes of the stream, and says how many of them may pass: all, up to a fragment too many. What
+    /// comes before it is whole and gets its answer, and where reads happen to end makes no difference.
+    pub(super) fn see(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.has_too_many_fragments() {
+            let skipped = self.payload.min(rest.len() as u64);
             self.payload -= skipped;
-            bytes = &bytes[skipped as usize..];
-            let Some((first, rest)) = bytes.split_first() else { break };
-            bytes = rest;
+            rest = &rest[skipped as usize..];
+            let Some((first, after)) = rest.split_first() else { break };
+            rest = after;
             self.header[usize::from(self.have)] = *first;
             self.have += 1;
             if self.have >= 2 && self.have == self.header_len() {
                 self.frame();
             }
         }
-        self.fragments <= self.max_fragments
+        bytes.len() - rest.len()
     }
 
     /// Has a message begun that is not whole?
@@ -108,7 +110,7 @@ mod tests {
             stream(&[(0x81, 0), (0x81, 5), (0x82, 126), (0x89, 3), (0x82, 70_000), (0x01, 4), (0x80, 0)]);
         for step in [1, 2, 3, 7, 1000, bytes.len()] {
             let mut watch = Watch::new(3);
-            assert!(bytes.chunks(step).all(|chunk| watch.see(chunk)), "{step}");
+            assert!(bytes.chunks(step).all(|chunk| watch.see(chunk) == chunk.len()), "{step}");
             assert!(!watch.is_mid_message(), "{step}");
         }
     }
@@ -125,18 +127,20 @@ mod tests {
 
     #[test]
     fn one_fragment_too_many_is_told_and_control_frames_do_not_count() {
-        let mut watch = Watch::new(2);
-        assert!(watch.see(&stream(&[(0x01, 0), (0x89, 0), (0x00, 0), (0x89, 0)])));
-        assert!(!watch.see(&stream(&[(0x00, 0)])));
-        assert!(watch.has_too_many_fragments());
+        let enough = stream(&[(0x01, 0), (0x89, 0), (0x00, 0), (0x89, 0)]);
+        let bytes = [enough.clone(), stream(&[(0x00, 0), (0x80, 0), (0x81, 3)])].concat();
+        for step in [1, 7, bytes.len()] {
+            let mut watch = Watch::new(2);
+            let passed: usize = bytes.chunks(step).map(|chunk| watch.see(chunk)).sum();
+            assert_eq!(passed, enough.len() + 6, "{step}: not what follows the header of the third");
+            assert!(watch.has_too_many_fragments());
+        }
     }
 
     #[test]
     fn the_largest_length_is_no_overflow() {
         let mut watch = Watch::new(2);
-        assert!(
-            watch.see(&[0x82, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 1, 2, 3])
-        );
+        watch.see(&[0x82, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 1, 2, 3]);
         assert!(watch.is_mid_message());
     }
 }

@@ -19,7 +19,8 @@ pub(super) struct Deadlines {
     message: Option<Instant>,
     /// When the connection has lived long enough.
     end: Option<Instant>,
-    /// Rings at the earliest of them, or earlier. Boxed: by itself it is as large as all the rest.
+    /// Rings at the earliest of them, or earlier; set when the connection goes to sleep. Boxed: by itself it is as large
+    /// as all the rest.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -54,12 +55,10 @@ impl Deadlines {
 
     pub(super) fn set_limit(&mut self, after: Option<Duration>) {
         self.limit = after.map(|after| Instant::now() + after);
-        self.bring_forward(self.limit);
     }
 
     pub(super) fn set_message(&mut self, after: Option<Duration>) {
         self.message = after.map(|after| Instant::now() + after);
-        self.bring_forward(self.message);
     }
 
     pub(super) fn set_look(&mut self, after: Duration) {
@@ -73,6 +72,11 @@ impl Deadlines {
 
     /// Ready with what is due; the timer is set for the next one by [`rearm`](Self::rearm).
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
+        // Only now, and only when it would ring too late: most deadlines are called off before anybody sleeps, and a timer
+        // that is brought forward wakes the runtime's driver.
+        if self.next() < self.timer.deadline() {
+            self.rearm();
+        }
         ready!(self.timer.as_mut().poll(cx));
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -86,15 +90,11 @@ impl Deadlines {
     }
 
     pub(super) fn rearm(&mut self) {
-        let others = [self.limit, self.message, self.end];
-        let next = others.into_iter().flatten().fold(self.look, Instant::min);
+        let next = self.next();
         self.timer.as_mut().reset(next);
     }
 
-    /// Moves the timer only when it would ring too late: most deadlines are called off again.
-    fn bring_forward(&mut self, at: Option<Instant>) {
-        if let Some(at) = at.filter(|at| *at < self.timer.deadline()) {
-            self.timer.as_mut().reset(at);
-        }
+    fn next(&self) -> Instant {
+        [self.limit, self.message, self.end].into_iter().flatten().fold(self.look, Instant::min)
     }
 }

@@ -22,12 +22,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use hyper::upgrade::Upgraded;
-use hyper_tungstenite::{HyperWebsocketStream, WebSocketStream, tungstenite::protocol::Role};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 
 use self::deadlines::Deadlines;
-use super::{intake::Intake, keepalive::Keepalive, upgrade::config};
+use super::{keepalive::Keepalive, line::Line};
 use crate::{
     frame::Close,
     transport::{Limits, sockets::Registration},
@@ -37,11 +35,9 @@ use crate::{
 /// Bytes that are gathered for one write.
 const WRITE: usize = 64 << 10;
 
-type WebSocket = WebSocketStream<Intake<TokioIo<Upgraded>>>;
-
 pub(super) struct Connection {
     /// Gone as soon as the connection is, though the application may take longer.
-    websocket: Option<WebSocket>,
+    line: Line,
     wire: Wire,
     stage: Stage,
     /// What the kernel did not take yet. Without memory while the client keeps up.
@@ -50,8 +46,6 @@ pub(super) struct Connection {
     midway: bool,
     /// May tungstenite have bytes to write?
     control: bool,
-    /// Has a large message left its memory with tungstenite?
-    swollen: bool,
     /// To be sent once all that came before it is out.
     farewell: Option<Box<Close>>,
     /// How the client ended it. It is answered after the frames that came before have been handled.
@@ -87,24 +81,19 @@ thread_local! {
 }
 
 impl Connection {
-    pub(super) async fn new(
-        upgraded: HyperWebsocketStream,
+    pub(super) fn new(
+        upgrade: OnUpgrade,
         wire: Wire,
         limits: Arc<Limits>,
         registration: Registration,
     ) -> Self {
-        // Nothing was read yet, so that the stream may be taken apart.
-        let intake = Intake::new(upgraded.into_inner(), limits.max_fragments);
         Self {
-            websocket: Some(
-                WebSocketStream::from_raw_socket(intake, Role::Server, Some(config(&limits))).await,
-            ),
+            line: Line::Coming(upgrade),
             wire,
             stage: Stage::Open,
             rest: Vec::new(),
             midway: false,
             control: false,
-            swollen: false,
             farewell: None,
             ending: None,
             keepalive: Keepalive::new(&limits),
@@ -116,6 +105,9 @@ impl Connection {
 
     /// Goes round until nothing moves any more.
     fn run(&mut self, cx: &mut Context<'_>, gather: &mut Vec<u8>) {
+        if self.line.is_coming() && self.waits_for_the_line(cx) {
+            return;
+        }
         loop {
             let dry = self.read(cx);
             let _: Poll<()> = self.wire.poll(cx);
@@ -136,6 +128,25 @@ impl Connection {
             }
             return;
         }
+    }
+
+    /// The application goes on once the client can hear it.
+    fn waits_for_the_line(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.line.poll_open(cx, &self.limits).is_ready() {
+            self.deadlines.set_limit(None);
+            return false;
+        }
+        if !self.deadlines.has_limit() {
+            self.deadlines.set_limit(Some(self.limits.close_timeout));
+            // As a rule the answer leaves within this turn of the runtime, and no timer has to be set.
+            let _: Poll<()> = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+            return true;
+        }
+        if self.deadlines.poll(cx).is_pending() {
+            return true;
+        }
+        self.lost();
+        false
     }
 
     fn end_by(&mut self, ending: Ending) {
@@ -173,7 +184,7 @@ impl Connection {
 
     fn gone(&mut self) {
         self.stage = Stage::Gone;
-        self.websocket = None;
+        self.line = Line::Gone;
         self.rest = Vec::new();
         self.deadlines.clear();
     }

@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::Stream;
 use hyper_tungstenite::tungstenite::{Error as WsError, Message as WsMessage, error::ProtocolError};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -15,9 +14,6 @@ use crate::{
     wire::Incoming,
 };
 
-/// A message of so many bytes leaves a buffer behind that is worth giving back.
-const LARGE: usize = 4 << 10;
-
 impl Connection {
     /// Reads what is there. False if more may be there, left alone because the application is behind.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> bool {
@@ -25,9 +21,11 @@ impl Connection {
             if self.stage == Stage::Lingering {
                 return self.discard(cx);
             }
-            let may_read = self.may_read();
-            let Some(websocket) = self.websocket.as_mut().filter(|_| may_read) else { return false };
-            match Pin::new(websocket).poll_next(cx) {
+            if !self.may_read() {
+                return false;
+            }
+            match self.line.poll_next(cx, &self.limits) {
+                Poll::Pending if self.has_gone_quiet() => self.line.hush(),
                 Poll::Pending => {
                     self.time_message();
                     return true;
@@ -43,6 +41,16 @@ impl Connection {
                 Poll::Ready(Some(Err(_)) | None) => self.lost(),
             }
         }
+    }
+
+    /// Would it be worth while to give back what only a client that speaks needs? Not after each message: the next one
+    /// would have to ask the system for it all again. So it is given back at the next look at the client.
+    fn has_gone_quiet(&self) -> bool {
+        self.stage == Stage::Open
+            && !self.control
+            && !self.keepalive.has_spoken()
+            && !self.line.is_bare()
+            && !self.line.is_mid_message()
     }
 
     pub(super) fn may_read(&self) -> bool {
@@ -81,7 +89,6 @@ impl Connection {
     fn frame(&mut self, frame: Frame) {
         self.keepalive.spoke();
         self.deadlines.set_message(None); // a control frame within the message would not end it
-        self.swollen |= frame.len() > LARGE;
         if self.stage == Stage::Open {
             self.wire.feed(Incoming::Frame(frame));
         }
@@ -94,7 +101,7 @@ impl Connection {
     }
 
     fn failed(&mut self, error: &WsError) {
-        let flood = self.websocket.as_ref().is_some_and(|ws| ws.get_ref().watch().has_too_many_fragments());
+        let flood = self.line.has_too_many_fragments();
         let (code, reason) = match error {
             WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return self.lost(),
             WsError::Protocol(fault) => (Close::PROTOCOL, fault.to_string()),
@@ -109,17 +116,16 @@ impl Connection {
 
     /// A message that has begun has to end.
     fn time_message(&mut self) {
-        let under_way = self.websocket.as_ref().is_some_and(|ws| ws.get_ref().watch().is_mid_message());
-        if under_way && self.stage == Stage::Open && !self.deadlines.has_message() {
+        if self.line.is_mid_message() && self.stage == Stage::Open && !self.deadlines.has_message() {
             self.deadlines.set_message(Some(self.limits.message_timeout));
         }
     }
 
     fn discard(&mut self, cx: &mut Context<'_>) -> bool {
         let mut scratch = [0; 1024];
-        while let Some(websocket) = &mut self.websocket {
+        while let Some(mut io) = self.line.io() {
             let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(websocket.get_mut().inner_mut()).poll_read(cx, &mut buffer) {
+            match Pin::new(io.inner_mut()).poll_read(cx, &mut buffer) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
                 Poll::Ready(_) => self.gone(),

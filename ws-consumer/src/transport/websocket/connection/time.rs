@@ -1,15 +1,9 @@
 //! What a connection does when its time has come.
 
-use std::{
-    mem,
-    task::{Context, Poll, ready},
-};
-
-use futures_util::FutureExt;
-use hyper_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+use std::task::{Context, Poll, ready};
 
 use super::{
-    super::{codec, keepalive::Look, upgrade::config},
+    super::{codec, keepalive::Look},
     Connection, Ending, Stage,
     deadlines::Due,
 };
@@ -61,23 +55,6 @@ impl Connection {
                 tracing::debug!("a client does not answer pings");
                 self.lost();
             }
-        }
-        self.deflate();
-    }
-
-    /// Gives back what a large message took: tungstenite's buffers never shrink, so it is made anew, at a moment when
-    /// it holds nothing. Not after each large message: the next one would have to ask the system for it all again.
-    fn deflate(&mut self) {
-        let at_rest = !self.control && self.ending.is_none();
-        if !at_rest || self.websocket.as_ref().is_none_or(|ws| ws.get_ref().watch().is_mid_message()) {
-            return;
-        }
-        if mem::take(&mut self.swollen)
-            && let Some(websocket) = self.websocket.take()
-        {
-            let intake = websocket.into_inner();
-            let anew = WebSocketStream::from_raw_socket(intake, Role::Server, Some(config(&self.limits)));
-            self.websocket = anew.now_or_never();
         }
     }
 }

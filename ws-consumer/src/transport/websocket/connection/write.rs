@@ -2,12 +2,9 @@
 
 use std::{
     io,
-    pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use futures_util::Sink;
-use hyper_tungstenite::tungstenite::{Error as WsError, Message as WsMessage};
 use tokio::io::AsyncWrite;
 
 use super::{super::codec, Connection, Stage, WRITE};
@@ -73,10 +70,10 @@ impl Connection {
 
     /// Writes `out`; what the kernel does not take is kept.
     fn poll_out(&mut self, cx: &mut Context<'_>, out: &[u8]) -> Poll<io::Result<()>> {
-        let Some(websocket) = self.websocket.as_mut().filter(|_| !out.is_empty()) else {
+        let Some(io) = self.line.io().filter(|_| !out.is_empty()) else {
             return Poll::Ready(Ok(()));
         };
-        let written = match Pin::new(websocket.get_mut()).poll_write(cx, out) {
+        let written = match io.poll_write(cx, out) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
@@ -92,10 +89,9 @@ impl Connection {
         if !self.midway {
             ready!(self.poll_control(cx))?;
         }
-        let Some(websocket) = &mut self.websocket else { return Poll::Ready(Ok(())) };
-        let io = websocket.get_mut();
+        let Some(mut io) = self.line.io() else { return Poll::Ready(Ok(())) };
         while !self.rest.is_empty() {
-            let written = ready!(Pin::new(&mut *io).poll_write(cx, &self.rest))?;
+            let written = ready!(io.as_mut().poll_write(cx, &self.rest))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -106,35 +102,31 @@ impl Connection {
         }
         self.rest = Vec::new();
         self.midway = false;
-        ready!(Pin::new(io).poll_flush(cx))?; // for TLS; a TCP stream has nothing to flush
+        ready!(io.poll_flush(cx))?; // for TLS; a TCP stream has nothing to flush
         self.poll_control(cx)
     }
 
     /// Pongs and closes, which are tungstenite's.
     pub(super) fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(websocket) = self.websocket.as_mut().filter(|_| self.control) else {
-            return Poll::Ready(Ok(()));
-        };
-        match ready!(Pin::new(websocket).poll_flush(cx)) {
-            Ok(()) | Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => self.control = false,
-            Err(error) => return Poll::Ready(Err(io::Error::other(error))),
+        if self.control {
+            ready!(self.line.poll_flush(cx))?;
+            self.control = false;
         }
         Poll::Ready(Ok(()))
     }
 
     /// All is out that was sent before the close: now the close.
     fn say_farewell(&mut self) {
-        if let (Some(close), Some(websocket)) = (self.farewell.take(), &mut self.websocket) {
-            // Always room for a control frame, and an error shows again at the next flush.
-            let _ = Pin::new(websocket).start_send(WsMessage::Close(codec::close_frame(&close)));
+        if let Some(close) = self.farewell.take() {
+            self.line.say(codec::close_frame(&close), &self.limits);
             self.control = true;
             self.enter(Stage::Closing);
         }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.websocket {
-            Some(websocket) => Pin::new(websocket.get_mut()).poll_shutdown(cx),
+        match self.line.io() {
+            Some(io) => io.poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
     }

@@ -1,0 +1,34 @@
+//! What lies in Redis, for those who can read it there.
+
+mod support;
+
+use channel_layer::{ChannelLayer, ChannelName, Message};
+use support::{layer, server::Server};
+
+/// Everything that is in there.
+fn all(server: &Server) -> String {
+    let keys = server.cli(&["keys", "*"]);
+    let values = keys.lines().map(|key| server.cli(&["zrange", key, "0", "-1"]));
+    let all: Vec<_> = keys.lines().map(str::to_owned).chain(values).collect();
+    all.join("\n")
+}
+
+#[tokio::test]
+async fn with_a_key_no_word_of_a_message_can_be_read_where_it_waits() {
+    for (options, readable) in [("", true), ("&symmetric_encryption_keys=a", false)] {
+        for serializer in ["json", "msgpack"] {
+            let server = Server::start();
+            let address = format!("{}?mode=core&serializer_format={serializer}{options}", server.address());
+            let (one, jobs) = (layer(&address).await, "jobs".parse::<ChannelName>().unwrap());
+            one.send(&jobs, Message::new("resize").with("secret", "canary")).await.unwrap();
+            let lies_there = all(&server);
+            assert!(lies_there.contains("jobs"), "nothing waits: {lies_there:?}");
+            for word in ["canary", "secret", "resize"] {
+                assert_eq!(lies_there.contains(word), readable, "{serializer}, {word}: {lies_there:?}");
+            }
+            let same = layer(&address).await;
+            let read = same.receive(&jobs).await.unwrap();
+            assert_eq!(read.get("secret").and_then(|secret| secret.as_str()), Some("canary"));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A server and one client over a pipe, in a time that passes only when nothing else can happen.
+
+use std::{cell::RefCell, time::Duration};
+
+use fastrand::Rng;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+use ws_consumer::{NotFound, SocketService, serve_connection};
+
+thread_local! {
+    static RUNTIME: RefCell<Runtime> = RefCell::new(
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"),
+    );
+}
+
+/// Runs to the end.
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.with_borrow(|runtime| runtime.block_on(future))
+}
+
+/// Sends bytes in pieces, all at once without a seed, and returns what comes back until the server is done with the
+/// connection.
+pub(crate) async fn converse(service: &SocketService<NotFound>, bytes: &[u8], seed: Option<u64>) -> Vec<u8> {
+    let (client, server) = duplex(16 << 10);
+    let served = tokio::spawn(serve_connection(server, service.clone()));
+    let (mut read, mut write) = tokio::io::split(client);
+    let writing = async {
+        let mut random = seed.map(Rng::with_seed);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let most = rest.len().min(100);
+            let (piece, after) =
+                rest.split_at(random.as_mut().map_or(rest.len(), |random| random.usize(1..=most)));
+            rest = after;
+            if write.write_all(piece).await.is_err() {
+                break; // it has heard enough
+            }
+            tokio::task::yield_now().await;
+        }
+        let _ = write.shutdown().await;
+    };
+    let mut answer = Vec::new();
+    let reading = async { _ = read.read_to_end(&mut answer).await };
+    let both = async { tokio::join!(writing, reading) };
+    timeout(Duration::from_secs(600), both).await.expect("the server lets go of a client");
+    served.await.expect("the server does not panic");
+    service.sockets().close().await;
+    assert!(service.sockets().is_empty());
+    answer
+}

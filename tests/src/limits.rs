@@ -1,0 +1,33 @@
+//! What a process may use, and what it does.
+
+use std::fs;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::program::Program;
+
+/// How many files this process may open, and the programs that it starts from now on: as many as the system lets it.
+pub fn may_open() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.or(limit.current);
+    if limit.current < most {
+        setrlimit(Resource::Nofile, Rlimit { current: most, maximum: limit.maximum })
+            .expect("the soft limit may be raised up to the hard one");
+    }
+    most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+/// The files that a program has open.
+pub fn open_files(program: &Program) -> usize {
+    let id = program.id().expect("the program still runs");
+    fs::read_dir(format!("/proc/{id}/fd")).expect("the files of a child can be listed").count()
+}
+
+/// The memory that a program has in use, in bytes.
+pub fn resident(program: &Program) -> usize {
+    let id = program.id().expect("the program still runs");
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a child's state can be read");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says how much memory");
+    let kib = line.trim().strip_suffix(" kB").and_then(|kib| kib.parse::<usize>().ok());
+    kib.expect("as a number of KiB") * 1024
+}

@@ -1,0 +1,59 @@
+//! The committed corpora of the fuzz targets, through the targets' own functions: what was found once stays found. Those of
+//! the Redis layer run in that crate's tests, where its insides can be reached.
+
+#[path = "../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "it is a crate of its own where it is fuzzed")]
+mod harness;
+
+use std::{fs, path::Path};
+
+type Target = fn(&[u8]);
+
+/// How many inputs passed.
+fn run(target: &str, function: Target) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let inputs = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let inputs = inputs.map(|input| input.expect("a file").path());
+    inputs
+        .map(|input| {
+            println!("{}", input.display()); // shown when it fails
+            function(&fs::read(input).expect("a file"));
+        })
+        .count()
+}
+
+#[test]
+fn the_corpora_of_the_fuzz_targets_pass() {
+    let targets: [(&str, Target); 8] = [
+        ("addresses", harness::addresses),
+        ("frames", harness::frames),
+        ("grants", harness::grants),
+        ("names", harness::names),
+        ("origins", harness::origins),
+        ("requests", harness::requests),
+        ("routes", harness::routes),
+        ("values", harness::values),
+    ];
+    for (target, function) in targets {
+        assert!(run(target, function) > 0, "no corpus of {target}");
+    }
+}
+
+/// A target without a corpus, or a corpus without a target, would be checked by nobody.
+#[test]
+fn every_target_has_a_corpus_that_a_test_runs() {
+    let names = |folder: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
+        let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let mut names: Vec<_> =
+            entries.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("fuzz_targets"), names("corpus"));
+    let run_here_or_in_the_redis_layer =
+        [include_str!("corpus.rs"), include_str!("../../channel-layer-redis/src/fuzz.rs")].concat();
+    for target in names("corpus") {
+        assert!(run_here_or_in_the_redis_layer.contains(&format!("(\"{target}\", ")), "nobody runs {target}");
+    }
+}

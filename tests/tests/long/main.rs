@@ -1,0 +1,5 @@
+//! Minutes of work for a server: run by `tests/run.sh --all`.
+
+mod crowd;
+mod dead_member;
+mod visitors;

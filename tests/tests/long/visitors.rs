@@ -1,0 +1,91 @@
+//! Minutes of coming and going.
+
+use channels_tests::{Ending, Lane, Member, Server, may_open, open_files, resident, within};
+use tokio::task::JoinSet;
+
+const ROUNDS: usize = 500;
+const VISITORS: usize = 50;
+
+#[tokio::test]
+async fn a_steady_member_misses_nothing_while_others_come_and_go_and_nothing_is_left_of_them() {
+    for lane in [Lane::Handler, Lane::Frame] {
+        churn(lane).await;
+    }
+}
+
+async fn churn(lane: Lane) {
+    let server = Server::chat(lane).await;
+    let mut steady = Member::join(&server, "lobby").await;
+    let before = open_files(&server.program);
+    for round in 0..ROUNDS {
+        let mut visitors = JoinSet::new();
+        for visitor in 0..VISITORS {
+            let member = Member::join(&server, "lobby").await;
+            visitors.spawn(visit(member, format!("{round} {visitor}"), visitor % 3 == 0));
+        }
+        let mut heard: Vec<String> = Vec::new();
+        for _ in 0..VISITORS {
+            heard.push(steady.hear().await);
+        }
+        heard.sort();
+        let mut expected: Vec<_> = (0..VISITORS).map(|visitor| format!("{round} {visitor}")).collect();
+        expected.sort();
+        assert_eq!(heard, expected);
+        within("the visitors", visitors.join_all()).await;
+    }
+    // The last visitors' sockets are closed by the server's own tasks, which need a moment.
+    let closed = async {
+        while open_files(&server.program) > before {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    within("the visitors' sockets to be closed", closed).await;
+    assert_eq!(steady.leave().await, Ending::Closed(1000));
+}
+
+// A third of the visitors leave politely, the others just hang up.
+async fn visit(mut visitor: Member, text: String, politely: bool) {
+    visitor.say(&text).await;
+    while visitor.hear().await != text {}
+    if politely {
+        assert_eq!(visitor.leave().await, Ending::Closed(1000));
+    }
+}
+
+/// What a server that has seen so many may have grown by since it had seen a tenth of them.
+const GROWTH: usize = 5 << 20;
+const VISITS: usize = 100_000;
+
+#[tokio::test]
+async fn a_hundred_thousand_visits_leave_no_descriptor_and_next_to_no_memory() {
+    may_open();
+    let server = Server::chat(Lane::Handler).await;
+    let before = open_files(&server.program);
+    visits(&server, VISITS / 10).await;
+    let early = resident(&server.program);
+    visits(&server, VISITS - VISITS / 10).await;
+    let closed = async {
+        while open_files(&server.program) > before {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    within("the visitors' sockets to be closed", closed).await;
+    let late = resident(&server.program);
+    println!("{early} bytes after {}, {late} after {VISITS}", VISITS / 10);
+    assert!(late <= early + GROWTH, "{early} bytes have become {late}");
+}
+
+async fn visits(server: &Server, count: usize) {
+    let mut visitors = JoinSet::new();
+    for number in 0..count {
+        if visitors.len() == VISITORS {
+            visitors.join_next().await.expect("there are some").expect("no visitor panics");
+        }
+        // From many addresses: one alone would run out of ports.
+        let member =
+            Member::join_from(server, [127, 0, 1, (number % 200) as u8 + 1], &format!("{}", number % 50))
+                .await;
+        visitors.spawn(visit(member, number.to_string(), !number.is_multiple_of(3)));
+    }
+    within("the visitors", visitors.join_all()).await;
+}

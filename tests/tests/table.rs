@@ -1,0 +1,43 @@
+//! The tables of `tests/README.md` name tests: those exist.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// `file::the_test_s_name`, or `file::its_beginning_..`
+fn named(table: &str) -> impl Iterator<Item = (&str, &str)> {
+    let code = table
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .flat_map(|line| line.split('`').skip(1).step_by(2));
+    let tests = code
+        .filter_map(|code| code.split_once("::"))
+        .map(|(file, test)| (file, test.split("..").next().unwrap_or(test)));
+    tests.filter(|(_, test)| test.contains('_') && !test.contains(':'))
+}
+
+/// The sources by their file's name, or their folder's for a `main.rs`.
+fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            sources(&entry, found);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            let name = if entry.ends_with("main.rs") { folder.file_name() } else { entry.file_stem() };
+            let text = fs::read_to_string(&entry).expect("a source");
+            found.entry(name.expect("a name").to_string_lossy().into_owned()).or_default().push_str(&text);
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_tables_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member of the workspace");
+    let mut all = BTreeMap::new();
+    for folder in ["tests/tests", "ws-consumer/tests", "channel-layer-redis/tests"] {
+        sources(&root.join(folder), &mut all);
+    }
+    let table = fs::read_to_string(root.join("tests/README.md")).expect("the tables");
+    let exists =
+        |file: &str, test: &str| all.get(file).is_some_and(|text| text.contains(&format!("fn {test}")));
+    let missing: Vec<_> = named(&table).filter(|(file, test)| !exists(file, test)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(named(&table).count() > 50, "the tables were not read");
+}

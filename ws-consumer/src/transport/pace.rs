@@ -1,0 +1,58 @@
+//! A request's body has to come, be it slowly.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use hyper::body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::error::BoxError;
+
+/// Bytes that make up for a second of waiting: less than any modem had, and more than who wants to hold a connection open
+/// for nothing likes to send.
+const RATE: f64 = 500.0;
+
+/// A body that is waited for, in all, no longer than a time, which every byte that comes prolongs a little. While nobody
+/// reads, nobody waits.
+pub(super) struct Paced<B> {
+    body: Pin<Box<B>>,
+    patience: Duration,
+    left: Duration,
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl<B> Paced<B> {
+    pub(super) fn new(body: B, patience: Duration) -> Self {
+        Self { body: Box::pin(body), patience, left: patience, waiting: None }
+    }
+
+    /// Waiting is over, for so many bytes.
+    fn count(&mut self, bytes: usize) {
+        let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
+        let gained = Duration::from_secs_f64(bytes as f64 / RATE);
+        self.left = (self.left.saturating_sub(waited) + gained).min(self.patience);
+    }
+}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Paced<B> {
+    /// The next part. An error is the end; of the kind `TimedOut` when it is the client's slowness.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.body.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.count(frame.data_ref().map_or(0, Buf::remaining));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(other) => Poll::Ready(other.map(|frame| frame.map_err(io::Error::other))),
+            Poll::Pending => {
+                let left = self.left;
+                let (_, end) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
+                end.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())))
+            }
+        }
+    }
+}

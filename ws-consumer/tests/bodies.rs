@@ -1,0 +1,85 @@
+//! Bodies of requests that take their time.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use channel_layer::{ChannelLayer, MemoryLayer};
+use http::StatusCode;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    time::{Instant, sleep},
+};
+use ws_consumer::{
+    HttpConsumer, NoEvents, NotFound, Protocols, Result, Router, Socket, SocketService, serve_connection,
+};
+
+use self::support::timed;
+
+#[derive(Default)]
+struct Length;
+
+impl HttpConsumer for Length {
+    type Event = NoEvents;
+    const MAX_BODY: usize = 100_000;
+
+    async fn handle(&mut self, socket: &mut Socket, body: Bytes) -> Result<()> {
+        sleep(Duration::from_secs(40)).await; // is nobody's slowness but its own
+        socket.send_response(StatusCode::OK, body.len().to_string()).await
+    }
+}
+
+fn service() -> SocketService<NotFound> {
+    let requests = Router::new().http("/", Length::default);
+    Protocols::new()
+        .requests(requests)
+        .into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>)
+}
+
+/// Sends a body in so many parts of so many bytes, one per second. The answer, and how long it took.
+async fn post(service: &SocketService<NotFound>, head: &str, parts: usize, bytes: usize) -> (String, u64) {
+    let (client, server) = duplex(1 << 20);
+    tokio::spawn(serve_connection(server, service.clone()));
+    let (mut read, mut write) = tokio::io::split(client);
+    let head = format!("POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{head}\r\n\r\n");
+    let writing = tokio::spawn(async move {
+        let _ = write.write_all(head.as_bytes()).await;
+        for _ in 0..parts {
+            sleep(Duration::from_secs(1)).await;
+            let _ = write.write_all(&vec![b'x'; bytes]).await;
+        }
+        write // open until the answer is there
+    });
+    let (began, mut answer) = (Instant::now(), String::new());
+    timed(read.read_to_string(&mut answer)).await.unwrap();
+    writing.abort();
+    (answer, began.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_408_after_thirty_seconds() {
+    let service = service();
+    for (head, parts) in
+        [("content-length: 100", 0), ("content-length: 1000", 1000), ("transfer-encoding: chunked", 0)]
+    {
+        let (answer, took) = post(&service, head, parts, 1).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{head}: {answer}");
+        assert!((30..=31).contains(&took), "{head}: {took}");
+    }
+    assert!(service.sockets().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_slowly_but_steadily_is_waited_for() {
+    let (answer, took) = post(&service(), "content-length: 36000", 60, 600).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("36000"), "{answer}");
+    assert!(took >= 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_long_a_body_is_413_before_it_has_come() {
+    let (answer, took) = post(&service(), "content-length: 1000000000", 3, 50_000).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && took < 10, "{took}: {answer}");
+}

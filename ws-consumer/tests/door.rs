@@ -1,0 +1,174 @@
+//! Handshakes that go beyond `bounds::a_handshake_is_strict`: what a refusal tells, and what no number of bytes does.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
+
+mod support;
+
+use http::{HeaderValue, StatusCode};
+use http_body_util::Empty;
+use tower_service::Service;
+use ws_consumer::{Result, Router, Socket};
+
+use self::support::{HANDSHAKE, Server, echo, raw, request};
+
+/// The handshake with a further header line.
+fn with(line: &[u8]) -> Vec<u8> {
+    let (head, rest) = HANDSHAKE.split_at(HANDSHAKE.find("connection").unwrap());
+    [head.as_bytes(), b"connection: close\r\n", line, b"\r\n", rest.as_bytes()].concat()
+}
+
+/// The head of the answer, in lower case.
+async fn answer(request: &[u8]) -> String {
+    let answer = raw(&Server::of(echo), request).await;
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+    String::from_utf8_lossy(&answer[..end]).to_lowercase()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_tells_what_would_have_been_right() {
+    for (from, to, status, told) in [
+        ("GET", "POST", " 405 ", "\r\nallow: get"),
+        ("GET", "PUT", " 405 ", "\r\nallow: get"),
+        ("13", "8", " 426 ", "\r\nsec-websocket-version: 13"),
+        ("sec-websocket-version: 13\r\n", "", " 426 ", "\r\nsec-websocket-version: 13"),
+        ("connection: upgrade\r\n", "", " 426 ", "\r\nsec-websocket-version: 13"),
+    ] {
+        let request = HANDSHAKE.replace(from, to).replace("host", "connection: close\r\nhost");
+        let answer = answer(request.as_bytes()).await;
+        assert!(answer.contains(status) && answer.contains(told), "{from:?}: {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_accept_key_is_the_one_of_the_rfc() {
+    let client = Server::of(echo).connect("/").await;
+    drop(client);
+    let answer = answer(HANDSHAKE.as_bytes()).await;
+    assert!(
+        answer.starts_with("http/1.1 101 ") && answer.contains("s3pplmbitxaq9kygzzhzrbk+xoo="),
+        "{answer}"
+    );
+}
+
+/// What one parser takes for a line's end or a blank and another does not makes two headers of one.
+#[tokio::test(start_paused = true)]
+async fn no_control_character_comes_through_in_a_value() {
+    for byte in (0x00..0x20).chain(0x7F..0xA0).filter(|byte| !matches!(byte, b'\t' | b'\n' | b'\r')) {
+        let line = [b"x-forwarded-for: 1.2.3.4", &[byte][..], b"origin: http://test"].concat();
+        assert!(answer(&with(&line)).await.starts_with("http/1.1 400"), "{byte:#x}");
+    }
+    for lines in [&b"x: a\rorigin: http://test"[..], b"x: a\r\n\torigin: http://test"] {
+        assert!(answer(&with(lines)).await.starts_with("http/1.1 400"), "{lines:?}");
+    }
+}
+
+/// hyper's parser lets a bare line feed end a line, and what it makes of it does not tell. This test is here to fail when
+/// that changes: then the row can be held.
+#[tokio::test(start_paused = true)]
+async fn a_bare_line_feed_cannot_be_refused() {
+    let request = HANDSHAKE.replace("\r\n", "\n");
+    assert!(answer(request.as_bytes()).await.starts_with("http/1.1 101"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_much_of_a_head_is_431_however_it_is_spread() {
+    let lines = |count| vec!["x: 1"; count].join("\r\n");
+    for (what, line) in [
+        ("200 headers", lines(200)),
+        ("2000 headers", lines(2000)),
+        ("a header of 17 KiB", format!("x: {}", "x".repeat(17 << 10))),
+        ("a header of 1 MiB", format!("x: {}", "x".repeat(1 << 20))),
+        ("a name of 20 KiB", format!("{}: 1", "x".repeat(20 << 10))),
+    ] {
+        assert!(answer(&with(line.as_bytes())).await.starts_with("http/1.1 431"), "{what}");
+    }
+    let path = HANDSHAKE.replace("GET /", &format!("GET /{}", "x".repeat(64 << 10)));
+    assert!(answer(path.as_bytes()).await.starts_with("http/1.1 431"), "a path longer than a head");
+    for fits in [lines(90), format!("x: {}", "x".repeat(15 << 10))] {
+        assert!(answer(&with(fits.as_bytes())).await.starts_with("http/1.1 101"));
+    }
+}
+
+/// In one pass: a header of nothing but separators is no work.
+#[test]
+fn offers_of_nothing_but_blanks_and_commas_are_read_in_one_pass() {
+    for unit in [" ", ",", " ,", "\t"] {
+        let mut request = request("/");
+        let offers = HeaderValue::from_str(&unit.repeat((64 << 10) / unit.len())).unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", offers);
+        // A quadratic reader would take many minutes for these.
+        for _ in 0..20 {
+            assert_eq!(ws_consumer::Scope::of(&mut request).subprotocols().count(), 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_offers_reach_the_application_through_the_service() {
+    for unit in [" ", ",", " ,", "\t"] {
+        let server = Server::of(echo);
+        let mut request = request("/");
+        let offers = HeaderValue::from_str(&unit.repeat((64 << 10) / unit.len())).unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", offers);
+        let proper = request.into_parts().0;
+        // No connection to upgrade is behind it, so it is refused; what counts is that it is answered.
+        let request = http::Request::from_parts(proper, Empty::<bytes::Bytes>::new());
+        let answer = server.service.clone().call(request).await.unwrap();
+        assert!(answer.status() == StatusCode::SWITCHING_PROTOCOLS || answer.status().is_client_error());
+        assert!(!answer.headers().contains_key("sec-websocket-protocol"));
+    }
+}
+
+/// What a client chooses comes back in one place only, the subprotocol, and there nothing can be smuggled in: a line's
+/// end in an offer is no offer.
+#[tokio::test(start_paused = true)]
+async fn no_line_end_of_a_client_comes_back_in_an_answer() {
+    async fn agree(mut socket: Socket) -> Result<()> {
+        let mut accept = ws_consumer::Accept::default();
+        accept.subprotocol = socket.scope().subprotocols().next().map(str::to_owned);
+        socket.accept_with(accept).await
+    }
+    for offer in ["a\r\nx-evil: 1", "a\nx-evil: 1", "a%0d%0ax-evil: 1", "a\u{85}x-evil: 1"] {
+        let line = format!("sec-websocket-protocol: {offer}");
+        let answer = raw(&Server::of(agree), &with(line.as_bytes())).await;
+        let answer = String::from_utf8_lossy(&answer).to_lowercase();
+        let head = answer.split("\r\n\r\n").next().unwrap();
+        assert!(!head.lines().any(|line| line.starts_with("x-evil")), "{offer:?}: {head}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parameter_is_decoded_once_and_whatever_it_holds_is_data() {
+    async fn tell(mut socket: Socket) -> Result<()> {
+        socket.accept().await?;
+        let room = socket.scope().param("room")?.to_owned();
+        socket.send_text(room).await
+    }
+    let server = Server::of(Router::new().application("/{room}/", tell));
+    for (path, room) in [
+        ("/%2500/", "%00"),
+        ("/a%00b/", "a\0b"),
+        ("/a%2fb/", "a/b"),
+        ("/%0d%0aX/", "\r\nX"),
+        ("/../", ".."),
+        ("/%2e%2e/", ".."),
+        ("/%1b[2J/", "\x1b[2J"),
+    ] {
+        assert_eq!(server.connect(path).await.text().await, room, "{path}");
+    }
+}
+
+/// The name of a group that a client chose through the URL.
+#[tokio::test(start_paused = true)]
+async fn a_room_that_is_no_name_is_refused_and_breaks_nothing() {
+    async fn join(mut socket: Socket) -> Result<()> {
+        let room = format!("chat_{}", socket.scope().param("room")?);
+        socket.group_add(room).await?;
+        socket.accept().await
+    }
+    let server = Server::of(Router::new().application("/{room}/", join));
+    let long = format!("/{}/", "x".repeat(100));
+    for path in ["/a%00/", "/%7Btag%7D/", "/a*/", "/%0d%0a/", "/a!b/", "/a%20b/", "/%E6%B1%89/", &long] {
+        assert_eq!(server.refusal(path).await, 400, "{path}");
+    }
+    assert_eq!(server.layer.hub().group_count(), 0);
+}

@@ -1,0 +1,184 @@
+//! What reaches the logs: one line per request whatever a client writes, and no secret of anybody's.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
+
+mod support;
+
+use std::{
+    fmt::{Debug, Write},
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+use ws_consumer::{
+    Consumer, Error, Frame, HttpConsumer, NoEvents, Protocols, Result, Router, Socket,
+    middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced},
+};
+
+use self::support::{HANDSHAKE, Server, frame, raw};
+
+/// Keeps every value of every event and span as it is given, before any formatter has made it harmless.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<String>>>);
+
+impl Captured {
+    fn note(&self, metadata: &Metadata<'_>, record: impl FnOnce(&mut dyn Visit)) {
+        let mut line = Line(metadata.target().to_owned());
+        record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        write!(self.0, " {field}={value}").unwrap();
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Captured {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Ours, at every level; of what is below us only what people have on.
+        metadata.target().starts_with("ws_consumer") || *metadata.level() <= tracing::Level::INFO
+    }
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        self.note(span.metadata(), |line| span.record(line));
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut Line(String::new()));
+    }
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, event: &Event<'_>) {
+        self.note(event.metadata(), |line| event.record(line));
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Does as it is told, and fails as it is told.
+#[derive(Default)]
+struct Told;
+
+impl Consumer for Told {
+    type Event = NoEvents;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        match socket.scope().path() {
+            "/undecided" => Ok(()),
+            path if path.starts_with("/fail") => Err(Error::other("as asked")),
+            path if path.starts_with("/bad") => socket.group_add(format!("{:?}", socket.scope())).await,
+            _ => socket.accept().await,
+        }
+    }
+    async fn receive(&mut self, _: &mut Socket, frame: Frame) -> Result<()> {
+        let _: u8 = frame.json()?;
+        Err(Error::other("as asked"))
+    }
+}
+
+impl HttpConsumer for Told {
+    type Event = NoEvents;
+
+    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
+        match socket.scope().path() {
+            "/fail" => Err(Error::other("as asked")),
+            _ => socket.send_response(StatusCode::OK, "").await,
+        }
+    }
+}
+
+fn server() -> Server {
+    let router = || Router::new().consumer("/{rest:path}", Told::default);
+    let origins = Origins::from(OriginRules::same_host());
+    let guards = || RequestIds::new().and(Traced).and(AllowedHosts::new(["test"])).and(origins.clone());
+    let requests = Router::new().http("/{rest:path}", Told::default);
+    let layer = Arc::new(channel_layer::MemoryLayer::default());
+    let service = Protocols::new()
+        .websocket(guards().around(router()))
+        .requests(guards().around(requests))
+        .health_checks()
+        .into_service(layer.clone() as Arc<dyn channel_layer::ChannelLayer>);
+    Server { layer, service }
+}
+
+/// All that can go wrong with a request of this path and these header lines, one after the other.
+async fn misbehave(path: &[u8], lines: &[u8]) {
+    let server = server();
+    let (_, rest) = HANDSHAKE.split_once("connection").unwrap();
+    let head = |method: &str, host: &[u8]| {
+        let host = [b" HTTP/1.1\r\nhost: ", host, b"\r\nconnection: close\r\n"].concat();
+        [method.as_bytes(), b" ", path, &host, lines].concat()
+    };
+    for host in [&b"test"[..], b"evil\x1b[2J"] {
+        for rest in [rest, &rest.replace("13", "8")] {
+            let handshake = [head("GET", host), b"connection".to_vec(), rest.as_bytes().to_vec()].concat();
+            for frames in [frame(0x81, b"canary"), frame(0x81, b"7"), frame(0x83, b"canary")] {
+                raw(&server, &[&handshake[..], &frames].concat()).await;
+            }
+        }
+        for method in ["GET", "POST", "CANARY"] {
+            raw(&server, &[head(method, host), b"content-length: 0\r\n\r\n".to_vec()].concat()).await;
+        }
+    }
+    server.service.sockets().close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_writes_more_than_its_line() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    for path in
+        [&b"/%1b[2J%0d%0aX"[..], b"/fail%0d%0a", b"/bad\x7f", b"/\xc2\x9b2J\xc2\x85X", b"/fail\xc2\x9b2J"]
+    {
+        for lines in [
+            &b""[..],
+            b"origin: http://evil\xc2\x9b2J\r\nx-request-id: a\xc2\x85b\r\n",
+            b"origin: \xe2\x80\xa8\r\nuser-agent: \xc2\x9b2J\r\nsec-websocket-protocol: \xc2\x85\r\n",
+            b"origin: \x1b[2J\r\n",
+        ] {
+            misbehave(path, lines).await;
+        }
+    }
+    let lines = captured.take();
+    for line in &lines {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        assert!(!line.contains(['\u{2028}', '\u{2029}']), "{line:?}");
+    }
+    let access = lines.iter().filter(|line| line.starts_with("ws_consumer::access"));
+    assert!(access.clone().any(|line| line.contains("path=/%1b[2J%0d%0aX")), "{lines:#?}");
+    assert!(access.count() > 100, "the access log was not on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_secret_of_a_client_reaches_the_logs() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    for path in ["/?token=canary", "/fail?token=canary&x=canary", "/bad?canary", "/undecided?canary"] {
+        for lines in [
+            "cookie: session=canary\r\nauthorization: Bearer canary\r\n",
+            "sec-websocket-protocol: bearer, canary\r\norigin: http://evil\r\ncookie: a=canary\r\n",
+            "origin: http://test\r\nx-forwarded-for: canary\r\nreferer: http://test/?canary\r\n",
+        ] {
+            misbehave(path.as_bytes(), lines.as_bytes()).await;
+        }
+    }
+    let lines = captured.take();
+    assert!(lines.len() > 100);
+    for line in &lines {
+        assert!(!line.contains("canary"), "{line}");
+    }
+}
