@@ -122,6 +122,7 @@ use_built_examples() {
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
   export CHAT_BIN="${CHAT_BIN:-$target/debug/chat}" ECHO_BIN="${ECHO_BIN:-$target/debug/echo}"
   export AUTH_BIN="${AUTH_BIN:-$target/debug/auth}" WORKER_BIN="${WORKER_BIN:-$target/debug/worker}"
+  export TRANSPORTS_BIN="${TRANSPORTS_BIN:-$target/debug/transports}"
 }
 
 # What races, under a scheduler that tries the interleavings. Everything is built anew for it, so beside the rest.

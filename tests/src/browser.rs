@@ -3,12 +3,14 @@
 use std::env;
 use std::path::PathBuf;
 
-use fantoccini::wd::{Capabilities, WindowHandle};
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
+use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
+use url::{ParseError, Url};
 
 use crate::program::Program;
 use crate::{DEADLINE, within};
@@ -104,6 +106,28 @@ impl Tab<'_> {
         }
     }
 
+    /// Takes the network away from the page, or gives it back.
+    pub async fn set_offline(&self, offline: bool) {
+        let conditions =
+            json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.devtools("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// Makes the page as wide and as high as this, and dark or light.
+    pub async fn look(&self, width: u32, height: u32, dark: bool) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    async fn devtools(&self, method: &'static str, parameters: Value) {
+        let client = self.current().await;
+        let command = Devtools { method, parameters };
+        within(method, client.issue_cmd(command)).await.expect("the browser knows the command");
+    }
+
     /// What it looks like, as a PNG.
     pub async fn screenshot(&self) -> Vec<u8> {
         within("a picture", self.current().await.screenshot()).await.expect("the tab can be drawn")
@@ -113,6 +137,24 @@ impl Tab<'_> {
         let switch = self.client.switch_to_window(self.handle.clone());
         within("a tab", switch).await.expect("the tab is still open");
         self.client
+    }
+}
+
+/// A command of the browser's own protocol, which its driver passes on.
+#[derive(Debug)]
+struct Devtools {
+    method: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for Devtools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        let body = json!({ "cmd": self.method, "params": self.parameters });
+        (Method::POST, Some(body.to_string()))
     }
 }
 

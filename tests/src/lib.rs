@@ -10,6 +10,7 @@ mod http;
 mod limits;
 mod peer;
 mod program;
+mod proxy;
 mod redis;
 mod server;
 
@@ -22,6 +23,7 @@ pub use crate::http::{Answer, ask, ask_upgrade};
 pub use crate::limits::{may_open, open_files, resident};
 pub use crate::peer::{python, verdict};
 pub use crate::program::{Program, Signal};
+pub use crate::proxy::{Proxy, Upgrades};
 pub use crate::redis::Redis;
 pub use crate::server::{Lane, Server};
 

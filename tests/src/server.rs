@@ -97,6 +97,15 @@ impl Server {
         Self { program, address }
     }
 
+    /// The example with every transport on one page, on a free port.
+    pub async fn transports() -> Self {
+        let mut command = Command::new(path_of("transports"));
+        command.args(["--listen", "127.0.0.1:0"]);
+        let (program, address) =
+            Program::start(command, |line| address_in(line, "transports on http://")).await;
+        Self { program, address }
+    }
+
     /// The address of a page or resource.
     pub fn http(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

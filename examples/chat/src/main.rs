@@ -1,5 +1,6 @@
 //! A chat in rooms: `cargo run --bin chat`, then open the address that it prints.
 
+mod client;
 mod consumer;
 mod pages;
 
@@ -14,7 +15,7 @@ use channel_layer::{ChannelLayer, Registry};
 use clap::{Parser, ValueEnum};
 use tokio::{net::TcpListener, signal};
 use tracing_subscriber::EnvFilter;
-use ws_consumer::{Protocols, Router, serve};
+use ws_consumer::{Protocols, Router, Transports, serve};
 
 use self::consumer::{Chat, FrameChat};
 
@@ -70,10 +71,14 @@ async fn run(options: Options) -> Result<(), String> {
         Lane::Frame => Router::new().consumer(rooms, FrameChat::default),
     };
     let pages = tower::service_fn(|request| async move { Ok(pages::answer(&request)) });
-    let service = Protocols::new().websocket(sockets).http(pages).into_service(layer);
+    // The page's client goes on with its session after a connection broke, and without WebSockets where a proxy forbids them.
+    let service = Protocols::new().websocket(sockets).transports(Transports::default()).http(pages);
 
     println!("chat on http://{address}/");
-    serve(listener, service).with_graceful_shutdown(stopped()).await.map_err(|error| error.to_string())
+    serve(listener, service.into_service(layer))
+        .with_graceful_shutdown(stopped())
+        .await
+        .map_err(|error| error.to_string())
 }
 
 async fn connect(url: &str) -> Result<Arc<dyn ChannelLayer>, String> {

@@ -5,6 +5,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::client;
+
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SVG: &str = "image/svg+xml";
@@ -29,8 +31,12 @@ pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
         "/static/index.js" => page(JS, include_str!("../page/index.js")),
         "/static/room.js" => page(JS, include_str!("../page/room.js")),
         "/static/icon.svg" => page(SVG, include_str!("../page/icon.svg")),
+        "/static/log.js" => page(JS, include_str!("../page/log.js")),
         path if is_room(path) => page(HTML, include_str!("../page/room.html")),
-        _ => empty(StatusCode::NOT_FOUND),
+        path => match path.strip_prefix("/static/client/").and_then(client::module) {
+            Some(module) => page(JS, module),
+            None => empty(StatusCode::NOT_FOUND),
+        },
     }
 }
 
@@ -97,8 +103,25 @@ mod tests {
     #[test]
     fn rooms_are_pages_and_nothing_else_is() {
         assert_eq!(get("/chat/lobby/").status(), 200);
-        for path in ["/chat/", "/chat//", "/chat/a/b/", "/nope"] {
+        for path in [
+            "/chat/",
+            "/chat//",
+            "/chat/a/b/",
+            "/nope",
+            "/static/client/",
+            "/static/client/test/wire.test.js",
+        ] {
             assert_eq!(get(path).status(), 404, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_served_as_modules() {
+        for path in ["channels.js", "src/wire.js"] {
+            let response = get(&format!("/static/client/{path}"));
+            assert_eq!(response.status(), 200, "{path}");
+            assert_eq!(response.headers()["content-type"], "text/javascript; charset=utf-8");
+            assert_eq!(response.headers()["content-security-policy"], POLICY);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Serving a listener until told to stop.
 
-use std::{convert::Infallible, error::Error as StdError, io, net::SocketAddr, pin::Pin, time::Duration};
+use std::{
+    convert::Infallible, error::Error as StdError, future::poll_fn, io, net::SocketAddr, pin::Pin,
+    task::Poll, time::Duration,
+};
 
 use http::{Request, Response};
 use hyper::{body::Body, body::Incoming, server::conn::http1, service::service_fn};
@@ -119,8 +122,10 @@ where
     H::Future: Send,
     R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
-    let Serve { listeners, service, stop, drain, max_connections, max_per_address } = serve;
+    let Serve { listeners, service, mut stop, drain, max_connections, max_per_address } = serve;
     service.startup().await.map_err(|error| io::Error::other(error.to_string()))?;
+    // It may listen for signals, and begins to when it is polled: a client must not come in before that.
+    let stopped = poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
     let (connections, acceptors) = (TaskTracker::new(), TaskTracker::new());
     let (accepting, stopping) = (CancellationToken::new(), CancellationToken::new());
     let permits = Permits::new(max_connections.unwrap_or(usize::MAX), max_per_address);
@@ -135,7 +140,9 @@ where
         acceptors
             .spawn(async move { accepting.run_until_cancelled(accept_all(listener, permits, each)).await });
     }
-    stop.await;
+    if !stopped {
+        stop.await;
+    }
     accepting.cancel();
     acceptors.close();
     acceptors.wait().await; // the listeners are closed: clients are refused, not kept waiting

@@ -1,0 +1,78 @@
+//! One room, four ways into it, and what each costs: `cargo run --bin transports`, then open the address that it prints.
+
+#[path = "../../chat/src/client.rs"]
+mod client;
+mod counts;
+mod pages;
+mod room;
+
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+
+use channel_layer::MemoryLayer;
+use clap::Parser;
+use tokio::{net::TcpListener, signal};
+use ws_consumer::{Protocols, Router, Transports, serve};
+
+use self::{counts::Counts, room::Room};
+
+/// Polling, long polling, event streams and WebSocket side by side.
+///
+/// Logs go to standard error; RUST_LOG says how much.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Where to listen; port 0 lets the system choose
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| "info,ws_consumer::access=off".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("transports: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), String> {
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+
+    let counts = Counts::default();
+    // The consumer is written as for WebSockets; this one line lets it be reached by all four.
+    let protocols = Protocols::new().transports(Transports::default());
+    let service = protocols.websocket(sockets(counts.clone())).http(tower::service_fn(move |request| {
+        let answer = pages::answer(&request, &counts);
+        async { Ok(answer) }
+    }));
+
+    println!("transports on http://{address}/");
+    let served = serve(listener, service.into_service(Arc::new(MemoryLayer::default())));
+    served.with_graceful_shutdown(stopped()).await.map_err(|error| error.to_string())
+}
+
+fn sockets(counts: Counts) -> Router {
+    Router::new().consumer("/ws/room/", move || Room::new(counts.clone()))
+}
+
+/// Ctrl-C, or what a process supervisor sends.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        let terminated = signal::unix::signal(signal::unix::SignalKind::terminate());
+        if let Ok(mut terminated) = terminated {
+            tokio::select! {
+                _ = terminated.recv() => return,
+                _ = signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = signal::ctrl_c().await;
+}

@@ -1,0 +1,108 @@
+//! The page, compiled in, and what it asks for beside the room.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+
+use crate::{client, counts::Counts};
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// No script, style or connection but this server's own.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Answers a plain HTTP request.
+pub(crate) fn answer<B>(request: &Request<B>, counts: &Counts) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if (request.method(), path) == (&Method::POST, "/head-size") {
+        return page(JSON, head_size(request).to_string());
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return empty(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    match path {
+        "/" => page(HTML, include_str!("../page/index.html")),
+        "/stats" => page(JSON, serde_json::json!(counts.now()).to_string()),
+        // The looks are the chat's.
+        "/static/style.css" => page(CSS, include_str!("../../chat/page/style.css")),
+        "/static/icon.svg" => page("image/svg+xml", include_str!("../../chat/page/icon.svg")),
+        "/static/panels.css" => page(CSS, include_str!("../page/panels.css")),
+        "/static/page.js" => page(JS, include_str!("../page/page.js")),
+        "/static/panel.js" => page(JS, include_str!("../page/panel.js")),
+        "/static/meter.js" => page(JS, include_str!("../page/meter.js")),
+        _ => match path.strip_prefix("/static/client/").and_then(client::module) {
+            Some(module) => page(JS, module),
+            None => empty(StatusCode::NOT_FOUND),
+        },
+    }
+}
+
+/// How many bytes this request took before its body: a page cannot know what its browser adds.
+fn head_size<B>(request: &Request<B>) -> usize {
+    let first = request.method().as_str().len() + request.uri().path().len() + " HTTP/1.1\r\n".len() + 1;
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    first + headers.sum::<usize>() + "\r\n".len()
+}
+
+fn page(kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use ws_consumer::Transport;
+
+    use super::*;
+
+    fn get(uri: &str) -> Response<Full<Bytes>> {
+        answer(&Request::get(uri).body(()).unwrap(), &Counts::default())
+    }
+
+    #[test]
+    fn whatever_the_page_asks_for_is_there() {
+        let page = include_str!("../page/index.html");
+        let asked = page.split('"').filter(|text| text.starts_with("/static/"));
+        let asked: Vec<_> =
+            asked.chain(["/static/panel.js", "/static/meter.js", "/static/client/channels.js"]).collect();
+        assert!(asked.len() > 5, "{asked:?}");
+        for path in asked {
+            assert_eq!(get(path).status(), 200, "{path}");
+        }
+        assert_eq!(get("/static/nope.js").status(), 404);
+    }
+
+    #[test]
+    fn a_head_has_as_many_bytes_as_were_sent() {
+        let head = "POST /head-size HTTP/1.1\r\nhost: a\r\naccept: */*\r\n\r\n";
+        let request =
+            Request::post("/head-size").header("host", "a").header("accept", "*/*").body(()).unwrap();
+        assert_eq!(head_size(&request), head.len());
+    }
+
+    #[tokio::test]
+    async fn the_stats_tell_the_sessions_by_transport() {
+        let counts = Counts::default();
+        let _seat = counts.enter(Transport::LongPoll);
+        let response = answer(&Request::get("/stats").body(()).unwrap(), &counts);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, r#"{"long-poll":1}"#);
+    }
+}

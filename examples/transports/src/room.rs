@@ -1,0 +1,130 @@
+//! The room. Nothing in it knows how its members are reached; only what is shown is asked for by name.
+
+use serde::{Deserialize, Serialize};
+use ws_consumer::{Close, Consumer, Error, Frame, Result, Resumed, Socket, Transport};
+
+use crate::counts::{Counts, Seat};
+
+const GROUP: &str = "room";
+const LONGEST_TEXT: usize = 1000;
+const LONGEST_PAGE: usize = 64;
+
+/// A member.
+pub(crate) struct Room {
+    counts: Counts,
+    seat: Option<Seat>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub(crate) enum RoomEvent {
+    #[serde(rename = "room.said")]
+    Said { from: String, words: Words },
+}
+
+/// What a page sends.
+#[derive(Clone, Deserialize, Serialize)]
+pub(crate) struct Words {
+    text: String,
+    /// Which page it was, and its clock then: what comes back to that page tells it how long that took.
+    page: String,
+    at: f64,
+}
+
+/// What all are sent.
+#[derive(Serialize)]
+struct Said<'a> {
+    from: &'a str,
+    #[serde(flatten)]
+    words: &'a Words,
+}
+
+impl Room {
+    pub(crate) fn new(counts: Counts) -> Self {
+        Self { counts, seat: None }
+    }
+
+    fn sit(&mut self, transport: Transport) {
+        self.seat = None;
+        self.seat = Some(self.counts.enter(transport));
+    }
+}
+
+impl Consumer for Room {
+    type Event = RoomEvent;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        self.sit(socket.scope().transport);
+        socket.group_add(GROUP).await?;
+        socket.accept().await
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let words: Words = frame.json()?;
+        if words.text.len() > LONGEST_TEXT || words.page.len() > LONGEST_PAGE {
+            return Err(Error::bad_input(format!("a text has at most {LONGEST_TEXT} bytes")));
+        }
+        let transport = self.seat.as_ref().map_or(Transport::WebSocket, Seat::transport);
+        let from = transport.name().to_owned();
+        socket.group_send(GROUP, &RoomEvent::Said { from, words }).await
+    }
+
+    async fn event(&mut self, socket: &mut Socket, event: &RoomEvent) -> Result<()> {
+        let RoomEvent::Said { from, words } = event;
+        socket.send_json(&Said { from, words }).await
+    }
+
+    async fn resumed(&mut self, _: &mut Socket, resumed: Resumed) -> Result<()> {
+        self.sit(resumed.transport);
+        Ok(())
+    }
+
+    async fn disconnect(&mut self, _: &mut Socket, _: Close) {
+        self.seat = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use ws_consumer::testing::Stage;
+
+    use super::*;
+    use crate::sockets;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_hear_who_says_what_and_over_what() {
+        let stage = Stage::new(sockets(Counts::default()));
+        let mut ann = stage.websocket("/ws/room/");
+        let mut bob = stage.websocket("/ws/room/");
+        ann.connect().await.unwrap();
+        bob.connect().await.unwrap();
+        ann.send_json_to(&json!({ "text": "hello", "page": "a", "at": 1.5 })).await;
+        let expected = json!({ "from": "websocket", "text": "hello", "page": "a", "at": 1.5 });
+        ann.assert_sent(expected.clone()).await;
+        bob.assert_sent(expected).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_is_too_long_is_refused_to_its_sender() {
+        let stage = Stage::new(sockets(Counts::default()));
+        let mut ann = stage.websocket("/ws/room/");
+        ann.connect().await.unwrap();
+        ann.send_json_to(&json!({ "text": "x".repeat(LONGEST_TEXT + 1), "page": "a", "at": 0 })).await;
+        let answer: Value = ann.receive_json_from().await;
+        assert!(answer["error"].as_str().unwrap().contains("at most 1000"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_are_counted_while_they_last() {
+        let counts = Counts::default();
+        let stage = Stage::new(sockets(counts.clone()));
+        let mut ann = stage.websocket("/ws/room/");
+        let mut bob = stage.websocket("/ws/room/");
+        ann.connect().await.unwrap();
+        bob.connect().await.unwrap();
+        assert_eq!(counts.now().get("websocket"), Some(&2));
+        ann.disconnect().await;
+        assert_eq!(counts.now().get("websocket"), Some(&1));
+    }
+}
