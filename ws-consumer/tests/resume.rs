@@ -469,3 +469,29 @@ async fn an_attempt_that_comes_late_spoils_nothing() {
     timed(client.connect(Transport::LongPoll)).await.unwrap();
     assert_eq!(client.open["resumed"], true);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_that_overruns_the_mailbox_is_a_gap() {
+    for transport in ALL {
+        let stage = Stage::new();
+        let mut client = stage.client(transport).await;
+        let mut refused = Vec::new();
+        for i in 0..150 {
+            let report = stage.server.layer.group_send_text("all", format!("{i}")).await.unwrap();
+            refused.extend((report.local.full > 0).then_some(i));
+        }
+        stage.say("after").await;
+        let mut heard = Vec::new();
+        while heard.last() != Some(&"after".to_owned()) {
+            match timed(client.next()).await.unwrap() {
+                Heard::Frame(frame) => heard.push(frame.text().unwrap().to_owned()),
+                Heard::Gap(_) => heard.push("gap".to_owned()),
+                other => panic!("{other:?}"),
+            }
+        }
+        let gaps = heard.iter().filter(|heard| *heard == "gap").count();
+        assert_eq!(heard.len() - gaps, 151 - refused.len(), "{transport:?}");
+        assert_eq!(heard.iter().position(|heard| heard == "gap"), refused.first().copied(), "{transport:?}");
+        assert!(gaps > 0);
+    }
+}

@@ -7,11 +7,13 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
 };
 
 /// Hands out permits. Clones share them.
@@ -78,15 +80,29 @@ impl Drop for Permit {
     }
 }
 
-/// A connection with its permit: it is returned when the connection is dropped, upgraded or not.
+/// A connection with its permit: it is returned when the connection is dropped, upgraded or not. One whose client takes
+/// nothing of what is written fails: HTTP has no deadline of its own for that.
 pub(super) struct Permitted<S> {
     io: S,
+    patience: Duration,
+    /// While the client takes nothing. Boxed: nearly every connection does without.
+    stalled: Option<Pin<Box<Sleep>>>,
     _permit: Permit,
 }
 
 impl<S> Permitted<S> {
-    pub(super) fn new(io: S, permit: Permit) -> Self {
-        Self { io, _permit: permit }
+    pub(super) fn new(io: S, permit: Permit, patience: Duration) -> Self {
+        Self { io, patience, stalled: None, _permit: permit }
+    }
+
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -102,7 +118,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Permitted<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Permitted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.watch(cx, written)
     }
 
     fn poll_write_vectored(
@@ -110,7 +127,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Permitted<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -128,7 +146,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Permitted<S> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_fails_and_one_that_takes_a_little_does_not() {
+        let permits = Permits::new(10, None);
+        let permit = permits.of(permits.one().await, [127, 0, 0, 1].into()).unwrap();
+        let (server, mut client) = tokio::io::duplex(10);
+        let mut server = Permitted::new(server, permit, Duration::from_secs(20));
+        let began = tokio::time::Instant::now();
+        let written = tokio::spawn(async move { server.write_all(&[0; 15]).await });
+        sleep(Duration::from_secs(19)).await;
+        client.read_exact(&mut [0; 1]).await.unwrap();
+        assert_eq!(written.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), 39);
+    }
 
     #[tokio::test]
     async fn an_address_has_so_many_and_gets_them_back() {

@@ -131,9 +131,11 @@ where
     let permits = Permits::new(max_connections.unwrap_or(usize::MAX), max_per_address);
     for listener in listeners {
         let (service, permits) = (service.clone(), permits.clone());
+        // A WebSocket's own deadline comes first, and tells the consumer why.
+        let patience = service.limits().write_timeout + service.limits().close_timeout;
         let (connections, stopping) = (connections.clone(), stopping.clone());
         let each = move |stream, peer, permit| {
-            let io = Permitted::new(stream, permit);
+            let io = Permitted::new(stream, permit, patience);
             connections.spawn(connection(io, Some(peer), service.clone(), stopping.clone()));
         };
         let accepting = accepting.clone();

@@ -126,6 +126,10 @@ impl<H> SocketService<H> {
         Self { shared: Arc::new(shared), http }
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
     /// All connections of this service.
     pub fn sockets(&self) -> &Sockets {
         &self.shared.sockets

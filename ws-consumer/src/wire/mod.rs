@@ -72,6 +72,8 @@ pub enum Outgoing {
     Encoded(Message),
     /// A frame for this client.
     Frame(Frame),
+    /// Messages of others for this client found its mailbox full. Only to sessions, whose clients are told of every gap.
+    Missed,
     /// A response begins. Always before any part of its body.
     Head(Head),
     /// The client may not come in. Nothing comes after it.

@@ -52,6 +52,8 @@ pub(super) struct State {
     /// The application's own channel, once it has asked for one.
     pub(super) mailbox: Option<Mailbox>,
     pub(super) corked: bool,
+    /// Messages that found the mailbox full, as far as its session has been told.
+    pub(super) refused: u64,
     /// Is the application being polled by the wire, right now? Then nobody has to wake the wire.
     pub(super) polling: bool,
     /// The mailbox is new, or was left alone because of too many events: nobody's wake-up will tell.
@@ -168,7 +170,11 @@ impl State {
         let mut messages = Vec::new();
         mailbox.drain_into(&mut messages);
         let overflowed = mailbox.is_overflowed();
+        let refused = if self.role == Role::Session { mailbox.sender().ledger().dropped.full } else { 0 };
         messages.into_iter().for_each(|message| self.sort(message));
+        if refused > mem::replace(&mut self.refused, refused) {
+            self.push(Outgoing::Missed);
+        }
         if overflowed {
             // By the mailbox's policy it takes nothing more: better a client that knows than one that hears nothing.
             self.too_slow();

@@ -3,16 +3,11 @@
 
 use std::{
     collections::VecDeque,
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
+    sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
+use super::fragile::Fragile;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -21,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::duplex;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, Message, client::IntoClientRequest},
@@ -32,63 +27,6 @@ pub const ALL: [Transport; 4] =
     [Transport::WebSocket, Transport::EventStream, Transport::LongPoll, Transport::Poll];
 
 type Service = SocketService<NotFound>;
-
-/// A connection that breaks after so many bytes, both ways together.
-pub struct Fragile {
-    pipe: Option<DuplexStream>,
-    left: Arc<AtomicI64>,
-}
-
-impl Fragile {
-    fn spend(&mut self, bytes: usize) -> io::Result<()> {
-        if self.left.fetch_sub(bytes as i64, Relaxed) <= bytes as i64 {
-            self.pipe = None;
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        Ok(())
-    }
-}
-
-impl AsyncRead for Fragile {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
-        match Pin::new(pipe).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => {
-                let read = buf.filled().len() - before;
-                if self.spend(read).is_err() {
-                    buf.set_filled(before);
-                }
-                Poll::Ready(Ok(()))
-            }
-            other => other,
-        }
-    }
-}
-
-impl AsyncWrite for Fragile {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // Half of it may arrive.
-        let most = (self.left.load(Relaxed).max(1) as usize).min(bytes.len());
-        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
-        match Pin::new(pipe).poll_write(cx, &bytes[..most]) {
-            Poll::Ready(Ok(written)) => Poll::Ready(self.spend(written).map(|()| written)),
-            other => other,
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pipe.as_mut().map_or(Poll::Ready(Ok(())), |pipe| Pin::new(pipe).poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pipe.as_mut().map_or(Poll::Ready(Ok(())), |pipe| Pin::new(pipe).poll_shutdown(cx))
-    }
-}
 
 /// What a client hears.
 #[derive(Clone, Debug, PartialEq)]

@@ -138,6 +138,10 @@ impl There {
             self.cursor = first + batch.frames.len() as u64 - 1;
             return Some(Taken::Frames(first, batch.frames.into_iter().map(Payload::from).collect()));
         }
+        if let Some(to) = batch.control.gap.and_then(|gap| gap.to).filter(|to| *to > self.cursor) {
+            self.cursor = to;
+            return Some(Taken::Frames(to + 1, Vec::new()));
+        }
         batch.control.close.map(|close| Taken::Over(close.into()))
     }
 }

@@ -80,6 +80,7 @@ pub(super) fn write(control: &Control, payloads: &[Payload]) -> Vec<u8> {
 fn put_line(out: &mut Vec<u8>, payload: &Payload) {
     match payload {
         Payload::Binary(bytes) => out.extend(binary_line(bytes)),
+        Payload::Lost => {}
         Payload::Text(bytes) => out.extend(text_line(utf8(bytes))),
         Payload::Shared(message) => {
             struct Line(Vec<u8>);
@@ -94,6 +95,7 @@ fn put_line(out: &mut Vec<u8>, payload: &Payload) {
 pub(super) fn put_event(out: &mut Vec<u8>, payload: &Payload) {
     match payload {
         Payload::Binary(bytes) => out.extend(binary_event(bytes)),
+        Payload::Lost => {}
         Payload::Text(bytes) => out.extend(text_event(utf8(bytes))),
         Payload::Shared(message) => {
             struct Event(Vec<u8>);

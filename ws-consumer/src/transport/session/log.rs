@@ -11,6 +11,8 @@ use crate::frame::Frame;
 #[derive(Clone, Debug)]
 pub(super) enum Payload {
     Binary(Bytes),
+    /// What would be here is lost.
+    Lost,
     /// A message of type `websocket.send`, which keeps what each transport makes of it.
     Shared(Message),
     /// UTF-8.
@@ -21,6 +23,7 @@ impl Payload {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Binary(bytes) | Self::Text(bytes) => bytes.len(),
+            Self::Lost => 0,
             Self::Shared(message) => message.size(),
         }
     }
@@ -109,15 +112,26 @@ impl Log {
         self.unsent = self.entries.range(skipped..).map(Payload::len).sum();
     }
 
-    /// The next frames to send, as many as `most` lets through, but one at least if there is one. They stay until they
-    /// are acknowledged, or others need their room.
-    pub(super) fn take(&mut self, most: Most) -> Vec<Payload> {
+    /// The next frames to send and the number of the first, as many as `most` lets through and as stand together, but one
+    /// at least if there is one. They stay until they are acknowledged, or others need their room. None, but a number, for
+    /// a gap with nothing after it yet.
+    pub(super) fn take(&mut self, most: Most) -> Option<(u64, Vec<Payload>)> {
+        let known = self.sent;
+        while let Some(Payload::Lost) = self.entries.get((self.sent - self.before) as usize) {
+            self.sent += 1;
+        }
+        let first = self.sent + 1;
+        let frames = self.take_frames(most);
+        (self.sent > known).then_some((first, frames))
+    }
+
+    fn take_frames(&mut self, most: Most) -> Vec<Payload> {
         let skipped = (self.sent - self.before) as usize;
         let mut bytes = 0;
         let fits = self.entries.range(skipped..).take(most.messages).take_while(|payload| {
             let first = bytes == 0;
             bytes += payload.len().max(1);
-            first || bytes <= most.bytes
+            !matches!(payload, Payload::Lost) && (first || bytes <= most.bytes)
         });
         let taken: Vec<_> = fits.cloned().collect();
         self.sent += taken.len() as u64;
@@ -158,7 +172,7 @@ mod tests {
             Payload::Text(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             other => panic!("{other:?}"),
         };
-        log.take(most).iter().map(text).collect()
+        log.take(most).map(|(_, frames)| frames.iter().map(text).collect()).unwrap_or_default()
     }
 
     const ALL: Most = Most { bytes: 1000, messages: 1000 };
@@ -192,11 +206,11 @@ mod tests {
     fn there_is_room_as_long_as_what_is_unsent_fits() {
         let mut log = with(log(2), &["a", "b"]);
         assert!(!log.has_room());
-        assert_eq!(log.take(Most { bytes: 1, messages: 1 }).len(), 1);
+        assert_eq!(take(&mut log, Most { bytes: 1, messages: 1 }).len(), 1);
         assert!(log.has_room());
         let mut large = with(Log::new(Most { bytes: 10, messages: 9 }), &["a longer text than fits"]);
         assert!(!large.has_room());
-        assert_eq!(large.take(Most { bytes: 1, messages: 9 }).len(), 1, "one at least");
+        assert_eq!(take(&mut large, Most { bytes: 1, messages: 9 }).len(), 1, "one at least");
         assert!(large.has_room());
     }
 
@@ -210,9 +224,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_parts_what_is_before_from_what_is_after() {
+        let mut log = with(log(9), &["a"]);
+        log.push(Payload::Lost, true);
+        let mut log = with(log, &["c", "d"]);
+        assert_eq!(log.take(ALL).map(|(first, frames)| (first, frames.len())), Some((1, 1)));
+        assert_eq!(log.take(ALL).map(|(first, frames)| (first, frames.len())), Some((3, 2)));
+        log.push(Payload::Lost, true);
+        assert_eq!(log.take(ALL).map(|(first, frames)| (first, frames.len())), Some((6, 0)));
+        assert!(log.take(ALL).is_none());
+    }
+
+    #[test]
     fn batches_are_bounded_in_messages_and_bytes() {
         let full = || with(log(50), &["1234"; 20]);
-        assert_eq!(full().take(Most { bytes: 1000, messages: 7 }).len(), 7);
-        assert_eq!(full().take(Most { bytes: 13, messages: 100 }).len(), 3);
+        assert_eq!(take(&mut full(), Most { bytes: 1000, messages: 7 }).len(), 7);
+        assert_eq!(take(&mut full(), Most { bytes: 13, messages: 100 }).len(), 3);
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod directory;
 mod events;
+mod inner;
 mod leg;
 mod lines;
 mod log;

@@ -9,7 +9,7 @@ use hyper::body::Body;
 use tokio::time::timeout;
 
 use super::{
-    control::{Control, Mode},
+    control::{Control, Lost, Mode},
     directory::{Directory, Found, Opened, gone},
     lines::{self, Batch, BatchLimits, NoBatch},
     log::Payload,
@@ -183,7 +183,7 @@ impl Directory {
             let user = who.user.flatten();
             let continued = session.resume(token.secret, user.as_deref(), cursor, who.transport).ok()??;
             control = Control { gap: continued.gap, ..self.opened(&continued, true) };
-            leg = Some(continued.leg);
+            leg = Some((continued.leg, continued.cursor));
         } else {
             let polls = asked.mode.is_some_and(|mode| mode != Mode::Send);
             if !session.admits(token.secret, who.user.as_ref().map(Option::as_deref), polls) {
@@ -214,13 +214,13 @@ impl Directory {
                 session.acknowledge(cursor);
             }
             // A stream in another process begins: until its first poll.
-            leg.into_iter().filter(|_| who.transport.is_stream()).for_each(|leg| session.detach(leg));
+            leg.into_iter().filter(|_| who.transport.is_stream()).for_each(|(leg, _)| session.detach(leg));
         } else {
             let leg = leg.unwrap_or_else(|| {
                 let after = asked.after.filter(|_| who.relayed).unwrap_or(cursor);
-                let (leg, gap) = session.poll_begins(cursor, after);
+                let (leg, at, gap) = session.poll_begins(cursor, after);
                 control.gap = gap;
-                leg
+                (leg, at)
             });
             frames = self.poll(session, leg, mode, &mut control).await;
         }
@@ -231,7 +231,7 @@ impl Directory {
     async fn poll(
         &self,
         session: &Arc<Session>,
-        leg: u64,
+        (leg, after): (u64, u64),
         mode: Mode,
         control: &mut Control,
     ) -> Vec<Payload> {
@@ -247,6 +247,9 @@ impl Directory {
         };
         match taken {
             Some(Taken::Frames(first, frames)) => {
+                if control.gap.is_none() && first > after + 1 {
+                    control.gap = Some(Lost { from: after + 1, to: Some(first - 1) });
+                }
                 control.first = Some(first);
                 return frames;
             }

@@ -13,6 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     config::Transports,
     control::Lost,
+    inner::{Door, Inner},
     log::{Log, Most, Payload},
     token::{NoRandomness, ProcessId, Secret, SessionId, Token},
 };
@@ -46,46 +47,6 @@ pub(super) struct Session {
     room: Notify,
     /// Held for moments, never while the link's own lock is asked for, but for [`collect`](Self::collect).
     inner: Mutex<Inner>,
-}
-
-struct Inner {
-    door: Door,
-    log: Log,
-    inbox: VecDeque<Frame>,
-    /// The number of the client's last frame.
-    received: u64,
-    secret: Secret,
-    /// Those before it that are still good, because no newer one has been used.
-    former: VecDeque<Secret>,
-    user: Option<Arc<str>>,
-    protocol: Option<String>,
-    leg: Option<Leg>,
-    legs: u64,
-    /// When it is over, unless somebody comes.
-    ends: Instant,
-    /// Until then who polls is only between two polls: what is sent waits, instead of being lost.
-    between: Option<Instant>,
-    /// When the client was last heard of beside its stream, if it ever was.
-    heard: Option<Instant>,
-    /// How the client, or time, has ended it; the application is yet to be told.
-    ending: Option<Close>,
-    /// How it ended.
-    close: Option<Close>,
-    task: Option<Waker>,
-    opener: Option<Waker>,
-}
-
-enum Door {
-    Undecided,
-    Accepted(Option<Accept>),
-    Refused(Option<Refuse>),
-}
-
-/// What carries it at the moment.
-struct Leg {
-    number: u64,
-    is_stream: bool,
-    waker: Option<Waker>,
 }
 
 /// The application's decision.
@@ -344,15 +305,17 @@ impl Session {
     }
 
     /// A poll of the leg that polls: it takes over, acknowledges up to `cursor`, and goes on after `after`.
-    pub(super) fn poll_begins(&self, cursor: u64, after: u64) -> (u64, Option<Lost>) {
+    /// What is returned is the leg, and the number after which it goes on.
+    pub(super) fn poll_begins(&self, cursor: u64, after: u64) -> (u64, u64, Option<Lost>) {
         let mut inner = self.inner();
         let leg = inner.attach(false);
         inner.log.acknowledge(cursor);
         let gap = inner.go_to(after);
+        let at = inner.log.sent();
         let wakers = inner.others();
         drop(inner);
         wakers.into_iter().flatten().for_each(Waker::wake);
-        (leg, gap)
+        (leg, at, gap)
     }
 
     /// What this leg is to send next.
@@ -362,10 +325,8 @@ impl Session {
         if inner.leg.as_ref().is_none_or(|known| known.number != leg) {
             return Poll::Ready(Taken::Replaced);
         }
-        let first = inner.log.sent() + 1;
         let had_room = inner.log.has_room();
-        let frames = inner.log.take(most);
-        if !frames.is_empty() {
+        if let Some((first, frames)) = inner.log.take(most) {
             let task = if had_room { None } else { inner.task.take() };
             drop(inner);
             task.into_iter().for_each(Waker::wake);
@@ -490,70 +451,5 @@ impl Terms {
     fn away(&self, polls: bool) -> Duration {
         let between = if polls { self.limits.ping_timeout } else { Duration::ZERO };
         self.transports.resume_ttl + between
-    }
-}
-
-impl Inner {
-    fn admits(&self, secret: Secret) -> bool {
-        self.secret.is(&secret) || self.former.iter().any(|former| former.is(&secret))
-    }
-
-    /// With nobody there, the oldest frames make room; otherwise what the application sends waits where its limits are.
-    fn has_room(&self) -> bool {
-        !self.is_carried() || self.log.has_room()
-    }
-
-    fn is_carried(&self) -> bool {
-        self.leg.is_some() || self.between.is_some()
-    }
-
-    fn sent(&mut self, output: Outgoing) {
-        match output {
-            Outgoing::Accept(accept) => self.door = Door::Accepted(Some(accept)),
-            Outgoing::Refuse(refuse) => self.door = Door::Refused(Some(refuse)),
-            Outgoing::Frame(frame) => self.log.push(frame.into(), self.is_carried()),
-            Outgoing::Encoded(message) => self.log.push(Payload::Shared(message), self.is_carried()),
-            Outgoing::Close(close) => _ = self.close.get_or_insert(close),
-            Outgoing::Body { .. } | Outgoing::Head(_) => {}
-        }
-    }
-
-    fn attach(&mut self, is_stream: bool) -> u64 {
-        self.legs += 1;
-        self.between = None;
-        let before = self.leg.replace(Leg { number: self.legs, is_stream, waker: None });
-        before.and_then(|leg| leg.waker).into_iter().for_each(Waker::wake);
-        self.legs
-    }
-
-    fn detach(&mut self, ends: Instant) {
-        if let Some(waker) = self.leg.take().and_then(|leg| leg.waker) {
-            waker.wake();
-        }
-        self.ends = ends;
-    }
-
-    /// What comes after this is to be sent next.
-    fn go_to(&mut self, cursor: u64) -> Option<Lost> {
-        let before = self.log.before();
-        let gap = (cursor < before).then_some(Lost { from: cursor + 1, to: Some(before) });
-        self.log.rewind(cursor);
-        gap
-    }
-
-    fn continued(&self, leg: u64, token: Token, gap: Option<Lost>) -> Continued {
-        let (cursor, ack, protocol) = (self.log.sent(), self.received, self.protocol.clone());
-        Continued { leg, token, cursor, gap, ack, protocol }
-    }
-
-    /// When a client that speaks beside its stream has been silent for too long.
-    fn silent_at(&self, limits: &Limits) -> Option<Instant> {
-        let streams = self.leg.as_ref().is_some_and(|leg| leg.is_stream);
-        let heard = self.heard.filter(|_| streams)?;
-        Some(heard + limits.ping_interval + limits.ping_timeout)
-    }
-
-    fn others(&mut self) -> [Option<Waker>; 2] {
-        [mem::take(&mut self.opener), self.leg.as_mut().and_then(|leg| leg.waker.take())]
     }
 }

@@ -244,6 +244,7 @@ impl Carrier {
 
 async fn send(socket: &mut Socket, payload: Payload) -> Result<()> {
     match payload {
+        Payload::Lost => Ok(()), // is never handed out
         Payload::Binary(bytes) => socket.send(bytes).await,
         Payload::Text(bytes) => {
             let text = String::from_utf8_lossy(&bytes);

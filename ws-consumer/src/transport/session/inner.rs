@@ -1,0 +1,125 @@
+//! What a session's lock guards, and the rules by which it changes.
+
+use std::{collections::VecDeque, mem, sync::Arc, task::Waker};
+
+use tokio::time::Instant;
+
+use super::{
+    control::Lost,
+    log::{Log, Payload},
+    state::Continued,
+    token::{Secret, Token},
+};
+use crate::{
+    frame::{Close, Frame},
+    transport::Limits,
+    wire::{Accept, Outgoing, Refuse},
+};
+
+/// What a session's lock guards.
+pub(super) struct Inner {
+    pub(super) door: Door,
+    pub(super) log: Log,
+    pub(super) inbox: VecDeque<Frame>,
+    /// The number of the client's last frame.
+    pub(super) received: u64,
+    pub(super) secret: Secret,
+    /// Those before it that are still good, because no newer one has been used.
+    pub(super) former: VecDeque<Secret>,
+    pub(super) user: Option<Arc<str>>,
+    pub(super) protocol: Option<String>,
+    pub(super) leg: Option<Leg>,
+    pub(super) legs: u64,
+    /// When it is over, unless somebody comes.
+    pub(super) ends: Instant,
+    /// Until then who polls is only between two polls: what is sent waits, instead of being lost.
+    pub(super) between: Option<Instant>,
+    /// When the client was last heard of beside its stream, if it ever was.
+    pub(super) heard: Option<Instant>,
+    /// How the client, or time, has ended it; the application is yet to be told.
+    pub(super) ending: Option<Close>,
+    /// How it ended.
+    pub(super) close: Option<Close>,
+    pub(super) task: Option<Waker>,
+    pub(super) opener: Option<Waker>,
+}
+
+/// How far the decision about the client is.
+pub(super) enum Door {
+    Undecided,
+    Accepted(Option<Accept>),
+    Refused(Option<Refuse>),
+}
+
+/// What carries it at the moment.
+pub(super) struct Leg {
+    pub(super) number: u64,
+    pub(super) is_stream: bool,
+    pub(super) waker: Option<Waker>,
+}
+
+impl Inner {
+    pub(super) fn admits(&self, secret: Secret) -> bool {
+        self.secret.is(&secret) || self.former.iter().any(|former| former.is(&secret))
+    }
+
+    /// With nobody there, the oldest frames make room; otherwise what the application sends waits where its limits are.
+    pub(super) fn has_room(&self) -> bool {
+        !self.is_carried() || self.log.has_room()
+    }
+
+    pub(super) fn is_carried(&self) -> bool {
+        self.leg.is_some() || self.between.is_some()
+    }
+
+    pub(super) fn sent(&mut self, output: Outgoing) {
+        match output {
+            Outgoing::Accept(accept) => self.door = Door::Accepted(Some(accept)),
+            Outgoing::Refuse(refuse) => self.door = Door::Refused(Some(refuse)),
+            Outgoing::Frame(frame) => self.log.push(frame.into(), self.is_carried()),
+            Outgoing::Encoded(message) => self.log.push(Payload::Shared(message), self.is_carried()),
+            Outgoing::Close(close) => _ = self.close.get_or_insert(close),
+            Outgoing::Missed => self.log.push(Payload::Lost, self.is_carried()),
+            Outgoing::Body { .. } | Outgoing::Head(_) => {}
+        }
+    }
+
+    pub(super) fn attach(&mut self, is_stream: bool) -> u64 {
+        self.legs += 1;
+        self.between = None;
+        let before = self.leg.replace(Leg { number: self.legs, is_stream, waker: None });
+        before.and_then(|leg| leg.waker).into_iter().for_each(Waker::wake);
+        self.legs
+    }
+
+    pub(super) fn detach(&mut self, ends: Instant) {
+        if let Some(waker) = self.leg.take().and_then(|leg| leg.waker) {
+            waker.wake();
+        }
+        self.ends = ends;
+    }
+
+    /// What comes after this is to be sent next.
+    pub(super) fn go_to(&mut self, cursor: u64) -> Option<Lost> {
+        let before = self.log.before();
+        let gap = (cursor < before).then_some(Lost { from: cursor + 1, to: Some(before) });
+        self.log.rewind(cursor);
+        gap
+    }
+
+    pub(super) fn continued(&self, leg: u64, token: Token, gap: Option<Lost>) -> Continued {
+        let (cursor, ack, protocol) = (self.log.sent(), self.received, self.protocol.clone());
+        Continued { leg, token, cursor, gap, ack, protocol }
+    }
+
+    /// When a client that speaks beside its stream has been silent for too long.
+    pub(super) fn silent_at(&self, limits: &Limits) -> Option<Instant> {
+        let streams = self.leg.as_ref().is_some_and(|leg| leg.is_stream);
+        let heard = self.heard.filter(|_| streams)?;
+        Some(heard + limits.ping_interval + limits.ping_timeout)
+    }
+
+    pub(super) fn others(&mut self) -> [Option<Waker>; 2] {
+        [mem::take(&mut self.opener), self.leg.as_mut().and_then(|leg| leg.waker.take())]
+    }
+}
