@@ -326,8 +326,10 @@ impl Directory {
     async fn run(self, session: Arc<Session>, task: Task) {
         let (id, directory) = (session.id, Arc::downgrade(&self.0));
         let remembered = self.0.terms.transports.resume_ttl.min(AFTERWARDS);
-        drop((self, session));
+        drop(self); // or the service would live as long as its sessions
         task.await;
+        let remembered = if session.was_left() { Duration::ZERO } else { remembered };
+        drop(session);
         // Beside the tasks of connections, which a shutdown waits for.
         tokio::spawn(async move {
             sleep(remembered).await;

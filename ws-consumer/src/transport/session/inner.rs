@@ -21,6 +21,7 @@ pub(super) struct Inner {
     pub(super) door: Door,
     pub(super) log: Log,
     pub(super) inbox: VecDeque<Frame>,
+    pub(super) inbox_bytes: usize,
     /// The number of the client's last frame.
     pub(super) received: u64,
     pub(super) secret: Secret,
@@ -38,6 +39,8 @@ pub(super) struct Inner {
     pub(super) heard: Option<Instant>,
     /// How the client, or time, has ended it; the application is yet to be told.
     pub(super) ending: Option<Close>,
+    /// Was that the client's doing? Then nobody has to be told.
+    pub(super) left: bool,
     /// How it ended.
     pub(super) close: Option<Close>,
     pub(super) task: Option<Waker>,

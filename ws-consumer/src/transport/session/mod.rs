@@ -40,14 +40,14 @@ use crate::{
 
 /// Is it a request of a session, over plain HTTP?
 pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
-    let has = |name, wanted: &str| {
-        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
-        value
-            .is_some_and(|value| value.split([',', ';']).any(|part| part.trim().eq_ignore_ascii_case(wanted)))
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is = |text: &str, wanted: &str| {
+        text.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
     };
     match *request.method() {
-        Method::POST => has(header::CONTENT_TYPE, "application/x-ndjson"),
-        Method::GET => has(header::ACCEPT, "text/event-stream"),
+        // Exactly: a foreign page may send some types without asking first, with parameters of its own making.
+        Method::POST => is(header(header::CONTENT_TYPE), "application/x-ndjson"),
+        Method::GET => header(header::ACCEPT).split(',').any(|kind| is(kind, "text/event-stream")),
         _ => false,
     }
 }
@@ -120,7 +120,11 @@ mod tests {
     fn requests_of_sessions_are_told_by_what_they_carry() {
         assert!(is_asked_for(&request("POST", "content-type", "application/x-ndjson; charset=utf-8")));
         assert!(is_asked_for(&request("GET", "accept", "text/html, text/event-stream;q=0.9")));
-        assert!(!is_asked_for(&request("POST", "content-type", "application/json")));
+        for other in
+            ["application/json", "text/plain; application/x-ndjson", "text/plain, application/x-ndjson"]
+        {
+            assert!(!is_asked_for(&request("POST", "content-type", other)));
+        }
         assert!(!is_asked_for(&request("GET", "content-type", "application/x-ndjson")));
     }
 

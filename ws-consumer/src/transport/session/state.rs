@@ -96,6 +96,7 @@ impl Session {
             door: Door::Undecided,
             log: Log::new(Most { bytes: log_bytes, messages: log_messages }),
             inbox: VecDeque::new(),
+            inbox_bytes: 0,
             received: 0,
             secret: Secret::new()?,
             former: VecDeque::new(),
@@ -108,6 +109,7 @@ impl Session {
             between: None,
             heard: None,
             ending: None,
+            left: false,
             close: None,
             task: None,
             opener: None,
@@ -134,6 +136,7 @@ impl Session {
     fn next_input(&self) -> Option<Frame> {
         let mut inner = self.inner();
         let frame = inner.inbox.pop_front();
+        inner.inbox_bytes -= frame.as_ref().map_or(0, Frame::len);
         if inner.inbox.is_empty() {
             inner.inbox = VecDeque::new();
         }
@@ -183,7 +186,7 @@ impl Session {
             inner.door = Door::Refused(Some(Refuse::default()));
         }
         inner.close.get_or_insert(close);
-        inner.inbox = VecDeque::new();
+        (inner.inbox, inner.inbox_bytes) = (VecDeque::new(), 0);
         let wakers = inner.others();
         drop(inner);
         self.room.notify_waiters();
@@ -367,12 +370,15 @@ impl Session {
         while let Some(frame) = frames.pop_front() {
             if number > inner.received {
                 let over = inner.close.is_some() || inner.ending.is_some();
-                if !over && inner.inbox.len() >= INBOX {
+                let bytes = inner.inbox_bytes + frame.len();
+                let is_full = inner.inbox.len() >= INBOX || bytes > self.terms.limits.max_message_size;
+                if !over && is_full && !inner.inbox.is_empty() {
                     frames.push_front(frame);
                     break;
                 }
                 inner.received = number;
                 if !over {
+                    inner.inbox_bytes = bytes;
                     inner.inbox.push_back(frame);
                 }
             }
@@ -406,6 +412,11 @@ impl Session {
         }
     }
 
+    /// Did the client end it?
+    pub(super) fn was_left(&self) -> bool {
+        self.inner().left
+    }
+
     pub(super) fn received(&self) -> u64 {
         self.inner().received
     }
@@ -428,6 +439,7 @@ impl Session {
         let mut inner = self.inner();
         if inner.close.is_none() {
             inner.ending.get_or_insert(close);
+            inner.left = true;
         }
         let task = inner.task.take();
         drop(inner);
