@@ -307,6 +307,21 @@ async fn a_shutdown_is_told_to_everybody_after_what_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_greatest_numbers_are_numbers_like_others() {
+    let stage = Stage::new();
+    let client = stage.client(Transport::Poll).await;
+    for (mode, resume, frames, status) in
+        [("poll", false, 0, 200), ("send", false, 0, 200), ("send", false, 2, 409), ("poll", true, 0, 200)]
+    {
+        let asked = json!({
+            "token": client.token, "cursor": u64::MAX, "first": u64::MAX, "mode": mode, "resume": resume
+        });
+        let answer = timed(client.post(asked, &vec![Frame::from("x"); frames])).await;
+        assert_eq!(answer.expect("an answer").0, status, "{mode} {resume}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn batches_are_bounded_and_nothing_is_taken_of_one_that_is_not() {
     let mut limits = Limits::default();
     limits.max_message_size = 1000;

@@ -146,9 +146,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whenever_a_client_falls_silent_it_is_gone_an_interval_and_a_timeout_later() {
         for (interval, timeout) in [(20, 20), (20, 5), (5, 20), (7, 10)] {
-            let mut limits = Limits::default();
-            limits.ping_interval = Duration::from_secs(interval);
-            limits.ping_timeout = Duration::from_secs(timeout);
+            let [ping_interval, ping_timeout] = [interval, timeout].map(Duration::from_secs);
+            let limits = Limits { ping_interval, ping_timeout, ..Limits::default() };
             for sign in (0..100_000).step_by(250).map(Duration::from_millis) {
                 let after = gone_after(&limits, sign).await;
                 let latest = limits.ping_interval + limits.ping_timeout;
