@@ -24,7 +24,7 @@ fn run(target: &str, function: Target) -> usize {
 
 #[test]
 fn the_corpora_of_the_fuzz_targets_pass() {
-    let targets: [(&str, Target); 8] = [
+    let targets: [(&str, Target); 9] = [
         ("addresses", harness::addresses),
         ("frames", harness::frames),
         ("grants", harness::grants),
@@ -32,6 +32,7 @@ fn the_corpora_of_the_fuzz_targets_pass() {
         ("origins", harness::origins),
         ("requests", harness::requests),
         ("routes", harness::routes),
+        ("sessions", harness::sessions),
         ("values", harness::values),
     ];
     for (target, function) in targets {

@@ -163,6 +163,45 @@ async fn an_idle_client_and_an_old_connection_are_closed_where_that_is_asked_for
     }
 }
 
+/// How long after its last sign of life a client is dropped: it answers pings until a moment, says something then, and
+/// nothing any more.
+async fn found_after(server: &Server, until: Duration) -> Duration {
+    let mut pipe = server.pipe();
+    timed(pipe.write_all(HANDSHAKE.as_bytes())).await.unwrap();
+    let falls_silent = Instant::now() + until;
+    let mut heard = Vec::new();
+    while let Ok(read) = tokio::time::timeout_at(falls_silent, pipe.read_u8()).await {
+        heard.push(read.unwrap());
+        if heard.ends_with(&[0x89, 0]) {
+            timed(pipe.write_all(&frame(0x8A, b""))).await.unwrap();
+        }
+    }
+    timed(pipe.write_all(&frame(0x81, b"farewell"))).await.unwrap();
+    timed(pipe.read_to_end(&mut heard)).await.unwrap();
+    assert!(heard.starts_with(b"HTTP/1.1 101"));
+    falls_silent.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_found_an_interval_and_a_timeout_after_its_last_sign_of_life() {
+    for (interval, timeout) in [(20, 20), (20, 5), (5, 20)] {
+        let mut limits = Limits::default();
+        (limits.ping_interval, limits.ping_timeout) =
+            (Duration::from_secs(interval), Duration::from_secs(timeout));
+        let latest = limits.ping_interval + limits.ping_timeout + Duration::from_millis(10);
+        let server = Server::limited(echo, limits);
+        // The first look comes at a random moment, those after it follow from it: so all moments are met.
+        let moments = (0..600).map(|tenths| Duration::from_millis(100 * tenths + 1));
+        let found = futures_util::future::join_all(
+            moments.map(async |until| (until, found_after(&server, until).await)),
+        );
+        for (until, after) in found.await {
+            assert!(after <= latest, "{interval} s, {timeout} s, silent from {until:?} on: {after:?}");
+        }
+        assert!(server.service.sockets().is_empty());
+    }
+}
+
 // ---- slow clients
 
 async fn listen(mut socket: Socket) -> Result<()> {

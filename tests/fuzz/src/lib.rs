@@ -5,12 +5,14 @@
 //! through the same functions.
 
 mod door;
+mod sessions;
 mod stage;
 mod texts;
 mod wire;
 
 pub use self::{
     door::requests,
+    sessions::sessions,
     texts::{addresses, grants, names, origins, routes},
     wire::{frames, values},
 };

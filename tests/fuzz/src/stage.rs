@@ -51,3 +51,19 @@ pub(crate) async fn converse(service: &SocketService<NotFound>, bytes: &[u8], se
     assert!(service.sockets().is_empty());
     answer
 }
+
+/// Sends a request, and returns what comes back until the server has said all, or this time is over.
+pub(crate) async fn ask(service: &SocketService<NotFound>, bytes: &[u8], patience: Duration) -> Vec<u8> {
+    let (mut client, server) = duplex(64 << 10);
+    let served = tokio::spawn(serve_connection(server, service.clone()));
+    let mut answer = Vec::new();
+    let _ = timeout(patience, async {
+        let _ = client.write_all(bytes).await; // it may be refused before all of it is read
+        client.read_to_end(&mut answer).await
+    })
+    .await;
+    drop(client);
+    let served = timeout(Duration::from_secs(600), served).await.expect("the server lets go of a client");
+    served.expect("the server does not panic");
+    answer
+}

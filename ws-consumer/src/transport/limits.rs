@@ -29,7 +29,8 @@ pub struct Limits {
     pub message_timeout: Duration,
     /// What may wait for a slow client, and what happens beyond it.
     pub output: OutputLimits,
-    /// A client that is silent for so long is pinged: 20 s.
+    /// Every client is pinged once in so long: 20 s. One that falls silent is gone this and the `ping_timeout` after its
+    /// last sign of life, at the latest.
     pub ping_interval: Duration,
     /// A client that does not answer a ping within this time is gone: 20 s.
     pub ping_timeout: Duration,

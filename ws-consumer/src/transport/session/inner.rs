@@ -105,7 +105,7 @@ impl Inner {
     /// What comes after this is to be sent next.
     pub(super) fn go_to(&mut self, cursor: u64) -> Option<Lost> {
         let before = self.log.before();
-        let gap = (cursor < before).then_some(Lost { from: cursor + 1, to: Some(before) });
+        let gap = (cursor < before).then(|| Lost { from: cursor + 1, to: Some(before) });
         self.log.rewind(cursor);
         gap
     }

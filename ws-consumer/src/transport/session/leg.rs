@@ -134,13 +134,13 @@ impl There {
             _ => return Some(Taken::Replaced),
         };
         if !batch.frames.is_empty() {
-            let first = batch.control.first.unwrap_or(self.cursor + 1);
-            self.cursor = first + batch.frames.len() as u64 - 1;
+            let first = batch.control.first.unwrap_or(self.cursor.saturating_add(1));
+            self.cursor = first.saturating_add(batch.frames.len() as u64 - 1);
             return Some(Taken::Frames(first, batch.frames.into_iter().map(Payload::from).collect()));
         }
         if let Some(to) = batch.control.gap.and_then(|gap| gap.to).filter(|to| *to > self.cursor) {
             self.cursor = to;
-            return Some(Taken::Frames(to + 1, Vec::new()));
+            return Some(Taken::Frames(to.saturating_add(1), Vec::new()));
         }
         batch.control.close.map(|close| Taken::Over(close.into()))
     }

@@ -58,11 +58,22 @@ pub(crate) fn scope<B>(request: &Request<B>) -> Scope {
     scope.protocol = Protocol::WebSocket;
     scope.method = Method::GET;
     scope.transport = Transport::EventStream;
+    name_host(&mut scope);
     if let Some(protocol) = asked_protocol(&scope) {
         scope.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     own_origin(&mut scope.headers);
     scope
+}
+
+/// HTTP/2 names the host in the URI. Who looks for it in the headers is to find it, as with a WebSocket.
+fn name_host(scope: &mut Scope) {
+    let Some(authority) = scope.uri.authority().filter(|_| !scope.headers.contains_key(header::HOST)) else {
+        return;
+    };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        scope.headers.insert(header::HOST, host);
+    }
 }
 
 fn asked_protocol(scope: &Scope) -> Option<HeaderValue> {
@@ -133,6 +144,19 @@ mod tests {
         let scope = scope(&request("POST", "host", "a"));
         assert_eq!((scope.protocol, &scope.method), (Protocol::WebSocket, &Method::GET));
         assert_eq!(scope.subprotocols().collect::<Vec<_>>(), ["chat.v2"]);
+    }
+
+    #[test]
+    fn the_host_is_in_the_headers_wherever_it_came_from() {
+        let request = |uri: &str| Request::get(uri).header("sec-fetch-site", "same-origin");
+        let host = |request: http::request::Builder| {
+            let scope = scope(&request.body(()).unwrap());
+            (scope.header("host").map(str::to_owned), scope.header("origin").map(str::to_owned))
+        };
+        let of = |host: &str| (Some(host.to_owned()), Some(format!("http://{host}")));
+        assert_eq!(host(request("https://a:8000/x")), of("a:8000"));
+        assert_eq!(host(request("https://a/x").header("host", "b")), of("b"));
+        assert_eq!(host(request("/x")), (None, Some("null".to_owned())));
     }
 
     #[test]

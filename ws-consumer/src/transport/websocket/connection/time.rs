@@ -44,7 +44,8 @@ impl Connection {
         if self.stage != Stage::Open {
             return;
         }
-        match self.keepalive.look(&self.limits) {
+        let deaf = !self.may_read();
+        match self.keepalive.look(&self.limits, deaf) {
             Look::Wait(wait) => self.deadlines.set_look(wait),
             Look::Ping(wait) => {
                 self.deadlines.set_look(wait);
