@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message};
+use channel_layer::{
+    Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message, mailbox::Delivery,
+};
 use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -49,7 +51,17 @@ impl Received {
 /// What sends one message to all members; they live as tasks on the runtime, until the `JoinSet` is dropped.
 type Sender = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-fn group_send(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
+fn room() -> Arc<Audience> {
+    Arc::new(Audience::from(GroupName::new("room").unwrap()))
+}
+
+/// A layer whose members are tasks.
+fn layer(
+    members: usize,
+    received: &Received,
+    tasks: &mut JoinSet<()>,
+    runtime: &Runtime,
+) -> Arc<MemoryLayer> {
     let layer = Arc::new(MemoryLayer::default());
     for _ in 0..members {
         let mut mailbox = runtime.block_on(layer.new_channel()).unwrap();
@@ -65,8 +77,12 @@ fn group_send(members: usize, received: &Received, tasks: &mut JoinSet<()>, runt
             runtime.handle(),
         );
     }
-    let room = Arc::new(Audience::from(GroupName::new("room").unwrap()));
-    let message = message();
+    layer
+}
+
+fn group_send(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
+    let layer = layer(members, received, tasks, runtime);
+    let (room, message) = (room(), message());
     Arc::new(move || {
         let (layer, room, message) = (layer.clone(), room.clone(), message.clone());
         Box::pin(async move {
@@ -74,6 +90,39 @@ fn group_send(members: usize, received: &Received, tasks: &mut JoinSet<()>, runt
             assert_eq!(report.local.delivered, members);
         })
     })
+}
+
+/// Messages that have come in together, as they do over a network.
+const TOGETHER: usize = 32;
+
+fn burst(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
+    let hub = layer(members, received, tasks, runtime).hub().clone();
+    let (room, message) = (room(), message());
+    Arc::new(move || {
+        let (hub, room, message) = (hub.clone(), room.clone(), message.clone());
+        Box::pin(async move {
+            let deliveries = vec![Delivery { message, expires: expires() }; TOGETHER];
+            let mut burst = hub.burst(&room, deliveries);
+            while burst.step() {}
+        })
+    })
+}
+
+fn one_by_one(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
+    let hub = layer(members, received, tasks, runtime).hub().clone();
+    let (room, message) = (room(), message());
+    Arc::new(move || {
+        let (hub, room, message) = (hub.clone(), room.clone(), message.clone());
+        Box::pin(async move {
+            for _ in 0..TOGETHER {
+                assert_eq!(hub.fan_out(&room, message.clone(), expires()).finish().delivered, members);
+            }
+        })
+    })
+}
+
+fn expires() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(60)
 }
 
 fn mpsc_loop(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
@@ -134,7 +183,7 @@ fn broadcast_channel(
 type Setup = fn(usize, &Received, &mut JoinSet<()>, &Runtime) -> Sender;
 
 /// Sets the members up once, so that what they leave in the allocator's lists is not measured with them.
-fn measure(bencher: &mut Bencher<'_>, members: usize, setup: Setup) {
+fn measure(bencher: &mut Bencher<'_>, members: usize, messages: usize, setup: Setup) {
     let (runtime, received, mut tasks) = (runtime(), Received::default(), JoinSet::new());
     let send = setup(members, &received, &mut tasks, &runtime);
     // The sender is a task as well, as in a server.
@@ -143,7 +192,7 @@ fn measure(bencher: &mut Bencher<'_>, members: usize, setup: Setup) {
         let sender = runtime.spawn(async move {
             for _ in 0..iterations {
                 send().await;
-                received.until(members).await;
+                received.until(members * messages).await;
             }
         });
         runtime.block_on(sender).unwrap();
@@ -163,7 +212,7 @@ fn fan_out(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(members as u64));
         let mut bench = |name: &str, setup: Setup| {
             group.bench_function(BenchmarkId::new(name, members), |bencher| {
-                measure(bencher, members, setup);
+                measure(bencher, members, 1, setup);
             });
         };
         bench("mpsc_try_send_loop", mpsc_loop);
@@ -173,5 +222,16 @@ fn fan_out(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fan_out);
+fn bursts(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("bursts");
+    group.sample_size(20).measurement_time(Duration::from_secs(4));
+    let members = SIZES[0];
+    group.throughput(Throughput::Elements((members * TOGETHER) as u64));
+    for (name, setup) in [("one_by_one", one_by_one as Setup), ("burst", burst)] {
+        group.bench_function(name, |bencher| measure(bencher, members, TOGETHER, setup));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, fan_out, bursts);
 criterion_main!(benches);

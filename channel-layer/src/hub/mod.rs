@@ -13,24 +13,28 @@
 //! # Accounting
 //! [`Hub::ledger`] tells what became of every message that was offered to a mailbox here.
 
+mod burst;
 mod fan_out;
 mod group;
 mod memberships;
 mod totals;
+mod walk;
 
 use std::sync::{Arc, OnceLock};
 
 use dashmap::{DashMap, mapref::entry::Entry};
 use tokio::time::Instant;
 
-pub use self::fan_out::FanOut;
-use self::{group::Group, memberships::Memberships, totals::Totals};
+pub use self::{burst::Burst, fan_out::FanOut};
+use self::{group::Group, memberships::Memberships, totals::Totals, walk::Walk};
 use crate::{
     layer::Audience,
     mailbox::{Delivery, Ledger, Mailbox, MailboxOwner, MailboxSender, Refusal, Terms},
-    message::Message,
     name::{ChannelName, GroupName},
 };
+
+/// Deliveries made in one go: about 25 microseconds, short enough for whoever shares the thread.
+const SLICE: usize = 1024;
 
 /// Told about groups, by a [`Hub`].
 pub trait GroupObserver: Send + Sync + 'static {
@@ -139,11 +143,13 @@ impl Hub {
         none_left
     }
 
-    /// Starts to send a message to all members of an audience here; it goes on by [`FanOut::step`].
-    pub fn fan_out(&self, to: &Audience, message: Message, expires: Instant) -> FanOut {
+    fn walk(&self, to: &Audience) -> Walk {
         let groups = to.groups().filter_map(|name| self.0.groups.get(name).map(|group| group.clone()));
-        let delivery = Delivery { message, expires };
-        FanOut::new(groups.collect(), to.excepted().cloned(), delivery, self.0.totals.clone())
+        Walk::new(groups.collect(), to.excepted().cloned())
+    }
+
+    fn totals(&self) -> Arc<Totals> {
+        self.0.totals.clone()
     }
 
     /// Ends all memberships.

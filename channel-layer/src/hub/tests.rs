@@ -1,7 +1,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{layer::Deliveries, mailbox::Bounds};
+use crate::{
+    config::{Policy, Terms},
+    layer::Deliveries,
+    mailbox::{Bounds, Delivery},
+    message::Message,
+};
 
 const BOUNDS: Bounds = Bounds { messages: 100, bytes: 1 << 20 };
 
@@ -132,6 +137,70 @@ fn an_observer_is_told_when_a_group_loses_its_last_member() {
     let mut emptied = log.0.lock().unwrap().clone();
     emptied.sort();
     assert_eq!(emptied, [group("g"), group("h")]);
+}
+
+/// Members of every policy and some sizes; the last is closed halfway by its own.
+fn crowd(hub: &Hub) -> Vec<Mailbox> {
+    let policies =
+        [Policy::RefuseNewest, Policy::DropOldest, Policy::KeepLatest { by: "key".into() }, Policy::Close];
+    let terms = |n: usize| Terms {
+        bounds: Bounds { messages: [1, 3, 7, 100][n % 4], bytes: 1 << 20 },
+        policy: policies[n / 4 % 4].clone(),
+    };
+    let members: Vec<_> =
+        (0..3000).map(|n| hub.open(format!("a!{n}").parse().unwrap(), terms(n)).unwrap()).collect();
+    for (n, member) in members.iter().enumerate() {
+        hub.join(&group("g"), member.channel());
+        if n % 3 == 0 {
+            hub.join(&group("h"), member.channel());
+        }
+    }
+    members
+}
+
+#[test]
+fn a_burst_is_what_its_messages_would_be_one_by_one() {
+    let (together, one_by_one) = (Hub::new(), Hub::new());
+    let mut boxes = (crowd(&together), crowd(&one_by_one));
+    let expires = later();
+    let message = |n: u64| Message::new("m").with("n", n).with("key", n % 3);
+    let everybody = Audience::from(group("g")).and(group("h")).except("a!5".parse::<ChannelName>().unwrap());
+    let mut next = 0;
+    for (round, to) in
+        [group("g").into(), group("h").into(), everybody].into_iter().cycle().take(12).enumerate()
+    {
+        let messages: Vec<_> = (next..next + [0, 1, 2, 9, 40][round % 5]).map(message).collect();
+        next += messages.len() as u64;
+        let deliveries = messages.iter().map(|message| Delivery { message: message.clone(), expires });
+        let mut burst = together.burst(&to, deliveries.collect());
+        while burst.step() {}
+        let outcomes: Vec<_> =
+            messages.into_iter().map(|message| one_by_one.fan_out(&to, message, expires).finish()).collect();
+        assert_eq!(burst.outcomes(), outcomes);
+        drop(burst);
+        assert_eq!(together.ledger(), one_by_one.ledger());
+        let taken = |mailbox: &mut Mailbox| {
+            let numbers: Vec<_> =
+                std::iter::from_fn(|| mailbox.try_recv()).map(|message| message.get("n").cloned()).collect();
+            (numbers, mailbox.is_overflowed())
+        };
+        for (one, other) in boxes.0.iter_mut().zip(&mut boxes.1).skip(round % 2).step_by(2) {
+            assert_eq!(taken(one), taken(other));
+        }
+    }
+    assert!(together.ledger().is_balanced() && together.ledger().dropped.total() > 0);
+}
+
+#[tokio::test]
+async fn a_burst_wakes_who_waits() {
+    let hub = Hub::new();
+    let mut mailbox = open(&hub, "a!1");
+    hub.join(&group("g"), mailbox.channel());
+    let receiver = tokio::spawn(async move { (mailbox.recv().await, mailbox.recv().await) });
+    tokio::task::yield_now().await;
+    let messages = vec![Delivery { message: Message::new("m"), expires: later() }; 2];
+    hub.burst(&group("g").into(), messages).step();
+    receiver.await.unwrap();
 }
 
 #[tokio::test]

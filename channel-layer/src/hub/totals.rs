@@ -8,6 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    layer::Deliveries,
     mailbox::{Dropped, Ledger},
     sync::{Mutex, PoisonError},
 };
@@ -42,6 +43,14 @@ impl Totals {
         }
     }
 
+    /// What became of a message to a group.
+    pub(super) fn account(&self, deliveries: &Deliveries) {
+        self.missed(deliveries.closed);
+        if deliveries.full > 0 {
+            self.warn_of_full(deliveries.full, deliveries.matched);
+        }
+    }
+
     /// All that no open mailbox counts itself.
     pub(super) fn ledger(&self) -> Ledger {
         let mut ledger = *self.closed_mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +61,7 @@ impl Totals {
     }
 
     /// Says that members missed a message, at most once a second.
-    pub(super) fn warn_of_full(&self, full: usize, matched: usize) {
+    fn warn_of_full(&self, full: usize, matched: usize) {
         let Some(since_last) = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).add(full) else {
             return;
         };

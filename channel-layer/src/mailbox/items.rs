@@ -19,12 +19,15 @@ pub(super) struct Items {
 }
 
 impl Items {
-    pub(super) fn push(&mut self, delivery: Delivery) {
-        match &mut self.rest {
-            Some(rest) => rest.push_back(delivery),
-            None if self.first.is_none() => self.first = Some(delivery),
-            None => self.rest = Some(Box::new(VecDeque::from([delivery]))),
+    /// Adds one, with room for as many `more` as will follow it at once.
+    pub(super) fn push(&mut self, delivery: Delivery, more: usize) {
+        if self.rest.is_none() && self.first.is_none() {
+            self.first = Some(delivery);
+            return;
         }
+        let rest = self.rest.get_or_insert_default();
+        rest.reserve(1 + more);
+        rest.push_back(delivery);
     }
 
     pub(super) fn pop(&mut self) -> Option<Delivery> {

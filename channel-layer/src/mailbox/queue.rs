@@ -34,10 +34,12 @@ pub(super) enum Offer {
 }
 
 impl Queue {
-    /// `now` is asked for only when the queue seems full: expired messages make room.
+    /// So many `more` will follow at once. `now` is asked for only when the queue seems full: expired messages
+    /// make room.
     pub(super) fn offer(
         &mut self,
         delivery: Delivery,
+        more: usize,
         terms: &Terms,
         now: impl FnOnce() -> Instant,
     ) -> Offer {
@@ -53,7 +55,7 @@ impl Queue {
             }
         }
         self.bytes += delivery.message.size();
-        self.items.push(delivery);
+        self.items.push(delivery, more);
         Offer::Queued
     }
 

@@ -79,26 +79,43 @@ impl MailboxSender {
     /// # Errors
     /// [`Refusal`], with nothing queued.
     pub fn deliver(&self, delivery: Delivery) -> Result<(), Refusal> {
+        self.offer(|state, terms| state.offer(delivery, 0, terms))
+    }
+
+    /// Queues messages in their order, at the price of one lock and at most one wake-up. `refused` is told the places of
+    /// those that were not; it runs under the lock.
+    pub(crate) fn deliver_all(&self, deliveries: &[Delivery], mut refused: impl FnMut(usize, Refusal)) {
+        self.offer(|state, terms| {
+            for (place, delivery) in deliveries.iter().enumerate() {
+                let more = deliveries.len() - place - 1;
+                if let Err(refusal) = state.offer(delivery.clone(), more, terms) {
+                    refused(place, refusal);
+                }
+            }
+        });
+    }
+
+    /// Only the step from empty to not empty wakes: the receiver takes all that is there. Under the lock, so that no
+    /// receiver can see a message, sleep again, and miss the wake-up of the next one.
+    fn offer<T>(&self, offer: impl FnOnce(&mut State, &Terms) -> T) -> T {
         let mut state = self.state();
-        if state.phase != Phase::Open {
-            return Err(Refusal::Closed);
+        let (was_empty, was_open) = (state.queue.is_empty(), state.phase == Phase::Open);
+        let outcome = offer(&mut state, &self.0.terms);
+        if was_open && state.phase == Phase::Overflowed {
+            self.overflow(state);
+        } else if was_empty && !state.queue.is_empty() {
+            state.wake();
         }
-        match state.queue.offer(delivery, &self.0.terms, Instant::now) {
-            Offer::Queued => {
-                state.wake_for_the_first();
-                Ok(())
-            }
-            Offer::Refused => Err(Refusal::Full),
-            Offer::Overflow => {
-                state.phase = Phase::Overflowed;
-                let waste = state.queue.discard(Reason::Closed);
-                state.wake();
-                drop(state);
-                drop(waste); // what it drops may be anything: not under the lock
-                tracing::debug!(channel = %self.0.channel, "a mailbox was full and has closed");
-                Err(Refusal::Full)
-            }
-        }
+        outcome
+    }
+
+    #[cold]
+    fn overflow(&self, mut state: MutexGuard<'_, State>) {
+        let waste = state.queue.discard(Reason::Closed);
+        state.wake();
+        drop(state);
+        drop(waste); // what it drops may be anything: not under the lock
+        tracing::debug!(channel = %self.0.channel, "a mailbox was full and has closed");
     }
 
     /// The channel's name.
@@ -203,6 +220,21 @@ impl MailboxSender {
 }
 
 impl State {
+    /// So many `more` follow at once.
+    fn offer(&mut self, delivery: Delivery, more: usize, terms: &Terms) -> Result<(), Refusal> {
+        if self.phase != Phase::Open {
+            return Err(Refusal::Closed);
+        }
+        match self.queue.offer(delivery, more, terms, Instant::now) {
+            Offer::Queued => Ok(()),
+            Offer::Refused => Err(Refusal::Full),
+            Offer::Overflow => {
+                self.phase = Phase::Overflowed;
+                Err(Refusal::Full)
+            }
+        }
+    }
+
     fn pop(&mut self) -> Option<Message> {
         if self.queue.is_empty() {
             return None; // without asking for the time
@@ -214,14 +246,6 @@ impl State {
     fn register(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
-        }
-    }
-
-    /// Only the first message wakes: the receiver takes all that is there. Under the lock, so that no
-    /// receiver can see the message, sleep again, and miss the wake-up of the next one.
-    fn wake_for_the_first(&self) {
-        if self.queue.len() == 1 {
-            self.wake();
         }
     }
 

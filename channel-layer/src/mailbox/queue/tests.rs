@@ -18,7 +18,7 @@ fn later() -> Instant {
 }
 
 fn offer(queue: &mut Queue, n: i64, terms: &Terms) -> Offer {
-    queue.offer(delivery(n, later()), terms, Instant::now)
+    queue.offer(delivery(n, later()), 0, terms, Instant::now)
 }
 
 fn numbers(queue: &mut Queue) -> Vec<i64> {
@@ -80,8 +80,8 @@ fn bytes_bound_a_queue_too_but_an_empty_one_takes_anything() {
 fn expired_messages_make_room() {
     let (mut queue, terms) = (Queue::default(), terms(1, 1 << 20, Policy::Close));
     let now = Instant::now();
-    assert_eq!(queue.offer(delivery(0, now), &terms, || now), Offer::Queued);
-    assert_eq!(queue.offer(delivery(1, later()), &terms, || now), Offer::Queued);
+    assert_eq!(queue.offer(delivery(0, now), 0, &terms, || now), Offer::Queued);
+    assert_eq!(queue.offer(delivery(1, later()), 0, &terms, || now), Offer::Queued);
     assert_eq!(queue.ledger().dropped.expired, 1);
 }
 
@@ -130,7 +130,7 @@ proptest! {
             match step {
                 Step::Offer(n) => {
                     offered += 1;
-                    queue.offer(delivery(n, now + Duration::from_secs(10)), &terms, || now);
+                    queue.offer(delivery(n, now + Duration::from_secs(10)), 0, &terms, || now);
                 }
                 Step::Pop => delivered += u64::from(queue.pop().is_some()),
                 Step::Drain => delivered += queue.drain().len() as u64,

@@ -1,0 +1,53 @@
+//! The way over all members of some groups, in slices.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::group::Group;
+use crate::{mailbox::MailboxSender, name::ChannelName};
+
+/// No map is locked on the way, and no member is looked up by name.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// Those not yet begun; the last one is under way.
+    groups: Vec<Arc<Group>>,
+    /// How far the last one is.
+    place: usize,
+    except: Option<ChannelName>,
+    /// Who has been seen, by address: only kept for several groups, where it matters.
+    seen: Option<HashSet<usize>>,
+}
+
+impl Walk {
+    pub(super) fn new(groups: Vec<Arc<Group>>, except: Option<ChannelName>) -> Self {
+        let seen = (groups.len() > 1).then(HashSet::new);
+        Self { groups, place: 0, except, seen }
+    }
+
+    /// Shows the members at the next so many places; false once all have been shown.
+    pub(super) fn step(&mut self, places: usize, mut show: impl FnMut(&MailboxSender)) -> bool {
+        let Some(group) = self.groups.last().cloned() else { return false };
+        let more = group.slice(self.place, places, |member| {
+            if self.is_meant(member) {
+                show(member);
+            }
+        });
+        if more {
+            self.place += places;
+            return true;
+        }
+        self.groups.pop();
+        self.place = 0;
+        !self.groups.is_empty()
+    }
+
+    fn is_meant(&mut self, member: &MailboxSender) -> bool {
+        let excepted = self.except.as_ref().is_some_and(|except| member.channel() == except);
+        !excepted && self.seen.as_mut().is_none_or(|seen| seen.insert(member.id()))
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("members", &self.len()).finish()
+    }
+}
