@@ -57,7 +57,8 @@ pub(crate) enum Target {
 pub(crate) struct Envelope<'a> {
     pub(crate) header: Header,
     pub(crate) target: Target,
-    body: &'a [u8],
+    /// The message, for [`decode_body`].
+    pub(crate) body: &'a [u8],
 }
 
 /// Why an envelope cannot be read.
@@ -142,11 +143,6 @@ impl<'a> Envelope<'a> {
         };
         let target = reader.target(kind)?;
         Ok(Self { header, target, body: reader.0 })
-    }
-
-    /// Decodes the message.
-    pub(crate) fn message(&self) -> Result<Message, CodecError> {
-        decode_body(self.body)
     }
 }
 
@@ -288,7 +284,7 @@ mod tests {
             let envelope = Envelope::decode(&bytes).unwrap();
             assert_eq!(envelope.header, Header { sequence: 9, ..header() });
             assert_eq!(envelope.target, target);
-            assert_eq!(envelope.message().unwrap(), message());
+            assert_eq!(decode_body(envelope.body).unwrap(), message());
         }
         let (channel, group) = ("a.1!x".parse::<ChannelName>().unwrap(), "g".parse::<GroupName>().unwrap());
         let requests = [Target::Add(channel.clone(), group.clone()), Target::Discard(channel, group)];
@@ -322,7 +318,7 @@ mod tests {
         let target = Target::Channel("a.1!x".parse().unwrap());
         let bytes = encode(&header(), &target, Some(&message())).unwrap();
         for end in 0..bytes.len() {
-            let read = Envelope::decode(&bytes[..end]).and_then(|envelope| envelope.message());
+            let read = Envelope::decode(&bytes[..end]).and_then(|envelope| decode_body(envelope.body));
             assert!(read.is_err(), "cut at {end}");
         }
     }
@@ -333,7 +329,7 @@ mod tests {
             if let Some(first) = bytes.first_mut() {
                 *first = VERSION;
             }
-            let _ = Envelope::decode(&bytes).and_then(|envelope| envelope.message());
+            let _ = Envelope::decode(&bytes).and_then(|envelope| decode_body(envelope.body));
         }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! No part of the API: it is there only with `--cfg fuzzing`, and in this crate's own tests, which run the corpora.
 
+use std::future::Future;
+
 use channel_layer::{Map, Message, Value};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     codec::{self, Envelope},
@@ -16,13 +19,14 @@ use crate::{
 
 /// Forged frames for a process in native mode.
 pub fn native(input: &[u8]) {
-    native::fuzz::received(config("native"), records(input));
+    run(native::fuzz::received(config("native"), records(input)));
 }
 
 /// Forged messages for a process in mode `pubsub`; the first byte chooses the serializer.
 pub fn pubsub(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
-    pubsub::fuzz::received(config("pubsub").with_serializer_format(serializer(*choice)), records(rest));
+    let config = config("pubsub").with_serializer_format(serializer(*choice));
+    run(pubsub::fuzz::received(config, records(rest)));
 }
 
 /// Forged messages for a process in mode `core`; the first byte chooses the serializer.
@@ -30,6 +34,14 @@ pub fn core(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let config = config("core").with_serializer_format(serializer(*choice)).with_random_prefix_length(0);
     core::fuzz::taken(config, records(rest));
+}
+
+/// What comes in is handed out by a task.
+fn run(received: impl Future<Output = ()>) {
+    thread_local! {
+        static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    }
+    RUNTIME.with(|runtime| runtime.block_on(received));
 }
 
 /// Cuts an input into records: each a byte, a length of two bytes, and so many bytes.
@@ -55,13 +67,13 @@ fn serializer(choice: u8) -> Serializer {
 /// An envelope of the native mode: what can be read can be written, and is the same.
 pub fn envelope(input: &[u8]) {
     let Ok(envelope) = Envelope::decode(input) else { return };
-    let Ok(message) = envelope.message() else { return };
+    let Ok(message) = codec::decode_body(envelope.body) else { return };
     let write = |message: &Message| codec::encode(&envelope.header, &envelope.target, Some(message));
     let mut bytes = write(&message).expect("it was read");
     codec::set_sequence(&mut bytes, envelope.header.sequence);
     let again = Envelope::decode(&bytes).expect("it was written");
     assert_eq!((again.header, &again.target), (envelope.header, &envelope.target));
-    let mut twice = write(&again.message().expect("it was written")).expect("it was read");
+    let mut twice = write(&codec::decode_body(again.body).expect("it was written")).expect("it was read");
     codec::set_sequence(&mut twice, envelope.header.sequence);
     assert_eq!(bytes, twice);
 }

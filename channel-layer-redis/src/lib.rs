@@ -1,5 +1,6 @@
 #![doc = include_str!("docs/crate.md")]
 
+mod arrivals;
 mod client;
 mod codec;
 mod config;

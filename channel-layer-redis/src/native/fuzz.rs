@@ -1,20 +1,14 @@
 //! Forged frames, as if they came in from Redis.
 
-use std::cell::RefCell;
-
 use channel_layer::{ChannelName, MailboxOptions};
+use tokio::task::yield_now;
 
 use super::{bus::Bus, inbound::Inbound};
 use crate::{config::RedisConfig, supervisor::Mode};
 
-thread_local! {
-    static RUNTIME: RefCell<tokio::runtime::Runtime> =
-        RefCell::new(tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"));
-}
-
 /// Has a process with two members receive frames. A publisher of zeros stands for the process itself, as only its own
 /// number makes it answer.
-pub(crate) fn received<'a>(config: RedisConfig, frames: impl Iterator<Item = (u8, &'a [u8])>) {
+pub(crate) async fn received<'a>(config: RedisConfig, frames: impl Iterator<Item = (u8, &'a [u8])>) {
     let bus = Bus::new(config.into());
     let inbound = Inbound::new(bus.clone());
     let name: ChannelName = format!("specific.{}!a", bus.node_name).parse().expect("a name");
@@ -27,17 +21,14 @@ pub(crate) fn received<'a>(config: RedisConfig, frames: impl Iterator<Item = (u8
     }
     let channels =
         [bus.keys.group(&"room".parse().expect("a name")), bus.keys.node(&bus.node_name), bus.keys.control()];
-    let receive = async {
-        for (channel, payload) in frames {
-            let mut payload = payload.to_vec();
-            if let Some(publisher) = payload.get_mut(2..10).filter(|publisher| *publisher == [0; 8]) {
-                publisher.copy_from_slice(&bus.node.to_be_bytes());
-            }
-            inbound.received(channels[usize::from(channel) % 3].as_bytes(), &payload);
-            tokio::task::yield_now().await; // what it has spawned
+    for (channel, payload) in frames {
+        let mut payload = payload.to_vec();
+        if let Some(publisher) = payload.get_mut(2..10).filter(|publisher| *publisher == [0; 8]) {
+            publisher.copy_from_slice(&bus.node.to_be_bytes());
         }
-    };
-    RUNTIME.with_borrow(|runtime| runtime.block_on(receive));
+        inbound.received(channels[usize::from(channel) % 3].as_bytes(), &payload);
+        yield_now().await; // what it has spawned
+    }
     for mailbox in &mut mailboxes {
         while mailbox.try_recv().is_some() {}
         assert!(mailbox.sender().ledger().is_balanced());

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use channel_layer::{Audience, ChannelName, Deliveries, LayerEvent, Message, mailbox::Delivery};
+use channel_layer::{Audience, LayerEvent, mailbox::Delivery};
 use tokio::time::Instant;
 
 use super::{
@@ -12,7 +12,8 @@ use super::{
     remote,
 };
 use crate::{
-    codec::{CodecError, Envelope, Header, Target},
+    arrivals::{Arrival, Arrivals},
+    codec::{self, CodecError, Envelope, Header, Target},
     supervisor::{Mode, Probe},
 };
 
@@ -20,13 +21,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Inbound {
     bus: Arc<Bus>,
+    arrivals: Arc<Arrivals>,
     /// Held for a map access, by this link's own task alone.
     sequences: Mutex<Sequences>,
 }
 
 impl Inbound {
     pub(super) fn new(bus: Arc<Bus>) -> Self {
-        Self { bus, sequences: Mutex::default() }
+        let arrivals = Arrivals::new(bus.hub.clone(), bus.counters.clone());
+        Self { bus, arrivals, sequences: Mutex::default() }
     }
 
     fn read(&self, channel: &[u8], payload: &[u8]) -> Result<(), CodecError> {
@@ -42,58 +45,48 @@ impl Inbound {
                 return Ok(());
             }
         }
-        self.handle(&envelope)
+        self.handle(envelope)
     }
 
-    fn handle(&self, envelope: &Envelope<'_>) -> Result<(), CodecError> {
-        let header = &envelope.header;
-        match &envelope.target {
-            Target::Audience(audience) => self.fan_out(audience, envelope)?,
-            Target::Channel(channel) => self.deliver(channel, envelope)?,
-            Target::Add(channel, group) => {
-                remote::add(&self.bus, header, channel.clone(), group.clone());
+    /// What changes mailboxes and groups waits for its turn, so that all of it happens in the order in which it was sent.
+    fn handle(&self, envelope: Envelope<'_>) -> Result<(), CodecError> {
+        let Envelope { header, target, body } = envelope;
+        let bus = self.bus.clone();
+        match target {
+            Target::Audience(audience) => self.to_groups(&header, audience, body)?,
+            Target::Channel(channel) => {
+                self.arrivals.push(Arrival::Channel(channel, delivery(&header, body)?));
             }
+            Target::Add(channel, group) => self.in_turn(move || remote::add(&bus, &header, channel, group)),
             Target::Discard(channel, group) => {
-                remote::discard(&self.bus, header, channel, group);
+                self.in_turn(move || remote::discard(&bus, &header, &channel, &group));
             }
             Target::Done => self.back(header.number),
-            Target::Probe if self.is_ours(header) => self.back(header.number),
+            Target::Probe if self.is_ours(&header) => self.back(header.number),
             // Our own was carried out before it was sent.
-            Target::Flush if !self.is_ours(header) => {
-                self.bus.hub.leave_all();
-                self.bus.hub.discard_messages();
-            }
+            Target::Flush if !self.is_ours(&header) => self.in_turn(move || {
+                bus.hub.leave_all();
+                bus.hub.discard_messages();
+            }),
             Target::Flush | Target::Probe => {}
         }
         Ok(())
     }
 
-    fn fan_out(&self, audience: &Audience, envelope: &Envelope<'_>) -> Result<(), CodecError> {
-        let header = &envelope.header;
+    fn in_turn(&self, act: impl FnOnce() + Send + 'static) {
+        self.arrivals.push(Arrival::Other(Box::new(act)));
+    }
+
+    fn to_groups(&self, header: &Header, audience: Audience, body: &[u8]) -> Result<(), CodecError> {
         if audience.is_union() && !self.is_first_copy(header) {
             return Ok(());
         }
         let own = self.is_ours(header).then(|| self.bus.echoes.take(header.number)).flatten();
-        let Some((Own { message, expires }, done)) = own else {
-            self.hand_out(audience, envelope.message()?, Instant::now() + header.lifetime);
-            return Ok(());
+        let (delivery, told) = match own {
+            Some((Own { message, expires }, told)) => (Delivery { message, expires }, Some(told)),
+            None => (delivery(header, body)?, None),
         };
-        let _ = done.send(self.hand_out(audience, message, expires)); // its sender may have gone
-        Ok(())
-    }
-
-    fn hand_out(&self, audience: &Audience, message: Message, expires: Instant) -> Deliveries {
-        let deliveries = self.bus.hub.fan_out(audience, message, expires).finish();
-        self.bus.counters.full.add(deliveries.full as u64);
-        deliveries
-    }
-
-    fn deliver(&self, channel: &ChannelName, envelope: &Envelope<'_>) -> Result<(), CodecError> {
-        let expires = Instant::now() + envelope.header.lifetime;
-        let outcome = self.bus.hub.send(channel, Delivery { message: envelope.message()?, expires });
-        if let Some(Err(_)) = outcome {
-            self.bus.counters.full.one();
-        }
+        self.arrivals.push(Arrival::Groups(audience, delivery, told));
         Ok(())
     }
 
@@ -114,6 +107,10 @@ impl Inbound {
     fn sequences(&self) -> std::sync::MutexGuard<'_, Sequences> {
         self.sequences.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn delivery(header: &Header, body: &[u8]) -> Result<Delivery, CodecError> {
+    Ok(Delivery { message: codec::decode_body(body)?, expires: Instant::now() + header.lifetime })
 }
 
 impl Mode for Inbound {

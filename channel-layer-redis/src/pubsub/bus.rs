@@ -1,28 +1,22 @@
-//! What the layer and its links share, and what is done with what comes in.
+//! What the layer and its links share.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use channel_layer::{
-    Audience, ChannelName, Deliveries, GroupName, LayerEvent, Map, Message,
+    ChannelName, GroupName, Message,
     hub::{GroupObserver, Hub},
-    mailbox::Delivery,
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::{
-    directions::{self, Seen},
-    named::Named,
-    names::{Names, Place},
-};
+use super::{directions::Seen, named::Named, names::Names};
 use crate::{
-    codec::CodecError,
     config::RedisConfig,
     own::Own,
     payload::Payload,
     ring::host_of,
     shared::{Events, Probes},
     stats::Counters,
-    supervisor::{Link, Mode, Probe},
+    supervisor::Link,
 };
 
 #[derive(Debug)]
@@ -36,8 +30,8 @@ pub(super) struct Bus {
     pub(super) named: Named,
     pub(super) own: Own<Message>,
     pub(super) closed: watch::Sender<bool>,
-    node: String,
-    probes: Probes,
+    pub(super) node: String,
+    pub(super) probes: Probes,
     /// Held for a set access, by the connections' tasks: several links, one memory.
     seen: Mutex<Seen>,
     /// The links own the bus, so it knows them weakly. Set once, before the first message can come in.
@@ -74,52 +68,15 @@ impl Bus {
         Instant::now() + self.config.layer.expiry
     }
 
+    /// Is it the first copy of a message to several groups?
+    pub(super) fn is_first(&self, id: String) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_first(id)
+    }
+
     fn emptied(&self, channel: &str) {
         if let Some(links) = self.links.get().and_then(Weak::upgrade) {
             link_of(&links, channel).emptied(channel);
         }
-    }
-
-    fn read(&self, channel: &[u8], payload: &[u8]) -> Result<(), CodecError> {
-        let channel = std::str::from_utf8(channel).map_err(|_| CodecError::Broken)?;
-        match self.names.place(channel).ok_or(CodecError::Broken)? {
-            Place::Channel(name) => {
-                let (message, _) = self.decode(payload)?;
-                let outcome = self.hub.send(&name, Delivery { message, expires: self.expires() });
-                self.counters.full.add(u64::from(matches!(outcome, Some(Err(_)))));
-                Ok(())
-            }
-            Place::Group(group) => self.fan_out(group, channel, payload),
-        }
-    }
-
-    fn fan_out(&self, group: GroupName, channel: &str, payload: &[u8]) -> Result<(), CodecError> {
-        if let Some((message, back)) = self.own.take(channel.as_bytes(), payload) {
-            let _ = back.send(self.hand_out(&group.into(), message)); // its sender may have gone
-            return Ok(());
-        }
-        let (message, entry) = self.decode(payload)?;
-        let (audience, id) = directions::read(entry.as_ref(), group);
-        let is_first = |id| self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_first(id);
-        if id.is_none_or(is_first) {
-            self.hand_out(&audience, message);
-        }
-        Ok(())
-    }
-
-    fn decode(&self, payload: &[u8]) -> Result<(Message, Option<channel_layer::Value>), CodecError> {
-        if payload.len() > self.config.max_message {
-            return Err(CodecError::TooLong);
-        }
-        let mut map: Map = self.payload.decode(payload)?;
-        let entry = map.remove(directions::KEY);
-        Ok((Message::try_from(map).map_err(|_| CodecError::Message)?, entry))
-    }
-
-    fn hand_out(&self, to: &Audience, message: Message) -> Deliveries {
-        let deliveries = self.hub.fan_out(to, message, self.expires()).finish();
-        self.counters.full.add(deliveries.full as u64);
-        deliveries
     }
 }
 
@@ -131,49 +88,6 @@ pub(super) fn link_of<'a>(links: &'a [Link], channel: &str) -> &'a Link {
 /// A mailbox is in a group of its own name, so that its end is told like that of a group.
 pub(super) fn own_group(channel: &ChannelName) -> Option<GroupName> {
     channel.as_str().parse().ok()
-}
-
-/// What a link carries in this mode.
-#[derive(Debug)]
-pub(super) struct Inbound(pub(super) Arc<Bus>);
-
-impl Mode for Inbound {
-    fn node(&self) -> &str {
-        &self.0.node
-    }
-
-    fn own_channels(&self) -> Vec<String> {
-        vec![self.0.probes.channel().to_owned()]
-    }
-
-    fn is_empty(&self, channel: &str) -> bool {
-        match self.0.names.place(channel) {
-            Some(Place::Channel(name)) => !self.0.hub.contains(&name),
-            Some(Place::Group(group)) => self.0.hub.member_count(&group) == 0,
-            None => true,
-        }
-    }
-
-    fn begins(&self, _: &str) {}
-
-    fn raise(&self, event: LayerEvent) {
-        self.0.events.raise(event);
-    }
-
-    fn probe(&self) -> Probe {
-        self.0.probes.probe()
-    }
-
-    fn received(&self, channel: &[u8], payload: &[u8]) {
-        if self.0.probes.received(channel, payload) {
-            return;
-        }
-        self.0.counters.received.one();
-        if let Err(error) = self.0.read(channel, payload) {
-            self.0.counters.unreadable.one();
-            tracing::debug!(%error, bytes = payload.len(), "dropped what came in");
-        }
-    }
 }
 
 /// Ends subscriptions with their groups and mailboxes. The hub owns it, so it owns nothing.

@@ -7,6 +7,7 @@ mod bus;
 mod directions;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod inbound;
 mod named;
 mod names;
 
@@ -21,7 +22,10 @@ use channel_layer::{
 };
 use futures_util::future::{join_all, try_join_all};
 
-use self::bus::{Bus, Inbound, link_of, own_group};
+use self::{
+    bus::{Bus, link_of, own_group},
+    inbound::Inbound,
+};
 use crate::{
     client::Command, config::RedisConfig, error::Fault, shared::check_size, stats::Stats, supervisor::Link,
 };
@@ -46,7 +50,12 @@ impl PubSubLayer {
         let config = Arc::new(config);
         let bus = Bus::new(config.clone());
         let link = |place: &crate::config::Place| {
-            Link::start(place.clone(), config.clone(), Arc::new(Inbound(bus.clone())), bus.counters.clone())
+            Link::start(
+                place.clone(),
+                config.clone(),
+                Arc::new(Inbound::new(bus.clone())),
+                bus.counters.clone(),
+            )
         };
         let links: Arc<[Link]> = config.places.iter().map(link).collect();
         bus.set_links(&links);

@@ -1,0 +1,212 @@
+//! What has come in, on its way to the mailboxes of this process.
+//!
+//! The connection's own task only [queues](Arrivals::push) it and goes on reading; a task beside it hands it out. So
+//! messages that came in together go to each member of their group together, members get their turn in between, and a
+//! large group does not keep replies and heartbeats waiting.
+
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use channel_layer::{
+    Audience, ChannelName, Deliveries,
+    hub::{Burst, Hub},
+    mailbox::Delivery,
+};
+use tokio::{sync::oneshot, task::yield_now};
+
+use crate::stats::Counters;
+
+/// So much may wait, in messages and in bytes of their values. Beyond that the connection's task hands out itself, and
+/// meanwhile reads nothing: Redis is the one that waits.
+const MESSAGES: usize = 8192;
+const BYTES: usize = 8 << 20;
+
+/// Messages to one audience that are handed out together. A third of a mailbox's usual capacity, so that members have
+/// two turns to empty theirs before it is full.
+const TOGETHER: usize = 32;
+
+/// Deliveries between two turns of others: a tenth of a millisecond.
+const DELIVERIES: usize = 4096;
+
+/// The queue of one link.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    hub: Hub,
+    counters: Arc<Counters>,
+    /// Held to put in or take out, by the connection's task and the one beside it.
+    waiting: Mutex<Waiting>,
+    /// Held while a slice is handed out, so that two who do so keep the order. Taken before `waiting`.
+    turn: Mutex<Option<Turn>>,
+}
+
+/// Something that came in.
+pub(crate) enum Arrival {
+    /// A message to groups, and who wants to know what became of it.
+    Groups(Audience, Delivery, Option<oneshot::Sender<Deliveries>>),
+    /// A message to one mailbox.
+    Channel(ChannelName, Delivery),
+    /// What has to wait for all that came before it. It must not wait itself.
+    Other(Box<dyn FnOnce() + Send>),
+}
+
+#[derive(Default)]
+struct Waiting {
+    arrivals: VecDeque<Arrival>,
+    bytes: usize,
+    /// There is a task that will look again.
+    attended: bool,
+}
+
+/// What is being handed out.
+#[derive(Debug)]
+struct Turn {
+    burst: Burst,
+    /// By the places of the messages.
+    told: Vec<Option<oneshot::Sender<Deliveries>>>,
+}
+
+impl Arrivals {
+    pub(crate) fn new(hub: Hub, counters: Arc<Counters>) -> Arc<Self> {
+        Arc::new(Self { hub, counters, waiting: Mutex::default(), turn: Mutex::default() })
+    }
+
+    /// Queues something behind all that came before. Waits for nothing, but for a slice at a time when too much waits.
+    pub(crate) fn push(self: &Arc<Self>, arrival: Arrival) {
+        let mut waiting = self.waiting();
+        waiting.push(arrival);
+        let too_much = waiting.is_too_much();
+        let attended = mem::replace(&mut waiting.attended, true);
+        drop(waiting);
+        if !attended {
+            tokio::spawn(self.clone().hand_out());
+        }
+        if too_much {
+            while self.step().is_some() && self.waiting().is_too_much() {}
+        }
+    }
+
+    /// Until nothing waits: a task per burst, not one that sits there for as long as the link lives.
+    async fn hand_out(self: Arc<Self>) {
+        let mut deliveries = 0;
+        while let Some(made) = self.step() {
+            deliveries += made;
+            if deliveries >= DELIVERIES {
+                deliveries = 0;
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Hands out a slice, of so many deliveries; nothing if nothing is left.
+    fn step(&self) -> Option<usize> {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if turn.is_none() {
+            let next = self.waiting().next()?;
+            *turn = self.begin(next);
+        }
+        let Some(under_way) = &mut *turn else { return Some(1) };
+        let before = under_way.deliveries();
+        let is_over = !under_way.burst.step();
+        let made = under_way.deliveries() - before;
+        if is_over {
+            self.end(turn.take());
+        }
+        Some(1 + made)
+    }
+
+    /// A burst to hand out, unless it was carried out at once.
+    fn begin(&self, arrival: Arrival) -> Option<Turn> {
+        match arrival {
+            Arrival::Groups(to, first, told) => {
+                let (mut messages, mut all_told) = (vec![first], vec![told]);
+                self.waiting().take_alike(&to, &mut messages, &mut all_told);
+                return Some(Turn { burst: self.hub.burst(&to, messages), told: all_told });
+            }
+            Arrival::Channel(channel, delivery) => {
+                let refused = matches!(self.hub.send(&channel, delivery), Some(Err(_)));
+                self.counters.full.add(u64::from(refused));
+            }
+            Arrival::Other(act) => act(),
+        }
+        None
+    }
+
+    fn end(&self, turn: Option<Turn>) {
+        let Some(Turn { burst, told }) = turn else { return };
+        for (outcome, told) in burst.outcomes().iter().zip(told) {
+            self.counters.full.add(outcome.full as u64);
+            if let Some(told) = told {
+                let _ = told.send(*outcome); // its sender may have gone
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing in here is left half done by a panic.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    fn deliveries(&self) -> usize {
+        self.burst.outcomes().first().map_or(0, |first| first.matched) * self.told.len()
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, arrival: Arrival) {
+        self.bytes += arrival.size();
+        self.arrivals.push_back(arrival);
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.arrivals.len() > MESSAGES || self.bytes > BYTES
+    }
+
+    /// Nothing: then nobody will look again, and the queue's memory goes.
+    fn next(&mut self) -> Option<Arrival> {
+        let next = self.arrivals.pop_front();
+        match &next {
+            Some(arrival) => self.bytes -= arrival.size(),
+            None => *self = Self::default(),
+        }
+        next
+    }
+
+    /// Takes those that directly follow and are for the same audience.
+    fn take_alike(
+        &mut self,
+        to: &Audience,
+        messages: &mut Vec<Delivery>,
+        told: &mut Vec<Option<oneshot::Sender<Deliveries>>>,
+    ) {
+        let is_alike = |next: &Arrival| matches!(next, Arrival::Groups(other, ..) if other == to);
+        while messages.len() < TOGETHER && self.arrivals.front().is_some_and(is_alike) {
+            if let Some(Arrival::Groups(_, delivery, teller)) = self.next() {
+                messages.push(delivery);
+                told.push(teller);
+            }
+        }
+    }
+}
+
+impl Arrival {
+    fn size(&self) -> usize {
+        match self {
+            Self::Groups(_, delivery, _) | Self::Channel(_, delivery) => delivery.message.size(),
+            Self::Other(_) => 0,
+        }
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("arrivals", &self.arrivals.len()).field("bytes", &self.bytes).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use channel_layer::{GroupName, Mailbox, Message, mailbox::Bounds};
+use tokio::time::Instant;
+
+use super::*;
+
+fn arrivals() -> (Arc<Arrivals>, Hub) {
+    let hub = Hub::new();
+    (Arrivals::new(hub.clone(), Arc::default()), hub)
+}
+
+fn member(hub: &Hub, name: &str, messages: usize) -> Mailbox {
+    let mailbox = hub.open(name.parse().unwrap(), Bounds { messages, bytes: 64 << 20 }).unwrap();
+    hub.join(&room(), mailbox.channel());
+    mailbox
+}
+
+fn room() -> GroupName {
+    "room".parse().unwrap()
+}
+
+fn delivery(n: usize) -> Delivery {
+    let expires = Instant::now() + Duration::from_secs(60);
+    Delivery { message: Message::new("m").with("n", n as u64), expires }
+}
+
+fn to_room(n: usize) -> Arrival {
+    Arrival::Groups(room().into(), delivery(n), None)
+}
+
+fn numbers(mailbox: &mut Mailbox) -> Vec<usize> {
+    let number = |message: Message| message.get("n").and_then(|n| n.as_u64()).unwrap() as usize;
+    std::iter::from_fn(|| mailbox.try_recv()).map(number).collect()
+}
+
+async fn until_all_is_handed_out(arrivals: &Arrivals) {
+    while arrivals.waiting().attended {
+        yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_connections_task_only_queues() {
+    let (arrivals, hub) = arrivals();
+    let mut mailbox = member(&hub, "a!1", 100);
+    (0..3).for_each(|n| arrivals.push(to_room(n)));
+    assert!(mailbox.sender().is_empty(), "nobody else has had a turn");
+    until_all_is_handed_out(&arrivals).await;
+    assert_eq!(numbers(&mut mailbox), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn whatever_comes_in_is_handed_out_in_its_order() {
+    let (arrivals, hub) = arrivals();
+    let (mut mailbox, mut elsewhere) = (member(&hub, "a!1", 1000), member(&hub, "a!2", 1000));
+    let other: GroupName = "other".parse().unwrap();
+    hub.join(&other, mailbox.channel());
+    for n in 0..300 {
+        arrivals.push(match n % 7 {
+            0 => Arrival::Channel(mailbox.channel().clone(), delivery(n)),
+            1 => Arrival::Groups(other.clone().into(), delivery(n), None),
+            2 => Arrival::Groups(Audience::from(room()).and(other.clone()), delivery(n), None),
+            _ => to_room(n),
+        });
+    }
+    until_all_is_handed_out(&arrivals).await;
+    assert!(numbers(&mut mailbox).into_iter().eq(0..300));
+    assert!(
+        numbers(&mut elsewhere).into_iter().eq((0..300).filter(|n| n % 7 > 1)),
+        "not what others are sent"
+    );
+}
+
+#[tokio::test]
+async fn what_changes_a_group_holds_from_its_place_on() {
+    let (arrivals, hub) = arrivals();
+    let mut mailbox = member(&hub, "a!1", 100);
+    let (hub_of_later, channel) = (hub.clone(), mailbox.channel().clone());
+    arrivals.push(to_room(0));
+    arrivals.push(Arrival::Other(Box::new(move || hub_of_later.leave(&room(), &channel))));
+    arrivals.push(to_room(1));
+    until_all_is_handed_out(&arrivals).await;
+    assert_eq!(numbers(&mut mailbox), [0]);
+}
+
+#[tokio::test]
+async fn each_sender_hears_what_became_of_its_own_message() {
+    let (arrivals, hub) = arrivals();
+    let _keeps_two = member(&hub, "a!small", 2);
+    let _keeps_all = member(&hub, "a!large", 100);
+    let mut told = Vec::new();
+    for n in 0..4 {
+        let (sender, receiver) = oneshot::channel();
+        arrivals.push(Arrival::Groups(room().into(), delivery(n), Some(sender)));
+        told.push(receiver);
+    }
+    let mut delivered = Vec::new();
+    for receiver in told {
+        let outcome = receiver.await.unwrap();
+        delivered.push((outcome.matched, outcome.delivered, outcome.full));
+    }
+    assert_eq!(delivered, [(2, 2, 0), (2, 2, 0), (2, 1, 1), (2, 1, 1)]);
+    assert_eq!(arrivals.counters.snapshot().full, 2);
+}
+
+#[tokio::test]
+async fn members_have_their_turn_before_a_burst_fills_their_mailboxes() {
+    let (arrivals, hub) = arrivals();
+    let (members, messages) = (1000, 2000);
+    let mut receivers = tokio::task::JoinSet::new();
+    for n in 0..members {
+        let mut mailbox = member(&hub, &format!("a!{n}"), 100);
+        receivers.spawn(async move {
+            for n in 0..messages {
+                assert_eq!(mailbox.recv().await.get("n").and_then(|n| n.as_u64()), Some(n as u64));
+            }
+        });
+    }
+    (0..messages).for_each(|n| arrivals.push(to_room(n)));
+    until_all_is_handed_out(&arrivals).await;
+    assert_eq!(hub.ledger().dropped.total(), 0);
+    while let Some(received) = receivers.join_next().await {
+        received.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_bounds_the_connections_task_hands_out_itself_and_in_order() {
+    let (arrivals, hub) = arrivals();
+    let all = 3 * MESSAGES;
+    let mut mailbox = member(&hub, "a!1", all + 3);
+    for n in 0..all {
+        arrivals.push(to_room(n));
+        assert!(arrivals.waiting().arrivals.len() <= MESSAGES);
+    }
+    assert!(!mailbox.sender().is_empty());
+    let large = Message::new("m").with("n", all as u64).with("text", "x".repeat(BYTES / 2));
+    for n in 0..3 {
+        let message = large.clone().with("n", (all + n) as u64);
+        arrivals.push(Arrival::Groups(room().into(), Delivery { message, ..delivery(0) }, None));
+        assert!(arrivals.waiting().bytes <= BYTES);
+    }
+    until_all_is_handed_out(&arrivals).await;
+    assert!(numbers(&mut mailbox).into_iter().eq(0..all + 3));
+}
+
+/// Two threads that hand out, as when a queue is full: the connection's and the one beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_hand_out_keep_the_order() {
+    let (arrivals, hub) = arrivals();
+    let all = 20_000;
+    let mut mailbox = member(&hub, "a!1", all);
+    for n in 0..all {
+        arrivals.push(to_room(n));
+        if n % 3 == 0 {
+            arrivals.step();
+        }
+    }
+    until_all_is_handed_out(&arrivals).await;
+    assert!(numbers(&mut mailbox).into_iter().eq(0..all));
+}
+
+#[tokio::test]
+async fn nothing_is_kept_once_all_is_handed_out() {
+    let (arrivals, hub) = arrivals();
+    for round in 0..3 {
+        let mut mailbox = member(&hub, "a!1", 1000);
+        (0..1000).for_each(|n| arrivals.push(to_room(n)));
+        until_all_is_handed_out(&arrivals).await;
+        assert_eq!(numbers(&mut mailbox).len(), 1000, "round {round}");
+        assert_eq!((arrivals.waiting().arrivals.capacity(), Arc::strong_count(&arrivals)), (0, 1));
+    }
+}
