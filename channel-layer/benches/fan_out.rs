@@ -14,7 +14,7 @@ use std::{
 };
 
 use channel_layer::{
-    Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message, mailbox::Delivery,
+    Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message, hub::Burst, mailbox::Delivery,
 };
 use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::{
@@ -92,17 +92,16 @@ fn group_send(members: usize, received: &Received, tasks: &mut JoinSet<()>, runt
     })
 }
 
-/// Messages that have come in together, as they do over a network.
-const TOGETHER: usize = 32;
-
+/// As what has come in together over a network.
 fn burst(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
     let hub = layer(members, received, tasks, runtime).hub().clone();
     let (room, message) = (room(), message());
     Arc::new(move || {
         let (hub, room, message) = (hub.clone(), room.clone(), message.clone());
         Box::pin(async move {
-            let deliveries = vec![Delivery { message, expires: expires() }; TOGETHER];
-            let mut burst = hub.burst(&room, deliveries);
+            let posts = vec![Delivery { message, expires: expires() }; Burst::TOGETHER];
+            let mut burst =
+                hub.burst(room.only_group().unwrap(), posts.into_iter().map(Into::into).collect());
             while burst.step() {}
         })
     })
@@ -114,7 +113,7 @@ fn one_by_one(members: usize, received: &Received, tasks: &mut JoinSet<()>, runt
     Arc::new(move || {
         let (hub, room, message) = (hub.clone(), room.clone(), message.clone());
         Box::pin(async move {
-            for _ in 0..TOGETHER {
+            for _ in 0..Burst::TOGETHER {
                 assert_eq!(hub.fan_out(&room, message.clone(), expires()).finish().delivered, members);
             }
         })
@@ -226,9 +225,9 @@ fn bursts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("bursts");
     group.sample_size(20).measurement_time(Duration::from_secs(4));
     let members = SIZES[0];
-    group.throughput(Throughput::Elements((members * TOGETHER) as u64));
+    group.throughput(Throughput::Elements((members * Burst::TOGETHER) as u64));
     for (name, setup) in [("one_by_one", one_by_one as Setup), ("burst", burst)] {
-        group.bench_function(name, |bencher| measure(bencher, members, TOGETHER, setup));
+        group.bench_function(name, |bencher| measure(bencher, members, Burst::TOGETHER, setup));
     }
     group.finish();
 }

@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Hub, SLICE, totals::Totals, walk::Walk};
+use super::{Hub, SLICE, group::Group, totals::Totals, walk::Walk};
 use crate::{
     layer::{Audience, Deliveries},
     mailbox::{Delivery, MailboxSender, Refusal},
     message::Message,
+    name::ChannelName,
 };
-
-/// Members served for one unit of the task's budget, of which tokio gives it 128 at a time: whoever sends message after
-/// message gives the others a turn after about two thousand deliveries, long before mailboxes are full.
-const MEMBERS_PER_UNIT: usize = 16;
 
 /// A message on its way to all members of some groups. Each [`step`](Self::step) serves a slice of them.
 ///
@@ -33,20 +30,14 @@ impl Hub {
         FanOut { walk: self.walk(to), delivery, deliveries: Deliveries::default(), totals: self.totals() }
     }
 
-    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands: of the
-    /// members of a large group, and of the deliveries of a task that sends one message after the other.
-    ///
-    /// Dropped half-way, it may have reached some.
-    pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
-        let mut fan_out = self.fan_out(to, message, expires);
-        while fan_out.step() {
-            tokio::task::yield_now().await;
-        }
-        let deliveries = fan_out.deliveries();
-        for _ in 0..(deliveries.matched % SLICE).div_ceil(MEMBERS_PER_UNIT) {
-            tokio::task::consume_budget().await;
-        }
-        deliveries
+    pub(super) fn fan_out_to(
+        &self,
+        group: Arc<Group>,
+        except: Option<&ChannelName>,
+        delivery: Delivery,
+    ) -> FanOut {
+        let walk = Walk::new(vec![group], except.and_then(|channel| self.sender(channel)));
+        FanOut { walk, delivery, deliveries: Deliveries::default(), totals: self.totals() }
     }
 }
 

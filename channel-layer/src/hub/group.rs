@@ -1,14 +1,19 @@
 //! The members of one group: a list that joining and leaving changes in constant time.
 
+use super::{SLICE, line::Line};
 use crate::{
     mailbox::MailboxSender,
     name::ChannelName,
     sync::{PoisonError, RwLock},
 };
 
-/// Any number of senders read the list at once; only joining and leaving write it.
 #[derive(Default)]
-pub(super) struct Group(RwLock<Members>);
+pub(super) struct Group {
+    /// Any number of senders read the list at once; only joining and leaving write it.
+    members: RwLock<Members>,
+    /// Those who send to the group at this moment.
+    pub(super) line: Line,
+}
 
 /// A slab of its own, because a place must never move while somebody walks over the list in slices.
 #[derive(Default)]
@@ -21,7 +26,7 @@ struct Members {
 impl Group {
     /// Adds a member and says where, for [`leave`](Self::leave).
     pub(super) fn join(&self, member: MailboxSender) -> u32 {
-        let mut members = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
         members.live += 1;
         if let Some(place) = members.free.pop() {
             members.places[place as usize] = Some(member);
@@ -33,7 +38,7 @@ impl Group {
 
     /// Takes out the member that [`join`](Self::join) put there.
     pub(super) fn leave(&self, place: u32) {
-        let mut members = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
         members.places[place as usize] = None;
         members.free.push(place);
         members.live -= 1;
@@ -42,12 +47,17 @@ impl Group {
         }
     }
 
+    /// Can all be served in one slice?
+    pub(super) fn is_small(&self) -> bool {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).places.len() <= SLICE
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).live
+        self.members.read().unwrap_or_else(PoisonError::into_inner).live
     }
 
     pub(super) fn channels(&self) -> Vec<ChannelName> {
-        let members = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
         members.places.iter().flatten().map(|member| member.channel().clone()).collect()
     }
 
@@ -55,7 +65,7 @@ impl Group {
     ///
     /// Who is a member all the time is seen exactly once, however joining and leaving go on in between.
     pub(super) fn slice(&self, from: usize, count: usize, mut each: impl FnMut(&MailboxSender)) -> bool {
-        let members = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
         let places = members.places.get(from..).unwrap_or_default();
         places.iter().take(count).flatten().for_each(&mut each);
         places.len() > count

@@ -13,11 +13,14 @@
 //! # Accounting
 //! [`Hub::ledger`] tells what became of every message that was offered to a mailbox here.
 
+mod broadcast;
 mod burst;
 mod fan_out;
 mod group;
+mod line;
 mod memberships;
 mod totals;
+mod turns;
 mod walk;
 
 use std::sync::{Arc, OnceLock};
@@ -25,7 +28,11 @@ use std::sync::{Arc, OnceLock};
 use dashmap::{DashMap, mapref::entry::Entry};
 use tokio::time::Instant;
 
-pub use self::{burst::Burst, fan_out::FanOut};
+pub use self::{
+    burst::{Burst, Post},
+    fan_out::FanOut,
+    turns::in_turns,
+};
 use self::{group::Group, memberships::Memberships, totals::Totals, walk::Walk};
 use crate::{
     layer::Audience,
@@ -99,7 +106,7 @@ impl Hub {
 
     /// Sends to one mailbox; `None` if no such mailbox is open here.
     pub fn send(&self, channel: &ChannelName, delivery: Delivery) -> Option<Result<(), Refusal>> {
-        let sender = self.0.mailboxes.get(channel)?.sender.clone();
+        let sender = self.sender(channel)?;
         let outcome = sender.deliver(delivery);
         self.0.totals.missed(usize::from(outcome == Err(Refusal::Closed)));
         Some(outcome)
@@ -143,9 +150,17 @@ impl Hub {
         none_left
     }
 
+    fn group(&self, name: &GroupName) -> Option<Arc<Group>> {
+        self.0.groups.get(name).map(|group| group.clone())
+    }
+
+    fn sender(&self, channel: &ChannelName) -> Option<MailboxSender> {
+        self.0.mailboxes.get(channel).map(|inhabitant| inhabitant.sender.clone())
+    }
+
     fn walk(&self, to: &Audience) -> Walk {
-        let groups = to.groups().filter_map(|name| self.0.groups.get(name).map(|group| group.clone()));
-        Walk::new(groups.collect(), to.excepted().cloned())
+        let except = to.excepted().and_then(|channel| self.sender(channel));
+        Walk::new(to.groups().filter_map(|name| self.group(name)).collect(), except)
     }
 
     fn totals(&self) -> Arc<Totals> {
@@ -207,8 +222,7 @@ impl Hub {
 
     /// The mailboxes in a group.
     pub fn members(&self, group: &GroupName) -> Vec<ChannelName> {
-        let group = self.0.groups.get(group).map(|group| group.clone());
-        group.map(|group| group.channels()).unwrap_or_default()
+        self.group(group).map(|group| group.channels()).unwrap_or_default()
     }
 
     /// What became of all messages that were offered to mailboxes here, closed ones included.

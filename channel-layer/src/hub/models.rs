@@ -7,8 +7,15 @@ use std::{
 
 use shuttle::{check_random, thread};
 
-use super::group::Group;
-use crate::mailbox::{Bounds, Mailbox};
+use super::{
+    burst::Post,
+    group::Group,
+    line::{Entered, Line},
+};
+use crate::{
+    mailbox::{Bounds, Delivery, Mailbox},
+    message::Message,
+};
 
 const ITERATIONS: usize = 2_000;
 
@@ -76,6 +83,40 @@ fn who_has_left_is_not_seen_and_who_has_joined_is() {
             assert!(!left || !seen.contains_key("a!leaver"), "{seen:?}");
             changing.join().unwrap();
             assert_eq!(group.len(), 1);
+        },
+        ITERATIONS,
+    );
+}
+
+#[test]
+fn whoever_waits_in_the_line_is_served_once() {
+    fn post() -> Post {
+        Delivery { message: Message::new("m"), expires: tokio::time::Instant::now() }.into()
+    }
+    /// How many this one has served.
+    fn serve(line: &Line, can: bool) -> usize {
+        let walked = match line.enter(can, post) {
+            Entered::Other => return 0,
+            Entered::Caller if line.leave() => return 1,
+            Entered::Caller => 1,
+            Entered::Nobody => 0,
+        };
+        let taken = std::iter::from_fn(|| Some(line.take().len()).filter(|posts| *posts > 0));
+        walked + taken.sum::<usize>()
+    }
+    check_random(
+        || {
+            let line = Arc::new(Line::default());
+            let others: Vec<_> = [true, false, true]
+                .map(|can| {
+                    let line = line.clone();
+                    thread::spawn(move || serve(&line, can) + serve(&line, !can))
+                })
+                .into_iter()
+                .collect();
+            let served: usize = others.into_iter().map(|other| other.join().unwrap()).sum();
+            assert_eq!(served, 6);
+            assert_eq!(line.enter(true, post), Entered::Caller, "and nobody walks any more");
         },
         ITERATIONS,
     );

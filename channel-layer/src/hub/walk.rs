@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::group::Group;
-use crate::{mailbox::MailboxSender, name::ChannelName};
+use crate::mailbox::MailboxSender;
 
 /// No map is locked on the way, and no member is looked up by name.
 #[derive(Debug)]
@@ -12,13 +12,13 @@ pub(super) struct Walk {
     groups: Vec<Arc<Group>>,
     /// How far the last one is.
     place: usize,
-    except: Option<ChannelName>,
+    except: Option<MailboxSender>,
     /// Who has been seen, by address: only kept for several groups, where it matters.
     seen: Option<HashSet<usize>>,
 }
 
 impl Walk {
-    pub(super) fn new(groups: Vec<Arc<Group>>, except: Option<ChannelName>) -> Self {
+    pub(super) fn new(groups: Vec<Arc<Group>>, except: Option<MailboxSender>) -> Self {
         let seen = (groups.len() > 1).then(HashSet::new);
         Self { groups, place: 0, except, seen }
     }
@@ -41,7 +41,7 @@ impl Walk {
     }
 
     fn is_meant(&mut self, member: &MailboxSender) -> bool {
-        let excepted = self.except.as_ref().is_some_and(|except| member.channel() == except);
+        let excepted = self.except.as_ref().is_some_and(|except| except.same_mailbox(member));
         !excepted && self.seen.as_mut().is_none_or(|seen| seen.insert(member.id()))
     }
 }

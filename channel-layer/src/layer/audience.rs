@@ -46,6 +46,11 @@ impl Audience {
         std::iter::once(&self.group).chain(&self.more)
     }
 
+    /// The group, unless there are several.
+    pub fn only_group(&self) -> Option<&GroupName> {
+        if self.is_union() { None } else { Some(&self.group) }
+    }
+
     /// Is there more than one group?
     pub fn is_union(&self) -> bool {
         !self.more.is_empty()

@@ -73,7 +73,7 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Sends to all members of the audience's groups, to each at most once.
     ///
     /// A member that is full or gone does not make it fail: the report counts it. A group without members is
-    /// fine. A future dropped half-way may have reached some.
+    /// fine. A future dropped half-way may have reached some, or may yet.
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport>;
 
     /// Who is in which group, if this layer can tell about all processes.

@@ -19,7 +19,7 @@ pub(super) struct Items {
 }
 
 impl Items {
-    /// Adds one, with room for as many `more` as will follow it at once.
+    /// Adds one, with room for as many `more` as may follow it at once.
     pub(super) fn push(&mut self, delivery: Delivery, more: usize) {
         if self.rest.is_none() && self.first.is_none() {
             self.first = Some(delivery);

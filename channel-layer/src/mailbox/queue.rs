@@ -34,7 +34,7 @@ pub(super) enum Offer {
 }
 
 impl Queue {
-    /// So many `more` will follow at once. `now` is asked for only when the queue seems full: expired messages
+    /// As many as `more` may follow at once. `now` is asked for only when the queue seems full: expired messages
     /// make room.
     pub(super) fn offer(
         &mut self,

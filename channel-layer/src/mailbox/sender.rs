@@ -84,10 +84,15 @@ impl MailboxSender {
 
     /// Queues messages in their order, at the price of one lock and at most one wake-up. `refused` is told the places of
     /// those that were not; it runs under the lock.
-    pub(crate) fn deliver_all(&self, deliveries: &[Delivery], mut refused: impl FnMut(usize, Refusal)) {
+    pub(crate) fn deliver_all<'a>(
+        &self,
+        deliveries: impl Iterator<Item = (usize, &'a Delivery)>,
+        mut refused: impl FnMut(usize, Refusal),
+    ) {
         self.offer(|state, terms| {
-            for (place, delivery) in deliveries.iter().enumerate() {
-                let more = deliveries.len() - place - 1;
+            let mut more = deliveries.size_hint().1.unwrap_or_default();
+            for (place, delivery) in deliveries {
+                more = more.saturating_sub(1);
                 if let Err(refusal) = state.offer(delivery.clone(), more, terms) {
                     refused(place, refusal);
                 }
@@ -220,7 +225,7 @@ impl MailboxSender {
 }
 
 impl State {
-    /// So many `more` follow at once.
+    /// As many as `more` may follow at once.
     fn offer(&mut self, delivery: Delivery, more: usize, terms: &Terms) -> Result<(), Refusal> {
         if self.phase != Phase::Open {
             return Err(Refusal::Closed);

@@ -1,0 +1,138 @@
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::{runtime::Builder, task::JoinSet, time::timeout};
+
+use super::*;
+use crate::mailbox::{Bounds, Mailbox};
+
+fn members(hub: &Hub, count: usize) -> Vec<Mailbox> {
+    let join = |n: usize| {
+        let bounds = Bounds { messages: 10_000, bytes: 64 << 20 };
+        let mailbox = hub.open(format!("a!{n}").parse().unwrap(), bounds).unwrap();
+        hub.join(&"g".parse().unwrap(), mailbox.channel());
+        mailbox
+    };
+    (0..count).map(join).collect()
+}
+
+fn room() -> Audience {
+    Audience::from("g".parse::<crate::GroupName>().unwrap())
+}
+
+fn send(hub: &Hub, n: u64) -> impl Future<Output = Deliveries> + Send + 'static {
+    let (hub, room, expires) = (hub.clone(), room(), Instant::now() + Duration::from_secs(60));
+    async move { hub.broadcast(&room, Message::new("m").with("n", n), expires).await }
+}
+
+fn numbers(mailbox: &mut Mailbox) -> Vec<u64> {
+    let number = |message: Message| message.get("n").and_then(|n| n.as_u64()).unwrap();
+    std::iter::from_fn(|| mailbox.try_recv()).map(number).collect()
+}
+
+/// For what would otherwise never end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More than one slice.
+const LARGE: usize = 3 * SLICE;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_members_see_everything_once_and_in_one_order_however_many_send() {
+    for count in [3, LARGE] {
+        let hub = Hub::new();
+        let mut members = members(&hub, count);
+        let mut senders = JoinSet::new();
+        for sender in 0..16 {
+            let hub = hub.clone();
+            senders.spawn(async move {
+                for n in 0..50 {
+                    assert_eq!(send(&hub, sender * 50 + n).await.delivered, count);
+                }
+            });
+        }
+        while let Some(sent) = timeout(PATIENCE, senders.join_next()).await.expect("somebody walks") {
+            sent.unwrap();
+        }
+        let order = numbers(&mut members[0]);
+        members[1..].iter_mut().for_each(|member| assert_eq!(numbers(member), order));
+        for sender in 0..16 {
+            let own: Vec<_> = order.iter().copied().filter(|n| n / 50 == sender).collect();
+            assert!(own.into_iter().eq(sender * 50..sender * 50 + 50), "as it sent them");
+        }
+        assert_eq!(order.len(), 800);
+    }
+}
+
+#[tokio::test]
+async fn what_comes_during_a_walk_goes_along_on_the_next() {
+    let hub = Hub::new();
+    let mut members = members(&hub, LARGE);
+    let sends: Vec<_> = (0..100).map(|n| tokio::spawn(send(&hub, n))).collect();
+    for sent in sends {
+        assert_eq!(sent.await.unwrap().delivered, LARGE);
+    }
+    members.iter_mut().for_each(|member| assert!(numbers(member).into_iter().eq(0..100)));
+}
+
+#[tokio::test]
+async fn each_sender_may_leave_itself_out() {
+    let hub = Hub::new();
+    let mut members = members(&hub, LARGE);
+    let sends: Vec<_> = (0..3)
+        .map(|n: usize| {
+            let (hub, to) = (hub.clone(), room().except(members[n].channel()));
+            tokio::spawn(async move {
+                let expires = Instant::now() + Duration::from_secs(60);
+                hub.broadcast(&to, Message::new("m").with("n", n as u64), expires).await
+            })
+        })
+        .collect();
+    for sent in sends {
+        assert_eq!(sent.await.unwrap().matched, LARGE - 1);
+    }
+    assert_eq!(numbers(&mut members[1]), [0, 2]);
+    assert_eq!(numbers(&mut members[3]), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn who_is_not_polled_any_more_keeps_nobody_waiting() {
+    let hub = Hub::new();
+    let mut members = members(&hub, LARGE);
+    let mut first = Box::pin(send(&hub, 0));
+    assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let second =
+        timeout(PATIENCE, send(&hub, 1)).await.expect("the first one is never polled, and in nobody's way");
+    assert_eq!(second.delivered, LARGE);
+    assert_eq!(numbers(&mut members[LARGE - 1]), [0, 1]);
+    drop(first);
+}
+
+#[test]
+fn a_runtime_that_ends_keeps_nobody_waiting() {
+    let hub = Hub::new();
+    let mut members = members(&hub, LARGE);
+    let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
+    let ends = runtime();
+    // Its walker is spawned, and never polled.
+    let entered = ends.enter();
+    let mut first = Box::pin(send(&hub, 0));
+    assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(entered);
+    drop(ends);
+    let both = async { (first.await.delivered, send(&hub, 1).await.delivered) };
+    let both = runtime().block_on(async { timeout(PATIENCE, both).await });
+    assert_eq!(both.expect("somebody else walks"), (LARGE, LARGE));
+    assert_eq!(numbers(&mut members[LARGE - 1]), [0, 1]);
+}
+
+#[test]
+fn there_need_be_no_runtime() {
+    let hub = Hub::new();
+    let mut members = members(&hub, LARGE);
+    let sent = pin!(send(&hub, 0)).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(sent, Poll::Ready(deliveries) if deliveries.delivered == LARGE));
+    assert_eq!(numbers(&mut members[LARGE - 1]), [0]);
+}
