@@ -11,11 +11,11 @@ use std::{
 };
 
 use channel_layer::{
-    Audience, ChannelName, Deliveries,
-    hub::{Burst, Hub},
+    Audience, ChannelName, Deliveries, GroupName,
+    hub::{Burst, Hub, Post, in_turns},
     mailbox::Delivery,
 };
-use tokio::{sync::oneshot, task::yield_now};
+use tokio::sync::oneshot;
 
 use crate::stats::Counters;
 
@@ -23,13 +23,6 @@ use crate::stats::Counters;
 /// meanwhile reads nothing: Redis is the one that waits.
 const MESSAGES: usize = 8192;
 const BYTES: usize = 8 << 20;
-
-/// Messages to one audience that are handed out together. A third of a mailbox's usual capacity, so that members have
-/// two turns to empty theirs before it is full.
-const TOGETHER: usize = 32;
-
-/// Deliveries between two turns of others: a tenth of a millisecond.
-const DELIVERIES: usize = 4096;
 
 /// The queue of one link.
 #[derive(Debug)]
@@ -39,13 +32,15 @@ pub(crate) struct Arrivals {
     /// Held to put in or take out, by the connection's task and the one beside it.
     waiting: Mutex<Waiting>,
     /// Held while a slice is handed out, so that two who do so keep the order. Taken before `waiting`.
-    turn: Mutex<Option<Turn>>,
+    turn: Mutex<Option<Burst>>,
 }
 
 /// Something that came in.
 pub(crate) enum Arrival {
-    /// A message to groups, and who wants to know what became of it.
-    Groups(Audience, Delivery, Option<oneshot::Sender<Deliveries>>),
+    /// A message to a group.
+    Group(GroupName, Post),
+    /// A message to several, to each member once.
+    Groups(Audience, Post),
     /// A message to one mailbox.
     Channel(ChannelName, Delivery),
     /// What has to wait for all that came before it. It must not wait itself.
@@ -58,14 +53,6 @@ struct Waiting {
     bytes: usize,
     /// There is a task that will look again.
     attended: bool,
-}
-
-/// What is being handed out.
-#[derive(Debug)]
-struct Turn {
-    burst: Burst,
-    /// By the places of the messages.
-    told: Vec<Option<oneshot::Sender<Deliveries>>>,
 }
 
 impl Arrivals {
@@ -90,14 +77,7 @@ impl Arrivals {
 
     /// Until nothing waits: a task per burst, not one that sits there for as long as the link lives.
     async fn hand_out(self: Arc<Self>) {
-        let mut deliveries = 0;
-        while let Some(made) = self.step() {
-            deliveries += made;
-            if deliveries >= DELIVERIES {
-                deliveries = 0;
-                yield_now().await;
-            }
-        }
+        in_turns(|| self.step()).await;
     }
 
     /// Hands out a slice, of so many deliveries; nothing if nothing is left.
@@ -107,23 +87,30 @@ impl Arrivals {
             let next = self.waiting().next()?;
             *turn = self.begin(next);
         }
-        let Some(under_way) = &mut *turn else { return Some(1) };
-        let before = under_way.deliveries();
-        let is_over = !under_way.burst.step();
-        let made = under_way.deliveries() - before;
-        if is_over {
-            self.end(turn.take());
+        let Some(burst) = &mut *turn else { return Some(1) };
+        let before = burst.deliveries();
+        let more = burst.step();
+        let made = burst.deliveries() - before;
+        if !more {
+            burst.outcomes().for_each(|outcome| self.counters.full.add(outcome.full as u64));
+            *turn = None;
         }
-        Some(1 + made)
+        Some(made)
     }
 
     /// A burst to hand out, unless it was carried out at once.
-    fn begin(&self, arrival: Arrival) -> Option<Turn> {
+    fn begin(&self, arrival: Arrival) -> Option<Burst> {
         match arrival {
-            Arrival::Groups(to, first, told) => {
-                let (mut messages, mut all_told) = (vec![first], vec![told]);
-                self.waiting().take_alike(&to, &mut messages, &mut all_told);
-                return Some(Turn { burst: self.hub.burst(&to, messages), told: all_told });
+            Arrival::Group(group, first) => {
+                let posts = self.waiting().take_alike(&group, first);
+                return Some(self.hub.burst(&group, posts));
+            }
+            Arrival::Groups(to, Post { delivery: Delivery { message, expires }, told, .. }) => {
+                let outcome = self.hub.fan_out(&to, message, expires).finish();
+                self.counters.full.add(outcome.full as u64);
+                if let Some(told) = told {
+                    let _ = told.send(outcome); // its sender may have gone
+                }
             }
             Arrival::Channel(channel, delivery) => {
                 let refused = matches!(self.hub.send(&channel, delivery), Some(Err(_)));
@@ -134,25 +121,9 @@ impl Arrivals {
         None
     }
 
-    fn end(&self, turn: Option<Turn>) {
-        let Some(Turn { burst, told }) = turn else { return };
-        for (outcome, told) in burst.outcomes().iter().zip(told) {
-            self.counters.full.add(outcome.full as u64);
-            if let Some(told) = told {
-                let _ = told.send(*outcome); // its sender may have gone
-            }
-        }
-    }
-
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Nothing in here is left half done by a panic.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Turn {
-    fn deliveries(&self) -> usize {
-        self.burst.outcomes().first().map_or(0, |first| first.matched) * self.told.len()
     }
 }
 
@@ -176,27 +147,38 @@ impl Waiting {
         next
     }
 
-    /// Takes those that directly follow and are for the same audience.
-    fn take_alike(
-        &mut self,
-        to: &Audience,
-        messages: &mut Vec<Delivery>,
-        told: &mut Vec<Option<oneshot::Sender<Deliveries>>>,
-    ) {
-        let is_alike = |next: &Arrival| matches!(next, Arrival::Groups(other, ..) if other == to);
-        while messages.len() < TOGETHER && self.arrivals.front().is_some_and(is_alike) {
-            if let Some(Arrival::Groups(_, delivery, teller)) = self.next() {
-                messages.push(delivery);
-                told.push(teller);
+    /// Takes those that directly follow and are for the same group.
+    fn take_alike(&mut self, group: &GroupName, first: Post) -> Vec<Post> {
+        let is_alike = |next: &Arrival| matches!(next, Arrival::Group(other, _) if other == group);
+        let mut posts = vec![first];
+        while posts.len() < Burst::TOGETHER && self.arrivals.front().is_some_and(is_alike) {
+            if let Some(Arrival::Group(_, post)) = self.next() {
+                posts.push(post);
             }
         }
+        posts
     }
 }
 
 impl Arrival {
+    /// To everybody in the audience.
+    pub(crate) fn to(
+        audience: Audience,
+        delivery: Delivery,
+        told: Option<oneshot::Sender<Deliveries>>,
+    ) -> Self {
+        let post = Post { delivery, except: audience.excepted().cloned(), told };
+        match audience.only_group() {
+            Some(group) => Self::Group(group.clone(), post),
+            None => Self::Groups(audience, post),
+        }
+    }
+
     fn size(&self) -> usize {
         match self {
-            Self::Groups(_, delivery, _) | Self::Channel(_, delivery) => delivery.message.size(),
+            Self::Group(_, Post { delivery, .. })
+            | Self::Groups(_, Post { delivery, .. })
+            | Self::Channel(_, delivery) => delivery.message.size(),
             Self::Other(_) => 0,
         }
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use channel_layer::{GroupName, Mailbox, Message, mailbox::Bounds};
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn delivery(n: usize) -> Delivery {
 }
 
 fn to_room(n: usize) -> Arrival {
-    Arrival::Groups(room().into(), delivery(n), None)
+    Arrival::to(room().into(), delivery(n), None)
 }
 
 fn numbers(mailbox: &mut Mailbox) -> Vec<usize> {
@@ -59,8 +59,8 @@ async fn whatever_comes_in_is_handed_out_in_its_order() {
     for n in 0..300 {
         arrivals.push(match n % 7 {
             0 => Arrival::Channel(mailbox.channel().clone(), delivery(n)),
-            1 => Arrival::Groups(other.clone().into(), delivery(n), None),
-            2 => Arrival::Groups(Audience::from(room()).and(other.clone()), delivery(n), None),
+            1 => Arrival::to(other.clone().into(), delivery(n), None),
+            2 => Arrival::to(Audience::from(room()).and(other.clone()), delivery(n), None),
             _ => to_room(n),
         });
     }
@@ -92,7 +92,7 @@ async fn each_sender_hears_what_became_of_its_own_message() {
     let mut told = Vec::new();
     for n in 0..4 {
         let (sender, receiver) = oneshot::channel();
-        arrivals.push(Arrival::Groups(room().into(), delivery(n), Some(sender)));
+        arrivals.push(Arrival::to(room().into(), delivery(n), Some(sender)));
         told.push(receiver);
     }
     let mut delivered = Vec::new();
@@ -138,7 +138,7 @@ async fn beyond_the_bounds_the_connections_task_hands_out_itself_and_in_order() 
     let large = Message::new("m").with("n", all as u64).with("text", "x".repeat(BYTES / 2));
     for n in 0..3 {
         let message = large.clone().with("n", (all + n) as u64);
-        arrivals.push(Arrival::Groups(room().into(), Delivery { message, ..delivery(0) }, None));
+        arrivals.push(Arrival::to(room().into(), Delivery { message, ..delivery(0) }, None));
         assert!(arrivals.waiting().bytes <= BYTES);
     }
     until_all_is_handed_out(&arrivals).await;

@@ -86,7 +86,7 @@ impl Inbound {
             Some((Own { message, expires }, told)) => (Delivery { message, expires }, Some(told)),
             None => (delivery(header, body)?, None),
         };
-        self.arrivals.push(Arrival::Groups(audience, delivery, told));
+        self.arrivals.push(Arrival::to(audience, delivery, told));
         Ok(())
     }
 

@@ -269,9 +269,9 @@ impl ChannelLayer for NativeLayer {
             let deliveries = self.bus.hub.broadcast(to, message, self.expires()).await;
             return Ok(SendReport::new(deliveries, Remote::None));
         }
-        match to.groups().next() {
-            Some(group) if !to.is_union() => self.send_to_group(to, group, message).await,
-            _ => self.send_to_groups(to, message).await,
+        match to.only_group() {
+            Some(group) => self.send_to_group(to, group, message).await,
+            None => self.send_to_groups(to, message).await,
         }
     }
 

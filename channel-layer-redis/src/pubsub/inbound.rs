@@ -38,13 +38,13 @@ impl Inbound {
 
     fn to_group(&self, group: GroupName, channel: &str, payload: &[u8]) -> Result<(), CodecError> {
         if let Some((message, told)) = self.bus.own.take(channel.as_bytes(), payload) {
-            self.arrivals.push(Arrival::Groups(group.into(), self.delivery(message), Some(told)));
+            self.arrivals.push(Arrival::to(group.into(), self.delivery(message), Some(told)));
             return Ok(());
         }
         let (message, entry) = self.decode(payload)?;
         let (audience, id) = directions::read(entry.as_ref(), group);
         if id.is_none_or(|id| self.bus.is_first(id)) {
-            self.arrivals.push(Arrival::Groups(audience, self.delivery(message), None));
+            self.arrivals.push(Arrival::to(audience, self.delivery(message), None));
         }
         Ok(())
     }
