@@ -16,6 +16,9 @@ use tokio::{
 
 use crate::error::Fault;
 
+/// A group that could not be left yet is looked at again after this time, at the earliest.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// The groups of one link.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
@@ -30,6 +33,8 @@ pub(crate) struct Subscriptions {
 #[derive(Debug, Default)]
 struct State {
     groups: HashMap<String, Entry>,
+    /// Entries made so far.
+    made: u64,
     /// To be asked for.
     wanted: Vec<String>,
     /// Without members since then; each group is in here once at most.
@@ -38,6 +43,8 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Entry {
+    /// Tells it from earlier entries of the same group.
+    number: u64,
     live: bool,
     /// Calls of `group_add` under way: they keep the group although it may have no member yet.
     joining: usize,
@@ -52,6 +59,8 @@ struct Entry {
 pub(crate) struct Hold<'a> {
     subscriptions: &'a Subscriptions,
     group: &'a str,
+    /// Which entry it keeps.
+    number: u64,
     joined: bool,
 }
 
@@ -75,13 +84,14 @@ impl Subscriptions {
         group: &'a str,
     ) -> (Hold<'a>, Option<oneshot::Receiver<Result<(), Fault>>>) {
         let mut state = self.state();
-        let State { groups, wanted, .. } = &mut *state;
+        let State { groups, made, wanted, .. } = &mut *state;
         let entry = groups.entry(group.to_owned()).or_insert_with(|| {
             wanted.push(group.to_owned());
-            Entry::default()
+            *made += 1;
+            Entry { number: *made, ..Entry::default() }
         });
         entry.joining += 1;
-        let hold = Hold { subscriptions: self, group, joined: false };
+        let hold = Hold { subscriptions: self, group, number: entry.number, joined: false };
         if entry.live {
             return (hold, None);
         }
@@ -136,17 +146,20 @@ impl Subscriptions {
     fn take(&self, now: Instant, is_empty: &impl Fn(&str) -> bool) -> (Changes, Option<Instant>) {
         let mut state = self.state();
         let subscribe = std::mem::take(&mut state.wanted);
-        let mut unsubscribe = Vec::new();
+        let (mut unsubscribe, mut busy) = (Vec::new(), Vec::new());
         while let Some((due, _)) = state.idle.front()
             && *due <= now
             && let Some((_, group)) = state.idle.pop_front()
         {
             match state.forget(&group, is_empty) {
-                Idle::Busy => state.idle.push_back((now + self.linger, group)),
+                Idle::Busy => busy.push(group),
                 Idle::Forgotten => unsubscribe.push(group),
                 Idle::Needed => {}
             }
         }
+        // Never due at once: without a linger, this would go round and round under the lock.
+        let again = now + self.linger.max(AGAIN);
+        state.idle.extend(busy.into_iter().map(|group| (again, group)));
         (Changes { subscribe, unsubscribe }, state.idle.front().map(|(due, _)| *due))
     }
 
@@ -186,6 +199,9 @@ impl Subscriptions {
             entry.queued = false;
             entry.joining > 0 || !is_empty(group)
         });
+        let State { groups, wanted, .. } = &mut *state;
+        // Somebody asked just when the connection went, and has given up since.
+        wanted.retain(|group| groups.contains_key(group));
         let live = state.groups.iter().filter(|(_, entry)| entry.live);
         live.map(|(group, _)| group.clone()).collect()
     }
@@ -228,8 +244,10 @@ impl Hold<'_> {
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        if let Some(entry) = self.subscriptions.state().groups.get_mut(self.group) {
-            // An entry that was forgotten in an outage and made anew does not count this hold.
+        // An entry that was forgotten and made anew does not count this hold, but those of others.
+        if let Some(entry) = self.subscriptions.state().groups.get_mut(self.group)
+            && entry.number == self.number
+        {
             entry.joining = entry.joining.saturating_sub(1);
         }
         if !self.joined {
@@ -314,6 +332,42 @@ mod tests {
         assert_eq!(at(&subscriptions, LINGER * 2, true).unsubscribe, [group("g")]);
         subscriptions.acquire(&group("g")).0.joined();
         assert_eq!(at(&subscriptions, Duration::ZERO, false).subscribe, [group("g")]);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_joiner_is_waited_for_without_a_linger_too() {
+        let subscriptions = Subscriptions::new(Duration::ZERO);
+        let g = group("g");
+        drop(subscriptions.acquire(&g));
+        assert_eq!(at(&subscriptions, Duration::ZERO, true).subscribe, [group("g")]);
+        subscriptions.answered(&[group("g")], Ok(()));
+        assert_eq!(at(&subscriptions, AGAIN * 2, true).unsubscribe, [g]);
+        assert_eq!(subscriptions.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_was_refused_does_not_give_up_the_group_for_those_who_came_after() {
+        let subscriptions = Subscriptions::new(LINGER);
+        let g = group("g");
+        let refused = subscriptions.acquire(&g);
+        let changes = at(&subscriptions, Duration::ZERO, true);
+        subscriptions.answered(&changes.subscribe, Err(Fault::Down));
+        let (hold, _answer) = subscriptions.acquire(&g);
+        drop(refused);
+        let changes = at(&subscriptions, Duration::ZERO, true);
+        subscriptions.answered(&changes.subscribe, Ok(()));
+        assert_eq!(at(&subscriptions, LINGER * 2, true), Changes::default(), "it is about to have a member");
+        hold.joined();
+        assert!(subscriptions.is_live(&g));
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_in_an_outage_and_given_up_is_not_subscribed_to() {
+        let subscriptions = live(&["old"]);
+        subscriptions.interrupted(&Fault::Down);
+        drop(subscriptions.acquire(&group("late")));
+        assert_eq!(subscriptions.to_resume(|group| group == "late"), [group("old")]);
+        assert_eq!(at(&subscriptions, Duration::ZERO, true), Changes::default());
     }
 
     #[tokio::test]

@@ -1,0 +1,41 @@
+//! Groups that are joined, left and given up at awkward moments.
+
+mod support;
+
+use channel_layer::ChannelLayerExt;
+use futures_util::FutureExt;
+use support::{layer, next, number, numbered, server::Server, until};
+
+#[tokio::test]
+async fn a_cancelled_join_holds_up_nobody_and_leaves_nothing_behind() {
+    let server = Server::start();
+    for linger in ["0", "50ms"] {
+        let one = layer(&format!("{}?linger={linger}", server.address())).await;
+        let mut mailbox = one.new_channel().await.unwrap();
+        for n in 0..20 {
+            // Polled once, so that it has begun, and dropped.
+            assert!(one.join(format!("given-up-{n}"), mailbox.channel()).now_or_never().is_none());
+        }
+        one.join("g", mailbox.channel()).await.unwrap();
+        assert_eq!(one.group_send_message("g", numbered(1)).await.unwrap().local.delivered, 1);
+        assert_eq!(number(&next(&mut mailbox).await), 1);
+        let channels = || server.cli(&["pubsub", "channels", "asgi:g:*"]);
+        until("the others are left", || async { channels() == "asgi:g:g" }).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_linger_a_group_can_be_left_and_joined_over_and_over() {
+    let server = Server::start();
+    let one = layer(&(server.address() + "?linger=0")).await;
+    let mut mailbox = one.new_channel().await.unwrap();
+    for n in 0..500 {
+        one.join("g", mailbox.channel()).await.unwrap();
+        assert_eq!(one.group_send_message("g", numbered(n)).await.unwrap().local.delivered, 1);
+        assert_eq!(number(&next(&mut mailbox).await), n);
+        one.leave("g", mailbox.channel()).await.unwrap();
+        if n % 2 == 0 {
+            tokio::task::yield_now().await; // the subscription may end, or not
+        }
+    }
+}
