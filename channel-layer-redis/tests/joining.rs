@@ -2,9 +2,9 @@
 
 mod support;
 
-use channel_layer::ChannelLayerExt;
+use channel_layer::{ChannelLayerExt, ChannelName};
 use futures_util::FutureExt;
-use support::{layer, next, number, numbered, server::Server, until};
+use support::{group, layer, next, number, numbered, server::Server, until};
 
 #[tokio::test]
 async fn a_cancelled_join_holds_up_nobody_and_leaves_nothing_behind() {
@@ -37,5 +37,19 @@ async fn without_a_linger_a_group_can_be_left_and_joined_over_and_over() {
         if n % 2 == 0 {
             tokio::task::yield_now().await; // the subscription may end, or not
         }
+    }
+}
+
+/// A forwarder that has nothing left to do ends at a time of its own.
+#[tokio::test]
+async fn a_named_channel_that_joins_while_its_forwarder_ends_is_a_member() {
+    let server = Server::start();
+    let one = layer(&(server.address() + "?group_expiry=40ms")).await;
+    let jobs: ChannelName = "jobs".parse().unwrap();
+    for n in 0..500 {
+        let name = format!("g{n}");
+        one.join(&name, &jobs).await.unwrap();
+        assert_eq!(one.hub().member_count(&group(&name)), 1, "{name}");
+        one.leave(&name, &jobs).await.unwrap();
     }
 }

@@ -235,7 +235,8 @@ impl ChannelLayer for NativeLayer {
             return self.members.join(&self.bus, &self.links, group, channel).await;
         }
         if self.bus.hub.contains(channel) {
-            return Ok(remote::join(&self.bus, &self.links, group, channel).await?);
+            remote::join(&self.bus, &self.links, group, channel).await?;
+            return Ok(());
         }
         remote::ask(&self.bus, &self.links, channel, Target::Add(channel.clone(), group.clone())).await
     }

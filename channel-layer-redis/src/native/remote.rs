@@ -40,7 +40,8 @@ pub(super) fn add(bus: &Arc<Bus>, header: &Header, channel: ChannelName, group: 
     // Who asks waits and gives up by itself, and so does this: there are never many.
     tokio::spawn(async move {
         let Some(links) = bus.links() else { return };
-        if join(&bus, &links, &group, &channel).await.is_ok() {
+        // One that is closed needs no subscription.
+        if !bus.hub.contains(&channel) || join(&bus, &links, &group, &channel).await.is_ok() {
             answer(&bus, &links, &header).await;
         }
     });
@@ -60,15 +61,20 @@ pub(super) fn discard(bus: &Arc<Bus>, header: &Header, channel: &ChannelName, gr
     });
 }
 
-/// Adds a mailbox of ours to a group, once the group's messages come in.
+/// Adds a mailbox of ours to a group, once the group's messages come in. False if it was closed meanwhile.
 pub(super) async fn join(
     bus: &Bus,
     links: &[Link],
     group: &GroupName,
     channel: &ChannelName,
-) -> Result<(), Fault> {
-    let join = || bus.hub.join(group, channel);
-    link_of(links, group.as_str()).join(&bus.keys.group(group), join).await
+) -> Result<bool, Fault> {
+    let mut joined = false;
+    let join = || {
+        joined = bus.hub.join(group, channel);
+        joined
+    };
+    link_of(links, group.as_str()).join(&bus.keys.group(group), join).await?;
+    Ok(joined)
 }
 
 async fn answer(bus: &Bus, links: &[Link], request: &Header) {

@@ -43,13 +43,23 @@ impl Members {
         group: &GroupName,
         channel: &ChannelName,
     ) -> Result<()> {
-        if let Some(mailbox) = bus.hub.open(channel.clone(), BOUNDS) {
-            let forwarder = tokio::spawn(forward(bus.clone(), mailbox));
-            let mut forwarders = self.forwarders.lock().unwrap_or_else(PoisonError::into_inner);
-            forwarders.retain(|_, forwarder| !forwarder.is_finished());
-            forwarders.insert(channel.clone(), forwarder);
+        loop {
+            self.forward(bus, channel);
+            if remote::join(bus, links, group, channel).await? {
+                return Ok(());
+            }
+            // It was in no group any more, and its forwarder has just ended: another one.
+            tokio::task::yield_now().await;
         }
-        Ok(remote::join(bus, links, group, channel).await?)
+    }
+
+    /// Starts to forward to a channel, if nobody does.
+    fn forward(&self, bus: &Arc<Bus>, channel: &ChannelName) {
+        let Some(mailbox) = bus.hub.open(channel.clone(), BOUNDS) else { return };
+        let forwarder = tokio::spawn(forward(bus.clone(), mailbox));
+        let mut forwarders = self.forwarders.lock().unwrap_or_else(PoisonError::into_inner);
+        forwarders.retain(|_, forwarder| !forwarder.is_finished());
+        forwarders.insert(channel.clone(), forwarder);
     }
 
     /// Ends all forwarding.
