@@ -397,6 +397,17 @@ async fn a_unix_socket_and_a_password_serve_and_nothing_shows_the_password() {
     }
 }
 
+/// A server that does not know the command of the login repeats its arguments.
+#[tokio::test]
+async fn a_server_that_repeats_the_password_does_not_bring_it_into_an_error() {
+    let server = Server::start_with(&["--requirepass", "canary", "--rename-command", "HELLO", ""]);
+    let address = format!("redis://:canary@127.0.0.1:{}/0", server.port);
+    let error = RedisLayer::connect(&address).await.unwrap_err();
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains("HELLO"), "{cause}");
+    assert!(!format!("{cause} {error:?}").contains("canary"), "{cause}");
+}
+
 #[tokio::test]
 async fn a_replica_is_refused() {
     let master = Server::start();

@@ -160,18 +160,28 @@ impl Reply {
 pub(super) fn fault_of(error: &RedisError) -> Fault {
     match error.code() {
         Some(code) => refused(code, error.detail()),
-        None => Fault::Broken(error.to_string()),
+        None => Fault::Broken(reason(error)),
     }
+}
+
+/// What went wrong, in words.
+pub(super) fn reason(error: &RedisError) -> String {
+    without_arguments(&error.to_string()).to_owned()
 }
 
 fn refusal(error: &ServerError) -> Fault {
     refused(error.code(), error.details())
 }
 
-/// Redis quotes the arguments of a command that it does not know: they are cut off, since they may be payload.
 fn refused(code: &str, detail: Option<&str>) -> Fault {
-    let detail = detail.unwrap_or_default().split(", with args").next().unwrap_or_default();
+    let detail = without_arguments(detail.unwrap_or_default());
     Fault::Refused { code: code.to_owned(), detail: detail.chars().take(200).collect() }
+}
+
+/// Redis quotes the arguments of a command that it does not know: they are cut off, since they may be payload, or the
+/// password that goes with `HELLO`.
+fn without_arguments(text: &str) -> &str {
+    text.split_once(", with args").map_or(text, |(text, _)| text)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(server: &Server, config: &RedisConfig, on_push: OnPush) -> Result<Self, Fault> {
         let limit = config.connect_timeout;
-        let unreachable = |error: RedisError| Fault::Unreachable(error.to_string());
+        let unreachable = |error: RedisError| Fault::Unreachable(command::reason(&error));
         let client = client(server, config).map_err(unreachable)?;
         let options = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
