@@ -15,6 +15,9 @@ pub(crate) enum Fault {
     /// This side ended it.
     #[error("the layer was closed")]
     Closed,
+    /// Nothing was sent: too many calls wait for their turn.
+    #[error("too many calls wait to be sent to Redis")]
+    Crowded,
     /// No answer in time: the call may still take effect.
     #[error("no answer from Redis within {0:?}")]
     Deadline(Duration),
@@ -48,7 +51,9 @@ impl From<Fault> for Error {
             Fault::Broken(_) | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
                 Self::Backend(fault.into())
             }
-            Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => Self::Unavailable(fault.into()),
+            Fault::Crowded | Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => {
+                Self::Unavailable(fault.into())
+            }
         }
     }
 }
@@ -59,7 +64,9 @@ mod tests {
 
     #[test]
     fn only_what_was_surely_not_sent_may_be_retried() {
-        assert!(Error::from(Fault::Down).is_transient());
+        for unsent in [Fault::Crowded, Fault::Down] {
+            assert!(Error::from(unsent).is_transient());
+        }
         for ambiguous in [Fault::Deadline(Duration::ZERO), Fault::Broken(String::new())] {
             assert!(!Error::from(ambiguous).is_transient());
         }

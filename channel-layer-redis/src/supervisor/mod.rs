@@ -112,13 +112,14 @@ impl Link {
         counters: Arc<Counters>,
     ) -> Self {
         let subscriptions = Subscriptions::new(config.linger);
+        let outbox = Arc::new(Outbox::new(publisher::BATCH, config.timeout));
         let shared = Arc::new(Shared {
             place,
             config,
             mode,
             counters,
             subscriptions,
-            outbox: Arc::new(Outbox::new(publisher::BATCH)),
+            outbox,
             session: watch::Sender::new(None),
             up: AtomicBool::new(false),
             trouble: watch::Sender::new(None),
@@ -154,7 +155,11 @@ impl Link {
             self.shared.counters.publish_failed.one();
             return Err(Fault::Down);
         }
-        self.shared.outbox.publish(channel, envelope).await
+        let published = self.shared.outbox.publish(channel, envelope).await;
+        if published == Err(Fault::Crowded) {
+            self.shared.counters.publish_failed.one(); // the others are counted where they are answered
+        }
+        published
     }
 
     /// Any command that answers at once.

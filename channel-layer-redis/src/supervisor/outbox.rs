@@ -9,9 +9,13 @@ use std::{
     future::poll_fn,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::sync::{Notify, Semaphore, TryAcquireError, oneshot};
+use tokio::{
+    sync::{Notify, Semaphore, TryAcquireError, oneshot},
+    time::timeout,
+};
 
 use super::answers::{Promise, Ticket};
 use crate::{
@@ -26,6 +30,9 @@ const QUEUE: usize = 4096;
 /// Memory that a batch is given before its first command comes, at most.
 const READY: usize = 64 << 10;
 
+/// A batch takes nothing more once it has this many bytes: each has one deadline, whatever the way can carry.
+const BYTES: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(super) struct Outbox {
     /// A permit for each command that may still come. Fair: who waits has a turn before later callers.
@@ -36,6 +43,8 @@ pub(super) struct Outbox {
     filled: Notify,
     /// Commands in one batch.
     most: usize,
+    /// How long a command may wait for room.
+    patience: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -74,9 +83,9 @@ pub(super) struct Call {
 }
 
 impl Outbox {
-    /// One whose batches hold so many commands.
-    pub(super) fn new(most: usize) -> Self {
-        Self { room: Semaphore::new(QUEUE), batches: Mutex::default(), filled: Notify::new(), most }
+    /// One whose batches hold so many commands, and where a command waits so long for room.
+    pub(super) fn new(most: usize, patience: Duration) -> Self {
+        Self { room: Semaphore::new(QUEUE), batches: Mutex::default(), filled: Notify::new(), most, patience }
     }
 
     /// Queues an envelope and waits until it is published; says how many processes took it.
@@ -136,7 +145,10 @@ impl Outbox {
     /// The command has room then, and must be pushed in the same moment.
     async fn wait_for_room(&self) -> Result<(), Fault> {
         let permit = match self.room.try_acquire() {
-            Err(TryAcquireError::NoPermits) => self.room.acquire().await.map_err(|_| Fault::Closed)?,
+            Err(TryAcquireError::NoPermits) => {
+                let turn = timeout(self.patience, self.room.acquire()).await;
+                turn.map_err(|_| Fault::Crowded)?.map_err(|_| Fault::Closed)?
+            }
             permit => permit.map_err(|_| Fault::Closed)?,
         };
         permit.forget(); // given back when its batch is taken
@@ -175,7 +187,7 @@ impl Outbox {
 impl Batches {
     /// The batch that has room.
     fn open(&mut self, most: usize) -> &mut Batch {
-        let is_full = |batch: &Batch| batch.entries.len() >= most;
+        let is_full = |batch: &Batch| batch.entries.len() >= most || batch.bytes.len() >= BYTES;
         if self.queue.back().is_none_or(is_full) {
             let (entries, bytes) = self.usual;
             self.queue.push_back(Batch {

@@ -77,8 +77,10 @@ async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
 async fn probe(shared: &Shared) -> Fault {
     loop {
         sleep(shared.config.probe).await;
-        if let Err(fault) = round_trip(shared).await {
-            return fault;
+        match round_trip(shared).await {
+            // Too much to do is no reason to begin anew; the heartbeat watches meanwhile.
+            Ok(_) | Err(Fault::Crowded) => {}
+            Err(fault) => return fault,
         }
     }
 }

@@ -4,6 +4,10 @@ use futures_util::future::join_all;
 
 use super::*;
 
+fn outbox(most: usize) -> Outbox {
+    Outbox::new(most, Duration::from_secs(1))
+}
+
 fn publish(outbox: &Outbox, n: u8) -> impl Future<Output = Result<u64, Fault>> + '_ {
     outbox.publish("c".to_owned(), vec![n])
 }
@@ -19,7 +23,7 @@ fn refused() -> Box<Fault> {
 
 #[tokio::test]
 async fn each_caller_gets_the_answer_to_its_own_message() {
-    let outbox = Outbox::new(8);
+    let outbox = outbox(8);
     let calls = join_all((0..3).map(|n| publish(&outbox, n)));
     let answer = async {
         outbox.filled().await;
@@ -33,7 +37,7 @@ async fn each_caller_gets_the_answer_to_its_own_message() {
 
 #[tokio::test]
 async fn a_message_whose_caller_is_gone_is_sent_all_the_same() {
-    let outbox = Outbox::new(8);
+    let outbox = outbox(8);
     assert!(start(pin!(publish(&outbox, 7))));
     let batch = outbox.take().unwrap();
     assert_eq!((batch.entries.len(), batch.bytes.as_slice()), (1, b"c\x07".as_slice()));
@@ -42,7 +46,7 @@ async fn a_message_whose_caller_is_gone_is_sent_all_the_same() {
 
 #[tokio::test]
 async fn a_call_that_moved_to_another_task_is_woken_there() {
-    let outbox = Arc::new(Outbox::new(8));
+    let outbox = Arc::new(outbox(8));
     let shared = outbox.clone();
     let mut call = Box::pin(async move { publish(&shared, 1).await });
     assert!(start(call.as_mut()));
@@ -54,7 +58,7 @@ async fn a_call_that_moved_to_another_task_is_woken_there() {
 
 #[tokio::test]
 async fn batches_are_bounded_and_in_order() {
-    let outbox = Outbox::new(2);
+    let outbox = outbox(2);
     let mut calls: Vec<_> = (0..3).map(|n| Box::pin(publish(&outbox, n))).collect();
     assert!(calls.iter_mut().all(|call| start(call.as_mut())));
     for expected in [b"c\0c\x01".as_slice(), b"c\x02"] {
@@ -66,7 +70,7 @@ async fn batches_are_bounded_and_in_order() {
 
 #[tokio::test]
 async fn who_finds_it_full_waits_for_a_turn() {
-    let outbox = Outbox::new(QUEUE);
+    let outbox = outbox(QUEUE);
     let mut calls: Vec<_> = (0..QUEUE).map(|_| Box::pin(publish(&outbox, 1))).collect();
     assert!(calls.iter_mut().all(|call| start(call.as_mut())));
     let mut late = pin!(publish(&outbox, 2));
@@ -77,9 +81,31 @@ async fn who_finds_it_full_waits_for_a_turn() {
     assert_eq!(outbox.take().unwrap().bytes, b"c\x02");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_finds_it_full_for_too_long_is_told_and_nothing_is_sent() {
+    let outbox = outbox(QUEUE);
+    let mut calls: Vec<_> = (0..QUEUE).map(|_| Box::pin(publish(&outbox, 1))).collect();
+    assert!(calls.iter_mut().all(|call| start(call.as_mut())));
+    assert_eq!(publish(&outbox, 2).await, Err(Fault::Crowded));
+    assert_eq!(outbox.call(Command::new("PING")).await, Err(Fault::Crowded));
+    assert_eq!(outbox.take().unwrap().entries.len(), QUEUE);
+    assert!(outbox.take().is_none());
+    assert!(start(pin!(publish(&outbox, 3))), "there is room again");
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_in_bytes_too() {
+    let outbox = outbox(8);
+    let publish = |bytes| Box::pin(outbox.publish("c".to_owned(), vec![0; bytes]));
+    let mut calls = [publish(BYTES / 2), publish(BYTES / 2), publish(1), publish(5 * BYTES), publish(1)];
+    assert!(calls.iter_mut().all(|call| start(call.as_mut())));
+    let counts: Vec<_> = std::iter::from_fn(|| outbox.take()).map(|batch| batch.entries.len()).collect();
+    assert_eq!(counts, [2, 2, 1], "none is cut, and none waits for a larger one");
+}
+
 #[tokio::test]
 async fn nobody_waits_for_what_will_not_be_sent() {
-    let outbox = Outbox::new(1);
+    let outbox = outbox(1);
     let mut calls: Vec<_> = (0..2).map(|n| Box::pin(publish(&outbox, n))).collect();
     assert!(calls.iter_mut().all(|call| start(call.as_mut())));
     drop(outbox.take().unwrap()); // its publisher was ended
