@@ -142,6 +142,10 @@ impl Outbox {
         drop(waste); // wakes those who wait: not under the lock
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.room.is_closed()
+    }
+
     /// The command has room then, and must be pushed in the same moment.
     async fn wait_for_room(&self) -> Result<(), Fault> {
         let permit = match self.room.try_acquire() {

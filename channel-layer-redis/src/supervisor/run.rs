@@ -106,6 +106,11 @@ impl Shared {
     fn enter(&self, session: Arc<Session>, well: Option<Instant>) {
         tracing::info!(server = %session.server.address, "connected to Redis");
         self.set_session(Some(session));
+        if self.outbox.is_closed() {
+            // Closed while it was made, perhaps before it could be found: nobody else would end it.
+            self.set_session(None);
+            return;
+        }
         if let Some(well) = well {
             let gap = well.elapsed();
             self.counters.reconnects.one();
