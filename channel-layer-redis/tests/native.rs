@@ -234,6 +234,7 @@ async fn a_full_named_channel_refuses_and_expired_messages_make_room() {
     for n in 0..2 {
         one.send(&jobs, numbered(n)).await.unwrap();
     }
+    assert_eq!(one.stats().published, 2);
     let full = one.send(&jobs, numbered(2)).await;
     assert!(matches!(full, Err(Error::ChannelFull { channel }) if channel == "jobs"));
     tokio::time::sleep(Duration::from_millis(400)).await;

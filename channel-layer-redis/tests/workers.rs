@@ -6,13 +6,13 @@ use std::{
     collections::HashSet,
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
 use channel_layer::{ChannelLayer, ChannelName};
-use support::{PATIENCE, layer, number, numbered, server::Server};
+use support::{PATIENCE, layer, number, numbered, server::Server, until};
 use tokio::time::timeout;
 
 const MESSAGES: usize = 6000;
@@ -40,6 +40,51 @@ async fn three_processes_receive_each_message_once_and_lose_none() {
     assert!(numbers.recv_timeout(Duration::from_millis(300)).is_err(), "none comes twice");
     let busy = workers.iter_mut().map(Worker::end).filter(|received| *received > 0).count();
     assert_eq!(busy, 3, "all of them worked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_redis_refuses_takes_no_message_from_the_others() {
+    let server = Server::start();
+    for (mode, key) in [("native", "asgi:q:broken"), ("core", "asgibroken")] {
+        server.cli(&["set", key, "no messages"]);
+        let one = Arc::new(layer(&format!("{}?mode={mode}", server.address())).await);
+        for n in 0..3 {
+            one.send(&jobs(), numbered(n)).await.expect("there is room");
+        }
+        let broken = tokio::spawn({
+            let one = one.clone();
+            async move { one.receive(&"broken".parse().expect("a valid name")).await }
+        });
+        tokio::task::yield_now().await;
+        for n in 0..3 {
+            let received = timeout(PATIENCE, one.receive(&jobs())).await.expect("none is lost");
+            assert_eq!(number(&received.expect("all is well")), n, "{mode}");
+        }
+        broken.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_receiver_keeps_no_connection_of_a_session_that_has_ended() {
+    let server = Server::start();
+    let one = Arc::new(layer(&server.address()).await);
+    one.send(&jobs(), numbered(1)).await.expect("there is room");
+    one.receive(&jobs()).await.expect("all is well");
+    let waiting = tokio::spawn({
+        let one = one.clone();
+        async move { one.receive(&jobs()).await }
+    });
+    let named = |role: &str| {
+        let clients = server.cli(&["client", "list"]);
+        let clients = clients.lines().filter(|line| line.contains(role)).map(str::to_owned);
+        clients.collect::<Vec<_>>()
+    };
+    let first = named(":commands");
+    let id = first[0].split(&['=', ' ']).nth(1).expect("it begins with `id=N`").to_owned();
+    server.cli(&["client", "kill", "id", &id]);
+    until("a new session", || async { one.stats().reconnects == 1 }).await;
+    until("the old one has gone", || async { named(":subscriber").len() == 1 }).await;
+    waiting.abort();
 }
 
 /// Not a test: the program that the test above starts. It receives, and gives up now and then.

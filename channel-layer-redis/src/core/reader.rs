@@ -28,7 +28,7 @@ use crate::{
     codec::CodecError,
     error::Fault,
     native::named,
-    supervisor::{Link, Session},
+    supervisor::{Backoff, Link, Session},
 };
 
 static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("return.lua")));
@@ -73,11 +73,14 @@ type Sessions = watch::Receiver<Option<Arc<Session>>>;
 impl Reader {
     /// Until the desk is closed; it leaves nothing behind then.
     pub(super) async fn run(self) {
+        let mut backoff = Backoff::default();
         while !self.bus.desks[self.at].is_closed() {
             self.wait_for_wishes().await;
+            let began = Instant::now();
             if let Err(fault) = self.serve().await {
-                tracing::debug!(%fault, "the reader begins anew");
-                sleep(UNBLOCK).await;
+                named::tell(&fault);
+                backoff.connected_for(began.elapsed());
+                sleep(backoff.next()).await;
             }
         }
         self.give_back().await;
@@ -126,18 +129,26 @@ impl Reader {
         let commands =
             keys.iter().zip(counts).map(|(key, count)| Command::new("ZPOPMIN").arg(key).arg(count.min(MOST)));
         let replies = connection.call_all(commands.collect(), self.bus.config.timeout).await?;
-        let mut any = false;
+        let (mut any, mut refused) = (false, Ok(()));
         for (key, reply) in keys.iter().zip(replies) {
-            let Reply::List(pairs) = reply? else { return Err(Fault::UnexpectedReply("ZPOPMIN")) };
-            any |= !pairs.is_empty();
-            for pair in pairs {
-                let Reply::List(pair) = pair else { return Err(Fault::UnexpectedReply("ZPOPMIN")) };
-                if let [Reply::Bytes(member), Reply::Float(score)] = &pair[..] {
-                    self.taken(wishes, key.as_bytes(), member, *score);
-                }
+            // One that is refused, say because its key holds something else, takes nothing from the others.
+            match reply {
+                Ok(reply) => any |= self.popped(wishes, key, &reply),
+                Err(fault) => refused = Err(fault),
             }
         }
-        Ok(any)
+        refused.map(|()| any)
+    }
+
+    /// What one pop brought. True if it was anything.
+    fn popped(&self, wishes: &Wishes, key: &str, reply: &Reply) -> bool {
+        let pairs = reply.list().unwrap_or_default();
+        for pair in pairs.iter().filter_map(Reply::list) {
+            if let [Reply::Bytes(member), Reply::Float(score)] = pair {
+                self.taken(wishes, key.as_bytes(), member, *score);
+            }
+        }
+        !pairs.is_empty()
     }
 
     /// Waits for the next message.
@@ -297,7 +308,7 @@ impl Reader {
             match self.put_back(&links[self.at], &channel, &messages).await {
                 Ok(()) => self.bus.counters.given_back.add(messages.len() as u64),
                 // Surely not sent: tried again.
-                Err(Fault::Down | Fault::Closed) => {
+                Err(Fault::Closed | Fault::Crowded | Fault::Down) => {
                     desk.keep(&channel, messages);
                     again = Some(Instant::now() + Duration::from_secs(1));
                 }

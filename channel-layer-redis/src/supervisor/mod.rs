@@ -43,7 +43,7 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::session::Session;
+pub(crate) use self::{backoff::Backoff, session::Session};
 use self::{outbox::Outbox, subscriptions::Subscriptions};
 use crate::{
     client::{Command, Connection, Reply},
@@ -210,6 +210,11 @@ impl Link {
     /// The session in use, now and later; nothing while there is none.
     pub(crate) fn sessions(&self) -> watch::Receiver<Option<Arc<Session>>> {
         self.shared.session.subscribe()
+    }
+
+    /// Is there a session in use, and is it so of it?
+    pub(crate) fn is_session(&self, is_so: impl FnOnce(&Session) -> bool) -> bool {
+        self.shared.session.borrow().as_deref().is_some_and(is_so)
     }
 
     /// A further connection to the server of a session, for commands that block.

@@ -5,7 +5,10 @@ mod members;
 mod reader;
 mod store;
 
-pub(crate) use self::desk::{Desk, GRACE, Kept};
+pub(crate) use self::{
+    desk::{Desk, GRACE, Kept},
+    reader::tell,
+};
 pub(super) use self::{
     members::Members,
     reader::Reader,

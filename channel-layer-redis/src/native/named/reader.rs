@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     client::{Command, Connection, Reply},
+    config::Server,
     error::Fault,
-    supervisor::{Link, Session},
+    supervisor::{Backoff, Link, Session},
 };
 
 /// How long one pop blocks: so long may a message be popped for nobody after the last receiver has left.
@@ -41,14 +42,17 @@ pub(in super::super) struct Reader {
 impl Reader {
     /// Until the desk is closed; it leaves nothing behind then.
     pub(in super::super) async fn run(self) {
+        let mut backoff = Backoff::default();
         while !self.desk.is_closed() {
             self.wait_for_wishes().await;
             if self.desk.is_closed() {
                 break;
             }
+            let began = Instant::now();
             if let Err(fault) = self.serve().await {
-                tracing::debug!(%fault, "the reader of named channels begins anew");
-                sleep(UNBLOCK).await;
+                tell(&fault);
+                backoff.connected_for(began.elapsed());
+                sleep(backoff.next()).await;
             }
         }
         self.give_back().await;
@@ -76,7 +80,10 @@ impl Reader {
     async fn serve(&self) -> Result<(), Fault> {
         let session = self.session().await?;
         let (connection, id) = self.connect(&session).await?;
+        let server = session.server.clone();
+        drop(session); // or its connections would last as long as this one
         while !self.desk.is_closed() {
+            self.follow(&server)?;
             self.give_back().await;
             let mut wanted = self.desk.wanted();
             if wanted.is_empty() {
@@ -94,15 +101,27 @@ impl Reader {
         Ok(())
     }
 
+    /// Fails once messages wait on another server. The one before may be alive and well, and know nothing of it.
+    fn follow(&self, server: &Server) -> Result<(), Fault> {
+        let links = self.links.upgrade().ok_or(Fault::Closed)?;
+        let is_elsewhere = links[self.at].is_session(|session| session.server != *server);
+        if is_elsewhere { Err(Fault::NotMaster(server.address.to_string())) } else { Ok(()) }
+    }
+
     /// Takes what is there. True if there was something.
     async fn take(&self, connection: &Connection, wanted: &[(ChannelName, usize)]) -> Result<bool, Fault> {
-        let mut any = false;
-        for ((channel, _), messages) in wanted.iter().zip(store::take(&self.bus, connection, wanted).await?) {
-            any |= !messages.is_empty();
-            self.bus.counters.taken.add(messages.len() as u64);
-            self.desk.hand_out(channel, messages);
+        let (mut any, mut refused) = (false, Ok(()));
+        for ((channel, _), taken) in wanted.iter().zip(store::take(&self.bus, connection, wanted).await?) {
+            match taken {
+                Ok(messages) => {
+                    any |= !messages.is_empty();
+                    self.bus.counters.taken.add(messages.len() as u64);
+                    self.desk.hand_out(channel, messages);
+                }
+                Err(fault) => refused = Err(fault),
+            }
         }
-        Ok(any)
+        refused.map(|()| any)
     }
 
     /// Waits for the next message on any of the channels. It is fresh, since they were empty just now.
@@ -163,7 +182,7 @@ impl Reader {
             match store::give_back(&self.bus, &links, &channel, &messages).await {
                 Ok(()) => self.bus.counters.given_back.add(messages.len() as u64),
                 // Surely not sent: tried again.
-                Err(Fault::Down | Fault::Closed) => {
+                Err(Fault::Closed | Fault::Crowded | Fault::Down) => {
                     self.desk.keep(&channel, messages);
                     again = Some(Instant::now() + BLOCK);
                 }
@@ -199,6 +218,14 @@ impl Reader {
         let limit = Some(self.bus.config.timeout);
         let id = connection.call(&Command::new("CLIENT").arg("ID"), limit).await?;
         Ok((connection, id.integer().ok_or(Fault::UnexpectedReply("CLIENT ID"))?))
+    }
+}
+
+/// Why a reader begins anew: a refusal will last until somebody does something.
+pub(crate) fn tell(fault: &Fault) {
+    match fault {
+        Fault::Refused { .. } => tracing::warn!(%fault, "Redis refuses to hand out named channels"),
+        _ => tracing::debug!(%fault, "the reader of named channels begins anew"),
     }
 }
 

@@ -52,20 +52,24 @@ pub(in super::super) async fn push(
     let lease = if role == As::Forwarder { LEASE_MILLISECONDS } else { 0 }.to_string();
     let arguments =
         [body, lifetime.as_bytes(), capacity.as_bytes(), bus.node_name.as_bytes(), lease.as_bytes()];
-    let reply = run(link_of(links, channel.as_str()), &PUSH, &keys, &arguments).await?;
+    let pushed = run(link_of(links, channel.as_str()), &PUSH, &keys, &arguments).await;
+    let reply = pushed.inspect_err(|_| bus.counters.publish_failed.one())?;
     match reply.integer() {
-        Some(0) => Err(Error::ChannelFull { channel: channel.to_string() }),
-        Some(_) => Ok(()),
-        None => Err(Fault::UnexpectedReply("a script").into()),
+        Some(0) => return Err(Error::ChannelFull { channel: channel.to_string() }),
+        Some(1) => bus.counters.published.one(),
+        Some(_) => {} // another process forwards
+        None => return Err(Fault::UnexpectedReply("a script").into()),
     }
+    Ok(())
 }
 
-/// Takes up to so many messages that have not expired, from each of these channels.
+/// Takes up to so many messages that have not expired, from each of these channels. One that is refused, say because
+/// its key holds something else, takes nothing from the others.
 pub(super) async fn take(
     bus: &Bus,
     connection: &Connection,
     wanted: &[(ChannelName, usize)],
-) -> Result<Vec<Vec<Stored>>, Fault> {
+) -> Result<Vec<Result<Vec<Stored>, Fault>>, Fault> {
     let commands = |make: fn(&Script, &[String], &[&[u8]]) -> Command| {
         let command = |(channel, count): &(ChannelName, usize)| {
             make(&TAKE, &[bus.keys.queue(channel)], &[count.to_string().as_bytes()])
@@ -77,7 +81,7 @@ pub(super) async fn take(
     if replies.iter().any(is_unknown_script) {
         replies = connection.call_all(commands(Script::by_text), limit).await?.collect();
     }
-    replies.into_iter().map(|reply| reply.map(stored)).collect()
+    Ok(replies.into_iter().map(|reply| reply.map(stored)).collect())
 }
 
 /// Puts messages back where they were taken from.
