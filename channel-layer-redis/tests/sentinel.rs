@@ -2,12 +2,23 @@
 
 mod support;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{net::TcpListener, sync::Arc, thread, time::Duration};
 
-use channel_layer::{Error, conformance};
+use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Error, conformance};
 use channel_layer_redis::RedisLayer;
-use support::{harness::Corner, layer, oracle::observe, sentinel::Sentinels};
-use tokio::{task::block_in_place, time::Instant};
+use support::{
+    PATIENCE,
+    harness::Corner,
+    layer, number, numbered,
+    oracle::observe,
+    sentinel::{SERVICE, Sentinel, Sentinels},
+    server::Server,
+    until,
+};
+use tokio::{
+    task::block_in_place,
+    time::{Instant, timeout},
+};
 
 /// One set of servers for all cases, because it takes seconds to start; each has a prefix of its own.
 #[test]
@@ -90,4 +101,89 @@ async fn an_unknown_service_and_dead_sentinels_are_told_apart_from_redis() {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         assert!(matches!(error, Error::Unavailable(_)) && cause.contains("sentinel"), "{cause}");
     }
+}
+
+#[tokio::test]
+async fn a_sentinel_that_says_nothing_holds_up_nobody_when_the_others_agree() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap(); // nobody accepts
+    let server = Server::start();
+    let others = [(); 2].map(|()| Sentinel::watching(&[(SERVICE, server.port)], 1, ""));
+    let [two, three] = others.each_ref().map(|sentinel| sentinel.port);
+    let one = silent.local_addr().unwrap().port();
+    let hosts = format!("127.0.0.1:{one},127.0.0.1:{two},127.0.0.1:{three}");
+    let config = format!("redis+sentinel://{hosts}/{SERVICE}?connect_timeout=1h").parse().unwrap();
+    let layer = timeout(PATIENCE, RedisLayer::open(config)).await.expect("in time").unwrap();
+    assert!(layer.is_connected());
+}
+
+#[tokio::test]
+async fn sentinels_and_servers_have_passwords_of_their_own() {
+    let server = Server::start_with(&["--requirepass", "canary1"]);
+    let settings = format!("sentinel auth-pass {SERVICE} canary1\nrequirepass canary2\n");
+    let sentinel = Sentinel::watching(&[(SERVICE, server.port)], 1, &settings);
+    let address = sentinel.address(SERVICE);
+    let with = |server: &str, sentinel: &str| {
+        let address = address.replace("://", &format!("://:{server}@"));
+        let address = format!("{address}?sentinel_password={sentinel}");
+        async move { RedisLayer::connect(&address).await }
+    };
+    assert!(with("canary1", "canary2").await.unwrap().is_connected());
+    for (server, sentinel) in [("canary2", "canary2"), ("canary1", "canary1")] {
+        let error = with(server, sentinel).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_of_several_masters_has_its_share_of_the_names() {
+    let servers = [Server::start(), Server::start()];
+    let masters = [("one", servers[0].port), ("two", servers[1].port)];
+    let sentinel = Sentinel::watching(&masters, 1, "");
+    let layer = layer(&sentinel.address("one,two")).await;
+    let mailbox = layer.new_channel().await.unwrap();
+    for n in 0..20 {
+        layer.join(format!("g{n}"), mailbox.channel()).await.unwrap();
+        let report = layer.group_send_message(format!("g{n}"), numbered(n)).await.unwrap();
+        assert_eq!(report.local.delivered, 1);
+    }
+    let groups =
+        servers.each_ref().map(|server| server.cli(&["pubsub", "channels", "asgi:g:*"]).lines().count());
+    assert!(groups.iter().all(|groups| *groups > 0) && groups.iter().sum::<usize>() == 20, "{groups:?}");
+}
+
+/// Nobody is cut off, and nothing is announced: the sentinel's answer to the next question is all there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_on_a_named_channel_moves_with_the_master_though_the_old_one_is_well() {
+    for mode in ["native", "core"] {
+        let servers = [Server::start(), Server::start()];
+        let sentinel = Sentinel::watching(&[(SERVICE, servers[0].port)], 1, "");
+        let address = format!("{}?mode={mode}", sentinel.address(SERVICE));
+        let (one, two) = (layer(&address).await, Arc::new(layer(&address).await));
+        let jobs: ChannelName = "jobs".parse().unwrap();
+        one.send(&jobs, numbered(1)).await.unwrap();
+        assert_eq!(number(&two.receive(&jobs).await.unwrap()), 1);
+        let waiting = tokio::spawn({
+            let (two, jobs) = (two.clone(), jobs.clone());
+            async move { two.receive(&jobs).await }
+        });
+        sentinel.name_another(servers[1].port);
+        let channels = || servers[1].cli(&["pubsub", "channels", "asgi:*"]);
+        until("both have moved", || async { channels().lines().count() >= 2 }).await;
+        until("both are connected", || async { one.is_connected() && two.is_connected() }).await;
+        one.send(&jobs, numbered(2)).await.unwrap();
+        let received = timeout(PATIENCE, waiting).await.expect("it has moved as well").unwrap().unwrap();
+        assert_eq!(number(&received), 2, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_sentinel_is_listened_to_for_the_news_of_a_new_master() {
+    let server = Server::start();
+    let sentinel = Sentinel::watching(&[(SERVICE, server.port)], 1, "");
+    let _layer = layer(&sentinel.address(SERVICE)).await;
+    until("subscribed", || async {
+        support::server::cli(sentinel.port, &["client", "list"]).contains(" sub=1 ")
+    })
+    .await;
 }

@@ -1,8 +1,8 @@
 //! Sentinels: who is the master, and when does that change?
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{
@@ -14,24 +14,56 @@ use crate::{
 /// How often a sentinel is asked, beside what it tells by itself: its word may be lost.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The master, as most of the sentinels that answer see it.
+/// The master, as most of the sentinels that answer see it. Once most of all do, nobody else is waited for: a machine
+/// that is gone takes its sentinel with it.
 pub(super) async fn master(
     sentinels: &[Server],
     service: &str,
     login: &Login,
     config: &RedisConfig,
 ) -> Result<Server, Fault> {
-    let answers = join_all(sentinels.iter().map(|sentinel| ask(sentinel, service, config))).await;
-    let known: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
-    let votes = |address: &Address| known.iter().filter(|known| **known == address).count();
-    // The first of the best: one that was cut off and still names the old master is outvoted.
-    match known.iter().rev().max_by_key(|address| votes(address)) {
-        Some(address) => Ok(Server { address: (*address).clone(), login: login.clone() }),
+    let ask = async |at: usize| (at, ask(&sentinels[at], service, config).await);
+    let mut answers: FuturesUnordered<_> = (0..sentinels.len()).map(ask).collect();
+    let (mut votes, mut trouble) = (Votes::default(), None);
+    while let Some((at, answer)) = answers.next().await {
+        match answer {
+            Ok(address) => votes.cast(at, address),
+            Err(fault) => trouble = trouble.or(Some(fault)),
+        }
+        if votes.most() > sentinels.len() / 2 {
+            break;
+        }
+    }
+    match votes.winner() {
+        Some(address) => Ok(Server { address, login: login.clone() }),
         None => {
-            let reason = answers.into_iter().find_map(Result::err).map(|fault| fault.to_string());
-            let reason = reason.unwrap_or_default();
+            let reason = trouble.map(|fault| fault.to_string()).unwrap_or_default();
             Err(Fault::Unreachable(format!("no sentinel knows the master of `{service}`: {reason}")))
         }
+    }
+}
+
+/// What sentinels have answered, each under its place among them.
+#[derive(Debug, Default)]
+struct Votes(BTreeMap<usize, Address>);
+
+impl Votes {
+    fn cast(&mut self, at: usize, address: Address) {
+        self.0.insert(at, address);
+    }
+
+    /// The first of the best: a sentinel that was cut off and still names the old master is outvoted.
+    fn winner(&self) -> Option<Address> {
+        self.0.values().rev().max_by_key(|address| self.count(address)).cloned()
+    }
+
+    /// How many agree.
+    fn most(&self) -> usize {
+        self.0.values().map(|address| self.count(address)).max().unwrap_or(0)
+    }
+
+    fn count(&self, address: &Address) -> usize {
+        self.0.values().filter(|known| *known == address).count()
     }
 }
 
@@ -103,4 +135,24 @@ async fn query(
     let host = fields.first().and_then(|field| field.text()).ok_or_else(unknown)?;
     let port = fields.get(1).and_then(|field| field.text()?.parse().ok()).ok_or_else(unknown)?;
     Ok(Address::Tcp { host: host.to_owned(), port, tls: sentinel.address.is_tls() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> Address {
+        Address::Tcp { host: "h".to_owned(), port, tls: false }
+    }
+
+    #[test]
+    fn most_sentinels_decide_and_else_the_first_that_is_named() {
+        let mut votes = Votes::default();
+        assert_eq!((votes.winner(), votes.most()), (None, 0));
+        votes.cast(2, address(2));
+        votes.cast(0, address(1));
+        assert_eq!((votes.winner(), votes.most()), (Some(address(1)), 1), "whoever answers first");
+        votes.cast(1, address(2));
+        assert_eq!((votes.winner(), votes.most()), (Some(address(2)), 2));
+    }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Sentinels {
     sentinels: Vec<Sentinel>,
 }
 
-struct Sentinel {
-    port: u16,
+pub(crate) struct Sentinel {
+    pub(crate) port: u16,
     child: Child,
     _dir: TempDir,
 }
@@ -29,7 +29,8 @@ impl Sentinels {
     pub(crate) fn start() -> Self {
         let master = Server::start();
         let replica = Server::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
-        let sentinels = (0..3).map(|_| Sentinel::start(master.port)).collect();
+        let start = |_| Sentinel::watching(&[(SERVICE, master.port)], 2, "");
+        let sentinels = (0..3).map(start).collect();
         let all = Self { servers: [master, replica], sentinels };
         all.wait_for("num-slaves", "1");
         all.wait_for("num-other-sentinels", "2");
@@ -79,22 +80,37 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(master: u16) -> Self {
+    /// One that watches these masters, of which so many have to agree; with further lines for its settings.
+    pub(crate) fn watching(masters: &[(&str, u16)], quorum: usize, settings: &str) -> Self {
         let (dir, port) = (TempDir::new().expect("a directory"), free_port());
         let config = dir.path().join("sentinel.conf");
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {}\n\
-             sentinel monitor {SERVICE} 127.0.0.1 {master} 2\n\
-             sentinel down-after-milliseconds {SERVICE} 1000\n\
-             sentinel failover-timeout {SERVICE} 5000\n\
-             sentinel parallel-syncs {SERVICE} 1\n",
-            dir.path().display()
-        );
-        fs::write(&config, text).expect("a file");
+        let mut text =
+            format!("port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {}\n", dir.path().display());
+        for (service, master) in masters {
+            text += &format!(
+                "sentinel monitor {service} 127.0.0.1 {master} {quorum}\n\
+                 sentinel down-after-milliseconds {service} 1000\n\
+                 sentinel failover-timeout {service} 5000\n\
+                 sentinel parallel-syncs {service} 1\n"
+            );
+        }
+        fs::write(&config, text + settings).expect("a file");
         let child = Command::new("redis-server").arg(&config).arg("--sentinel").stdout(Stdio::null()).spawn();
         let child = child.expect("these tests need redis-server in the PATH");
         wait_until_ready(port);
         Self { port, child, _dir: dir }
+    }
+
+    /// The address of a layer on the masters of these names.
+    pub(crate) fn address(&self, services: &str) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/{services}", self.port)
+    }
+
+    /// Has it name another master from now on, while the one before is well.
+    pub(crate) fn name_another(&self, master: u16) {
+        assert_eq!(cli(self.port, &["sentinel", "remove", SERVICE]), "OK");
+        let monitor = ["sentinel", "monitor", SERVICE, "127.0.0.1", &master.to_string(), "1"];
+        assert_eq!(cli(self.port, &monitor), "OK");
     }
 
     fn master(&self) -> u16 {
