@@ -69,15 +69,15 @@ impl RedisConfig {
         self
     }
 
-    /// One more entry of `hosts`: the servers of another address follow those that are there. Its options are
-    /// those of its servers alone.
+    /// One more entry of `hosts`: the servers of another address follow those that are there. It has no options but
+    /// those of its servers: `db`, `sentinel_username` and `sentinel_password`.
     ///
     /// The order counts: all processes need the same list.
     ///
     /// # Errors
     /// [`Config`](Error::Config) for an address that makes no sense.
     pub fn and_host(mut self, address: &str) -> Result<Self, Error> {
-        self.places.extend(super::url::parse(address)?.places);
+        self.places.extend(super::url::parse_host(address)?);
         Ok(self)
     }
 }

@@ -18,9 +18,27 @@ const SENTINEL_PORT: u16 = 26379;
 pub(crate) const SCHEMES: [&str; 5] = ["redis", "redis+sentinel", "rediss", "rediss+sentinel", "unix"];
 
 pub(super) fn parse(text: &str) -> Result<RedisConfig> {
+    let (places, mut options) = begin(text)?;
+    let config = apply(RedisConfig::at(places), &mut options)?;
+    let config = apply_django(config, &mut options)?;
+    let hosts = options.take_all("host");
+    options.finish()?;
+    hosts.iter().try_fold(config, |config, host| config.and_host(host))
+}
+
+/// The servers of an address that has no settings of a layer.
+pub(super) fn parse_host(text: &str) -> Result<Vec<Place>> {
+    let (places, options) = begin(text)?;
+    options.finish()?;
+    Ok(places)
+}
+
+/// The servers, and the options that are not theirs.
+fn begin(text: &str) -> Result<(Vec<Place>, Options)> {
     let address = Address::parse(text);
     let scheme = address.scheme();
     let location = address.base().get(scheme.len() + 3..).unwrap_or_default();
+    refuse_torn(text)?;
     let mut options = address.options();
     let places = match scheme {
         "redis" => servers(location, false)?,
@@ -33,11 +51,16 @@ pub(super) fn parse(text: &str) -> Result<RedisConfig> {
     if !cfg!(feature = "tls") && scheme.starts_with("rediss") {
         return Err(invalid("rediss", "this build has no TLS: switch on the feature `tls`"));
     }
-    let config = apply(RedisConfig::at(places), &mut options)?;
-    let config = apply_django(config, &mut options)?;
-    let hosts = options.take_all("host");
-    options.finish()?;
-    hosts.iter().try_fold(config, |config, host| config.and_host(host))
+    Ok((places, options))
+}
+
+/// Refuses an address whose login goes on behind its `?`: what follows would be told as an unknown option.
+fn refuse_torn(text: &str) -> Result<()> {
+    let names = text.split('?').skip(1).flat_map(|options| options.split('&'));
+    match names.filter_map(|option| option.split('=').next()).any(|name| name.contains('@')) {
+        true => Err(invalid("password", "a `?` in it must be written `%3F`")),
+        false => Ok(()),
+    }
 }
 
 fn apply_django(config: RedisConfig, options: &mut Options) -> Result<RedisConfig> {
@@ -106,7 +129,10 @@ fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Pla
     };
     let sentinel = |host| server(host, SENTINEL_PORT, tls, own.clone());
     let sentinels = hosts.split(',').map(sentinel).collect::<Result<Vec<_>>>()?;
-    let place = |service| {
+    let place = |service: &str| {
+        if service.is_empty() {
+            return Err(invalid("service", "one of the masters' names is empty"));
+        }
         let service = decode("service", service)?;
         Ok(Place::Sentinel { sentinels: sentinels.clone(), service, login: login.clone() })
     };
@@ -114,8 +140,9 @@ fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Pla
 }
 
 fn unix(location: &str, options: &mut Options) -> Result<Place> {
-    let (login, path) = match location.rsplit_once('@') {
-        Some((login, path)) => (parse_login(login)?, path),
+    // A path may have an `@` too, so the one that ends the login is the last that a path follows.
+    let (login, path) = match location.rfind("@/").filter(|_| !location.starts_with('/')) {
+        Some(at) => (parse_login(&location[..at])?, &location[at + 1..]),
         None => (Login::default(), location),
     };
     if !path.starts_with('/') {
@@ -151,7 +178,11 @@ fn parse_login(text: &str) -> Result<Login> {
 
 fn server(host: &str, default_port: u16, tls: bool, login: Login) -> Result<Server> {
     let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
-        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => {
+            let port = rest.strip_prefix(':');
+            (host, Some(port.ok_or_else(|| invalid("port", "a colon must stand before it"))?))
+        }
         None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
     };
     if host.is_empty() {
@@ -208,6 +239,13 @@ mod tests {
         assert_eq!(addresses("redis://a:1,b:2/3"), ["a:1/3", "b:2/3"]);
         assert_eq!(addresses("unix:///run/r.sock?db=4"), ["/run/r.sock/4"]);
         assert_eq!(addresses("redis+sentinel://a,b:7/m/5"), ["m by a:26379 b:7 /5"]);
+        assert_eq!(addresses("redis://[::1]/1"), ["::1:6379/1"]);
+        assert_eq!(addresses("unix:///run/user@1/r.sock"), ["/run/user@1/r.sock/0"]);
+        assert_eq!(addresses("unix://u:p@w@/run/user@1/r.sock"), ["/run/user@1/r.sock/0"]);
+        assert_eq!(
+            addresses("redis://a?host=unix%3A%2F%2F%2Fs%3Fdb%3D2&host=redis://b:7/1"),
+            ["a:6379/0", "/s/2", "b:7/1"]
+        );
         assert_eq!(addresses("redis+sentinel://a/m,n"), ["m by a:26379 /0", "n by a:26379 /0"]);
     }
 
@@ -224,6 +262,13 @@ mod tests {
         for bad in ["capacity=-1", "heartbeat=0", "expiry=nan", "timeout=-2", "mode=fast", "db=1"] {
             assert!(parse(&format!("redis://h?{bad}")).is_err(), "{bad}");
         }
+        for bad in
+            ["redis://[::1]6379", "redis://[::1", "redis://h:", "redis+sentinel://h/m,/1", "redis://a,,b"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        let of_another = parse("redis://h?host=redis%3A%2F%2Fg%3Fprefix%3Dp").unwrap_err().to_string();
+        assert!(of_another.starts_with("unknown option `prefix`"), "{of_another}");
     }
 
     #[test]
@@ -247,9 +292,15 @@ mod tests {
 
     #[test]
     fn errors_never_hold_the_password() {
-        for bad in
-            ["redis://:canary@h:port", "redis://:canary@h/x", "redis://:canary@h?x=canary", "foo://:canary@h"]
-        {
+        for bad in [
+            "redis://:canary@h:port",
+            "redis://:canary@h/x",
+            "redis://:canary@h?x=canary",
+            "foo://:canary@h",
+            "redis://u:1?canary@h",
+            "redis://h?host=redis://u:1?canary@g",
+            "unix://:canary@run/r.sock",
+        ] {
             let error = parse(bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"), "{bad}");
         }
