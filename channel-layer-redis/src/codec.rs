@@ -6,7 +6,7 @@
 //! | 1 | kind: 0 groups, 1 one channel, 2 probe, 3 flush, 4 add, 5 discard, 6 done |
 //! | 8 | publisher: the node id of the process |
 //! | 8 | number: counts what this publisher publishes |
-//! | 8 | sequence: counts what it publishes on this Redis channel, from 1 |
+//! | 8 | sequence: counts what it publishes on this Redis channel, from 1; the first 3 bytes count how often it began anew |
 //! | 4 | lifetime in milliseconds |
 //! | 1 + n | the channel that is left out, or nothing |
 //! | 1 | count of targets |
@@ -93,6 +93,20 @@ pub(crate) fn encode(header: &Header, target: &Target, message: Option<&Message>
         None => {}
     }
     Ok(bytes)
+}
+
+/// The bits of a sequence below those that count eras: how often the publisher has forgotten its sequences, to bound them,
+/// and begun anew.
+const ERA_AT: u32 = 40;
+
+/// The sequence of a channel's first message in an era.
+pub(crate) fn first_sequence(era: u64) -> u64 {
+    era << ERA_AT | 1
+}
+
+/// The era of a sequence, and its number in there.
+pub(crate) fn split_sequence(sequence: u64) -> (u64, u64) {
+    (sequence >> ERA_AT, sequence & ((1 << ERA_AT) - 1))
 }
 
 /// Fills in the sequence of an encoded envelope.

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use crate::codec::Header;
+use crate::codec::{Header, split_sequence};
 
 /// Publishers and channels that are remembered; beyond, all start anew and one loss each may go unseen.
 const STREAMS: usize = 1 << 16;
@@ -43,11 +43,14 @@ impl Sequences {
             self.begin(channel, header);
             return Place::Next { lost: 0 };
         };
-        // 1: the publisher has begun anew, having forgotten the channel.
-        if header.sequence > *last || header.sequence == 1 {
-            let lost = header.sequence.saturating_sub(last.saturating_add(1));
+        let (era, number) = split_sequence(header.sequence);
+        // 1: the publisher has begun anew, whatever somebody else may have said in its name.
+        if header.sequence > *last || number == 1 {
+            let (last_era, last_number) = split_sequence(*last);
+            // What it had sent before it began anew, nobody knows.
+            let seen = if era == last_era { last_number } else { 0 };
             *last = header.sequence;
-            return Place::Next { lost };
+            return Place::Next { lost: number.saturating_sub(seen.saturating_add(1)) };
         }
         Place::Stale
     }
@@ -97,6 +100,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::codec::first_sequence;
 
     fn header(publisher: u64, number: u64, sequence: u64) -> Header {
         Header { publisher, number, sequence, lifetime: Duration::from_secs(60) }
@@ -116,6 +120,17 @@ mod tests {
         assert_eq!(note("a", 1), Place::Next { lost: 0 }, "the publisher began anew");
         note("a", u64::MAX);
         assert_eq!(note("a", 1), Place::Next { lost: 0 }, "however far it had come, or said so");
+    }
+
+    #[test]
+    fn a_publisher_that_began_anew_is_not_late_though_its_first_words_were_missed() {
+        let mut sequences = Sequences::default();
+        let mut note = |sequence| sequences.note(b"a", &header(1, 0, sequence));
+        let anew = first_sequence(1);
+        note(50);
+        assert_eq!(note(anew + 2), Place::Next { lost: 2 });
+        assert_eq!(note(anew + 3), Place::Next { lost: 0 });
+        assert_eq!(note(51), Place::Stale, "sent before, and overtaken");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) const BATCH: usize = 256;
 /// Writes under way.
 const IN_FLIGHT: usize = 8;
 
-/// Channels whose sequence is remembered. Beyond, all start anew, which a receiver takes for a restart.
+/// Channels whose sequence is remembered. Beyond, all begin anew, in the next era.
 const SEQUENCES: usize = 1 << 16;
 
 /// Sends what is queued, for ever.
@@ -150,21 +150,42 @@ fn count(reply: Reply) -> Result<u64, Fault> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// How many messages have been published on each channel.
+/// How many messages have been published on each channel, in this era.
 #[derive(Debug, Default)]
-struct Sequences(HashMap<Box<[u8]>, u64>);
+struct Sequences {
+    last: HashMap<Box<[u8]>, u64>,
+    era: u64,
+}
 
 impl Sequences {
-    /// 1 for the first.
+    /// 1 for the first. It grows whatever is forgotten, so that nothing seems to come late.
     fn next(&mut self, channel: &[u8]) -> u64 {
-        if let Some(last) = self.0.get_mut(channel) {
+        if let Some(last) = self.last.get_mut(channel) {
             *last += 1;
             return *last;
         }
-        if self.0.len() >= SEQUENCES {
-            self.0.clear();
+        if self.last.len() >= SEQUENCES {
+            self.last.clear();
+            self.era += 1;
         }
-        self.0.insert(channel.into(), 1);
-        1
+        let first = codec::first_sequence(self.era);
+        self.last.insert(channel.into(), first);
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_grows_though_its_channel_was_forgotten() {
+        let mut sequences = Sequences::default();
+        assert_eq!([sequences.next(b"a"), sequences.next(b"b"), sequences.next(b"a")], [1, 1, 2]);
+        for n in 0..SEQUENCES {
+            sequences.next(&n.to_be_bytes());
+        }
+        assert!(sequences.last.len() <= SEQUENCES);
+        assert!(sequences.next(b"a") > 2);
     }
 }
