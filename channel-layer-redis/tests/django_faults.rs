@@ -4,13 +4,16 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use channel_layer::{ChannelLayer, ChannelLayerExt, LayerEvent};
 use channel_layer_redis::RedisLayer;
+use futures_util::future::try_join_all;
 use support::{
     layer,
     oracle::{Report, observe},
     proxy::{Manners, Proxy},
     sentinel::Sentinels,
     server::Server,
+    until,
 };
 use tokio::{
     task::block_in_place,
@@ -90,6 +93,37 @@ async fn a_half_open_link_is_noticed() {
         });
         check(&report.await);
     }
+}
+
+/// Redis is back, empty, and takes nothing yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memberships_that_were_lost_are_made_again_as_soon_as_redis_takes_them() {
+    let server = Server::start();
+    let (one, _) = pair(&server.address(), "core").await;
+    let mailbox = one.new_channel().await.unwrap();
+    one.join("g", mailbox.channel()).await.unwrap();
+    server.cli(&["flushall"]);
+    server.cli(&["config", "set", "maxmemory", "1"]);
+    server.cli(&["client", "kill", "type", "pubsub"]);
+    until("reconnected", || async { one.stats().reconnects == 1 }).await;
+    sleep(Duration::from_millis(500)).await; // it has tried
+    assert_eq!(server.cli(&["zcard", "asgi:group:g"]), "0");
+    server.cli(&["config", "set", "maxmemory", "0"]);
+    until("a member again", || async { server.cli(&["zcard", "asgi:group:g"]) == "1" }).await;
+}
+
+#[tokio::test]
+async fn who_leaves_while_memberships_are_made_again_is_no_member() {
+    let server = Server::start();
+    let (one, _) = pair(&server.address(), "core").await;
+    let mailbox = one.new_channel().await.unwrap();
+    let groups: Vec<_> = (0..1200).map(|n| format!("g{n}")).collect();
+    try_join_all(groups.iter().map(|group| one.join(group, mailbox.channel()))).await.unwrap();
+    let mut events = one.events();
+    server.cli(&["client", "kill", "type", "pubsub"]);
+    while !matches!(events.next().await, Some(LayerEvent::Reconnected { .. })) {}
+    try_join_all(groups.iter().map(|group| one.leave(group, mailbox.channel()))).await.unwrap();
+    until("nobody is a member", || async { server.cli(&["keys", "asgi:group:*"]).is_empty() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

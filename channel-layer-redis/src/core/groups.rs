@@ -2,7 +2,7 @@
 //! after Redis has lost them, and ended soon after a mailbox was dropped.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -59,6 +59,10 @@ impl Memberships {
 
     pub(super) fn clear(&self) {
         self.lock().clear();
+    }
+
+    fn contains(&self, group: &GroupName, channel: &ChannelName) -> bool {
+        self.lock().get(channel).is_some_and(|groups| groups.contains(group))
     }
 
     fn take_all(&self) -> Vec<(GroupName, ChannelName)> {
@@ -128,6 +132,8 @@ pub(super) async fn keep(bus: Weak<Bus>, links: Weak<[Link]>) {
     let Some(lifetime) = bus.upgrade().map(|bus| bus.config.layer.group_expiry) else { return };
     let mut renewal = interval((lifetime / 4).clamp(Duration::from_millis(10), RENEWAL));
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Hosts that may have lost what they had.
+    let mut empty = BTreeSet::new();
     loop {
         let Some(strong) = bus.upgrade() else { return };
         let wake = async {
@@ -136,31 +142,30 @@ pub(super) async fn keep(bus: Weak<Bus>, links: Weak<[Link]>) {
                 () = sleep(SWEEP) => {}
             }
         };
-        let due = tokio::select! {
-            () = wake => Due::Sweep,
-            _ = renewal.tick() => Due::Renewal,
-            at = sessions.next() => Due::Again(at),
+        let is_renewal = tokio::select! {
+            () = wake => false,
+            _ = renewal.tick() => true,
+            at = sessions.next() => {
+                empty.insert(at);
+                false
+            }
         };
         let Some(links) = links.upgrade() else { return };
-        strong.look_after(&links, due).await;
+        strong.sweep(&links).await;
+        strong.make_again(&links, &mut empty).await;
+        if is_renewal {
+            strong.write_all(&links, &RENEW, |_| true).await;
+        }
     }
 }
 
-enum Due {
-    /// A host has a new connection, and may have lost what it had.
-    Again(usize),
-    Renewal,
-    Sweep,
-}
-
 impl Bus {
-    async fn look_after(self: &Arc<Self>, links: &[Link], due: Due) {
-        match due {
-            Due::Sweep => self.sweep(links).await,
-            Due::Renewal => self.write_all(links, &RENEW, |_| true).await,
-            Due::Again(at) => {
-                let is_there = |group: &GroupName| host_of(group.as_str(), links.len()) == at;
-                self.write_all(links, &ADD, is_there).await;
+    /// What fails is tried again after the next sweep: the connection may be well, and Redis may have no room.
+    async fn make_again(&self, links: &[Link], empty: &mut BTreeSet<usize>) {
+        for at in std::mem::take(empty) {
+            let is_there = |group: &GroupName| host_of(group.as_str(), links.len()) == at;
+            if !self.write_all(links, &ADD, is_there).await {
+                empty.insert(at);
             }
         }
     }
@@ -176,7 +181,8 @@ impl Bus {
         }
     }
 
-    async fn write_all(&self, links: &[Link], script: &Script, which: impl Fn(&GroupName) -> bool) {
+    /// False if not all of it was written.
+    async fn write_all(&self, links: &[Link], script: &Script, which: impl Fn(&GroupName) -> bool) -> bool {
         let all: Vec<_> = self.memberships.all().into_iter().filter(|(group, _)| which(group)).collect();
         for chunk in all.chunks(CHUNK) {
             let write = |(group, channel): &(GroupName, ChannelName)| {
@@ -185,9 +191,17 @@ impl Bus {
             };
             if let Some(fault) = join_all(chunk.iter().map(write)).await.into_iter().find_map(Result::err) {
                 tracing::debug!(%fault, "could not renew memberships");
-                return; // the connection is gone, or will be: then all are made again
+                return false;
             }
+            self.remove_left(links, chunk).await;
         }
+        true
+    }
+
+    /// Takes out again who has left meanwhile, perhaps before it was written.
+    async fn remove_left(&self, links: &[Link], written: &[(GroupName, ChannelName)]) {
+        let left = written.iter().filter(|(group, channel)| !self.memberships.contains(group, channel));
+        join_all(left.map(|(group, channel)| remove(self, links, group, channel))).await;
     }
 }
 
