@@ -134,6 +134,39 @@ async fn a_half_open_link_of_the_publisher_fails_calls_fast() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_link_of_the_subscription_alone_is_noticed_without_a_probe() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let one = Arc::new(layer(&server.address()).await);
+    let two = Arc::new(layer(&(proxy.address() + "?probe=1h")).await);
+    let report = observe(&one, &two, async || {
+        proxy.set(Manners::Deafen);
+        sleep(Duration::from_secs(3)).await;
+        proxy.set(Manners::Pass);
+        Instant::now()
+    })
+    .await;
+    report.check().check_gap();
+}
+
+#[tokio::test]
+async fn what_never_came_in_is_counted_when_the_next_one_comes() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let one = layer(&server.address()).await;
+    let two = layer(&(proxy.address() + "?probe=1h")).await;
+    let mut mailbox = two.new_channel().await.unwrap();
+    two.join("g", mailbox.channel()).await.unwrap();
+    for n in 0..7 {
+        proxy.set(if (1..6).contains(&n) { Manners::Mute } else { Manners::Pass });
+        let _ = one.group_send_message("g", numbered(n)).await.unwrap();
+        sleep(Duration::from_millis(50)).await; // the proxy may see several at once otherwise
+    }
+    assert_eq!((number(&next(&mut mailbox).await), number(&next(&mut mailbox).await)), (0, 6));
+    assert_eq!((two.stats().lost, two.stats().stale), (5, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_well_and_hands_nothing_out_is_found_by_the_probe() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
@@ -318,4 +351,20 @@ async fn connections_are_named_for_the_operator() {
     for name in [":commands ", ":subscriber "] {
         assert!(clients.contains(name), "{clients}");
     }
+}
+
+/// The second watchman beside our own heartbeat.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_watches_both_connections() {
+    let server = Server::start();
+    let _one = layer(&server.address()).await;
+    let remote = format!(":{:04X}", server.port);
+    let watched = || {
+        let sockets = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux has it");
+        let sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // Where to, and which timer runs: 02 is the one that asks whether the other side is there.
+        sockets.filter(|fields| fields[2].ends_with(&remote) && fields[5].starts_with("02:")).count()
+    };
+    until("both are watched", || async { watched() == 2 }).await;
 }

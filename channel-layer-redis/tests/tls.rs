@@ -30,7 +30,7 @@ fn certify(dir: &Path) -> String {
 }
 
 #[tokio::test]
-async fn messages_pass_over_tls_and_only_with_the_right_authority() {
+async fn messages_pass_over_tls_and_only_with_the_right_authority_and_name() {
     let dir = tempfile::tempdir().unwrap();
     let root = certify(dir.path());
     let file = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
@@ -50,6 +50,9 @@ async fn messages_pass_over_tls_and_only_with_the_right_authority() {
     let config: RedisConfig = format!("rediss://localhost:{port}/0").parse().unwrap();
     let refused = RedisLayer::open(config.clone()).await.unwrap_err();
     assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
+    let by_another_name: RedisConfig = format!("rediss://127.0.0.1:{port}/0").parse().unwrap();
+    let refused = RedisLayer::open(by_another_name.with_root_certificate(root.as_str())).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("not valid for name"), "{refused:?}");
     let layer = RedisLayer::open(config.with_root_certificate(root)).await.unwrap();
     let mut mailbox = layer.new_channel().await.unwrap();
     layer.join("g", mailbox.channel()).await.unwrap();

@@ -1,6 +1,12 @@
 //! A TCP proxy that can behave badly.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,6 +18,8 @@ use tokio::{
 /// What it does with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manners {
+    /// Carries them, but for connections that have subscribed: there it swallows them.
+    Deafen,
     /// Carries them, but for messages of subscriptions: a server that is well and hands nothing out.
     Mute,
     /// Carries them.
@@ -67,9 +75,10 @@ async fn carry(client: TcpStream, port: u16, manners: watch::Receiver<Manners>) 
     let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await else { return };
     let (client_in, client_out) = client.into_split();
     let (server_in, server_out) = server.into_split();
+    let listens = AtomicBool::new(false);
     tokio::select! {
-        () = copy(client_in, server_out, manners.clone()) => {}
-        () = copy(server_in, client_out, manners) => {}
+        () = copy(client_in, server_out, manners.clone(), &listens) => {}
+        () = copy(server_in, client_out, manners, &listens) => {}
     }
 }
 
@@ -77,6 +86,7 @@ async fn copy(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     mut manners: watch::Receiver<Manners>,
+    listens: &AtomicBool,
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -91,7 +101,11 @@ async fn copy(
             },
         };
         let bytes = &buffer[..count];
+        if bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
+            listens.store(true, Relaxed);
+        }
         let carried = match *manners.borrow() {
+            Manners::Deafen => !listens.load(Relaxed),
             Manners::Mute => !bytes.starts_with(b">3\r\n$7\r\nmessage"),
             Manners::Pass | Manners::Stall => true,
             Manners::Refuse => return,
