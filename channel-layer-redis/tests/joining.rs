@@ -2,7 +2,7 @@
 
 mod support;
 
-use channel_layer::{ChannelLayerExt, ChannelName};
+use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName};
 use futures_util::FutureExt;
 use support::{group, layer, next, number, numbered, server::Server, until};
 
@@ -51,5 +51,20 @@ async fn a_named_channel_that_joins_while_its_forwarder_ends_is_a_member() {
         one.join(&name, &jobs).await.unwrap();
         assert_eq!(one.hub().member_count(&group(&name)), 1, "{name}");
         one.leave(&name, &jobs).await.unwrap();
+    }
+}
+
+/// What a process says to all comes back to itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_named_channel_that_leaves_and_comes_back_at_once_stays() {
+    let server = Server::start();
+    let one = layer(&server.address()).await;
+    let jobs: ChannelName = "jobs".parse().unwrap();
+    for n in 0..1000 {
+        one.join("g", &jobs).await.unwrap();
+        one.leave("g", &jobs).await.unwrap();
+        one.join("g", &jobs).await.unwrap();
+        one.health().await.unwrap(); // goes the same way, so that all before it has come back
+        assert_eq!(one.hub().member_count(&group("g")), 1, "{n}");
     }
 }

@@ -49,6 +49,9 @@ pub(super) fn add(bus: &Arc<Bus>, header: &Header, channel: ChannelName, group: 
 
 /// Another process wants a channel, which may be one of ours, out of a group.
 pub(super) fn discard(bus: &Arc<Bus>, header: &Header, channel: &ChannelName, group: &GroupName) {
+    if header.publisher == bus.node {
+        return; // carried out before it was sent, and the channel may have come back since
+    }
     bus.hub.leave(group, channel);
     if !channel.is_process_local() {
         return; // told to all, who do not answer
