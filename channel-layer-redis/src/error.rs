@@ -27,6 +27,9 @@ pub(crate) enum Fault {
     /// The server that answered is a replica; what is published there reaches nobody else.
     #[error("the server at {0} is not a master")]
     NotMaster(String),
+    /// One of several hosts failed, and others may have taken their part.
+    #[error("sent to some of the groups only: {0}")]
+    Partly(Box<Fault>),
     /// Redis answered with an error.
     #[error("Redis refused: {code} {detail}")]
     Refused {
@@ -43,12 +46,36 @@ pub(crate) enum Fault {
     Unreachable(String),
 }
 
+impl Fault {
+    /// Has the call surely had no effect?
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Closed | Self::Crowded | Self::Down | Self::NotMaster(_) | Self::Unreachable(_))
+    }
+
+    /// The outcome of one message for several groups. It looks unsent only if no part of it was sent.
+    pub(crate) fn of_parts<T>(parts: impl IntoIterator<Item = Result<T, Self>>) -> Result<(), Self> {
+        let (mut unsent, mut sent) = (None, None);
+        for part in parts {
+            match part {
+                Err(fault) if fault.is_unsent() => unsent = unsent.or(Some(fault)),
+                Ok(_) => sent = sent.or(Some(Ok(()))),
+                Err(fault) => sent = Some(Err(fault)),
+            }
+        }
+        match (unsent, sent) {
+            (Some(fault), Some(_)) => Err(Self::Partly(Box::new(fault))),
+            (Some(fault), None) => Err(fault),
+            (None, sent) => sent.unwrap_or(Ok(())),
+        }
+    }
+}
+
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Closed => Self::Closed,
             Fault::Deadline(limit) => Self::TimedOut(limit),
-            Fault::Broken(_) | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
+            Fault::Broken(_) | Fault::Partly(_) | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
                 Self::Backend(fault.into())
             }
             Fault::Crowded | Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => {
@@ -61,6 +88,18 @@ impl From<Fault> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_some_hosts_took_does_not_look_unsent() {
+        let deadline = || Fault::Deadline(Duration::ZERO);
+        assert_eq!(Fault::of_parts([Ok(1), Ok(2)]), Ok(()));
+        assert_eq!(Fault::of_parts::<()>([Err(Fault::Down), Err(Fault::Crowded)]), Err(Fault::Down));
+        assert_eq!(Fault::of_parts([Ok(1), Err(deadline())]), Err(deadline()));
+        for part in [Ok(1), Err(deadline())] {
+            let outcome = Fault::of_parts([Err(Fault::Down), part]).unwrap_err();
+            assert!(!Error::from(outcome).is_transient());
+        }
+    }
 
     #[test]
     fn only_what_was_surely_not_sent_may_be_retried() {

@@ -289,6 +289,34 @@ async fn while_redis_is_away_calls_fail_at_once_and_local_ones_go_on() {
     drop(one.new_channel().await.unwrap());
 }
 
+/// Who tries again what looks unsent would send it twice to the others.
+#[tokio::test]
+async fn a_message_that_only_some_of_its_hosts_took_does_not_look_unsent() {
+    for mode in ["native", "pubsub"] {
+        let (well, mut ill) = (Server::start(), Server::start());
+        let hosts = format!("127.0.0.1:{},127.0.0.1:{}", well.port, ill.port);
+        let one = layer(&format!("redis://{hosts}/0?mode={mode}")).await;
+        let mut mailbox = one.new_channel().await.unwrap();
+        let mut groups = [Vec::new(), Vec::new()];
+        for n in 0..20 {
+            let name = format!("g{n}");
+            one.join(&name, mailbox.channel()).await.unwrap();
+            let is_ill =
+                ill.cli(&["pubsub", "channels", "*"]).lines().any(|channel| channel.ends_with(&name));
+            groups[usize::from(is_ill)].push(support::group(&name));
+        }
+        ill.kill();
+        until("noticed", || async { !one.is_connected() }).await;
+        let both = channel_layer::Audience::from(&groups[0][0]).and(&groups[1][0]);
+        let error = one.group_send(&both, numbered(1)).await.unwrap_err();
+        assert!(!error.is_transient(), "{mode}: {error:?}");
+        assert_eq!(number(&next(&mut mailbox).await), 1);
+        let none = channel_layer::Audience::from(&groups[1][0]).and(&groups[1][1]);
+        let error = one.group_send(&none, numbered(2)).await.unwrap_err();
+        assert!(error.is_transient(), "{mode}: {error:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_layer_may_start_before_redis_does() {
     let mut server = Server::start();

@@ -38,7 +38,7 @@ use self::{
     inbound::Inbound,
     named::{As, Desk, Members, Reader, Stored},
 };
-use crate::{codec::Target, config::RedisConfig, stats::Stats, supervisor::Link};
+use crate::{codec::Target, config::RedisConfig, error::Fault, stats::Stats, supervisor::Link};
 
 /// The layer of this mode.
 pub(crate) struct NativeLayer {
@@ -136,9 +136,7 @@ impl NativeLayer {
         let publish = |group: &GroupName| {
             link_of(&self.links, group.as_str()).publish(self.bus.keys.group(group), envelope.clone())
         };
-        for sent in join_all(groups.into_iter().map(publish)).await {
-            sent?;
-        }
+        Fault::of_parts(join_all(groups.into_iter().map(publish)).await)?;
         Ok(SendReport::new(self.local(echo).await, Remote::Unknown))
     }
 

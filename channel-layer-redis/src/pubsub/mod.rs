@@ -84,7 +84,7 @@ impl PubSubLayer {
     }
 
     /// Says how many processes took it.
-    async fn publish(&self, channel: &str, payload: Vec<u8>) -> Result<usize> {
+    async fn publish(&self, channel: &str, payload: Vec<u8>) -> Result<usize, Fault> {
         let command = Command::publish(channel, &payload);
         let reply = link_of(&self.links, channel).call(command).await;
         let reply = reply.inspect_err(|_| self.bus.counters.publish_failed.one())?;
@@ -122,7 +122,8 @@ impl PubSubLayer {
         let mut places: Vec<_> = to.groups().map(|group| self.bus.names.group(group)).collect();
         places.sort_unstable();
         places.dedup();
-        try_join_all(places.iter().map(|place| self.publish(place, payload.clone()))).await?;
+        let publish = places.iter().map(|place| self.publish(place, payload.clone()));
+        Fault::of_parts(join_all(publish).await)?;
         Ok(SendReport::new(Deliveries::default(), Remote::Unknown))
     }
 
