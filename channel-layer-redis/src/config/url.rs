@@ -156,6 +156,9 @@ fn unix(location: &str, options: &mut Options) -> Result<Place> {
 fn split(location: &str) -> Result<(Login, &str, &str)> {
     // The last `@`, because people forget to encode the one in their password.
     let (login, rest) = match location.rsplit_once('@') {
+        Some((login, _)) if login.split_once('@').is_some_and(|(_, rest)| rest.contains(',')) => {
+            return Err(invalid("host", "the login stands once, before all servers; others go into `host=`"));
+        }
         Some((login, rest)) => (parse_login(login)?, rest),
         None => (Login::default(), location),
     };
@@ -165,6 +168,10 @@ fn split(location: &str) -> Result<(Login, &str, &str)> {
 
 fn parse_login(text: &str) -> Result<Login> {
     let (username, password) = text.split_once(':').unwrap_or((text, ""));
+    if password.is_empty() && !username.is_empty() {
+        // Redis would be told neither; and what stands there may be the password.
+        return Err(invalid("password", "it is missing, as in `USER:PASSWORD@` or `:PASSWORD@`"));
+    }
     let some = |name: &str, text: &str| match text {
         "" => Ok(None),
         text => decode(name, text).map(Some),
@@ -278,6 +285,7 @@ mod tests {
             "redis://:can@ary@h,g",
             "unix://:can@ary@/run/r.sock",
             "redis+sentinel://:can%40ary@h/m?sentinel_password=can%40ary",
+            "redis+sentinel://:can@ary@h,g/m?sentinel_password=can@ary",
         ];
         for address in addresses {
             let config = parse(address).unwrap();
@@ -291,6 +299,14 @@ mod tests {
     }
 
     #[test]
+    fn a_plus_in_an_option_is_a_plus() {
+        let config = parse("redis+sentinel://h/m?sentinel_password=a+b/c==&host=redis+sentinel://g/n").unwrap();
+        let Place::Sentinel { sentinels, .. } = &config.places[0] else { panic!("{config:?}") };
+        assert_eq!(sentinels[0].login.password.as_ref().unwrap().reveal(), "a+b/c==");
+        assert_eq!(config.places.len(), 2);
+    }
+
+    #[test]
     fn errors_never_hold_the_password() {
         for bad in [
             "redis://:canary@h:port",
@@ -298,6 +314,8 @@ mod tests {
             "redis://:canary@h?x=canary",
             "foo://:canary@h",
             "redis://u:1?canary@h",
+            "redis://canary@h",
+            "redis://u:canary@h,u:canary@g",
             "redis://h?host=redis://u:1?canary@g",
             "unix://:canary@run/r.sock",
         ] {

@@ -19,6 +19,8 @@ pub struct Options {
 
 impl Options {
     pub(super) fn parse(query: &str) -> Self {
+        // Nobody fills in a form here, and passwords have a `+` more often than a blank.
+        let query = query.replace('+', "%2B");
         Self { left: form_urlencoded::parse(query.as_bytes()).into_owned().collect(), known: Vec::new() }
     }
 
