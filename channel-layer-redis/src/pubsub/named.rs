@@ -68,9 +68,7 @@ impl Named {
             let Some(line) = lines.get(channel) else { return };
             let is_idle = line.receivers.load(Relaxed) == 0; // changed under the lock only when it grows
             if is_idle && was_idle {
-                let line = lines.remove(channel);
-                drop(lines);
-                drop(line); // a mailbox's end tells the hub's observer
+                lines.remove(channel); // under the lock, so that who comes next finds the name free
                 return;
             }
             was_idle = is_idle;
