@@ -4,7 +4,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{ChannelLayer, ChannelLayerExt, LayerEvent};
+use channel_layer::{ChannelLayer, ChannelLayerExt, Error, LayerEvent};
 use channel_layer_redis::RedisLayer;
 use futures_util::future::try_join_all;
 use support::{
@@ -110,6 +110,23 @@ async fn memberships_that_were_lost_are_made_again_as_soon_as_redis_takes_them()
     assert_eq!(server.cli(&["zcard", "asgi:group:g"]), "0");
     server.cli(&["config", "set", "maxmemory", "0"]);
     until("a member again", || async { server.cli(&["zcard", "asgi:group:g"]) == "1" }).await;
+}
+
+/// In this mode general channels are called as they are, without the prefix that permissions go by.
+#[tokio::test]
+async fn a_channel_that_nobody_may_hear_is_refused_and_takes_no_group_with_it() {
+    let server = Server::start();
+    let rule = ["acl", "setuser", "app", "on", ">pw", "~*", "&asgi*", "+@all"];
+    assert_eq!(server.cli(&rule), "OK");
+    let one = layer(&format!("redis://app:pw@127.0.0.1:{}/0?mode=pubsub", server.port)).await;
+    let mailbox = one.new_channel().await.unwrap();
+    let jobs = "jobs".parse().unwrap();
+    for n in 0..10 {
+        let groups = (0..5).map(|at| one.join(format!("g{n}-{at}"), mailbox.channel()));
+        let (joined, received) = tokio::join!(try_join_all(groups), one.receive(&jobs));
+        joined.unwrap();
+        assert!(matches!(received, Err(Error::Backend(_))), "{received:?}");
+    }
 }
 
 #[tokio::test]

@@ -300,7 +300,8 @@ mod tests {
 
     #[test]
     fn a_plus_in_an_option_is_a_plus() {
-        let config = parse("redis+sentinel://h/m?sentinel_password=a+b/c==&host=redis+sentinel://g/n").unwrap();
+        let config =
+            parse("redis+sentinel://h/m?sentinel_password=a+b/c==&host=redis+sentinel://g/n").unwrap();
         let Place::Sentinel { sentinels, .. } = &config.places[0] else { panic!("{config:?}") };
         assert_eq!(sentinels[0].login.password.as_ref().unwrap().reveal(), "a+b/c==");
         assert_eq!(config.places.len(), 2);
