@@ -35,9 +35,11 @@ pub(super) fn write(to: &Audience) -> Result<Option<Value>> {
 pub(super) fn read(entry: Option<&Value>, group: GroupName) -> (Audience, Option<String>) {
     let Some(map) = entry.and_then(Value::as_map) else { return (group.into(), None) };
     let mut audience = Audience::from(&group);
+    // Each once, however often somebody may have named it: all its members are visited each time.
+    let mut known = HashSet::from([group]);
     for other in map["groups"].as_list().unwrap_or_default() {
         match other.as_str().map(GroupName::new) {
-            Some(Ok(other)) if other != group => audience = audience.and(other),
+            Some(Ok(other)) if known.insert(other.clone()) => audience = audience.and(other),
             _ => {}
         }
     }
@@ -85,6 +87,13 @@ mod tests {
         assert_eq!(read, wanted);
         let (mut seen, id) = (Seen::default(), id.unwrap());
         assert!(seen.is_first(id.clone()) && !seen.is_first(id));
+    }
+
+    #[test]
+    fn a_group_that_is_named_over_and_over_counts_once() {
+        let entry = Value::Map(Map::from([("groups", Value::list(["g", "h", "h", "g", "h"]))]));
+        let (audience, _) = read(Some(&entry), "g".parse().unwrap());
+        assert_eq!(audience.groups().count(), 2);
     }
 
     #[test]
