@@ -1,10 +1,17 @@
-//! Groups that are joined, left and given up at awkward moments.
+//! Groups that are joined, left and given up at awkward moments, and layers that are closed at such.
 
 mod support;
 
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
 use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName};
+use channel_layer_redis::RedisLayer;
 use futures_util::FutureExt;
 use support::{group, layer, next, number, numbered, server::Server, until};
+use tokio::time::sleep;
 
 #[tokio::test]
 async fn a_cancelled_join_holds_up_nobody_and_leaves_nothing_behind() {
@@ -67,4 +74,35 @@ async fn a_named_channel_that_leaves_and_comes_back_at_once_stays() {
         one.health().await.unwrap(); // goes the same way, so that all before it has come back
         assert_eq!(one.hub().member_count(&group("g")), 1, "{n}");
     }
+}
+
+/// A log that takes its time over the word that a layer is connected, so that it can be closed meanwhile.
+struct SlowLog;
+
+impl Write for SlowLog {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if String::from_utf8_lossy(line).contains("connected to Redis") {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_that_is_closed_while_it_connects_keeps_no_connection() {
+    tracing_subscriber::fmt().with_writer(|| SlowLog).init();
+    let server = Server::start();
+    let mut closed = Vec::new();
+    for n in 0..30 {
+        let one = RedisLayer::start(server.address().parse().unwrap());
+        sleep(Duration::from_millis(n % 15)).await;
+        one.close().await.unwrap();
+        closed.push(one);
+    }
+    until("all are gone", || async { server.cli(&["client", "list"]).lines().count() == 1 }).await;
+    assert!(closed.iter().all(|one| !one.is_connected()));
 }
