@@ -1,11 +1,13 @@
 //! A Redis server of the test's own.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::program::Program;
+use crate::program::{Program, Signal};
+use crate::within;
 
 /// A Redis server that keeps nothing, on a port that was free.
 #[derive(Debug)]
@@ -39,6 +41,24 @@ impl Redis {
     /// Starts it again, empty, where it was.
     pub async fn start_again(&mut self) {
         self.program = Self::run(self.port, &self.folder).await;
+    }
+
+    /// Cuts off all its clients of this type, as `CLIENT KILL TYPE` has it.
+    pub async fn cut(&self, clients: &str) {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string(), "client", "kill", "type", clients]);
+        let status = within("redis-cli", command.stdout(Stdio::null()).status()).await;
+        assert!(status.expect("redis-cli runs").success());
+    }
+
+    /// Has it stand still: it takes connections and says nothing.
+    pub fn freeze(&self) {
+        self.program.signal(Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        self.program.signal(Signal::CONT);
     }
 
     async fn run(port: u16, folder: &TempDir) -> Program {

@@ -64,6 +64,29 @@ async fn members_stay_are_told_of_the_gap_and_hear_each_other_again_when_redis_c
     }
 }
 
+#[tokio::test]
+async fn members_stay_when_connections_to_redis_are_cut_and_when_redis_freezes() {
+    let redis = Redis::start().await;
+    let servers = start(&redis, Lane::Handler).await;
+    let mut members = room(&servers).await;
+    for fault in ["pubsub", "normal", "freeze"] {
+        if fault == "freeze" {
+            redis.freeze();
+            sleep(Duration::from_secs(3)).await;
+            redis.thaw();
+        } else {
+            redis.cut(fault).await;
+        }
+        for member in &mut members {
+            assert!(notice(member).await.contains("may have been missed"), "{fault}");
+        }
+        members[1].say(fault).await;
+        for member in &mut members {
+            assert_eq!(member.hear().await, fault);
+        }
+    }
+}
+
 async fn notice(member: &mut Member) -> String {
     let told = within("a notice", member.receive()).await;
     let value: Value = serde_json::from_str(told.to_text().expect("text")).expect("JSON");
