@@ -127,6 +127,16 @@ export class Channel extends EventTarget {
     });
   }
 
+  /**
+   * Tries again now, instead of when the wait is over or the browser is online; for a button. What is open is asked for a
+   * sign of life. If the try fails the waits go on growing.
+   */
+  reconnect() {
+    if (this.#state === "open") return void this.#leg?.check();
+    this.#offline = false;
+    this.#interrupt();
+  }
+
   /** Ends the session for good. What waits is still sent if there is a connection. Codes as for a WebSocket's close. */
   close(code = 1000, reason = "") {
     if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new RangeError(`a close code of ${code}`);
@@ -254,6 +264,8 @@ export class Channel extends EventTarget {
   async #rest(why) {
     if (why.proven && this.#environment.now() - this.#openedAt >= STABLE_MS) this.#attempt = 0;
     this.#attempt += 1;
+    // Somebody has tried all the same, and the browser was right.
+    if (!why.proven && this.#environment.navigator?.onLine === false) this.#offline = true;
     if (this.#isUnwanted) return;
     const delay = this.#delay(why);
     this.#enter("reconnecting");

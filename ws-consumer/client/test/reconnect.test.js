@@ -253,3 +253,60 @@ test("a server that answers long polls at once is not asked without a pause", as
   await world.clock.advance(10_000);
   assert(world.server.seen.length - before <= 40, `${world.server.seen.length - before} polls in ten seconds`);
 });
+
+test("reconnect ends the wait, and the waits go on growing if that fails", async () => {
+  const world = new World();
+  world.network.down = true;
+  const channel = world.connect({ environment: { random: () => 0.999 } });
+  await world.until(() => delays(channel).length === 4);
+  channel.reconnect();
+  await world.clock.advance(500);
+  assert.deepEqual(delays(channel).map(Math.round), [500, 999, 1998, 3996, 7992]);
+  world.network.down = false;
+  channel.reconnect();
+  await world.clock.advance(500);
+  assert.equal(channel.state, "open");
+});
+
+test("reconnect does not wait for the time that a server named", async () => {
+  const { world, channel } = await openWorld();
+  world.server.session.close(1012, "retry-after=60");
+  await world.until(() => delays(channel).length === 1);
+  channel.reconnect();
+  await world.clock.advance(500);
+  assert.equal(channel.state, "open");
+});
+
+test("reconnect tries once although the browser says that it is offline", async () => {
+  const world = new World();
+  world.navigator.onLine = false;
+  world.network.down = true;
+  const channel = world.connect();
+  await world.clock.advance(1_000);
+  channel.reconnect();
+  await world.clock.advance(60_000);
+  assert.deepEqual(channel.told("statechange").map(({ state }) => state), ["offline", "connecting", "offline"]);
+  // Some systems say so without reason.
+  world.network.down = false;
+  channel.reconnect();
+  await world.opened(channel);
+});
+
+test("reconnect asks an open connection whether it still lives, and leaves a try and the end alone", async () => {
+  const { world, channel } = await openWorld();
+  world.network.faults.swallowed = 1;
+  world.network.cutAll();
+  channel.reconnect();
+  await world.clock.advance(10_001);
+  assert.equal(channel.told("reconnecting").length, 1);
+  world.network.faults.swallowed = 0;
+  channel.reconnect();
+  await world.clock.advance(1);
+  channel.reconnect();
+  await world.opened(channel);
+  channel.close();
+  const before = channel.log.length;
+  channel.reconnect();
+  await world.clock.advance(60_000);
+  assert.equal(channel.log.length, before);
+});
