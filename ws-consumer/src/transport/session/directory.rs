@@ -153,7 +153,7 @@ impl Directory {
                 return Err(unavailable());
             }
         };
-        let continued = session.begin(transport.is_stream(), accept.subprotocol);
+        let continued = session.begin(transport, accept.subprotocol);
         opening.done();
         self.remember(session.id, admitted);
         Ok(Opened { session, continued, headers: accept.headers })

@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     config::Transports,
     control::Lost,
-    inner::{Door, Inner},
+    inner::{Door, Inner, Way},
     log::{Log, Most, Payload},
     token::{NoRandomness, ProcessId, Secret, SessionId, Token},
 };
@@ -215,7 +215,7 @@ impl Session {
         }
         let next = match &inner.leg {
             None => inner.between.unwrap_or(inner.ends),
-            Some(leg) if leg.is_stream => inner.silent_at(&self.terms.limits).unwrap_or(now + YEAR),
+            Some(leg) if leg.way.lasts => inner.silent_at(&self.terms.limits).unwrap_or(now + YEAR),
             Some(_) => now + self.terms.transports.window + self.terms.away(false),
         };
         Some(next)
@@ -236,12 +236,12 @@ impl Session {
     }
 
     /// The first leg.
-    pub(super) fn begin(&self, is_stream: bool, protocol: Option<String>) -> Continued {
+    pub(super) fn begin(&self, transport: Transport, protocol: Option<String>) -> Continued {
         let user = self.link.user();
         let mut inner = self.inner();
         inner.user = user;
         inner.protocol = protocol;
-        let leg = inner.attach(is_stream);
+        let leg = inner.attach(transport.into());
         inner.continued(leg, self.token_of(inner.secret), None)
     }
 
@@ -266,7 +266,7 @@ impl Session {
             inner.former.pop_front();
         }
         inner.former.push_back(known);
-        let leg = inner.attach(transport.is_stream());
+        let leg = inner.attach(transport.into());
         inner.log.acknowledge(cursor);
         let gap = inner.go_to(cursor);
         inner.heard = inner.heard.map(|_| Instant::now());
@@ -311,7 +311,7 @@ impl Session {
     /// What is returned is the leg, and the number after which it goes on.
     pub(super) fn poll_begins(&self, cursor: u64, after: u64) -> (u64, u64, Option<Lost>) {
         let mut inner = self.inner();
-        let leg = inner.attach(false);
+        let leg = inner.attach(Way::POLL);
         inner.log.acknowledge(cursor);
         let gap = inner.go_to(after);
         let at = inner.log.sent();
@@ -425,7 +425,7 @@ impl Session {
     pub(super) fn detach(&self, leg: u64) {
         let mut inner = self.inner();
         let Some(known) = inner.leg.as_ref().filter(|known| known.number == leg) else { return };
-        let polls = !known.is_stream;
+        let polls = !known.way.lasts;
         let now = Instant::now();
         inner.detach(now + self.terms.away(polls));
         inner.between = polls.then(|| now + self.terms.limits.ping_timeout);

@@ -1,0 +1,120 @@
+//! What carries a session comes and goes, in one process or another; what it carries stays whole, and nothing stays behind.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use channel_layer::MemoryLayer;
+use serde_json::json;
+use support::{
+    Server,
+    diary::Diary,
+    sessions::{ALL, Fault, Heard, SessionClient},
+    timed,
+};
+use tokio::time::{Instant, sleep, timeout};
+use ws_consumer::{
+    Close, Consumer, Drain, Frame, Limits, NoEvents, Refuse, Result, Router, Socket, Transport, Transports,
+    middleware::{Guard, Visit},
+};
+
+/// Notes what it hears, some of it slowly.
+struct Notes(Diary);
+
+impl Consumer for Notes {
+    type Event = NoEvents;
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        let text = frame.text()?;
+        match text.split_once(' ').unwrap_or((text, "")) {
+            ("wait", ms) => sleep(Duration::from_millis(ms.parse().expect("a number"))).await,
+            ("end", n) => {
+                for i in 0..n.parse().expect("a number") {
+                    socket.send(format!("{i}")).await?;
+                }
+                return socket.close(4001).await;
+            }
+            _ => {}
+        }
+        self.0.note(text.to_owned());
+        Ok(())
+    }
+
+    async fn disconnect(&mut self, _: &mut Socket, close: Close) {
+        self.0.note(format!("disconnect {}", close.code));
+    }
+}
+
+struct Stage {
+    server: Server,
+    diary: Diary,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::on(&Arc::new(MemoryLayer::default()))
+    }
+
+    fn on(layer: &Arc<MemoryLayer>) -> Self {
+        let diary = Diary::default();
+        let [open, guarded] = [(); 2].map(|()| {
+            let noted = diary.clone();
+            Router::new().consumer("/", move || Notes(noted.clone()))
+        });
+        let router = Router::new().mount("/open", open).mount("/guarded", NotEve.around(guarded));
+        let server = Server::with_sessions(router, layer, Transports::default(), Limits::default());
+        Self { server, diary }
+    }
+
+    async fn client(&self, transport: Transport) -> SessionClient {
+        timed(SessionClient::connected(&self.server.service, "/open/", transport)).await
+    }
+
+    async fn is_left(&self) -> bool {
+        let left = async {
+            while !self.server.service.sockets().is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(120), left).await.is_ok()
+    }
+}
+
+struct NotEve;
+
+impl Guard for NotEve {
+    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
+        match visit.header("cookie") {
+            Some("eve") => Err(http::StatusCode::FORBIDDEN.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A session of one process, carried by another.
+async fn away(transport: Transport) -> (Stage, Stage, SessionClient) {
+    let layer = Arc::new(MemoryLayer::default());
+    let (home, away) = (Stage::on(&layer), Stage::on(&layer));
+    let mut client = home.client(transport).await;
+    client.cut();
+    client.moves_to(&away.server.service);
+    timed(client.connect(transport)).await.expect("let in");
+    assert_eq!(client.open["resumed"], true);
+    (home, away, client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_on_over_a_socket_is_asked_by_pings_alone() {
+    for before in ALL {
+        let stage = Stage::new();
+        let mut client = stage.client(before).await;
+        client.send("x").await;
+        let former = client.token.clone();
+        timed(client.connect(Transport::WebSocket)).await.unwrap();
+        // What was on its way beside the leg before may come late.
+        let late = json!({ "token": former, "cursor": 0, "mode": "send" });
+        assert_eq!(timed(client.post(late, &[])).await.unwrap().0, 200);
+        let heard = timeout(Duration::from_secs(300), client.next()).await;
+        assert!(heard.is_err(), "{before:?}: {heard:?}");
+    }
+}
