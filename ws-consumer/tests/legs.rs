@@ -118,3 +118,28 @@ async fn a_client_that_goes_on_over_a_socket_is_asked_by_pings_alone() {
         assert!(heard.is_err(), "{before:?}: {heard:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_resumption_whose_frames_are_refused_holds_nothing() {
+    for mode in ["long-poll", "poll"] {
+        let stage = Stage::new();
+        let client = stage.client(Transport::LongPoll).await;
+        let asked = json!({ "token": client.token, "cursor": 0, "first": 9, "mode": mode, "resume": true });
+        assert_eq!(timed(client.post(asked, &[Frame::from("x")])).await.unwrap().0, 409);
+        assert!(stage.is_left().await, "{mode}");
+        assert_eq!(stage.diary.all(), ["disconnect 1006"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumption_whose_client_leaves_while_its_frames_wait_holds_nothing() {
+    let stage = Stage::new();
+    let mut client = stage.client(Transport::LongPoll).await;
+    client.send("wait 5000").await;
+    let asked =
+        json!({ "token": client.token, "cursor": 0, "first": 2, "mode": "long-poll", "resume": true });
+    let frames = vec![Frame::from("x"); 100];
+    assert!(timeout(Duration::from_secs(1), client.post(asked, &frames)).await.is_err());
+    assert!(stage.is_left().await);
+    assert_eq!(stage.diary.all().last().unwrap(), "disconnect 1006");
+}

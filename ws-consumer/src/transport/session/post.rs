@@ -183,7 +183,7 @@ impl Directory {
             let user = who.user.flatten();
             let continued = session.resume(token.secret, user.as_deref(), cursor, who.transport).ok()??;
             control = Control { gap: continued.gap, ..self.opened(&continued, true) };
-            leg = Some((continued.leg, continued.cursor));
+            leg = Some((Polling { session, leg: continued.leg }, continued.cursor));
         } else {
             let polls = asked.mode.is_some_and(|mode| mode != Mode::Send);
             if !session.admits(token.secret, who.user.as_ref().map(Option::as_deref), polls) {
@@ -213,16 +213,15 @@ impl Directory {
             if asked.cursor.is_some() {
                 session.acknowledge(cursor);
             }
-            // A stream in another process begins: until its first poll.
-            leg.into_iter().filter(|_| who.transport.is_stream()).for_each(|(leg, _)| session.detach(leg));
+            drop(leg); // a stream in another process begins: until its first poll
         } else {
             let leg = leg.unwrap_or_else(|| {
                 let after = asked.after.filter(|_| who.relayed).unwrap_or(cursor);
                 let (leg, at, gap) = session.poll_begins(cursor, after);
                 control.gap = gap;
-                (leg, at)
+                (Polling { session, leg }, at)
             });
-            frames = self.poll(session, leg, mode, &mut control).await;
+            frames = self.poll(leg, mode, &mut control).await;
         }
         control.ack = Some(session.received());
         Some(Answer { status: StatusCode::OK, control, frames })
@@ -230,12 +229,11 @@ impl Directory {
 
     async fn poll(
         &self,
-        session: &Arc<Session>,
-        (leg, after): (u64, u64),
+        (polling, after): (Polling<'_>, u64),
         mode: Mode,
         control: &mut Control,
     ) -> Vec<Payload> {
-        let _polling = Polling { session, leg };
+        let (session, leg) = (polling.session, polling.leg);
         let taken = if mode == Mode::LongPoll && control.open.is_none() && control.gap.is_none() {
             timeout(self.terms().transports.window, poll_fn(|cx| session.poll_take(leg, cx))).await.ok()
         } else {
@@ -277,7 +275,7 @@ impl Directory {
     }
 }
 
-/// A poll that waits. Its client is not gone when it is answered, but it may not come again.
+/// A poll under way. Its client is not gone when it is answered, or refused, or has hung up, but it may not come again.
 struct Polling<'a> {
     session: &'a Session,
     leg: u64,
