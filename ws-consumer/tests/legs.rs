@@ -143,3 +143,18 @@ async fn a_resumption_whose_client_leaves_while_its_frames_wait_holds_nothing() 
     assert!(stage.is_left().await);
     assert_eq!(stage.diary.all().last().unwrap(), "disconnect 1006");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_before_the_close_arrives_before_it_however_slow_the_client() {
+    for transport in ALL {
+        let stage = Stage::new();
+        let mut client = stage.client(transport).await;
+        client.send("end 3000").await;
+        sleep(Duration::from_secs(5)).await;
+        for i in 0..3000 {
+            assert_eq!(timed(client.text()).await, format!("{i}"), "{transport:?}");
+        }
+        assert_eq!(timed(client.next()).await.unwrap(), Heard::Close(4001, String::new()), "{transport:?}");
+        assert_eq!(stage.diary.grows_to(1).await, ["disconnect 4001"]);
+    }
+}

@@ -129,6 +129,10 @@ impl Link {
         again
     }
 
+    pub(super) fn has_outputs(&self) -> bool {
+        !self.state().outputs.is_empty()
+    }
+
     // ---- the middleware's side
 
     /// `hook` adds to the answer's headers, whatever it will be.

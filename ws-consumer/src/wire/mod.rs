@@ -184,6 +184,11 @@ impl Wire {
         self.link.take_outputs(take)
     }
 
+    /// Does anything wait to be sent?
+    pub(crate) fn has_outputs(&self) -> bool {
+        self.link.has_outputs()
+    }
+
     /// The answer to the client is on its way: the application may go on.
     pub fn accepted(&mut self) {
         self.link.accepted();

@@ -50,7 +50,8 @@ impl Future for Task {
             let fed = this.session.feed(&mut this.wire);
             let ended = this.wire.poll(cx).is_ready();
             let moved = this.session.collect(&mut this.wire);
-            if ended && !moved {
+            // What it said before its end may have to wait for a slow client.
+            if ended && !moved && !this.wire.has_outputs() {
                 this.session.end();
                 return Poll::Ready(());
             }
