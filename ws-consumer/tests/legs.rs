@@ -158,3 +158,25 @@ async fn what_was_sent_before_the_close_arrives_before_it_however_slow_the_clien
         assert_eq!(stage.diary.grows_to(1).await, ["disconnect 4001"]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_client_said_before_it_closed_still_counts() {
+    for transport in ALL {
+        let stage = Stage::new();
+        let mut client = stage.client(transport).await;
+        let expected: Vec<_> = (0..50).map(|i| format!("{i}")).collect();
+        if transport == Transport::WebSocket {
+            for text in &expected {
+                client.send(text.as_str()).await;
+            }
+            timed(client.close(4009)).await;
+        } else {
+            let close = json!({ "code": 4009, "reason": "" });
+            let asked = json!({ "token": client.token, "first": 1, "mode": "send", "close": close });
+            let frames: Vec<_> = expected.iter().map(|text| Frame::from(text.as_str())).collect();
+            assert_eq!(timed(client.post(asked, &frames)).await.unwrap().0, 200);
+        }
+        let noted = stage.diary.grows_to(51).await;
+        assert_eq!(noted, [expected, vec!["disconnect 4009".to_owned()]].concat(), "{transport:?}");
+    }
+}

@@ -133,6 +133,13 @@ impl Session {
         fed
     }
 
+    /// Hands all of them over: what the client said before the end still counts.
+    pub(super) fn feed_rest(&self, wire: &mut Wire) {
+        while let Some(frame) = self.next_input() {
+            wire.feed(Incoming::Frame(frame));
+        }
+    }
+
     fn next_input(&self) -> Option<Frame> {
         let mut inner = self.inner();
         let frame = inner.inbox.pop_front();

@@ -45,6 +45,7 @@ impl Future for Task {
         let this = &mut *self;
         loop {
             if let Some(close) = this.session.begin_poll(cx) {
+                this.session.feed_rest(&mut this.wire);
                 this.wire.feed(Incoming::Disconnect(close));
             }
             let fed = this.session.feed(&mut this.wire);
