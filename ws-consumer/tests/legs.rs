@@ -180,3 +180,20 @@ async fn what_the_client_said_before_it_closed_still_counts() {
         assert_eq!(noted, [expected, vec!["disconnect 4009".to_owned()]].concat(), "{transport:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_is_handled_before_a_drain_ends_the_session() {
+    for transport in ALL {
+        let stage = Stage::new();
+        let mut client = stage.client(transport).await;
+        client.send("wait 100").await;
+        for _ in 1..50 {
+            client.send("x").await;
+        }
+        sleep(Duration::from_millis(10)).await;
+        timed(stage.server.service.sockets().drain(Drain::restart())).await;
+        let noted = stage.diary.all();
+        let last = noted.last().map(String::as_str);
+        assert_eq!((noted.len(), last), (51, Some("disconnect 1012")), "{transport:?}");
+    }
+}

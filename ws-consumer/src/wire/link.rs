@@ -303,8 +303,9 @@ impl Link {
     pub(crate) fn see_out(&self, close: Close) {
         let mut state = self.state();
         state.take_mail();
-        // A response's inputs are its request's body, which nobody has to read.
-        if state.http || state.phase != Phase::Open || state.inputs.is_empty() {
+        // A response's inputs are its request's body, which nobody has to read. A session may hold more than is here.
+        let is_idle = state.inputs.is_empty() && state.role != Role::Session;
+        if state.http || state.phase != Phase::Open || is_idle {
             drop(state);
             return self.shut_down(close);
         }
@@ -320,6 +321,10 @@ impl Link {
             return self.wake_application();
         }
         self.hang_up_beside(close);
+    }
+
+    pub(super) fn is_seen_out(&self) -> bool {
+        self.state().last_word.is_some()
     }
 
     fn wake_application(&self) {
