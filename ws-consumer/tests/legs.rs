@@ -197,3 +197,43 @@ async fn what_was_acknowledged_is_handled_before_a_drain_ends_the_session() {
         assert_eq!((noted.len(), last), (51, Some("disconnect 1012")), "{transport:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_goes_away_ends_no_session_of_another() {
+    for transport in ALL {
+        for drain in [Drain::restart(), Drain::going_away(), Drain::from(4000)] {
+            let (home, away, mut client) = away(transport).await;
+            let sockets = away.server.service.sockets().clone();
+            tokio::spawn(async move { sockets.drain(drain).await });
+            // Those that wait for something are told, in less time than a server waits for them.
+            let told = async {
+                if !matches!(transport, Transport::Poll | Transport::LongPoll) {
+                    while !client.is_cut() {
+                        let _ended = client.next().await;
+                    }
+                }
+            };
+            timeout(Duration::from_secs(5), told).await.unwrap_or_else(|_| panic!("{transport:?}"));
+            client.moves_to(&home.server.service);
+            timed(client.connect(transport)).await.unwrap();
+            assert_eq!(client.open["resumed"], true, "{transport:?}");
+            assert!(home.diary.all().is_empty(), "{:?}", home.diary.all());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_for_another_process_does_not_hold_up_a_drain() {
+    let (_home, away, client) = away(Transport::LongPoll).await;
+    let asked = || json!({ "token": client.token, "cursor": 0, "mode": "long-poll" });
+    let sockets = away.server.service.sockets().clone();
+    let drain = async move {
+        sleep(Duration::from_secs(1)).await;
+        sockets.drain(Drain::going_away()).await;
+    };
+    let began = Instant::now();
+    let (answer, ()) = tokio::join!(client.post(asked(), &[]), drain);
+    assert_eq!(answer.unwrap().0, 200);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(timed(client.post(asked(), &[])).await.unwrap().0, 503);
+}

@@ -410,6 +410,11 @@ impl Link {
         if state.close.is_some() { Poll::Ready(state.lost) } else { state.wait(cx) }
     }
 
+    /// Did it end without this side's doing?
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state().lost
+    }
+
     pub(crate) fn set_mailbox(&self, mailbox: Mailbox) {
         let mut state = self.state();
         if state.close.is_none() {

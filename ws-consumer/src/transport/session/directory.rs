@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     config::Transports,
     control::{Control, Lost, Mode, Open},
-    leg::Leg,
+    leg::{Carriage, Leg},
     lines,
     remote::{self, Reply, Request},
     screen::{Screened, screen},
@@ -120,6 +120,11 @@ impl Directory {
 
     pub(super) fn process(&self) -> ProcessId {
         self.0.terms.process
+    }
+
+    /// Is this process about to go away?
+    pub(super) fn is_closing(&self) -> bool {
+        self.0.sockets.is_closing()
     }
 
     pub(crate) fn claims(&self, scope: &Scope) -> bool {
@@ -282,6 +287,11 @@ impl Directory {
         let request =
             Request { body: body.into(), user: None, transport: Transport::default(), relayed: true };
         self.forward(token.process, request, true).await
+    }
+
+    /// For a leg, or a request, of another process's session. Nothing once this process goes away.
+    pub(super) fn carriage(&self) -> Option<Carriage> {
+        Carriage::new(&self.0.sockets)
     }
 
     /// `waits`: the answer may take as long as a long poll does.

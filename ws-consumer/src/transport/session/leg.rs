@@ -16,7 +16,11 @@ use super::{
     state::{Session, Taken},
     token::Token,
 };
-use crate::frame::{Close, Frame};
+use crate::{
+    frame::{Close, Frame},
+    transport::{Sockets, sockets::Registration},
+    wire::{Link, Role},
+};
 
 /// Dropped, it lets the session go, which then waits for another.
 pub(super) enum Leg {
@@ -43,6 +47,11 @@ const PATIENCE: u32 = 3;
 impl Leg {
     pub(super) fn there(directory: Directory, token: Token, cursor: u64) -> Self {
         Self::There(There { directory, token, cursor, acknowledged: cursor, asked: None, unanswered: 0 })
+    }
+
+    /// Is the session in another process?
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self, Self::There(_))
     }
 
     /// What to send next.
@@ -98,6 +107,26 @@ impl Leg {
                 let _gone = directory.ask(*token, lines::write(&with_token(control, *token), &[])).await;
             }
         }
+    }
+}
+
+/// What carries a session of another process outside the tasks of connections, and is told when this process goes away.
+pub(super) struct Carriage {
+    link: Arc<Link>,
+    _registration: Registration,
+}
+
+impl Carriage {
+    /// Nothing once this process goes away.
+    pub(super) fn new(sockets: &Sockets) -> Option<Self> {
+        let link = Arc::new(Link::new(false, Role::Leg));
+        let registration = sockets.register(&link)?;
+        Some(Self { link, _registration: registration })
+    }
+
+    /// Ready when it is to end.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.poll_close(cx).map(|_| ())
     }
 }
 

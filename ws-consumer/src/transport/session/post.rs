@@ -1,8 +1,9 @@
 //! Polls, and what a client says beside an event stream.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{
     control::{Control, Lost, Mode},
-    directory::{Directory, Found, Opened, gone},
+    directory::{Directory, Found, Opened, gone, unavailable},
     lines::{self, Batch, BatchLimits, NoBatch},
     log::Payload,
     remote::{Reply, Request},
@@ -32,6 +33,7 @@ const MARGIN: usize = 64 << 10;
 const BATCH: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// A control object and frames, on their way to the client.
+#[derive(Default)]
 struct Answer {
     status: StatusCode,
     control: Control,
@@ -144,9 +146,15 @@ impl Directory {
                 let Who { user, transport, relayed } = who;
                 let waits = batch.control.mode == Some(Mode::LongPoll) || !batch.frames.is_empty();
                 let request = Request { body, user, transport, relayed };
-                match self.forward(token.process, request, waits).await {
-                    Some(reply) if reply.status != StatusCode::GONE => passed_on(reply, headers),
-                    _ => return self.over(scope, batch.control).await,
+                let carriage = self.carriage().ok_or_else(unavailable)?;
+                let ended = poll_fn(|cx| carriage.poll_end(cx));
+                match select(pin!(self.forward(token.process, request, waits)), ended).await {
+                    Either::Left((Some(reply), _)) if reply.status != StatusCode::GONE => {
+                        passed_on(reply, headers)
+                    }
+                    Either::Left(_) => return self.over(scope, batch.control).await,
+                    // This process goes away: the client asks again, and reaches another.
+                    Either::Right(_) => Answer::default().reply(headers),
                 }
             }
             Found::Nowhere => return self.over(scope, batch.control).await,

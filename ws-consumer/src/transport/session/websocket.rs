@@ -52,6 +52,7 @@ impl Directory {
         let open = control.open.unwrap_or_default();
         let (sent, received) = (open.cursor, open.ack);
         Carrier {
+            directory: self,
             socket,
             leg,
             sent,
@@ -92,6 +93,7 @@ fn take_offer(mut scope: Scope) -> (Scope, Option<Option<(Token, u64)>>) {
 
 /// Passes on between a socket and a leg.
 struct Carrier {
+    directory: Directory,
     socket: Socket,
     leg: Leg,
     /// The number of the last frame to the client.
@@ -233,8 +235,10 @@ impl Carrier {
     /// The socket has ended. A session that its client has closed ends with it.
     async fn left(mut self) -> Result<()> {
         let close = self.socket.closed().unwrap_or_default();
-        let may_come_back =
-            matches!(close.code, Close::GOING_AWAY | Close::ABNORMAL | Close::TRY_AGAIN_LATER | REPLACED);
+        // What this process says when it goes away is no word of the client's.
+        let is_drained = self.directory.is_closing() && !self.socket.link().is_lost();
+        let may_come_back = is_drained
+            || matches!(close.code, Close::GOING_AWAY | Close::ABNORMAL | Close::TRY_AGAIN_LATER | REPLACED);
         if !may_come_back {
             self.leg.finish(close).await;
         }
