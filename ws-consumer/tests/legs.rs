@@ -120,6 +120,36 @@ async fn a_client_that_goes_on_over_a_socket_is_asked_by_pings_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_falls_silent_is_found_wherever_its_stream_is() {
+    let (home, _away, mut client) = away(Transport::EventStream).await;
+    client.send("x").await;
+    let began = Instant::now();
+    assert_eq!(home.diary.grows_to(1).await, ["x"]);
+    timed(async {
+        while home.diary.all().len() < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let (limits, transports) = (Limits::default(), Transports::default());
+    let latest = limits.ping_interval + limits.ping_timeout + transports.window + transports.resume_ttl;
+    assert!(began.elapsed() <= latest + Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(home.diary.all(), ["x", "disconnect 1006"]);
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_in_another_process_stays_while_its_client_is_heard_of() {
+    let (home, _away, mut client) = away(Transport::EventStream).await;
+    for i in 0..30 {
+        client.send(format!("{i}")).await;
+        sleep(Duration::from_secs(15)).await;
+    }
+    assert_eq!(home.diary.all().len(), 30);
+    assert!(!client.is_cut());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resumption_whose_frames_are_refused_holds_nothing() {
     for mode in ["long-poll", "poll"] {
         let stage = Stage::new();

@@ -220,7 +220,7 @@ impl Directory {
         let control = lines::parse(&answer.body, lines::ANY).ok().filter(|_| answer.status == 200)?.control;
         let open = control.open.as_ref()?;
         let token = Token::parse(&open.token)?;
-        Some((Leg::there(self.clone(), token, open.cursor), control, token))
+        Some((Leg::there(self.clone(), token, scope.transport, open.cursor), control, token))
     }
 
     /// May this client have a new leg?
@@ -283,9 +283,8 @@ impl Directory {
     // ---- other processes
 
     /// Asks the process that has this session, for a leg that is here.
-    pub(super) async fn ask(&self, token: Token, body: Vec<u8>) -> Option<Reply> {
-        let request =
-            Request { body: body.into(), user: None, transport: Transport::default(), relayed: true };
+    pub(super) async fn ask(&self, token: Token, transport: Transport, body: Vec<u8>) -> Option<Reply> {
+        let request = Request { body: body.into(), user: None, transport, relayed: true };
         self.forward(token.process, request, true).await
     }
 

@@ -137,9 +137,13 @@ impl Inner {
 
     /// When a client that speaks beside its stream has been silent for too long.
     pub(super) fn silent_at(&self, limits: &Limits) -> Option<Instant> {
-        let is_one_way = self.leg.as_ref().is_some_and(|leg| leg.way.is_one_way);
-        let heard = self.heard.filter(|_| is_one_way)?;
-        Some(heard + limits.ping_interval + limits.ping_timeout)
+        self.leg.as_ref().filter(|leg| leg.way.is_one_way)?;
+        self.heard_until(limits)
+    }
+
+    /// Until when a client that has spoken beside its stream may be silent.
+    pub(super) fn heard_until(&self, limits: &Limits) -> Option<Instant> {
+        Some(self.heard? + limits.ping_interval + limits.ping_timeout)
     }
 
     pub(super) fn others(&mut self) -> [Option<Waker>; 2] {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     frame::{Close, Frame},
+    scope::Transport,
     transport::{Sockets, sockets::Registration},
     wire::{Link, Role},
 };
@@ -32,6 +33,7 @@ pub(super) enum Leg {
 pub(super) struct There {
     directory: Directory,
     token: Token,
+    transport: Transport,
     /// The number of the last frame that came.
     cursor: u64,
     /// What the client has acknowledged.
@@ -45,8 +47,9 @@ pub(super) struct There {
 const PATIENCE: u32 = 3;
 
 impl Leg {
-    pub(super) fn there(directory: Directory, token: Token, cursor: u64) -> Self {
-        Self::There(There { directory, token, cursor, acknowledged: cursor, asked: None, unanswered: 0 })
+    pub(super) fn there(directory: Directory, token: Token, transport: Transport, cursor: u64) -> Self {
+        let acknowledged = cursor;
+        Self::There(There { directory, token, transport, cursor, acknowledged, asked: None, unanswered: 0 })
     }
 
     /// Is the session in another process?
@@ -85,13 +88,13 @@ impl Leg {
                 let session = session.clone();
                 Box::pin(async move { session.push(number, vec![frame]).await.ok() })
             }
-            Self::There(There { directory, token, .. }) => {
-                let (directory, token) = (directory.clone(), *token);
+            Self::There(There { directory, token, transport, .. }) => {
+                let (directory, token, transport) = (directory.clone(), *token, *transport);
                 Box::pin(async move {
                     let control =
                         Control { first: Some(number), mode: Some(Mode::Send), ..Control::default() };
                     let body = lines::write(&with_token(control, token), &[Payload::from(frame)]);
-                    let answer = directory.ask(token, body).await?;
+                    let answer = directory.ask(token, transport, body).await?;
                     lines::parse(&answer.body, lines::ANY).ok()?.control.ack
                 })
             }
@@ -102,9 +105,10 @@ impl Leg {
     pub(super) async fn finish(&mut self, close: Close) {
         match self {
             Self::Here { session, .. } => session.finish(close),
-            Self::There(There { directory, token, .. }) => {
+            Self::There(There { directory, token, transport, .. }) => {
                 let control = Control { mode: Some(Mode::Send), ..Control::close(close) };
-                let _gone = directory.ask(*token, lines::write(&with_token(control, *token), &[])).await;
+                let body = lines::write(&with_token(control, *token), &[]);
+                let _gone = directory.ask(*token, *transport, body).await;
             }
         }
     }
@@ -136,13 +140,13 @@ pub(super) type Pushing = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
 impl There {
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
         loop {
-            let (directory, token) = (&self.directory, self.token);
+            let (directory, token, transport) = (&self.directory, self.token, self.transport);
             let (cursor, after) = (Some(self.acknowledged), Some(self.cursor));
             let asked = self.asked.get_or_insert_with(|| {
                 let control = Control { cursor, after, mode: Some(Mode::LongPoll), ..Control::default() };
                 let body = lines::write(&with_token(control, token), &[]);
                 let directory = directory.clone();
-                Box::pin(async move { directory.ask(token, body).await })
+                Box::pin(async move { directory.ask(token, transport, body).await })
             });
             let answer = ready!(asked.as_mut().poll(cx));
             self.asked = None;

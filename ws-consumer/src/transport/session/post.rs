@@ -197,11 +197,16 @@ impl Directory {
             if !session.admits(token.secret, who.user.as_ref().map(Option::as_deref), polls) {
                 return None;
             }
+            if who.relayed && polls && who.transport == Transport::EventStream && session.leave_silent() {
+                return None;
+            }
             if !who.relayed {
                 session.confirm_by(token.secret);
             }
         }
-        session.hear();
+        if !who.relayed {
+            session.hear();
+        }
         if !frames.is_empty() {
             let pushed = session.push(asked.first.unwrap_or_default().max(1), frames).await;
             if let Err(ack) = pushed {

@@ -367,6 +367,21 @@ impl Session {
         task.into_iter().for_each(Waker::wake);
     }
 
+    /// Lets a client go that has fallen silent beside its stream in another process, where nobody can tell. False if it has
+    /// not, and is to be answered.
+    pub(super) fn leave_silent(&self) -> bool {
+        let mut inner = self.inner();
+        let now = Instant::now();
+        let is_silent = inner.heard_until(&self.terms.limits).is_some_and(|until| until <= now);
+        if is_silent {
+            (inner.between, inner.ends) = (None, inner.ends.min(now + self.terms.away(false)));
+        }
+        let task = inner.task.take_if(|_| is_silent);
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
+        is_silent
+    }
+
     /// Takes the client's frames, of which the first has the number `first`, once each.
     pub(super) fn offer(&self, first: u64, frames: &mut VecDeque<Frame>) -> Offered {
         let mut inner = self.inner();
