@@ -267,3 +267,29 @@ async fn a_poll_for_another_process_does_not_hold_up_a_drain() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(timed(client.post(asked(), &[])).await.unwrap().0, 503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_at_its_own_address_only() {
+    let layer = Arc::new(MemoryLayer::default());
+    let stages = [Stage::on(&layer), Stage::on(&layer)];
+    for stage in &stages {
+        for transport in ALL {
+            let eve = || ("cookie", "eve".to_owned());
+            let guarded = SessionClient::connected(&stages[0].server.service, "/guarded/", transport);
+            let mut client = timed(guarded).await;
+            client.moves_to(&stage.server.service);
+            client.headers.push(eve());
+            assert!(matches!(timed(client.connect(transport)).await, Err(Fault::Status(403))));
+            // Where she is let in there is another session.
+            let mut other = SessionClient::new(&stage.server.service, "/open/");
+            other.headers.push(eve());
+            other.token = client.token.clone();
+            for mode in ["poll", "send"] {
+                let asked = json!({ "token": client.token, "cursor": 0, "mode": mode });
+                assert_eq!(timed(other.post(asked, &[])).await.unwrap().0, 410, "{transport:?}");
+            }
+            timed(other.connect(transport)).await.unwrap();
+            assert_eq!(other.open["resumed"], false, "{transport:?}");
+        }
+    }
+}

@@ -138,9 +138,9 @@ impl Directory {
         let Inner { terms, sockets, .. } = &*self.0;
         self.listen().await;
         let admitted = self.digest(&scope.headers);
-        let transport = scope.transport;
+        let (transport, path) = (scope.transport, scope.uri.path().into());
         let wire = self.start(scope, Role::Session);
-        let session = Session::new(terms.clone(), wire.link().clone()).map_err(|_| unavailable())?;
+        let session = Session::new(terms.clone(), wire.link().clone(), path).map_err(|_| unavailable())?;
         let session = Arc::new(session);
         let registration = sockets.register(wire.link()).ok_or_else(unavailable)?;
         if !self.enter(&session) {
@@ -177,7 +177,7 @@ impl Directory {
     pub(super) async fn resume(&self, scope: Scope, token: Token, cursor: u64) -> Result<Begun, Refuse> {
         let transport = scope.transport;
         let screened = self.screen(scope.clone()).await?;
-        let begun = match self.find(token) {
+        let begun = match self.find(token, Some(scope.uri.path())) {
             Found::Here(session) => {
                 let resumed = session.resume(token.secret, screened.user.as_deref(), cursor, transport);
                 let resumed = resumed.map_err(|_| unavailable())?;
@@ -213,6 +213,7 @@ impl Directory {
         let request = Request {
             body: lines::write(&control, &[]).into(),
             user: Some(user),
+            path: Some(scope.uri.path().into()),
             transport: scope.transport,
             relayed: true,
         };
@@ -240,11 +241,14 @@ impl Directory {
 
     // ---- finding
 
-    pub(super) fn find(&self, token: Token) -> Found {
+    /// `path`: where it is asked for, unless that was looked at before.
+    pub(super) fn find(&self, token: Token, path: Option<&str>) -> Found {
         if token.process != self.process() {
             return Found::Elsewhere;
         }
-        self.sessions().get(&token.session).cloned().map_or(Found::Nowhere, Found::Here)
+        let session = self.sessions().get(&token.session).cloned();
+        let here = session.filter(|session| path.is_none_or(|path| session.is_at(path)));
+        here.map_or(Found::Nowhere, Found::Here)
     }
 
     /// Does it show what its session's client was let in with?
@@ -284,7 +288,7 @@ impl Directory {
 
     /// Asks the process that has this session, for a leg that is here.
     pub(super) async fn ask(&self, token: Token, transport: Transport, body: Vec<u8>) -> Option<Reply> {
-        let request = Request { body: body.into(), user: None, transport, relayed: true };
+        let request = Request { body: body.into(), user: None, path: None, transport, relayed: true };
         self.forward(token.process, request, true).await
     }
 

@@ -135,7 +135,8 @@ impl Directory {
         let screened = checked.is_some();
         let (transport, asked) = (scope.transport, scope.headers.clone());
         let who = Who { user: checked, transport, relayed: false };
-        let reply = match self.find(token) {
+        let path = scope.uri.path();
+        let reply = match self.find(token, Some(path)) {
             Found::Here(session) => {
                 match self.answer(&session, token, &batch.control, batch.frames, who).await {
                     Some(answer) => answer.reply(headers),
@@ -145,7 +146,7 @@ impl Directory {
             Found::Elsewhere => {
                 let Who { user, transport, relayed } = who;
                 let waits = batch.control.mode == Some(Mode::LongPoll) || !batch.frames.is_empty();
-                let request = Request { body, user, transport, relayed };
+                let request = Request { body, user, path: Some(path.into()), transport, relayed };
                 let carriage = self.carriage().ok_or_else(unavailable)?;
                 let ended = poll_fn(|cx| carriage.poll_end(cx));
                 match select(pin!(self.forward(token.process, request, waits)), ended).await {
@@ -272,12 +273,12 @@ impl Directory {
 
     /// Answers for another process, which has looked at the client.
     pub(super) async fn answer_elsewhere(&self, request: Request) -> Reply {
-        let Request { body, user, transport, relayed } = request;
+        let Request { body, user, path, transport, relayed } = request;
         let who = Who { user, transport, relayed };
         let gone = Reply { status: StatusCode::GONE.as_u16(), body: Bytes::new() };
         let Ok(batch) = self.parse(&body) else { return gone };
         let Some(token) = batch.control.token.as_deref().and_then(Token::parse) else { return gone };
-        let Found::Here(session) = self.find(token) else { return gone };
+        let Found::Here(session) = self.find(token, path.as_deref()) else { return gone };
         match self.answer(&session, token, &batch.control, batch.frames, who).await {
             Some(answer) => Reply {
                 status: answer.status.as_u16(),

@@ -31,6 +31,8 @@ pub(super) struct Request {
     pub(super) body: Bytes,
     /// Who asks, if it had to be found out.
     pub(super) user: Option<Option<Arc<str>>>,
+    /// Where, unless that was looked at before.
+    pub(super) path: Option<Box<str>>,
     pub(super) transport: Transport,
     /// Does it come from a process that carries the session, not from the client itself? Then it does not show that the
     /// client has its new token.
@@ -95,10 +97,12 @@ fn encode(request: &Request) -> Message {
         .with("transport", request.transport.name())
         .with("checked", request.user.is_some())
         .with("relayed", request.relayed);
-    match request.user.as_ref().and_then(Option::as_deref) {
-        Some(user) => message.with("user", user),
+    let user = request.user.as_ref().and_then(Option::as_deref);
+    let texts = [("user", user), ("path", request.path.as_deref())];
+    texts.into_iter().fold(message, |message, (name, text)| match text {
+        Some(text) => message.with(name, text),
         None => message,
-    }
+    })
 }
 
 fn decode(message: &Message) -> Option<Request> {
@@ -109,6 +113,7 @@ fn decode(message: &Message) -> Option<Request> {
     Some(Request {
         body: Bytes::copy_from_slice(message.get("body")?.as_str()?.as_bytes()),
         user: message.get("checked")?.as_bool()?.then_some(user),
+        path: message.get("path").and_then(Value::as_str).map(Box::from),
         transport: Transport::of_name(message.get("transport")?.as_str()?)?,
         relayed: message.get("relayed")?.as_bool()?,
     })

@@ -41,6 +41,8 @@ pub(super) struct Terms {
 /// A consumer's connection, apart from what carries it.
 pub(super) struct Session {
     pub(super) id: SessionId,
+    /// Where it began, and what guards it.
+    path: Box<str>,
     terms: Arc<Terms>,
     link: Arc<Link>,
     /// Rings when the inbox has room again.
@@ -89,7 +91,7 @@ pub(super) enum Offered {
 }
 
 impl Session {
-    pub(super) fn new(terms: Arc<Terms>, link: Arc<Link>) -> Result<Self, NoRandomness> {
+    pub(super) fn new(terms: Arc<Terms>, link: Arc<Link>, path: Box<str>) -> Result<Self, NoRandomness> {
         let Transports { log_bytes, log_messages, .. } = terms.transports;
         let away = terms.away(false);
         let inner = Inner {
@@ -114,7 +116,13 @@ impl Session {
             task: None,
             opener: None,
         };
-        Ok(Self { id: SessionId::new()?, terms, link, room: Notify::new(), inner: Mutex::new(inner) })
+        let (id, room, inner) = (SessionId::new()?, Notify::new(), Mutex::new(inner));
+        Ok(Self { id, path, terms, link, room, inner })
+    }
+
+    /// Other addresses have other guards.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        *self.path == *path
     }
 
     // ---- the task's side
