@@ -306,8 +306,8 @@ impl Directory {
 
     /// Hears other processes from the first session on.
     async fn listen(&self) {
-        let Inner { layer, listening, .. } = &*self.0;
-        let process = self.process();
+        let Inner { layer, listening, terms, .. } = &*self.0;
+        let (process, sessions) = (self.process(), terms.transports.max_sessions);
         let begin = async || {
             let mailbox = remote::listen(&**layer, process).await?;
             let (layer, directory) = (layer.clone(), Arc::downgrade(&self.0));
@@ -315,7 +315,9 @@ impl Directory {
                 let directory = Directory(Weak::upgrade(&directory)?);
                 Some(async move { directory.answer_elsewhere(request).await })
             };
-            Ok::<_, channel_layer::Error>(AbortOnDrop(tokio::spawn(remote::serve(layer, mailbox, answer))))
+            Ok::<_, channel_layer::Error>(AbortOnDrop(tokio::spawn(remote::serve(
+                layer, mailbox, sessions, answer,
+            ))))
         };
         if let Err(error) = listening.get_or_try_init(begin).await {
             tracing::warn!(%error, "sessions of this process cannot be reached from others");
