@@ -4,7 +4,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::MemoryLayer;
+use channel_layer::{ChannelLayerExt, MemoryLayer};
 use serde_json::json;
 use support::{
     Server,
@@ -23,6 +23,7 @@ struct Notes(Diary);
 
 impl Consumer for Notes {
     type Event = NoEvents;
+    const GROUPS: &'static [&'static str] = &["all"];
 
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         let text = frame.text()?;
@@ -56,13 +57,17 @@ impl Stage {
     }
 
     fn on(layer: &Arc<MemoryLayer>) -> Self {
+        Self::with(layer, Transports::default())
+    }
+
+    fn with(layer: &Arc<MemoryLayer>, transports: Transports) -> Self {
         let diary = Diary::default();
         let [open, guarded] = [(); 2].map(|()| {
             let noted = diary.clone();
             Router::new().consumer("/", move || Notes(noted.clone()))
         });
         let router = Router::new().mount("/open", open).mount("/guarded", NotEve.around(guarded));
-        let server = Server::with_sessions(router, layer, Transports::default(), Limits::default());
+        let server = Server::with_sessions(router, layer, transports, Limits::default());
         Self { server, diary }
     }
 
@@ -292,4 +297,42 @@ async fn a_session_is_at_its_own_address_only() {
             assert_eq!(other.open["resumed"], false, "{transport:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_follows_another_is_told_with_it() {
+    for transport in ALL {
+        let mut transports = Transports::default();
+        transports.log_messages = 2;
+        let stage = Stage::with(&Arc::new(MemoryLayer::default()), transports);
+        let mut client = stage.client(Transport::EventStream).await;
+        client.cut();
+        sleep(Duration::from_secs(1)).await;
+        // More than the mailbox takes, and then one that finds room.
+        while stage.server.layer.group_send_text("all", "x").await.unwrap().local.full == 0 {}
+        sleep(Duration::from_secs(1)).await;
+        let _report = stage.server.layer.group_send_text("all", "after").await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        timed(client.connect(transport)).await.unwrap();
+        // That the numbers fit is what the client checks.
+        let heard = loop {
+            match timed(client.next()).await.unwrap() {
+                Heard::Gap(_) => {}
+                heard => break heard,
+            }
+        };
+        assert_eq!(heard, Heard::Frame("after".into()), "{transport:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_waits_no_longer_than_its_client_may_be_silent() {
+    let mut transports = Transports::default();
+    transports.window = Duration::from_secs(600);
+    let stage = Stage::with(&Arc::new(MemoryLayer::default()), transports);
+    let client = stage.client(Transport::LongPoll).await;
+    let asked = json!({ "token": client.token, "cursor": 0, "mode": "long-poll" });
+    let began = Instant::now();
+    assert_eq!(timed(client.post(asked, &[])).await.unwrap().0, 200);
+    assert!(began.elapsed() <= Limits::default().ping_interval + Duration::from_secs(1));
 }

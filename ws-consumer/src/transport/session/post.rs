@@ -259,8 +259,12 @@ impl Directory {
         };
         match taken {
             Some(Taken::Frames(first, frames)) => {
-                if control.gap.is_none() && first > after + 1 {
-                    control.gap = Some(Lost { from: after + 1, to: Some(first - 1) });
+                if first > after + 1 {
+                    let from = control.gap.map_or(after + 1, |gap| gap.from); // one that ends where this one begins
+                    control.gap = Some(Lost { from, to: Some(first - 1) });
+                    if let Some(open) = &mut control.open {
+                        open.cursor = first - 1;
+                    }
                 }
                 control.first = Some(first);
                 return frames;
