@@ -98,7 +98,9 @@ pub(super) struct Opened {
 
 impl Directory {
     pub(crate) fn new(parts: Parts) -> HookResult<Self> {
-        let Parts { transports, limits, application, layer, output, sockets } = parts;
+        let Parts { mut transports, limits, application, layer, output, sockets } = parts;
+        // A client that polls is heard of by its polls.
+        transports.window = transports.window.min(limits.ping_interval);
         let process = ProcessId::new()?;
         let inner = Inner {
             terms: Arc::new(Terms { process, transports, limits }),
