@@ -350,7 +350,9 @@ impl Link {
 
     /// Tells the application that its client has come back.
     pub(crate) fn push_resumed(&self, resumed: Resumed) {
-        self.push_news(Input::Resumed(resumed));
+        if !self.state().merge_resumed(&resumed) {
+            self.push_news(Input::Resumed(resumed));
+        }
     }
 
     fn push_news(&self, news: Input) {
