@@ -336,3 +336,15 @@ async fn a_long_poll_waits_no_longer_than_its_client_may_be_silent() {
     assert_eq!(timed(client.post(asked, &[])).await.unwrap().0, 200);
     assert!(began.elapsed() <= Limits::default().ping_interval + Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_limits_no_message_takes_them() {
+    let mut limits = Limits::default();
+    limits.max_message_size = usize::MAX;
+    let router = Router::new().consumer("/open/", || Notes(Diary::default()));
+    let layer = Arc::new(MemoryLayer::default());
+    let server = Server::with_sessions(router, &layer, Transports::default(), limits);
+    let client = timed(SessionClient::connected(&server.service, "/open/", Transport::LongPoll)).await;
+    let asked = json!({ "token": client.token, "first": 1, "mode": "send" });
+    assert_eq!(timed(client.post(asked, &[Frame::from("x".repeat(100_000))])).await.unwrap().0, 200);
+}

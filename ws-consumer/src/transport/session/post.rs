@@ -81,7 +81,7 @@ impl Directory {
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let limits = &self.terms().limits;
-        let body = Limited::new(body, 2 * limits.max_message_size + MARGIN);
+        let body = Limited::new(body, limits.max_message_size.saturating_mul(2).saturating_add(MARGIN));
         let collected = timeout(limits.message_timeout, body.collect()).await;
         let collected = collected.map_err(|_| Refuse::from(StatusCode::REQUEST_TIMEOUT))?;
         match collected {
