@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, mem, task::Poll, time::Duration};
 
+use channel_layer::Value;
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, sleep_until};
 
@@ -255,10 +256,11 @@ async fn send(socket: &mut Socket, payload: Payload) -> Result<()> {
             let text = if text.starts_with(MARK) { format!("{MARK}{text}") } else { text.into_owned() };
             socket.send(text).await
         }
-        Payload::Shared(message) => match Frame::of(&message) {
-            Some(Frame::Text(text)) if text.starts_with(MARK) => socket.send(format!("{MARK}{text}")).await,
-            Some(_) => socket.send_encoded_patiently(message).await,
-            None => socket.send("").await, // so that the numbers stay right
+        Payload::Shared(message) => match message.get("text").and_then(Value::as_str) {
+            Some(text) if text.starts_with(MARK) => socket.send(format!("{MARK}{text}")).await,
+            // So that the numbers stay right.
+            None if message.get("bytes").and_then(Value::as_bytes).is_none() => socket.send("").await,
+            _ => socket.send_encoded_patiently(message).await,
         },
     }
 }
