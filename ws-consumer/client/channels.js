@@ -333,9 +333,13 @@ export class Channel extends EventTarget {
       get timeout() {
         return channel.#options.timeout;
       },
+      /** Milliseconds within which the server wants to hear of the client. */
+      get heartbeat() {
+        return channel.#heartbeat * 1000;
+      },
       /** Milliseconds without a word after which a leg is dead. */
       get silence() {
-        return channel.#heartbeat * 1000 + channel.#options.timeout;
+        return this.heartbeat + channel.#options.timeout;
       },
       sleep: (delay) => new Promise((resolve) => this.#environment.setTimeout(resolve, delay)),
       opened: (leg, control) => this.#opened(leg, control),

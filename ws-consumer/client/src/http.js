@@ -16,6 +16,8 @@ class HttpLeg extends Leg {
   #posting = false;
   #checkWanted = false;
   #single = false;
+  // When the server last heard of this leg, by the clock.
+  spokeAt = -Infinity;
 
   /** The address, with the subprotocols that are asked for. */
   get url() {
@@ -73,6 +75,7 @@ class HttpLeg extends Leg {
   post(control, frames = [], limit = this.host.timeout) {
     const { token, cursor } = this.host.session;
     const body = toLines(token === null ? control : { token, cursor, ...control }, frames);
+    this.spokeAt = this.host.environment.now();
     const take = async (response) => {
       const known = response.status === 409 || response.status === 413;
       if (known) return { ...(await readQuietly(response)), status: response.status };
@@ -191,6 +194,7 @@ export class StreamLeg extends HttpLeg {
         if (done) return this.end({ reason: "the stream ended" });
         this.host.heard();
         for (const event of parser.push(decoder.decode(value, { stream: true }))) this.#take(event);
+        this.#speakUp();
       }
     } catch (error) {
       this.end({ reason: error.message });
@@ -202,6 +206,13 @@ export class StreamLeg extends HttpLeg {
     const { environment, silence } = this.host;
     environment.clearTimeout(this.silence);
     this.silence = environment.setTimeout(() => this.end({ reason: "the stream is silent" }), silence);
+  }
+
+  // Browsers slow down the timers of hidden pages, to one a minute, but not what comes in: the server's sign of life is
+  // answered when one's own is overdue.
+  #speakUp() {
+    const { environment, heartbeat } = this.host;
+    if (this.isProven && environment.now() - this.spokeAt > heartbeat * 0.6) this.check();
   }
 
   #take({ event, data, id }) {

@@ -310,3 +310,21 @@ test("reconnect asks an open connection whether it still lives, and leaves a try
   await world.clock.advance(60_000);
   assert.equal(channel.log.length, before);
 });
+
+test("an event stream whose page is hidden, with timers slowed to one a minute, is heard of in time", async () => {
+  const world = new World({ server: { heartbeat: 20 } });
+  const setTimeout = (callback, delay) => world.clock.setTimeout(callback, Math.ceil(delay / 60_000) * 60_000);
+  const channel = world.connect({ transports: ["sse"], environment: { setTimeout } });
+  await world.opened(channel);
+  let [heard, longest] = [world.clock.now(), 0];
+  const { acknowledge } = world.server.session;
+  world.server.session.acknowledge = function (cursor) {
+    longest = Math.max(longest, world.clock.now() - heard);
+    heard = world.clock.now();
+    acknowledge.call(this, cursor);
+  };
+  await world.clock.advance(600_000);
+  // What is left of the server's patience is for one that is late.
+  assert(longest > 0 && longest < 35_000, `${longest} ms`);
+  assert.deepEqual(channel.told("reconnecting"), []);
+});
