@@ -41,6 +41,9 @@ const HEARTBEAT_S = 25;
 const NO_HTTP = [400, 404, 405, 406, 426, 501];
 const FINAL_STATUS = [401, 403, 404];
 
+// Over plain HTTP a browser does not say whose page asks for a stream, so a server that must know refuses it; a POST says it.
+const isFinal = (status, name) => FINAL_STATUS.includes(status) && !(status === 403 && name === "sse");
+
 /** A channel; its events and options are in channels.d.ts. */
 export class Channel extends EventTarget {
   #url;
@@ -182,7 +185,7 @@ export class Channel extends EventTarget {
       if (why.proven || this.#isUnwanted) return why;
       this.#choice.failed(name);
       // The server has answered: another transport would hear the same.
-      if (why.over || why.retryAfter !== undefined || FINAL_STATUS.includes(why.status)) break;
+      if (why.over || why.retryAfter !== undefined || isFinal(why.status, name)) break;
     }
     this.#choice.roundFailed();
     const isNew = this.#choice.untried && !this.#session.known;
