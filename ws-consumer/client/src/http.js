@@ -1,14 +1,14 @@
 // Legs of plain HTTP: an event stream or polls bring frames, POSTs take them.
 
 import { LOST_FRAMES, Leg } from "./leg.js";
-import { EventParser, fromBase64, fromLines, retryAfter, toLines } from "./wire.js";
+import { EventParser, frameLine, fromBase64, fromLines, retryAfter, toLines } from "./wire.js";
 
 // Bounds of one POST. The server allows a hundred frames, and the bytes of one message and a bit.
 const BATCH_FRAMES = 100;
 const BATCH_BYTES = 48 * 1024;
 // A server that took nothing is busy, and one that answers a long poll at once with nothing has no window.
 const BREATH_MS = 250;
-// Browsers refuse more in requests that may outlive the page.
+// Browsers refuse more than 64 KiB in requests that may outlive the page.
 const KEEPALIVE_BYTES = 60_000;
 
 class HttpLeg extends Leg {
@@ -294,8 +294,7 @@ export function farewell({ environment, session }, target, close, waiting) {
   if (token === null) return;
   const frames = (waiting ?? session.after(acked, BATCH_FRAMES)).map(({ data }) => data);
   const control = { token, cursor, first: acked + 1, mode: "send", close };
-  let body = toLines(control, frames);
-  if (body.length > KEEPALIVE_BYTES) body = toLines(control, []);
+  const body = toLines(control, fitting(frames));
   const headers = { ...target.headers, ...NDJSON };
   const options = { method: "POST", headers, body, keepalive: true, credentials: target.credentials };
   try {
@@ -303,4 +302,12 @@ export function farewell({ environment, session }, target, close, waiting) {
   } catch {
     // The page goes away, or has no fetch: the server finds out by itself.
   }
+}
+
+/** The first of them, as many as there is room for. */
+function fitting(frames) {
+  const encoder = new TextEncoder();
+  let left = KEEPALIVE_BYTES;
+  const end = frames.findIndex((data) => (left -= encoder.encode(frameLine(data)).length) < 0);
+  return end < 0 ? frames : frames.slice(0, end);
 }

@@ -328,3 +328,20 @@ test("an event stream whose page is hidden, with timers slowed to one a minute, 
   assert(longest > 0 && longest < 35_000, `${longest} ms`);
   assert.deepEqual(channel.told("reconnecting"), []);
 });
+
+test("what a farewell has no room for does not keep the rest from arriving", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["long-poll"] });
+  await world.opened(channel);
+  world.network.down = true;
+  world.network.cutAll();
+  await world.until(() => channel.state === "reconnecting");
+  // Three bytes a character: what browsers count.
+  const texts = [1, 2, 3].map((n) => `${n}${"\u6c49".repeat(8_000)}`);
+  for (const text of texts) channel.send(text);
+  world.network.down = false;
+  channel.close();
+  await world.clock.advance(1_000);
+  assert.deepEqual(world.server.session.received, texts.slice(0, 2));
+  assert.equal(world.server.session.left.code, 1000);
+});
