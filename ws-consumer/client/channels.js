@@ -16,7 +16,7 @@ import { Choice } from "./src/choice.js";
 import { ChannelEvent, ChannelMessageEvent } from "./src/events.js";
 import { StreamLeg, PollLeg, farewell } from "./src/http.js";
 import { LOST_FRAMES, WebSocketLeg } from "./src/leg.js";
-import { DEFAULTS, environmentOf } from "./src/options.js";
+import { DEFAULTS, environmentOf, withDefaults } from "./src/options.js";
 import { watchPage } from "./src/page.js";
 import { ChannelError, Session, frameOf } from "./src/session.js";
 import { retryHint } from "./src/wire.js";
@@ -82,7 +82,7 @@ export class Channel extends EventTarget {
   constructor(url, options) {
     super();
     this.#url = url;
-    this.#options = { ...DEFAULTS, ...options };
+    this.#options = withDefaults(options);
     this.#environment = environmentOf(options.environment);
     this.#session = new Session(this.#options);
     this.#choice = new Choice(this.#environment, this.#options.transports, url);

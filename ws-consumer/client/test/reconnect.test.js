@@ -345,3 +345,14 @@ test("what a farewell has no room for does not keep the rest from arriving", asy
   assert.deepEqual(world.server.session.received, texts.slice(0, 2));
   assert.equal(world.server.session.left.code, 1000);
 });
+
+test("options that are undefined are absent", async () => {
+  const names = ["transports", "backoffBase", "backoffMax", "timeout", "maxMessages", "maxBytes", "plain", "credentials"];
+  const world = new World();
+  world.network.down = true;
+  const undefinedOptions = Object.fromEntries(names.map((name) => [name, undefined]));
+  const channel = world.connect({ ...undefinedOptions, environment: { random: () => 0.5 } });
+  await world.until(() => delays(channel).length === 3);
+  assert.deepEqual(delays(channel), [250, 500, 1_000]);
+  channel.send("kept");
+});
