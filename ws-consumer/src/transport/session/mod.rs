@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod directory;
 mod events;
+mod inbox;
 mod inner;
 mod leg;
 mod lines;

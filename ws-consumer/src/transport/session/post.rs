@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     error::BoxError,
+    frame::Frame,
     scope::{Scope, Transport},
     transport::{
         ReplyBody,
@@ -182,45 +183,24 @@ impl Directory {
         session: &Arc<Session>,
         token: Token,
         asked: &Control,
-        frames: Vec<crate::frame::Frame>,
+        frames: Vec<Frame>,
         who: Who,
     ) -> Option<Answer> {
-        let cursor = asked.cursor.unwrap_or_default();
-        let mut control = Control::default();
-        let mut leg = None;
-        if asked.resume == Some(true) {
-            let user = who.user.flatten();
-            let continued = session.resume(token.secret, user.as_deref(), cursor, who.transport).ok()??;
-            control = Control { gap: continued.gap, ..self.opened(&continued, true) };
-            leg = Some((Polling { session, leg: continued.leg }, continued.cursor));
-        } else {
-            let polls = asked.mode.is_some_and(|mode| mode != Mode::Send);
-            if !session.admits(token.secret, who.user.as_ref().map(Option::as_deref), polls) {
-                return None;
-            }
-            if who.relayed && polls && who.transport == Transport::EventStream && session.leave_silent() {
-                return None;
-            }
-            if !who.relayed {
-                session.confirm_by(token.secret);
-            }
-        }
+        let (mut control, leg) = self.admit(session, token, asked, &who)?;
         if !who.relayed {
             session.hear();
         }
         if !frames.is_empty() {
             let pushed = session.push(asked.first.unwrap_or_default().max(1), frames).await;
             if let Err(ack) = pushed {
-                return Some(Answer {
-                    status: StatusCode::CONFLICT,
-                    control: Control::ack(ack),
-                    frames: Vec::new(),
-                });
+                let (status, control) = (StatusCode::CONFLICT, Control::ack(ack));
+                return Some(Answer { status, control, frames: Vec::new() });
             }
         }
         if let Some(close) = asked.close.clone() {
             session.finish(close.into());
         }
+        let cursor = asked.cursor.unwrap_or_default();
         let mode = asked.mode.unwrap_or(Mode::Send);
         let mut frames = Vec::new();
         if mode == Mode::Send {
@@ -239,6 +219,33 @@ impl Directory {
         }
         control.ack = Some(session.received());
         Some(Answer { status: StatusCode::OK, control, frames })
+    }
+
+    /// The answer's beginning, and the leg if a new one begins, with the number after which it goes on.
+    fn admit<'a>(
+        &self,
+        session: &'a Session,
+        token: Token,
+        asked: &Control,
+        who: &Who,
+    ) -> Option<(Control, Option<(Polling<'a>, u64)>)> {
+        if asked.resume == Some(true) {
+            let (cursor, user) = (asked.cursor.unwrap_or_default(), who.user.clone().flatten());
+            let continued = session.resume(token.secret, user.as_deref(), cursor, who.transport).ok()??;
+            let control = Control { gap: continued.gap, ..self.opened(&continued, true) };
+            return Some((control, Some((Polling { session, leg: continued.leg }, continued.cursor))));
+        }
+        let polls = asked.mode.is_some_and(|mode| mode != Mode::Send);
+        if !session.admits(token.secret, who.user.as_ref().map(Option::as_deref), polls) {
+            return None;
+        }
+        if who.relayed && polls && who.transport == Transport::EventStream && session.leave_silent() {
+            return None;
+        }
+        if !who.relayed {
+            session.confirm_by(token.secret);
+        }
+        Some((Control::default(), None))
     }
 
     async fn poll(
