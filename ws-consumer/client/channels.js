@@ -37,6 +37,8 @@ const ACK_MS = 500;
 const STABLE_MS = 5_000;
 // Until the server says how often it wants to hear of the client.
 const HEARTBEAT_S = 25;
+// Timers of browsers end at 24 days, and what is longer is due at once.
+const LONGEST_HEARTBEAT_S = 3_600;
 // What servers answer whose only transport is the plain WebSocket.
 const NO_HTTP = [400, 404, 405, 406, 426, 501];
 const FINAL_STATUS = [401, 403, 404];
@@ -359,7 +361,7 @@ export class Channel extends EventTarget {
     if (leg.plain) return this.#openedPlain();
     const isSession = typeof open.token === "string" && [open.cursor, open.ack].every(Number.isSafeInteger);
     if (!isSession) throw new Error("no session");
-    this.#heartbeat = open.heartbeat || HEARTBEAT_S;
+    this.#heartbeat = open.heartbeat > 0 ? Math.min(Math.max(open.heartbeat, 1), LONGEST_HEARTBEAT_S) : HEARTBEAT_S;
     this.#session.token = open.token;
     if (!open.resumed) return this.#restart(gap?.from);
     this.#gap(open.cursor);

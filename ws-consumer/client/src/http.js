@@ -97,6 +97,7 @@ class HttpLeg extends Leg {
   takeAnswer({ control, frames }) {
     if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
     let number = control.first ?? this.host.session.cursor + 1;
+    if (!Number.isSafeInteger(number)) throw new SyntaxError("a first number that is none");
     for (const data of frames) {
       if (this.ended) return;
       this.host.received(this, number, data);
