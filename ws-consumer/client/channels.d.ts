@@ -191,7 +191,10 @@ export class Channel<In = any, Out = any> extends EventTarget {
   ): void;
 }
 
-/** Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. */
+/**
+ * Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. A function's address keeps its
+ * path: the session is found only there.
+ */
 export function connect<In = any, Out = any>(
   url: PerTry<string | URL>,
   options?: ChannelOptions,
