@@ -22,6 +22,7 @@ pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
             None => page(HTML, include_str!("../page/index.html")),
         },
         "/static/style.css" => page(CSS, include_str!("../page/style.css")),
+        "/static/room.css" => page(CSS, include_str!("../page/room.css")),
         "/static/index.js" => page(JS, include_str!("../page/index.js")),
         "/static/room.js" => page(JS, include_str!("../page/room.js")),
         "/static/icon.svg" => page(SVG, include_str!("../page/icon.svg")),
