@@ -348,3 +348,22 @@ async fn a_server_that_limits_no_message_takes_them() {
     let asked = json!({ "token": client.token, "first": 1, "mode": "send" });
     assert_eq!(timed(client.post(asked, &[Frame::from("x".repeat(100_000))])).await.unwrap().0, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_dies_with_the_use_of_its_successor_in_another_process_too() {
+    for transport in ALL {
+        let layer = Arc::new(MemoryLayer::default());
+        let (home, away) = (Stage::on(&layer), Stage::on(&layer));
+        let mut client = home.client(transport).await;
+        let former = client.token.clone();
+        client.moves_to(&away.server.service);
+        timed(client.connect(transport)).await.unwrap();
+        client.send("x").await;
+        assert_eq!(home.diary.grows_to(1).await, ["x"]);
+        for stage in [&home, &away] {
+            client.moves_to(&stage.server.service);
+            let dead = json!({ "token": former, "mode": "send" });
+            assert_eq!(timed(client.post(dead, &[])).await.unwrap().0, 410, "{transport:?}");
+        }
+    }
+}

@@ -242,7 +242,7 @@ impl Directory {
         if who.relayed && polls && who.transport == Transport::EventStream && session.leave_silent() {
             return None;
         }
-        if !who.relayed {
+        if !who.relayed || asked.confirmed == Some(true) {
             session.confirm_by(token.secret);
         }
         Some((Control::default(), None))
