@@ -16,6 +16,13 @@ const WATCH: &str = "const status = document.querySelector('#status');
     window.states = [];
     new MutationObserver(() => window.states.push(status.dataset.state)).observe(status, { attributes: true });";
 
+/// A wait of some seconds never ends by itself.
+const HOLD: &str = "const { setTimeout } = window;
+    window.held = 0;
+    Math.random = () => 0.99;
+    window.setTimeout = (callback, delay, ...rest) =>
+        delay > 3000 ? void (window.held += 1) : setTimeout(callback, delay, ...rest);";
+
 async fn enter<'a>(browser: &'a Browser, proxy: &Proxy) -> Tab<'a> {
     let tab = browser.open(&proxy.http("/chat/lobby/")).await;
     tab.until("the room opens", OPEN).await;
@@ -230,4 +237,22 @@ async fn talk_from(tab: &Tab<'_>) {
 
 fn strings(value: Value) -> Vec<String> {
     serde_json::from_value(value).expect("texts")
+}
+
+#[tokio::test]
+async fn whoever_does_not_want_to_wait_presses_the_button() {
+    let browser = Browser::start().await;
+    let mut server = Server::chat(Lane::Handler).await;
+    let address = server.address.to_string();
+    let tab = browser.open(&server.http("/chat/lobby/")).await;
+    tab.until("the room opens", OPEN).await;
+    tab.eval(HOLD, Vec::new()).await;
+    server.program.signal(Signal::KILL);
+    server.program.wait().await;
+    tab.until("it waits", "return window.held > 0").await;
+    let _server = Server::chat_on(&address, Lane::Handler).await;
+    assert_eq!(tab.eval(OPEN, Vec::new()).await, json!(false));
+    tab.click("retry").await;
+    until_state(&tab, "open").await;
+    tab.until("there is nothing to retry", "return document.querySelector('#retry').hidden").await;
 }

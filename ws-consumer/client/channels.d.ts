@@ -158,6 +158,12 @@ export class Channel<In = any, Out = any> extends EventTarget {
    */
   request<Reply = any>(value: unknown, options?: { timeout?: number }): Promise<Reply>;
   /**
+   * Tries again now: ends the wait before the next try, even one that the server asked for, and tries once although the
+   * browser says that it is offline. For a button; the waits go on growing if the try fails. What is open is asked for a
+   * sign of life. Does nothing during a try, and after the end.
+   */
+  reconnect(): void;
+  /**
    * Ends the session for good. What waits is still sent if there is a connection.
    *
    * @throws RangeError for codes other than 1000 and 3000 to 4999.
@@ -185,7 +191,10 @@ export class Channel<In = any, Out = any> extends EventTarget {
   ): void;
 }
 
-/** Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. */
+/**
+ * Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. A function's address keeps its
+ * path: the session is found only there.
+ */
 export function connect<In = any, Out = any>(
   url: PerTry<string | URL>,
   options?: ChannelOptions,

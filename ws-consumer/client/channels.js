@@ -16,7 +16,7 @@ import { Choice } from "./src/choice.js";
 import { ChannelEvent, ChannelMessageEvent } from "./src/events.js";
 import { StreamLeg, PollLeg, farewell } from "./src/http.js";
 import { LOST_FRAMES, WebSocketLeg } from "./src/leg.js";
-import { DEFAULTS, environmentOf } from "./src/options.js";
+import { DEFAULTS, environmentOf, withDefaults } from "./src/options.js";
 import { watchPage } from "./src/page.js";
 import { ChannelError, Session, frameOf } from "./src/session.js";
 import { retryHint } from "./src/wire.js";
@@ -37,9 +37,14 @@ const ACK_MS = 500;
 const STABLE_MS = 5_000;
 // Until the server says how often it wants to hear of the client.
 const HEARTBEAT_S = 25;
+// Timers of browsers end at 24 days, and what is longer is due at once.
+const LONGEST_HEARTBEAT_S = 3_600;
 // What servers answer whose only transport is the plain WebSocket.
 const NO_HTTP = [400, 404, 405, 406, 426, 501];
 const FINAL_STATUS = [401, 403, 404];
+
+// Over plain HTTP a browser does not say whose page asks for a stream, so a server that must know refuses it; a POST says it.
+const isFinal = (status, name) => FINAL_STATUS.includes(status) && !(status === 403 && name === "sse");
 
 /** A channel; its events and options are in channels.d.ts. */
 export class Channel extends EventTarget {
@@ -79,7 +84,7 @@ export class Channel extends EventTarget {
   constructor(url, options) {
     super();
     this.#url = url;
-    this.#options = { ...DEFAULTS, ...options };
+    this.#options = withDefaults(options);
     this.#environment = environmentOf(options.environment);
     this.#session = new Session(this.#options);
     this.#choice = new Choice(this.#environment, this.#options.transports, url);
@@ -127,6 +132,16 @@ export class Channel extends EventTarget {
     });
   }
 
+  /**
+   * Tries again now, instead of when the wait is over or the browser is online; for a button. What is open is asked for a
+   * sign of life. If the try fails the waits go on growing.
+   */
+  reconnect() {
+    if (this.#state === "open") return void this.#leg?.check();
+    this.#offline = false;
+    this.#interrupt();
+  }
+
   /** Ends the session for good. What waits is still sent if there is a connection. Codes as for a WebSocket's close. */
   close(code = 1000, reason = "") {
     if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new RangeError(`a close code of ${code}`);
@@ -172,7 +187,7 @@ export class Channel extends EventTarget {
       if (why.proven || this.#isUnwanted) return why;
       this.#choice.failed(name);
       // The server has answered: another transport would hear the same.
-      if (why.over || why.retryAfter !== undefined || FINAL_STATUS.includes(why.status)) break;
+      if (why.over || why.retryAfter !== undefined || isFinal(why.status, name)) break;
     }
     this.#choice.roundFailed();
     const isNew = this.#choice.untried && !this.#session.known;
@@ -254,6 +269,8 @@ export class Channel extends EventTarget {
   async #rest(why) {
     if (why.proven && this.#environment.now() - this.#openedAt >= STABLE_MS) this.#attempt = 0;
     this.#attempt += 1;
+    // Somebody has tried all the same, and the browser was right.
+    if (!why.proven && this.#environment.navigator?.onLine === false) this.#offline = true;
     if (this.#isUnwanted) return;
     const delay = this.#delay(why);
     this.#enter("reconnecting");
@@ -321,9 +338,13 @@ export class Channel extends EventTarget {
       get timeout() {
         return channel.#options.timeout;
       },
+      /** Milliseconds within which the server wants to hear of the client. */
+      get heartbeat() {
+        return channel.#heartbeat * 1000;
+      },
       /** Milliseconds without a word after which a leg is dead. */
       get silence() {
-        return channel.#heartbeat * 1000 + channel.#options.timeout;
+        return this.heartbeat + channel.#options.timeout;
       },
       sleep: (delay) => new Promise((resolve) => this.#environment.setTimeout(resolve, delay)),
       opened: (leg, control) => this.#opened(leg, control),
@@ -340,7 +361,7 @@ export class Channel extends EventTarget {
     if (leg.plain) return this.#openedPlain();
     const isSession = typeof open.token === "string" && [open.cursor, open.ack].every(Number.isSafeInteger);
     if (!isSession) throw new Error("no session");
-    this.#heartbeat = open.heartbeat || HEARTBEAT_S;
+    this.#heartbeat = open.heartbeat > 0 ? Math.min(Math.max(open.heartbeat, 1), LONGEST_HEARTBEAT_S) : HEARTBEAT_S;
     this.#session.token = open.token;
     if (!open.resumed) return this.#restart(gap?.from);
     this.#gap(open.cursor);

@@ -35,6 +35,7 @@ const transport = document.querySelector("#transport");
 const detail = document.querySelector("#detail");
 const connectButton = document.querySelector("#connect");
 const closeButton = document.querySelector("#close");
+const retryButton = document.querySelector("#retry");
 const notice = document.querySelector("#notice");
 const form = document.querySelector("#message-form");
 const input = document.querySelector("#message-input");
@@ -124,17 +125,26 @@ function showState() {
   transport.textContent = TRANSPORT_WORDS[channel?.transport] ?? "";
   submit.disabled = state === "closed";
   hint.textContent = HINTS[state] ?? WAITS;
-  showButtons(state === "closed");
+  showButtons(state);
   showDetail();
 }
 
-function showButtons(isClosed) {
+function showButtons(state) {
   const focused = document.activeElement;
+  const isClosed = state === "closed";
   connectButton.hidden = !isClosed;
   closeButton.hidden = isClosed;
+  retryButton.hidden = state !== "reconnecting" && state !== "offline";
   // A hidden button drops the keyboard focus; hand it to the one that took its place.
   if (focused === closeButton && isClosed) connectButton.focus();
   if (focused === connectButton && !isClosed) closeButton.focus();
+  if (focused === retryButton && retryButton.hidden) input.focus();
+}
+
+function retryNow() {
+  if (retry !== null) retry.at = Date.now();
+  channel.reconnect();
+  showDetail();
 }
 
 function showDetail() {
@@ -172,6 +182,7 @@ form.addEventListener("submit", (event) => {
 
 connectButton.addEventListener("click", open);
 closeButton.addEventListener("click", () => channel.close());
+retryButton.addEventListener("click", retryNow);
 log.onagain = send;
 setInterval(showDetail, 1000);
 

@@ -5,16 +5,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::client;
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-const JS: &str = "text/javascript; charset=utf-8";
-
-/// No script, style or connection but this server's own.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+use crate::{
+    answers::{CSS, HTML, JS, SVG, empty, page},
+    client,
+};
 
 /// Answers a plain HTTP request.
 pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
@@ -28,6 +22,7 @@ pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
             None => page(HTML, include_str!("../page/index.html")),
         },
         "/static/style.css" => page(CSS, include_str!("../page/style.css")),
+        "/static/room.css" => page(CSS, include_str!("../page/room.css")),
         "/static/index.js" => page(JS, include_str!("../page/index.js")),
         "/static/room.js" => page(JS, include_str!("../page/room.js")),
         "/static/icon.svg" => page(SVG, include_str!("../page/icon.svg")),
@@ -61,26 +56,10 @@ fn redirect(room: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn page(kind: &'static str, body: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = status;
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answers::POLICY;
 
     fn get(uri: &str) -> Response<Full<Bytes>> {
         answer(&Request::get(uri).body(()).unwrap())

@@ -1,5 +1,7 @@
 //! One room, four ways into it, and what each costs: `cargo run --bin transports`, then open the address that it prints.
 
+#[path = "../../chat/src/answers.rs"]
+mod answers;
 #[path = "../../chat/src/client.rs"]
 mod client;
 mod counts;

@@ -1,19 +1,16 @@
 //! The page, compiled in, and what it asks for beside the room.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use crate::{client, counts::Counts};
+use crate::{
+    answers::{CSS, HTML, JS, SVG, empty, page},
+    client,
+    counts::Counts,
+};
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const JS: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
-
-/// No script, style or connection but this server's own.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
-                      form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Answers a plain HTTP request.
 pub(crate) fn answer<B>(request: &Request<B>, counts: &Counts) -> Response<Full<Bytes>> {
@@ -29,7 +26,7 @@ pub(crate) fn answer<B>(request: &Request<B>, counts: &Counts) -> Response<Full<
         "/stats" => page(JSON, serde_json::json!(counts.now()).to_string()),
         // The looks are the chat's.
         "/static/style.css" => page(CSS, include_str!("../../chat/page/style.css")),
-        "/static/icon.svg" => page("image/svg+xml", include_str!("../../chat/page/icon.svg")),
+        "/static/icon.svg" => page(SVG, include_str!("../../chat/page/icon.svg")),
         "/static/panels.css" => page(CSS, include_str!("../page/panels.css")),
         "/static/page.js" => page(JS, include_str!("../page/page.js")),
         "/static/panel.js" => page(JS, include_str!("../page/panel.js")),
@@ -46,23 +43,6 @@ fn head_size<B>(request: &Request<B>) -> usize {
     let first = request.method().as_str().len() + request.uri().path().len() + " HTTP/1.1\r\n".len() + 1;
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     first + headers.sum::<usize>() + "\r\n".len()
-}
-
-fn page(kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = status;
-    response
 }
 
 #[cfg(test)]

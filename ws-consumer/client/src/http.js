@@ -1,14 +1,14 @@
 // Legs of plain HTTP: an event stream or polls bring frames, POSTs take them.
 
 import { LOST_FRAMES, Leg } from "./leg.js";
-import { EventParser, fromBase64, fromLines, retryAfter, toLines } from "./wire.js";
+import { EventParser, frameLine, fromBase64, fromLines, retryAfter, toLines } from "./wire.js";
 
 // Bounds of one POST. The server allows a hundred frames, and the bytes of one message and a bit.
 const BATCH_FRAMES = 100;
 const BATCH_BYTES = 48 * 1024;
 // A server that took nothing is busy, and one that answers a long poll at once with nothing has no window.
 const BREATH_MS = 250;
-// Browsers refuse more in requests that may outlive the page.
+// Browsers refuse more than 64 KiB in requests that may outlive the page.
 const KEEPALIVE_BYTES = 60_000;
 
 class HttpLeg extends Leg {
@@ -16,6 +16,8 @@ class HttpLeg extends Leg {
   #posting = false;
   #checkWanted = false;
   #single = false;
+  // When the server last heard of this leg, by the clock.
+  spokeAt = -Infinity;
 
   /** The address, with the subprotocols that are asked for. */
   get url() {
@@ -73,6 +75,7 @@ class HttpLeg extends Leg {
   post(control, frames = [], limit = this.host.timeout) {
     const { token, cursor } = this.host.session;
     const body = toLines(token === null ? control : { token, cursor, ...control }, frames);
+    this.spokeAt = this.host.environment.now();
     const take = async (response) => {
       const known = response.status === 409 || response.status === 413;
       if (known) return { ...(await readQuietly(response)), status: response.status };
@@ -94,6 +97,7 @@ class HttpLeg extends Leg {
   takeAnswer({ control, frames }) {
     if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
     let number = control.first ?? this.host.session.cursor + 1;
+    if (!Number.isSafeInteger(number)) throw new SyntaxError("a first number that is none");
     for (const data of frames) {
       if (this.ended) return;
       this.host.received(this, number, data);
@@ -191,6 +195,7 @@ export class StreamLeg extends HttpLeg {
         if (done) return this.end({ reason: "the stream ended" });
         this.host.heard();
         for (const event of parser.push(decoder.decode(value, { stream: true }))) this.#take(event);
+        this.#speakUp();
       }
     } catch (error) {
       this.end({ reason: error.message });
@@ -202,6 +207,13 @@ export class StreamLeg extends HttpLeg {
     const { environment, silence } = this.host;
     environment.clearTimeout(this.silence);
     this.silence = environment.setTimeout(() => this.end({ reason: "the stream is silent" }), silence);
+  }
+
+  // Browsers slow down the timers of hidden pages, to one a minute, but not what comes in: the server's sign of life is
+  // answered when one's own is overdue.
+  #speakUp() {
+    const { environment, heartbeat } = this.host;
+    if (this.isProven && environment.now() - this.spokeAt > heartbeat * 0.6) this.check();
   }
 
   #take({ event, data, id }) {
@@ -283,8 +295,7 @@ export function farewell({ environment, session }, target, close, waiting) {
   if (token === null) return;
   const frames = (waiting ?? session.after(acked, BATCH_FRAMES)).map(({ data }) => data);
   const control = { token, cursor, first: acked + 1, mode: "send", close };
-  let body = toLines(control, frames);
-  if (body.length > KEEPALIVE_BYTES) body = toLines(control, []);
+  const body = toLines(control, fitting(frames));
   const headers = { ...target.headers, ...NDJSON };
   const options = { method: "POST", headers, body, keepalive: true, credentials: target.credentials };
   try {
@@ -292,4 +303,12 @@ export function farewell({ environment, session }, target, close, waiting) {
   } catch {
     // The page goes away, or has no fetch: the server finds out by itself.
   }
+}
+
+/** The first of them, as many as there is room for. */
+function fitting(frames) {
+  const encoder = new TextEncoder();
+  let left = KEEPALIVE_BYTES;
+  const end = frames.findIndex((data) => (left -= encoder.encode(frameLine(data)).length) < 0);
+  return end < 0 ? frames : frames.slice(0, end);
 }

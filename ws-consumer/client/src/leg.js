@@ -150,7 +150,7 @@ export class WebSocketLeg extends Leg {
       this.#socket.send(controlFrame({ ping: "proof" }));
     } else if (control.gap) {
       this.host.gap(this, control.gap);
-      if (control.gap.to !== null) this.#next = Math.max(this.#next, control.gap.to + 1);
+      if (Number.isSafeInteger(control.gap.to)) this.#next = Math.max(this.#next, control.gap.to + 1);
     }
     if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
     if (control.pong === "proof") this.prove();

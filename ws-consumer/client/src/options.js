@@ -16,6 +16,12 @@ export const DEFAULTS = Object.freeze({
   maxBytes: 1 << 20,
 });
 
+/** The options, with the defaults for those that are absent or undefined. */
+export function withDefaults(options) {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...DEFAULTS, ...Object.fromEntries(given) };
+}
+
 /** What the browser has, and what is given in its place. */
 export function environmentOf(given = {}) {
   const { WebSocket, fetch, window, document, navigator, location } = globalThis;

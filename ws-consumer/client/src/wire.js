@@ -27,11 +27,12 @@ function objectOf(value) {
 }
 
 /** The body of a POST: a control object, then frames, a line each. */
-export function toLines(control, frames) {
-  return [control, ...frames.map(toLine)].map((line) => `${JSON.stringify(line)}\n`).join("");
-}
+export const toLines = (control, frames) => [lineOf(control), ...frames.map(frameLine)].join("");
 
-const toLine = (data) => (typeof data === "string" ? data : { bytes: toBase64(data) });
+/** A frame as a line. */
+export const frameLine = (data) => lineOf(typeof data === "string" ? data : { bytes: toBase64(data) });
+
+const lineOf = (value) => `${JSON.stringify(value)}\n`;
 
 /** The answer to a POST. Throws SyntaxError for what is none, such as a proxy's page. */
 export function fromLines(text) {

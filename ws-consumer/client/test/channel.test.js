@@ -341,3 +341,35 @@ test("a session that is closed as soon as it is resumed is not resumed again", a
   await world.opened(channel);
   assert.equal(channel.told("gap").length, 1);
 });
+
+test("numbers of a server that are none are not counted with", async () => {
+  for (const first of ["2", "x", 1.5, {}]) {
+    const world = new World();
+    const { handle } = world.server;
+    const channel = world.connect({ transports: ["long-poll"] });
+    await world.opened(channel);
+    world.server.handle = async () => ({ status: 200, headers: {}, body: `{"first":${JSON.stringify(first)}}\n"odd"\n` });
+    await world.clock.advance(11_000);
+    world.server.handle = handle;
+    world.server.session.send("fine");
+    await world.until(() => channel.messages.includes("fine"), `${first}`);
+    assert.equal(world.server.sessions.length, 1, `${first}`);
+  }
+});
+
+test("a heartbeat that is none, or a century, floods nobody", async () => {
+  for (const heartbeat of [1e12, 1e-6, -5, "soon", NaN]) {
+    const world = new World({ server: { heartbeat } });
+    let timers = 0;
+    const setTimeout = (callback, delay) => {
+      timers += 1;
+      // As browsers do: what is no number of milliseconds, or needs more than 31 bits, is due at once. No more than shows it.
+      if (timers < 1_000) return world.clock.setTimeout(callback, delay > 0 && delay < 2 ** 31 ? delay : 0);
+    };
+    const channel = world.connect({ transports: ["websocket"], environment: { setTimeout } });
+    await world.opened(channel);
+    await world.clock.advance(10_000);
+    assert(timers < 50, `${heartbeat}: ${timers} timers in ten seconds`);
+    channel.close();
+  }
+});

@@ -253,3 +253,106 @@ test("a server that answers long polls at once is not asked without a pause", as
   await world.clock.advance(10_000);
   assert(world.server.seen.length - before <= 40, `${world.server.seen.length - before} polls in ten seconds`);
 });
+
+test("reconnect ends the wait, and the waits go on growing if that fails", async () => {
+  const world = new World();
+  world.network.down = true;
+  const channel = world.connect({ environment: { random: () => 0.999 } });
+  await world.until(() => delays(channel).length === 4);
+  channel.reconnect();
+  await world.clock.advance(500);
+  assert.deepEqual(delays(channel).map(Math.round), [500, 999, 1998, 3996, 7992]);
+  world.network.down = false;
+  channel.reconnect();
+  await world.clock.advance(500);
+  assert.equal(channel.state, "open");
+});
+
+test("reconnect does not wait for the time that a server named", async () => {
+  const { world, channel } = await openWorld();
+  world.server.session.close(1012, "retry-after=60");
+  await world.until(() => delays(channel).length === 1);
+  channel.reconnect();
+  await world.clock.advance(500);
+  assert.equal(channel.state, "open");
+});
+
+test("reconnect tries once although the browser says that it is offline", async () => {
+  const world = new World();
+  world.navigator.onLine = false;
+  world.network.down = true;
+  const channel = world.connect();
+  await world.clock.advance(1_000);
+  channel.reconnect();
+  await world.clock.advance(60_000);
+  assert.deepEqual(channel.told("statechange").map(({ state }) => state), ["offline", "connecting", "offline"]);
+  // Some systems say so without reason.
+  world.network.down = false;
+  channel.reconnect();
+  await world.opened(channel);
+});
+
+test("reconnect asks an open connection whether it still lives, and leaves a try and the end alone", async () => {
+  const { world, channel } = await openWorld();
+  world.network.faults.swallowed = 1;
+  world.network.cutAll();
+  channel.reconnect();
+  await world.clock.advance(10_001);
+  assert.equal(channel.told("reconnecting").length, 1);
+  world.network.faults.swallowed = 0;
+  channel.reconnect();
+  await world.clock.advance(1);
+  channel.reconnect();
+  await world.opened(channel);
+  channel.close();
+  const before = channel.log.length;
+  channel.reconnect();
+  await world.clock.advance(60_000);
+  assert.equal(channel.log.length, before);
+});
+
+test("an event stream whose page is hidden, with timers slowed to one a minute, is heard of in time", async () => {
+  const world = new World({ server: { heartbeat: 20 } });
+  const setTimeout = (callback, delay) => world.clock.setTimeout(callback, Math.ceil(delay / 60_000) * 60_000);
+  const channel = world.connect({ transports: ["sse"], environment: { setTimeout } });
+  await world.opened(channel);
+  let [heard, longest] = [world.clock.now(), 0];
+  const { acknowledge } = world.server.session;
+  world.server.session.acknowledge = function (cursor) {
+    longest = Math.max(longest, world.clock.now() - heard);
+    heard = world.clock.now();
+    acknowledge.call(this, cursor);
+  };
+  await world.clock.advance(600_000);
+  // What is left of the server's patience is for one that is late.
+  assert(longest > 0 && longest < 35_000, `${longest} ms`);
+  assert.deepEqual(channel.told("reconnecting"), []);
+});
+
+test("what a farewell has no room for does not keep the rest from arriving", async () => {
+  const world = new World();
+  const channel = world.connect({ transports: ["long-poll"] });
+  await world.opened(channel);
+  world.network.down = true;
+  world.network.cutAll();
+  await world.until(() => channel.state === "reconnecting");
+  // Three bytes a character: what browsers count.
+  const texts = [1, 2, 3].map((n) => `${n}${"\u6c49".repeat(8_000)}`);
+  for (const text of texts) channel.send(text);
+  world.network.down = false;
+  channel.close();
+  await world.clock.advance(1_000);
+  assert.deepEqual(world.server.session.received, texts.slice(0, 2));
+  assert.equal(world.server.session.left.code, 1000);
+});
+
+test("options that are undefined are absent", async () => {
+  const names = ["transports", "backoffBase", "backoffMax", "timeout", "maxMessages", "maxBytes", "plain", "credentials"];
+  const world = new World();
+  world.network.down = true;
+  const undefinedOptions = Object.fromEntries(names.map((name) => [name, undefined]));
+  const channel = world.connect({ ...undefinedOptions, environment: { random: () => 0.5 } });
+  await world.until(() => delays(channel).length === 3);
+  assert.deepEqual(delays(channel), [250, 500, 1_000]);
+  channel.send("kept");
+});

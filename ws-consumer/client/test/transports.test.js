@@ -319,3 +319,12 @@ test("a server that takes nothing for a while is not asked without a pause", asy
   world.server.options.takes = 1;
   await world.until(() => world.server.session.received.length === 1);
 });
+
+test("where an event stream is refused because a browser does not say whose page it is, it polls", async () => {
+  const world = new World();
+  world.network.forbids.add("websocket");
+  world.server.refuse = (transport) => (transport === "sse" ? { status: 403 } : null);
+  const channel = world.connect();
+  await world.opened(channel);
+  assert.equal(channel.transport, "long-poll");
+});

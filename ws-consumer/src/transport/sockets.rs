@@ -187,11 +187,12 @@ impl Sockets {
     /// Those whose hooks are busy wait no longer. What carries a session ends with it, after its last frame; what carries
     /// one of another process is told now.
     async fn end_late(&self, links: &[Arc<Link>], drain: &Drain) {
-        if timeout(PATIENCE, self.0.tasks.wait()).await.is_ok() {
-            return;
+        if timeout(PATIENCE, self.0.tasks.wait()).await.is_err() {
+            links.iter().for_each(|link| link.shut_down(drain.close()));
         }
+        // Some carry beside the tasks.
         let legs: Vec<_> = self.open().legs.values().cloned().collect();
-        links.iter().chain(&legs).for_each(|link| link.shut_down(drain.close()));
+        legs.iter().for_each(|link| link.shut_down(drain.close()));
     }
 
     pub(crate) fn set_afterwards(&self, afterwards: Afterwards) {

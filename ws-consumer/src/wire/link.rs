@@ -129,6 +129,10 @@ impl Link {
         again
     }
 
+    pub(super) fn has_outputs(&self) -> bool {
+        !self.state().outputs.is_empty()
+    }
+
     // ---- the middleware's side
 
     /// `hook` adds to the answer's headers, whatever it will be.
@@ -299,8 +303,9 @@ impl Link {
     pub(crate) fn see_out(&self, close: Close) {
         let mut state = self.state();
         state.take_mail();
-        // A response's inputs are its request's body, which nobody has to read.
-        if state.http || state.phase != Phase::Open || state.inputs.is_empty() {
+        // A response's inputs are its request's body, which nobody has to read. A session may hold more than is here.
+        let is_idle = state.inputs.is_empty() && state.role != Role::Session;
+        if state.http || state.phase != Phase::Open || is_idle {
             drop(state);
             return self.shut_down(close);
         }
@@ -316,6 +321,10 @@ impl Link {
             return self.wake_application();
         }
         self.hang_up_beside(close);
+    }
+
+    pub(super) fn is_seen_out(&self) -> bool {
+        self.state().last_word.is_some()
     }
 
     fn wake_application(&self) {
@@ -341,7 +350,9 @@ impl Link {
 
     /// Tells the application that its client has come back.
     pub(crate) fn push_resumed(&self, resumed: Resumed) {
-        self.push_news(Input::Resumed(resumed));
+        if !self.state().merge_resumed(&resumed) {
+            self.push_news(Input::Resumed(resumed));
+        }
     }
 
     fn push_news(&self, news: Input) {
@@ -399,6 +410,11 @@ impl Link {
     pub(crate) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state();
         if state.close.is_some() { Poll::Ready(state.lost) } else { state.wait(cx) }
+    }
+
+    /// Did it end without this side's doing?
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state().lost
     }
 
     pub(crate) fn set_mailbox(&self, mailbox: Mailbox) {

@@ -184,6 +184,16 @@ impl Wire {
         self.link.take_outputs(take)
     }
 
+    /// Does anything wait to be sent?
+    pub(crate) fn has_outputs(&self) -> bool {
+        self.link.has_outputs()
+    }
+
+    /// Is the connection to end once the application has handled what has come?
+    pub(crate) fn is_seen_out(&self) -> bool {
+        self.link.is_seen_out()
+    }
+
     /// The answer to the client is on its way: the application may go on.
     pub fn accepted(&mut self) {
         self.link.accepted();

@@ -210,6 +210,18 @@ impl State {
         self.inputs.push_back(event);
     }
 
+    /// A client may come back more often than its hooks run: what they have not seen yet is one return. False if there is
+    /// none to merge with.
+    pub(super) fn merge_resumed(&mut self, resumed: &Resumed) -> bool {
+        let Some(Input::Resumed(known)) = self.inputs.back_mut() else { return false };
+        known.transport = resumed.transport;
+        if let Some(gap) = resumed.gap.clone() {
+            let before = known.gap.take().unwrap_or_else(|| gap.clone());
+            known.gap = Some(*before.start().min(gap.start())..=*before.end().max(gap.end()));
+        }
+        true
+    }
+
     pub(super) fn may_send(&self) -> Result<()> {
         match self.phase {
             Phase::Undecided => Err(Error::NotAccepted),
@@ -338,5 +350,26 @@ impl State {
         {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn returns_that_nobody_has_looked_at_are_one() {
+        let mut state = State::default();
+        let resumed = |transport, gap| Resumed { transport, gap };
+        assert!(!state.merge_resumed(&resumed(Transport::Poll, None)));
+        state.push_event(Input::Resumed(resumed(Transport::Poll, None)));
+        for (gap, merged) in [(None, None), (Some(5..=9), Some(5..=9)), (Some(2..=6), Some(2..=9))] {
+            assert!(state.merge_resumed(&resumed(Transport::EventStream, gap)));
+            let Some(Input::Resumed(known)) = state.inputs.back() else { panic!("it is there") };
+            assert_eq!(*known, resumed(Transport::EventStream, merged));
+        }
+        state.inputs.push_back(Input::Frame("x".into()));
+        assert!(!state.merge_resumed(&resumed(Transport::Poll, None)), "what came between them parts them");
+        assert_eq!(state.inputs.len(), 2);
     }
 }

@@ -22,7 +22,8 @@ pub struct Transports {
     pub log_bytes: usize,
     /// Frames that it keeps: 1,024.
     pub log_messages: usize,
-    /// How long a long poll waits for a frame: 10 s, less than any proxy's patience.
+    /// How long a long poll waits for a frame: 10 s, less than any proxy's patience. Never longer than
+    /// [`ping_interval`](crate::Limits::ping_interval), within which clients are to be heard of.
     pub window: Duration,
     /// Frames in one answer or one request: 100.
     pub batch: usize,

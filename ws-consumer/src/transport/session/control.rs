@@ -20,6 +20,9 @@ pub(super) struct Control {
     /// Between processes only: the carrier has this one, though its client has not acknowledged it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) after: Option<u64>,
+    /// Between processes only: the client has spoken over the carrier, and so has its newest token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) confirmed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) first: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

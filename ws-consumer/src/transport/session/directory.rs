@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     config::Transports,
     control::{Control, Lost, Mode, Open},
-    leg::Leg,
+    leg::{Carriage, Leg},
     lines,
     remote::{self, Reply, Request},
     screen::{Screened, screen},
@@ -98,7 +98,9 @@ pub(super) struct Opened {
 
 impl Directory {
     pub(crate) fn new(parts: Parts) -> HookResult<Self> {
-        let Parts { transports, limits, application, layer, output, sockets } = parts;
+        let Parts { mut transports, limits, application, layer, output, sockets } = parts;
+        // A client that polls is heard of by its polls.
+        transports.window = transports.window.min(limits.ping_interval);
         let process = ProcessId::new()?;
         let inner = Inner {
             terms: Arc::new(Terms { process, transports, limits }),
@@ -122,6 +124,11 @@ impl Directory {
         self.0.terms.process
     }
 
+    /// Is this process about to go away?
+    pub(super) fn is_closing(&self) -> bool {
+        self.0.sockets.is_closing()
+    }
+
     pub(crate) fn claims(&self, scope: &Scope) -> bool {
         self.0.application.claims(scope)
     }
@@ -133,9 +140,9 @@ impl Directory {
         let Inner { terms, sockets, .. } = &*self.0;
         self.listen().await;
         let admitted = self.digest(&scope.headers);
-        let transport = scope.transport;
+        let (transport, path) = (scope.transport, scope.uri.path().into());
         let wire = self.start(scope, Role::Session);
-        let session = Session::new(terms.clone(), wire.link().clone()).map_err(|_| unavailable())?;
+        let session = Session::new(terms.clone(), wire.link().clone(), path).map_err(|_| unavailable())?;
         let session = Arc::new(session);
         let registration = sockets.register(wire.link()).ok_or_else(unavailable)?;
         if !self.enter(&session) {
@@ -153,7 +160,7 @@ impl Directory {
                 return Err(unavailable());
             }
         };
-        let continued = session.begin(transport.is_stream(), accept.subprotocol);
+        let continued = session.begin(transport, accept.subprotocol);
         opening.done();
         self.remember(session.id, admitted);
         Ok(Opened { session, continued, headers: accept.headers })
@@ -172,7 +179,7 @@ impl Directory {
     pub(super) async fn resume(&self, scope: Scope, token: Token, cursor: u64) -> Result<Begun, Refuse> {
         let transport = scope.transport;
         let screened = self.screen(scope.clone()).await?;
-        let begun = match self.find(token) {
+        let begun = match self.find(token, Some(scope.uri.path())) {
             Found::Here(session) => {
                 let resumed = session.resume(token.secret, screened.user.as_deref(), cursor, transport);
                 let resumed = resumed.map_err(|_| unavailable())?;
@@ -208,6 +215,7 @@ impl Directory {
         let request = Request {
             body: lines::write(&control, &[]).into(),
             user: Some(user),
+            path: Some(scope.uri.path().into()),
             transport: scope.transport,
             relayed: true,
         };
@@ -215,7 +223,7 @@ impl Directory {
         let control = lines::parse(&answer.body, lines::ANY).ok().filter(|_| answer.status == 200)?.control;
         let open = control.open.as_ref()?;
         let token = Token::parse(&open.token)?;
-        Some((Leg::there(self.clone(), token, open.cursor), control, token))
+        Some((Leg::there(self.clone(), token, scope.transport, open.cursor), control, token))
     }
 
     /// May this client have a new leg?
@@ -235,11 +243,14 @@ impl Directory {
 
     // ---- finding
 
-    pub(super) fn find(&self, token: Token) -> Found {
+    /// `path`: where it is asked for, unless that was looked at before.
+    pub(super) fn find(&self, token: Token, path: Option<&str>) -> Found {
         if token.process != self.process() {
             return Found::Elsewhere;
         }
-        self.sessions().get(&token.session).cloned().map_or(Found::Nowhere, Found::Here)
+        let session = self.sessions().get(&token.session).cloned();
+        let here = session.filter(|session| path.is_none_or(|path| session.is_at(path)));
+        here.map_or(Found::Nowhere, Found::Here)
     }
 
     /// Does it show what its session's client was let in with?
@@ -278,10 +289,14 @@ impl Directory {
     // ---- other processes
 
     /// Asks the process that has this session, for a leg that is here.
-    pub(super) async fn ask(&self, token: Token, body: Vec<u8>) -> Option<Reply> {
-        let request =
-            Request { body: body.into(), user: None, transport: Transport::default(), relayed: true };
+    pub(super) async fn ask(&self, token: Token, transport: Transport, body: Vec<u8>) -> Option<Reply> {
+        let request = Request { body: body.into(), user: None, path: None, transport, relayed: true };
         self.forward(token.process, request, true).await
+    }
+
+    /// For a leg, or a request, of another process's session. Nothing once this process goes away.
+    pub(super) fn carriage(&self) -> Option<Carriage> {
+        Carriage::new(&self.0.sockets)
     }
 
     /// `waits`: the answer may take as long as a long poll does.
@@ -293,8 +308,8 @@ impl Directory {
 
     /// Hears other processes from the first session on.
     async fn listen(&self) {
-        let Inner { layer, listening, .. } = &*self.0;
-        let process = self.process();
+        let Inner { layer, listening, terms, .. } = &*self.0;
+        let (process, sessions) = (self.process(), terms.transports.max_sessions);
         let begin = async || {
             let mailbox = remote::listen(&**layer, process).await?;
             let (layer, directory) = (layer.clone(), Arc::downgrade(&self.0));
@@ -302,7 +317,9 @@ impl Directory {
                 let directory = Directory(Weak::upgrade(&directory)?);
                 Some(async move { directory.answer_elsewhere(request).await })
             };
-            Ok::<_, channel_layer::Error>(AbortOnDrop(tokio::spawn(remote::serve(layer, mailbox, answer))))
+            Ok::<_, channel_layer::Error>(AbortOnDrop(tokio::spawn(remote::serve(
+                layer, mailbox, sessions, answer,
+            ))))
         };
         if let Err(error) = listening.get_or_try_init(begin).await {
             tracing::warn!(%error, "sessions of this process cannot be reached from others");

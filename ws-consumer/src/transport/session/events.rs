@@ -14,8 +14,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     control::{Control, Lost},
-    directory::{Begun, Directory},
-    leg::Leg,
+    directory::{Begun, Directory, unavailable},
+    leg::{Carriage, Leg},
     lines,
     state::Taken,
     token::Token,
@@ -41,9 +41,13 @@ impl Directory {
             Ok(begun) => begun,
             Err(refuse) => return whole(refuse),
         };
+        let carriage = match begun.leg.is_there().then(|| self.carriage()) {
+            Some(None) => return whole(unavailable()),
+            carriage => carriage.flatten(),
+        };
         let headers = begun.headers.clone();
         let interval = self.terms().limits.ping_interval;
-        let mut response = Response::new(ReplyBody::boxed(EventBody::new(begun, interval)));
+        let mut response = Response::new(ReplyBody::boxed(EventBody::new(begun, carriage, interval)));
         *response.headers_mut() = headers;
         for (name, value) in [
             (header::CONTENT_TYPE, "text/event-stream"),
@@ -60,6 +64,8 @@ impl Directory {
 struct EventBody {
     /// Nothing once the stream is over.
     leg: Option<Leg>,
+    /// Of a leg that is in another process: one that is here ends with its session.
+    carriage: Option<Carriage>,
     token: String,
     /// The number of the last frame that was sent.
     cursor: u64,
@@ -69,11 +75,12 @@ struct EventBody {
 }
 
 impl EventBody {
-    fn new(begun: Begun, interval: Duration) -> Self {
+    fn new(begun: Begun, carriage: Option<Carriage>, interval: Duration) -> Self {
         let Begun { leg, control, token, .. } = begun;
         let cursor = control.open.as_ref().map_or(0, |open| open.cursor);
         let mut body = Self {
             leg: Some(leg),
+            carriage,
             token: token.text(),
             cursor,
             first: None,
@@ -131,6 +138,9 @@ impl Body for EventBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
+        if this.carriage.as_ref().is_some_and(|carriage| carriage.poll_end(cx).is_ready()) {
+            this.leg = None;
+        }
         let chunk = match (this.first.take(), &mut this.leg) {
             (Some(first), _) => Some(first),
             (None, None) => return Poll::Ready(None),

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     frame::{Close, Frame},
+    scope::Transport,
     transport::Limits,
     wire::{Accept, Outgoing, Refuse},
 };
@@ -57,8 +58,27 @@ pub(super) enum Door {
 /// What carries it at the moment.
 pub(super) struct Leg {
     pub(super) number: u64,
-    pub(super) is_stream: bool,
+    pub(super) way: Way,
     pub(super) waker: Option<Waker>,
+}
+
+/// How a leg carries it.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    /// Until it breaks, not answer by answer.
+    pub(super) lasts: bool,
+    /// The client speaks beside it. One that could speak over it is asked for signs of life there.
+    pub(super) is_one_way: bool,
+}
+
+impl Way {
+    pub(super) const POLL: Self = Self { lasts: false, is_one_way: false };
+}
+
+impl From<Transport> for Way {
+    fn from(transport: Transport) -> Self {
+        Self { lasts: transport.is_stream(), is_one_way: transport == Transport::EventStream }
+    }
 }
 
 impl Inner {
@@ -87,10 +107,10 @@ impl Inner {
         }
     }
 
-    pub(super) fn attach(&mut self, is_stream: bool) -> u64 {
+    pub(super) fn attach(&mut self, way: Way) -> u64 {
         self.legs += 1;
         self.between = None;
-        let before = self.leg.replace(Leg { number: self.legs, is_stream, waker: None });
+        let before = self.leg.replace(Leg { number: self.legs, way, waker: None });
         before.and_then(|leg| leg.waker).into_iter().for_each(Waker::wake);
         self.legs
     }
@@ -117,9 +137,13 @@ impl Inner {
 
     /// When a client that speaks beside its stream has been silent for too long.
     pub(super) fn silent_at(&self, limits: &Limits) -> Option<Instant> {
-        let streams = self.leg.as_ref().is_some_and(|leg| leg.is_stream);
-        let heard = self.heard.filter(|_| streams)?;
-        Some(heard + limits.ping_interval + limits.ping_timeout)
+        self.leg.as_ref().filter(|leg| leg.way.is_one_way)?;
+        self.heard_until(limits)
+    }
+
+    /// Until when a client that has spoken beside its stream may be silent.
+    pub(super) fn heard_until(&self, limits: &Limits) -> Option<Instant> {
+        Some(self.heard? + limits.ping_interval + limits.ping_timeout)
     }
 
     pub(super) fn others(&mut self) -> [Option<Waker>; 2] {

@@ -4,7 +4,7 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use super::{
@@ -16,7 +16,12 @@ use super::{
     state::{Session, Taken},
     token::Token,
 };
-use crate::frame::{Close, Frame};
+use crate::{
+    frame::{Close, Frame},
+    scope::Transport,
+    transport::{Sockets, sockets::Registration},
+    wire::{Link, Role},
+};
 
 /// Dropped, it lets the session go, which then waits for another.
 pub(super) enum Leg {
@@ -28,10 +33,13 @@ pub(super) enum Leg {
 pub(super) struct There {
     directory: Directory,
     token: Token,
+    transport: Transport,
     /// The number of the last frame that came.
     cursor: u64,
     /// What the client has acknowledged.
     acknowledged: u64,
+    /// Has it spoken?
+    confirmed: bool,
     /// A long poll on its way.
     asked: Option<Pin<Box<dyn Future<Output = Option<Reply>> + Send>>>,
     unanswered: u32,
@@ -41,8 +49,14 @@ pub(super) struct There {
 const PATIENCE: u32 = 3;
 
 impl Leg {
-    pub(super) fn there(directory: Directory, token: Token, cursor: u64) -> Self {
-        Self::There(There { directory, token, cursor, acknowledged: cursor, asked: None, unanswered: 0 })
+    pub(super) fn there(directory: Directory, token: Token, transport: Transport, cursor: u64) -> Self {
+        let (acknowledged, confirmed, asked, unanswered) = (cursor, false, None, 0);
+        Self::There(There { directory, token, transport, cursor, acknowledged, confirmed, asked, unanswered })
+    }
+
+    /// Is the session in another process?
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self, Self::There(_))
     }
 
     /// What to send next.
@@ -54,9 +68,10 @@ impl Leg {
     }
 
     /// The client has spoken over it, and so has its new token.
-    pub(super) fn confirm(&self) {
-        if let Self::Here { session, number } = self {
-            session.confirm(*number);
+    pub(super) fn confirm(&mut self) {
+        match self {
+            Self::Here { session, number } => session.confirm(*number),
+            Self::There(there) => there.confirmed = true,
         }
     }
 
@@ -76,15 +91,10 @@ impl Leg {
                 let session = session.clone();
                 Box::pin(async move { session.push(number, vec![frame]).await.ok() })
             }
-            Self::There(There { directory, token, .. }) => {
-                let (directory, token) = (directory.clone(), *token);
-                Box::pin(async move {
-                    let control =
-                        Control { first: Some(number), mode: Some(Mode::Send), ..Control::default() };
-                    let body = lines::write(&with_token(control, token), &[Payload::from(frame)]);
-                    let answer = directory.ask(token, body).await?;
-                    lines::parse(&answer.body, lines::ANY).ok()?.control.ack
-                })
+            Self::There(there) => {
+                let control = Control { first: Some(number), mode: Some(Mode::Send), ..Control::default() };
+                let asked = there.ask(control, &[Payload::from(frame)]);
+                Box::pin(async { lines::parse(&asked.await?.body, lines::ANY).ok()?.control.ack })
             }
         }
     }
@@ -93,11 +103,31 @@ impl Leg {
     pub(super) async fn finish(&mut self, close: Close) {
         match self {
             Self::Here { session, .. } => session.finish(close),
-            Self::There(There { directory, token, .. }) => {
+            Self::There(there) => {
                 let control = Control { mode: Some(Mode::Send), ..Control::close(close) };
-                let _gone = directory.ask(*token, lines::write(&with_token(control, *token), &[])).await;
+                let _gone = there.ask(control, &[]).await;
             }
         }
+    }
+}
+
+/// What carries a session of another process outside the tasks of connections, and is told when this process goes away.
+pub(super) struct Carriage {
+    link: Arc<Link>,
+    _registration: Registration,
+}
+
+impl Carriage {
+    /// Nothing once this process goes away.
+    pub(super) fn new(sockets: &Sockets) -> Option<Self> {
+        let link = Arc::new(Link::new(false, Role::Leg));
+        let registration = sockets.register(&link)?;
+        Some(Self { link, _registration: registration })
+    }
+
+    /// Ready when it is to end.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.poll_close(cx).map(|_| ())
     }
 }
 
@@ -107,16 +137,15 @@ pub(super) type Pushing = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
 impl There {
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
         loop {
-            let (directory, token) = (&self.directory, self.token);
-            let (cursor, after) = (Some(self.acknowledged), Some(self.cursor));
-            let asked = self.asked.get_or_insert_with(|| {
+            let mut asked = self.asked.take().unwrap_or_else(|| {
+                let (cursor, after) = (Some(self.acknowledged), Some(self.cursor));
                 let control = Control { cursor, after, mode: Some(Mode::LongPoll), ..Control::default() };
-                let body = lines::write(&with_token(control, token), &[]);
-                let directory = directory.clone();
-                Box::pin(async move { directory.ask(token, body).await })
+                Box::pin(self.ask(control, &[]))
             });
-            let answer = ready!(asked.as_mut().poll(cx));
-            self.asked = None;
+            let Poll::Ready(answer) = asked.as_mut().poll(cx) else {
+                self.asked = Some(asked);
+                return Poll::Pending;
+            };
             match answer.map(|answer| self.read(&answer)) {
                 Some(Some(taken)) => return Poll::Ready(taken),
                 Some(None) => self.unanswered = 0,
@@ -126,6 +155,18 @@ impl There {
                 return Poll::Ready(Taken::Replaced);
             }
         }
+    }
+
+    /// Asks the session's process.
+    fn ask(
+        &self,
+        control: Control,
+        frames: &[Payload],
+    ) -> impl Future<Output = Option<Reply>> + Send + use<> {
+        let (directory, token, transport) = (self.directory.clone(), self.token, self.transport);
+        let (text, confirmed) = (Some(token.text()), self.confirmed.then_some(true));
+        let body = lines::write(&Control { token: text, confirmed, ..control }, frames);
+        async move { directory.ask(token, transport, body).await }
     }
 
     fn read(&mut self, answer: &Reply) -> Option<Taken> {
@@ -144,10 +185,6 @@ impl There {
         }
         batch.control.close.map(|close| Taken::Over(close.into()))
     }
-}
-
-fn with_token(control: Control, token: Token) -> Control {
-    Control { token: Some(token.text()), ..control }
 }
 
 impl Drop for Leg {

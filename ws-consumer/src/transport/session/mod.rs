@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod directory;
 mod events;
+mod inbox;
 mod inner;
 mod leg;
 mod lines;
@@ -90,7 +91,11 @@ fn own_origin(headers: &mut HeaderMap) {
     }
     let Some(site) = headers.get("sec-fetch-site").map(HeaderValue::as_bytes) else { return };
     let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    // What the browser has asked for, before a proxy changed it.
+    let asked = headers.get_all("x-forwarded-host").iter().next_back().and_then(|hosts| hosts.to_str().ok());
+    let asked =
+        asked.and_then(|hosts| hosts.rsplit(',').next()).map(str::trim).filter(|host| !host.is_empty());
+    let host = asked.or_else(|| headers.get(header::HOST)?.to_str().ok());
     let own = match (site, host) {
         (b"same-origin", Some(host)) => format!("http{}://{host}", if secure { "s" } else { "" }),
         _ => "null".to_owned(),
@@ -174,5 +179,20 @@ mod tests {
         assert_eq!(origin(Some("cross-site")).as_deref(), Some("null"));
         assert_eq!(origin(Some("none")).as_deref(), Some("null"));
         assert_eq!(origin(None), None);
+    }
+
+    #[test]
+    fn a_page_behind_a_proxy_is_of_the_host_that_its_browser_asked_for() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "10.0.0.7:8000"),
+            ("x-forwarded-host", "evil.example, chat.example"),
+            ("x-forwarded-proto", "https"),
+            ("sec-fetch-site", "same-origin"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        own_origin(&mut headers);
+        assert_eq!(headers.get(header::ORIGIN).unwrap(), "https://chat.example");
     }
 }

@@ -1,8 +1,9 @@
 //! Polls, and what a client says beside an event stream.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{
     control::{Control, Lost, Mode},
-    directory::{Directory, Found, Opened, gone},
+    directory::{Directory, Found, Opened, gone, unavailable},
     lines::{self, Batch, BatchLimits, NoBatch},
     log::Payload,
     remote::{Reply, Request},
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::{
     error::BoxError,
+    frame::Frame,
     scope::{Scope, Transport},
     transport::{
         ReplyBody,
@@ -32,6 +34,7 @@ const MARGIN: usize = 64 << 10;
 const BATCH: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// A control object and frames, on their way to the client.
+#[derive(Default)]
 struct Answer {
     status: StatusCode,
     control: Control,
@@ -79,7 +82,7 @@ impl Directory {
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let limits = &self.terms().limits;
-        let body = Limited::new(body, 2 * limits.max_message_size + MARGIN);
+        let body = Limited::new(body, limits.max_message_size.saturating_mul(2).saturating_add(MARGIN));
         let collected = timeout(limits.message_timeout, body.collect()).await;
         let collected = collected.map_err(|_| Refuse::from(StatusCode::REQUEST_TIMEOUT))?;
         match collected {
@@ -133,7 +136,8 @@ impl Directory {
         let screened = checked.is_some();
         let (transport, asked) = (scope.transport, scope.headers.clone());
         let who = Who { user: checked, transport, relayed: false };
-        let reply = match self.find(token) {
+        let path = scope.uri.path();
+        let reply = match self.find(token, Some(path)) {
             Found::Here(session) => {
                 match self.answer(&session, token, &batch.control, batch.frames, who).await {
                     Some(answer) => answer.reply(headers),
@@ -143,10 +147,16 @@ impl Directory {
             Found::Elsewhere => {
                 let Who { user, transport, relayed } = who;
                 let waits = batch.control.mode == Some(Mode::LongPoll) || !batch.frames.is_empty();
-                let request = Request { body, user, transport, relayed };
-                match self.forward(token.process, request, waits).await {
-                    Some(reply) if reply.status != StatusCode::GONE => passed_on(reply, headers),
-                    _ => return self.over(scope, batch.control).await,
+                let request = Request { body, user, path: Some(path.into()), transport, relayed };
+                let carriage = self.carriage().ok_or_else(unavailable)?;
+                let ended = poll_fn(|cx| carriage.poll_end(cx));
+                match select(pin!(self.forward(token.process, request, waits)), ended).await {
+                    Either::Left((Some(reply), _)) if reply.status != StatusCode::GONE => {
+                        passed_on(reply, headers)
+                    }
+                    Either::Left(_) => return self.over(scope, batch.control).await,
+                    // This process goes away: the client asks again, and reaches another.
+                    Either::Right(_) => Answer::default().reply(headers),
                 }
             }
             Found::Nowhere => return self.over(scope, batch.control).await,
@@ -173,69 +183,78 @@ impl Directory {
         session: &Arc<Session>,
         token: Token,
         asked: &Control,
-        frames: Vec<crate::frame::Frame>,
+        frames: Vec<Frame>,
         who: Who,
     ) -> Option<Answer> {
-        let cursor = asked.cursor.unwrap_or_default();
-        let mut control = Control::default();
-        let mut leg = None;
-        if asked.resume == Some(true) {
-            let user = who.user.flatten();
-            let continued = session.resume(token.secret, user.as_deref(), cursor, who.transport).ok()??;
-            control = Control { gap: continued.gap, ..self.opened(&continued, true) };
-            leg = Some((continued.leg, continued.cursor));
-        } else {
-            let polls = asked.mode.is_some_and(|mode| mode != Mode::Send);
-            if !session.admits(token.secret, who.user.as_ref().map(Option::as_deref), polls) {
-                return None;
-            }
-            if !who.relayed {
-                session.confirm_by(token.secret);
-            }
+        let (mut control, leg) = self.admit(session, token, asked, &who)?;
+        if !who.relayed {
+            session.hear();
         }
-        session.hear();
         if !frames.is_empty() {
             let pushed = session.push(asked.first.unwrap_or_default().max(1), frames).await;
             if let Err(ack) = pushed {
-                return Some(Answer {
-                    status: StatusCode::CONFLICT,
-                    control: Control::ack(ack),
-                    frames: Vec::new(),
-                });
+                let (status, control) = (StatusCode::CONFLICT, Control::ack(ack));
+                return Some(Answer { status, control, frames: Vec::new() });
             }
         }
         if let Some(close) = asked.close.clone() {
             session.finish(close.into());
         }
+        let cursor = asked.cursor.unwrap_or_default();
         let mode = asked.mode.unwrap_or(Mode::Send);
         let mut frames = Vec::new();
         if mode == Mode::Send {
             if asked.cursor.is_some() {
                 session.acknowledge(cursor);
             }
-            // A stream in another process begins: until its first poll.
-            leg.into_iter().filter(|_| who.transport.is_stream()).for_each(|(leg, _)| session.detach(leg));
+            drop(leg); // a stream in another process begins: until its first poll
         } else {
             let leg = leg.unwrap_or_else(|| {
                 let after = asked.after.filter(|_| who.relayed).unwrap_or(cursor);
                 let (leg, at, gap) = session.poll_begins(cursor, after);
                 control.gap = gap;
-                (leg, at)
+                (Polling { session, leg }, at)
             });
-            frames = self.poll(session, leg, mode, &mut control).await;
+            frames = self.poll(leg, mode, &mut control).await;
         }
         control.ack = Some(session.received());
         Some(Answer { status: StatusCode::OK, control, frames })
     }
 
+    /// The answer's beginning, and the leg if a new one begins, with the number after which it goes on.
+    fn admit<'a>(
+        &self,
+        session: &'a Session,
+        token: Token,
+        asked: &Control,
+        who: &Who,
+    ) -> Option<(Control, Option<(Polling<'a>, u64)>)> {
+        if asked.resume == Some(true) {
+            let (cursor, user) = (asked.cursor.unwrap_or_default(), who.user.clone().flatten());
+            let continued = session.resume(token.secret, user.as_deref(), cursor, who.transport).ok()??;
+            let control = Control { gap: continued.gap, ..self.opened(&continued, true) };
+            return Some((control, Some((Polling { session, leg: continued.leg }, continued.cursor))));
+        }
+        let polls = asked.mode.is_some_and(|mode| mode != Mode::Send);
+        if !session.admits(token.secret, who.user.as_ref().map(Option::as_deref), polls) {
+            return None;
+        }
+        if who.relayed && polls && who.transport == Transport::EventStream && session.leave_silent() {
+            return None;
+        }
+        if !who.relayed || asked.confirmed == Some(true) {
+            session.confirm_by(token.secret);
+        }
+        Some((Control::default(), None))
+    }
+
     async fn poll(
         &self,
-        session: &Arc<Session>,
-        (leg, after): (u64, u64),
+        (polling, after): (Polling<'_>, u64),
         mode: Mode,
         control: &mut Control,
     ) -> Vec<Payload> {
-        let _polling = Polling { session, leg };
+        let (session, leg) = (polling.session, polling.leg);
         let taken = if mode == Mode::LongPoll && control.open.is_none() && control.gap.is_none() {
             timeout(self.terms().transports.window, poll_fn(|cx| session.poll_take(leg, cx))).await.ok()
         } else {
@@ -247,8 +266,12 @@ impl Directory {
         };
         match taken {
             Some(Taken::Frames(first, frames)) => {
-                if control.gap.is_none() && first > after + 1 {
-                    control.gap = Some(Lost { from: after + 1, to: Some(first - 1) });
+                if first > after + 1 {
+                    let from = control.gap.map_or(after + 1, |gap| gap.from); // one that ends where this one begins
+                    control.gap = Some(Lost { from, to: Some(first - 1) });
+                    if let Some(open) = &mut control.open {
+                        open.cursor = first - 1;
+                    }
                 }
                 control.first = Some(first);
                 return frames;
@@ -261,12 +284,12 @@ impl Directory {
 
     /// Answers for another process, which has looked at the client.
     pub(super) async fn answer_elsewhere(&self, request: Request) -> Reply {
-        let Request { body, user, transport, relayed } = request;
+        let Request { body, user, path, transport, relayed } = request;
         let who = Who { user, transport, relayed };
         let gone = Reply { status: StatusCode::GONE.as_u16(), body: Bytes::new() };
         let Ok(batch) = self.parse(&body) else { return gone };
         let Some(token) = batch.control.token.as_deref().and_then(Token::parse) else { return gone };
-        let Found::Here(session) = self.find(token) else { return gone };
+        let Found::Here(session) = self.find(token, path.as_deref()) else { return gone };
         match self.answer(&session, token, &batch.control, batch.frames, who).await {
             Some(answer) => Reply {
                 status: answer.status.as_u16(),
@@ -277,7 +300,7 @@ impl Directory {
     }
 }
 
-/// A poll that waits. Its client is not gone when it is answered, but it may not come again.
+/// A poll under way. Its client is not gone when it is answered, or refused, or has hung up, but it may not come again.
 struct Polling<'a> {
     session: &'a Session,
     leg: u64,

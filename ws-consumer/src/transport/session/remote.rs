@@ -16,7 +16,8 @@ use crate::scope::Transport;
 
 const ASK: &str = "ws-session.ask";
 const ANSWER: &str = "ws-session.answer";
-/// Requests of other processes that are handled at the same time; more of them wait in the mailbox.
+/// Requests of other processes that wait in the mailbox, and that are handled at the same time beside one for each session:
+/// long polls take their time.
 const AT_ONCE: usize = 4096;
 
 /// What another process answers.
@@ -31,6 +32,8 @@ pub(super) struct Request {
     pub(super) body: Bytes,
     /// Who asks, if it had to be found out.
     pub(super) user: Option<Option<Arc<str>>>,
+    /// Where, unless that was looked at before.
+    pub(super) path: Option<Box<str>>,
     pub(super) transport: Transport,
     /// Does it come from a process that carries the session, not from the client itself? Then it does not show that the
     /// client has its new token.
@@ -65,13 +68,17 @@ pub(super) async fn listen(layer: &dyn ChannelLayer, process: ProcessId) -> chan
     Ok(mailbox)
 }
 
-/// Answers what comes, until it is dropped.
-pub(super) async fn serve<F, Fut>(layer: Arc<dyn ChannelLayer>, mut mailbox: Mailbox, answer: F)
-where
+/// Answers what comes for so many sessions, until it is dropped.
+pub(super) async fn serve<F, Fut>(
+    layer: Arc<dyn ChannelLayer>,
+    mut mailbox: Mailbox,
+    sessions: usize,
+    answer: F,
+) where
     F: Fn(Request) -> Option<Fut>,
     Fut: Future<Output = Reply> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let places = Arc::new(Semaphore::new(sessions.saturating_add(AT_ONCE).min(Semaphore::MAX_PERMITS)));
     loop {
         let message = mailbox.recv().await;
         let Some(request) = decode(&message) else { continue };
@@ -95,10 +102,12 @@ fn encode(request: &Request) -> Message {
         .with("transport", request.transport.name())
         .with("checked", request.user.is_some())
         .with("relayed", request.relayed);
-    match request.user.as_ref().and_then(Option::as_deref) {
-        Some(user) => message.with("user", user),
+    let user = request.user.as_ref().and_then(Option::as_deref);
+    let texts = [("user", user), ("path", request.path.as_deref())];
+    texts.into_iter().fold(message, |message, (name, text)| match text {
+        Some(text) => message.with(name, text),
         None => message,
-    }
+    })
 }
 
 fn decode(message: &Message) -> Option<Request> {
@@ -109,6 +118,7 @@ fn decode(message: &Message) -> Option<Request> {
     Some(Request {
         body: Bytes::copy_from_slice(message.get("body")?.as_str()?.as_bytes()),
         user: message.get("checked")?.as_bool()?.then_some(user),
+        path: message.get("path").and_then(Value::as_str).map(Box::from),
         transport: Transport::of_name(message.get("transport")?.as_str()?)?,
         relayed: message.get("relayed")?.as_bool()?,
     })
@@ -117,4 +127,40 @@ fn decode(message: &Message) -> Option<Request> {
 /// Batches are text, and some formats of layers know no bytes.
 fn text(body: &[u8]) -> String {
     String::from_utf8_lossy(body).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use channel_layer::MemoryLayer;
+
+    use super::*;
+
+    fn request(body: &'static str) -> Request {
+        let transport = Transport::LongPoll;
+        Request { body: body.into(), user: None, path: None, transport, relayed: true }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_polls_for_all_sessions_leave_room_for_other_requests() {
+        const SESSIONS: usize = AT_ONCE + 1000;
+        let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());
+        let process = ProcessId::new().expect("randomness");
+        let mailbox = listen(&*layer, process).await.expect("in memory");
+        let answer = async |request: Request| match &*request.body {
+            b"wait" => pending().await,
+            body => Reply { status: 200, body: Bytes::copy_from_slice(body) },
+        };
+        let answer = move |request| Some(answer(request));
+        let serving = tokio::spawn(serve(layer.clone(), mailbox, SESSIONS, answer));
+        for _ in 0..SESSIONS {
+            let report = layer.group_send(&process.group().into(), encode(&request("wait"))).await;
+            assert_eq!(report.expect("in memory").local.full, 0);
+            tokio::task::yield_now().await;
+        }
+        let reply = ask(&*layer, process, request("answer"), Duration::from_secs(2)).await;
+        assert_eq!(reply.expect("an answer").body, "answer");
+        serving.abort();
+    }
 }

@@ -13,19 +13,17 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     config::Transports,
     control::Lost,
-    inner::{Door, Inner},
+    inner::{Door, Inner, Way},
     log::{Log, Most, Payload},
     token::{NoRandomness, ProcessId, Secret, SessionId, Token},
 };
 use crate::{
-    frame::{Close, Frame},
+    frame::Close,
     scope::Transport,
     transport::Limits,
-    wire::{Accept, Incoming, Link, Outgoing, Refuse, Resumed, Wire},
+    wire::{Accept, Link, Outgoing, Refuse, Resumed, Wire},
 };
 
-/// Frames of the client that wait for the application; a client that sends more waits itself.
-const INBOX: usize = 64;
 /// Attempts to come back of which none has been heard of again.
 const FORMER: usize = 16;
 /// Bytes that one answer, or one write, may have.
@@ -41,10 +39,12 @@ pub(super) struct Terms {
 /// A consumer's connection, apart from what carries it.
 pub(super) struct Session {
     pub(super) id: SessionId,
-    terms: Arc<Terms>,
+    /// Where it began, and what guards it.
+    path: Box<str>,
+    pub(super) terms: Arc<Terms>,
     link: Arc<Link>,
     /// Rings when the inbox has room again.
-    room: Notify,
+    pub(super) room: Notify,
     /// Held for moments, never while the link's own lock is asked for, but for [`collect`](Self::collect).
     inner: Mutex<Inner>,
 }
@@ -77,19 +77,8 @@ pub(super) struct Continued {
     pub(super) protocol: Option<String>,
 }
 
-/// What became of the client's frames.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Offered {
-    /// All are in, up to this number.
-    All(u64),
-    /// Some have to wait.
-    Full(u64),
-    /// Others are missing before them.
-    Missing(u64),
-}
-
 impl Session {
-    pub(super) fn new(terms: Arc<Terms>, link: Arc<Link>) -> Result<Self, NoRandomness> {
+    pub(super) fn new(terms: Arc<Terms>, link: Arc<Link>, path: Box<str>) -> Result<Self, NoRandomness> {
         let Transports { log_bytes, log_messages, .. } = terms.transports;
         let away = terms.away(false);
         let inner = Inner {
@@ -114,34 +103,16 @@ impl Session {
             task: None,
             opener: None,
         };
-        Ok(Self { id: SessionId::new()?, terms, link, room: Notify::new(), inner: Mutex::new(inner) })
+        let (id, room, inner) = (SessionId::new()?, Notify::new(), Mutex::new(inner));
+        Ok(Self { id, path, terms, link, room, inner })
+    }
+
+    /// Other addresses have other guards.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        *self.path == *path
     }
 
     // ---- the task's side
-
-    /// Hands the client's frames to the application, as far as it keeps up. True if there were any.
-    pub(super) fn feed(&self, wire: &mut Wire) -> bool {
-        let mut fed = false;
-        while wire.wants_input() {
-            let Some(frame) = self.next_input() else { break };
-            wire.feed(Incoming::Frame(frame));
-            fed = true;
-        }
-        if fed {
-            self.room.notify_waiters();
-        }
-        fed
-    }
-
-    fn next_input(&self) -> Option<Frame> {
-        let mut inner = self.inner();
-        let frame = inner.inbox.pop_front();
-        inner.inbox_bytes -= frame.as_ref().map_or(0, Frame::len);
-        if inner.inbox.is_empty() {
-            inner.inbox = VecDeque::new();
-        }
-        frame
-    }
 
     /// How the client or time has ended it, once. Whatever happens from here on wakes the task.
     pub(super) fn begin_poll(&self, cx: &Context<'_>) -> Option<Close> {
@@ -215,7 +186,7 @@ impl Session {
         }
         let next = match &inner.leg {
             None => inner.between.unwrap_or(inner.ends),
-            Some(leg) if leg.is_stream => inner.silent_at(&self.terms.limits).unwrap_or(now + YEAR),
+            Some(leg) if leg.way.lasts => inner.silent_at(&self.terms.limits).unwrap_or(now + YEAR),
             Some(_) => now + self.terms.transports.window + self.terms.away(false),
         };
         Some(next)
@@ -236,12 +207,12 @@ impl Session {
     }
 
     /// The first leg.
-    pub(super) fn begin(&self, is_stream: bool, protocol: Option<String>) -> Continued {
+    pub(super) fn begin(&self, transport: Transport, protocol: Option<String>) -> Continued {
         let user = self.link.user();
         let mut inner = self.inner();
         inner.user = user;
         inner.protocol = protocol;
-        let leg = inner.attach(is_stream);
+        let leg = inner.attach(transport.into());
         inner.continued(leg, self.token_of(inner.secret), None)
     }
 
@@ -266,7 +237,7 @@ impl Session {
             inner.former.pop_front();
         }
         inner.former.push_back(known);
-        let leg = inner.attach(transport.is_stream());
+        let leg = inner.attach(transport.into());
         inner.log.acknowledge(cursor);
         let gap = inner.go_to(cursor);
         inner.heard = inner.heard.map(|_| Instant::now());
@@ -311,7 +282,7 @@ impl Session {
     /// What is returned is the leg, and the number after which it goes on.
     pub(super) fn poll_begins(&self, cursor: u64, after: u64) -> (u64, u64, Option<Lost>) {
         let mut inner = self.inner();
-        let leg = inner.attach(false);
+        let leg = inner.attach(Way::POLL);
         inner.log.acknowledge(cursor);
         let gap = inner.go_to(after);
         let at = inner.log.sent();
@@ -360,56 +331,19 @@ impl Session {
         task.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes the client's frames, of which the first has the number `first`, once each.
-    pub(super) fn offer(&self, first: u64, frames: &mut VecDeque<Frame>) -> Offered {
+    /// Lets a client go that has fallen silent beside its stream in another process, where nobody can tell. False if it has
+    /// not, and is to be answered.
+    pub(super) fn leave_silent(&self) -> bool {
         let mut inner = self.inner();
-        let mut number = first;
-        if number > inner.received + 1 && !frames.is_empty() {
-            return Offered::Missing(inner.received);
+        let now = Instant::now();
+        let is_silent = inner.heard_until(&self.terms.limits).is_some_and(|until| until <= now);
+        if is_silent {
+            (inner.between, inner.ends) = (None, inner.ends.min(now + self.terms.away(false)));
         }
-        while let Some(frame) = frames.pop_front() {
-            if number > inner.received {
-                let over = inner.close.is_some() || inner.ending.is_some();
-                let bytes = inner.inbox_bytes + frame.len();
-                let is_full = inner.inbox.len() >= INBOX || bytes > self.terms.limits.max_message_size;
-                if !over && is_full && !inner.inbox.is_empty() {
-                    frames.push_front(frame);
-                    break;
-                }
-                inner.received = number;
-                if !over {
-                    inner.inbox_bytes = bytes;
-                    inner.inbox.push_back(frame);
-                }
-            }
-            number += 1;
-        }
-        let ack = inner.received;
-        let task = inner.task.take();
+        let task = inner.task.take_if(|_| is_silent);
         drop(inner);
         task.into_iter().for_each(Waker::wake);
-        if frames.is_empty() { Offered::All(ack) } else { Offered::Full(ack) }
-    }
-
-    /// As [`offer`](Self::offer), and waits for room, but not for ever. The number of the last frame that is in.
-    pub(super) async fn push(&self, first: u64, frames: Vec<Frame>) -> Result<u64, u64> {
-        let mut left = VecDeque::from(frames);
-        let all = left.len();
-        let until = Instant::now() + self.terms.limits.message_timeout;
-        loop {
-            // Before the look, so that room that comes in between is not missed.
-            let room = self.room.notified();
-            let number = first + (all - left.len()) as u64;
-            match self.offer(number, &mut left) {
-                Offered::All(ack) => return Ok(ack),
-                Offered::Missing(ack) => return Err(ack),
-                Offered::Full(ack) => {
-                    if tokio::time::timeout_at(until, room).await.is_err() {
-                        return Ok(ack);
-                    }
-                }
-            }
-        }
+        is_silent
     }
 
     /// Did the client end it?
@@ -425,7 +359,7 @@ impl Session {
     pub(super) fn detach(&self, leg: u64) {
         let mut inner = self.inner();
         let Some(known) = inner.leg.as_ref().filter(|known| known.number == leg) else { return };
-        let polls = !known.is_stream;
+        let polls = !known.way.lasts;
         let now = Instant::now();
         inner.detach(now + self.terms.away(polls));
         inner.between = polls.then(|| now + self.terms.limits.ping_timeout);
@@ -450,7 +384,7 @@ impl Session {
         Token { process: self.terms.process, session: self.id, secret }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         // Nothing of the user's runs under it, so a poisoned one is still whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

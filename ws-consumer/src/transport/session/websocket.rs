@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, mem, task::Poll, time::Duration};
 
+use channel_layer::Value;
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, sleep_until};
 
@@ -52,6 +53,7 @@ impl Directory {
         let open = control.open.unwrap_or_default();
         let (sent, received) = (open.cursor, open.ack);
         Carrier {
+            directory: self,
             socket,
             leg,
             sent,
@@ -92,6 +94,7 @@ fn take_offer(mut scope: Scope) -> (Scope, Option<Option<(Token, u64)>>) {
 
 /// Passes on between a socket and a leg.
 struct Carrier {
+    directory: Directory,
     socket: Socket,
     leg: Leg,
     /// The number of the last frame to the client.
@@ -233,8 +236,10 @@ impl Carrier {
     /// The socket has ended. A session that its client has closed ends with it.
     async fn left(mut self) -> Result<()> {
         let close = self.socket.closed().unwrap_or_default();
-        let may_come_back =
-            matches!(close.code, Close::GOING_AWAY | Close::ABNORMAL | Close::TRY_AGAIN_LATER | REPLACED);
+        // What this process says when it goes away is no word of the client's.
+        let is_drained = self.directory.is_closing() && !self.socket.link().is_lost();
+        let may_come_back = is_drained
+            || matches!(close.code, Close::GOING_AWAY | Close::ABNORMAL | Close::TRY_AGAIN_LATER | REPLACED);
         if !may_come_back {
             self.leg.finish(close).await;
         }
@@ -251,10 +256,11 @@ async fn send(socket: &mut Socket, payload: Payload) -> Result<()> {
             let text = if text.starts_with(MARK) { format!("{MARK}{text}") } else { text.into_owned() };
             socket.send(text).await
         }
-        Payload::Shared(message) => match Frame::of(&message) {
-            Some(Frame::Text(text)) if text.starts_with(MARK) => socket.send(format!("{MARK}{text}")).await,
-            Some(_) => socket.send_encoded_patiently(message).await,
-            None => socket.send("").await, // so that the numbers stay right
+        Payload::Shared(message) => match message.get("text").and_then(Value::as_str) {
+            Some(text) if text.starts_with(MARK) => socket.send(format!("{MARK}{text}")).await,
+            // So that the numbers stay right.
+            None if message.get("bytes").and_then(Value::as_bytes).is_none() => socket.send("").await,
+            _ => socket.send_encoded_patiently(message).await,
         },
     }
 }
