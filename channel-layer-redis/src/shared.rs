@@ -72,7 +72,6 @@ impl Probes {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|_, sender| !sender.is_closed());
         waiting.insert(number, sender);
-        // Shorter than a native envelope's head, in which the publisher fills in a sequence.
         Probe { channel: self.channel.clone(), envelope: number.to_be_bytes().to_vec(), back }
     }
 

@@ -170,6 +170,10 @@ impl Mode for Inbound {
         self.0.events.raise(event);
     }
 
+    fn is_sequenced(&self) -> bool {
+        false
+    }
+
     fn probe(&self) -> Probe {
         self.0.probes.probe()
     }

@@ -134,6 +134,10 @@ impl Mode for Inbound {
         self.bus.raise(event);
     }
 
+    fn is_sequenced(&self) -> bool {
+        true
+    }
+
     fn probe(&self) -> Probe {
         let number = self.bus.next_number();
         let envelope = self.bus.envelope(number, &Target::Probe, None).unwrap_or_default();

@@ -86,6 +86,10 @@ impl Mode for Inbound {
         self.bus.events.raise(event);
     }
 
+    fn is_sequenced(&self) -> bool {
+        false
+    }
+
     fn probe(&self) -> Probe {
         self.bus.probes.probe()
     }

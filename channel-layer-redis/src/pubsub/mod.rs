@@ -26,9 +26,7 @@ use self::{
     bus::{Bus, link_of, own_group},
     inbound::Inbound,
 };
-use crate::{
-    client::Command, config::RedisConfig, error::Fault, shared::check_size, stats::Stats, supervisor::Link,
-};
+use crate::{config::RedisConfig, error::Fault, shared::check_size, stats::Stats, supervisor::Link};
 
 /// The layer of this mode.
 pub(crate) struct PubSubLayer {
@@ -85,12 +83,8 @@ impl PubSubLayer {
 
     /// Says how many processes took it.
     async fn publish(&self, channel: &str, payload: Vec<u8>) -> Result<usize, Fault> {
-        let command = Command::publish(channel, &payload);
-        let reply = link_of(&self.links, channel).call(command).await;
-        let reply = reply.inspect_err(|_| self.bus.counters.publish_failed.one())?;
-        self.bus.counters.published.one();
-        let reached = reply.integer().ok_or(Fault::UnexpectedReply("PUBLISH"))?;
-        Ok(usize::try_from(reached).unwrap_or(0))
+        let reached = link_of(&self.links, channel).publish(channel.to_owned(), payload).await?;
+        Ok(usize::try_from(reached).unwrap_or(usize::MAX))
     }
 
     fn encode(&self, message: &Message, to: Option<&Audience>) -> Result<Vec<u8>> {

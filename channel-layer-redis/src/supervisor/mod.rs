@@ -44,7 +44,7 @@ use tokio::{
 };
 
 pub(crate) use self::{backoff::Backoff, session::Session};
-use self::{outbox::Outbox, subscriptions::Subscriptions};
+use self::{outbox::Outbox, publisher::Sequences, subscriptions::Subscriptions};
 use crate::{
     client::{Command, Connection, Reply},
     config::{Place, RedisConfig},
@@ -64,6 +64,8 @@ pub(crate) trait Mode: std::fmt::Debug + Send + Sync + 'static {
     fn begins(&self, channel: &str);
     /// Something happened to the link.
     fn raise(&self, event: LayerEvent);
+    /// Is what it publishes an envelope, whose sequence the publisher fills in?
+    fn is_sequenced(&self) -> bool;
     /// A message that comes back to this process.
     fn probe(&self) -> Probe;
     /// A message came in. Runs inside the connection's task: it must not wait.
@@ -127,7 +129,9 @@ impl Link {
         let supervisor = tokio::spawn(run::run(shared.clone()));
         let (config, counters) = (shared.config.clone(), shared.counters.clone());
         let session = shared.session.subscribe();
-        let publisher = tokio::spawn(publisher::run(shared.outbox.clone(), session, config, counters));
+        let sequences = shared.mode.is_sequenced().then(Sequences::default);
+        let publisher =
+            tokio::spawn(publisher::run(shared.outbox.clone(), session, config, counters, sequences));
         Self { shared, tasks: [supervisor, publisher] }
     }
 
@@ -149,7 +153,7 @@ impl Link {
         timeout(limit, outcome).await.unwrap_or(Err(Fault::Deadline(limit)))
     }
 
-    /// Publishes an envelope; says how many processes took it.
+    /// Publishes an envelope, or whatever the mode publishes; says how many processes took it.
     pub(crate) async fn publish(&self, channel: String, envelope: Vec<u8>) -> Result<u64, Fault> {
         if !self.is_up() {
             self.shared.counters.publish_failed.one();

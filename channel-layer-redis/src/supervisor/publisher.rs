@@ -35,9 +35,9 @@ pub(super) async fn run(
     session: watch::Receiver<Option<Arc<Session>>>,
     config: Arc<RedisConfig>,
     counters: Arc<Counters>,
+    mut sequences: Option<Sequences>,
 ) {
     let outbox = ClosedAtTheEnd(outbox);
-    let mut sequences = Sequences::default();
     let mut flying = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -80,7 +80,7 @@ struct Waiting {
 
 type Answer = oneshot::Sender<Result<Reply, Fault>>;
 
-fn prepare(batch: Batch, sequences: &mut Sequences) -> (Commands, Waiting) {
+fn prepare(batch: Batch, sequences: &mut Option<Sequences>) -> (Commands, Waiting) {
     let Batch { entries, mut bytes, publishes } = batch;
     let mut commands = Commands::with_capacity(entries.len());
     let mut calls = Vec::new();
@@ -96,7 +96,9 @@ fn prepare(batch: Batch, sequences: &mut Sequences) -> (Commands, Waiting) {
                 let (message, others) = std::mem::take(&mut rest).split_at_mut(channel + envelope);
                 rest = others;
                 let (channel, envelope) = message.split_at_mut(channel);
-                codec::set_sequence(envelope, sequences.next(channel));
+                if let Some(sequences) = sequences {
+                    codec::set_sequence(envelope, sequences.next(channel));
+                }
                 commands.publish(channel, envelope);
             }
         }
@@ -152,7 +154,7 @@ fn count(reply: Reply) -> Result<u64, Fault> {
 
 /// How many messages have been published on each channel, in this era.
 #[derive(Debug, Default)]
-struct Sequences {
+pub(super) struct Sequences {
     last: HashMap<Box<[u8]>, u64>,
     era: u64,
 }
