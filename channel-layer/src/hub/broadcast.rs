@@ -1,6 +1,6 @@
 //! A message to all members, while others do the same.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use tokio::{
     runtime::Handle,
@@ -13,7 +13,7 @@ use super::{
     Hub, SLICE,
     burst::{Burst, Post},
     group::Group,
-    line::Entered,
+    line::{Entered, Line},
     turns::in_turns,
 };
 use crate::{
@@ -70,12 +70,23 @@ impl Hub {
 
     /// Walks without a pause: a caller that is not polled any more must not keep others waiting.
     async fn walk_over(&self, group: &Arc<Group>, to: &Audience, delivery: Delivery) -> Deliveries {
+        let walking = Walking(&group.line);
         let deliveries = self.fan_out_to(group.clone(), to.excepted(), delivery).finish();
+        mem::forget(walking);
         if !group.line.leave() {
             Walker::start(self, group);
         }
         give_turns(deliveries.matched).await;
         deliveries
+    }
+}
+
+/// A waker or a subscriber of `tracing` that panics must not leave a line that nobody looks at.
+struct Walking<'a>(&'a Line);
+
+impl Drop for Walking<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 

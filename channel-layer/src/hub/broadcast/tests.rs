@@ -1,6 +1,6 @@
 use std::{
     pin::pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -135,4 +135,25 @@ fn there_need_be_no_runtime() {
     let sent = pin!(send(&hub, 0)).poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(sent, Poll::Ready(deliveries) if deliveries.delivered == LARGE));
     assert_eq!(numbers(&mut members[LARGE - 1]), [0]);
+}
+
+#[tokio::test]
+async fn a_waker_that_panics_keeps_nobody_waiting() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("as somebody's may");
+        }
+    }
+    for count in [1, LARGE] {
+        let hub = Hub::new();
+        let mut members = members(&hub, count);
+        assert!(members[0].poll_ready(&mut Context::from_waker(&Arc::new(Panics).into())).is_pending());
+        // A large group's is the walker's panic: who waited for it is told to try again.
+        let sent = tokio::spawn(send(&hub, 0)).await;
+        assert_eq!(sent.is_err(), count == 1);
+        let second = timeout(PATIENCE, send(&hub, 1)).await.expect("somebody walks");
+        assert_eq!(second.delivered, count);
+        assert_eq!(numbers(&mut members[count - 1]).last(), Some(&1));
+    }
 }
