@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     fmt, mem,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -71,18 +72,29 @@ impl Arrivals {
             tokio::spawn(self.clone().hand_out());
         }
         if too_much {
-            while self.step().is_some() && self.waiting().is_too_much() {}
+            while self.step_or_skip().is_some() && self.waiting().is_too_much() {}
         }
     }
 
     /// Until nothing waits: a task per burst, not one that sits there for as long as the link lives.
     async fn hand_out(self: Arc<Self>) {
-        in_turns(|| self.step()).await;
+        in_turns(|| self.step_or_skip()).await;
+    }
+
+    /// A waker, or an observer of the application's, that panics must not silence the link: what it was at is over, and what
+    /// comes after is handed out.
+    fn step_or_skip(&self) -> Option<usize> {
+        let skip = |_| {
+            tracing::error!("a panic while a message was handed out: some may have missed it");
+            self.turn().take();
+            Some(1)
+        };
+        panic::catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or_else(skip)
     }
 
     /// Hands out a slice, of so many deliveries; nothing if nothing is left.
     fn step(&self) -> Option<usize> {
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.turn();
         if turn.is_none() {
             let next = self.waiting().next()?;
             *turn = self.begin(next);
@@ -119,6 +131,10 @@ impl Arrivals {
             Arrival::Other(act) => act(),
         }
         None
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Burst>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

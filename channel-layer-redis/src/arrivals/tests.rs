@@ -172,3 +172,16 @@ async fn nothing_is_kept_once_all_is_handed_out() {
         assert_eq!((arrivals.waiting().arrivals.capacity(), Arc::strong_count(&arrivals)), (0, 1));
     }
 }
+
+#[tokio::test]
+async fn what_panics_does_not_silence_what_comes_after() {
+    let (arrivals, hub) = arrivals();
+    let mut mailbox = member(&hub, "a!1", 100);
+    arrivals.push(to_room(0));
+    arrivals.push(Arrival::Other(Box::new(|| panic!("as an observer may"))));
+    arrivals.push(to_room(1));
+    until_all_is_handed_out(&arrivals).await;
+    arrivals.push(to_room(2));
+    until_all_is_handed_out(&arrivals).await;
+    assert_eq!(numbers(&mut mailbox), [0, 1, 2]);
+}
