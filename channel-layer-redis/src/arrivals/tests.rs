@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use channel_layer::{GroupName, Mailbox, Message, mailbox::Bounds};
-use tokio::{task::yield_now, time::Instant};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout},
+};
 
 use super::*;
 
@@ -35,9 +38,12 @@ fn numbers(mailbox: &mut Mailbox) -> Vec<usize> {
 }
 
 async fn until_all_is_handed_out(arrivals: &Arrivals) {
-    while arrivals.waiting().attended {
-        yield_now().await;
-    }
+    let handed_out = async {
+        while arrivals.waiting().attended {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), handed_out).await.expect("somebody hands out");
 }
 
 #[tokio::test]
