@@ -1,0 +1,171 @@
+//! One chat in two processes over Redis, through every bad day that the layer is built for: whoever was connected stays
+//! connected, is told when messages may have been missed, and hears everybody again.
+
+use std::time::{Duration, Instant};
+
+use channels_tests::{Lane, Member, Server as Chat, within};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use self::{
+    proxy::{Manners, Proxy},
+    sentinel::Sentinels,
+    server::Server as Redis,
+};
+
+// The layer's own tests use the rest of these.
+#[allow(dead_code)]
+#[path = "../../channel-layer-redis/tests/support/proxy.rs"]
+mod proxy;
+#[allow(dead_code)]
+#[path = "../../channel-layer-redis/tests/support/sentinel.rs"]
+mod sentinel;
+#[allow(dead_code)]
+#[path = "../../channel-layer-redis/tests/support/server.rs"]
+mod server;
+
+const MEMBERS: usize = 10;
+
+/// Two processes, and members of one room, by turns in either.
+struct Room {
+    _chats: [Chat; 2],
+    members: Vec<Member>,
+}
+
+impl Room {
+    async fn over(one: &str, two: &str) -> Self {
+        let chat = async |url| Chat::chat_with_layer(url, Lane::Handler).await;
+        let chats = [chat(one).await, chat(two).await];
+        let mut members = Vec::new();
+        for n in 0..MEMBERS {
+            members.push(Member::join(&chats[n % 2], "lobby").await);
+        }
+        let mut room = Self { _chats: chats, members };
+        room.hears_each_other("before").await;
+        room
+    }
+
+    /// Those in every process hear those in each.
+    async fn hears_each_other(&mut self, when: &str) {
+        for sender in 0..2 {
+            let text = format!("{when}, from {sender}");
+            self.members[sender].say(&text).await;
+            for member in &mut self.members {
+                while next(member).await["message"] != text.as_str() {}
+            }
+        }
+    }
+
+    /// Only what is said since counts.
+    async fn is_told_of_a_gap(&mut self) {
+        for member in &mut self.members {
+            is_told(member).await;
+        }
+    }
+}
+
+async fn is_told(member: &mut Member) {
+    loop {
+        if let Some(notice) = next(member).await["notice"].as_str() {
+            assert!(notice.contains("may have been missed"), "{notice}");
+            return;
+        }
+    }
+}
+
+async fn next(member: &mut Member) -> Value {
+    let told = within("a message or a notice", member.receive()).await;
+    let value: Value = serde_json::from_str(told.to_text().expect("text")).expect("JSON");
+    assert!(value.get("error").is_none(), "{value}");
+    value
+}
+
+#[tokio::test]
+async fn fourteen_seconds_without_redis() {
+    let mut redis = Redis::start();
+    let mut room = Room::over(&redis.address(), &redis.address()).await;
+    redis.kill();
+    sleep(Duration::from_secs(14)).await;
+    redis.restart();
+    room.is_told_of_a_gap().await;
+    room.hears_each_other("after").await;
+}
+
+#[tokio::test]
+async fn a_half_open_link() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.port).await;
+    let mut room = Room::over(&proxy.address(), &redis.address()).await;
+    proxy.set(Manners::Swallow);
+    sleep(Duration::from_secs(5)).await;
+    proxy.set(Manners::Pass);
+    for member in room.members.iter_mut().step_by(2) {
+        is_told(member).await;
+    }
+    room.hears_each_other("after").await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_is_cut_off_for_being_slow() {
+    let redis = Redis::start();
+    redis.cli(&["config", "set", "client-output-buffer-limit", "pubsub 64kb 64kb 1"]);
+    let proxy = Proxy::to(redis.port).await;
+    // It has more patience than the server.
+    let mut room = Room::over(&redis.address(), &(proxy.address() + "?timeout=15s")).await;
+    proxy.set(Manners::Stall);
+    let started = Instant::now();
+    while redis.cli(&["client", "list", "type", "pubsub"]).lines().count() == 2 {
+        room.members[0].say(&"x".repeat(30_000)).await;
+        sleep(Duration::from_millis(20)).await; // the others have to keep up
+        assert!(started.elapsed() < Duration::from_secs(20), "the server never cuts it off");
+    }
+    proxy.set(Manners::Pass);
+    for member in room.members.iter_mut().skip(1).step_by(2) {
+        is_told(member).await;
+    }
+    room.hears_each_other("after").await;
+}
+
+#[tokio::test]
+async fn a_server_without_memory() {
+    let redis = Redis::start();
+    let mut room = Room::over(&redis.address(), &redis.address()).await;
+    redis.cli(&["config", "set", "maxmemory", "1"]);
+    room.hears_each_other("what needs no memory").await;
+    sleep(Duration::from_secs(2)).await; // heartbeats and a probe
+    redis.cli(&["config", "set", "maxmemory", "0"]);
+    room.hears_each_other("after").await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_write_its_disk() {
+    let redis = Redis::start_with(&["--save", "3600 1"]);
+    let mut room = Room::over(&redis.address(), &redis.address()).await;
+    let gone = redis.dir().join("gone");
+    std::fs::create_dir(&gone).expect("a folder");
+    redis.cli(&["config", "set", "dir", &gone.to_string_lossy()]);
+    std::fs::remove_dir(&gone).expect("it is empty");
+    redis.cli(&["set", "something", "to-save"]);
+    redis.cli(&["bgsave"]);
+    let started = Instant::now();
+    while !redis.cli(&["info", "persistence"]).contains("rdb_last_bgsave_status:err") {
+        assert!(started.elapsed() < Duration::from_secs(20), "the save does not fail");
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(Duration::from_secs(2)).await; // heartbeats, which are refused
+    room.hears_each_other("what needs no disk").await;
+}
+
+#[tokio::test]
+async fn sentinels_that_move_the_master_while_it_is_well_and_when_it_dies() {
+    let mut sentinels = Sentinels::start();
+    let mut room = Room::over(&sentinels.address(), &sentinels.address()).await;
+    sentinels.fail_over();
+    sentinels.wait_for_master(1);
+    room.is_told_of_a_gap().await;
+    room.hears_each_other("moved").await;
+    sentinels.servers[1].kill();
+    sentinels.wait_for_master(0);
+    room.is_told_of_a_gap().await;
+    room.hears_each_other("after").await;
+}
