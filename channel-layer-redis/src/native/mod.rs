@@ -307,7 +307,7 @@ impl ChannelLayer for NativeLayer {
         if self.closed.swap(true, Relaxed) {
             return Ok(());
         }
-        self.members.close();
+        self.members.close(&self.bus, &self.links).await;
         self.close_readers().await;
         join_all(self.links.iter().map(Link::close)).await;
         self.bus.hub.leave_all();
@@ -318,7 +318,7 @@ impl ChannelLayer for NativeLayer {
 
 impl Drop for NativeLayer {
     fn drop(&mut self) {
-        self.members.close();
+        self.members.abort();
         self.desks.iter().for_each(|desk| desk.close());
         let readers = self.readers.get_mut().unwrap_or_else(PoisonError::into_inner);
         readers.iter().flatten().for_each(JoinHandle::abort);

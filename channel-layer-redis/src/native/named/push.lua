@@ -1,10 +1,15 @@
--- KEYS: queue, lease. ARGV: message, lifetime in ms, capacity, node, lease in ms or 0.
+-- KEYS: queue, lease. ARGV: message, lifetime in ms, capacity, node, lease in ms or 0, nodes whose farewell came before.
 -- Answers 1 when it was added, 0 when the channel is full, 2 when another process forwards.
 local lease = tonumber(ARGV[5])
 if lease > 0 then
-  local holder = redis.call('GET', KEYS[2])
-  if holder and holder ~= ARGV[4] then return 2 end
-  redis.call('SET', KEYS[2], ARGV[4], 'PX', lease)
+  -- Who forwards, and those before it that may not be done yet with what came before their farewells.
+  local holders = redis.call('GET', KEYS[2]) or ARGV[4]
+  if not string.find(holders, ARGV[4], 1, true) then
+    local first = string.match(holders, '^%x+')
+    if not string.find(ARGV[6], first, 1, true) then return 2 end
+    holders = ARGV[4] .. ' ' .. string.sub(holders, 1, 200)
+  end
+  redis.call('SET', KEYS[2], holders, 'PX', lease)
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -20,7 +20,12 @@ use crate::{
 /// added the channel may take over then.
 const LEASE_MILLISECONDS: i64 = 5000;
 
+/// How long only those may take over who have seen the farewell of the one before: all others could be behind it, and
+/// forward what it has forwarded.
+const HANDOVER_MILLISECONDS: i64 = 1000;
+
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("release.lua")));
 static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("take.lua")));
 static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("return.lua")));
 
@@ -29,9 +34,12 @@ static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("ret
 pub(in super::super) struct Stored(pub(super) Vec<u8>);
 
 /// Who may add a message: everybody, or the process that forwards from groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum As {
-    Forwarder,
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum As<'a> {
+    /// It has seen the farewells of these nodes, in one text.
+    Forwarder {
+        past: &'a str,
+    },
     Sender,
 }
 
@@ -41,7 +49,7 @@ pub(in super::super) async fn push(
     links: &[Link],
     channel: &ChannelName,
     message: &Message,
-    role: As,
+    role: As<'_>,
 ) -> Result<()> {
     let body = codec::body(message)?;
     bus.check_size(body.len())?;
@@ -49,9 +57,12 @@ pub(in super::super) async fn push(
     let layer = &bus.config.layer;
     let lifetime = layer.expiry.as_millis().to_string();
     let capacity = layer.capacity_of(channel).max(1).to_string();
-    let lease = if role == As::Forwarder { LEASE_MILLISECONDS } else { 0 }.to_string();
-    let arguments =
-        [body, lifetime.as_bytes(), capacity.as_bytes(), bus.node_name.as_bytes(), lease.as_bytes()];
+    let (lease, past) = match role {
+        As::Forwarder { past } => (LEASE_MILLISECONDS.to_string(), past),
+        As::Sender => ("0".to_owned(), ""),
+    };
+    let (lifetime, capacity, node) = (lifetime.as_bytes(), capacity.as_bytes(), bus.node_name.as_bytes());
+    let arguments = [body, lifetime, capacity, node, lease.as_bytes(), past.as_bytes()];
     let pushed = run(link_of(links, channel.as_str()), &PUSH, &keys, &arguments).await;
     let reply = pushed.inspect_err(|_| bus.counters.publish_failed.one())?;
     match reply.integer() {
@@ -61,6 +72,13 @@ pub(in super::super) async fn push(
         None => return Err(Fault::UnexpectedReply("a script").into()),
     }
     Ok(())
+}
+
+/// Gives up the lease on a named channel, if it is ours: nothing is forwarded any more.
+pub(super) async fn release(bus: &Bus, links: &[Link], channel: &ChannelName) -> Result<(), Fault> {
+    let (keys, handover) = ([bus.keys.lease(channel)], HANDOVER_MILLISECONDS.to_string());
+    let arguments = [bus.node_name.as_bytes(), handover.as_bytes()];
+    run(link_of(links, channel.as_str()), &RELEASE, &keys, &arguments).await.map(drop)
 }
 
 /// Takes up to so many messages that have not expired, from each of these channels. One that is refused, say because
