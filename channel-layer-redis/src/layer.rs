@@ -56,6 +56,7 @@ impl RedisLayer {
     /// # Errors
     /// [`Unavailable`](channel_layer::Error::Unavailable) when no connection can be made at first.
     pub async fn open(config: RedisConfig) -> Result<Self> {
+        let config = config.bounded();
         Ok(Self(match config.mode {
             RedisMode::Core => Inner::Core(CoreLayer::open(config).await?),
             RedisMode::Native => Inner::Native(NativeLayer::open(config).await?),
@@ -70,6 +71,7 @@ impl RedisLayer {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(config: RedisConfig) -> Self {
+        let config = config.bounded();
         Self(match config.mode {
             RedisMode::Core => Inner::Core(CoreLayer::start(config)),
             RedisMode::Native => Inner::Native(NativeLayer::start(config)),

@@ -16,7 +16,17 @@ pub(crate) use self::{
 };
 use crate::crypt::Keyring;
 
+/// The least [`max_message`](RedisConfig::with_max_message): what the layer tells itself must get through.
+pub(crate) const LEAST_MESSAGE: usize = 512;
+
+/// The least time for what would never be done in time otherwise, or all the time.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// Everything a Redis layer can be told.
+///
+/// An address that holds a setting out of bounds is refused. By hand, it is moved to the nearest bound: times to a
+/// hundred years ([`LayerConfig::LONGEST`]) and, but for `expiry`, `group_expiry` and `linger`, to a millisecond; the
+/// longest message to 512 bytes at least.
 ///
 /// ```
 /// use std::time::Duration;
@@ -92,6 +102,21 @@ impl RedisConfig {
         }
     }
 
+    /// With every setting inside its bounds, so that clocks can be added to and nothing is impossible from the start.
+    pub(crate) fn bounded(self) -> Self {
+        let between = |time: Duration| time.clamp(SHORTEST, LayerConfig::LONGEST);
+        Self {
+            layer: self.layer.bounded(),
+            timeout: between(self.timeout),
+            connect_timeout: between(self.connect_timeout),
+            heartbeat: between(self.heartbeat),
+            probe: between(self.probe),
+            linger: self.linger.min(LayerConfig::LONGEST),
+            max_message: self.max_message.max(LEAST_MESSAGE),
+            ..self
+        }
+    }
+
     /// The beginning of every key and channel in Redis: layers with different prefixes never meet. `asgi`.
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -161,7 +186,7 @@ impl RedisConfig {
     }
 
     /// The longest message, in bytes on the wire, that is sent or read. 16 MiB: decoded, a hostile message takes
-    /// up to thirty times its bytes.
+    /// up to thirty times its bytes. At least 512 bytes.
     pub fn with_max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self

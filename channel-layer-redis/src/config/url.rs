@@ -8,7 +8,9 @@ use channel_layer::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{Address as ServerAddress, Login, Place, RedisConfig, RedisMode, Server, secret::Secret};
+use super::{
+    Address as ServerAddress, LEAST_MESSAGE, Login, Place, RedisConfig, RedisMode, Server, secret::Secret,
+};
 use crate::crypt::Keyring;
 
 const REDIS_PORT: u16 = 6379;
@@ -95,9 +97,18 @@ fn apply(config: RedisConfig, options: &mut Options) -> Result<RedisConfig> {
         heartbeat: time(options, "heartbeat")?.unwrap_or(config.heartbeat),
         probe: time(options, "probe")?.unwrap_or(config.probe),
         linger: options.take_duration("linger")?.unwrap_or(config.linger),
-        max_message: options.take("max_message")?.unwrap_or(config.max_message),
+        max_message: max_message(options)?.unwrap_or(config.max_message),
         ..config
     })
+}
+
+fn max_message(options: &mut Options) -> Result<Option<usize>> {
+    match options.take("max_message")? {
+        Some(bytes) if bytes < LEAST_MESSAGE => {
+            Err(invalid("max_message", &format!("it must be {LEAST_MESSAGE} or more")))
+        }
+        bytes => Ok(bytes),
+    }
 }
 
 /// A time that must not be zero: nothing would ever be done in time, or all the time.
@@ -266,7 +277,9 @@ mod tests {
         for bad in ["h", "http://h", "redis://", "redis://h:x", "redis+sentinel://h", "unix://relative"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        for bad in ["capacity=-1", "heartbeat=0", "expiry=nan", "timeout=-2", "mode=fast", "db=1"] {
+        for bad in
+            ["capacity=-1", "heartbeat=0", "expiry=nan", "timeout=-2", "mode=fast", "db=1", "max_message=99"]
+        {
             assert!(parse(&format!("redis://h?{bad}")).is_err(), "{bad}");
         }
         for bad in

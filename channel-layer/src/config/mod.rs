@@ -40,9 +40,11 @@ pub struct LayerConfig {
     pub byte_capacity: usize,
     /// Instead of [`capacity`](Self::capacity), for channels by their names. None.
     pub channel_capacity: CapacityRules,
-    /// An unread message is dropped after this time. 60 s, as in Django Channels.
+    /// An unread message is dropped after this time. 60 s, as in Django Channels. More than [`LONGEST`](Self::LONGEST)
+    /// counts as that.
     pub expiry: Duration,
-    /// A membership by name ends this long after the last `group_add`. A day, as in Django Channels.
+    /// A membership by name ends this long after the last `group_add`. A day, as in Django Channels. More than
+    /// [`LONGEST`](Self::LONGEST) counts as that.
     /// An open [`Mailbox`](crate::Mailbox) stays a member for as long as it lives.
     pub group_expiry: Duration,
     /// What a full mailbox does. It refuses the newest message, as in Django Channels.
@@ -50,6 +52,16 @@ pub struct LayerConfig {
 }
 
 impl LayerConfig {
+    /// A hundred years: the clock of no machine overflows by it, and nobody waits for its end.
+    pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+    /// The same, with no time above [`LONGEST`](Self::LONGEST): for authors of backends, who add them to the clock.
+    pub fn bounded(mut self) -> Self {
+        self.expiry = self.expiry.min(Self::LONGEST);
+        self.group_expiry = self.group_expiry.min(Self::LONGEST);
+        self
+    }
+
     /// Sets [`capacity`](Self::capacity), in messages.
     pub fn with_capacity(mut self, messages: usize) -> Self {
         self.capacity = messages;

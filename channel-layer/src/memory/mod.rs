@@ -48,7 +48,7 @@ pub struct MemoryLayer {
 impl MemoryLayer {
     /// A layer with these settings.
     pub fn new(config: LayerConfig) -> Self {
-        Self { config, ..Self::default() }
+        Self { config: config.bounded(), ..Self::default() }
     }
 
     /// The mailboxes and groups.

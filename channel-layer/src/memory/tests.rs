@@ -128,3 +128,15 @@ async fn a_closed_layer_says_so() {
     assert!(matches!(layer.send(&jobs(), numbered(1)).await, Err(Error::Closed)));
     assert!(matches!(layer.new_channel().await, Err(Error::Closed)));
 }
+
+#[tokio::test]
+async fn times_without_an_end_are_times() {
+    let config = LayerConfig::default().with_expiry(Duration::MAX).with_group_expiry(Duration::MAX);
+    let layer = MemoryLayer::new(config);
+    let mut mailbox = layer.new_channel().await.unwrap();
+    layer.join("g", mailbox.channel()).await.unwrap();
+    layer.send(mailbox.channel(), Message::new("one")).await.unwrap();
+    let _ = layer.group_send_message("g", Message::new("two")).await.unwrap();
+    assert_eq!(mailbox.recv().await.event_type(), Some("one"));
+    assert_eq!(mailbox.recv().await.event_type(), Some("two"));
+}
