@@ -27,6 +27,9 @@ pub(crate) enum Fault {
     /// The server that answered is a replica; what is published there reaches nobody else.
     #[error("the server at {0} is not a master")]
     NotMaster(String),
+    /// A task of ours panicked, which is a defect; it goes on, with a new connection.
+    #[error("panicked: {0}")]
+    Panicked(String),
     /// One of several hosts failed, and others may have taken their part.
     #[error("sent to some of the groups only: {0}")]
     Partly(Box<Fault>),
@@ -75,9 +78,11 @@ impl From<Fault> for Error {
         match fault {
             Fault::Closed => Self::Closed,
             Fault::Deadline(limit) => Self::TimedOut(limit),
-            Fault::Broken(_) | Fault::Partly(_) | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
-                Self::Backend(fault.into())
-            }
+            Fault::Broken(_)
+            | Fault::Panicked(_)
+            | Fault::Partly(_)
+            | Fault::Refused { .. }
+            | Fault::UnexpectedReply(_) => Self::Backend(fault.into()),
             Fault::Crowded | Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => {
                 Self::Unavailable(fault.into())
             }

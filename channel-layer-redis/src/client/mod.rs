@@ -111,12 +111,26 @@ async fn before<T>(
 fn client(server: &Server, config: &RedisConfig) -> Result<redis::Client, RedisError> {
     let info = connection_info(server)?;
     #[cfg(feature = "tls")]
+    if server.address.is_tls() {
+        choose_cryptography();
+    }
+    #[cfg(feature = "tls")]
     if let (true, Some(root)) = (server.address.is_tls(), &config.root_certificate) {
         let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(root.clone()) };
         return redis::Client::build_with_tls(info, certificates);
     }
     let _ = (config, server.address.is_tls());
     redis::Client::open(info)
+}
+
+/// For the whole process, unless it has chosen: where several crates each bring a provider, rustls takes none by itself,
+/// and panics.
+#[cfg(feature = "tls")]
+fn choose_cryptography() {
+    use rustls::crypto::{CryptoProvider, ring};
+    if CryptoProvider::get_default().is_none() {
+        let _ = ring::default_provider().install_default(); // somebody else was faster: as good
+    }
 }
 
 fn connection_info(server: &Server) -> Result<ConnectionInfo, RedisError> {

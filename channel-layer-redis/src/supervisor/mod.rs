@@ -23,6 +23,7 @@
 mod answers;
 mod backoff;
 mod outbox;
+mod panics;
 mod publisher;
 mod run;
 mod session;

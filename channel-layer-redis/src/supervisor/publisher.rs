@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     answers::{Counts, Promise},
     outbox::{Batch, Call, Entry, Outbox},
+    panics::caught,
     session::Session,
 };
 use crate::{
@@ -29,7 +30,8 @@ const IN_FLIGHT: usize = 8;
 /// Channels whose sequence is remembered. Beyond, all begin anew, in the next era.
 const SEQUENCES: usize = 1 << 16;
 
-/// Sends what is queued, for ever.
+/// Sends what is queued, for ever. What a panic takes with it is answered as if the layer had been closed, and all that
+/// was under way ends with its session.
 pub(super) async fn run(
     outbox: Arc<Outbox>,
     session: watch::Receiver<Option<Arc<Session>>>,
@@ -38,23 +40,40 @@ pub(super) async fn run(
     mut sequences: Option<Sequences>,
 ) {
     let outbox = ClosedAtTheEnd(outbox);
+    loop {
+        let publishing = publish_all(&outbox.0, &session, &config, &counters, &mut sequences);
+        if let Err(fault) = caught("publisher", publishing).await
+            && let Some(session) = &*session.borrow()
+        {
+            session.fail(fault);
+        }
+    }
+}
+
+async fn publish_all(
+    outbox: &Outbox,
+    session: &watch::Receiver<Option<Arc<Session>>>,
+    config: &RedisConfig,
+    counters: &Counters,
+    sequences: &mut Option<Sequences>,
+) {
     let mut flying = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
             // First, so that a batch is on its way before the next is put together: order depends on it.
             Some(()) = flying.next() => {}
-            () = outbox.0.filled(), if flying.len() < IN_FLIGHT => {
+            () = outbox.filled(), if flying.len() < IN_FLIGHT => {
                 // Corking: whoever is about to publish too does so in the same write.
                 tokio::task::yield_now().await;
-                let Some(batch) = outbox.0.take() else { continue };
+                let Some(batch) = outbox.take() else { continue };
                 let session = session.borrow().clone();
                 match session {
                     Some(session) => {
-                        let (commands, waiting) = prepare(batch, &mut sequences);
-                        flying.push(fly(session, commands, waiting, &config, &counters));
+                        let (commands, waiting) = prepare(batch, sequences);
+                        flying.push(fly(session, commands, waiting, config, counters));
                     }
-                    None => prepare(batch, &mut sequences).1.refuse(&Fault::Down, &counters),
+                    None => prepare(batch, sequences).1.refuse(&Fault::Down, counters),
                 }
             }
         }

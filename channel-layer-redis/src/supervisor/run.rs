@@ -6,17 +6,26 @@ use channel_layer::LayerEvent;
 use futures_util::future::try_join;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Shared, backoff::Backoff, session::Session};
+use super::{Shared, backoff::Backoff, panics::caught, session::Session};
 use crate::{error::Fault, topology};
 
-/// For ever.
+/// For ever, whatever happens: a layer without its supervisor would look as if Redis were away for good.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     // Until when all was surely well; nothing before the first connection.
     let mut well = None;
     loop {
+        if let Err(fault) = caught("supervisor", supervise(&shared, &mut backoff, &mut well)).await {
+            shared.leave(&fault);
+            shared.cannot_connect(fault);
+        }
+    }
+}
+
+async fn supervise(shared: &Shared, backoff: &mut Backoff, well: &mut Option<Instant>) {
+    loop {
         sleep(backoff.next()).await;
-        let session = match Session::open(&shared).await {
+        let session = match Session::open(shared).await {
             Ok(session) => Arc::new(session),
             Err(fault) => {
                 shared.cannot_connect(fault);
@@ -24,8 +33,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         };
         let opened = Instant::now();
-        shared.enter(session.clone(), well);
-        let fault = watch(&shared, &session, &mut well).await;
+        shared.enter(session.clone(), *well);
+        let fault = watch(shared, &session, well).await;
         session.fail(fault.clone());
         shared.leave(&fault);
         backoff.connected_for(opened.elapsed());
