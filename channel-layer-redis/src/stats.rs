@@ -56,6 +56,9 @@ counters! {
     gap_milliseconds "channel_layer_redis_gap_milliseconds_total",
     /// Attempts to connect that failed.
     connect_failed "channel_layer_redis_connect_failed_total",
+    /// Groups whose subscription Redis refused after it came back: their members hear nothing until it is allowed, and
+    /// the next connection is made or the group is joined anew.
+    subscribe_refused "channel_layer_redis_subscribe_refused_total",
     /// Messages taken from named channels.
     taken "channel_layer_redis_taken_total",
     /// Messages taken from named channels and given back, because nobody was waiting any more.

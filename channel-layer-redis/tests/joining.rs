@@ -76,6 +76,41 @@ async fn a_named_channel_that_leaves_and_comes_back_at_once_stays() {
     }
 }
 
+/// Permissions can be taken away at any time, and given again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_channel_is_forbidden_takes_no_other_group_with_it() {
+    let server = Server::start();
+    let acl = |channels: &[&str]| {
+        let user = ["acl", "setuser", "app", "on", ">p", "+@all", "allkeys", "resetchannels"];
+        assert_eq!(server.cli(&[&user, channels].concat()), "OK");
+    };
+    acl(&["allchannels"]);
+    let one = layer(&server.address().replace("//", "//app:p@")).await;
+    let mut mailboxes = Vec::new();
+    for n in 0..20 {
+        let mailbox = one.new_channel().await.unwrap();
+        one.join(format!("g{n}"), mailbox.channel()).await.unwrap();
+        mailboxes.push(mailbox);
+    }
+    let reaches = async |n: usize| {
+        let report = one.group_send_message(format!("g{n}"), numbered(n as i64)).await;
+        report.is_ok_and(|report| report.local.delivered == 1)
+    };
+    acl(&["&asgi:n:*", "&asgi:c:*", "&asgi:g:g1*"]); // Redis ends connections that are subscribed to more
+    until("a new session", || async { one.stats().reconnects == 1 }).await;
+    for n in [1, 10, 19] {
+        assert!(reaches(n).await);
+        assert_eq!(number(&next(&mut mailboxes[n]).await), n as i64);
+    }
+    assert!(!reaches(2).await);
+    assert_eq!(one.stats().subscribe_refused, 9);
+    acl(&["allchannels"]);
+    server.cli(&["client", "kill", "type", "pubsub"]);
+    until("another session", || async { one.stats().reconnects == 2 }).await;
+    assert!(reaches(2).await);
+    assert_eq!(number(&next(&mut mailboxes[2]).await), 2);
+}
+
 /// A log that takes its time over the word that a layer is connected, so that it can be closed meanwhile.
 struct SlowLog;
 

@@ -74,25 +74,12 @@ async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
             return fault;
         }
         changes.subscribe.iter().for_each(|channel| shared.mode.begins(channel));
-        if let Err(fault) = subscribe(shared, session, &changes.subscribe).await {
+        // Those who asked are told, also of a refusal, which is no reason to begin anew.
+        let tell = |channels: &[String], answer| shared.subscriptions.answered(channels, answer);
+        if let Err(fault) = session.subscribe_each(&changes.subscribe, shared, tell).await {
             return fault;
         }
     }
-}
-
-/// Those who asked are told, also of a refusal, which is no reason to begin anew.
-async fn subscribe(shared: &Shared, session: &Session, channels: &[String]) -> Result<(), Fault> {
-    match session.subscribe(channels, shared).await {
-        Err(Fault::Refused { .. }) if channels.len() > 1 => {
-            // One of them is refused, and all that were asked for with it.
-            for channel in channels.chunks(1) {
-                Box::pin(subscribe(shared, session, channel)).await?;
-            }
-        }
-        answer @ (Ok(()) | Err(Fault::Refused { .. })) => shared.subscriptions.answered(channels, answer),
-        Err(fault) => return Err(fault),
-    }
-    Ok(())
 }
 
 async fn probe(shared: &Shared) -> Fault {

@@ -60,10 +60,23 @@ impl Session {
         Ok(session)
     }
 
+    /// Without its own channels a session is none; a group that is forbidden is one group less.
     async fn resume(&self, shared: &Shared) -> Result<(), Fault> {
+        self.subscribe(&shared.mode.own_channels(), shared).await?;
         let wanted = shared.subscriptions.to_resume(|channel| shared.mode.is_empty(channel));
-        let channels: Vec<_> = shared.mode.own_channels().into_iter().chain(wanted).collect();
-        self.subscribe(&channels, shared).await
+        let mut outcome = Ok(());
+        let note = |channels: &[String], answer| match answer {
+            Ok(()) => {}
+            Err(fault) if is_forbidden(&fault) => channels.iter().for_each(|channel| {
+                tracing::warn!(channel, %fault, "the members of a group hear nothing any more");
+                shared.counters.subscribe_refused.one();
+                shared.subscriptions.refused(channel, fault.clone());
+            }),
+            // Such as a server that is busy: it says nothing about the group.
+            Err(fault) => outcome = Err(fault),
+        };
+        self.subscribe_each(&wanted, shared, note).await?;
+        outcome
     }
 
     /// A message to ourselves, on these connections.
@@ -93,12 +106,31 @@ impl Session {
         }
     }
 
-    /// Subscribes, in commands of a bearable size.
-    pub(super) async fn subscribe(&self, channels: &[String], shared: &Shared) -> Result<(), Fault> {
-        for chunk in channels.chunks(CHUNK) {
-            self.subscriber.subscribe(chunk, shared.config.timeout).await?;
+    /// Subscribes, in commands of a bearable size. Tells of each channel whether it was confirmed or refused: Redis
+    /// refuses a whole command for one of its channels.
+    pub(super) async fn subscribe_each(
+        &self,
+        channels: &[String],
+        shared: &Shared,
+        mut answered: impl FnMut(&[String], Result<(), Fault>),
+    ) -> Result<(), Fault> {
+        let mut left: Vec<_> = channels.chunks(CHUNK).rev().collect();
+        while let Some(chunk) = left.pop() {
+            match self.subscriber.subscribe(chunk, shared.config.timeout).await {
+                Err(Fault::Refused { .. }) if chunk.len() > 1 => {
+                    let (first, second) = chunk.split_at(chunk.len() / 2);
+                    left.extend([second, first]);
+                }
+                answer @ (Ok(()) | Err(Fault::Refused { .. })) => answered(chunk, answer),
+                Err(fault) => return Err(fault),
+            }
         }
         Ok(())
+    }
+
+    /// Subscribes to all of them, or fails.
+    async fn subscribe(&self, channels: &[String], shared: &Shared) -> Result<(), Fault> {
+        self.subscriber.subscribe(channels, shared.config.timeout).await
     }
 
     /// Unsubscribes likewise.
@@ -108,6 +140,10 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn is_forbidden(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused { code, .. } if code == "NOPERM")
 }
 
 async fn connect(

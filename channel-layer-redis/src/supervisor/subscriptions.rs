@@ -4,7 +4,7 @@
 //! One task carries it out, one step after the other, so no two commands for one group ever race.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,6 +39,8 @@ struct State {
     wanted: Vec<String>,
     /// Without members since then; each group is in here once at most.
     idle: VecDeque<(Instant, String)>,
+    /// Were live, and were refused to a later connection; the next one asks again.
+    refused: HashSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -178,6 +180,13 @@ impl Subscriptions {
         }
     }
 
+    /// The server does not confirm it any more, though it has members.
+    pub(super) fn refused(&self, group: &str, fault: Fault) {
+        let name = group.to_owned();
+        self.answered(std::slice::from_ref(&name), Err(fault));
+        self.state().refused.insert(name);
+    }
+
     /// The connection is gone: who waits is told, and what was never confirmed is forgotten. What was live stays
     /// wanted.
     pub(super) fn interrupted(&self, fault: &Fault) {
@@ -195,6 +204,13 @@ impl Subscriptions {
     pub(super) fn to_resume(&self, is_empty: impl Fn(&str) -> bool) -> Vec<String> {
         let mut state = self.state();
         state.idle.clear();
+        for group in std::mem::take(&mut state.refused) {
+            let State { groups, made, .. } = &mut *state;
+            groups.entry(group).or_insert_with(|| {
+                *made += 1;
+                Entry { number: *made, live: true, ..Entry::default() }
+            });
+        }
         state.groups.retain(|group, entry| {
             entry.queued = false;
             entry.joining > 0 || !is_empty(group)
@@ -368,6 +384,16 @@ mod tests {
         drop(subscriptions.acquire(&group("late")));
         assert_eq!(subscriptions.to_resume(|group| group == "late"), [group("old")]);
         assert_eq!(at(&subscriptions, Duration::ZERO, true), Changes::default());
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_on_the_way_back_is_not_live_and_asked_for_next_time() {
+        let subscriptions = live(&["a", "b"]);
+        subscriptions.refused("a", Fault::Down);
+        subscriptions.refused("b", Fault::Down);
+        assert!(!subscriptions.is_live("a"));
+        assert_eq!(subscriptions.to_resume(|group| group == "b"), [group("a")]);
+        assert_eq!(subscriptions.len(), 1, "the other one has no members any more");
     }
 
     #[tokio::test]
