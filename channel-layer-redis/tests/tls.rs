@@ -5,23 +5,25 @@ mod support;
 
 use std::{fs, path::Path};
 
-use channel_layer::{ChannelLayerExt, Error};
+use channel_layer::{ChannelLayer, ChannelLayerExt, Error};
 use channel_layer_redis::{RedisConfig, RedisLayer};
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use support::{
     next, number, numbered,
+    sentinel::{SERVICE, Sentinel},
     server::{Server, free_port},
 };
 
-/// Writes a server's certificate and key, and returns the authority's certificate.
-fn certify(dir: &Path) -> String {
+/// Writes the certificate and key of a server that is `localhost` and this name, and returns the authority's certificate.
+fn certify(dir: &Path, name: &str) -> String {
     let authority_key = KeyPair::generate().expect("it can be made");
     let mut authority = CertificateParams::new(Vec::new()).expect("it can be made");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let root = authority.self_signed(&authority_key).expect("it can be made").pem();
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().expect("it can be made");
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("it can be made");
+    let server =
+        CertificateParams::new(vec!["localhost".to_owned(), name.to_owned()]).expect("it can be made");
     let certificate = server.signed_by(&key, &issuer).expect("it can be made");
     fs::write(dir.join("server.pem"), certificate.pem()).expect("it can be made");
     fs::write(dir.join("server.key"), key.serialize_pem()).expect("it can be made");
@@ -29,24 +31,27 @@ fn certify(dir: &Path) -> String {
     root
 }
 
+/// Names and values, in turn, for a server or a sentinel with a second port, for TLS.
+fn settings(dir: &Path, port: u16) -> Vec<String> {
+    let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let named = [
+        ("tls-port", port.to_string()),
+        ("tls-cert-file", file("server.pem")),
+        ("tls-key-file", file("server.key")),
+        ("tls-ca-cert-file", file("root.pem")),
+        ("tls-auth-clients", "no".to_owned()),
+    ];
+    named.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+}
+
 #[tokio::test]
 async fn messages_pass_over_tls_and_only_with_the_right_authority_and_name() {
     let dir = tempfile::tempdir().unwrap();
-    let root = certify(dir.path());
-    let file = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let root = certify(dir.path(), "other");
     let port = free_port();
-    let _server = Server::start_with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-cert-file",
-        &file("server.pem"),
-        "--tls-key-file",
-        &file("server.key"),
-        "--tls-ca-cert-file",
-        &file("root.pem"),
-        "--tls-auth-clients",
-        "no",
-    ]);
+    let mut arguments = settings(dir.path(), port);
+    arguments.iter_mut().step_by(2).for_each(|name| *name = format!("--{name}"));
+    let _server = Server::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let config: RedisConfig = format!("rediss://localhost:{port}/0").parse().unwrap();
     let refused = RedisLayer::open(config.clone()).await.unwrap_err();
     assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
@@ -58,4 +63,43 @@ async fn messages_pass_over_tls_and_only_with_the_right_authority_and_name() {
     layer.join("g", mailbox.channel()).await.unwrap();
     assert_eq!(layer.group_send_message("g", numbered(1)).await.unwrap().local.delivered, 1);
     assert_eq!(number(&next(&mut mailbox).await), 1);
+}
+
+/// Both listen for TLS alone: what goes another way finds nobody.
+#[tokio::test]
+async fn sentinels_and_the_masters_that_they_name_are_reached_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    certify(dir.path(), "127.0.0.1"); // the sentinel names the master so
+    let (master_port, port) = (free_port(), free_port());
+    let mut arguments = settings(dir.path(), master_port);
+    arguments.iter_mut().step_by(2).for_each(|name| *name = format!("--{name}"));
+    let _master = Server::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let lines: Vec<_> = settings(dir.path(), port).chunks(2).map(|line| line.join(" ")).collect();
+    let lines = lines.join("\n") + "\ntls-replication yes\n";
+    let _sentinel = Sentinel::watching(&[(SERVICE, master_port)], 1, &lines);
+    let root = dir.path().join("root.pem");
+    let address = format!("rediss+sentinel://localhost:{port}/{SERVICE}/0");
+    let unknown = RedisLayer::connect(&address).await.unwrap_err();
+    assert!(format!("{unknown:?}").contains("certificate"), "{unknown:?}");
+    let layer = RedisLayer::connect(&format!("{address}?ssl_ca_certs={}", root.display())).await.unwrap();
+    let mut mailbox = layer.new_channel().await.unwrap();
+    layer.join("g", mailbox.channel()).await.unwrap();
+    assert_eq!(layer.group_send_message("g", numbered(1)).await.unwrap().local.delivered, 1);
+    assert_eq!(number(&next(&mut mailbox).await), 1);
+    layer.send(&"jobs".parse().unwrap(), numbered(2)).await.unwrap();
+    let job = layer.receive(&"jobs".parse().unwrap()).await.unwrap();
+    assert_eq!(number(&job), 2, "the connection for blocking commands goes the same way");
+}
+
+#[test]
+fn a_file_of_certificates_that_cannot_be_read_is_told() {
+    let missing = RedisConfig::try_from("rediss://h?ssl_ca_certs=/nowhere/ca.pem").unwrap_err();
+    assert!(missing.to_string().contains("cannot be read"), "{missing}");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ca.pem"), "no certificate").unwrap();
+    let empty = format!("rediss://h?ssl_ca_certs={}", dir.path().join("ca.pem").display());
+    let empty = RedisConfig::try_from(empty.as_str()).unwrap_err();
+    assert!(empty.to_string().contains("no certificate"), "{empty}");
+    let in_vain = format!("redis://h?ssl_ca_certs={}", dir.path().join("ca.pem").display());
+    assert!(RedisConfig::try_from(in_vain.as_str()).is_err(), "nobody would ask for a certificate");
 }

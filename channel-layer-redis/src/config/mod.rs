@@ -63,6 +63,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// | `heartbeat`, `probe` | `500ms` | [`with_heartbeat`](Self::with_heartbeat), [`with_probe`](Self::with_probe) |
 /// | `linger` | `2s` | [`with_linger`](Self::with_linger) |
 /// | `max_message` | `1048576` | [`with_max_message`](Self::with_max_message) |
+/// | `ssl_ca_certs` | `/etc/ssl/ours.pem` | a file for [`with_root_certificate`](Self::with_root_certificate), under redis-py's name |
 /// | `sentinel_username`, `sentinel_password` | | who we are for the sentinels |
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
@@ -192,7 +193,7 @@ impl RedisConfig {
         self
     }
 
-    /// Trusts this certificate authority (PEM) instead of the system's, for TLS.
+    /// Trusts this certificate authority, or these (PEM), instead of the system's, for TLS.
     pub fn with_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificate = Some(pem.into());
         self

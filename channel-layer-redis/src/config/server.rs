@@ -13,6 +13,16 @@ pub(crate) enum Place {
     Single(Server),
 }
 
+impl Place {
+    /// Is it reached over TLS?
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Sentinel { sentinels, .. } => sentinels.iter().any(|sentinel| sentinel.address.is_tls()),
+            Self::Single(server) => server.address.is_tls(),
+        }
+    }
+}
+
 /// One server and how to log in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {

@@ -24,8 +24,31 @@ pub(super) fn parse(text: &str) -> Result<RedisConfig> {
     let config = apply(RedisConfig::at(places), &mut options)?;
     let config = apply_django(config, &mut options)?;
     let hosts = options.take_all("host");
+    let authorities = options.take::<String>("ssl_ca_certs")?;
     options.finish()?;
-    hosts.iter().try_fold(config, |config, host| config.and_host(host))
+    let config = hosts.iter().try_fold(config, |config, host| config.and_host(host))?;
+    match authorities {
+        Some(_) if !config.places.iter().any(Place::is_tls) => {
+            Err(invalid("ssl_ca_certs", "no server is reached over TLS: write `rediss`"))
+        }
+        Some(file) => Ok(config.with_root_certificate(authorities_of(&file)?)),
+        None => Ok(config),
+    }
+}
+
+fn authorities_of(file: &str) -> Result<Vec<u8>> {
+    let unreadable = |error: std::io::Error| {
+        invalid("ssl_ca_certs", &format!("the file cannot be read: {}", error.kind()))
+    };
+    // A pipe or a device could go on for ever.
+    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(invalid("ssl_ca_certs", "it must be a file"));
+    }
+    let pem = std::fs::read(file).map_err(unreadable)?;
+    match String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+        true => Ok(pem),
+        false => Err(invalid("ssl_ca_certs", "there is no certificate (PEM) in the file")),
+    }
 }
 
 /// The servers of an address that has no settings of a layer.
