@@ -1,4 +1,4 @@
-//! How long a session's client may stay, whatever carries it.
+//! How long a session's client may stay, whatever carries it, and that one which was never told of its session leaves none.
 
 mod support;
 
@@ -217,5 +217,23 @@ async fn a_hook_that_takes_too_long_keeps_no_session_that_is_too_old() {
         client.send("wait 60000").await;
         assert_eq!(ends(&mut client, transport).await, is_old(), "{transport:?}");
         assert!(began.elapsed() < Duration::from_secs(15), "{transport:?}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_before_it_is_let_in_leaves_no_session() {
+    for transport in ALL {
+        let stage = Stage::with(Limits::default(), Duration::from_secs(5));
+        let mut client = SessionClient::new(&stage.server.service, "/");
+        assert!(timeout(Duration::from_secs(1), client.connect(transport)).await.is_err());
+        let left = Instant::now();
+        timed(async {
+            while !stage.server.service.sockets().is_empty() {
+                sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        assert!(left.elapsed() < Duration::from_secs(11), "{transport:?}: {:?}", left.elapsed());
+        assert_eq!(stage.diary.all(), ["connect", "disconnect 1006"], "{transport:?}");
     }
 }
