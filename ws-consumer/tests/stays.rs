@@ -12,6 +12,7 @@ use support::{
     timed,
 };
 use tokio::time::{Instant, sleep, timeout};
+use tower::ServiceExt as _;
 use ws_consumer::{Close, Consumer, Frame, Limits, NoEvents, Result, Router, Socket, Transport, Transports};
 
 /// Notes what it hears, some of it slowly, and takes its time to let clients in.
@@ -236,4 +237,17 @@ async fn a_client_that_leaves_before_it_is_let_in_leaves_no_session() {
         assert!(left.elapsed() < Duration::from_secs(11), "{transport:?}: {:?}", left.elapsed());
         assert_eq!(stage.diary.all(), ["connect", "disconnect 1006"], "{transport:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_which_nothing_was_fetched_leaves_no_session() {
+    let stage = Stage::with(Limits::default(), Duration::ZERO);
+    let request = http::Request::get("/").header("host", "test").header("accept", "text/event-stream");
+    let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+    let answer = timed(stage.server.service.clone().oneshot(request)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let left = Instant::now();
+    drop(answer);
+    assert_eq!(stage.diary.grows_to(2).await, ["connect", "disconnect 1006"]);
+    assert!(left.elapsed() < Duration::from_secs(1), "{:?}", left.elapsed());
 }
