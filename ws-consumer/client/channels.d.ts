@@ -41,7 +41,7 @@ export interface ChannelOptions {
   plain?: boolean;
   /** Answers requests of the server; what it throws is the server's error. Without it they are messages. */
   onrequest?: (request: any) => unknown;
-  /** Try again after this? Undefined leaves it to the default. */
+  /** Try again after this? Undefined leaves it to the default; so does an error, which is reported. */
   shouldReconnect?: (loss: Loss) => boolean | undefined;
   /** For each proof of a transport, each answer and each sign of life. Default: 10,000. */
   timeout?: number;
@@ -68,6 +68,8 @@ export interface Environment {
   now(): number;
   /** From 0 to 1, without 1. */
   random(): number;
+  /** Hears what the application's functions throw. */
+  reportError(error: unknown): void;
   window: EventTarget | undefined;
   document: (EventTarget & { readonly visibilityState: string }) | undefined;
   navigator: { readonly onLine: boolean } | undefined;

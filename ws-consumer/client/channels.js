@@ -301,11 +301,18 @@ export class Channel extends EventTarget {
       if (status !== undefined) return this.#choice.plain || !FINAL_STATUS.includes(status);
       return !over || !(code === 1000 || code === 1008 || code >= 4000);
     };
-    return this.#options.shouldReconnect?.({ code, reason, status }) ?? byDefault();
+    try {
+      return this.#options.shouldReconnect?.({ code, reason, status }) ?? byDefault();
+    } catch (error) {
+      this.#environment.reportError(error);
+      return byDefault();
+    }
   }
 
   #finish({ code = 1006, reason = "", wasClean = false, status }) {
     this.#leg?.end({ reason });
+    // Without a leg its address is waited for, maybe for ever.
+    this.#environment.clearTimeout(this.#proofTimer);
     this.#unwatch();
     this.#enter("closed");
     this.#interrupt();
@@ -346,7 +353,6 @@ export class Channel extends EventTarget {
       get silence() {
         return this.heartbeat + channel.#options.timeout;
       },
-      sleep: (delay) => new Promise((resolve) => this.#environment.setTimeout(resolve, delay)),
       opened: (leg, control) => this.#opened(leg, control),
       proven: (leg) => this.#begin(leg),
       gap: (leg, { to }) => whenProven(leg, () => this.#gap(to)),

@@ -16,6 +16,8 @@ class HttpLeg extends Leg {
   #posting = false;
   #checkWanted = false;
   #single = false;
+  // Ends the pauses that there are.
+  #wake = new Set();
   // When the server last heard of this leg, by the clock.
   spokeAt = -Infinity;
 
@@ -47,6 +49,22 @@ class HttpLeg extends Leg {
 
   drop() {
     this.#abort.abort();
+    for (const wake of this.#wake) wake();
+  }
+
+  /** So many milliseconds, or until the leg ends. */
+  pause(delay) {
+    if (this.ended) return Promise.resolve();
+    const { environment } = this.host;
+    return new Promise((resolve) => {
+      const wake = () => {
+        environment.clearTimeout(timer);
+        this.#wake.delete(wake);
+        resolve();
+      };
+      const timer = environment.setTimeout(wake, delay);
+      this.#wake.add(wake);
+    });
   }
 
   /** A request that must be answered within so many milliseconds; null, and the leg has ended, if it is not. */
@@ -114,7 +132,7 @@ class HttpLeg extends Leg {
       this.#checkWanted = false;
       const before = session.acked;
       const count = await this.#postBatch();
-      if (!this.ended && count > 0 && session.acked === before) await this.host.sleep(BREATH_MS);
+      if (!this.ended && count > 0 && session.acked === before) await this.pause(BREATH_MS);
     }
     this.#posting = false;
   }
@@ -279,11 +297,11 @@ export class PollLeg extends HttpLeg {
       if (answer.control.gap && !answer.control.open) this.host.gap(this, answer.control.gap);
       this.takeAnswer(answer);
       if (this.ended) return;
-      if (this.name === "poll") await this.host.sleep(this.target.pollInterval);
+      if (this.name === "poll") await this.pause(this.target.pollInterval);
       const asked = environment.now();
       if (!this.ended) answer = await this.post({ mode: this.name }, [], this.host.silence);
       const empty = answer?.frames.length === 0;
-      if (empty && this.name !== "poll" && environment.now() - asked < BREATH_MS) await this.host.sleep(BREATH_MS);
+      if (empty && this.name !== "poll" && environment.now() - asked < BREATH_MS) await this.pause(BREATH_MS);
       this.host.heard();
     }
   }

@@ -32,6 +32,7 @@ export function environmentOf(given = {}) {
     clearTimeout: (timer) => globalThis.clearTimeout(timer),
     now: () => Date.now(),
     random: () => Math.random(),
+    reportError: globalThis.reportError ? (error) => globalThis.reportError(error) : throwLater,
     window,
     document,
     navigator,
@@ -42,4 +43,11 @@ export function environmentOf(given = {}) {
     },
     ...given,
   };
+}
+
+// As Node does with what listeners throw.
+function throwLater(error) {
+  queueMicrotask(() => {
+    throw error;
+  });
 }

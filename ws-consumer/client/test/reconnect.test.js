@@ -1,9 +1,14 @@
 // When a channel tries again, and how it finds out that it has to.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 
 import { World } from "./support/world.js";
+
+const client = new URL("..", import.meta.url);
+const run = (script) => promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { cwd: client });
 
 const delays = (channel) => channel.told("reconnecting").map(({ delay }) => delay);
 
@@ -355,4 +360,75 @@ test("options that are undefined are absent", async () => {
   await world.until(() => delays(channel).length === 3);
   assert.deepEqual(delays(channel), [250, 500, 1_000]);
   channel.send("kept");
+});
+
+test("a shouldReconnect that throws is reported, and the default holds", async () => {
+  const reported = [];
+  const shouldReconnect = () => {
+    throw new Error("the application's");
+  };
+  const environment = { reportError: (error) => reported.push(error.message) };
+  const { world, channel } = await openWorld({ shouldReconnect, environment });
+  world.network.cutAll();
+  await world.until(() => channel.told("resumed").length === 1);
+  assert.deepEqual(reported, ["the application's"]);
+  world.server.session.close(4000, "enough");
+  await world.until(() => channel.state === "closed");
+  assert.equal(reported.length, 2);
+});
+
+test("where there is no reportError, what the application throws is an uncaught exception, and it goes on", async () => {
+  const script = `
+    import { connect } from "./channels.js";
+    process.on("uncaughtException", (error) => console.log("uncaught", error.message));
+    class WebSocket { constructor() { throw new Error("none"); } }
+    const environment = { WebSocket, random: () => 0 };
+    const shouldReconnect = () => { throw new Error("mine"); };
+    const channel = connect("ws://127.0.0.1:9/", { transports: ["websocket"], environment, shouldReconnect });
+    channel.addEventListener("reconnecting", ({ attempt }) => {
+      if (attempt === 3) channel.close();
+      throw new Error("a listener's");
+    });
+  `;
+  const { stdout } = await run(script);
+  assert.deepEqual(stdout.trim().split("\n").filter((line) => line.endsWith("mine")), Array(3).fill("uncaught mine"));
+  assert.equal(stdout.match(/uncaught a listener's/g).length, 3);
+});
+
+/** The client's own timers, in a world whose network and server have some too. */
+function countTimers(world) {
+  const { setTimeout, clearTimeout } = world.clock;
+  const left = new Set();
+  const counted = (callback, delay) => {
+    const id = setTimeout(() => left.delete(id) && callback(), delay);
+    left.add(id);
+    return id;
+  };
+  return { left, setTimeout: counted, clearTimeout: (id) => left.delete(id) && clearTimeout(id) };
+}
+
+test("no timer is left of a channel that was closed, whatever it was about to do", async () => {
+  for (const transports of [["websocket"], ["sse"], ["long-poll"], ["poll"]]) {
+    for (const wait of [0, 1_000, 4_000]) {
+      const world = new World();
+      const { left, ...environment } = countTimers(world);
+      const channel = world.connect({ transports, environment });
+      await world.opened(channel);
+      await world.clock.advance(wait);
+      assert(left.size > 0, `${transports}: there are some to be cleared`);
+      channel.close();
+      await world.clock.advance(0);
+      assert.equal(left.size, 0, `${transports} after ${wait} ms`);
+    }
+  }
+});
+
+test("no timer is left of a channel that was closed before its address was known", async () => {
+  const world = new World();
+  const { left, ...environment } = countTimers(world);
+  const channel = world.connect({ environment }, () => new Promise(() => {}));
+  await world.clock.advance(1_000);
+  assert.equal(left.size, 1);
+  channel.close();
+  assert.equal(left.size, 0);
 });

@@ -68,6 +68,8 @@ struct Shared {
     /// A part of the limits, shared by the connections.
     output: Arc<OutputLimits>,
     limits: Arc<Limits>,
+    /// The same for what carries sessions.
+    carriers: Arc<Limits>,
     sockets: Sockets,
     health: Option<HealthPaths>,
     /// Passes the layer's events on, from the first connection until the service is dropped.
@@ -104,7 +106,8 @@ impl<H> SocketService<H> {
             })
         });
         let application: Arc<dyn Application> = Arc::new(application);
-        let (output, limits) = (Arc::new(limits.output.clone()), Arc::new(limits));
+        let (output, carriers) = (Arc::new(limits.output.clone()), Arc::new(limits.of_carriers()));
+        let limits = Arc::new(limits);
         let directory = transports.map(|transports| {
             let (application, layer, sockets) = (application.clone(), layer.clone(), sockets.clone());
             let (limits, output) = (limits.clone(), output.clone());
@@ -119,6 +122,7 @@ impl<H> SocketService<H> {
             layer,
             output,
             limits,
+            carriers,
             sockets,
             health,
             watch: OnceLock::new(),
@@ -205,7 +209,7 @@ impl Shared {
                 let layer = self.layer.clone();
                 let open =
                     |scope| Socket::open_as(Role::Leg, scope, layer, |socket| directory.carrier(socket));
-                websocket::upgrade(request, self.limits.clone(), &self.sockets, open)
+                websocket::upgrade(request, self.carriers.clone(), &self.sockets, open)
             }
             None => {
                 let open = self.open(&*self.application);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::OutputLimits;
+use crate::{frame::Close, wire::OutputLimits};
 
 /// The limits of every connection. All have defaults; [the page about them](crate::docs::defaults) says why.
 #[derive(Clone, Debug)]
@@ -16,9 +16,10 @@ pub struct Limits {
     pub control_burst: u32,
     /// Control frames that a client may send per second in the long run: 30.
     pub control_rate: u32,
-    /// A client that sends no message for so long is closed with 1000: never. Looked at once per ping interval.
+    /// A client that sends no message for so long is closed with 1000: never. Looked at once per ping interval. A session is
+    /// closed when its client has sent none over anything that carried it.
     pub idle_timeout: Option<Duration>,
-    /// A connection that is so old is closed with 1001: never.
+    /// A connection that is so old is closed with 1001: never. So is a session, whatever carries it.
     pub max_age: Option<Duration>,
     /// Fragments of one message of the client: 1,024. One more closes with 1008.
     pub max_fragments: u32,
@@ -60,4 +61,21 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(20),
         }
     }
+}
+
+impl Limits {
+    /// The same for what only carries: how long its client may stay is up to what is carried.
+    pub(crate) fn of_carriers(&self) -> Self {
+        Self { idle_timeout: None, max_age: None, ..self.clone() }
+    }
+}
+
+/// What an idle client is told.
+pub(super) fn idle() -> Close {
+    Close::new(Close::NORMAL, "idle")
+}
+
+/// What a client is told that has been there for too long.
+pub(super) fn too_old() -> Close {
+    Close::new(Close::GOING_AWAY, "the connection is too old")
 }

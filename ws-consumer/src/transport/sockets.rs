@@ -84,7 +84,7 @@ pub struct Drain {
 const STEP: Duration = Duration::from_millis(50);
 
 /// How long consumers may take to handle what had come before the drain.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Drain {
     /// The server goes away: 1001, all at once.

@@ -21,6 +21,7 @@ use super::{
     token::Token,
 };
 use crate::{
+    frame::Close,
     scope::Scope,
     transport::{
         ReplyBody,
@@ -70,6 +71,8 @@ struct EventBody {
     /// The number of the last frame that was sent.
     cursor: u64,
     first: Option<Bytes>,
+    /// Has the session begun with it?
+    is_new: bool,
     interval: Duration,
     heartbeat: Pin<Box<Sleep>>,
 }
@@ -77,13 +80,15 @@ struct EventBody {
 impl EventBody {
     fn new(begun: Begun, carriage: Option<Carriage>, interval: Duration) -> Self {
         let Begun { leg, control, token, .. } = begun;
-        let cursor = control.open.as_ref().map_or(0, |open| open.cursor);
+        let open = control.open.as_ref();
+        let (cursor, is_new) = open.map_or((0, false), |open| (open.cursor, !open.resumed));
         let mut body = Self {
             leg: Some(leg),
             carriage,
             token: token.text(),
             cursor,
             first: None,
+            is_new,
             interval,
             heartbeat: Box::pin(sleep(interval)),
         };
@@ -128,6 +133,18 @@ impl EventBody {
                 self.leg = None;
                 None
             }
+        }
+    }
+}
+
+impl Drop for EventBody {
+    /// Nobody came to fetch the beginning: the client has left, and knows no token of a session that is new.
+    fn drop(&mut self) {
+        if self.first.is_some()
+            && self.is_new
+            && let Some(Leg::Here { session, .. }) = &self.leg
+        {
+            session.finish(Close::ABNORMAL.into());
         }
     }
 }

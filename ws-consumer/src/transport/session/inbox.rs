@@ -73,6 +73,9 @@ impl Session {
                     break;
                 }
                 inner.received = number;
+                if let Some(stay) = &mut inner.stay {
+                    stay.spoke();
+                }
                 if !over {
                     inner.inbox_bytes = bytes;
                     inner.inbox.push_back(frame);

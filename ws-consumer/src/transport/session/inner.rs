@@ -8,6 +8,7 @@ use super::{
     control::Lost,
     log::{Log, Payload},
     state::Continued,
+    stay::Stay,
     token::{Secret, Token},
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(super) struct Inner {
     pub(super) ends: Instant,
     /// Until then who polls is only between two polls: what is sent waits, instead of being lost.
     pub(super) between: Option<Instant>,
+    /// How long the client may stay, once it was let in, where that is limited.
+    pub(super) stay: Option<Stay>,
     /// When the client was last heard of beside its stream, if it ever was.
     pub(super) heard: Option<Instant>,
     /// How the client, or time, has ended it; the application is yet to be told.

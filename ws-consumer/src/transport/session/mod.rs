@@ -18,6 +18,7 @@ mod post;
 mod remote;
 mod screen;
 mod state;
+mod stay;
 mod task;
 mod token;
 mod websocket;

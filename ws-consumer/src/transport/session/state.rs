@@ -15,6 +15,7 @@ use super::{
     control::Lost,
     inner::{Door, Inner, Way},
     log::{Log, Most, Payload},
+    stay::Stay,
     token::{NoRandomness, ProcessId, Secret, SessionId, Token},
 };
 use crate::{
@@ -96,6 +97,7 @@ impl Session {
             // Nobody who asked has to wait longer for a decision.
             ends: Instant::now() + away + terms.limits.accept_timeout,
             between: None,
+            stay: None,
             heard: None,
             ending: None,
             left: false,
@@ -166,6 +168,11 @@ impl Session {
 
     /// When to look again, and whether something is due now.
     pub(super) fn keep_time(&self) -> Option<Instant> {
+        let next = self.keep_legs()?;
+        Some(self.keep_stay().map_or(next, |until| until.min(next)))
+    }
+
+    fn keep_legs(&self) -> Option<Instant> {
         let mut inner = self.inner();
         if inner.close.is_some() || inner.ending.is_some() {
             return None;
@@ -212,8 +219,14 @@ impl Session {
         let mut inner = self.inner();
         inner.user = user;
         inner.protocol = protocol;
+        inner.stay = Stay::new(&self.terms.limits);
         let leg = inner.attach(transport.into());
-        inner.continued(leg, self.token_of(inner.secret), None)
+        let continued = inner.continued(leg, self.token_of(inner.secret), None);
+        // Whose timer may be set for later.
+        let task = if inner.stay.is_some() { inner.task.take() } else { None };
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
+        continued
     }
 
     // ---- the legs' side
@@ -378,6 +391,10 @@ impl Session {
         let task = inner.task.take();
         drop(inner);
         task.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     fn token_of(&self, secret: Secret) -> Token {

@@ -1,8 +1,9 @@
 //! A WebSocket that carries a session: an application of its own, between the socket and the session.
 
-use std::{future::poll_fn, mem, task::Poll, time::Duration};
+use std::{future::poll_fn, mem, pin::pin, task::Poll, time::Duration};
 
 use channel_layer::Value;
+use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, sleep_until};
 
@@ -19,7 +20,7 @@ use crate::{
     frame::{Close, Frame},
     scope::Scope,
     socket::Socket,
-    wire::{Accept, Input},
+    wire::{Accept, Input, Refuse},
 };
 
 /// The subprotocol.
@@ -37,20 +38,25 @@ const REPLACED: u16 = 4408;
 impl Directory {
     /// Serves a client that offers the subprotocol.
     pub(super) async fn carry(self, mut socket: Socket) -> Result<()> {
-        let (scope, resume) = take_offer(socket.scope().clone());
-        let begun = match resume {
-            Some(Some((token, cursor))) => self.resume(scope, token, cursor).await,
-            Some(None) => self.begin(scope, Some(0)).await, // to resume what is no session
-            None => self.begin(scope, None).await,
+        // Whoever leaves before it is let in never learns of its session, which is given up with what begins it.
+        let begun = {
+            let left = poll_fn(|cx| socket.link().poll_close(cx));
+            match select(pin!(self.begin_offered(socket.scope().clone())), left).await {
+                Either::Left((begun, _)) => begun,
+                Either::Right(_) => return Ok(()),
+            }
         };
-        let Begun { leg, control, headers, .. } = match begun {
+        let Begun { mut leg, control, headers, .. } = match begun {
             Ok(begun) => begun,
             Err(refuse) => return socket.refuse(refuse).await,
         };
-        let accept = Accept { subprotocol: Some(PROTOCOL.to_owned()), headers };
-        socket.accept_with(accept).await?;
-        send_control(&mut socket, &control).await?;
-        let open = control.open.unwrap_or_default();
+        let open = control.open.clone().unwrap_or_default();
+        if let Err(error) = greet(&mut socket, headers, &control).await {
+            if !open.resumed {
+                leg.finish(Close::ABNORMAL.into()).await;
+            }
+            return Err(error);
+        }
         let (sent, received) = (open.cursor, open.ack);
         Carrier {
             directory: self,
@@ -67,6 +73,21 @@ impl Directory {
         .run()
         .await
     }
+
+    async fn begin_offered(&self, scope: Scope) -> Result<Begun, Refuse> {
+        let (scope, resume) = take_offer(scope);
+        match resume {
+            Some(Some((token, cursor))) => self.resume(scope, token, cursor).await,
+            Some(None) => self.begin(scope, Some(0)).await, // to resume what is no session
+            None => self.begin(scope, None).await,
+        }
+    }
+}
+
+async fn greet(socket: &mut Socket, headers: HeaderMap, control: &Control) -> Result<()> {
+    let accept = Accept { subprotocol: Some(PROTOCOL.to_owned()), headers };
+    socket.accept_with(accept).await?;
+    send_control(socket, control).await
 }
 
 /// Does the client offer it?

@@ -7,7 +7,7 @@ use super::{
     Connection, Ending, Stage,
     deadlines::Due,
 };
-use crate::{frame::Close, wire::Incoming};
+use crate::{frame::Close, transport::limits, wire::Incoming};
 
 impl Connection {
     /// Ready if the time has come for something, which is then done.
@@ -20,7 +20,7 @@ impl Connection {
             }
             Due::End => {
                 self.deadlines.clear();
-                self.wire.link().shut_down(Close::new(Close::GOING_AWAY, "the connection is too old"));
+                self.wire.link().shut_down(limits::too_old());
             }
             Due::Look => self.look(),
             Due::Nothing => {}
@@ -51,7 +51,7 @@ impl Connection {
                 self.deadlines.set_look(wait);
                 self.rest.extend_from_slice(&codec::PING);
             }
-            Look::Idle => self.wire.link().shut_down(Close::new(Close::NORMAL, "idle")),
+            Look::Idle => self.wire.link().shut_down(limits::idle()),
             Look::Gone => {
                 tracing::debug!("a client does not answer pings");
                 self.lost();
