@@ -290,7 +290,8 @@ async fn pages_and_their_parts_are_served() {
     let parts = [
         ("/", "text/html", "id=\"room-input\""),
         ("/chat/lobby/", "text/html", "id=\"message-input\""),
-        ("/static/style.css", "text/css", ".message"),
+        ("/static/style.css", "text/css", ":root"),
+        ("/static/room.css", "text/css", ".message"),
         ("/static/room.js", "text/javascript", "WebSocket"),
         ("/static/index.js", "text/javascript", "roomFor"),
         ("/static/icon.svg", "image/svg+xml", "<svg"),
