@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "what helpers unwrap is the test's")]
 
-mod support;
-
 use std::{
     sync::{
         Arc, Mutex,
@@ -12,9 +10,9 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{Server, timed};
 use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
 use serde::{Deserialize, Serialize};
-use support::{Server, timed};
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,

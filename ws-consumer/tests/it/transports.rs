@@ -1,18 +1,16 @@
 //! What a consumer does is the same over every transport.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use support::{
+use crate::support::{
     Server,
     diary::Diary,
     sessions::{ALL, Fault, Heard, SessionClient},
     timed,
 };
+use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::time::sleep;
 use ws_consumer::{
     Accept, Close, Consumer, Drain, Error, Frame, Limits, Result, Router, Socket, Transport, Transports,

@@ -2,8 +2,6 @@
 //! every hook.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayerExt, Message};
@@ -15,7 +13,7 @@ use tokio::{
 };
 use ws_consumer::{Close, Consumer, Frame, Result, Socket, consumer};
 
-use self::support::{HANDSHAKE, Server, close_code, echo, frame, raw_frames, timed};
+use crate::support::{HANDSHAKE, Server, close_code, echo, frame, raw_frames, timed};
 
 fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     frame(0x88, &[&code.to_be_bytes(), reason].concat())

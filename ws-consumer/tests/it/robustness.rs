@@ -1,15 +1,13 @@
 //! Random clients: nothing they send breaks the server, and what is sound comes back whole. A seed that fails is named.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
-mod support;
-
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ws_consumer::{Limits, Result, Socket};
 
-use self::support::{HANDSHAKE, Server, echo, timed};
+use crate::support::{HANDSHAKE, Server, echo, timed};
 
 fn server() -> Server {
     let mut limits = Limits::default();

@@ -1,8 +1,6 @@
 //! Sessions over one HTTP/2 connection: all legs and requests of a browser share one, and a host is named by `:authority`.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -21,7 +19,7 @@ use tokio::{io::duplex, time::sleep};
 use tower_service::Service;
 use ws_consumer::{Consumer, Frame, Limits, NoEvents, Result, Router, Socket, Transports};
 
-use self::support::{Server, timed};
+use crate::support::{Server, timed};
 
 /// Echoes, and tells the host that it was asked for.
 #[derive(Default)]

@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what helpers unwrap is the test's")]
 
-mod support;
-
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use support::{Client, Server, request};
+use crate::support::{Client, Server, request};
 use tokio_tungstenite::tungstenite::{Error, http::Request};
 use ws_consumer::{
     Consumer, Frame, NoEvents, Result, Router, Socket,

@@ -1,8 +1,6 @@
 //! Bodies of requests that take their time.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -16,7 +14,7 @@ use ws_consumer::{
     HttpConsumer, NoEvents, NotFound, Protocols, Result, Router, Socket, SocketService, serve_connection,
 };
 
-use self::support::timed;
+use crate::support::timed;
 
 #[derive(Default)]
 struct Length;

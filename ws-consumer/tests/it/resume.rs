@@ -1,17 +1,15 @@
 //! A session goes on where its last connection broke off: over any transport, in any process.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{ChannelLayerExt, MemoryLayer, Message};
-use serde_json::json;
-use support::{
+use crate::support::{
     Server,
     diary::Diary,
     sessions::{ALL, Fault, Heard, SessionClient},
     timed,
 };
+use channel_layer::{ChannelLayerExt, MemoryLayer, Message};
+use serde_json::json;
 use tokio::time::sleep;
 use ws_consumer::{
     Close, Consumer, Frame, Limits, NoEvents, Refuse, Result, Resumed, Router, Socket, Transport, Transports,

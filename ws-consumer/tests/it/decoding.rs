@@ -1,13 +1,11 @@
 //! Frames that are nested deeper, or promise more, than anybody means.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
-mod support;
-
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use ws_consumer::{Codec, Consumer, Frame, Json, MessagePack, NoEvents, Result, Socket, consumer};
 
-use self::support::Server;
+use crate::support::Server;
 
 /// Reads what it is sent, whatever it is.
 #[derive(Default)]

@@ -1,16 +1,14 @@
 //! How long a session's client may stay, whatever carries it, and that one which was never told of its session leaves none.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::MemoryLayer;
-use support::{
+use crate::support::{
     Server,
     diary::Diary,
     sessions::{ALL, Heard, SessionClient},
     timed,
 };
+use channel_layer::MemoryLayer;
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt as _;
 use ws_consumer::{Close, Consumer, Frame, Limits, NoEvents, Result, Router, Socket, Transport, Transports};

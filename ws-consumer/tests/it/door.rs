@@ -1,14 +1,12 @@
 //! Handshakes that go beyond `bounds::a_handshake_is_strict`: what a refusal tells, and what no number of bytes does.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
-mod support;
-
 use http::{HeaderValue, StatusCode};
 use http_body_util::Empty;
 use tower_service::Service;
 use ws_consumer::{Result, Router, Socket};
 
-use self::support::{HANDSHAKE, Server, echo, raw, request};
+use crate::support::{HANDSHAKE, Server, echo, raw, request};
 
 /// The handshake with a further header line.
 fn with(line: &[u8]) -> Vec<u8> {

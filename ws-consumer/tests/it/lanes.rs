@@ -1,7 +1,5 @@
 //! How messages get from the channel layer to the client, and frames in time.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayerExt, Message};
@@ -11,7 +9,7 @@ use tokio::{io::AsyncReadExt, sync::Notify};
 use tokio_tungstenite::{client_async, tungstenite};
 use ws_consumer::{Consumer, Frame, Input, Limits, NoEvents, Result, Socket, consumer};
 
-use self::support::{Server, request, timed};
+use crate::support::{Server, request, timed};
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type")]

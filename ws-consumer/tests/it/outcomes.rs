@@ -1,7 +1,5 @@
 //! Every row of the table "What ends a connection".
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -17,7 +15,7 @@ use ws_consumer::{
     Accept, Close, Consumer, Error, Frame, Input, Limits, NoEvents, Refuse, Result, Router, Socket, consumer,
 };
 
-use self::support::{Server, close_code, frame, raw_frames, request, timed};
+use crate::support::{Server, close_code, frame, raw_frames, request, timed};
 
 /// Does in each hook what the text says, and tells what its `disconnect` saw.
 struct Scripted {

@@ -1,17 +1,15 @@
 //! What carries a session comes and goes, in one process or another; what it carries stays whole, and nothing stays behind.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{ChannelLayerExt, MemoryLayer};
-use serde_json::json;
-use support::{
+use crate::support::{
     Server,
     diary::Diary,
     sessions::{ALL, Fault, Heard, SessionClient},
     timed,
 };
+use channel_layer::{ChannelLayerExt, MemoryLayer};
+use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 use ws_consumer::{
     Close, Consumer, Drain, Frame, Limits, NoEvents, Refuse, Result, Router, Socket, Transport, Transports,

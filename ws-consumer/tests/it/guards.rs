@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "what helpers unwrap is the test's")]
 
-mod support;
-
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use crate::support::{Client, Server, request};
 use bytes::Bytes;
 use channel_layer::{ChannelLayer, MemoryLayer};
 use http_body_util::Full;
-use support::{Client, Server, request};
 use tokio_tungstenite::tungstenite::{
     Error,
     http::{self, Request, Response, StatusCode},
@@ -301,7 +299,7 @@ async fn answered(
         format!("{method} / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 0\r\n{lines}\r\n");
     client.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    support::timed(client.read_to_string(&mut answer)).await.unwrap();
+    crate::support::timed(client.read_to_string(&mut answer)).await.unwrap();
     answer
 }
 

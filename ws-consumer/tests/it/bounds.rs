@@ -1,8 +1,6 @@
 //! What a client can make a server spend, and what becomes of a client that tries.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
@@ -17,7 +15,7 @@ use ws_consumer::{
     Drain, Limits, OutputLimits, Overflow, Protocols, Result, Router, Socket, listeners, serve,
 };
 
-use self::support::{HANDSHAKE, Server, close_code, echo, frame, raw, raw_frames, request, timed};
+use crate::support::{HANDSHAKE, Server, close_code, echo, frame, raw, raw_frames, request, timed};
 
 /// The status of the answer to a request.
 async fn status(request: &str) -> u16 {

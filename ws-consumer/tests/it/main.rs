@@ -1,0 +1,34 @@
+//! The behaviour of the server, from the outside. One program, so that it links once.
+//!
+//! Tests that read the process's memory, descriptors or logs have programs of their own beside it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(feature = "auth")]
+mod auth;
+mod bodies;
+mod bounds;
+mod calls;
+mod classic;
+mod consumers;
+#[cfg(feature = "msgpack")]
+mod decoding;
+mod door;
+mod frames;
+mod guards;
+mod http2;
+mod lanes;
+mod legs;
+mod mounts;
+mod multiplexer;
+mod outcomes;
+mod requests;
+mod resume;
+mod robustness;
+mod routing;
+mod stays;
+mod test_kit;
+mod transports;
+mod users;
+mod workers;
