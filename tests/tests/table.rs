@@ -41,3 +41,20 @@ fn every_test_that_the_tables_name_exists() {
     assert!(missing.is_empty(), "{missing:?}");
     assert!(named(&table).count() > 50, "the tables were not read");
 }
+
+#[test]
+fn every_server_that_is_shown_listens_with_a_backlog() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member of the workspace");
+    let mut shown = BTreeMap::new();
+    for folder in ["examples", "ws-consumer/src", "ws-consumer/benches"] {
+        sources(&root.join(folder), &mut shown);
+    }
+    for readme in ["README.md", "ws-consumer/README.md"] {
+        shown.insert(readme.to_owned(), fs::read_to_string(root.join(readme)).expect("it is there"));
+    }
+    // Its backlog is 128; `ws_consumer::listen` has a crowd's.
+    let short = ["TcpListener", "::bind("].concat();
+    let found: Vec<_> =
+        shown.iter().filter(|(_, text)| text.contains(&short)).map(|(file, _)| file).collect();
+    assert!(found.is_empty(), "{found:?}");
+}

@@ -17,7 +17,7 @@ use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     runtime::{Builder, Runtime},
     sync::oneshot,
     time::sleep,
@@ -68,7 +68,7 @@ impl Server {
         thread::spawn(move || {
             let task = fs::read_link("/proc/thread-self").expect("Linux").display().to_string();
             runtime().block_on(async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let listener = ws_consumer::listen("127.0.0.1:0").await.expect("a port");
                 tell.send((listener.local_addr().expect("bound"), task)).expect("somebody waits");
                 let router = Router::new().consumer("/", Member::default);
                 let protocols = Protocols::new().websocket(router).transports(Transports::default());

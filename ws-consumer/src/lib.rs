@@ -7,7 +7,7 @@
 //!
 //! use channel_layer::MemoryLayer;
 //! use serde::{Deserialize, Serialize};
-//! use ws_consumer::{Consumer, Frame, Protocols, Result, Router, Socket, serve};
+//! use ws_consumer::{Consumer, Frame, Protocols, Result, Router, Socket, listen, serve};
 //!
 //! #[derive(Default)]
 //! struct Chat { group: String }
@@ -44,7 +44,7 @@
 //! async fn main() -> std::io::Result<()> {
 //!     let sockets = Router::new().consumer("/ws/chat/{room}/", Chat::default);
 //!     let service = Protocols::new().websocket(sockets).into_service(Arc::new(MemoryLayer::default()));
-//!     serve(tokio::net::TcpListener::bind("127.0.0.1:8000").await?, service).await
+//!     serve(listen("127.0.0.1:8000").await?, service).await
 //! }
 //! ```
 //!
@@ -134,7 +134,7 @@ pub use self::{
     middleware::Origins,
     router::{RouteFault, Router},
     scope::{Peer, Protocol, Scope, Transport},
-    server::{NotFound, Protocols, Serve, SocketService, listeners, serve, serve_connection},
+    server::{NotFound, Protocols, Serve, SocketService, listen, listeners, serve, serve_connection},
     socket::{Handle, Socket, UsersExt, blocking},
     transport::{Drain, Limits, ReplyBody, SocketStats, Sockets, Transports},
     wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse, Resumed},

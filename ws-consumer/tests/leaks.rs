@@ -7,14 +7,9 @@ use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, MemoryLayer};
 use futures_util::{SinkExt, StreamExt};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime::Handle,
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{net::TcpStream, runtime::Handle, task::JoinSet, time::sleep};
 use tokio_tungstenite::{client_async, tungstenite::Message};
-use ws_consumer::{Consumer, Frame, NoEvents, Protocols, Result, Router, Socket, serve};
+use ws_consumer::{Consumer, Frame, NoEvents, Protocols, Result, Router, Socket, listen, serve};
 
 use self::support::timed;
 
@@ -79,7 +74,7 @@ async fn five_thousand_visits_leave_no_socket_channel_group_task_or_descriptor()
     let router = Router::new().consumer("/{room}/", Room::default);
     let service = Protocols::new().websocket(router).into_service(layer.clone() as Arc<dyn ChannelLayer>);
     let sockets = service.sockets().clone();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, service).into_future());
     visit(address, 1).await; // whatever is made once

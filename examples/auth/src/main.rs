@@ -8,10 +8,10 @@ use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, MemoryLayer};
 use clap::Parser;
-use tokio::{net::TcpListener, signal};
+use tokio::signal;
 use tower::Layer;
 use ws_consumer::{
-    Origins, Protocols, Router,
+    Origins, Protocols, Router, listen,
     middleware::{Auth, Guard, Limiter, MemoryStore, Rate, Sessions, auth_stack},
     serve,
 };
@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<(), String> {
-    let listener = TcpListener::bind(options.listen).await;
+    let listener = listen(options.listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());

@@ -19,9 +19,9 @@ use axum::{
 };
 use channel_layer::{ChannelLayer, MemoryLayer};
 use clap::Parser;
-use tokio::{net::TcpListener, signal};
+use tokio::signal;
 use tower::ServiceExt;
-use ws_consumer::{NotFound, Protocols, Result, Router, Socket, SocketService, Sockets};
+use ws_consumer::{NotFound, Protocols, Result, Router, Socket, SocketService, Sockets, listen};
 
 use self::votes::{Ballot, Votes};
 
@@ -59,7 +59,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    let listener = TcpListener::bind(options.listen).await?;
+    let listener = listen(options.listen).await?;
     println!("axum on http://{}/", listener.local_addr()?);
     let (app, sockets) = app();
     let stop = async { _ = signal::ctrl_c().await };

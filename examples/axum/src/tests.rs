@@ -12,7 +12,7 @@ use super::*;
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn start() -> (SocketAddr, [Sockets; 3]) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (app, sockets) = app();
     tokio::spawn(async move { axum::serve(listener, app).await });

@@ -14,9 +14,9 @@ use std::{
 
 use channel_layer::{ChannelLayer, Registry};
 use clap::{Parser, ValueEnum};
-use tokio::{net::TcpListener, signal};
+use tokio::signal;
 use tracing_subscriber::EnvFilter;
-use ws_consumer::{Protocols, Router, Transports, serve};
+use ws_consumer::{Protocols, Router, Transports, listen, serve};
 
 use self::consumer::{Chat, FrameChat};
 
@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), String> {
     let layer = connect(&options.layer).await?;
-    let listener = TcpListener::bind(options.listen).await;
+    let listener = listen(options.listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
 

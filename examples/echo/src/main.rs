@@ -9,9 +9,9 @@ use std::{
 
 use channel_layer::MemoryLayer;
 use clap::Parser;
-use tokio::{net::TcpListener, signal};
+use tokio::signal;
 use tracing_subscriber::EnvFilter;
-use ws_consumer::{Input, Limits, Protocols, Result, Router, Socket, serve};
+use ws_consumer::{Input, Limits, Protocols, Result, Router, Socket, listen, serve};
 
 /// Echoes every frame on `/`.
 #[derive(Parser)]
@@ -54,7 +54,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), String> {
-    let listener = TcpListener::bind(options.listen).await;
+    let listener = listen(options.listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
 

@@ -12,8 +12,8 @@ use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use channel_layer::MemoryLayer;
 use clap::Parser;
-use tokio::{net::TcpListener, signal};
-use ws_consumer::{Protocols, Router, Transports, serve};
+use tokio::signal;
+use ws_consumer::{Protocols, Router, Transports, listen, serve};
 
 use self::{counts::Counts, room::Room};
 
@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), String> {
-    let listener = TcpListener::bind(options.listen).await;
+    let listener = listen(options.listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
 

@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use channel_layer::{ChannelLayer, Registry};
 use clap::{Parser, ValueEnum};
-use tokio::{net::TcpListener, signal};
+use tokio::signal;
 use tokio_util::sync::CancellationToken;
 use ws_consumer::{
     Protocols, Router, serve,
@@ -100,7 +100,7 @@ async fn serve_pages(
     layer: Arc<dyn ChannelLayer>,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let listener = TcpListener::bind(listen).await;
+    let listener = ws_consumer::listen(listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let sockets = Router::new().consumer("/ws/reports/", Reports::default);

@@ -1,15 +1,44 @@
-//! Several listeners on one address.
+//! Listeners with a backlog that a crowd fits into.
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 
-/// Connections that wait to be accepted; the kernel's own limit may be lower.
+/// Connections that wait to be accepted. With the 128 of a listener that the standard library makes, most of a crowd of
+/// thousands that comes at once has its first packet dropped, and tries again a second later. Linux cuts it to
+/// `net.core.somaxconn`, which is 4096 since version 5.4.
 const BACKLOG: u32 = 4096;
+
+/// Listens on an address: as [`TcpListener::bind`] does, but with room for 4,096 connections that wait to be accepted. A
+/// crowd that reconnects after a deploy is not turned away by the kernel.
+///
+/// Port 0 lets the system choose. Of a name with several addresses, the first that can be had is taken.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use ws_consumer::{Protocols, Router, listen, serve};
+/// # async fn run() -> std::io::Result<()> {
+/// # let service = Protocols::new().into_service(Arc::new(channel_layer::MemoryLayer::default()));
+/// serve(listen("127.0.0.1:8000").await?, service).await
+/// # }
+/// ```
+///
+/// # Errors
+/// What the system says, an address in use for example; `InvalidInput` for a name that has no address.
+pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut fault = None;
+    for address in lookup_host(address).await? {
+        match bind(address, false) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => fault = Some(error),
+        }
+    }
+    Err(fault.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
+}
 
 /// Opens `count` listeners on one address, among which the kernel spreads new connections (`SO_REUSEPORT`). With as many
 /// as the runtime has workers, accepting is no bottleneck; other processes may listen there too, which lets a new version
-/// start before the old one stops. Linux and the BSDs only.
+/// start before the old one stops. Linux and the BSDs only. Each has the backlog of [`listen`].
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -26,18 +55,65 @@ const BACKLOG: u32 = 4096;
 /// What the system says, an address in use for example.
 #[cfg(unix)]
 pub fn listeners(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    let first = listener(address)?;
+    let first = bind(address, true)?;
     // Port 0 chooses one; the others take the same.
     let address = first.local_addr()?;
-    let others = (1..count).map(|_| listener(address));
+    let others = (1..count).map(|_| bind(address, true));
     std::iter::once(Ok(first)).chain(others).collect()
 }
 
-#[cfg(unix)]
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for connections of the process before it. On Windows it would mean something else.
+    #[cfg(unix)]
     socket.set_reuseaddr(true)?;
-    socket.set_reuseport(true)?;
+    #[cfg(unix)]
+    socket.set_reuseport(shared)?;
+    #[cfg(not(unix))]
+    let _ = shared;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{net::TcpStream, time::timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_that_comes_at_once_waits_with_the_kernel() {
+        let mut makes = vec![("listen", listen("127.0.0.1:0").await.unwrap())];
+        #[cfg(unix)]
+        makes.push(("listeners", listeners("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0)));
+        for (name, listener) in makes {
+            let address = listener.local_addr().unwrap();
+            let mut crowd = Vec::new();
+            for number in 0..300 {
+                // One that finds the backlog full hears nothing, and tries again after a second.
+                let client = timeout(Duration::from_millis(900), TcpStream::connect(address)).await;
+                crowd.push(client.unwrap_or_else(|_| panic!("{name}: client {number} waits")).unwrap());
+            }
+            drop(listener);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_may_be_a_name_a_pair_or_parsed() {
+        for listener in [
+            listen("localhost:0").await,
+            listen(("127.0.0.1", 0)).await,
+            listen("127.0.0.1:0".parse::<SocketAddr>().unwrap()).await,
+        ] {
+            assert_ne!(listener.unwrap().local_addr().unwrap().port(), 0);
+        }
+        let taken = listen("127.0.0.1:0").await.unwrap();
+        let again = listen(taken.local_addr().unwrap()).await;
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(listen("no address").await.is_err());
+        let none: &[SocketAddr] = &[];
+        assert_eq!(listen(none).await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
 }

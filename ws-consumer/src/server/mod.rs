@@ -10,7 +10,7 @@ mod serve;
 mod service;
 
 pub use self::{
-    listen::listeners,
+    listen::{listen, listeners},
     protocols::{NotFound, Protocols},
     serve::{Serve, serve, serve_connection},
     service::SocketService,

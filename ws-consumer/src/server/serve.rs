@@ -35,14 +35,14 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 ///
 /// ```no_run
 /// use std::sync::Arc;
-/// use ws_consumer::{Protocols, Router, serve};
+/// use ws_consumer::{Protocols, Router, listen, serve};
 ///
 /// # async fn run() -> std::io::Result<()> {
 /// let service = Protocols::new()
 ///     .websocket(Router::new())
 ///     .into_service(Arc::new(channel_layer::MemoryLayer::default()));
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
-/// serve(listener, service).with_graceful_shutdown(async { _ = tokio::signal::ctrl_c().await }).await
+/// let stop = async { _ = tokio::signal::ctrl_c().await };
+/// serve(listen("127.0.0.1:8000").await?, service).with_graceful_shutdown(stop).await
 /// # }
 /// ```
 pub fn serve<H>(listener: TcpListener, service: SocketService<H>) -> Serve<H> {

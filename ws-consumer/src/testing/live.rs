@@ -5,10 +5,10 @@ use std::{convert::Infallible, error::Error as StdError, io, net::SocketAddr};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle};
 use tower_service::Service;
 
-use crate::server::{SocketService, serve};
+use crate::server::{SocketService, listen, serve};
 
 /// A running server. Dropping it begins its shutdown; [`stop`](Self::stop) waits for the end of it.
 ///
@@ -39,7 +39,7 @@ impl LiveServer {
         H::Future: Send,
         R: Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = listen("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let server = serve(listener, service).with_graceful_shutdown(async { _ = stopped.await });

@@ -7,7 +7,7 @@ use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::{Instant, sleep},
 };
 use tokio_tungstenite::{client_async, connect_async, tungstenite};
@@ -257,7 +257,7 @@ struct Running {
 type Configure = fn(ws_consumer::Serve<ws_consumer::NotFound>) -> ws_consumer::Serve<ws_consumer::NotFound>;
 
 async fn start(configure: Configure) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = ws_consumer::listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = Protocols::new()
         .websocket(Router::new().application("/", echo))

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use channel_layer::MemoryLayer;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpListener;
 use tokio_tungstenite::{connect_async, tungstenite::Message};
-use ws_consumer::{Input, Protocols, Result, Router, Socket, serve};
+use ws_consumer::{Input, Protocols, Result, Router, Socket, listen, serve};
 
 async fn echo(mut socket: Socket) -> Result<()> {
     socket.accept().await?;
@@ -25,7 +24,7 @@ fn service() -> ws_consumer::SocketService<ws_consumer::NotFound> {
 
 #[tokio::test]
 async fn it_mounts_into_axum_beside_other_routes_and_drains() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = service();
     let app = axum::Router::new()
@@ -48,7 +47,7 @@ async fn it_mounts_into_axum_beside_other_routes_and_drains() {
 
 #[tokio::test]
 async fn a_server_told_to_stop_says_goodbye_and_returns() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = serve(listener, service()).with_graceful_shutdown(async { _ = stopped.await });
@@ -80,7 +79,7 @@ async fn it_runs_on_plain_hyper_with_tower_layers_in_front_whose_extensions_reac
         })
         .concurrency_limit(8)
         .service(sockets);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
         loop {
