@@ -17,7 +17,8 @@ use crate::{
 
 /// Handles one plain HTTP request: at once, in parts, or when the channel layer brings something.
 ///
-/// It lives until the response is complete or the client leaves, also after [`handle`](Self::handle) has returned.
+/// It lives until the response is complete or the client leaves, also after [`handle`](Self::handle) has returned. One that
+/// then waits for events, and whose user guards have found out, receives what is [sent to that user](crate::UsersExt), too.
 /// Served by [`Protocols::requests`](crate::Protocols::requests).
 ///
 /// ```
@@ -103,6 +104,9 @@ async fn live<C: HttpConsumer>(consumer: &mut C, socket: &mut Socket) -> Result<
         consumer.begin(socket).await
     };
     Box::pin(Hook::new(link.clone(), begin)).await?;
+    if socket.may_hear() {
+        socket.identify_user().await?;
+    }
     while socket.may_hear() {
         match poll_fn(|cx| socket.poll_next(cx)).await? {
             None => return Ok(()),

@@ -79,7 +79,7 @@
 //! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`] |
 //! | several subscriptions on a socket | [`Multiplexer`] |
 //! | events handled at the same time, blocking code | [`Socket::spawn`], [`blocking`] |
-//! | all connections of a user | [`UsersExt`] |
+//! | all connections of a user, wherever they are: tell them, close them | [`UsersExt`]; behind [`Auth`](middleware) nothing else is needed |
 //! | plain HTTP, long polls, streams | [`HttpConsumer`], [`require_websocket`] |
 //! | server-sent events, long polls, sessions that go on | [`Protocols::transports`], [`docs::transports`] |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |

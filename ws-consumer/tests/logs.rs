@@ -16,7 +16,7 @@ use tracing::{
     span,
 };
 use ws_consumer::{
-    Consumer, Error, Frame, HttpConsumer, NoEvents, Protocols, Result, Router, Socket,
+    Consumer, Error, Frame, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, UsersExt,
     middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced},
 };
 
@@ -180,5 +180,26 @@ async fn no_secret_of_a_client_reaches_the_logs() {
     assert!(lines.len() > 100);
     for line in &lines {
         assert!(!line.contains("canary"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_reaches_no_connection_of_a_user_is_logged_once() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let layer = channel_layer::MemoryLayer::default();
+    let event = serde_json::json!({ "type": "mail.arrived" });
+    for _ in 0..3 {
+        for user in ["ann", "bob\x1b[2J"] {
+            let _none = layer.close_user(user, 4001).await.unwrap();
+            let _none = layer.send_to_user(user, &event).await.unwrap();
+        }
+    }
+    let lines = captured.take();
+    for what in ["a close reached nobody", "an event reached nobody"] {
+        for user in ["user=ann", "user=bob%1B[2J"] {
+            let logged = lines.iter().filter(|line| line.contains(what) && line.contains(user)).count();
+            assert_eq!(logged, 1, "{what}, {user}: {lines:#?}");
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! What a tab of a user receives and sends.
 
 use serde::{Deserialize, Serialize};
-use ws_consumer::{Close, Consumer, Error, Frame, Result, Socket};
+use ws_consumer::{Close, Consumer, Error, Frame, Result, Socket, UsersExt};
 
 use crate::users::{NAMES, User, Users};
 
 /// The close code for a tab that was signed out by another one.
 const SIGNED_OUT: u16 = 4403;
 
-/// One tab. All tabs of a user are in one group.
+/// One tab. Behind `Auth` it is known as its user's: what is sent to the user reaches all of the user's tabs.
 pub(crate) struct Inbox {
     users: Users,
     name: String,
@@ -25,8 +25,6 @@ impl Inbox {
 pub(crate) enum News {
     #[serde(rename = "inbox.message")]
     Message { from: String, to: String, text: String },
-    #[serde(rename = "inbox.signed_out")]
-    SignedOut,
 }
 
 /// What the page asks for.
@@ -43,7 +41,6 @@ impl Consumer for Inbox {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         let user = socket.scope().user::<User>().ok_or_else(|| Error::other("let in by nobody"))?;
         self.name = user.name.clone();
-        socket.group_add(group_of(&self.name)).await?;
         socket.accept().await
     }
 
@@ -52,16 +49,15 @@ impl Consumer for Inbox {
             Wish::Send { to, text } => self.send(socket, to, text).await,
             Wish::SignOutEverywhere => {
                 self.users.sign_out_everywhere(&self.name);
-                socket.group_send(group_of(&self.name), &News::SignedOut).await
+                let signed_out = Close::new(SIGNED_OUT, "signed out");
+                let _report = socket.layer().close_user(&self.name, signed_out).await?;
+                Ok(())
             }
         }
     }
 
     async fn event(&mut self, socket: &mut Socket, news: &News) -> Result<()> {
-        match news {
-            News::Message { .. } => socket.send_json(news).await,
-            News::SignedOut => socket.close(Close::new(SIGNED_OUT, "signed out")).await,
-        }
+        socket.send_json(news).await
     }
 }
 
@@ -71,15 +67,12 @@ impl Inbox {
             return Err(Error::bad_input("nobody has this name"));
         }
         let message = News::Message { from: self.name.clone(), to, text };
-        let News::Message { to, .. } = &message else { return Ok(()) };
+        let News::Message { to, .. } = &message;
         if *to != self.name {
-            socket.group_send(group_of(to), &message).await?;
+            let _report = socket.layer().send_to_user(to, &message).await?;
         }
         // One's own tabs show it, too.
-        socket.group_send(group_of(&self.name), &message).await
+        let _report = socket.layer().send_to_user(&self.name, &message).await?;
+        Ok(())
     }
-}
-
-fn group_of(name: &str) -> String {
-    format!("user_{name}")
 }

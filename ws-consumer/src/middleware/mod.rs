@@ -20,6 +20,7 @@ mod grant;
 mod guard;
 mod guarded;
 mod hosts;
+mod identify;
 mod layer;
 mod limiter;
 mod origin;
@@ -49,4 +50,4 @@ pub use self::{
     request_id::{RequestId, RequestIds},
     traced::Traced,
 };
-pub use crate::scope::UserId;
+pub use crate::{scope::UserId, socket::NoIdentify};

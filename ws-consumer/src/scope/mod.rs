@@ -39,6 +39,9 @@ pub struct Scope {
 }
 
 /// Who a client is, for those who do not know users: left in the extensions by whoever knows.
+///
+/// A connection whose scope has one when it is accepted is identified as that user's: see
+/// [`UsersExt`](crate::UsersExt) and [`NoIdentify`](crate::middleware::NoIdentify).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(pub Arc<str>);
 

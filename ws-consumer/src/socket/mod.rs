@@ -4,6 +4,7 @@ mod calls;
 mod handle;
 mod jobs;
 mod request;
+mod unreached;
 mod users;
 
 use std::{
@@ -18,7 +19,11 @@ use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, ChannelName, GroupN
 use serde::Serialize;
 
 use self::jobs::Jobs;
-pub use self::{handle::Handle, jobs::blocking, users::UsersExt};
+pub use self::{
+    handle::Handle,
+    jobs::blocking,
+    users::{NoIdentify, UsersExt},
+};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
@@ -96,8 +101,10 @@ impl Socket {
 
     /// Lets the client in. Returns once the answer is on its way. Accepting twice is fine.
     ///
+    /// A connection whose user guards have found out is [identified](Self::identify) before.
+    ///
     /// # Errors
-    /// [`Closed`](Error::Closed) if the client has given up, or was refused.
+    /// [`Closed`](Error::Closed) if the client has given up, or was refused; what the layer says.
     pub async fn accept(&mut self) -> Result<()> {
         self.accept_with(Accept::default()).await
     }
@@ -114,6 +121,9 @@ impl Socket {
         }
         if matches!(self.link.role(), Role::Screening | Role::Session) {
             self.link.set_user(self.scope.extensions.get::<UserId>().map(|user| user.0.clone()));
+        }
+        if self.link.phase() == Phase::Undecided && self.is_websocket() {
+            self.identify_user().await?;
         }
         self.link.accept(accept)?;
         poll_fn(|cx| self.link.poll_accepted(cx)).await

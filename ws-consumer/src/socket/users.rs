@@ -1,7 +1,4 @@
 //! All connections of a user, in all processes, over any layer.
-//!
-//! A user is a group: whoever has [identified](Socket::identify) its connection as a user's is reached by what is sent
-//! to that user, at a cost that grows with the number of that user's connections only.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -9,11 +6,15 @@ use channel_layer::{Audience, ChannelLayer, GroupName, MailboxOptions, Message, 
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::Socket;
+use super::{
+    Socket,
+    unreached::{Purpose, note},
+};
 use crate::{
     error::Result,
     frame::Close,
-    wire::{CLOSE, WHO, Who},
+    scope::UserId,
+    wire::{CLOSE, Role, WHO, Who},
 };
 
 /// Before the name of every group that is a user.
@@ -23,17 +24,63 @@ const ASKED_AT_ONCE: usize = 64;
 /// Every connection of a user answers, and one answer is enough.
 const ANSWERS: usize = 4096;
 
+/// Keeps connections out of their user's group: left in a scope's extensions, [`accept`](Socket::accept) does not
+/// [identify](Socket::identify) by itself.
+///
+/// Also a [`Guard`](crate::middleware::Guard), which leaves itself there: for routes whose consumers ignore what is sent to a
+/// user, and need no mailbox otherwise.
+///
+/// ```
+/// use ws_consumer::{Router, middleware::{Guard, NoIdentify}};
+///
+/// let prices = NoIdentify.around(Router::new());
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoIdentify;
+
 impl Socket {
-    /// Says whose connection this is. What is sent to that user reaches it until it ends.
+    /// Says whose connection this is. What is sent to that user reaches it until it ends. Saying it twice is fine.
+    ///
+    /// A connection whose user is known when it is accepted is identified by that: whoever
+    /// [`Auth`](crate::middleware::Auth) lets in as a user, and whose scope has a [`UserId`](crate::middleware::UserId) from
+    /// another guard, or from the HTTP stack in front. [`NoIdentify`](crate::middleware::NoIdentify) turns it off.
     ///
     /// # Errors
     /// What the layer says.
     pub async fn identify(&mut self, user: &str) -> Result<()> {
         self.group_add(group(user)?).await
     }
+
+    /// Identifies the connection as that of its scope's user, if there is one and [`NoIdentify`] is not set. Connections that
+    /// carry a session, or only ask whom the application lets in, are left out: the session itself is identified.
+    pub(crate) async fn identify_user(&mut self) -> Result<()> {
+        let extensions = &self.scope.extensions;
+        let Some(UserId(user)) = extensions.get() else { return Ok(()) };
+        if matches!(self.link.role(), Role::Leg | Role::Screening) || extensions.get::<NoIdentify>().is_some()
+        {
+            return Ok(());
+        }
+        let group = group(user)?;
+        // Boxed: every connection's future would carry it otherwise, also those of nobody.
+        Box::pin(self.group_add(group)).await
+    }
+
+    /// Reverses [`identify`](Self::identify).
+    #[cfg(feature = "auth")]
+    pub(crate) async fn disown(&mut self, user: &str) -> Result<()> {
+        self.group_discard(group(user)?).await
+    }
 }
 
-/// What one can do to a user, over any layer.
+/// Messages to users, over any layer: from a consumer, a handler of plain HTTP or anything else that has the layer.
+///
+/// A user is a group, of the connections that are [identified](Socket::identify) as that user's: by themselves behind
+/// [`Auth`](crate::middleware::Auth) and other guards that find out who a client is. What is sent to a user costs what the
+/// number of that user's connections costs, however many others there are. All of the user's consumers receive it, also those
+/// that do not know the event.
+///
+/// What reaches no connection in any process is logged, once for each user: with WARN for a close, with INFO for an event. A
+/// layer that cannot tell what other processes have received (in mode `core` of `channel-layer-redis`) logs nothing.
 ///
 /// ```
 /// # async fn run(layer: channel_layer::MemoryLayer) -> ws_consumer::Result<()> {
@@ -56,7 +103,7 @@ pub trait UsersExt: ChannelLayer {
         event: &T,
     ) -> impl Future<Output = Result<SendReport>> + Send {
         let message = Message::encode(event);
-        async move { Ok(self.group_send(&Audience::from(group(user)?), message?).await?) }
+        async move { send(self, user, message?, Purpose::Event).await }
     }
 
     /// Closes all of a user's connections.
@@ -70,7 +117,7 @@ pub trait UsersExt: ChannelLayer {
     ) -> impl Future<Output = Result<SendReport>> + Send {
         let Close { code, reason } = close.into();
         let message = Message::new(CLOSE).with("code", i64::from(code)).with("reason", reason);
-        async move { Ok(self.group_send(&Audience::from(group(user)?), message).await?) }
+        async move { send(self, user, message, Purpose::Close).await }
     }
 
     /// Which of these users have a connection, anywhere.
@@ -99,6 +146,19 @@ pub trait UsersExt: ChannelLayer {
 }
 
 impl<L: ChannelLayer + ?Sized> UsersExt for L {}
+
+async fn send<L: ChannelLayer + ?Sized>(
+    layer: &L,
+    user: &str,
+    message: Message,
+    purpose: Purpose,
+) -> Result<SendReport> {
+    let report = layer.group_send(&Audience::from(group(user)?), message).await?;
+    if report.local.matched == 0 && matches!(report.remote, Remote::None | Remote::Processes(0)) {
+        note(layer, user, purpose);
+    }
+    Ok(report)
+}
 
 async fn ask<L: ChannelLayer + ?Sized>(
     layer: &L,

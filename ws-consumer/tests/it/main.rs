@@ -18,6 +18,8 @@ mod door;
 mod frames;
 mod guards;
 mod http2;
+#[cfg(feature = "auth")]
+mod identified;
 mod lanes;
 mod legs;
 mod mounts;

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::{Authenticator, Identity, Proof, Session, Store, enter, leave};
 use crate::{
     error::{Error, Result},
-    scope::Scope,
+    scope::{Scope, UserId},
     socket::Socket,
 };
 
@@ -96,15 +96,19 @@ impl Socket {
         Ok(())
     }
 
-    /// Logs out: ends the browser's session, and makes this connection nobody's. Other connections of the session go
+    /// Logs out: ends the browser's session, and makes this connection nobody's: what is [sent to the
+    /// user](crate::UsersExt) does not reach it any more. Other connections of the session go
     /// on until they are [checked again](super::Auth::recheck_every), or told to close.
     ///
     /// # Errors
     /// There is no session, or its store fails.
     pub async fn logout<U: Identity>(&mut self) -> Result<()> {
         logout(self.scope().session()?).await?;
-        leave::<U>(&mut self.scope_mut().extensions);
-        Ok(())
+        let user = leave::<U>(&mut self.scope_mut().extensions);
+        match user {
+            Some(UserId(user)) => self.disown(&user).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     error::{Error, Result},
     frame::Frame,
     scope::{Scope, UserId},
-    socket::Socket,
+    socket::{NoIdentify, Socket},
     wire::{Input, Refuse, Running},
 };
 
@@ -97,6 +97,9 @@ pub trait Authenticator: Send + Sync + 'static {
 /// A token that is shown counts more than a session, and one that is wrong is refused with 401, whatever the session
 /// says.
 ///
+/// A user's connections are [identified](Socket::identify) by themselves: what is [sent to the user](crate::UsersExt) reaches
+/// them, and they can be closed together, from any process. [`no_identify`](Self::no_identify) turns that off.
+///
 /// ```
 /// use ws_consumer::{Result, Router};
 /// use ws_consumer::middleware::{Auth, Authenticator, Guard, Identity, Proof, Token};
@@ -123,6 +126,7 @@ pub struct Auth<A> {
     first_message: Option<Duration>,
     required: bool,
     recheck: Option<Duration>,
+    identifies: bool,
 }
 
 impl<A: Authenticator> Auth<A> {
@@ -143,6 +147,7 @@ impl<A: Authenticator> Auth<A> {
             first_message: None,
             required: false,
             recheck: None,
+            identifies: true,
         }
     }
 
@@ -192,6 +197,13 @@ impl<A: Authenticator> Auth<A> {
         self
     }
 
+    /// Leaves connections out of what is [sent to their user](crate::UsersExt), unless they
+    /// [identify](Socket::identify) themselves.
+    pub fn no_identify(mut self) -> Self {
+        self.identifies = false;
+        self
+    }
+
     async fn find(&self, visit: &mut Visit<'_>) -> Result<Found<A::User>> {
         if let Some(token) = self.sources.take(visit) {
             let proof = self.authenticator.by_token(&token).await?;
@@ -225,6 +237,9 @@ impl<A: Authenticator> Guard for Auth<A> {
         })?;
         visit.extensions.insert(Office(self.authenticator.clone()));
         visit.extensions.insert(Lease::default());
+        if !self.identifies {
+            visit.extensions.insert(NoIdentify);
+        }
         match found {
             Found::Somebody(proof) => enter(visit.extensions, proof),
             Found::Wrong => return Err(unauthorized()),
@@ -263,6 +278,7 @@ async fn ask<A: Authenticator>(authenticator: &A, socket: &mut Socket, within: D
     let Some(token) = token_in(&frame) else { return Ok(false) };
     let Some(proof) = authenticator.by_token(&token).await? else { return Ok(false) };
     enter(&mut socket.scope_mut().extensions, proof);
+    socket.identify_user().await?;
     Ok(true)
 }
 
@@ -300,12 +316,14 @@ fn enter<U: Identity>(extensions: &mut Extensions, proof: Proof<U>) {
     }
 }
 
-fn leave<U: Identity>(extensions: &mut Extensions) {
+/// Removes the user from a scope, and returns the id.
+fn leave<U: Identity>(extensions: &mut Extensions) -> Option<UserId> {
     extensions.remove::<Current<U>>();
-    extensions.remove::<UserId>();
+    let user = extensions.remove::<UserId>();
     if let Some(lease) = extensions.get::<Lease>() {
         lease.set(None);
     }
+    user
 }
 
 /// The user of a scope.
@@ -354,7 +372,8 @@ impl Socket {
             return Err(Error::bad_input("this token is another user's"));
         }
         enter(&mut self.scope_mut().extensions, proof);
-        Ok(())
+        // Before that, `accept` does it.
+        if self.is_open() { self.identify_user().await } else { Ok(()) }
     }
 }
 

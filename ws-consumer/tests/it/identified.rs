@@ -1,0 +1,319 @@
+//! Connections whose user is known: what is sent to that user reaches them, without a word of the consumer's.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use channel_layer::{ChannelLayer, MemoryLayer};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use ws_consumer::{
+    Application, Close, Consumer, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Router, Socket,
+    Transports, UsersExt,
+    middleware::{
+        Auth, Authenticator, Guard, Identity, MemoryStore, NoIdentify, Proof, Sessions, Token,
+        UNAUTHENTICATED, UserId, Visit, auth_stack,
+    },
+    testing::{Stage, WebsocketCommunicator},
+};
+
+use crate::support::{
+    Server,
+    sessions::{ALL, Heard, SessionClient},
+};
+
+struct User(String);
+
+impl Identity for User {
+    fn id(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// A token is the user's name, with `-minute` for a short life.
+#[derive(Clone)]
+struct Users;
+
+impl Authenticator for Users {
+    type User = User;
+
+    async fn by_token(&self, token: &Token) -> Result<Option<Proof<User>>> {
+        Ok(Some(match token.secret().strip_suffix("-minute") {
+            Some(name) => Proof::of(User(name.to_owned())).for_the_next(Duration::from_secs(60)),
+            None => Proof::of(User(token.secret().to_owned())),
+        }))
+    }
+    async fn by_id(&self, id: &str) -> Result<Option<Proof<User>>> {
+        Ok(Some(Proof::of(User(id.to_owned()))))
+    }
+}
+
+#[derive(Default)]
+struct Inbox;
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type")]
+enum Mail {
+    #[serde(rename = "mail.arrived")]
+    Arrived { from: String },
+}
+
+impl Consumer for Inbox {
+    type Event = Mail;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        match socket.scope().uri.query() {
+            Some("login") => socket.login(Arc::new(User("ann".to_owned()))).await?,
+            Some("identify") => socket.identify("ann").await?,
+            Some("twice") => {
+                socket.identify("ann").await?;
+                socket.accept().await?;
+                socket.identify("ann").await?;
+            }
+            _ => {}
+        }
+        socket.accept().await
+    }
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        match frame.text()? {
+            "logout" => socket.logout::<User>().await?,
+            token => socket.reauthenticate::<Users>(&Token::new(token)).await?,
+        }
+        socket.send_text("done").await
+    }
+    async fn event(&mut self, socket: &mut Socket, mail: &Mail) -> Result<()> {
+        let Mail::Arrived { from } = mail;
+        socket.send_text(from).await
+    }
+}
+
+fn inbox() -> Router {
+    Router::new().consumer("/", Inbox::default)
+}
+
+/// Believes what a client says of itself.
+struct Believing;
+
+impl Guard for Believing {
+    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
+        if let Some(user) = visit.header("x-user").map(|user| UserId(user.into())) {
+            visit.extensions.insert(user);
+        }
+        Ok(())
+    }
+}
+
+async fn reached(layer: &Arc<dyn ChannelLayer>, user: &str) -> usize {
+    let mail = Mail::Arrived { from: "bob".to_owned() };
+    layer.send_to_user(user, &mail).await.unwrap().local.delivered
+}
+
+fn with_sessions(auth: Auth<Users>) -> impl Application {
+    auth_stack(Sessions::new(MemoryStore::default()), auth).around(inbox())
+}
+
+async fn plain(mut socket: Socket) -> Result<()> {
+    socket.accept().await?;
+    while socket.next().await?.is_some() {}
+    Ok(())
+}
+
+async fn connected(mut client: WebsocketCommunicator) -> WebsocketCommunicator {
+    client.connect().await.unwrap();
+    client
+}
+
+/// How a client of each kind is let in, and how many of ann's connections that makes.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_known_as_a_user_is_reached_as_that_user() {
+    let tokens =
+        || Auth::by_tokens(Users).from_header().from_query().from_cookie("t").from_protocol("bearer");
+    let header = ("authorization", "Bearer ann");
+    let believed = ("x-user", "ann");
+    let none = ("x-none", "");
+    let cases = [
+        ("by a header", Stage::new(tokens().around(inbox())), "/", header, 1),
+        ("by a query", Stage::new(tokens().around(inbox())), "/?token=ann", none, 1),
+        ("by a cookie", Stage::new(tokens().around(inbox())), "/", ("cookie", "t=ann"), 1),
+        (
+            "by a protocol",
+            Stage::new(tokens().around(inbox())),
+            "/",
+            ("sec-websocket-protocol", "bearer, ann"),
+            1,
+        ),
+        ("as nobody", Stage::new(tokens().around(inbox())), "/", none, 0),
+        ("as another", Stage::new(tokens().around(inbox())), "/?token=bob", none, 0),
+        ("by a login", Stage::new(with_sessions(Auth::new(Users))), "/?login", none, 1),
+        ("by a guard of one's own", Stage::new(Believing.around(inbox())), "/", believed, 1),
+        ("without a consumer", Stage::new(Believing.around(plain)), "/", believed, 1),
+        ("and says so itself", Stage::new(Believing.around(inbox())), "/?identify", believed, 1),
+        ("and says so twice", Stage::new(Believing.around(inbox())), "/?twice", believed, 1),
+        ("by itself alone", Stage::new(inbox()), "/?identify", none, 1),
+        ("by two guards", Stage::new(Believing.and(tokens()).around(inbox())), "/?token=ann", believed, 1),
+        ("not wanted", Stage::new(tokens().no_identify().around(inbox())), "/", header, 0),
+        ("not wanted here", Stage::new(tokens().and(NoIdentify).around(inbox())), "/", header, 0),
+        ("not wanted at first", Stage::new(NoIdentify.and(Believing).around(inbox())), "/", believed, 0),
+        ("wanted after all", Stage::new(tokens().no_identify().around(inbox())), "/?twice", header, 1),
+    ];
+    for (how, stage, path, (name, value), expected) in cases {
+        let mut client = connected(stage.websocket(path).with_header(name, value)).await;
+        assert_eq!(reached(stage.layer(), "ann").await, expected, "{how}");
+        if expected == 1 && how != "without a consumer" {
+            client.assert_sent("bob").await;
+        }
+        let closed = stage.layer().close_user("ann", Close::new(4001, "out")).await.unwrap();
+        assert_eq!(closed.local.delivered, expected, "{how}");
+        if expected == 1 {
+            assert_eq!(client.receive_close().await, Close::new(4001, "out"), "{how}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_that_the_stack_in_front_knows_counts_too() {
+    let stage = Stage::new(inbox());
+    let client = stage.websocket("/").with_extension(UserId("ann".into()));
+    let mut client = connected(client).await;
+    assert_eq!(reached(stage.layer(), "ann").await, 1);
+    client.assert_sent("bob").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_after_accept_counts_from_then_on() {
+    let first = Auth::by_tokens(Users).from_first_message(Duration::from_secs(5));
+    let stage = Stage::new(first.around(inbox()));
+    let mut client = connected(stage.websocket("/")).await;
+    assert_eq!(reached(stage.layer(), "ann").await, 0);
+    client.send_to("ann").await;
+    client.receive_nothing(Duration::from_millis(1)).await;
+    assert_eq!(reached(stage.layer(), "ann").await, 1, "the first message");
+    client.assert_sent("bob").await;
+
+    let stage = Stage::new(Auth::by_tokens(Users).around(inbox()));
+    let mut client = connected(stage.websocket("/")).await;
+    client.send_to("ann").await;
+    client.assert_sent("done").await;
+    assert_eq!(reached(stage.layer(), "ann").await, 1, "a token later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_ends_it_and_so_does_time() {
+    let stage = Stage::new(with_sessions(Auth::new(Users)));
+    let mut client = connected(stage.websocket("/?login")).await;
+    assert_eq!(reached(stage.layer(), "ann").await, 1);
+    client.assert_sent("bob").await;
+    client.send_to("logout").await;
+    client.assert_sent("done").await;
+    assert_eq!(reached(stage.layer(), "ann").await, 0);
+    client.refute_sent("bob").await;
+
+    let stage = Stage::new(Auth::by_tokens(Users).from_query().around(inbox()));
+    let mut client = connected(stage.websocket("/?token=ann-minute")).await;
+    assert_eq!(reached(stage.layer(), "ann").await, 1);
+    client.assert_sent("bob").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(client.receive_close().await.code, UNAUTHENTICATED);
+    client.wait().await.unwrap();
+    assert_eq!(reached(stage.layer(), "ann").await, 0);
+}
+
+/// Two processes on one layer: the sessions are in the first, what is sent to users comes from the second.
+#[tokio::test(start_paused = true)]
+async fn users_are_reached_over_every_transport_and_process() {
+    let shared = Arc::new(MemoryLayer::default());
+    let process = || {
+        Server::with_sessions(Believing.around(inbox()), &shared, Transports::default(), Limits::default())
+    };
+    let (first, second) = (process(), process());
+    let layer = second.service.layer();
+    for transport in ALL {
+        let mut client = SessionClient::new(&first.service, "/");
+        client.headers.push(("x-user", "ann".to_owned()));
+        client.connect(transport).await.unwrap();
+        assert_eq!(reached(layer, "ann").await, 1, "{transport:?}");
+        assert_eq!(client.text().await, "bob", "{transport:?}");
+        client.cut();
+        assert_eq!(reached(layer, "ann").await, 1, "{transport:?} while it is away");
+        client.connect(transport).await.unwrap();
+        assert_eq!(client.text().await, "bob", "{transport:?} after it came back");
+        assert_eq!(reached(layer, "ann").await, 1, "{transport:?} once, still");
+        assert_eq!(client.text().await, "bob", "{transport:?}");
+        client.moves_to(&second.service);
+        client.connect(transport).await.unwrap();
+        assert_eq!(reached(layer, "ann").await, 1, "{transport:?} carried by another process");
+        assert_eq!(client.text().await, "bob", "{transport:?}");
+        assert_eq!(layer.close_user("ann", 4001).await.unwrap().local.delivered, 1, "{transport:?}");
+        assert_eq!(client.next().await.unwrap(), Heard::Close(4001, String::new()), "{transport:?}");
+        assert_eq!(reached(layer, "ann").await, 0, "{transport:?} and then it is gone");
+    }
+}
+
+/// Tells ann something, or waits for what ann is told.
+#[derive(Default)]
+struct Page;
+
+impl HttpConsumer for Page {
+    type Event = Mail;
+
+    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
+        match socket.scope().path() {
+            "/send" => {
+                let mail = json!({ "type": "mail.arrived", "from": "page" });
+                let delivered = socket.layer().send_to_user("ann", &mail).await?.local.delivered;
+                socket.send_response(StatusCode::OK, delivered.to_string()).await
+            }
+            "/wait" => socket.channel().await.map(|_| ()),
+            _ => {
+                let closed = socket.layer().close_user("ann", 4001).await?.local.delivered;
+                socket.send_response(StatusCode::OK, closed.to_string()).await
+            }
+        }
+    }
+    async fn event(&mut self, socket: &mut Socket, mail: &Mail) -> Result<()> {
+        let Mail::Arrived { from } = mail;
+        socket.send_response(StatusCode::OK, from.clone()).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_reaches_users_and_a_request_that_waits_is_reached() {
+    let pages = Router::new().http("/send", Page::default).http("/close", Page::default);
+    let pages = pages.http("/wait", Page::default).consumer("/", Inbox::default);
+    let stage = Stage::new(Believing.around(pages));
+    let mut client = connected(stage.websocket("/").with_header("x-user", "ann")).await;
+    assert_eq!(stage.http("POST", "/send").get_response().await.body(), "1");
+    client.assert_sent("page").await;
+    assert_eq!(stage.http("POST", "/close").get_response().await.body(), "1");
+    assert_eq!(client.receive_close().await.code, 4001);
+
+    let mut waiting = stage.http("GET", "/wait").with_header("x-user", "ann");
+    assert!(waiting.receive_nothing(Duration::from_secs(1)).await);
+    assert_eq!(stage.http("POST", "/send").get_response().await.body(), "1");
+    assert_eq!(waiting.get_response().await.body(), "page");
+}
+
+/// A server whose layer is away lets nobody in half: who would not be reached is refused.
+#[tokio::test(start_paused = true)]
+async fn a_user_who_cannot_be_identified_is_not_let_in() {
+    #[derive(Default)]
+    struct Silent;
+    impl Consumer for Silent {
+        type Event = NoEvents;
+    }
+    let layer = Arc::new(MemoryLayer::default());
+    layer.close().await.unwrap();
+    let sockets = Believing.around(Router::new().consumer("/", Silent::default));
+    let service = Protocols::new().websocket(sockets).into_service(layer.clone() as Arc<dyn ChannelLayer>);
+    let server = Server { layer, service };
+    let asking = |user: Option<&str>| {
+        let mut request = crate::support::request("/");
+        if let Some(user) = user {
+            request.headers_mut().insert("x-user", user.parse().unwrap());
+        }
+        request
+    };
+    assert!(server.try_connect(asking(Some("ann"))).await.is_err());
+    server.try_connect(asking(None)).await.unwrap();
+}
