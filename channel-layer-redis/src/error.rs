@@ -52,7 +52,28 @@ pub(crate) enum Fault {
 impl Fault {
     /// Has the call surely had no effect?
     pub(crate) fn is_unsent(&self) -> bool {
-        matches!(self, Self::Closed | Self::Crowded | Self::Down | Self::NotMaster(_) | Self::Unreachable(_))
+        match self {
+            Self::Closed | Self::Crowded | Self::Down | Self::NotMaster(_) | Self::Unreachable(_) => true,
+            Self::Refused { code, .. } => is_passing(code),
+            _ => false,
+        }
+    }
+
+    /// Is it the connection that is away, slow or broken, and not the call that was refused?
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Broken(_)
+            | Self::Deadline(_)
+            | Self::Down
+            | Self::NotMaster(_)
+            | Self::Panicked(_)
+            | Self::Unreachable(_) => true,
+            Self::Closed
+            | Self::Crowded
+            | Self::Partly(_)
+            | Self::Refused { .. }
+            | Self::UnexpectedReply(_) => false,
+        }
     }
 
     /// The outcome of one message for several groups. It looks unsent only if no part of it was sent.
@@ -73,16 +94,35 @@ impl Fault {
     }
 }
 
+/// Refusals by a server that takes nothing for now: the command had no effect, and the fault is not in it.
+const PASSING: [&str; 11] = [
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOAUTH",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "WRONGPASS",
+];
+
+fn is_passing(code: &str) -> bool {
+    PASSING.contains(&code)
+}
+
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Closed => Self::Closed,
             Fault::Deadline(limit) => Self::TimedOut(limit),
-            Fault::Broken(_)
-            | Fault::Panicked(_)
-            | Fault::Partly(_)
-            | Fault::Refused { .. }
-            | Fault::UnexpectedReply(_) => Self::Backend(fault.into()),
+            Fault::Refused { ref code, .. } if is_passing(code) => Self::Unavailable(fault.into()),
+            Fault::Broken(_) | Fault::Partly(_) => Self::Interrupted(fault.into()),
+            Fault::Panicked(_) | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
+                Self::Backend(fault.into())
+            }
             Fault::Crowded | Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => {
                 Self::Unavailable(fault.into())
             }

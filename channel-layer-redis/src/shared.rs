@@ -8,42 +8,10 @@ use std::{
     },
 };
 
-use channel_layer::{Error, LayerEvent, LayerEvents, Result};
-use tokio::sync::{broadcast, oneshot};
+use channel_layer::{Error, Result};
+use tokio::sync::oneshot;
 
 use crate::{config::RedisConfig, supervisor::Probe};
-
-/// Events that a slow listener may miss; it sees the newest ones.
-const EVENTS: usize = 64;
-
-/// Who listens to the layer; nobody once it is closed, which is how listeners learn it.
-#[derive(Debug)]
-pub(crate) struct Events(Mutex<Option<broadcast::Sender<LayerEvent>>>);
-
-impl Default for Events {
-    fn default() -> Self {
-        Self(Mutex::new(Some(broadcast::Sender::new(EVENTS))))
-    }
-}
-
-impl Events {
-    pub(crate) fn raise(&self, event: LayerEvent) {
-        if let Some(events) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = events.send(event); // nobody may be listening
-        }
-    }
-
-    pub(crate) fn subscribe(&self) -> LayerEvents {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(events) => events.subscribe().into(),
-            None => broadcast::channel(1).1.into(), // closed: it ends at once
-        }
-    }
-
-    pub(crate) fn end(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
 
 /// Messages of this process to itself, on a channel that Django does not know.
 #[derive(Debug)]

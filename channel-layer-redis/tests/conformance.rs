@@ -5,7 +5,7 @@ mod support;
 use support::{harness::Redis, server::Server};
 
 mod on_one_host {
-    channel_layer::conformance_tests!(super::Redis::new(|| {
+    channel_layer::conformance_tests!(super::Redis::that_can_be_lost(|| {
         let server = super::Server::start();
         let address = server.address();
         (server, address)

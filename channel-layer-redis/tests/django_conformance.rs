@@ -25,7 +25,7 @@ fn two_hosts(options: &str) -> ([Server; 2], String) {
 }
 
 mod core_on_one_host {
-    channel_layer::conformance_tests!(super::Redis::new(|| super::one_host("?mode=core")));
+    channel_layer::conformance_tests!(super::Redis::that_can_be_lost(|| super::one_host("?mode=core")));
 }
 
 /// On several hosts, Django spreads the messages of a general channel over all of them, and its workers look at one
@@ -78,7 +78,7 @@ mod core_encrypted {
 }
 
 mod pubsub_on_one_host {
-    channel_layer::conformance_tests!(super::Redis::new(|| super::one_host("?mode=pubsub")));
+    channel_layer::conformance_tests!(super::Redis::that_can_be_lost(|| super::one_host("?mode=pubsub")));
 }
 
 mod pubsub_on_two_hosts {

@@ -217,8 +217,8 @@ async fn a_full_server_refuses_what_it_would_have_to_keep_and_passes_the_rest() 
     let report = observe(&one, &two, async || {
         server.cli(&["config", "set", "maxmemory", "1"]);
         let refused = one.send(&jobs, numbered(1)).await.unwrap_err();
-        assert!(matches!(&refused, Error::Backend(_)), "{refused:?}");
-        assert!(cause(&refused).contains("OOM"), "{refused:?}");
+        assert!(matches!(&refused, Error::Unavailable(_)), "{refused:?}");
+        assert!(refused.to_string().contains("OOM"), "{refused}");
         server.cli(&["config", "set", "maxmemory", "0"]);
         Instant::now()
     })
@@ -245,7 +245,7 @@ async fn a_server_that_cannot_write_its_disk_passes_what_needs_no_disk() {
         })
         .await;
         let refused = one.send(&jobs, numbered(1)).await.unwrap_err();
-        assert!(cause(&refused).contains("MISCONF"), "{refused:?}");
+        assert!(refused.to_string().contains("MISCONF"), "{refused}");
         sleep(Duration::from_secs(2)).await; // several heartbeats, which are refused as well
         server.cli(&["config", "set", "stop-writes-on-bgsave-error", "no"]);
         Instant::now()
@@ -254,10 +254,6 @@ async fn a_server_that_cannot_write_its_disk_passes_what_needs_no_disk() {
     report.check().check_lossless();
     assert_eq!((one.stats().disconnects, two.stats().disconnects), (0, 0));
     one.send(&jobs, numbered(2)).await.unwrap();
-}
-
-fn cause(error: &Error) -> String {
-    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -274,7 +270,6 @@ async fn while_redis_is_away_calls_fail_at_once_and_local_ones_go_on() {
     for _ in 0..10 {
         let calls = [
             timeout(fast, one.group_send_message("g", numbered(1))).await.expect("fast").map(drop),
-            timeout(fast, one.join("h", mailbox.channel())).await.expect("fast"),
             timeout(fast, one.send(&jobs, numbered(1))).await.expect("fast"),
             timeout(fast, one.health()).await.expect("fast").map(drop),
         ];
@@ -287,6 +282,7 @@ async fn while_redis_is_away_calls_fail_at_once_and_local_ones_go_on() {
     let local = channel_layer::Audience::from(support::group("g")).local_only();
     assert_eq!(one.group_send(&local, numbered(3)).await.unwrap().local.delivered, 1);
     drop(one.new_channel().await.unwrap());
+    timeout(fast, one.join("h", mailbox.channel())).await.expect("fast").expect("wanted from now on");
 }
 
 /// Who tries again what looks unsent would send it twice to the others.

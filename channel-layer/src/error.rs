@@ -10,12 +10,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call on a channel layer failed.
 ///
-/// Messages name the channel or group, never the payload.
+/// Messages name the channel or group, never the payload. A backend's causes are included, so that a log with `%error`
+/// shows them; [`source`](std::error::Error::source) has them as well.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The backend refused or broke; the source says how.
-    #[error("the channel layer's backend failed")]
+    /// The backend refused the call; the source says how. Sending it again will not help.
+    #[error("the channel layer's backend failed: {}", chain(.0))]
     Backend(#[source] BoxError),
     /// The channel holds as many unread messages as it may. Nothing was queued.
     #[error("channel `{channel}` is full")]
@@ -38,14 +39,19 @@ pub enum Error {
     /// The message, or a value that was to become one, cannot be used; sending it again will not help.
     #[error("invalid message")]
     InvalidMessage(#[source] BoxError),
+    /// The connection broke while the call was under way, or only a part of the backend took it: it may have taken
+    /// effect, so it is not retried blindly.
+    #[error("the call to the channel layer's backend was interrupted: {}", chain(.0))]
+    Interrupted(#[source] BoxError),
     /// A channel's or group's name breaks the rules.
     #[error(transparent)]
     InvalidName(#[from] NameError),
     /// No answer in time. The call may still take effect later, so it is not retried blindly.
     #[error("no answer from the channel layer within {0:?}")]
     TimedOut(Duration),
-    /// The backend cannot be reached at present; trying later may help.
-    #[error("the channel layer's backend cannot be reached")]
+    /// The backend cannot be reached at present, or takes nothing. The call had no effect at all; trying later may
+    /// help.
+    #[error("the channel layer's backend is not available: {}", chain(.0))]
     Unavailable(#[source] BoxError),
     /// This backend has no such ability: see [`Capabilities`](crate::Capabilities).
     #[error("this channel layer does not support {0}")]
@@ -55,9 +61,21 @@ pub enum Error {
 impl Error {
     /// May the same call succeed later, without the caller changing anything?
     ///
-    /// A timeout is not transient in this sense: the call may have taken effect.
+    /// An [uncertain](Self::is_uncertain) outcome is not transient in this sense: the call may have taken effect.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::ChannelFull { .. } | Self::Unavailable(_))
+    }
+
+    /// Is it the backend that is away, slow or broken at present, through no fault of the caller's? Connections and
+    /// sessions outlive such an error: it passes.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_)) || self.is_uncertain()
+    }
+
+    /// May the call have taken effect, though it failed? It is not to be made again on the quiet: a message would
+    /// arrive twice.
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Self::Interrupted(_) | Self::TimedOut(_))
     }
 
     /// Is the fault in what the caller passed in?
@@ -118,6 +136,20 @@ pub enum ConfigError {
     },
 }
 
+/// An error with its causes, each of which is named once.
+fn chain(error: &BoxError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
@@ -141,4 +173,57 @@ pub enum NameError {
         /// How long it is, in bytes.
         len: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layered {
+        text: &'static str,
+        source: io::Error,
+    }
+
+    #[test]
+    fn every_cause_is_shown_once() {
+        let layered = |text| Box::new(Layered { text, source: io::Error::other("WRONGPASS") });
+        for error in [Error::Backend, Error::Interrupted, Error::Unavailable] {
+            for (text, end) in [
+                ("no connection", ": no connection: WRONGPASS"),
+                ("refused (WRONGPASS)", ": refused (WRONGPASS)"),
+            ] {
+                let shown = error(layered(text)).to_string();
+                assert!(shown.ends_with(end), "{shown}");
+                assert!(std::error::Error::source(&error(layered(text))).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn an_outage_is_told_from_faults_of_callers_and_its_outcome_is_certain_or_not() {
+        let cause = || BoxError::from("cause");
+        let all = [
+            (Error::Backend(cause()), "none"),
+            (Error::ChannelFull { channel: "a".to_owned() }, "transient"),
+            (Error::Closed, "none"),
+            (Error::Interrupted(cause()), "uncertain"),
+            (Error::InvalidMessage(cause()), "none"),
+            (Error::TimedOut(Duration::ZERO), "uncertain"),
+            (Error::Unavailable(cause()), "unavailable"),
+        ];
+        for (error, kind) in all {
+            let is = [error.is_transient(), error.is_outage(), error.is_uncertain()];
+            let expected = match kind {
+                "transient" => [true, false, false],
+                "uncertain" => [false, true, true],
+                "unavailable" => [true, true, false],
+                _ => [false; 3],
+            };
+            assert_eq!(is, expected, "{error:?}");
+        }
+    }
 }

@@ -1,8 +1,22 @@
 //! What a layer says about itself, to operators and consumers.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::{self, Receiver, error::RecvError};
+
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Events that a slow listener may miss; it sees the newest ones.
+const EVENTS: usize = 64;
+
+/// Set in a state whose layer was closed.
+const CLOSED: usize = 1 << (usize::BITS - 1);
 
 /// A change in the state of a layer's backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +24,9 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 pub enum LayerEvent {
     /// The backend is out of reach. Messages sent by others in the meantime do not arrive.
     Disconnected,
-    /// The backend is back and every channel of this process is live again.
+    /// The backend is back and every channel of this process is live again, with all memberships that were added
+    /// meanwhile. Also raised without a [`Disconnected`](Self::Disconnected) before it, by a layer that found that its
+    /// backend had lost memberships and has made them again.
     Reconnected {
         /// For how long messages may have been missed.
         gap: Duration,
@@ -19,19 +35,27 @@ pub enum LayerEvent {
 
 /// The events of one layer, from the moment of the call on. A backend without faults never says anything.
 #[derive(Debug)]
-pub struct LayerEvents(Option<Receiver<LayerEvent>>);
+pub struct LayerEvents {
+    receiver: Option<Receiver<LayerEvent>>,
+    state: LayerState,
+}
 
 impl LayerEvents {
     /// Events that never come, nor an end of them: for layers that cannot lose their backend.
     pub fn none() -> Self {
-        Self(None)
+        Self { receiver: None, state: LayerState::default() }
+    }
+
+    /// Whether the backend is in reach, now and later.
+    pub fn state(&self) -> LayerState {
+        self.state.clone()
     }
 
     /// The next event, or `None` once the layer is closed. Who reads late sees the newest events only.
     ///
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<LayerEvent> {
-        let Some(receiver) = &mut self.0 else { return std::future::pending().await };
+        let Some(receiver) = &mut self.receiver else { return std::future::pending().await };
         loop {
             match receiver.recv().await {
                 Ok(event) => return Some(event),
@@ -42,9 +66,108 @@ impl LayerEvents {
     }
 }
 
+/// Events whose [state](LayerEvents::state) is never away: [`EventSource`] tells both.
 impl From<Receiver<LayerEvent>> for LayerEvents {
     fn from(receiver: Receiver<LayerEvent>) -> Self {
-        Self(Some(receiver))
+        Self { receiver: Some(receiver), state: LayerState::default() }
+    }
+}
+
+/// The state of a layer's backend, to be looked at before every call where it matters. Clones share it.
+///
+/// ```
+/// use channel_layer::{ChannelLayer, MemoryLayer};
+///
+/// let layer = MemoryLayer::default();
+/// let state = layer.events().state();
+/// assert!(!state.is_away(), "memory is always in reach");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct LayerState(Arc<AtomicUsize>);
+
+impl LayerState {
+    /// Is the backend known to be out of reach? Calls that need it fail at once with
+    /// [`Unavailable`](crate::Error::Unavailable) then.
+    ///
+    /// True before the first connection, from the loss of a connection until every channel is live again, and once
+    /// the layer is closed. Takes one atomic load.
+    pub fn is_away(&self) -> bool {
+        // Relaxed: a hint; who sees it late is told by the call itself.
+        self.0.load(Relaxed) != 0
+    }
+}
+
+/// The sending side of [`LayerEvents`], for authors of backends.
+///
+/// ```
+/// use channel_layer::{EventSource, LayerEvent};
+///
+/// let source = EventSource::new(1);
+/// let state = source.subscribe().state();
+/// assert!(state.is_away(), "not connected yet");
+/// source.up();
+/// assert!(!state.is_away());
+/// source.down();
+/// source.raise(LayerEvent::Disconnected);
+/// assert!(state.is_away());
+/// ```
+#[derive(Debug)]
+pub struct EventSource {
+    /// Nothing once the layer is closed: that is how listeners learn it. Held for an access.
+    sender: Mutex<Option<broadcast::Sender<LayerEvent>>>,
+    state: LayerState,
+}
+
+impl EventSource {
+    /// The events of a backend that consists of so many servers, each of them out of reach at first.
+    pub fn new(servers: usize) -> Self {
+        let state = LayerState(Arc::new(AtomicUsize::new(servers)));
+        Self { sender: Mutex::new(Some(broadcast::Sender::new(EVENTS))), state }
+    }
+
+    /// Notes that one server is in reach and its channels are live.
+    pub fn up(&self) {
+        let one_less = |away: usize| (away & !CLOSED > 0).then(|| away - 1);
+        let _ = self.state.0.fetch_update(Relaxed, Relaxed, one_less); // none was away: as good
+    }
+
+    /// Notes that one server, which was in reach, is not any more.
+    pub fn down(&self) {
+        self.state.0.fetch_add(1, Relaxed);
+    }
+
+    /// Tells all who listen.
+    pub fn raise(&self, event: LayerEvent) {
+        if let Some(sender) = &*self.sender() {
+            let _ = sender.send(event); // nobody may be listening
+        }
+    }
+
+    /// The events from now on. They end at once if the layer is closed.
+    pub fn subscribe(&self) -> LayerEvents {
+        let receiver = match &*self.sender() {
+            Some(sender) => sender.subscribe(),
+            None => broadcast::channel(1).1,
+        };
+        LayerEvents { receiver: Some(receiver), state: self.state.clone() }
+    }
+
+    /// Ends the events, and the layer is away for good.
+    pub fn end(&self) {
+        self.state.0.fetch_or(CLOSED, Relaxed);
+        self.sender().take();
+    }
+
+    fn sender(&self) -> MutexGuard<'_, Option<broadcast::Sender<LayerEvent>>> {
+        // Nothing in here is left half done by a panic.
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The events of a backend that cannot be lost.
+impl Default for EventSource {
+    fn default() -> Self {
+        Self::new(0)
     }
 }
 
@@ -64,5 +187,44 @@ impl Health {
     /// A health report.
     pub fn new(round_trip: Duration, mailboxes: usize, groups: usize) -> Self {
         Self { round_trip, mailboxes, groups }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_is_away_while_any_server_is_and_once_closed() {
+        let source = EventSource::new(2);
+        let state = source.subscribe().state();
+        let mut seen = vec![state.is_away()];
+        for change in [
+            EventSource::up,
+            EventSource::up,
+            EventSource::down,
+            EventSource::down,
+            EventSource::up,
+            EventSource::up,
+            EventSource::up, // one too many
+            EventSource::end,
+            EventSource::up,
+        ] {
+            change(&source);
+            seen.push(state.is_away());
+        }
+        assert_eq!(seen, [true, true, false, true, true, true, false, false, true, true]);
+        assert!(!LayerEvents::none().state().is_away());
+    }
+
+    #[tokio::test]
+    async fn events_end_with_the_layer_for_old_and_new_listeners() {
+        let source = EventSource::default();
+        let mut before = source.subscribe();
+        source.raise(LayerEvent::Disconnected);
+        source.end();
+        assert_eq!(before.next().await, Some(LayerEvent::Disconnected));
+        assert_eq!(before.next().await, None);
+        assert_eq!(source.subscribe().next().await, None);
     }
 }

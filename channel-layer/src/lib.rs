@@ -24,7 +24,7 @@ pub use self::{
     capability::Capabilities,
     config::{CapacityRules, LayerConfig, MailboxOptions, Policy},
     error::{BoxError, ConfigError, Error, NameError, Result},
-    events::{Health, LayerEvent, LayerEvents},
+    events::{EventSource, Health, LayerEvent, LayerEvents, LayerState},
     ext::{ChannelLayerExt, REPLY_CHANNEL},
     layer::{Audience, ChannelLayer, Deliveries, GroupDirectory, Remote, SendReport},
     mailbox::{Dropped, Ledger, Mailbox},

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use channel_layer::{
-    ChannelName, Error, GroupName, LayerEvent, Message, RESERVED_KEY, Result, Value,
+    ChannelName, Error, EventSource, GroupName, Message, RESERVED_KEY, Result, Value,
     hub::{GroupObserver, Hub},
 };
 use tokio::sync::Notify;
@@ -20,7 +20,7 @@ use crate::{
     own::Own,
     payload::Payload,
     ring::host_of,
-    shared::{Events, Probes},
+    shared::Probes,
     stats::Counters,
     supervisor::{Link, Mode, Probe},
 };
@@ -33,7 +33,7 @@ pub(super) struct Bus {
     pub(super) keys: Keys,
     pub(super) payload: Payload,
     pub(super) clock: Clock,
-    pub(super) events: Events,
+    pub(super) events: EventSource,
     pub(super) memberships: Memberships,
     /// Group messages to our own mailboxes, and which.
     pub(super) own: Own<(Message, Vec<ChannelName>)>,
@@ -61,7 +61,7 @@ impl Bus {
             keys: Keys::new(&config.prefix),
             payload: Payload::of_core(&config),
             clock: Clock::default(),
-            events: Events::default(),
+            events: EventSource::new(config.places.len()),
             memberships: Memberships::default(),
             own: Own::default(),
             emptied: Notify::new(),
@@ -166,8 +166,8 @@ impl Mode for Inbound {
 
     fn begins(&self, _: &str) {}
 
-    fn raise(&self, event: LayerEvent) {
-        self.0.events.raise(event);
+    fn events(&self) -> &EventSource {
+        &self.0.events
     }
 
     fn is_sequenced(&self) -> bool {

@@ -250,6 +250,9 @@ impl ChannelLayer for CoreLayer {
 
     async fn flush(&self) -> Result<()> {
         self.enter()?;
+        if !self.is_connected() {
+            return Err(Fault::Down.into()); // before anything is dropped here
+        }
         self.bus.memberships.clear();
         self.bus.hub.leave_all();
         try_join_all(self.links.iter().map(|link| self.clear(link))).await?;

@@ -2,17 +2,16 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use channel_layer::{
-    Deliveries, Error, GroupName, LayerEvent, Message, Result,
+    Deliveries, Error, EventSource, GroupName, Message, Result,
     hub::{GroupObserver, Hub},
 };
-use tokio::sync::broadcast;
 
 use super::{
     echo::{Own, Table},
@@ -26,9 +25,6 @@ use crate::{
     stats::Counters,
     supervisor::Link,
 };
-
-/// Events that a slow listener may miss; it sees the newest ones.
-const EVENTS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Bus {
@@ -49,8 +45,7 @@ pub(super) struct Bus {
     numbers: AtomicU64,
     /// The links own the bus, so it knows them weakly. Set once, before the first message can come in.
     links: OnceLock<Weak<[Link]>>,
-    /// Nothing once the layer is closed: that is how listeners learn it.
-    events: Mutex<Option<broadcast::Sender<LayerEvent>>>,
+    pub(super) events: EventSource,
 }
 
 impl Bus {
@@ -58,6 +53,7 @@ impl Bus {
         let node = fastrand::u64(..);
         let bus = Arc::new(Self {
             keys: Keys::new(&config.prefix),
+            events: EventSource::new(config.places.len()),
             config,
             counters: Arc::default(),
             hub: Hub::new(),
@@ -68,7 +64,6 @@ impl Bus {
             unions: Mutex::default(),
             numbers: AtomicU64::new(1),
             links: OnceLock::new(),
-            events: Mutex::new(Some(broadcast::Sender::new(EVENTS))),
         });
         bus.hub.observe(Arc::new(Observer(Arc::downgrade(&bus))));
         bus
@@ -108,20 +103,6 @@ impl Bus {
             return Err(Error::InvalidMessage(reason.into()));
         }
         Ok(())
-    }
-
-    pub(super) fn raise(&self, event: LayerEvent) {
-        if let Some(events) = &*self.events.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = events.send(event); // nobody may be listening
-        }
-    }
-
-    pub(super) fn subscribe_events(&self) -> Option<broadcast::Receiver<LayerEvent>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(broadcast::Sender::subscribe)
-    }
-
-    pub(super) fn end_events(&self) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// How long a whole call may take: its turn in the queue, and its way.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use channel_layer::{Audience, LayerEvent, mailbox::Delivery};
+use channel_layer::{Audience, EventSource, mailbox::Delivery};
 use tokio::time::Instant;
 
 use super::{
@@ -130,8 +130,8 @@ impl Mode for Inbound {
         self.sequences().forget(channel);
     }
 
-    fn raise(&self, event: LayerEvent) {
-        self.bus.raise(event);
+    fn events(&self) -> &EventSource {
+        &self.bus.events
     }
 
     fn is_sequenced(&self) -> bool {

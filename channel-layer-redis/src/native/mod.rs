@@ -279,10 +279,7 @@ impl ChannelLayer for NativeLayer {
     }
 
     fn events(&self) -> LayerEvents {
-        match self.bus.subscribe_events() {
-            Some(events) => events.into(),
-            None => tokio::sync::broadcast::channel(1).1.into(), // closed: it ends at once
-        }
+        self.bus.events.subscribe()
     }
 
     async fn health(&self) -> Result<Health> {
@@ -294,6 +291,9 @@ impl ChannelLayer for NativeLayer {
 
     async fn flush(&self) -> Result<()> {
         self.enter()?;
+        if !self.is_connected() {
+            return Err(Fault::Down.into()); // before anything is dropped here
+        }
         self.bus.hub.leave_all();
         self.bus.hub.discard_messages();
         self.desks.iter().for_each(|desk| desk.discard());
@@ -311,7 +311,7 @@ impl ChannelLayer for NativeLayer {
         self.close_readers().await;
         join_all(self.links.iter().map(Link::close)).await;
         self.bus.hub.leave_all();
-        self.bus.end_events();
+        self.bus.events.end();
         Ok(())
     }
 }

@@ -3,19 +3,14 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use channel_layer::{
-    ChannelName, GroupName, Message,
+    ChannelName, EventSource, GroupName, Message,
     hub::{GroupObserver, Hub},
 };
 use tokio::{sync::watch, time::Instant};
 
 use super::{directions::Seen, named::Named, names::Names};
 use crate::{
-    config::RedisConfig,
-    own::Own,
-    payload::Payload,
-    ring::host_of,
-    shared::{Events, Probes},
-    stats::Counters,
+    config::RedisConfig, own::Own, payload::Payload, ring::host_of, shared::Probes, stats::Counters,
     supervisor::Link,
 };
 
@@ -26,7 +21,7 @@ pub(super) struct Bus {
     pub(super) hub: Hub,
     pub(super) names: Names,
     pub(super) payload: Payload,
-    pub(super) events: Events,
+    pub(super) events: EventSource,
     pub(super) named: Named,
     pub(super) own: Own<Message>,
     pub(super) closed: watch::Sender<bool>,
@@ -46,7 +41,7 @@ impl Bus {
             hub: Hub::new(),
             names: Names::new(&config.prefix),
             payload: Payload::of_pubsub(&config),
-            events: Events::default(),
+            events: EventSource::new(config.places.len()),
             named: Named::default(),
             own: Own::default(),
             closed: watch::Sender::new(false),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use channel_layer::{GroupName, LayerEvent, Map, Message, Value, mailbox::Delivery};
+use channel_layer::{EventSource, GroupName, Map, Message, Value, mailbox::Delivery};
 
 use super::{bus::Bus, directions, names::Place};
 use crate::{
@@ -82,8 +82,8 @@ impl Mode for Inbound {
 
     fn begins(&self, _: &str) {}
 
-    fn raise(&self, event: LayerEvent) {
-        self.bus.events.raise(event);
+    fn events(&self) -> &EventSource {
+        &self.bus.events
     }
 
     fn is_sequenced(&self) -> bool {

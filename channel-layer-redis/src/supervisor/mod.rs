@@ -37,11 +37,11 @@ use std::{
     time::Duration,
 };
 
-use channel_layer::LayerEvent;
+use channel_layer::EventSource;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 pub(crate) use self::{backoff::Backoff, session::Session};
@@ -63,8 +63,8 @@ pub(crate) trait Mode: std::fmt::Debug + Send + Sync + 'static {
     fn is_empty(&self, channel: &str) -> bool;
     /// The first message of a new subscription may follow: what was before it was not missed.
     fn begins(&self, channel: &str);
-    /// Something happened to the link.
-    fn raise(&self, event: LayerEvent);
+    /// Where what happens to the link is told.
+    fn events(&self) -> &EventSource;
     /// Is what it publishes an envelope, whose sequence the publisher fills in?
     fn is_sequenced(&self) -> bool;
     /// A message that comes back to this process.
@@ -102,6 +102,8 @@ struct Shared {
     /// The same as a flag, read at the start of every call. Relaxed: who reads it a moment late meets the
     /// refusal of the queue instead.
     up: AtomicBool,
+    /// Has there ever been a session? Relaxed: set once, and nothing else hangs on it.
+    known: AtomicBool,
     /// Why there is no session, for those who wait for the first one.
     trouble: watch::Sender<Option<Fault>>,
 }
@@ -125,6 +127,7 @@ impl Link {
             outbox,
             session: watch::Sender::new(None),
             up: AtomicBool::new(false),
+            known: AtomicBool::new(false),
             trouble: watch::Sender::new(None),
         });
         let supervisor = tokio::spawn(run::run(shared.clone()));
@@ -176,17 +179,27 @@ impl Link {
     }
 
     /// Subscribes to a channel if need be, and then runs `join`, which says whether it added a member.
+    ///
+    /// In an outage it does not wait: the channel is wanted from now on, and the next session is not told of before it is
+    /// subscribed to. Before the first session there is nothing to come back to, and it is [`Fault::Down`].
     pub(crate) async fn join(&self, channel: &str, join: impl FnOnce() -> bool) -> Result<(), Fault> {
-        if !self.is_up() {
-            return Err(Fault::Down);
-        }
-        let (hold, answer) = self.shared.subscriptions.acquire(channel);
-        if let Some(answer) = answer {
-            // One for a command under way, one for ours.
-            let limit = self.shared.config.timeout * 2;
-            let answer = timeout(limit, answer).await.map_err(|_| Fault::Deadline(limit))?;
-            answer.unwrap_or(Err(Fault::Closed))?;
-        }
+        // One for a command under way, one for ours.
+        let limit = self.shared.config.timeout * 2;
+        let deadline = Instant::now() + limit;
+        let hold = loop {
+            if !self.is_known() {
+                return Err(Fault::Down);
+            }
+            let (hold, answer) = self.shared.subscriptions.acquire(channel);
+            // Looked at after it was asked for: a session that has come up since has either seen it, or is seen here.
+            let Some(answer) = answer.filter(|_| self.is_up()) else { break hold };
+            let answer = timeout_at(deadline, answer).await.map_err(|_| Fault::Deadline(limit))?;
+            match answer.unwrap_or(Err(Fault::Closed)) {
+                Ok(()) => break hold,
+                Err(fault) if fault.is_outage() && Instant::now() < deadline => {}
+                Err(fault) => return Err(fault),
+            }
+        };
         if join() {
             hold.joined();
         }
@@ -201,6 +214,11 @@ impl Link {
     /// Do the channel's messages come in?
     pub(crate) fn is_subscribed(&self, channel: &str) -> bool {
         self.shared.subscriptions.is_live(channel)
+    }
+
+    /// Has it ever been connected?
+    pub(crate) fn is_known(&self) -> bool {
+        self.shared.known.load(Relaxed)
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -6,7 +6,7 @@ use channel_layer::LayerEvent;
 use futures_util::future::try_join;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Shared, backoff::Backoff, panics::caught, session::Session};
+use super::{Shared, backoff::Backoff, panics::caught, session::Session, subscriptions::Changes};
 use crate::{error::Fault, topology};
 
 /// For ever, whatever happens: a layer without its supervisor would look as if Redis were away for good.
@@ -33,8 +33,14 @@ async fn supervise(shared: &Shared, backoff: &mut Backoff, well: &mut Option<Ins
             }
         };
         let opened = Instant::now();
-        shared.enter(session.clone(), *well);
-        let fault = watch(shared, &session, well).await;
+        shared.enter(session.clone());
+        let fault = match catch_up(shared, &session).await {
+            Ok(()) => {
+                shared.tell_of_session(*well);
+                watch(shared, &session, well).await
+            }
+            Err(fault) => fault,
+        };
         session.fail(fault.clone());
         shared.leave(&fault);
         backoff.connected_for(opened.elapsed());
@@ -70,16 +76,27 @@ async fn heartbeat(shared: &Shared, session: &Session, well: &mut Option<Instant
 async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
     loop {
         let changes = shared.subscriptions.changes(|channel| shared.mode.is_empty(channel)).await;
-        if let Err(fault) = session.unsubscribe(&changes.unsubscribe, shared).await {
-            return fault;
-        }
-        changes.subscribe.iter().for_each(|channel| shared.mode.begins(channel));
-        // Those who asked are told, also of a refusal, which is no reason to begin anew.
-        let tell = |channels: &[String], answer| shared.subscriptions.answered(channels, answer);
-        if let Err(fault) = session.subscribe_each(&changes.subscribe, shared, tell).await {
+        if let Err(fault) = carry_out(shared, session, changes).await {
             return fault;
         }
     }
+}
+
+/// What was asked for while the session was made, and came too late to be made with it: by those who did not wait.
+async fn catch_up(shared: &Shared, session: &Session) -> Result<(), Fault> {
+    carry_out(shared, session, shared.subscriptions.changes_now(|channel| shared.mode.is_empty(channel)))
+        .await
+}
+
+async fn carry_out(shared: &Shared, session: &Session, changes: Changes) -> Result<(), Fault> {
+    session.unsubscribe(&changes.unsubscribe, shared).await?;
+    changes.subscribe.iter().for_each(|channel| shared.mode.begins(channel));
+    // Those who asked are told, also of a refusal, which is no reason to begin anew.
+    let tell = |channels: &[String], answer: Result<(), Fault>| match answer {
+        Err(fault) => channels.iter().for_each(|channel| shared.refused(channel, fault.clone())),
+        Ok(()) => shared.subscriptions.answered(channels, Ok(())),
+    };
+    session.subscribe_each(&changes.subscribe, shared, tell).await
 }
 
 async fn probe(shared: &Shared) -> Fault {
@@ -111,20 +128,23 @@ pub(super) async fn round_trip(shared: &Shared) -> Result<Duration, Fault> {
 
 impl Shared {
     /// A session is ready: calls go through again.
-    fn enter(&self, session: Arc<Session>, well: Option<Instant>) {
+    fn enter(&self, session: Arc<Session>) {
         tracing::info!(server = %session.server.address, "connected to Redis");
         self.set_session(Some(session));
         if self.outbox.is_closed() {
             // Closed while it was made, perhaps before it could be found: nobody else would end it.
             self.set_session(None);
-            return;
         }
+    }
+
+    /// Whoever missed something since all was well is told.
+    fn tell_of_session(&self, well: Option<Instant>) {
         if let Some(well) = well {
             let gap = well.elapsed();
             self.counters.reconnects.one();
             self.counters.gap_milliseconds.add_time(gap);
             tracing::warn!(?gap, "messages of others may have been missed");
-            self.mode.raise(LayerEvent::Reconnected { gap });
+            self.mode.events().raise(LayerEvent::Reconnected { gap });
         }
     }
 
@@ -135,14 +155,31 @@ impl Shared {
         if was_up && *fault != Fault::Closed {
             self.counters.disconnects.one();
             tracing::warn!(%fault, "lost the connection to Redis");
-            self.mode.raise(LayerEvent::Disconnected);
+            self.mode.events().raise(LayerEvent::Disconnected);
         }
+    }
+
+    /// Redis does not let us hear a channel. Members of its group may not know yet: they joined in an outage, and did not
+    /// wait.
+    pub(super) fn refused(&self, channel: &str, fault: Fault) {
+        if self.mode.is_empty(channel) {
+            return self.subscriptions.answered(&[channel.to_owned()], Err(fault));
+        }
+        tracing::warn!(channel, %fault, "the members of a group hear nothing any more");
+        self.counters.subscribe_refused.one();
+        self.subscriptions.refused(channel, fault);
     }
 
     /// The flag changes while the session is locked, so whoever sees the one sees the other.
     fn set_session(&self, mut session: Option<Arc<Session>>) -> Option<Arc<Session>> {
         self.session.send_modify(|current| {
-            self.up.store(session.is_some(), Relaxed);
+            let is_up = session.is_some();
+            match (self.up.swap(is_up, Relaxed), is_up) {
+                (false, true) => self.mode.events().up(),
+                (true, false) => self.mode.events().down(),
+                _ => {}
+            }
+            self.known.fetch_or(is_up, Relaxed);
             std::mem::swap(current, &mut session);
         });
         session

@@ -66,12 +66,10 @@ impl Session {
         let wanted = shared.subscriptions.to_resume(|channel| shared.mode.is_empty(channel));
         let mut outcome = Ok(());
         let note = |channels: &[String], answer| match answer {
-            Ok(()) => {}
-            Err(fault) if is_forbidden(&fault) => channels.iter().for_each(|channel| {
-                tracing::warn!(channel, %fault, "the members of a group hear nothing any more");
-                shared.counters.subscribe_refused.one();
-                shared.subscriptions.refused(channel, fault.clone());
-            }),
+            Ok(()) => shared.subscriptions.answered(channels, Ok(())),
+            Err(fault) if is_forbidden(&fault) => {
+                channels.iter().for_each(|channel| shared.refused(channel, fault.clone()));
+            }
             // Such as a server that is busy: it says nothing about the group.
             Err(fault) => outcome = Err(fault),
         };

@@ -144,6 +144,11 @@ impl Subscriptions {
         }
     }
 
+    /// What there is to do now.
+    pub(super) fn changes_now(&self, is_empty: impl Fn(&str) -> bool) -> Changes {
+        self.take(Instant::now(), &is_empty).0
+    }
+
     /// What there is to do now, and when there may be more.
     fn take(&self, now: Instant, is_empty: &impl Fn(&str) -> bool) -> (Changes, Option<Instant>) {
         let mut state = self.state();
@@ -187,17 +192,12 @@ impl Subscriptions {
         self.state().refused.insert(name);
     }
 
-    /// The connection is gone: who waits is told, and what was never confirmed is forgotten. What was live stays
-    /// wanted.
+    /// The connection is gone: who waits is told. What has members when the next one comes stays wanted.
     pub(super) fn interrupted(&self, fault: &Fault) {
         let mut state = self.state();
-        state.wanted.clear();
-        state.groups.retain(|_, entry| {
-            for waiting in entry.waiting.drain(..) {
-                let _ = waiting.send(Err(fault.clone()));
-            }
-            entry.live
-        });
+        for waiting in state.groups.values_mut().flat_map(|entry| entry.waiting.drain(..)) {
+            let _ = waiting.send(Err(fault.clone()));
+        }
     }
 
     /// What a new connection has to subscribe to: all that have members or are about to.
@@ -215,11 +215,8 @@ impl Subscriptions {
             entry.queued = false;
             entry.joining > 0 || !is_empty(group)
         });
-        let State { groups, wanted, .. } = &mut *state;
-        // Somebody asked just when the connection went, and has given up since.
-        wanted.retain(|group| groups.contains_key(group));
-        let live = state.groups.iter().filter(|(_, entry)| entry.live);
-        live.map(|(group, _)| group.clone()).collect()
+        state.wanted.clear(); // it is among the others
+        state.groups.keys().cloned().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -397,15 +394,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interruption_fails_those_who_wait_and_keeps_what_was_live() {
+    async fn an_interruption_fails_those_who_wait_and_keeps_what_has_members() {
         let subscriptions = live(&["old"]);
         let new = group("new");
         let (hold, answer) = subscriptions.acquire(&new);
         subscriptions.interrupted(&Fault::Down);
         assert_eq!(answer.unwrap().await.unwrap(), Err(Fault::Down));
         drop(hold);
-        assert_eq!(subscriptions.to_resume(|_| false), [group("old")]);
+        assert_eq!(subscriptions.to_resume(|group| group == "new"), [group("old")]);
         assert!(subscriptions.to_resume(|_| true).is_empty());
         assert_eq!(at(&subscriptions, LINGER * 2, true), Changes::default());
+    }
+
+    #[tokio::test]
+    async fn what_was_joined_in_an_outage_is_subscribed_to_once() {
+        let subscriptions = live(&["old"]);
+        subscriptions.interrupted(&Fault::Down);
+        for _ in 0..2 {
+            subscriptions.acquire("new").0.joined();
+        }
+        let mut wanted = subscriptions.to_resume(|_| false);
+        wanted.sort_unstable();
+        assert_eq!(wanted, ["new", "old"]);
+        subscriptions.acquire("late").0.joined();
+        assert_eq!(subscriptions.changes_now(|_| false).subscribe, ["late"], "the others are under way");
+        assert_eq!(subscriptions.changes_now(|_| false), Changes::default());
+        // A second attempt asks for all of it again.
+        assert_eq!(subscriptions.to_resume(|_| false).len(), 3);
     }
 }

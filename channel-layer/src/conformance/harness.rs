@@ -21,6 +21,15 @@ pub trait Harness: Send + Sync {
     /// Lets time pass: by moving a paused clock, or by sleeping where a server keeps the time.
     async fn elapse(&self, time: Duration);
 
+    /// Takes the backend away from all layers, as a fault of the network would, without a loss of what it holds; false if
+    /// there is none to lose, or the test cannot.
+    async fn begin_outage(&self) -> bool {
+        false
+    }
+
+    /// Brings the backend back.
+    async fn end_outage(&self) {}
+
     /// How long things take.
     fn timing(&self) -> Timing {
         Timing::real()

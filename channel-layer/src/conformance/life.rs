@@ -48,6 +48,29 @@ pub async fn a_closed_layer_says_so(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
+/// Who waits for a message or an event when the layer is closed waits no longer.
+pub async fn closing_ends_what_waits(harness: &dyn Harness) -> Verdict {
+    let stage = Stage::new(harness).await;
+    let (mut events, state) = (stage.layer.events(), stage.layer.events().state());
+    assert!(!state.is_away(), "the layer works");
+    let receiving: Vec<_> = ["jobs", "jobs", "others"]
+        .map(|name| {
+            let layer = stage.layer.clone();
+            tokio::spawn(async move { layer.receive(&super::stage::channel(name)).await })
+        })
+        .into();
+    stage.settle().await;
+    stage.soon(stage.layer.close()).await.expect("a layer can be closed");
+    for received in receiving {
+        let received = stage.soon(received).await.expect("the task ends");
+        assert!(matches!(received, Err(Error::Closed)), "{received:?}");
+    }
+    while stage.soon(events.next()).await.is_some() {}
+    assert_eq!(stage.soon(stage.layer.events().next()).await, None);
+    assert!(state.is_away() && stage.layer.events().state().is_away());
+    Ok(())
+}
+
 /// A layer that works says so, and how much it holds.
 pub async fn health_counts_what_is_open(harness: &dyn Harness) -> Verdict {
     let stage = Stage::new(harness).await;

@@ -5,6 +5,7 @@ pub mod expiry;
 pub mod groups;
 pub mod life;
 pub mod mailboxes;
+pub mod outages;
 pub mod processes;
 
 #[macro_use]

@@ -19,6 +19,9 @@ use crate::{
     name::{ChannelName, GroupName},
 };
 
+/// How often the layer's state is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
 pub(super) struct Stage<'a> {
     harness: &'a dyn Harness,
     pub(super) timing: Timing,
@@ -63,6 +66,31 @@ impl<'a> Stage<'a> {
 
     pub(super) async fn elapse(&self, time: Duration) {
         self.harness.elapse(time).await;
+    }
+
+    /// Takes the backend away, and waits until the layer has noticed.
+    pub(super) async fn begin_outage(&self) -> Result<(), Skip> {
+        if !self.harness.begin_outage().await {
+            return Err(Skip("the harness cannot take the backend away"));
+        }
+        self.until_away(true).await;
+        Ok(())
+    }
+
+    /// Brings the backend back, and waits until the layer is connected.
+    pub(super) async fn end_outage(&self) {
+        self.harness.end_outage().await;
+        self.until_away(false).await;
+    }
+
+    async fn until_away(&self, away: bool) {
+        let state = self.layer.events().state();
+        self.soon(async {
+            while state.is_away() != away {
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
     }
 
     /// Waits until what is under way has arrived.

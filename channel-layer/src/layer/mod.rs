@@ -28,6 +28,24 @@ use crate::{
 /// Delivery is at most once: a message is received by one receiver or dropped, never repeated. Messages from
 /// one sender to one channel arrive in the order in which they were sent.
 ///
+/// # While the backend is away
+///
+/// A layer whose backend can be lost says so at once through the [state](LayerEvents::state) of its
+/// [events](Self::events), and keeps no caller waiting meanwhile:
+///
+/// * [`open`](Self::open), [`group_add`](Self::group_add), [`group_discard`](Self::group_discard) and
+///   [`group_discard_all`](Self::group_discard_all) for channels of this process succeed once the layer has been
+///   connected, and take effect by the time that
+///   [`Reconnected`](crate::LayerEvent::Reconnected) is raised. That event tells the gap.
+/// * [`send`](Self::send) to a mailbox of this process, and a `group_send` that is
+///   [`local_only`](Audience::local_only), need no backend.
+/// * [`receive`](Self::receive) waits.
+/// * All other calls fail at once with [`Unavailable`](crate::Error::Unavailable). A message that is refused so has
+///   reached nobody, members in this process included.
+///
+/// A call under way when the backend is lost fails with [`TimedOut`](crate::Error::TimedOut) or
+/// [`Interrupted`](crate::Error::Interrupted): it may have taken effect, and no layer makes it again.
+///
 /// The trait has no default bodies, so that a backend or a wrapper cannot forget a method. Conveniences are in
 /// [`ChannelLayerExt`](crate::ChannelLayerExt).
 #[async_trait]
@@ -56,12 +74,14 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Waits without limit. Cancel safe: a dropped future takes no message with it.
     ///
     /// # Errors
-    /// [`ChannelOwned`](crate::Error::ChannelOwned) for the channel of an open mailbox.
+    /// [`ChannelOwned`](crate::Error::ChannelOwned) for the channel of an open mailbox;
+    /// [`Closed`](crate::Error::Closed) once the layer is closed, for those who wait already too.
     async fn receive(&self, channel: &ChannelName) -> Result<Message>;
 
     /// Adds a channel to a group. Adding it again renews a membership by name; nothing else changes.
     ///
-    /// Once this returns, the channel receives every later `group_send`.
+    /// Once this returns, the channel receives every later `group_send`; while the backend is away, as soon as it is
+    /// back.
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()>;
 
     /// Takes a channel out of a group. It is fine if it was not there.
@@ -79,7 +99,7 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Who is in which group, if this layer can tell about all processes.
     fn directory(&self) -> Option<&dyn GroupDirectory>;
 
-    /// What happens to the backend from now on.
+    /// What happens to the backend from now on, and whether it is in reach. Ends once the layer is closed.
     fn events(&self) -> LayerEvents;
 
     /// Checks that messages get through.

@@ -3,17 +3,22 @@
 mod named;
 mod receiver;
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    task::Poll,
+};
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use self::named::NamedChannels;
 use crate::{
     capability::Capabilities,
     config::{LayerConfig, MailboxOptions},
     error::{Error, Result},
-    events::{Health, LayerEvents},
+    events::{EventSource, Health, LayerEvents},
     hub::Hub,
     layer::{Audience, ChannelLayer, GroupDirectory, Remote, SendReport},
     mailbox::{Delivery, Mailbox, Refusal},
@@ -43,6 +48,10 @@ pub struct MemoryLayer {
     hub: Hub,
     named: NamedChannels,
     closed: AtomicBool,
+    /// Ended when the layer is closed.
+    events: EventSource,
+    /// The same as `closed`, for those who wait.
+    ended: watch::Sender<bool>,
 }
 
 impl MemoryLayer {
@@ -105,7 +114,13 @@ impl ChannelLayer for MemoryLayer {
         let owned = || Error::ChannelOwned { channel: channel.to_string() };
         let named =
             self.named.receiver(&self.hub, channel, self.config.bounds_of(channel)).ok_or_else(owned)?;
-        Ok(named.recv().await)
+        let mut ended = self.ended.subscribe();
+        let (mut received, mut ended) = (pin!(named.recv()), pin!(ended.wait_for(|ended| *ended)));
+        poll_fn(|cx| match received.as_mut().poll(cx) {
+            Poll::Ready(message) => Poll::Ready(Ok(message)),
+            Poll::Pending => ended.as_mut().poll(cx).map(|_| Err(Error::Closed)),
+        })
+        .await
     }
 
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
@@ -138,7 +153,7 @@ impl ChannelLayer for MemoryLayer {
     }
 
     fn events(&self) -> LayerEvents {
-        LayerEvents::none()
+        self.events.subscribe()
     }
 
     async fn health(&self) -> Result<Health> {
@@ -157,6 +172,8 @@ impl ChannelLayer for MemoryLayer {
         self.closed.store(true, Relaxed);
         self.hub.leave_all();
         self.named.clear();
+        self.ended.send_replace(true);
+        self.events.end();
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Call, Wrap};
-use crate::error::Result;
+use crate::{error::Result, events::LayerEvents};
 
 /// Every call waits before it is made, as with a backend across a network. For tests.
 #[derive(Clone, Copy, Debug)]
@@ -30,5 +30,9 @@ impl Wrap for Delayed {
 
     fn loses(&self, _: Call<'_>) -> bool {
         false
+    }
+
+    fn events(&self, events: LayerEvents) -> LayerEvents {
+        events
     }
 }

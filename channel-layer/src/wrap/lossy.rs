@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{Call, Wrap};
-use crate::error::Result;
+use crate::{error::Result, events::LayerEvents};
 
 /// Loses every n-th message: the resilience test that Django Channels' specification suggests. For tests.
 #[derive(Debug)]
@@ -32,5 +32,9 @@ impl Wrap for Lossy {
     fn loses(&self, _: Call<'_>) -> bool {
         let nth = self.count.fetch_add(1, Relaxed) + 1;
         nth.is_multiple_of(self.every)
+    }
+
+    fn events(&self, events: LayerEvents) -> LayerEvents {
+        events
     }
 }

@@ -1,4 +1,4 @@
-//! Layers around layers: traced, delayed, lossy, recorded.
+//! Layers around layers: traced, delayed, lossy, recorded, cut off.
 //!
 //! A [`Wrapped`] layer is a layer like any other. What it adds is a [`Wrap`]: one of those here, or your own.
 //!
@@ -18,6 +18,7 @@
 
 mod delayed;
 mod lossy;
+mod outage;
 mod recording;
 mod traced;
 
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 pub use self::{
     delayed::Delayed,
     lossy::Lossy,
+    outage::Outage,
     recording::{Recorded, Recording},
     traced::Traced,
 };
@@ -53,6 +55,9 @@ pub trait Wrap: fmt::Debug + Send + Sync + 'static {
 
     /// Is this message lost on its way? Asked for `send` and `group_send`, which then succeed all the same.
     fn loses(&self, call: Call<'_>) -> bool;
+
+    /// The events of the layer, given those of the layer within.
+    fn events(&self, events: LayerEvents) -> LayerEvents;
 }
 
 /// A call of a layer.
@@ -164,7 +169,7 @@ impl<L: ChannelLayer, W: Wrap> ChannelLayer for Wrapped<L, W> {
     }
 
     fn events(&self) -> LayerEvents {
-        self.layer.events()
+        self.wrap.events(self.layer.events())
     }
 
     async fn health(&self) -> Result<Health> {

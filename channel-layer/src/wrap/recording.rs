@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Call, Wrap};
 use crate::{
     error::Result,
+    events::LayerEvents,
     layer::Audience,
     message::Message,
     name::{ChannelName, GroupName},
@@ -52,6 +53,10 @@ impl Wrap for Recording {
 
     fn loses(&self, _: Call<'_>) -> bool {
         false
+    }
+
+    fn events(&self, events: LayerEvents) -> LayerEvents {
+        events
     }
 }
 

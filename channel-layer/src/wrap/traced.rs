@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Level, enabled};
 
 use super::{Call, Wrap};
-use crate::error::Result;
+use crate::{error::Result, events::LayerEvents};
 
 /// A span around every call, and an event at its end: at `DEBUG`, or at `WARN` when it failed.
 ///
@@ -32,5 +32,9 @@ impl Wrap for Traced {
 
     fn loses(&self, _: Call<'_>) -> bool {
         false
+    }
+
+    fn events(&self, events: LayerEvents) -> LayerEvents {
+        events
     }
 }

@@ -7,7 +7,12 @@ use async_trait::async_trait;
 use tokio::runtime::{Builder, Runtime};
 
 use super::*;
-use crate::{config::LayerConfig, layer::ChannelLayer, memory::MemoryLayer};
+use crate::{
+    config::LayerConfig,
+    layer::ChannelLayer,
+    memory::MemoryLayer,
+    wrap::{Outage, Wrapped},
+};
 
 /// The memory layer behind the pointer that `wrap` makes of it, with a paused clock.
 pub(super) struct Mounted(pub(super) fn(LayerConfig) -> Arc<dyn ChannelLayer>);
@@ -51,6 +56,45 @@ mod on_an_arc {
         let shared: super::Arc<dyn super::ChannelLayer> = super::Arc::new(super::MemoryLayer::new(config));
         super::Arc::new(shared)
     }));
+}
+
+/// The memory layer, whose backend a test can take away.
+struct CutOff(Outage);
+
+#[async_trait]
+impl Harness for CutOff {
+    async fn layer(&self, config: LayerConfig) -> Arc<dyn ChannelLayer> {
+        Arc::new(Wrapped::new(MemoryLayer::new(config), self.0.clone()))
+    }
+
+    async fn peer(&self, _: LayerConfig) -> Option<Arc<dyn ChannelLayer>> {
+        None
+    }
+
+    async fn elapse(&self, time: Duration) {
+        tokio::time::advance(time).await;
+    }
+
+    async fn begin_outage(&self) -> bool {
+        self.0.begin();
+        true
+    }
+
+    async fn end_outage(&self) {
+        self.0.end();
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::paused()
+    }
+
+    fn runtime(&self) -> Runtime {
+        Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    }
+}
+
+mod behind_an_outage {
+    crate::conformance_tests!(super::CutOff(super::Outage::default()));
 }
 
 #[test]
