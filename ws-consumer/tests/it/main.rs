@@ -22,6 +22,8 @@ mod http2;
 mod identified;
 mod lanes;
 mod legs;
+#[cfg(feature = "auth")]
+mod logout;
 mod mounts;
 mod multiplexer;
 mod outcomes;

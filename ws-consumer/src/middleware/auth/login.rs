@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Extensions;
 use subtle::ConstantTimeEq;
 
-use super::{Authenticator, Identity, Proof, Session, Store, enter, leave};
+use super::{Authenticator, Identity, Proof, Session, Store, end, enter, leave};
 use crate::{
     error::{Error, Result},
     scope::{Scope, UserId},
@@ -25,7 +25,7 @@ const FINGERPRINT: &str = "_auth_fingerprint";
 pub async fn login<U: Identity>(session: &Session, user: &U) -> Result<()> {
     let before = session.get::<String>(USER).await?;
     if before.is_some_and(|before| before != user.id()) {
-        session.flush().await?;
+        end(session).await?;
     }
     session.cycle_id().await?;
     session.insert(USER, user.id()).await?;
@@ -36,12 +36,13 @@ pub async fn login<U: Identity>(session: &Session, user: &U) -> Result<()> {
     Ok(session.save().await?)
 }
 
-/// Ends a session, with all that it holds. It is fine if nobody was logged in.
+/// Ends a session, with all that it holds: it is gone from the store, and on plain HTTP the cookie is taken back with the
+/// answer. It is fine if nobody was logged in: no session is begun by that.
 ///
 /// # Errors
 /// The store fails.
 pub async fn logout(session: &Session) -> Result<()> {
-    Ok(session.flush().await?)
+    end(session).await
 }
 
 /// Whose session it is. One that has become nobody's is ended.
@@ -58,7 +59,7 @@ pub(super) async fn remembered<A: Authenticator>(
     });
     if proof.is_none() {
         tracing::info!("a session whose user is gone or has changed the password: ended");
-        session.flush().await?;
+        end(session).await?;
     }
     Ok(proof)
 }
@@ -68,7 +69,8 @@ pub(super) async fn still<A: Authenticator>(
     authenticator: &A,
     extensions: &Extensions,
 ) -> Result<Option<String>> {
-    let (Some(session), Some(Store(store))) = (extensions.get::<Session>(), extensions.get::<Store>()) else {
+    let (Some(session), Some(Store { store, .. })) = (extensions.get::<Session>(), extensions.get::<Store>())
+    else {
         return Ok(None);
     };
     let Some(id) = session.id() else { return Ok(None) };

@@ -20,7 +20,7 @@ pub use self::{
 use super::{
     cookies::Cookies,
     guard::{Guard, Visit},
-    session::{Session, SessionStore, Sessions, Store},
+    session::{Session, SessionStore, Sessions, Store, end},
 };
 use crate::{
     application::Application,

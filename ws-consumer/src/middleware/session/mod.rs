@@ -173,7 +173,7 @@ impl<S: SessionStore> Guard for Sessions<S> {
         let session = Session::new(brought, self.store.clone(), Some(self.cookie.expiry()));
         let (cookie, answered) = (self.cookie.clone(), session.clone());
         visit.on_answer(move |headers| cookie.tell(brought, &answered, headers));
-        visit.extensions.insert(Store(self.store.clone()));
+        visit.extensions.insert(Store { store: self.store.clone(), brought });
         visit.extensions.insert(session);
         Ok(())
     }
@@ -195,7 +195,11 @@ impl<S: SessionStore> Guard for Sessions<S> {
 
 /// Where the session of a scope is kept.
 #[derive(Clone)]
-pub(super) struct Store(pub(super) Arc<dyn SessionStore>);
+pub(super) struct Store {
+    pub(super) store: Arc<dyn SessionStore>,
+    /// The id that the client's cookie names.
+    brought: Option<Id>,
+}
 
 impl Scope {
     /// The session, once [`Sessions`] stands in front.
@@ -206,7 +210,7 @@ impl Scope {
         self.extensions.get().ok_or_else(|| Error::other("there is no session: put `Sessions` in front"))
     }
 
-    /// Saves the session.
+    /// Saves the session. One that is not in the store yet, and holds nothing, is not begun by that.
     ///
     /// # Errors
     /// There is none, the store fails, or the session has been ended elsewhere in the meantime: a log-out must not be
@@ -216,14 +220,32 @@ impl Scope {
     }
 }
 
-/// Saves a session that has not been ended elsewhere.
+/// Saves a session that has not been ended, here or elsewhere.
 pub(super) async fn save(session: &Session, extensions: &Extensions) -> Result<()> {
-    if let (Some(id), Some(Store(store))) = (session.id(), extensions.get::<Store>()) {
-        // The first use of the session may find that there is none, and then it is a new one.
-        let _loaded = session.is_empty().await;
-        if session.id() == Some(id) && store.load(&id).await?.is_none() {
-            return Err(Error::other("the session has been ended elsewhere"));
+    // Without an id it is new, or has been ended: either way, saved empty it would come to life.
+    if session.is_empty().await {
+        return Ok(());
+    }
+    match (session.id(), extensions.get::<Store>()) {
+        (Some(id), Some(Store { store, .. })) => {
+            if store.load(&id).await?.is_none() {
+                return Err(Error::other("the session has been ended elsewhere"));
+            }
         }
+        // One that was flushed would be created under the id that it had.
+        (None, Some(Store { brought: Some(_), .. })) => session.cycle_id().await?,
+        _ => {}
     }
     Ok(session.save().await?)
+}
+
+/// Ends a session, with all that it holds. What is put into it afterwards begins another, under another id.
+#[cfg(feature = "auth")]
+pub(super) async fn end(session: &Session) -> Result<()> {
+    session.clear().await;
+    if session.id().is_some() {
+        // Removes it from the store, which `Session::flush` does too, but under the id that it leaves with the data.
+        session.cycle_id().await?;
+    }
+    Ok(())
 }
