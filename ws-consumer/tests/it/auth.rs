@@ -432,6 +432,6 @@ async fn a_store_that_fails_lets_nobody_in() {
     let stack = auth_stack(Sessions::new(Broken), Auth::new(Users::with(&["ann"])));
     let server = Server::of(stack.around(desk()));
     let id = tower_sessions_core::session::Id::default();
-    assert_eq!(status(&server, "/", &[("cookie", &format!("sessionid={id}"))]).await, 500);
+    assert_eq!(status(&server, "/", &[("cookie", &format!("channels_session={id}"))]).await, 500);
     open(&server, "/", &[]).await;
 }

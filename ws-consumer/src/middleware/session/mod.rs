@@ -51,11 +51,45 @@ use crate::{
 ///
 /// let application = Sessions::new(MemoryStore::default()).around(Router::new().consumer("/", Counter::default));
 /// ```
+///
+/// # Beside another framework
+///
+/// Browsers tell cookies apart by host and path, not by port: two servers of one host that use one name overwrite each other's
+/// cookie, and so end each other's sessions. The default name, `channels_session`, is no other framework's; Django's is
+/// `sessionid`, that of the crate `tower-sessions` is `id`. Neither side's sessions mean anything to the other.
+///
+/// To know users by their login at Django, take its cookie for a token, and look it up where Django keeps its sessions:
+///
+/// ```
+/// # #[cfg(feature = "auth")] {
+/// use ws_consumer::{Origins, Result, Router};
+/// use ws_consumer::middleware::{Auth, Authenticator, Guard, Identity, Proof, Token};
+/// # struct User { id: String }
+/// # impl Identity for User { fn id(&self) -> String { self.id.clone() } }
+///
+/// struct Django; // has a pool of connections to Django's database
+/// # impl Django { async fn user_of(&self, _: &str) -> Result<Option<User>> { Ok(None) } }
+///
+/// impl Authenticator for Django {
+///     type User = User;
+///     async fn by_token(&self, session_key: &Token) -> Result<Option<Proof<User>>> {
+///         // `session_data` and `expire_date` of the row of `django_session` with this key
+///         Ok(self.user_of(session_key.secret()).await?.map(Proof::of))
+///     }
+/// }
+///
+/// let auth = Auth::by_tokens(Django).from_cookie("sessionid").required();
+/// let application = Origins::SameHost.and(auth).around(Router::new());
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sessions<S> {
     store: Arc<S>,
     cookie: SessionCookie,
 }
+
+/// Not the name of any framework that may serve the same host.
+const COOKIE: &str = "channels_session";
 
 #[derive(Clone, Debug)]
 struct SessionCookie {
@@ -68,11 +102,11 @@ struct SessionCookie {
 }
 
 impl<S: SessionStore> Sessions<S> {
-    /// Sessions in this store, that end two weeks after they were last changed. Their cookie is named `sessionid`, is
+    /// Sessions in this store, that end two weeks after they were last changed. Their cookie is named `channels_session`, is
     /// sent over TLS only, no script can read it, and foreign pages' forms do not carry it (`Lax`).
     pub fn new(store: S) -> Self {
         let cookie = SessionCookie {
-            name: "sessionid".to_owned(),
+            name: COOKIE.to_owned(),
             path: "/".to_owned(),
             domain: None,
             secure: true,
@@ -82,7 +116,7 @@ impl<S: SessionStore> Sessions<S> {
         Self { store: Arc::new(store), cookie }
     }
 
-    /// Names the cookie.
+    /// Names the cookie, instead of `channels_session`: see [above](Self#beside-another-framework).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.cookie.name = name.into();
         self
@@ -227,10 +261,8 @@ pub(super) async fn save(session: &Session, extensions: &Extensions) -> Result<(
         return Ok(());
     }
     match (session.id(), extensions.get::<Store>()) {
-        (Some(id), Some(Store { store, .. })) => {
-            if store.load(&id).await?.is_none() {
-                return Err(Error::other("the session has been ended elsewhere"));
-            }
+        (Some(id), Some(Store { store, .. })) if store.load(&id).await?.is_none() => {
+            return Err(Error::other("the session has been ended elsewhere"));
         }
         // One that was flushed would be created under the id that it had.
         (None, Some(Store { brought: Some(_), .. })) => session.cycle_id().await?,

@@ -37,7 +37,7 @@ async fn a_session_gets_one_cookie_with_all_its_attributes() {
     sessions.finish(&first.0.extensions, StatusCode::OK).await;
     let set = answer(first);
     assert_eq!(set.len(), 1);
-    assert!(set[0].starts_with("sessionid="), "{set:?}");
+    assert!(set[0].starts_with("channels_session="), "{set:?}");
     for attribute in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=1209600", "Expires="] {
         assert!(set[0].contains(attribute), "{attribute}: {set:?}");
     }
@@ -69,6 +69,21 @@ async fn a_session_is_found_again_and_its_id_is_not_the_clients_to_choose() {
     for nonsense in ["s=", "s=x", "s=../../etc", "other=1"] {
         assert_eq!(visit(&sessions, Some(nonsense)).await.0.session().unwrap().id(), None);
     }
+}
+
+#[tokio::test]
+async fn the_cookie_of_django_is_neither_read_nor_overwritten() {
+    let django = "sessionid=l2hv0tpx9w0fqk9y3pqv6fzgq5yafq3c";
+    let sessions = Sessions::new(MemoryStore::default());
+    let idle = visit(&sessions, Some(django)).await;
+    assert_eq!(idle.0.session().unwrap().id(), None);
+    assert!(answer(idle).is_empty());
+    let busy = visit(&sessions, Some(django)).await;
+    busy.0.session().unwrap().insert("n", 1).await.unwrap();
+    busy.0.save_session().await.unwrap();
+    assert!(answer(busy)[0].starts_with("channels_session="));
+    let own = Sessions::new(MemoryStore::default()).name("sessionid");
+    assert!(begun(&own).await.starts_with("sessionid="), "whoever wants it");
 }
 
 #[tokio::test]
