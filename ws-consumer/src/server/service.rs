@@ -27,7 +27,7 @@ use crate::{
     scope::Scope,
     socket::Socket,
     transport::{
-        Limits, ReplyBody, Sockets, Transports, http as plain_http,
+        Limits, ReplyBody, Sockets, Transports, headers, http as plain_http,
         session::{self, Directory},
         websocket,
     },
@@ -295,6 +295,9 @@ impl<H> SocketService<H> {
         H::Future: Send,
     {
         let shared = &self.shared;
+        if !headers::are_sound(request.headers()) {
+            return Box::pin(async { Ok(of_socket(websocket::plain(StatusCode::BAD_REQUEST))) });
+        }
         if websocket::is_asked_for(&request) {
             return shared.websocket(request);
         }

@@ -1,6 +1,7 @@
 //! How frames get to clients and back. A transport holds a [`Wire`](crate::wire::Wire) and knows nothing of
 //! groups or routes.
 
+pub(crate) mod headers;
 pub(crate) mod http;
 mod limits;
 mod pace;

@@ -6,7 +6,7 @@ use http_body_util::Empty;
 use tower_service::Service;
 use ws_consumer::{Result, Router, Socket};
 
-use crate::support::{HANDSHAKE, Server, echo, raw, request};
+use crate::support::{HANDSHAKE, Server, echo, raw, request, ways::Way};
 
 /// The handshake with a further header line.
 fn with(line: &[u8]) -> Vec<u8> {
@@ -45,6 +45,40 @@ async fn the_accept_key_is_the_one_of_the_rfc() {
         answer.starts_with("http/1.1 101 ") && answer.contains("s3pplmbitxaq9kygzzhzrbk+xoo="),
         "{answer}"
     );
+}
+
+/// Of headers that are not the server's own, cookies among them, bytes above 0x7f are nobody's affair here.
+#[tokio::test(start_paused = true)]
+async fn foreign_headers_may_hold_any_byte_above_ascii() {
+    for byte in 0x80..=0xFF {
+        let names =
+            [&b"x-anything: "[..], b"\r\ncookie: a=", b"\r\nuser-agent: ", b"\r\nreferer: http://test/"];
+        let lines = names.map(|name| [name, &[byte]].concat()).concat();
+        assert!(answer(&with(&lines)).await.starts_with("http/1.1 101"), "{byte:#x}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_end_of_latin_1_is_refused_over_every_way() {
+    async fn greet(mut socket: Socket) -> Result<()> {
+        match socket.is_websocket() {
+            true => socket.accept().await,
+            false => socket.refuse(StatusCode::NO_CONTENT).await,
+        }
+    }
+    let protocols = ws_consumer::Protocols::new().both(greet).transports(ws_consumer::Transports::default());
+    let service = protocols.into_service(std::sync::Arc::new(channel_layer::MemoryLayer::default()));
+    for way in Way::ALL {
+        for (name, value, status) in [
+            ("x-forwarded-for", &b"1.2.3.4\x85origin: b"[..], 400),
+            ("origin", b"http://test\x85", 400),
+            ("x-anything", b"a\x85b", 200),
+        ] {
+            let headers = [("host", &b"test"[..]), (name, value)];
+            let answered = way.status(&service, None, "/", &headers).await;
+            assert_eq!(answered, status, "{way:?} {name}");
+        }
+    }
 }
 
 /// What one parser takes for a line's end or a blank and another does not makes two headers of one.

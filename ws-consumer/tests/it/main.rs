@@ -12,6 +12,8 @@ mod bounds;
 mod calls;
 mod classic;
 mod consumers;
+#[cfg(feature = "auth")]
+mod cookies;
 #[cfg(feature = "msgpack")]
 mod decoding;
 mod door;

@@ -4,6 +4,7 @@
 pub mod diary;
 mod fragile;
 pub mod sessions;
+pub mod ways;
 
 use std::{sync::Arc, time::Duration};
 

@@ -72,7 +72,10 @@ impl Sources {
 
 /// `Authorization: Bearer <token>`
 fn bearer(visit: &mut Visit<'_>) -> Option<Token> {
-    let value = visit.header(header::AUTHORIZATION)?;
+    let mut values = visit.headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    // What is no text proves nothing, but it is a token: its client is not one without.
+    let value = String::from_utf8_lossy(value.as_bytes());
     let (scheme, token) = value.split_once(' ')?;
     let token = scheme.eq_ignore_ascii_case("bearer").then(|| Token::new(token.trim()))?;
     visit.headers.remove(header::AUTHORIZATION);
@@ -82,9 +85,9 @@ fn bearer(visit: &mut Visit<'_>) -> Option<Token> {
 /// `Sec-WebSocket-Protocol: <marker>, <token>`: the one header that a page may choose for a socket.
 fn offered(visit: &mut Visit<'_>, marker: &str) -> Option<Token> {
     let lines = visit.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let lines: Option<Vec<_>> = lines.map(|line| line.to_str().ok()).collect();
+    let lines = lines.filter_map(|line| line.to_str().ok());
     let mut names: Vec<_> =
-        lines?.iter().flat_map(|line| line.split(',')).map(|name| name.trim().to_owned()).collect();
+        lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_owned()).collect();
     let at = names.iter().position(|name| name == marker)?;
     if at + 1 >= names.len() {
         return None;

@@ -1,0 +1,58 @@
+//! Bytes that no header which the server acts on may hold, whatever the request asks for.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// What says where a request comes from, where it goes, and where it ends.
+const READ: [HeaderName; 18] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::FORWARDED,
+    header::HOST,
+    header::ORIGIN,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_VERSION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// Some parsers take the byte 0x85, a line's end in Latin-1, for one, and see two headers where there is one. As a part
+/// of UTF-8 it is none. In all other headers, cookies among them, bytes above 0x7F are opaque (RFC 9110, section 5.5).
+pub(crate) fn are_sound(headers: &HeaderMap) -> bool {
+    READ.iter().flat_map(|name| headers.get_all(name)).all(is_sound)
+}
+
+fn is_sound(value: &HeaderValue) -> bool {
+    let is_c1 = |byte: &u8| (0x80..=0x9F).contains(byte);
+    !value.as_bytes().iter().any(is_c1) || std::str::from_utf8(value.as_bytes()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_headers_that_are_acted_on_are_looked_at() {
+        for (name, value, sound) in [
+            ("origin", &b"http://a\x85x: b"[..], false),
+            ("x-forwarded-for", b"1.2.3.4\x93", false),
+            ("origin", b"http://caf\xe9", true),
+            ("host", "\u{6c49}".as_bytes(), true),
+            ("cookie", b"a\x85b=\x93", true),
+            ("authorization", b"Basic \x85", true),
+            ("x-anything", b"a\x85x: b", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+            assert_eq!(are_sound(&headers), sound, "{name}: {}", value.escape_ascii());
+        }
+    }
+}
