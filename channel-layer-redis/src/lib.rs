@@ -14,6 +14,7 @@ mod keys;
 mod layer;
 mod native;
 mod own;
+mod pace;
 mod payload;
 mod pubsub;
 mod ring;

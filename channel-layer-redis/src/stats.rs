@@ -1,16 +1,22 @@
 //! What the layer counts, for operators.
 
 use std::{
+    fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
+
+use crate::pace::Pace;
 
 /// Defines the counters, their snapshot and their names in one go, so that none is forgotten in one of them.
 macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident $name:literal,)*) => {
         /// Counters of one layer. Relaxed: each stands for itself, and nothing is decided by them.
         #[derive(Debug, Default)]
-        pub(crate) struct Counters { $(pub(crate) $field: Counter<{ Id::$field as usize }>,)* }
+        pub(crate) struct Counters {
+            $(pub(crate) $field: Counter<{ Id::$field as usize }>,)*
+            unreadable_pace: Pace,
+        }
 
         /// What a layer has counted since it was made. The same numbers go to the `metrics` facade, when that
         /// feature is on, under the names given here.
@@ -46,7 +52,8 @@ counters! {
     stale "channel_layer_redis_stale_total",
     /// Deliveries that a full mailbox refused.
     full "channel_layer_redis_full_total",
-    /// Messages that could not be read: foreign, broken, too long or of another version.
+    /// Messages that could not be read: foreign, broken, too long, of another version, or with what a message cannot
+    /// carry; and replies of the server in a shape that this crate does not know.
     unreadable "channel_layer_redis_unreadable_total",
     /// Times that a connection to Redis was lost.
     disconnects "channel_layer_redis_disconnects_total",
@@ -63,6 +70,16 @@ counters! {
     taken "channel_layer_redis_taken_total",
     /// Messages taken from named channels and given back, because nobody was waiting any more.
     given_back "channel_layer_redis_given_back_total",
+}
+
+impl Counters {
+    /// Counts something from Redis that cannot be read, and warns about it once a second.
+    pub(crate) fn note_unreadable(&self, what: &str, reason: impl fmt::Display) {
+        self.unreadable.one();
+        if let Some(count) = self.unreadable_pace.pass() {
+            tracing::warn!(what, %reason, count, "dropped what cannot be read");
+        }
+    }
 }
 
 /// One counter; its number finds its name.

@@ -1,5 +1,6 @@
 //! Settings that make no sense, or would not in a program.
 
+mod dialects;
 mod support;
 
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! Commands, replies and errors.
+//! Commands and errors.
 
 use redis::{Cmd, Pipeline, RedisError, ServerError, ToRedisArgs, Value};
 
+use super::reply::Reply;
 use crate::error::Fault;
 
 /// One command with its arguments.
@@ -105,58 +106,6 @@ impl Script {
     }
 }
 
-/// What a command answers, as far as we need it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Reply {
-    Bytes(Vec<u8>),
-    Float(f64),
-    Integer(i64),
-    List(Vec<Reply>),
-    Nothing,
-    Text(String),
-}
-
-impl Reply {
-    pub(super) fn from_value(value: Value) -> Result<Self, Fault> {
-        Ok(match value {
-            Value::Nil => Self::Nothing,
-            Value::Int(number) => Self::Integer(number),
-            Value::Double(number) => Self::Float(number),
-            Value::BulkString(bytes) => Self::Bytes(bytes),
-            Value::SimpleString(text) | Value::VerbatimString { text, .. } => Self::Text(text),
-            Value::Okay => Self::Text("OK".to_owned()),
-            Value::Array(items) | Value::Set(items) | Value::Push { data: items, .. } => {
-                Self::List(items.into_iter().map(Self::from_value).collect::<Result<_, _>>()?)
-            }
-            Value::ServerError(error) => return Err(refusal(&error)),
-            _ => return Err(Fault::UnexpectedReply("a command")),
-        })
-    }
-
-    pub(crate) fn integer(&self) -> Option<i64> {
-        match self {
-            Self::Integer(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// The text, whichever of its two forms it comes in.
-    pub(crate) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn list(&self) -> Option<&[Reply]> {
-        match self {
-            Self::List(items) => Some(items),
-            _ => None,
-        }
-    }
-}
-
 pub(super) fn fault_of(error: &RedisError) -> Fault {
     match error.code() {
         Some(code) => refused(code, error.detail()),
@@ -169,7 +118,7 @@ pub(super) fn reason(error: &RedisError) -> String {
     without_arguments(&error.to_string()).to_owned()
 }
 
-fn refusal(error: &ServerError) -> Fault {
+pub(super) fn refusal(error: &ServerError) -> Fault {
     refused(error.code(), error.details())
 }
 

@@ -3,6 +3,7 @@
 
 mod command;
 mod push;
+mod reply;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -14,8 +15,9 @@ use redis::{
 };
 
 pub(crate) use self::{
-    command::{Command, Commands, Replies, Reply, Script},
+    command::{Command, Commands, Replies, Script},
     push::Push,
+    reply::Reply,
 };
 use crate::{
     config::{Address, RedisConfig, Server},

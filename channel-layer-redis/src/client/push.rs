@@ -9,6 +9,8 @@ pub(crate) enum Push {
     Gone,
     /// A message on a channel that was subscribed to.
     Message { channel: Vec<u8>, payload: Vec<u8> },
+    /// A message, or another kind of push, that cannot be read.
+    Unreadable(String),
 }
 
 impl Push {
@@ -16,11 +18,13 @@ impl Push {
         let mut data = info.data.into_iter();
         match info.kind {
             PushKind::Disconnection => Some(Self::Gone),
-            PushKind::Message => {
-                let (channel, payload) = (bytes(data.next()?)?, bytes(data.next()?)?);
-                Some(Self::Message { channel, payload })
-            }
-            _ => None,
+            PushKind::Message => match (data.next().and_then(bytes), data.next().and_then(bytes)) {
+                (Some(channel), Some(payload)) => Some(Self::Message { channel, payload }),
+                _ => Some(Self::Unreadable("a message without channel or payload".to_owned())),
+            },
+            // Answers to our commands, which wait for them.
+            PushKind::Subscribe | PushKind::Unsubscribe => None,
+            other => Some(Self::Unreadable(format!("a push of kind {other:?}"))),
         }
     }
 }

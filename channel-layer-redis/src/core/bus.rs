@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use channel_layer::{
-    ChannelName, Error, EventSource, GroupName, Message, RESERVED_KEY, Result, Value,
+    ChannelName, EventSource, GroupName, Message, RESERVED_KEY, Result, Value,
     hub::{GroupObserver, Hub},
 };
 use tokio::sync::Notify;
@@ -143,8 +143,8 @@ pub(super) async fn run(
 }
 
 /// The number that a script answers.
-pub(super) fn number(reply: &Reply) -> Result<i64> {
-    reply.integer().ok_or_else(|| Error::from(Fault::UnexpectedReply("a script")))
+pub(super) fn number(bus: &Bus, reply: &Reply) -> Result<i64> {
+    Ok(reply.read("a script", &bus.counters, Reply::integer)?)
 }
 
 /// What a link carries in this mode: nothing but its own probes. Messages are taken by the readers.

@@ -122,8 +122,15 @@ pub(super) async fn leave_all(bus: &Bus, links: &[Link]) {
 pub(super) async fn members(bus: &Bus, links: &[Link], group: &GroupName) -> Result<Vec<ChannelName>, Fault> {
     let expired = super::clock::score_before(bus.config.layer.group_expiry);
     let reply = run(link_of(links, group), &MEMBERS, &[bus.keys.group(group)], &[expired.as_bytes()]).await?;
-    let Reply::List(members) = reply else { return Err(Fault::UnexpectedReply("a script")) };
-    Ok(members.iter().filter_map(|member| member.text()?.parse().ok()).collect())
+    let members = reply.read("a script", &bus.counters, Reply::list)?;
+    let name = |member: &Reply| {
+        let name = member.text().and_then(|name| name.parse().ok());
+        if name.is_none() {
+            bus.counters.note_unreadable("a member of a group", "not the name of a channel");
+        }
+        name
+    };
+    Ok(members.iter().filter_map(name).collect())
 }
 
 /// Looks after the memberships of this process until the layer is gone.

@@ -43,7 +43,12 @@ use self::{
     reader::Reader,
 };
 use crate::{
-    client::Command, config::RedisConfig, error::Fault, ring::host_of, stats::Stats, supervisor::Link,
+    client::{Command, Reply},
+    config::RedisConfig,
+    error::Fault,
+    ring::host_of,
+    stats::Stats,
+    supervisor::Link,
 };
 
 /// The layer of this mode.
@@ -119,16 +124,14 @@ impl CoreLayer {
             let pattern = self.bus.keys.pattern();
             let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
             let reply = link.call(scan).await?;
-            let page = reply.list().and_then(|page| Some((page.first()?.text()?, page.get(1)?.list()?)));
-            let (next, keys) = page.ok_or(Fault::UnexpectedReply("SCAN"))?;
-            let keys: Vec<_> = keys.iter().filter_map(|key| key.text()).collect();
+            let (next, keys) = reply.read("SCAN", &self.bus.counters, Reply::page)?;
             if !keys.is_empty() {
                 link.call(Command::new("UNLINK").arg(keys)).await?;
             }
             if next == "0" {
                 return Ok(());
             }
-            cursor = next.to_owned();
+            cursor = next;
         }
     }
 

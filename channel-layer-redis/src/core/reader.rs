@@ -142,13 +142,19 @@ impl Reader {
 
     /// What one pop brought. True if it was anything.
     fn popped(&self, wishes: &Wishes, key: &str, reply: &Reply) -> bool {
-        let pairs = reply.list().unwrap_or_default();
-        for pair in pairs.iter().filter_map(Reply::list) {
-            if let [Reply::Bytes(member), Reply::Float(score)] = pair {
-                self.taken(wishes, key.as_bytes(), member, *score);
+        let mut any = false;
+        // Some versions answer pairs, and some one list.
+        for pair in reply.leaves().chunks(2) {
+            let score = pair.get(1).and_then(|score| score.score());
+            match pair[0].bytes().zip(score) {
+                Some((member, score)) => {
+                    self.taken(wishes, key.as_bytes(), member, score);
+                    any = true;
+                }
+                None => reply.note_unreadable("ZPOPMIN", &self.bus.counters),
             }
         }
-        !pairs.is_empty()
+        any
     }
 
     /// Waits for the next message.
@@ -179,8 +185,8 @@ impl Reader {
                 }
             }
         };
-        if let Some([Reply::Bytes(key), Reply::Bytes(member), Reply::Float(score)]) = reply.list() {
-            self.taken(wishes, key, member, *score);
+        if let Some((key, member, score)) = reply.read("BZPOPMIN", &self.bus.counters, popped_one)? {
+            self.taken(wishes, key, member, score);
         }
         Ok(())
     }
@@ -203,8 +209,7 @@ impl Reader {
             None => self.deliver(map, Instant::now() + lifetime),
         });
         if let Err(error) = read {
-            counters.unreadable.one();
-            tracing::debug!(%error, bytes = member.len(), "dropped what came in");
+            counters.note_unreadable("a message", error);
         }
     }
 
@@ -238,9 +243,10 @@ impl Reader {
             Value::List(names) => &names[..],
             one => std::slice::from_ref(one),
         };
-        let names = names.iter().filter_map(|name| ChannelName::new(name.as_str()?).ok());
-        self.hand_to(names, &message, expires);
-        Ok(())
+        let known: Vec<_> = names.iter().filter_map(|name| ChannelName::new(name.as_str()?).ok()).collect();
+        let is_complete = known.len() == names.len();
+        self.hand_to(known, &message, expires);
+        if is_complete { Ok(()) } else { Err(CodecError::Message) }
     }
 
     fn hand_to(
@@ -350,12 +356,24 @@ impl Reader {
         drop(links);
         let limit = Some(self.bus.config.timeout);
         let id = connection.call(&Command::new("CLIENT").arg("ID"), limit).await?;
-        Ok((connection, id.integer().ok_or(Fault::UnexpectedReply("CLIENT ID"))?))
+        Ok((connection, id.read("CLIENT ID", &self.bus.counters, Reply::integer)?))
     }
 
     fn wishes(&self) -> Wishes {
         let inboxes = self.bus.inboxes(self.at).clone();
         Wishes { inboxes, general: self.bus.desks[self.at].wanted() }
+    }
+}
+
+/// A key, a member and its score.
+type Popped<'a> = (&'a [u8], &'a [u8], f64);
+
+/// Nothing inside if nothing came in time.
+fn popped_one(reply: &Reply) -> Option<Option<Popped<'_>>> {
+    match &reply.leaves()[..] {
+        [] => Some(None),
+        [key, member, score] => Some(Some((key.bytes()?, member.bytes()?, score.score()?))),
+        _ => None,
     }
 }
 

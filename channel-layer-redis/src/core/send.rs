@@ -13,7 +13,11 @@ use super::{
     clock::score_before,
     groups,
 };
-use crate::{client::Script, error::Fault, shared::check_size, supervisor::Link};
+use crate::{
+    client::{Reply, Script},
+    shared::check_size,
+    supervisor::Link,
+};
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
 static FAN_OUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("fan_out.lua")));
@@ -29,7 +33,7 @@ pub(super) async fn push(bus: &Bus, links: &[Link], channel: &ChannelName, messa
         [score.as_bytes(), expired.as_bytes(), lifetime.as_bytes(), capacity.as_bytes(), member.as_slice()];
     let pushed = run(&links[bus.host_of(channel)], &PUSH, &[key], &arguments).await;
     let reply = pushed.inspect_err(|_| bus.counters.publish_failed.one())?;
-    if number(&reply)? == 0 {
+    if number(bus, &reply)? == 0 {
         return Err(Error::ChannelFull { channel: channel.to_string() });
     }
     bus.counters.published.one();
@@ -148,7 +152,16 @@ async fn put(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Vec<String>
     }
     let mut keys: Vec<_> = parcels.iter().map(|parcel| parcel.key.clone()).collect();
     let reply = run(link, &FAN_OUT, &keys, &arguments).await?;
-    let over = reply.list().ok_or(Fault::UnexpectedReply("a script"))?;
-    let over = over.iter().filter_map(|at| usize::try_from(at.integer()?.checked_sub(1)?).ok());
-    Ok(over.filter_map(|at| keys.get_mut(at).map(std::mem::take)).collect())
+    let over = reply.read("a script", &bus.counters, Reply::list)?;
+    let mut key = |at: &Reply| {
+        let at = usize::try_from(at.integer()?.checked_sub(1)?).ok()?;
+        keys.get_mut(at).map(std::mem::take)
+    };
+    let key = |at| {
+        key(at).or_else(|| {
+            at.note_unreadable("a script", &bus.counters);
+            None
+        })
+    };
+    Ok(over.iter().filter_map(key).collect())
 }

@@ -148,8 +148,7 @@ impl Mode for Inbound {
     fn received(&self, channel: &[u8], payload: &[u8]) {
         self.bus.counters.received.one();
         if let Err(error) = self.read(channel, payload) {
-            self.bus.counters.unreadable.one();
-            tracing::debug!(%error, bytes = payload.len(), "dropped what came in");
+            self.bus.counters.note_unreadable("a message", error);
         }
     }
 }

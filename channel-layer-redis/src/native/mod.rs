@@ -70,7 +70,8 @@ impl NativeLayer {
         };
         let links: Arc<[Link]> = config.places.iter().map(link).collect();
         bus.set_links(&links);
-        let desks: Vec<_> = links.iter().map(|_| Arc::default()).collect();
+        let desk = |_| Arc::new(Desk::new(bus.counters.clone()));
+        let desks: Vec<_> = links.iter().map(desk).collect();
         let readers = Mutex::new(links.iter().map(|_| None).collect());
         Self { bus, links, desks, readers, members: Members::default(), closed: AtomicBool::new(false) }
     }

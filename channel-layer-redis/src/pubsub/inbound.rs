@@ -100,8 +100,7 @@ impl Mode for Inbound {
         }
         self.bus.counters.received.one();
         if let Err(error) = self.read(channel, payload) {
-            self.bus.counters.unreadable.one();
-            tracing::debug!(%error, bytes = payload.len(), "dropped what came in");
+            self.bus.counters.note_unreadable("a message", error);
         }
     }
 }

@@ -148,7 +148,7 @@ impl Waiting {
         for (place, reply) in replies.enumerate() {
             match calls.next_if(|(at, _)| *at == place) {
                 Some((_, answer)) => drop(answer.send(reply)), // who waits no longer does not mind
-                None => counts.push(reply.and_then(count).map_err(Box::new)),
+                None => counts.push(reply.and_then(|reply| count(&reply, counters)).map_err(Box::new)),
             }
         }
         let accepted = counts.iter().filter(|count| count.is_ok()).count();
@@ -166,8 +166,8 @@ impl Waiting {
     }
 }
 
-fn count(reply: Reply) -> Result<u64, Fault> {
-    let count = reply.integer().ok_or(Fault::UnexpectedReply("PUBLISH"))?;
+fn count(reply: &Reply, counters: &Counters) -> Result<u64, Fault> {
+    let count = reply.read("PUBLISH", counters, Reply::integer)?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
 

@@ -55,7 +55,7 @@ async fn watch(shared: &Shared, session: &Session, well: &mut Option<Instant>) -
         fault = heartbeat(shared, session, well) => fault,
         fault = follow_wishes(shared, session) => fault,
         fault = probe(shared) => fault,
-        fault = topology::moved(&shared.place, &shared.config, &session.server) => fault,
+        fault = topology::moved(&shared.place, &shared.config, &session.server, &shared.counters) => fault,
     }
 }
 
@@ -64,7 +64,7 @@ async fn heartbeat(shared: &Shared, session: &Session, well: &mut Option<Instant
     loop {
         sleep(shared.config.heartbeat).await;
         let asked = Instant::now();
-        let role = topology::check_role(&session.commands, &session.server, limit);
+        let role = topology::check_role(&session.commands, &session.server, limit, &shared.counters);
         if let Err(fault) = try_join(role, session.subscriber.ping(limit)).await {
             return fault;
         }

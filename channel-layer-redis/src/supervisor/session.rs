@@ -44,7 +44,7 @@ impl End {
 impl Session {
     /// Finds the server, connects twice, subscribes to all that is wanted, and sees a message come back.
     pub(super) async fn open(shared: &Shared) -> Result<Self, Fault> {
-        let server = topology::resolve(&shared.place, &shared.config).await?;
+        let server = topology::resolve(&shared.place, &shared.config, &shared.counters).await?;
         let end = Arc::new(End::default());
         let (commands, subscriber) = try_join(
             connect(shared, &server, "commands", end.clone(), |_: &dyn Mode, _, _| {}),
@@ -54,7 +54,8 @@ impl Session {
         )
         .await?;
         let session = Self { server, commands, subscriber, end };
-        topology::check_role(&session.commands, &session.server, shared.config.timeout).await?;
+        topology::check_role(&session.commands, &session.server, shared.config.timeout, &shared.counters)
+            .await?;
         session.resume(shared).await?;
         session.probe(shared).await?;
         Ok(session)
@@ -151,12 +152,13 @@ async fn connect(
     end: Arc<End>,
     on_message: impl Fn(&dyn Mode, &[u8], &[u8]) + Send + Sync + 'static,
 ) -> Result<Connection, Fault> {
-    let mode = shared.mode.clone();
+    let (mode, counters) = (shared.mode.clone(), shared.counters.clone());
     let on_push = move |push| match push {
         Push::Gone => end.fail(Fault::Broken("closed by the other side".to_owned())),
         // What an ended session still holds is not delivered: its successor has begun.
         Push::Message { .. } if end.fault.get().is_some() => {}
         Push::Message { channel, payload } => on_message(&*mode, &channel, &payload),
+        Push::Unreadable(reason) => counters.note_unreadable("a push", reason),
     };
     let connection = Connection::open(server, &shared.config, Arc::new(on_push)).await?;
     let name =

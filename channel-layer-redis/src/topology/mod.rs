@@ -6,27 +6,38 @@ mod sentinel;
 
 use std::{future::pending, time::Duration};
 
+use self::sentinel::Question;
 use crate::{
-    client::{Command, Connection},
+    client::{Command, Connection, Reply},
     config::{Place, RedisConfig, Server},
     error::Fault,
+    stats::Counters,
 };
 
 /// The server that a place stands for at present.
-pub(crate) async fn resolve(place: &Place, config: &RedisConfig) -> Result<Server, Fault> {
+pub(crate) async fn resolve(
+    place: &Place,
+    config: &RedisConfig,
+    counters: &Counters,
+) -> Result<Server, Fault> {
     match place {
         Place::Sentinel { sentinels, service, login } => {
-            sentinel::master(sentinels, service, login, config).await
+            sentinel::master(sentinels, Question { service, config, counters }, login).await
         }
         Place::Single(server) => Ok(server.clone()),
     }
 }
 
 /// Waits until the place stands for another server than `current`, and says so. Mostly for ever.
-pub(crate) async fn moved(place: &Place, config: &RedisConfig, current: &Server) -> Fault {
+pub(crate) async fn moved(
+    place: &Place,
+    config: &RedisConfig,
+    current: &Server,
+    counters: &Counters,
+) -> Fault {
     match place {
         Place::Sentinel { sentinels, service, login } => {
-            sentinel::moved(sentinels, service, login, config, current).await
+            sentinel::moved(sentinels, Question { service, config, counters }, login, current).await
         }
         Place::Single(_) => pending().await,
     }
@@ -39,11 +50,14 @@ pub(crate) async fn check_role(
     connection: &Connection,
     server: &Server,
     limit: Duration,
+    counters: &Counters,
 ) -> Result<(), Fault> {
+    let role = |reply| Reply::list(reply)?.first()?.text();
     match connection.call(&Command::new("ROLE"), Some(limit)).await {
-        Ok(reply) => match reply.list().and_then(|fields| fields.first()?.text()) {
-            Some("master") => Ok(()),
-            _ => Err(Fault::NotMaster(server.address.to_string())),
+        Ok(reply) => match reply.read("ROLE", counters, role) {
+            Ok("master") => Ok(()),
+            Ok(_) => Err(Fault::NotMaster(server.address.to_string())),
+            Err(_) => Ok(()), // counted; the probe still shows whether it passes messages on
         },
         Err(Fault::Refused { code, .. }) if code != "LOADING" => Ok(()),
         Err(fault) => Err(fault),

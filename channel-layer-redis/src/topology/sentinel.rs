@@ -6,23 +6,31 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{
-    client::{Command, Connection, Push},
+    client::{Command, Connection, Push, Reply},
     config::{Address, Login, RedisConfig, Server},
     error::Fault,
+    stats::Counters,
 };
 
 /// How often a sentinel is asked, beside what it tells by itself: its word may be lost.
 const POLL: Duration = Duration::from_secs(1);
 
+/// What sentinels are asked.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) service: &'a str,
+    pub(super) config: &'a RedisConfig,
+    pub(super) counters: &'a Counters,
+}
+
 /// The master, as most of the sentinels that answer see it. Once most of all do, nobody else is waited for: a machine
 /// that is gone takes its sentinel with it.
 pub(super) async fn master(
     sentinels: &[Server],
-    service: &str,
+    question: Question<'_>,
     login: &Login,
-    config: &RedisConfig,
 ) -> Result<Server, Fault> {
-    let ask = async |at: usize| (at, ask(&sentinels[at], service, config).await);
+    let ask = async |at: usize| (at, ask(&sentinels[at], question).await);
     let mut answers: FuturesUnordered<_> = (0..sentinels.len()).map(ask).collect();
     let (mut votes, mut trouble) = (Votes::default(), None);
     while let Some((at, answer)) = answers.next().await {
@@ -38,6 +46,7 @@ pub(super) async fn master(
         Some(address) => Ok(Server { address, login: login.clone() }),
         None => {
             let reason = trouble.map(|fault| fault.to_string()).unwrap_or_default();
+            let service = question.service;
             Err(Fault::Unreachable(format!("no sentinel knows the master of `{service}`: {reason}")))
         }
     }
@@ -70,17 +79,16 @@ impl Votes {
 /// Waits until another server than `current` is the master.
 pub(super) async fn moved(
     sentinels: &[Server],
-    service: &str,
+    question: Question<'_>,
     login: &Login,
-    config: &RedisConfig,
     current: &Server,
 ) -> Fault {
     loop {
         for sentinel in sentinels {
             // It ends when this sentinel names another master, or cannot be asked any more.
-            let reason = listen(sentinel, service, config, current).await;
-            tracing::debug!(sentinel = %sentinel.address, service, %reason, "asking all sentinels");
-            match master(sentinels, service, login, config).await {
+            let reason = listen(sentinel, question, current).await;
+            tracing::debug!(sentinel = %sentinel.address, service = question.service, %reason, "asking all sentinels");
+            match master(sentinels, question, login).await {
                 Ok(server) if server.address != current.address => {
                     return Fault::NotMaster(current.address.to_string());
                 }
@@ -90,14 +98,14 @@ pub(super) async fn moved(
     }
 }
 
-async fn listen(sentinel: &Server, service: &str, config: &RedisConfig, current: &Server) -> Fault {
+async fn listen(sentinel: &Server, question: Question<'_>, current: &Server) -> Fault {
     let news = Arc::new(Notify::new());
-    let connection = match subscribe(sentinel, config, news.clone()).await {
+    let connection = match subscribe(sentinel, question.config, news.clone()).await {
         Ok(connection) => connection,
         Err(fault) => return fault,
     };
     loop {
-        match query(&connection, sentinel, service, config).await {
+        match query(&connection, sentinel, question).await {
             Ok(address) if address == current.address => {}
             Ok(address) => return Fault::NotMaster(format!("{}, but {address}", current.address)),
             Err(fault) => return fault,
@@ -117,24 +125,31 @@ async fn subscribe(sentinel: &Server, config: &RedisConfig, news: Arc<Notify>) -
     Ok(connection)
 }
 
-async fn ask(sentinel: &Server, service: &str, config: &RedisConfig) -> Result<Address, Fault> {
-    let connection = Connection::open(sentinel, config, Arc::new(|_| {})).await?;
-    query(&connection, sentinel, service, config).await
+async fn ask(sentinel: &Server, question: Question<'_>) -> Result<Address, Fault> {
+    let connection = Connection::open(sentinel, question.config, Arc::new(|_| {})).await?;
+    query(&connection, sentinel, question).await
 }
 
 async fn query(
     connection: &Connection,
     sentinel: &Server,
-    service: &str,
-    config: &RedisConfig,
+    Question { service, config, counters }: Question<'_>,
 ) -> Result<Address, Fault> {
     let command = Command::new("SENTINEL").arg("get-master-addr-by-name").arg(service);
     let reply = connection.call(&command, Some(config.timeout)).await?;
-    let unknown = || Fault::Unreachable(format!("a sentinel does not know `{service}`"));
-    let fields = reply.list().ok_or_else(unknown)?;
-    let host = fields.first().and_then(|field| field.text()).ok_or_else(unknown)?;
-    let port = fields.get(1).and_then(|field| field.text()?.parse().ok()).ok_or_else(unknown)?;
+    let Some((host, port)) = reply.read("SENTINEL get-master-addr-by-name", counters, named)? else {
+        return Err(Fault::Unreachable(format!("a sentinel does not know `{service}`")));
+    };
     Ok(Address::Tcp { host: host.to_owned(), port, tls: sentinel.address.is_tls() })
+}
+
+/// Host and port; nothing if the sentinel knows none.
+fn named(reply: &Reply) -> Option<Option<(&str, u16)>> {
+    match reply.list()? {
+        [] => Some(None),
+        [host, port, ..] => Some(Some((host.text()?, u16::try_from(port.integer()?).ok()?))),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Servers, a proxy and an oracle for the tests. Every process is started here and ended by its handle.
 #![allow(dead_code, reason = "each test binary uses its share")]
 
+pub(crate) mod dialect;
 pub(crate) mod harness;
 pub(crate) mod oracle;
 pub(crate) mod proxy;

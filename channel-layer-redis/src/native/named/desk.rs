@@ -11,6 +11,8 @@ use tokio::{
     time::{Duration, Instant},
 };
 
+use crate::stats::Counters;
+
 /// What was taken and nobody waits for is kept this long, for a receiver that was cancelled and comes back at
 /// once, as in a `select!` inside a loop; then it goes back, for other processes.
 pub(crate) const GRACE: Duration = Duration::from_millis(50);
@@ -26,6 +28,7 @@ pub(crate) trait Kept: Send {
 pub(crate) struct Desk<K> {
     /// Held for a map access, by receivers and by the reader.
     state: Mutex<State<K>>,
+    counters: Arc<Counters>,
     /// Wakes the reader: there is a new wish, or somebody has left.
     pub(crate) changed: Notify,
 }
@@ -63,7 +66,7 @@ impl<K: Kept> Desk<K> {
             match place.take() {
                 Ok(Some(stored)) => match stored.message() {
                     Some(message) => return Some(message),
-                    None => tracing::warn!(%channel, "dropped a message that cannot be read"),
+                    None => self.counters.note_unreadable("a message", "a broken message on a named channel"),
                 },
                 Ok(None) => arrival.await,
                 Err(Closed) => return None,
@@ -168,7 +171,13 @@ struct Closed;
 
 impl<K> Default for Desk<K> {
     fn default() -> Self {
-        Self { state: Mutex::default(), changed: Notify::default() }
+        Self::new(Arc::default())
+    }
+}
+
+impl<K> Desk<K> {
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+        Self { state: Mutex::default(), counters, changed: Notify::default() }
     }
 }
 

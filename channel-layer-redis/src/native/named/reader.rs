@@ -145,9 +145,9 @@ impl Reader {
                 }
             }
         };
-        if let Some((key, message)) = popped(reply)
-            && let Some(at) = keys.iter().position(|known| known.as_bytes() == key)
-        {
+        let place = |key: &[u8]| keys.iter().position(|known| known.as_bytes() == key);
+        let popped = |reply| popped(reply, place);
+        if let Some((at, message)) = reply.read("BLPOP", &self.bus.counters, popped)? {
             self.bus.counters.taken.one();
             self.desk.hand_out(&wanted[at].0, vec![message]);
         }
@@ -217,7 +217,7 @@ impl Reader {
         drop(links);
         let limit = Some(self.bus.config.timeout);
         let id = connection.call(&Command::new("CLIENT").arg("ID"), limit).await?;
-        Ok((connection, id.integer().ok_or(Fault::UnexpectedReply("CLIENT ID"))?))
+        Ok((connection, id.read("CLIENT ID", &self.bus.counters, Reply::integer)?))
     }
 }
 
@@ -229,11 +229,11 @@ pub(crate) fn tell(fault: &Fault) {
     }
 }
 
-fn popped(reply: Reply) -> Option<(Vec<u8>, Stored)> {
-    let Reply::List(items) = reply else { return None };
-    let mut items = items.into_iter();
-    match (items.next()?, items.next()?) {
-        (Reply::Bytes(key), Reply::Bytes(message)) => Some((key, Stored(message))),
+/// The place of a key, and what was popped there; nothing if nothing came in time.
+fn popped(reply: &Reply, place: impl Fn(&[u8]) -> Option<usize>) -> Option<Option<(usize, Stored)>> {
+    match &reply.leaves()[..] {
+        [] => Some(None),
+        [key, message] => Some(Some((place(key.bytes()?)?, Stored(message.bytes()?.to_vec())))),
         _ => None,
     }
 }

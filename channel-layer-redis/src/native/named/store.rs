@@ -65,11 +65,10 @@ pub(in super::super) async fn push(
     let arguments = [body, lifetime, capacity, node, lease.as_bytes(), past.as_bytes()];
     let pushed = run(link_of(links, channel.as_str()), &PUSH, &keys, &arguments).await;
     let reply = pushed.inspect_err(|_| bus.counters.publish_failed.one())?;
-    match reply.integer() {
-        Some(0) => return Err(Error::ChannelFull { channel: channel.to_string() }),
-        Some(1) => bus.counters.published.one(),
-        Some(_) => {} // another process forwards
-        None => return Err(Fault::UnexpectedReply("a script").into()),
+    match reply.read("a script", &bus.counters, Reply::integer)? {
+        0 => return Err(Error::ChannelFull { channel: channel.to_string() }),
+        1 => bus.counters.published.one(),
+        _ => {} // another process forwards
     }
     Ok(())
 }
@@ -99,7 +98,7 @@ pub(super) async fn take(
     if replies.iter().any(is_unknown_script) {
         replies = connection.call_all(commands(Script::by_text), limit).await?.collect();
     }
-    Ok(replies.into_iter().map(|reply| reply.map(stored)).collect())
+    Ok(replies.into_iter().map(|reply| reply.and_then(|reply| stored(bus, &reply))).collect())
 }
 
 /// Puts messages back where they were taken from.
@@ -124,7 +123,7 @@ pub(in super::super) async fn clear(bus: &Bus, link: &Link) -> Result<(), Fault>
         let pattern = bus.keys.queue_pattern();
         let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
         let reply = link.call(scan).await?;
-        let (next, keys) = page(&reply).ok_or(Fault::UnexpectedReply("SCAN"))?;
+        let (next, keys) = reply.read("SCAN", &bus.counters, Reply::page)?;
         if !keys.is_empty() {
             link.call(Command::new("UNLINK").arg(keys)).await?;
         }
@@ -156,17 +155,10 @@ fn is_unknown_script(reply: &Result<Reply, Fault>) -> bool {
     matches!(reply, Err(Fault::Refused { code, .. }) if code == "NOSCRIPT")
 }
 
-fn stored(reply: Reply) -> Vec<Stored> {
-    let Reply::List(items) = reply else { return Vec::new() };
-    let bytes = items.into_iter().filter_map(|item| match item {
-        Reply::Bytes(bytes) => Some(Stored(bytes)),
-        _ => None,
-    });
-    bytes.collect()
-}
-
-fn page(reply: &Reply) -> Option<(String, Vec<&str>)> {
-    let [cursor, keys] = reply.list()? else { return None };
-    let keys = keys.list()?.iter().filter_map(Reply::text).collect();
-    Some((cursor.text()?.to_owned(), keys))
+fn stored(bus: &Bus, reply: &Reply) -> Result<Vec<Stored>, Fault> {
+    let stored = |item: &Reply| {
+        item.read("a script", &bus.counters, Reply::bytes).ok().map(|bytes| Stored(bytes.to_vec()))
+    };
+    let items = reply.read("a script", &bus.counters, Reply::list)?;
+    Ok(items.iter().filter_map(stored).collect())
 }

@@ -1,0 +1,128 @@
+//! Servers that answer in other shapes than the one that the other tests run on.
+
+use std::time::Duration;
+
+use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, MailboxOptions};
+use channel_layer_redis::{RedisConfig, RedisLayer};
+use tokio::time::timeout;
+
+use crate::support::{
+    PATIENCE,
+    dialect::{Dialect, Frame, Speaker, answer, bulk},
+    layer, next, number, numbered,
+    server::Server,
+    until,
+};
+
+const PLAIN: Dialect = Dialect { command: |_| None, reply: |frame| frame };
+
+/// Redis 6.0.0 to 6.0.14 and 6.2.0 to 6.2.4, KeyDB up to 6.2.0: `ZPOPMIN key n` is one list.
+const FLAT: Dialect = Dialect { reply: flatten, ..PLAIN };
+
+/// Scores, counts and cursors as text, and nothing in place of an empty list.
+const TEXTS: Dialect = Dialect { reply: in_texts, ..PLAIN };
+
+fn flatten(frame: Frame) -> Frame {
+    let is_pair = |item: &Frame| matches!(item, Frame::Many('*', pair) if matches!(&pair[..], [Frame::Bulk(_), Frame::Line(score)] if score.starts_with(',')));
+    match frame {
+        Frame::Many('*', pairs) if !pairs.is_empty() && pairs.iter().all(is_pair) => {
+            let items = pairs.into_iter().flat_map(|pair| match pair {
+                Frame::Many(_, items) => items,
+                other => vec![other],
+            });
+            Frame::Many('*', items.collect())
+        }
+        other => other,
+    }
+}
+
+fn in_texts(frame: Frame) -> Frame {
+    match frame {
+        Frame::Line(line) if line.starts_with([',', ':']) => bulk(&line[1..]),
+        Frame::Many('*', items) if items.is_empty() => Frame::Line("_".to_owned()),
+        Frame::Many('*', items) => Frame::Many('*', items.into_iter().map(in_texts).collect()),
+        other => other,
+    }
+}
+
+/// Two processes on one server of this dialect.
+async fn pair(server: &Server, dialect: Dialect, mode: &str) -> (RedisLayer, RedisLayer, Speaker) {
+    let speaker = Speaker::to(server.port, dialect).await;
+    let address = format!("{}?mode={mode}&capacity=1000", speaker.address());
+    (layer(&address).await, layer(&address).await, speaker)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_arrives_whole_in_every_shape_of_replies() {
+    let server = Server::start();
+    for dialect in [FLAT, TEXTS] {
+        for mode in ["core", "native", "pubsub"] {
+            let (one, two, _speaker) = pair(&server, dialect, mode).await;
+            let mut mailbox = two.open(MailboxOptions::default()).await.unwrap();
+            two.join("room", mailbox.channel()).await.unwrap();
+            for n in 0..150 {
+                one.send(mailbox.channel(), numbered(n)).await.unwrap();
+            }
+            for n in 0..150 {
+                assert_eq!(number(&next(&mut mailbox).await), n, "{mode}");
+            }
+            let _ = one.group_send_message("room", numbered(150)).await.unwrap();
+            assert_eq!(number(&next(&mut mailbox).await), 150, "{mode}");
+            if mode != "pubsub" {
+                let jobs: ChannelName = "jobs".parse().unwrap();
+                for n in 0..20 {
+                    one.send(&jobs, numbered(n)).await.unwrap();
+                }
+                for n in 0..20 {
+                    let job = timeout(PATIENCE, two.receive(&jobs)).await.unwrap().unwrap();
+                    assert_eq!(number(&job), n, "{mode}");
+                }
+                one.send(&jobs, numbered(1)).await.unwrap();
+                one.flush().await.unwrap();
+            }
+            let is_nothing_lost = [&one, &two].iter().all(|layer| layer.stats().unreadable == 0);
+            assert!(is_nothing_lost, "{mode}: {:?}", two.stats());
+        }
+    }
+}
+
+/// A reply of no known shape is counted, and what follows is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_reply_is_counted_and_never_passed_over() {
+    type Case = (&'static str, fn(&[&str]) -> Option<Vec<String>>);
+    let cases: [Case; 7] = [
+        ("core", |words| (words[0] == "ZPOPMIN").then(|| answer("{'odd'}"))),
+        ("core", |words| (words[0] == "BZPOPMIN").then(|| answer("{'a', 'b', 'c'}"))),
+        ("core", |words| (words[0] == "EVALSHA").then(|| answer("{'odd'}"))),
+        ("core", |words| words.starts_with(&["CLIENT", "ID"]).then(|| answer("{1}"))),
+        ("native", |words| (words[0] == "BLPOP").then(|| answer("{'a', 'b', 'c'}"))),
+        ("native", |words| (words[0] == "ROLE").then(|| answer("5"))),
+        ("pubsub", |words| (words[0] == "PUBLISH" && words[1].contains("__group__")).then(|| answer("'x'"))),
+    ];
+    let server = Server::start();
+    let broken = layer(&server.address()).await;
+    server.cli(&["rpush", "asgi:q:jobs", "9999999999999:odd"]);
+    assert!(timeout(Duration::from_millis(300), broken.receive(&"jobs".parse().unwrap())).await.is_err());
+    assert_eq!(broken.stats().unreadable, 1);
+    for (at, (mode, command)) in cases.into_iter().enumerate() {
+        let speaker = Speaker::to(server.port, Dialect { command, ..PLAIN }).await;
+        let config: RedisConfig = format!("{}?mode={mode}&prefix=p{at}", speaker.address()).parse().unwrap();
+        let one = RedisLayer::open(config).await.unwrap();
+        let jobs: ChannelName = "jobs".parse().unwrap();
+        let used = async {
+            let mailbox = one.new_channel().await;
+            let _ = one.send(&jobs, numbered(1)).await;
+            let _ = one.group_send_message("room", numbered(1)).await;
+            for _ in 0..2 {
+                let _ = timeout(PATIENCE, one.receive(&jobs)).await;
+            }
+            drop(mailbox);
+        };
+        let case = format!("{mode}, case {at} is counted");
+        let counted = until(&case, async || one.stats().unreadable > 0);
+        tokio::select! {
+            () = counted => {}
+            () = async { used.await; std::future::pending().await } => {}
+        }
+    }
+}
