@@ -44,7 +44,8 @@ pub trait Guard: Send + Sync + 'static {
     /// Lets a client pass, or says with what it is refused.
     fn admit(&self, visit: &mut Visit<'_>) -> impl Future<Output = Result<(), Refuse>> + Send;
 
-    /// After a request of plain HTTP was served; `extensions` are those of the request. Sockets have no such moment.
+    /// After a request of plain HTTP was served, by a service or by an application, and before its answer leaves: when its
+    /// headers are known. `extensions` are those of the request. Sockets have no such moment.
     fn finish(&self, extensions: &Extensions, status: StatusCode) -> impl Future<Output = ()> + Send {
         let _ = (extensions, status);
         async {}

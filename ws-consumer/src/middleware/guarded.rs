@@ -4,10 +4,16 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+
+use tokio::time::timeout;
 
 use super::guard::{Guard, Visit};
 use crate::{application::Application, error::Result, scope::Scope, socket::Socket, wire::Running};
+
+/// How long a guard may take with an answer: as long as an application with its decision.
+const FINISH: Duration = Duration::from_secs(10);
 
 /// See [`Guard::around`].
 pub(super) struct Guarded<G> {
@@ -47,9 +53,26 @@ async fn admit<G: Guard>(shared: Arc<Shared<G>>, mut socket: Socket) -> Result<O
     let link = socket.link().clone();
     let admitted = shared.guard.admit(&mut Visit::of_socket(&mut socket, &link)).await;
     match admitted {
-        Ok(()) => Ok(Some(shared.guard.accompany(socket, &shared.inner))),
+        Ok(()) => {
+            if !socket.is_websocket() {
+                finish_later(shared.clone(), &socket);
+            }
+            Ok(Some(shared.guard.accompany(socket, &shared.inner)))
+        }
         Err(refuse) => socket.refuse(refuse).await.map(|()| None),
     }
+}
+
+/// The answer to a plain request waits for the guard, as it does behind a layer.
+fn finish_later<G: Guard>(shared: Arc<Shared<G>>, socket: &Socket) {
+    let extensions = socket.scope().extensions.clone();
+    socket.link().on_finish(Box::new(|status| {
+        Box::pin(async move {
+            if timeout(FINISH, shared.guard.finish(&extensions, status)).await.is_err() {
+                tracing::warn!("a guard was not done with an answer in time");
+            }
+        })
+    }));
 }
 
 /// By hand: what led through the door is freed there, and a connection's life costs no more than a pointer.

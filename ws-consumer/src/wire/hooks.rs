@@ -1,6 +1,9 @@
 //! What middleware has asked to be told of a connection.
 
-use http::HeaderMap;
+use std::{panic::AssertUnwindSafe, pin::Pin};
+
+use futures_util::FutureExt;
+use http::{HeaderMap, StatusCode};
 
 use super::Outgoing;
 use crate::frame::{Close, Frame};
@@ -11,10 +14,25 @@ pub(crate) type AnswerHook = Box<dyn FnOnce(&mut HeaderMap) + Send>;
 /// Looks at every frame of the client before it counts; may end the connection instead.
 pub(crate) type Meter = Box<dyn FnMut(&Frame) -> Option<Close> + Send>;
 
-/// They run under the connection's lock: short, and without a way back into the connection.
+/// Runs before the answer to a plain request leaves, with its status.
+pub(crate) type FinishHook = Box<dyn FnOnce(StatusCode) -> Finishing + Send>;
+
+/// What the answer to a plain request waits for.
+pub(crate) type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Why an answer waits.
+enum Held {
+    For(Finishing),
+    /// It is being polled.
+    Polled,
+}
+
+/// Those for answers and frames run under the connection's lock: short, and without a way back into the connection.
 #[derive(Default)]
 pub(super) struct Hooks {
     answer: Vec<AnswerHook>,
+    finish: Vec<FinishHook>,
+    held: Option<Held>,
     meters: Vec<Meter>,
 }
 
@@ -31,18 +49,64 @@ impl Hooks {
         self.meters.iter_mut().find_map(|meter| meter(frame))
     }
 
+    pub(super) fn on_finish(&mut self, hook: FinishHook) {
+        self.finish.push(hook);
+    }
+
     /// Adds to an answer what was asked for.
     pub(super) fn see(&mut self, output: &mut Outgoing) {
-        let headers = match output {
-            Outgoing::Accept(accept) => &mut accept.headers,
-            Outgoing::Head(head) => &mut head.headers,
-            Outgoing::Refuse(refuse) => &mut refuse.headers,
-            _ => return,
+        if let Some((_, headers)) = answer(output) {
+            std::mem::take(&mut self.answer).into_iter().for_each(|hook| hook(headers));
+        }
+    }
+
+    /// Holds this answer back, if there is something to wait for; the last hook that was added is the first to run.
+    pub(super) fn hold(&mut self, output: &mut Outgoing) -> bool {
+        let Some((status, _)) = answer(output).filter(|_| !self.finish.is_empty()) else { return false };
+        let hooks = std::mem::take(&mut self.finish);
+        let all = async move {
+            for hook in hooks.into_iter().rev() {
+                hook(status).await;
+            }
         };
-        std::mem::take(&mut self.answer).into_iter().for_each(|hook| hook(headers));
+        self.hold_on(Box::pin(AssertUnwindSafe(all).catch_unwind().map(|finished| {
+            if finished.is_err() {
+                tracing::error!("a panic before an answer left");
+            }
+        })));
+        true
+    }
+
+    pub(super) fn hold_on(&mut self, finishing: Finishing) {
+        self.held = Some(Held::For(finishing));
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// What an answer waits for, to be polled outside of the lock.
+    pub(super) fn take_held(&mut self) -> Option<Finishing> {
+        match self.held.replace(Held::Polled) {
+            Some(Held::For(finishing)) => Some(finishing),
+            held => {
+                self.held = held;
+                None
+            }
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.answer.is_empty() && self.meters.is_empty()
+        self.answer.is_empty() && self.meters.is_empty() && self.finish.is_empty() && self.held.is_none()
+    }
+}
+
+/// The status and headers of an answer to the client's request.
+fn answer(output: &mut Outgoing) -> Option<(StatusCode, &mut HeaderMap)> {
+    match output {
+        Outgoing::Accept(accept) => Some((StatusCode::SWITCHING_PROTOCOLS, &mut accept.headers)),
+        Outgoing::Head(head) => Some((head.status, &mut head.headers)),
+        Outgoing::Refuse(refuse) => Some((refuse.status, &mut refuse.headers)),
+        _ => None,
     }
 }

@@ -13,7 +13,7 @@ use http::StatusCode;
 
 use super::{
     Accept, Head, Mail, Outgoing, Refuse,
-    hooks::{AnswerHook, Meter},
+    hooks::{AnswerHook, FinishHook, Finishing, Meter},
     output::OutputLimits,
     state::{Input, Phase, Resumed, Role, Slow, State},
 };
@@ -106,16 +106,27 @@ impl Link {
         mail
     }
 
-    /// True if the application made it worth while to look into the mailbox again.
-    pub(super) fn end_poll(&self) -> bool {
+    /// Whether the application made it worth while to look into the mailbox again, and what its answer waits for.
+    pub(super) fn end_poll(&self) -> (bool, Option<Finishing>) {
         let mut state = self.state();
         state.polling = false;
-        mem::take(&mut state.again)
+        let finishing = state.hooks.as_mut().and_then(|hooks| hooks.take_held());
+        (mem::take(&mut state.again), finishing)
+    }
+
+    /// The answer goes on waiting.
+    pub(super) fn hold_on(&self, finishing: Finishing) {
+        self.state().hooks.get_or_insert_default().hold_on(finishing);
+    }
+
+    /// The answer may leave.
+    pub(super) fn release(&self) {
+        self.state().release();
     }
 
     pub(super) fn take_outputs(&self, take: impl FnMut(&mut VecDeque<Outgoing>)) -> bool {
         let mut state = self.state();
-        if state.outputs.is_empty() {
+        if state.outputs.is_empty() || state.is_held() {
             return false;
         }
         state.outputs.take(take);
@@ -130,7 +141,8 @@ impl Link {
     }
 
     pub(super) fn has_outputs(&self) -> bool {
-        !self.state().outputs.is_empty()
+        let state = self.state();
+        !state.is_held() && !state.outputs.is_empty()
     }
 
     // ---- the middleware's side
@@ -138,6 +150,11 @@ impl Link {
     /// `hook` adds to the answer's headers, whatever it will be.
     pub(crate) fn on_answer(&self, hook: AnswerHook) {
         self.state().hooks.get_or_insert_default().on_answer(hook);
+    }
+
+    /// The answer to a plain request waits for `hook`.
+    pub(crate) fn on_finish(&self, hook: FinishHook) {
+        self.state().hooks.get_or_insert_default().on_finish(hook);
     }
 
     /// `meter` sees all frames of the client from now on.

@@ -28,7 +28,7 @@ use http::{HeaderMap, StatusCode};
 
 pub(crate) use self::{
     control::{CLOSE, Control, WHO, Who},
-    hooks::AnswerHook,
+    hooks::{AnswerHook, Finishing},
     link::Link,
     state::{Phase, Role},
 };
@@ -163,7 +163,13 @@ impl Wire {
         loop {
             let mail = self.link.begin_poll(cx);
             let ended = self.poll_application(cx);
-            let again = self.link.end_poll();
+            let (again, finishing) = self.link.end_poll();
+            if let Some(finishing) = finishing
+                && self.poll_finish(finishing, cx).is_pending()
+                && ended
+            {
+                return Poll::Pending;
+            }
             if ended {
                 return Poll::Ready(());
             }
@@ -216,6 +222,16 @@ impl Wire {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// Ready once the answer may leave. Guards run here, outside of the connection's lock.
+    fn poll_finish(&self, mut finishing: Finishing, cx: &mut Context<'_>) -> Poll<()> {
+        let finished = finishing.as_mut().poll(cx);
+        match finished {
+            Poll::Pending => self.link.hold_on(finishing),
+            Poll::Ready(()) => self.link.release(),
+        }
+        finished
     }
 
     /// True if the application has ended.

@@ -101,6 +101,10 @@ impl Outputs {
         self.bytes < limits.bytes && self.queue.len() < limits.messages
     }
 
+    pub(super) fn first_mut(&mut self) -> Option<&mut Outgoing> {
+        self.queue.front_mut()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -256,13 +256,28 @@ impl State {
 
     pub(super) fn push(&mut self, mut output: Outgoing) {
         if let Some(hooks) = &mut self.hooks {
-            hooks.see(&mut output);
+            if !hooks.hold(&mut output) {
+                hooks.see(&mut output);
+            }
             if hooks.is_empty() {
                 self.hooks = None;
             }
         }
         self.outputs.push(output);
         self.wake_task();
+    }
+
+    /// Does the answer to a plain request wait for guards? Until they are done nothing leaves.
+    pub(super) fn is_held(&self) -> bool {
+        self.hooks.as_ref().is_some_and(|hooks| hooks.is_holding())
+    }
+
+    /// The answer may leave, if the client is still there for it.
+    pub(super) fn release(&mut self) {
+        let Some(mut hooks) = self.hooks.take() else { return };
+        if let Some(answer) = self.outputs.first_mut() {
+            hooks.see(answer);
+        }
     }
 
     pub(super) fn push_encoded(&mut self, message: Message) {

@@ -4,12 +4,12 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tower_layer::Layer;
 use tower_service::Service;
 use ws_consumer::{
-    Consumer, NoEvents, Result, Socket, consumer,
+    Consumer, HttpConsumer, NoEvents, Result, Socket, consumer, http_consumer,
     middleware::{Cookies, Guard, Identity, MemoryStore, Session, Sessions, login, logout},
     testing::Stage,
 };
@@ -57,6 +57,15 @@ impl Consumer for Doer {
     }
 }
 
+impl HttpConsumer for Doer {
+    type Event = NoEvents;
+
+    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
+        Self::act(socket).await?;
+        socket.send_response(StatusCode::OK, "").await
+    }
+}
+
 async fn page(request: Request<()>) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     let session = request.extensions().get::<Session>().unwrap();
     for deed in request.uri().query().unwrap_or_default().split(',') {
@@ -67,11 +76,12 @@ async fn page(request: Request<()>) -> std::result::Result<Response<Full<Bytes>>
 
 #[derive(Clone, Copy, Debug)]
 enum Way {
+    Application,
     Layer,
     Socket,
 }
 
-const WAYS: [Way; 2] = [Way::Layer, Way::Socket];
+const WAYS: [Way; 3] = [Way::Application, Way::Layer, Way::Socket];
 
 struct Site {
     sessions: Sessions<MemoryStore>,
@@ -90,6 +100,11 @@ impl Site {
         let guards = Cookies::new().and(self.sessions.clone());
         let uri = format!("/?{deeds}");
         let headers = match way {
+            Way::Application => {
+                let stage = Stage::new(guards.around(http_consumer(Doer::default)));
+                let mut client = stage.http("GET", &uri).with_header("cookie", cookie);
+                client.get_response().await.headers().clone()
+            }
             Way::Layer => {
                 let request = Request::get(uri).header("cookie", cookie).body(()).unwrap();
                 let mut service = guards.layer().layer(tower::service_fn(page));

@@ -33,6 +33,8 @@ mod requests;
 mod resume;
 mod robustness;
 mod routing;
+#[cfg(feature = "sessions")]
+mod saving;
 mod stays;
 mod test_kit;
 mod transports;

@@ -27,8 +27,9 @@ use crate::{
 
 /// Puts the [`Session`] of a browser into the extensions: see [`Scope::session`].
 ///
-/// On plain HTTP a changed session is saved, and its cookie set, with every response that is no failure of the server.
-/// From a consumer it is saved by [`Scope::save_session`], at any time; a new one gets its cookie when it is saved
+/// On plain HTTP a changed session is saved, and its cookie set, with every response that is no failure of the server: that of
+/// a service behind the guard's layer, and that of an [`HttpConsumer`](crate::HttpConsumer), when its headers are sent. From a
+/// consumer of sockets it is saved by [`Scope::save_session`], at any time; a new one gets its cookie when it is saved
 /// before the socket is accepted.
 ///
 /// ```
