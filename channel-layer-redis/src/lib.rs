@@ -23,6 +23,7 @@ mod shared;
 mod stats;
 mod supervisor;
 mod topology;
+mod warnings;
 
 #[doc = include_str!("docs/django.md")]
 pub mod django {}

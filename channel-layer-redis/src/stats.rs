@@ -66,6 +66,8 @@ counters! {
     /// Groups whose subscription Redis refused after it came back: their members hear nothing until it is allowed, and
     /// the next connection is made or the group is joined anew.
     subscribe_refused "channel_layer_redis_subscribe_refused_total",
+    /// Groups that Redis had lost, with members of this process, and that were made again: mode `core`.
+    groups_lost "channel_layer_redis_groups_lost_total",
     /// Messages taken from named channels.
     taken "channel_layer_redis_taken_total",
     /// Messages taken from named channels and given back, because nobody was waiting any more.

@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, Error, LayerEvent};
 use channel_layer_redis::RedisLayer;
-use futures_util::future::try_join_all;
+use futures_util::{FutureExt, future::try_join_all};
 use support::{
-    layer,
+    layer, next, number, numbered,
     oracle::{Report, observe},
     proxy::{Manners, Proxy},
     sentinel::Sentinels,
@@ -17,7 +17,7 @@ use support::{
 };
 use tokio::{
     task::block_in_place,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 const MODES: [&str; 2] = ["core", "pubsub"];
@@ -110,6 +110,80 @@ async fn memberships_that_were_lost_are_made_again_as_soon_as_redis_takes_them()
     assert_eq!(server.cli(&["zcard", "asgi:group:g"]), "0");
     server.cli(&["config", "set", "maxmemory", "0"]);
     until("a member again", || async { server.cli(&["zcard", "asgi:group:g"]) == "1" }).await;
+}
+
+/// How the groups of a layer in mode `core` can be lost while its connections are well.
+const LOSSES: [&[&[&str]]; 5] = [
+    &[&["flushall"]],
+    &[&["flushdb", "async"]],
+    &[&["del", "asgi:group:g", "asgi:group:h"]],
+    &[&["unlink", "asgi:group:g"], &["rename", "asgi:group:h", "away"]],
+    &[&["eval", "return redis.call('DEL', KEYS[1], KEYS[2])", "2", "asgi:group:g", "asgi:group:h"]],
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_that_redis_lost_are_made_again_and_the_gap_is_told() {
+    let server = Server::start();
+    let (one, two) = pair(&format!("{}?probe=100ms", server.address()), "core").await;
+    let (mut lone, mut other) = (one.new_channel().await.unwrap(), one.new_channel().await.unwrap());
+    one.join("g", lone.channel()).await.unwrap();
+    one.join("h", lone.channel()).await.unwrap();
+    one.join("h", other.channel()).await.unwrap();
+    let state = one.events().state();
+    for (n, loss) in (1..).zip(LOSSES) {
+        let mut events = one.events();
+        loss.iter().for_each(|command| drop(server.cli(command)));
+        let told = timeout(support::PATIENCE, events.next()).await.expect("a gap is told");
+        assert!(matches!(told, Some(LayerEvent::Reconnected { .. })), "{loss:?}: {told:?}");
+        assert!(!state.is_away());
+        let _ = two.group_send_message("g", numbered(n)).await.unwrap();
+        let _ = two.group_send_message("h", numbered(-n)).await.unwrap();
+        let mut heard = [number(&next(&mut lone).await), number(&next(&mut lone).await)];
+        heard.sort_unstable();
+        assert_eq!((heard, number(&next(&mut other).await)), ([-n, n], -n));
+    }
+    assert!(one.stats().groups_lost >= 10 && one.stats().disconnects == 0);
+    assert_eq!(two.stats().groups_lost, 0, "it has no members");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evicted_groups_are_made_again() {
+    let server = Server::start();
+    let (one, two) = pair(&format!("{}?probe=100ms", server.address()), "core").await;
+    let mut mailbox = one.new_channel().await.unwrap();
+    one.join("g", mailbox.channel()).await.unwrap();
+    let mut events = one.events();
+    for (name, value) in [("maxmemory-policy", "allkeys-random"), ("maxmemory", "1"), ("maxmemory", "0")] {
+        server.cli(&["config", "set", name, value]);
+        server.cli(&["set", "something", "else"]); // every write makes room
+    }
+    let told = timeout(support::PATIENCE, events.next()).await.expect("a gap is told");
+    assert!(matches!(told, Some(LayerEvent::Reconnected { .. })));
+    let _ = two.group_send_message("g", numbered(1)).await.unwrap();
+    assert_eq!(number(&next(&mut mailbox).await), 1);
+}
+
+/// It is as much gone from Redis as one that Redis has lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_taken_out_by_another_process_stays_out() {
+    let server = Server::start();
+    let (one, two) = pair(&format!("{}?probe=50ms", server.address()), "core").await;
+    let mut events = one.events();
+    let (mut lone, mut kept) = (one.new_channel().await.unwrap(), one.new_channel().await.unwrap());
+    one.join("g", lone.channel()).await.unwrap();
+    one.join("h", lone.channel()).await.unwrap();
+    one.join("h", kept.channel()).await.unwrap();
+    two.leave("g", lone.channel()).await.unwrap();
+    server.cli(&["zrem", "asgi:group:h", lone.channel().as_str()]); // as Django would
+    for n in 0..4 {
+        let _ = two.group_send_message("g", numbered(n)).await.unwrap();
+        let _ = one.group_send_message("g", numbered(n)).await.unwrap(); // it finds that none of its own is there
+        let _ = two.group_send_message("h", numbered(n)).await.unwrap();
+        assert_eq!(number(&next(&mut kept).await), n);
+        sleep(Duration::from_millis(60)).await;
+    }
+    assert!(support::is_silent(&mut lone).await && events.next().now_or_never().is_none());
+    assert_eq!(one.stats().groups_lost, 0);
 }
 
 /// In this mode general channels are called as they are, without the prefix that permissions go by.

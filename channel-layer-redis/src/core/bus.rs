@@ -11,7 +11,7 @@ use channel_layer::{
 };
 use tokio::sync::Notify;
 
-use super::{clock::Clock, groups::Memberships, keys::Keys, reader::Kept};
+use super::{clock::Clock, groups, keys::Keys, memberships::Memberships, reader::Kept};
 use crate::{
     client::{Reply, Script},
     config::RedisConfig,
@@ -22,7 +22,8 @@ use crate::{
     ring::host_of,
     shared::Probes,
     stats::Counters,
-    supervisor::{Link, Mode, Probe},
+    supervisor::{Link, Mode, Probe, Restoration},
+    warnings::Warnings,
 };
 
 #[derive(Debug)]
@@ -38,7 +39,12 @@ pub(super) struct Bus {
     /// Group messages to our own mailboxes, and which.
     pub(super) own: Own<(Message, Vec<ChannelName>)>,
     /// Some group may have lost members by mailboxes that were dropped.
-    pub(super) emptied: Notify,
+    pub(super) changed: Notify,
+    /// Somebody has found that Redis may have lost a group.
+    pub(super) suspicion: Notify,
+    /// What each host had deleted when it was last known to hold all that we want, if it says so. Held for an access.
+    pub(super) deleted: Mutex<Vec<Option<String>>>,
+    pub(super) warnings: Warnings,
     /// What the names of this process's mailboxes have between their prefix and their `!`.
     pub(super) client: String,
     /// One per host: who waits there.
@@ -64,7 +70,10 @@ impl Bus {
             events: EventSource::new(config.places.len()),
             memberships: Memberships::default(),
             own: Own::default(),
-            emptied: Notify::new(),
+            changed: Notify::new(),
+            suspicion: Notify::new(),
+            deleted: Mutex::new(vec![None; hosts]),
+            warnings: Warnings::default(),
             desks: (0..hosts).map(|_| Desk::default()).collect(),
             inboxes: (0..hosts).map(|_| Mutex::default()).collect(),
             probes: Probes::new(&config.prefix, &client),
@@ -149,15 +158,19 @@ pub(super) fn number(bus: &Bus, reply: &Reply) -> Result<i64> {
 
 /// What a link carries in this mode: nothing but its own probes. Messages are taken by the readers.
 #[derive(Debug)]
-pub(super) struct Inbound(pub(super) Arc<Bus>);
+pub(super) struct Inbound {
+    pub(super) bus: Arc<Bus>,
+    /// Which host.
+    pub(super) at: usize,
+}
 
 impl Mode for Inbound {
     fn node(&self) -> &str {
-        &self.0.client
+        &self.bus.client
     }
 
     fn own_channels(&self) -> Vec<String> {
-        vec![self.0.probes.channel().to_owned()]
+        vec![self.bus.probes.channel().to_owned()]
     }
 
     fn is_empty(&self, _: &str) -> bool {
@@ -167,7 +180,26 @@ impl Mode for Inbound {
     fn begins(&self, _: &str) {}
 
     fn events(&self) -> &EventSource {
-        &self.0.events
+        &self.bus.events
+    }
+
+    fn restore(&self, all: bool) -> Option<Restoration> {
+        let (bus, hosts) = (self.bus.clone(), self.bus.desks.len());
+        let is_here = |group: &GroupName| host_of(group.as_str(), hosts) == self.at;
+        if all {
+            bus.memberships.end_dead(&bus.hub);
+            bus.memberships.want_all(is_here);
+        }
+        let (wanted, leaving) = (bus.memberships.wanted(is_here), bus.memberships.leaving(is_here));
+        if wanted.is_empty() && leaving.is_empty() {
+            return None;
+        }
+        let commands = groups::commands(&bus, &wanted, &leaving);
+        let done = Box::new(move || {
+            bus.memberships.left(&leaving);
+            bus.memberships.written(&wanted);
+        });
+        Some(Restoration { commands, done })
     }
 
     fn is_sequenced(&self) -> bool {
@@ -175,11 +207,11 @@ impl Mode for Inbound {
     }
 
     fn probe(&self) -> Probe {
-        self.0.probes.probe()
+        self.bus.probes.probe()
     }
 
     fn received(&self, channel: &[u8], payload: &[u8]) {
-        self.0.probes.received(channel, payload);
+        self.bus.probes.received(channel, payload);
     }
 }
 
@@ -189,7 +221,7 @@ struct Observer(Weak<Bus>);
 impl GroupObserver for Observer {
     fn group_emptied(&self, _: &GroupName) {
         if let Some(bus) = self.0.upgrade() {
-            bus.emptied.notify_one();
+            bus.changed.notify_one();
         }
     }
 }

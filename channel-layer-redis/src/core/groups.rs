@@ -1,92 +1,75 @@
-//! Groups in Redis: this process's own memberships are renewed for as long as their mailboxes live, made again
-//! after Redis has lost them, and ended soon after a mailbox was dropped.
+//! Groups in Redis: their keys, and the commands that change them.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
-};
+use std::sync::LazyLock;
 
-use channel_layer::{ChannelName, GroupName, Result, hub::Hub};
+use channel_layer::{ChannelName, GroupName, Result};
 use futures_util::future::join_all;
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval, sleep},
-};
 
-use super::bus::{Bus, run};
+use super::{
+    bus::{Bus, run},
+    memberships::Membership,
+};
 use crate::{
     client::{Command, Reply, Script},
     error::Fault,
     ring::host_of,
-    supervisor::{Link, Session},
+    supervisor::Link,
 };
 
 static ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("add.lua")));
+static LOST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lost.lua")));
 static MEMBERS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("members.lua")));
 static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("renew.lua")));
 
-/// How often dropped mailboxes are looked for, beside the moments when a group has lost its last one.
-const SWEEP: Duration = Duration::from_secs(1);
-/// How often memberships are renewed, at most; more often if they end sooner.
-const RENEWAL: Duration = Duration::from_secs(3600);
 /// Commands under way at once.
-const CHUNK: usize = 500;
+pub(super) const CHUNK: usize = 500;
 
-/// The groups that mailboxes of this process are in.
-#[derive(Debug, Default)]
-pub(super) struct Memberships(Mutex<HashMap<ChannelName, HashSet<GroupName>>>);
+/// How often a membership is tried to be written while connections come and go.
+const ATTEMPTS: usize = 3;
 
-impl Memberships {
-    /// False if it was there already.
-    pub(super) fn add(&self, group: &GroupName, channel: &ChannelName) -> bool {
-        self.lock().entry(channel.clone()).or_default().insert(group.clone())
+/// Adds a mailbox of this process to a group, here and in Redis. In an outage it is wanted from then on.
+pub(super) async fn join(bus: &Bus, links: &[Link], group: &GroupName, channel: &ChannelName) -> Result<()> {
+    if !bus.hub.join(group, channel) {
+        return Ok(()); // a closed mailbox of ours
     }
-
-    pub(super) fn remove(&self, group: &GroupName, channel: &ChannelName) {
-        let mut all = self.lock();
-        if let Some(groups) = all.get_mut(channel) {
-            groups.remove(group);
-            if groups.is_empty() {
-                all.remove(channel);
+    // First here: should it be dropped meanwhile, it is taken out again.
+    let is_new = bus.memberships.add(group, channel);
+    let link = link_of(links, group);
+    for _ in 0..ATTEMPTS {
+        let fault = match add(bus, links, group, channel).await {
+            Ok(()) => {
+                bus.memberships.written(&[(group.clone(), channel.clone())]);
+                return Ok(());
             }
+            Err(fault) => fault,
+        };
+        if !(fault.is_outage() && link.is_known()) {
+            if is_new {
+                bus.memberships.remove(group, channel);
+                bus.hub.leave(group, channel);
+            }
+            return Err(fault.into());
+        }
+        bus.memberships.want(group, channel, !fault.is_unsent());
+        // Looked at after it was wanted: a session that has come up since has either seen it, or is seen here.
+        if !link.is_up() {
+            break;
         }
     }
+    Ok(())
+}
 
-    pub(super) fn take(&self, channel: &ChannelName) -> HashSet<GroupName> {
-        self.lock().remove(channel).unwrap_or_default()
-    }
-
-    pub(super) fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn contains(&self, group: &GroupName, channel: &ChannelName) -> bool {
-        self.lock().get(channel).is_some_and(|groups| groups.contains(group))
-    }
-
-    fn take_all(&self) -> Vec<(GroupName, ChannelName)> {
-        let all = self.all();
-        self.clear();
-        all
-    }
-
-    fn all(&self) -> Vec<(GroupName, ChannelName)> {
-        let all = self.lock();
-        all.iter().flat_map(|(channel, groups)| groups.iter().map(|g| (g.clone(), channel.clone()))).collect()
-    }
-
-    /// Those of mailboxes that are gone.
-    fn take_dead(&self, hub: &Hub) -> Vec<(GroupName, ChannelName)> {
-        let dead = self.lock().extract_if(|channel, _| !hub.contains(channel)).collect::<Vec<_>>();
-        dead.into_iter()
-            .flat_map(|(channel, groups)| groups.into_iter().map(move |g| (g, channel.clone())))
-            .collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, HashSet<GroupName>>> {
-        // Nothing in here is left half done by a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// Takes a mailbox of this process out of a group. In an outage, Redis is told when it is over.
+pub(super) async fn leave(bus: &Bus, links: &[Link], group: &GroupName, channel: &ChannelName) -> Result<()> {
+    bus.hub.leave(group, channel);
+    bus.memberships.remove(group, channel);
+    let link = link_of(links, group);
+    match remove(bus, links, group, channel).await {
+        Err(fault) if fault.is_outage() && link.is_known() => {
+            bus.memberships.leave_later(group, channel);
+            Ok(())
+        }
+        removed => Ok(removed?),
     }
 }
 
@@ -100,6 +83,11 @@ pub(super) async fn add(
     write(bus, links, &ADD, group, channel).await
 }
 
+/// Renews a membership that is still there.
+pub(super) async fn renew(bus: &Bus, links: &[Link], (group, channel): &Membership) -> Result<(), Fault> {
+    write(bus, links, &RENEW, group, channel).await
+}
+
 /// Takes a channel out of a group.
 pub(super) async fn remove(
     bus: &Bus,
@@ -107,8 +95,7 @@ pub(super) async fn remove(
     group: &GroupName,
     channel: &ChannelName,
 ) -> Result<(), Fault> {
-    let command = Command::new("ZREM").arg(bus.keys.group(group)).arg(channel.as_str());
-    link_of(links, group).call(command).await.map(drop)
+    link_of(links, group).call(removal(bus, group, channel)).await.map(drop)
 }
 
 /// Takes all mailboxes of this process out of their groups. What fails stays until it expires.
@@ -133,83 +120,42 @@ pub(super) async fn members(bus: &Bus, links: &[Link], group: &GroupName) -> Res
     Ok(members.iter().filter_map(name).collect())
 }
 
-/// Looks after the memberships of this process until the layer is gone.
-pub(super) async fn keep(bus: Weak<Bus>, links: Weak<[Link]>) {
-    let Some(mut sessions) = links.upgrade().map(|links| Sessions::of(&links)) else { return };
-    let Some(lifetime) = bus.upgrade().map(|bus| bus.config.layer.group_expiry) else { return };
-    let mut renewal = interval((lifetime / 4).clamp(Duration::from_millis(10), RENEWAL));
-    renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Hosts that may have lost what they had.
-    let mut empty = BTreeSet::new();
-    loop {
-        let Some(strong) = bus.upgrade() else { return };
-        let wake = async {
-            tokio::select! {
-                () = strong.emptied.notified() => {}
-                () = sleep(SWEEP) => {}
-            }
-        };
-        let is_renewal = tokio::select! {
-            () = wake => false,
-            _ = renewal.tick() => true,
-            at = sessions.next() => {
-                empty.insert(at);
-                false
-            }
-        };
-        let Some(links) = links.upgrade() else { return };
-        strong.sweep(&links).await;
-        strong.make_again(&links, &mut empty).await;
-        if is_renewal {
-            strong.write_all(&links, &RENEW, |_| true).await;
-        }
+/// Which of these groups have none of the members that are given with them, by their places.
+pub(super) async fn without_any(
+    bus: &Bus,
+    link: &Link,
+    groups: &[(GroupName, Vec<ChannelName>)],
+) -> Result<Vec<usize>, Fault> {
+    let keys: Vec<_> = groups.iter().map(|(group, _)| bus.keys.group(group)).collect();
+    let counts: Vec<_> = groups.iter().map(|(_, members)| members.len().to_string()).collect();
+    let mut arguments = Vec::new();
+    for ((_, members), count) in groups.iter().zip(&counts) {
+        arguments.push(count.as_bytes());
+        arguments.extend(members.iter().map(|member| member.as_str().as_bytes()));
     }
+    let reply = run(link, &LOST, &keys, &arguments).await?;
+    let places = reply.read("a script", &bus.counters, Reply::list)?;
+    Ok(places.iter().filter_map(|at| usize::try_from(at.integer()?.checked_sub(1)?).ok()).collect())
 }
 
-impl Bus {
-    /// What fails is tried again after the next sweep: the connection may be well, and Redis may have no room.
-    async fn make_again(&self, links: &[Link], empty: &mut BTreeSet<usize>) {
-        for at in std::mem::take(empty) {
-            let is_there = |group: &GroupName| host_of(group.as_str(), links.len()) == at;
-            if !self.write_all(links, &ADD, is_there).await {
-                empty.insert(at);
-            }
-        }
-    }
+/// The commands that write memberships and end others, without scripts: a new server does not know them yet.
+pub(super) fn commands(bus: &Bus, written: &[Membership], left: &[Membership]) -> Vec<Command> {
+    let lifetime = bus.config.layer.group_expiry.as_millis().to_string();
+    let write = |(group, channel): &Membership| {
+        let key = bus.keys.group(group);
+        let add = Command::new("ZADD").arg(&key).arg(bus.clock.score()).arg(channel.as_str());
+        [add, Command::new("PEXPIRE").arg(key).arg(&lifetime)]
+    };
+    let end = |(group, channel): &Membership| removal(bus, group, channel);
+    written.iter().flat_map(write).chain(left.iter().map(end)).collect()
+}
 
-    async fn sweep(&self, links: &[Link]) {
-        let dead = self.memberships.take_dead(&self.hub);
-        for chunk in dead.chunks(CHUNK) {
-            let removed =
-                join_all(chunk.iter().map(|(group, channel)| remove(self, links, group, channel))).await;
-            for ((group, channel), _) in chunk.iter().zip(removed).filter(|(_, removed)| removed.is_err()) {
-                self.memberships.add(group, channel); // again in a while
-            }
-        }
-    }
+pub(super) fn link_of<'a>(links: &'a [Link], group: &GroupName) -> &'a Link {
+    &links[host_of(group.as_str(), links.len())]
+}
 
-    /// False if not all of it was written.
-    async fn write_all(&self, links: &[Link], script: &Script, which: impl Fn(&GroupName) -> bool) -> bool {
-        let all: Vec<_> = self.memberships.all().into_iter().filter(|(group, _)| which(group)).collect();
-        for chunk in all.chunks(CHUNK) {
-            let write = |(group, channel): &(GroupName, ChannelName)| {
-                let (group, channel) = (group.clone(), channel.clone());
-                async move { write(self, links, script, &group, &channel).await }
-            };
-            if let Some(fault) = join_all(chunk.iter().map(write)).await.into_iter().find_map(Result::err) {
-                tracing::debug!(%fault, "could not renew memberships");
-                return false;
-            }
-            self.remove_left(links, chunk).await;
-        }
-        true
-    }
-
-    /// Takes out again who has left meanwhile, perhaps before it was written.
-    async fn remove_left(&self, links: &[Link], written: &[(GroupName, ChannelName)]) {
-        let left = written.iter().filter(|(group, channel)| !self.memberships.contains(group, channel));
-        join_all(left.map(|(group, channel)| remove(self, links, group, channel))).await;
-    }
+fn removal(bus: &Bus, group: &GroupName, channel: &ChannelName) -> Command {
+    Command::new("ZREM").arg(bus.keys.group(group)).arg(channel.as_str())
 }
 
 async fn write(
@@ -223,56 +169,4 @@ async fn write(
     let score = bus.clock.score();
     let arguments = [score.as_bytes(), lifetime.as_bytes(), channel.as_str().as_bytes()];
     run(link_of(links, group), script, &[bus.keys.group(group)], &arguments).await.map(drop)
-}
-
-fn link_of<'a>(links: &'a [Link], group: &GroupName) -> &'a Link {
-    &links[host_of(group.as_str(), links.len())]
-}
-
-/// Tells when a host has got a new connection.
-struct Sessions(Vec<watch::Receiver<Option<Arc<Session>>>>);
-
-impl Sessions {
-    fn of(links: &[Link]) -> Self {
-        Self(links.iter().map(Link::sessions).collect())
-    }
-
-    /// Cancel safe.
-    async fn next(&mut self) -> usize {
-        let changes = self.0.iter_mut().enumerate().map(|(at, session)| {
-            Box::pin(async move {
-                loop {
-                    match session.changed().await {
-                        Ok(()) if session.borrow_and_update().is_some() => return at,
-                        Ok(()) => {}
-                        Err(_) => std::future::pending().await,
-                    }
-                }
-            })
-        });
-        futures_util::future::select_all(changes).await.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use channel_layer::mailbox::Bounds;
-
-    use super::*;
-
-    #[test]
-    fn the_memberships_of_dropped_mailboxes_are_found() {
-        let (hub, memberships) = (Hub::new(), Memberships::default());
-        let (g, h): (GroupName, GroupName) = ("g".parse().unwrap(), "h".parse().unwrap());
-        let name: ChannelName = "a.1!x".parse().unwrap();
-        let mailbox = hub.open(name.clone(), Bounds { messages: 1, bytes: 1 }).unwrap();
-        memberships.add(&g, &name);
-        memberships.add(&h, &name);
-        memberships.remove(&h, &name);
-        assert!(memberships.take_dead(&hub).is_empty());
-        assert_eq!(memberships.all(), [(g.clone(), name.clone())]);
-        drop(mailbox);
-        assert_eq!(memberships.take_dead(&hub), [(g, name)]);
-        assert!(memberships.all().is_empty());
-    }
 }

@@ -12,7 +12,9 @@ mod clock;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod groups;
+mod keeper;
 mod keys;
+mod memberships;
 mod reader;
 mod send;
 
@@ -66,6 +68,7 @@ impl CoreLayer {
     pub(crate) async fn open(config: RedisConfig) -> Result<Self> {
         let layer = Self::start(config);
         try_join_all(layer.links.iter().map(Link::connected)).await?;
+        layer.bus.note_deletions(&layer.links).await;
         Ok(layer)
     }
 
@@ -73,16 +76,17 @@ impl CoreLayer {
     pub(crate) fn start(config: RedisConfig) -> Self {
         let config = Arc::new(config);
         let bus = Bus::new(config.clone());
-        let link = |place: &crate::config::Place| {
-            Link::start(place.clone(), config.clone(), Arc::new(Inbound(bus.clone())), bus.counters.clone())
+        let link = |(at, place): (usize, &crate::config::Place)| {
+            let mode = Arc::new(Inbound { bus: bus.clone(), at });
+            Link::start(place.clone(), config.clone(), mode, bus.counters.clone())
         };
-        let links: Arc<[Link]> = config.places.iter().map(link).collect();
+        let links: Arc<[Link]> = config.places.iter().enumerate().map(link).collect();
         let reader = |at| {
             let reader = Reader { bus: bus.clone(), links: Arc::downgrade(&links), at };
             tokio::spawn(reader.run())
         };
         let readers = Mutex::new((0..links.len()).map(reader).collect());
-        let keeper = tokio::spawn(groups::keep(Arc::downgrade(&bus), Arc::downgrade(&links)));
+        let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&bus), Arc::downgrade(&links)));
         Self { bus, links, readers, keeper, closed: AtomicBool::new(false) }
     }
 
@@ -197,33 +201,23 @@ impl ChannelLayer for CoreLayer {
         if !self.bus.is_ours(channel) {
             return Ok(groups::add(&self.bus, &self.links, group, channel).await?);
         }
-        if !self.bus.hub.join(group, channel) {
-            return Ok(()); // a closed mailbox of ours
-        }
-        // First here: should it be dropped meanwhile, it is taken out again.
-        let is_new = self.bus.memberships.add(group, channel);
-        let added = groups::add(&self.bus, &self.links, group, channel).await;
-        if added.is_err() && is_new {
-            self.bus.memberships.remove(group, channel);
-            self.bus.hub.leave(group, channel);
-        }
-        Ok(added?)
+        groups::join(&self.bus, &self.links, group, channel).await
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.enter()?;
-        self.bus.hub.leave(group, channel);
-        self.bus.memberships.remove(group, channel);
-        Ok(groups::remove(&self.bus, &self.links, group, channel).await?)
+        if !self.bus.is_ours(channel) {
+            return Ok(groups::remove(&self.bus, &self.links, group, channel).await?);
+        }
+        groups::leave(&self.bus, &self.links, group, channel).await
     }
 
     async fn group_discard_all(&self, channel: &ChannelName) -> Result<()> {
         self.enter()?;
         self.bus.hub.leave_groups_of(channel);
         let groups = self.bus.memberships.take(channel);
-        try_join_all(groups.iter().map(|group| groups::remove(&self.bus, &self.links, group, channel)))
-            .await?;
-        Ok(())
+        let leave = groups.iter().map(|group| groups::leave(&self.bus, &self.links, group, channel));
+        join_all(leave).await.into_iter().collect()
     }
 
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use channel_layer::{Audience, ChannelName, Deliveries, Error, Message, RESERVED_KEY, Result, Value};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::{
     bus::{Bus, number, run},
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     client::{Reply, Script},
+    error::Fault,
     shared::check_size,
     supervisor::Link,
 };
@@ -54,7 +55,11 @@ pub(super) async fn fan_out(
     to: &Audience,
     message: &Message,
 ) -> Result<Deliveries> {
-    let members = members(bus, links, to).await?;
+    // Only read so far: whatever breaks here, nothing was sent.
+    let members = members(bus, links, to).await.map_err(|fault| match fault {
+        fault if fault.is_outage() => Error::Unavailable(fault.into()),
+        fault => fault.into(),
+    })?;
     let mut parcels: Vec<Vec<Parcel>> = links.iter().map(|_| Vec::new()).collect();
     let mut own = Vec::new();
     for members in by_process(members) {
@@ -68,8 +73,10 @@ pub(super) async fn fan_out(
         parcels[host].push(parcel);
     }
     let sends = links.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
-    let sent = try_join_all(sends.map(|(link, parcels)| put(bus, link, parcels))).await;
-    let over = sent.inspect_err(|_| bus.counters.publish_failed.one())?.concat();
+    let sent = join_all(sends.map(|(link, parcels)| put(bus, link, parcels))).await;
+    let over: Vec<_> = sent.iter().flatten().flatten().cloned().collect();
+    // Some hosts may have taken their part: then it does not look unsent.
+    Fault::of_parts(sent).inspect_err(|_| bus.counters.publish_failed.one())?;
     bus.counters.published.one();
     if !over.is_empty() {
         bus.counters.full.add(over.len() as u64);
@@ -100,8 +107,14 @@ fn add(sum: &mut Deliveries, members: usize, back: Option<Deliveries>) {
 }
 
 /// Who is meant, each once, in the order in which Redis has them.
-async fn members(bus: &Bus, links: &[Link], to: &Audience) -> Result<Vec<ChannelName>> {
+async fn members(bus: &Bus, links: &[Link], to: &Audience) -> Result<Vec<ChannelName>, Fault> {
     let lists = try_join_all(to.groups().map(|group| groups::members(bus, links, group))).await?;
+    for (group, list) in to.groups().zip(&lists) {
+        // A look will tell whether Redis has lost it, or somebody has taken them out.
+        if bus.hub.member_count(group) > 0 && !list.iter().any(|channel| bus.is_ours(channel)) {
+            bus.suspicion.notify_one();
+        }
+    }
     let is_meant = |channel: &ChannelName| {
         // A mailbox of ours that was dropped will be taken out of the group soon.
         let is_gone = bus.is_ours(channel) && !bus.hub.contains(channel);
@@ -143,7 +156,7 @@ fn parcel(bus: &Bus, members: &[ChannelName], message: &Message) -> Result<Parce
 }
 
 /// Says which keys were full.
-async fn put(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Vec<String>> {
+async fn put(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Vec<String>, Fault> {
     let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.layer.expiry));
     let score = bus.clock.score();
     let mut arguments = vec![score.as_bytes(), expired.as_bytes(), lifetime.as_bytes()];

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     arrivals::{Arrival, Arrivals},
     codec::{self, CodecError, Envelope, Header, Target},
-    supervisor::{Mode, Probe},
+    supervisor::{Mode, Probe, Restoration},
 };
 
 /// The native mode on one link.
@@ -132,6 +132,10 @@ impl Mode for Inbound {
 
     fn events(&self) -> &EventSource {
         &self.bus.events
+    }
+
+    fn restore(&self, _: bool) -> Option<Restoration> {
+        None
     }
 
     fn is_sequenced(&self) -> bool {

@@ -8,7 +8,7 @@ use super::{bus::Bus, directions, names::Place};
 use crate::{
     arrivals::{Arrival, Arrivals},
     codec::CodecError,
-    supervisor::{Mode, Probe},
+    supervisor::{Mode, Probe, Restoration},
 };
 
 /// This mode on one link.
@@ -84,6 +84,10 @@ impl Mode for Inbound {
 
     fn events(&self) -> &EventSource {
         &self.bus.events
+    }
+
+    fn restore(&self, _: bool) -> Option<Restoration> {
+        None
     }
 
     fn is_sequenced(&self) -> bool {

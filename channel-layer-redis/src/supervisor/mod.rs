@@ -65,12 +65,22 @@ pub(crate) trait Mode: std::fmt::Debug + Send + Sync + 'static {
     fn begins(&self, channel: &str);
     /// Where what happens to the link is told.
     fn events(&self) -> &EventSource;
+    /// What a new session has to write before it is told of: all that Redis holds for this process, or what has been added
+    /// while that was written. Nothing, in modes where Redis holds nothing.
+    fn restore(&self, all: bool) -> Option<Restoration>;
     /// Is what it publishes an envelope, whose sequence the publisher fills in?
     fn is_sequenced(&self) -> bool;
     /// A message that comes back to this process.
     fn probe(&self) -> Probe;
     /// A message came in. Runs inside the connection's task: it must not wait.
     fn received(&self, channel: &[u8], payload: &[u8]);
+}
+
+/// Commands that give Redis what it holds for this process.
+pub(crate) struct Restoration {
+    pub(crate) commands: Vec<Command>,
+    /// Run once Redis has accepted all of them. What it refuses is tried again by the mode.
+    pub(crate) done: Box<dyn FnOnce() + Send>,
 }
 
 /// A message to oneself.

@@ -84,6 +84,7 @@ async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
 
 /// What was asked for while the session was made, and came too late to be made with it: by those who did not wait.
 async fn catch_up(shared: &Shared, session: &Session) -> Result<(), Fault> {
+    session.restore(shared, false).await?;
     carry_out(shared, session, shared.subscriptions.changes_now(|channel| shared.mode.is_empty(channel)))
         .await
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::try_join;
 use tokio::sync::Notify;
 
-use super::{Mode, Shared};
+use super::{Mode, Restoration, Shared};
 use crate::{
     client::{Command, Connection, Push},
     config::Server,
@@ -57,6 +57,7 @@ impl Session {
         topology::check_role(&session.commands, &session.server, shared.config.timeout, &shared.counters)
             .await?;
         session.resume(shared).await?;
+        session.restore(shared, true).await?;
         session.probe(shared).await?;
         Ok(session)
     }
@@ -76,6 +77,23 @@ impl Session {
         };
         self.subscribe_each(&wanted, shared, note).await?;
         outcome
+    }
+
+    /// Writes what Redis holds for this process. A refusal is no reason to be without a session.
+    pub(super) async fn restore(&self, shared: &Shared, all: bool) -> Result<(), Fault> {
+        let Some(Restoration { commands, done }) = shared.mode.restore(all) else { return Ok(()) };
+        let (mut commands, mut refused) = (commands.into_iter().peekable(), None);
+        while commands.peek().is_some() {
+            let chunk = commands.by_ref().take(CHUNK).collect();
+            for reply in self.commands.call_all(chunk, shared.config.timeout).await? {
+                refused = refused.or(reply.err());
+            }
+        }
+        match refused {
+            None => done(),
+            Some(fault) => tracing::warn!(%fault, "Redis does not take what it holds for this process"),
+        }
+        Ok(())
     }
 
     /// A message to ourselves, on these connections.

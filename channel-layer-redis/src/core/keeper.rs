@@ -1,0 +1,234 @@
+//! The task that keeps Redis's groups as this process wants them: memberships are renewed for as long as their mailboxes
+//! live, made again after Redis has lost them, and ended soon after a mailbox was dropped.
+//!
+//! # How a loss is told from a channel that somebody took out
+//! Another process may take a channel of ours out of a group, and then it stays out. A group has been lost if it has none
+//! of our members any more, and the server has deleted something since the last look: its own statistics say so. Where
+//! they cannot be read, a group without any of our members counts as lost.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use channel_layer::{ChannelName, GroupName, LayerEvent};
+use futures_util::future::join_all;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use super::{
+    bus::Bus,
+    groups::{self, CHUNK},
+    memberships::Membership,
+};
+use crate::{client::Command, error::Fault, ring::host_of, supervisor::Link};
+
+/// How often dropped mailboxes are looked for, beside the moments when a group has lost its last one.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often memberships are renewed, at most; more often if they end sooner.
+const RENEWAL: Duration = Duration::from_secs(3600);
+/// Members of a group that are looked for. One that is there is enough.
+const SAMPLE: usize = 8;
+/// Commands that take away keys whatever they hold. What `ZREM` empties is counted by none of them.
+const DELETING: [&str; 9] =
+    ["del", "flushall", "flushdb", "migrate", "move", "rename", "renamenx", "swapdb", "unlink"];
+
+/// Looks after the memberships of this process until the layer is gone.
+pub(super) async fn keep(bus: Weak<Bus>, links: Weak<[Link]>) {
+    let Some(config) = bus.upgrade().map(|bus| bus.config.clone()) else { return };
+    let mut renewal = interval((config.layer.group_expiry / 4).clamp(Duration::from_millis(10), RENEWAL));
+    renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // When all that we want was last known to be there, by host.
+    let mut well = vec![Instant::now(); config.places.len()];
+    let (mut next_look, mut calm_until) = (Instant::now() + config.probe, Instant::now());
+    loop {
+        let Some(strong) = bus.upgrade() else { return };
+        let (mut is_renewal, mut is_look) = (false, false);
+        tokio::select! {
+            () = strong.changed.notified() => {}
+            () = sleep(SWEEP) => {}
+            _ = renewal.tick() => is_renewal = true,
+            () = sleep_until(next_look) => is_look = true,
+            () = strong.suspicion.notified(), if calm_until <= Instant::now() => is_look = true,
+        }
+        let Some(links) = links.upgrade() else { return };
+        strong.memberships.end_dead(&strong.hub);
+        strong.carry_out(&links).await;
+        if is_renewal {
+            strong.renew(&links).await;
+        }
+        if is_look {
+            strong.look(&links, &mut well).await;
+            next_look = Instant::now() + config.probe;
+            calm_until = Instant::now() + SWEEP;
+        }
+    }
+}
+
+impl Bus {
+    /// Writes what Redis has not been told of. What fails is tried again after the next sweep: the connection may be well,
+    /// and Redis may have no room.
+    async fn carry_out(&self, links: &[Link]) {
+        let is_there = |group: &GroupName| groups::link_of(links, group).is_up();
+        for chunk in self.memberships.leaving(is_there).chunks(CHUNK) {
+            let remove = |(group, channel): &Membership| {
+                let (group, channel) = (group.clone(), channel.clone());
+                async move { groups::remove(self, links, &group, &channel).await }
+            };
+            let outcomes = join_all(chunk.iter().map(remove)).await;
+            self.memberships.left(&successes(chunk, &outcomes));
+        }
+        for chunk in self.memberships.wanted(is_there).chunks(CHUNK) {
+            let add = |(group, channel): &Membership| {
+                let (group, channel) = (group.clone(), channel.clone());
+                async move { groups::add(self, links, &group, &channel).await }
+            };
+            let outcomes = join_all(chunk.iter().map(add)).await;
+            self.memberships.written(&successes(chunk, &outcomes));
+            if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
+                self.warnings.warn("memberships of this process cannot be written to Redis", fault);
+                return;
+            }
+        }
+    }
+
+    async fn renew(&self, links: &[Link]) {
+        for chunk in self.memberships.all_written().chunks(CHUNK) {
+            let outcomes =
+                join_all(chunk.iter().map(|membership| groups::renew(self, links, membership))).await;
+            if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
+                self.warnings.warn("memberships of this process cannot be renewed", fault);
+                return;
+            }
+        }
+    }
+
+    /// Looks whether Redis still has the groups that it was told of.
+    async fn look(&self, links: &[Link], well: &mut [Instant]) {
+        for (at, well) in well.iter_mut().enumerate() {
+            let began = Instant::now();
+            match self.look_at(at, links, *well).await {
+                Ok(()) => *well = began,
+                // Its loss is told by others. All is made again with the next connection, after which is looked anew.
+                Err(fault) => tracing::debug!(%fault, "could not look for memberships"),
+            }
+        }
+    }
+
+    async fn look_at(&self, at: usize, links: &[Link], well: Instant) -> Result<(), Fault> {
+        let link = &links[at];
+        let deleted = deleted(link).await?;
+        if deleted.is_some() && deleted == self.deleted()[at] {
+            return Ok(());
+        }
+        let groups = self.groups_at(at, links.len());
+        let mut lost = HashSet::new();
+        for chunk in groups.chunks(CHUNK) {
+            for at in groups::without_any(self, link, chunk).await? {
+                // Who has left meanwhile is rightly missed.
+                let is_wanted = |(group, members): &&(GroupName, Vec<ChannelName>)| {
+                    members.iter().all(|member| self.memberships.is_written(&(group.clone(), member.clone())))
+                };
+                lost.extend(chunk.get(at).filter(is_wanted).map(|(group, _)| group.clone()));
+            }
+        }
+        if !lost.is_empty() {
+            self.make_again(links, &lost, well).await;
+        }
+        self.deleted()[at] = deleted;
+        Ok(())
+    }
+
+    /// From now on, what a server deletes may be a group of ours.
+    pub(super) async fn note_deletions(&self, links: &[Link]) {
+        for (at, link) in links.iter().enumerate() {
+            let deleted = deleted(link).await.unwrap_or_default(); // then the first look decides
+            self.deleted()[at] = deleted;
+        }
+    }
+
+    fn deleted(&self) -> MutexGuard<'_, Vec<Option<String>>> {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn make_again(&self, links: &[Link], lost: &HashSet<GroupName>, well: Instant) {
+        self.memberships.want_all(|group| lost.contains(group));
+        self.carry_out(links).await;
+        let gap = well.elapsed();
+        tracing::warn!(
+            groups = lost.len(),
+            ?gap,
+            "Redis had lost groups of this process, and messages to them"
+        );
+        self.counters.groups_lost.add(lost.len() as u64);
+        self.counters.gap_milliseconds.add_time(gap);
+        self.events.raise(LayerEvent::Reconnected { gap });
+    }
+
+    /// The groups of one host that Redis has been told of, with some of their members.
+    fn groups_at(&self, at: usize, hosts: usize) -> Vec<(GroupName, Vec<ChannelName>)> {
+        let mut groups = HashMap::<GroupName, Vec<ChannelName>>::new();
+        let all = self.memberships.all_written();
+        for (group, channel) in all.into_iter().filter(|(group, _)| host_of(group.as_str(), hosts) == at) {
+            let members = groups.entry(group).or_default();
+            if members.len() < SAMPLE {
+                members.push(channel);
+            }
+        }
+        groups.into_iter().collect()
+    }
+}
+
+fn successes(memberships: &[Membership], outcomes: &[Result<(), Fault>]) -> Vec<Membership> {
+    let done = memberships.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
+    done.map(|(membership, _)| membership.clone()).collect()
+}
+
+/// What the server has deleted so far, as a text that changes with it; nothing if it does not say.
+async fn deleted(link: &Link) -> Result<Option<String>, Fault> {
+    let mut text = String::new();
+    for section in ["stats", "commandstats"] {
+        match link.call(Command::new("INFO").arg(section)).await {
+            Ok(reply) => text.extend(reply.text()),
+            Err(Fault::Refused { .. }) => return Ok(None),
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(deletions(&text))
+}
+
+fn deletions(info: &str) -> Option<String> {
+    let mut found = String::new();
+    let mut has_commands = false;
+    for line in info.lines() {
+        has_commands |= line.starts_with("cmdstat_");
+        let is_deleting = |name: &str| DELETING.contains(&name) || name == "evicted_keys";
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        if is_deleting(name.strip_prefix("cmdstat_").unwrap_or(name)) {
+            let value = value.split(',').next().unwrap_or_default(); // the calls alone, not how long they took
+            found.push_str(&format!("{name}:{value};"));
+        }
+    }
+    has_commands.then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statistics_change_when_something_is_deleted_and_not_otherwise() {
+        let info = |zrem: u32, del: u32, evicted: u32| {
+            format!(
+                "# Stats\r\nevicted_keys:{evicted}\r\n# Commandstats\r\ncmdstat_zrem:calls={zrem},usec=5,x=1\r\n\
+                 cmdstat_del:calls={del},usec={zrem}\r\n"
+            )
+        };
+        let of = |zrem, del, evicted| deletions(&info(zrem, del, evicted));
+        assert!(of(1, 1, 0).is_some());
+        assert_eq!(of(1, 1, 0), of(9, 1, 0));
+        assert_ne!(of(1, 1, 0), of(1, 2, 0));
+        assert_ne!(of(1, 1, 0), of(1, 1, 1));
+        assert_eq!(deletions("# Stats\r\nevicted_keys:0\r\n"), None, "it counts no commands");
+    }
+}

@@ -1,0 +1,65 @@
+//! Warnings of any kind that come at most once a second each: a fault that every message meets must not fill the log.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{error::Fault, pace::Pace};
+
+/// Kinds that are told apart. A server's words are among them, so there might be any number.
+const KINDS: usize = 64;
+
+/// The warnings of one layer. A kind is what could not be done, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings {
+    /// Held for a map access.
+    kinds: Mutex<HashMap<(&'static str, String), Pace>>,
+    /// Of all other kinds together.
+    others: Pace,
+}
+
+impl Warnings {
+    /// Warns, unless this kind has been warned about within the last second.
+    pub(crate) fn warn(&self, what: &'static str, fault: &Fault) {
+        if let Some(times) = self.pass(what, fault.kind()) {
+            tracing::warn!(%fault, times, "{what}");
+        }
+    }
+
+    /// If it is time for a warning of this kind: how many events it stands for.
+    fn pass(&self, what: &'static str, why: &str) -> Option<u64> {
+        // Nothing in here is left half done by a panic.
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kind, is_full) = ((what, why.to_owned()), kinds.len() >= KINDS);
+        match kinds.get(&kind) {
+            Some(pace) => pace.pass(),
+            None if is_full => self.others.pass(),
+            None => kinds.entry(kind).or_default().pass(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_kind_is_warned_about_once_a_second_and_counted() {
+        let warnings = Warnings::default();
+        assert_eq!(warnings.pass("a", "OOM"), Some(1));
+        assert_eq!((warnings.pass("a", "OOM"), warnings.pass("a", "OOM")), (None, None));
+        assert_eq!((warnings.pass("a", "NOPERM"), warnings.pass("b", "OOM")), (Some(1), Some(1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(warnings.pass("a", "OOM"), Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_number_of_kinds_takes_bounded_memory_and_log() {
+        let warnings = Warnings::default();
+        let written = (0..1000).filter(|n| warnings.pass("a", &n.to_string()).is_some()).count();
+        assert_eq!(written, KINDS + 1);
+    }
+}
