@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use channels_tests::{Browser, Server, Tab, ask};
 use serde_json::{Value, json};
 
+// Linked with this, because each test program takes its time to link.
+#[path = "browser/places.rs"]
+mod places;
+
 const TRANSPORTS: [&str; 4] = ["poll", "long-poll", "sse", "websocket"];
 const ALL_OPEN: &str = "return document.querySelectorAll('.status[data-state=open]').length === 4";
 

@@ -4,8 +4,8 @@
 export type Transport = "websocket" | "sse" | "long-poll" | "poll";
 
 /**
- * Where a channel stands: `connecting` before the first connection, `open`, `reconnecting` after a loss, `offline` while
- * the browser says so or the page is frozen, `closed` for good.
+ * Where a channel stands: `connecting` before the first connection, `open`, `reconnecting` after a loss, `offline` while tries
+ * fail and the browser says that there is no network, or the page is frozen, `closed` for good.
  */
 export type ChannelState = "connecting" | "open" | "reconnecting" | "offline" | "closed";
 
@@ -26,6 +26,8 @@ export interface Loss {
   readonly reason: string;
   /** The status of HTTP that refused, if one did. Browsers do not tell it of a WebSocket. */
   readonly status?: number;
+  /** Seconds after which the server wants to be asked again, if it said so. Then the default is to try again. */
+  readonly retryAfter?: number;
 }
 
 export interface ChannelOptions {
@@ -62,6 +64,8 @@ export interface ChannelOptions {
 export interface Environment {
   WebSocket: unknown;
   fetch: unknown;
+  /** Event streams are left out where there is none. */
+  ReadableStream: unknown;
   setTimeout(callback: () => void, delay: number): unknown;
   clearTimeout(timer: any): void;
   /** Milliseconds since the epoch. */
@@ -70,9 +74,10 @@ export interface Environment {
   random(): number;
   /** Hears what the application's functions throw. */
   reportError(error: unknown): void;
+  /** Tells `online`, `offline`, `pagehide` and `pageshow`; by itself in a worker, which has no window. */
   window: EventTarget | undefined;
-  document: (EventTarget & { readonly visibilityState: string }) | undefined;
-  navigator: { readonly onLine: boolean } | undefined;
+  document: (EventTarget & { readonly visibilityState: string; readonly baseURI?: string }) | undefined;
+  navigator: { readonly onLine?: boolean } | undefined;
   location: { readonly href: string } | undefined;
   sessionStorage: Pick<Storage, "getItem" | "setItem" | "removeItem"> | undefined;
 }
@@ -109,8 +114,18 @@ export interface ChannelEventMap<In = any> {
   /** A transport has proven itself. `resumed`: the session goes on, nothing is lost. */
   open: ChannelEvent<{ transport: Transport; resumed: boolean }>;
   message: ChannelMessageEvent<In>;
-  /** It is over for good. `status` tells of a refusal. */
-  close: ChannelEvent<{ code: number; reason: string; wasClean: boolean; status?: number }>;
+  /**
+   * It is over for good. `status` tells of a refusal. `uncertain` holds the messages that were sent and never acknowledged:
+   * perhaps they arrived (none on plain WebSockets, where nobody acknowledges). `unsent` holds those that were not sent.
+   */
+  close: ChannelEvent<{
+    code: number;
+    reason: string;
+    wasClean: boolean;
+    status?: number;
+    uncertain: readonly (string | ArrayBuffer)[];
+    unsent: readonly (string | ArrayBuffer)[];
+  }>;
   /** The next try is `delay` away, and is the `attempt`th. */
   reconnecting: ChannelEvent<{ attempt: number; delay: number; reason: string }>;
   /** The session goes on over another connection. */
@@ -131,8 +146,11 @@ export interface ChannelEventMap<In = any> {
 /** Why something cannot be done. */
 export class ChannelError extends Error {
   constructor(code: ChannelError["code"], message: string);
-  /** `buffer-full` and `closed` for what is sent; for requests also `timeout`, `refused`, and `lost` with the session. */
-  readonly code: "buffer-full" | "closed" | "timeout" | "refused" | "lost";
+  /**
+   * `buffer-full` and `closed` for what is sent; for requests also `timeout`, `refused`, and `lost` with the session.
+   * `address` ends a channel whose address is none; the reason of its `close` says why.
+   */
+  readonly code: "buffer-full" | "closed" | "timeout" | "refused" | "lost" | "address";
 }
 
 /** A channel: messages in both directions, once and in order, over whatever connection there is. */
@@ -146,7 +164,8 @@ export class Channel<In = any, Out = any> extends EventTarget {
   /** Bytes that are sent or wait, and that the server has not acknowledged. */
   readonly bufferedAmount: number;
   /**
-   * Sends a text, bytes, or any other value as JSON; at once or as soon as there is a connection.
+   * Sends a text, bytes, or any other value as JSON; at once or as soon as there is a connection. Half of a surrogate pair, as
+   * in a text that was cut within an emoji, is sent as U+FFFD: in texts, and in the values and keys of JSON.
    *
    * @throws ChannelError `buffer-full`, and nothing is sent, when too much is waiting; `closed` after the end.
    * @throws TypeError for a value that has no JSON.
@@ -160,15 +179,17 @@ export class Channel<In = any, Out = any> extends EventTarget {
    */
   request<Reply = any>(value: unknown, options?: { timeout?: number }): Promise<Reply>;
   /**
-   * Tries again now: ends the wait before the next try, even one that the server asked for, and tries once although the
+   * Tries again now: ends the wait before the next try, even one that the server asked for or that is long because the
    * browser says that it is offline. For a button; the waits go on growing if the try fails. What is open is asked for a
    * sign of life. Does nothing during a try, and after the end.
    */
   reconnect(): void;
   /**
-   * Ends the session for good. What waits is still sent if there is a connection.
+   * Ends the session for good. What waits is still sent if there is a connection. The reason is cut to 123 bytes of UTF-8,
+   * between characters. A session that is only being opened is ended as soon as its answer has come.
    *
-   * @throws RangeError for codes other than 1000 and 3000 to 4999.
+   * @throws RangeError for codes other than 1000 and 3000 to 4999, and for 4408, which is the protocol's own. The channel ends
+   * all the same, with 1000.
    */
   close(code?: number, reason?: string): void;
   addEventListener<Name extends keyof ChannelEventMap>(
@@ -195,7 +216,7 @@ export class Channel<In = any, Out = any> extends EventTarget {
 
 /**
  * Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. A function's address keeps its
- * path: the session is found only there.
+ * path: the session is found only there. An address that is none ends the channel: its `close` has the code 1006 and says why.
  */
 export function connect<In = any, Out = any>(
   url: PerTry<string | URL>,

@@ -11,15 +11,19 @@
  * @module
  */
 
+import { aimAt, namesOf } from "./src/address.js";
 import { Calls } from "./src/calls.js";
 import { Choice } from "./src/choice.js";
-import { ChannelEvent, ChannelMessageEvent } from "./src/events.js";
+import { ChannelEvent, ChannelMessageEvent, Target } from "./src/events.js";
 import { StreamLeg, PollLeg, farewell } from "./src/http.js";
 import { LOST_FRAMES, WebSocketLeg } from "./src/leg.js";
 import { DEFAULTS, environmentOf, withDefaults } from "./src/options.js";
 import { watchPage } from "./src/page.js";
-import { ChannelError, Session, frameOf } from "./src/session.js";
-import { retryHint } from "./src/wire.js";
+import { Pause } from "./src/pause.js";
+import { ChannelError, Session, frameOf, messagesOf } from "./src/session.js";
+import { Signs } from "./src/signs.js";
+import { cutToBytes } from "./src/text.js";
+import { TAKEN_OVER, retryHint } from "./src/wire.js";
 
 export { ChannelError, ChannelEvent, ChannelMessageEvent, DEFAULTS };
 
@@ -30,15 +34,10 @@ export function connect(url, options = {}) {
 
 const LEGS = { websocket: WebSocketLeg, sse: StreamLeg, "long-poll": PollLeg, poll: PollLeg };
 
-// The server hears of what arrived after so many frames or so long.
-const ACK_FRAMES = 50;
-const ACK_MS = 500;
 // A leg that lived this long has proven itself: the next loss starts with short waits again.
 const STABLE_MS = 5_000;
-// Until the server says how often it wants to hear of the client.
-const HEARTBEAT_S = 25;
-// Timers of browsers end at 24 days, and what is longer is due at once.
-const LONGEST_HEARTBEAT_S = 3_600;
+// A close frame has room for no more, less its code (RFC 6455, 5.5).
+const REASON_BYTES = 123;
 // What servers answer whose only transport is the plain WebSocket.
 const NO_HTTP = [400, 404, 405, 406, 426, 501];
 const FINAL_STATUS = [401, 403, 404];
@@ -47,13 +46,15 @@ const FINAL_STATUS = [401, 403, 404];
 const isFinal = (status, name) => FINAL_STATUS.includes(status) && !(status === 403 && name === "sse");
 
 /** A channel; its events and options are in channels.d.ts. */
-export class Channel extends EventTarget {
+export class Channel extends Target {
   #url;
   #options;
   #environment;
   #session;
   #choice;
   #calls;
+  #signs;
+  #pause;
   #unwatch;
   #host = this.#makeHost();
 
@@ -68,18 +69,10 @@ export class Channel extends EventTarget {
   #early = [];
   #attempt = 0;
   #openedAt = -Infinity;
-  #offline;
+  // A hint, and at times a wrong one.
+  #offline = false;
   #frozen = false;
-  // Ends the wait for the next round, if there is one; `hurry` only if the server did not name a time.
-  #interrupt = () => {};
-  #hurry = () => {};
-
-  #heartbeat = HEARTBEAT_S;
   #proofTimer;
-  #checkTimer;
-  #signTimer;
-  #ackTimer;
-  #unacknowledged = 0;
 
   constructor(url, options) {
     super();
@@ -89,7 +82,8 @@ export class Channel extends EventTarget {
     this.#session = new Session(this.#options);
     this.#choice = new Choice(this.#environment, this.#options.transports, url);
     this.#calls = new Calls(this.#environment, options.onrequest);
-    this.#offline = this.#environment.navigator?.onLine === false;
+    this.#signs = new Signs(this.#environment, this.#options.timeout);
+    this.#pause = new Pause(this.#environment);
     this.#unwatch = watchPage(this.#environment, this.#watcher());
     // Later, so that listeners can be added first.
     queueMicrotask(() => this.#live());
@@ -133,26 +127,38 @@ export class Channel extends EventTarget {
   }
 
   /**
-   * Tries again now, instead of when the wait is over or the browser is online; for a button. What is open is asked for a
+   * Tries again now, instead of when the wait is over; for a button. What is open is asked for a
    * sign of life. If the try fails the waits go on growing.
    */
   reconnect() {
     if (this.#state === "open") return void this.#leg?.check();
     this.#offline = false;
-    this.#interrupt();
+    this.#pause.end();
   }
 
-  /** Ends the session for good. What waits is still sent if there is a connection. Codes as for a WebSocket's close. */
+  /**
+   * Ends the session for good. What waits is still sent if there is a connection. The reason is cut to 123 bytes of UTF-8.
+   *
+   * Throws RangeError for codes other than 1000 and 3000 to 4999 (without 4408, which is the protocol's own); the channel ends
+   * all the same, with 1000.
+   */
   close(code = 1000, reason = "") {
-    if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new RangeError(`a close code of ${code}`);
-    if (this.#state === "closed") return;
-    const leg = this.#leg;
-    if (leg?.isProven && !leg.ended) {
-      leg.close(code, reason);
-    } else if (this.#target && this.#choice.usable.some((name) => name !== "websocket")) {
-      farewell(this.#host, this.#target, { code, reason });
+    const isOwn = Number.isInteger(code) && code >= 3000 && code <= 4999 && code !== TAKEN_OVER;
+    const close = { code: isOwn ? code : 1000, reason: cutToBytes(String(reason ?? ""), REASON_BYTES) };
+    if (this.#state !== "closed") this.#leaveWith(close);
+    if (!isOwn && code !== 1000) throw new RangeError(`${String(code)} is no code to close with: 1000 and 3000 to 4999 are`);
+  }
+
+  #leaveWith(close) {
+    const leg = this.#leg?.ended === false ? this.#leg : null;
+    try {
+      if (leg?.isOpened) return void leg.close(close.code, close.reason);
+      farewell(this.#host, this.#target, close);
+      // What it has asked for may begin a session, and only its answer says which.
+      if (leg !== null) leg.leaving = close;
+    } finally {
+      this.#finish({ ...close, wasClean: true });
     }
-    this.#finish({ code, reason, wasClean: true });
   }
 
   // The life of the channel: a round over the transports, then a rest, until it is over.
@@ -168,23 +174,23 @@ export class Channel extends EventTarget {
   }
 
   get #isUnwanted() {
-    return this.#offline || this.#frozen || this.#state === "closed";
+    return this.#frozen || this.#state === "closed";
   }
 
   async #untilWanted() {
     while (this.#isUnwanted && this.#state !== "closed") {
       this.#enter("offline");
-      await new Promise((resolve) => (this.#interrupt = resolve));
+      await this.#pause.forever();
     }
-    if (this.#state === "offline") this.#enter(this.#openedAt < 0 ? "connecting" : "reconnecting");
+    if (this.#state === "offline" && !this.#offline) this.#enter(this.#openedAt < 0 ? "connecting" : "reconnecting");
   }
 
   /** Tries the transports in turn, stays with the first that works until it breaks. Returns why it is over. */
   async #round() {
-    let why = { reason: "no transport can be used" };
+    let why = { reason: `none of the transports "${this.#options.transports}" can be used here`, hopeless: true };
     for (const name of this.#choice.order()) {
       why = await this.#ride(name);
-      if (why.proven || this.#isUnwanted) return why;
+      if (why.proven || why.hopeless || why.offline || this.#isUnwanted) return why;
       this.#choice.failed(name);
       // The server has answered: another transport would hear the same.
       if (why.over || why.retryAfter !== undefined || isFinal(why.status, name)) break;
@@ -221,9 +227,10 @@ export class Channel extends EventTarget {
       const hint = why.code === undefined ? why.retryAfter : retryHint(why.reason);
       return { ...why, retryAfter: hint, proven: leg.isProven };
     } catch (error) {
-      // The application's functions or the browser refuse: an address that is none, mixed content.
-      leg?.end({ reason: error.message });
-      return { reason: error.message };
+      // The application's functions or the browser refuse: a ticket that is not to be had, mixed content.
+      const reason = String(error?.message ?? error);
+      leg?.end({ reason });
+      return { reason, hopeless: error?.code === "address" };
     } finally {
       this.#leave();
     }
@@ -234,11 +241,9 @@ export class Channel extends EventTarget {
     const about = { transport, attempt: this.#attempt };
     const { protocols, headers, credentials, pollInterval } = this.#options;
     const values = [this.#url, protocols, headers].map((of) => (typeof of === "function" ? of(about) : of));
-    const [address, names = [], fields] = await Promise.all(values);
-    const url = new URL(address, this.#environment.location?.href);
-    url.protocol = url.protocol.replace("ws", "http");
-    url.hash = "";
-    return { url: url.href, protocols: [names].flat(), headers: fields, credentials, pollInterval, plain };
+    const [address, names, fields] = await Promise.all(values);
+    const target = aimAt(address, fields, this.#environment);
+    return { ...target, protocols: namesOf(names), credentials, pollInterval, plain };
   }
 
   // The leg is proven: from now on the application uses it.
@@ -248,20 +253,19 @@ export class Channel extends EventTarget {
     this.#environment.clearTimeout(this.#proofTimer);
     this.#choice.worked(leg.name, leg.plain);
     this.#openedAt = this.#environment.now();
+    this.#offline = false;
     this.#enter("open");
     this.#emit("open", { transport: leg.name, resumed });
     if (resumed) this.#emit("resumed", { transport: leg.name });
     for (const tell of this.#early.splice(0)) tell();
     if (leg.ended || leg.isClosing) return;
     leg.flush();
-    if (leg.needsChecks && !leg.plain) this.#checkLater();
+    if (leg.needsChecks && !leg.plain) this.#signs.check(leg);
   }
 
   #leave() {
-    const timers = [this.#proofTimer, this.#checkTimer, this.#signTimer, this.#ackTimer];
-    for (const timer of timers) this.#environment.clearTimeout(timer);
-    this.#signTimer = this.#ackTimer = undefined;
-    this.#unacknowledged = 0;
+    this.#environment.clearTimeout(this.#proofTimer);
+    this.#signs.stop();
     this.#leg = null;
   }
 
@@ -269,40 +273,40 @@ export class Channel extends EventTarget {
   async #rest(why) {
     if (why.proven && this.#environment.now() - this.#openedAt >= STABLE_MS) this.#attempt = 0;
     this.#attempt += 1;
-    // Somebody has tried all the same, and the browser was right.
+    // Not before a try has failed: the browser may be wrong.
     if (!why.proven && this.#environment.navigator?.onLine === false) this.#offline = true;
-    if (this.#isUnwanted) return;
-    const delay = this.#delay(why);
-    this.#enter("reconnecting");
-    this.#emit("reconnecting", { attempt: this.#attempt, delay, reason: why.reason ?? "" });
-    if (this.#isUnwanted) return;
-    await new Promise((resolve) => {
-      const timer = this.#environment.setTimeout(resolve, delay);
-      this.#interrupt = () => {
-        this.#environment.clearTimeout(timer);
-        resolve();
-      };
-      // Who looks at the page need not wait; but a server that named a time is not to be hurried.
-      this.#hurry = why.retryAfter === undefined ? this.#interrupt : () => {};
-    });
+    let isOffline;
+    do {
+      if (this.#isUnwanted) return;
+      isOffline = this.#offline;
+      const delay = this.#delay(why, isOffline);
+      this.#enter(isOffline ? "offline" : "reconnecting");
+      this.#emit("reconnecting", { attempt: this.#attempt, delay, reason: why.reason ?? "" });
+      if (this.#isUnwanted) return;
+      await this.#pause.span(delay, why.retryAfter === undefined, () => this.#online());
+    } while (this.#offline && !isOffline);
   }
 
-  // Full jitter. A page that nobody sees has time: the whole span from the start.
-  #delay({ retryAfter = 0 }) {
+  // Full jitter. A page that nobody sees has time: the whole span from the start. Without a network most tries are in vain.
+  #delay({ retryAfter = 0 }, isOffline) {
     const { backoffBase, backoffMax } = this.#options;
     const hidden = this.#environment.document?.visibilityState === "hidden";
     const span = hidden ? backoffMax : Math.min(backoffMax, backoffBase * 2 ** (this.#attempt - 1));
-    return retryAfter * 1000 + this.#environment.random() * span;
+    const chance = this.#environment.random();
+    return retryAfter * 1000 + (isOffline ? ((1 + chance) / 2) * backoffMax : chance * span);
   }
 
-  #mayRetry({ code, reason = "", status, over = false }) {
+  #mayRetry({ code, reason = "", status, retryAfter, over = false, hopeless = false }) {
     const byDefault = () => {
+      if (hopeless) return false;
+      // A server that names a time is to be asked again, whatever its code says.
+      if (retryAfter !== undefined) return true;
       // A server of plain WebSockets says nothing by its answers to other requests.
       if (status !== undefined) return this.#choice.plain || !FINAL_STATUS.includes(status);
       return !over || !(code === 1000 || code === 1008 || code >= 4000);
     };
     try {
-      return this.#options.shouldReconnect?.({ code, reason, status }) ?? byDefault();
+      return this.#options.shouldReconnect?.({ code, reason, status, retryAfter }) ?? byDefault();
     } catch (error) {
       this.#environment.reportError(error);
       return byDefault();
@@ -310,14 +314,18 @@ export class Channel extends EventTarget {
   }
 
   #finish({ code = 1006, reason = "", wasClean = false, status }) {
-    this.#leg?.end({ reason });
-    // Without a leg its address is waited for, maybe for ever.
-    this.#environment.clearTimeout(this.#proofTimer);
+    if (!this.#leg?.leaving) {
+      this.#leg?.end({ reason });
+      // Without a leg its address is waited for, maybe for ever.
+      this.#environment.clearTimeout(this.#proofTimer);
+    }
     this.#unwatch();
     this.#enter("closed");
-    this.#interrupt();
-    this.#calls.fail("closed", "the channel is closed");
-    this.#emit("close", { code, reason, wasClean, status });
+    this.#pause.end();
+    const { sent, unsent } = this.#session.close();
+    this.#calls.fail("closed", reason === "" ? "the channel is closed" : `the channel is closed: ${reason}`);
+    const left = { uncertain: messagesOf(sent), unsent: messagesOf(unsent) };
+    this.#emit("close", { code, reason, wasClean, status, ...left });
   }
 
   #enter(state) {
@@ -345,9 +353,8 @@ export class Channel extends EventTarget {
       get timeout() {
         return channel.#options.timeout;
       },
-      /** Milliseconds within which the server wants to hear of the client. */
       get heartbeat() {
-        return channel.#heartbeat * 1000;
+        return channel.#signs.heartbeat;
       },
       /** Milliseconds without a word after which a leg is dead. */
       get silence() {
@@ -357,25 +364,35 @@ export class Channel extends EventTarget {
       proven: (leg) => this.#begin(leg),
       gap: (leg, { to }) => whenProven(leg, () => this.#gap(to)),
       received: (leg, number, data) => whenProven(leg, () => this.#deliver(number, data)),
-      heard: () => this.#heard(),
-      expectSign: (leg) => this.#expectSign(leg),
+      heard: () => this.#signs.heard(),
+      expectSign: (leg) => this.#signs.expect(leg),
+      farewell: (target, close) => farewell(this.#host, target, close),
     };
   }
 
   #opened(leg, { open, gap }) {
     this.#protocol = open.protocol ?? null;
-    if (leg.plain) return this.#openedPlain();
+    if (leg.plain) return this.#openedPlain(leg);
     const isSession = typeof open.token === "string" && [open.cursor, open.ack].every(Number.isSafeInteger);
     if (!isSession) throw new Error("no session");
-    this.#heartbeat = open.heartbeat > 0 ? Math.min(Math.max(open.heartbeat, 1), LONGEST_HEARTBEAT_S) : HEARTBEAT_S;
+    this.#signs.set(open.heartbeat);
     this.#session.token = open.token;
+    if (leg.leaving) return this.#openedTooLate(leg, open);
     if (!open.resumed) return this.#restart(gap?.from);
     this.#gap(open.cursor);
     if (!this.#session.isPossible(open.ack)) return leg.end(LOST_FRAMES);
     this.#session.acknowledge(open.ack);
   }
 
-  #openedPlain() {
+  // The application has closed the channel meanwhile, and was told what may be lost.
+  #openedTooLate(leg, open) {
+    if (open.resumed && this.#session.isPossible(open.ack)) this.#session.acknowledge(open.ack);
+    else this.#session.restart();
+    leg.close(leg.leaving.code, leg.leaving.reason);
+  }
+
+  #openedPlain(leg) {
+    if (leg.leaving) return leg.close(leg.leaving.code, leg.leaving.reason);
     const lost = this.#choice.plain || this.#session.known;
     this.#choice.plain = this.#fresh = true;
     if (!lost) return;
@@ -391,7 +408,7 @@ export class Channel extends EventTarget {
       return;
     }
     const lost = this.#session.restart();
-    const uncertain = lost.sent.filter(({ ref }) => ref === undefined).map(({ data }) => data);
+    const uncertain = messagesOf(lost.sent);
     const waiting = new Set(lost.unsent.map(({ ref }) => ref));
     this.#calls.fail("lost", "the session is lost, and the reply with it", waiting);
     // What the application sends again now goes before what has been waiting behind it.
@@ -410,72 +427,49 @@ export class Channel extends EventTarget {
       // Never silently: the server should have told of it.
       this.#gap(number - 1);
       if (!this.#session.take(number)) return;
-      this.#acknowledgeSoon();
+      this.#signs.arrived(this.#leg);
     }
     const taken = this.#calls.take(data, (answer) => this.send(answer));
     if (!taken) this.dispatchEvent(new ChannelMessageEvent(data));
   }
 
-  #acknowledgeSoon() {
-    const now = () => {
-      this.#environment.clearTimeout(this.#ackTimer);
-      this.#ackTimer = undefined;
-      this.#unacknowledged = 0;
-      if (this.#leg?.isProven && !this.#leg.ended) this.#leg.acknowledge();
-    };
-    this.#unacknowledged += 1;
-    if (this.#unacknowledged >= ACK_FRAMES) now();
-    else this.#ackTimer ??= this.#environment.setTimeout(now, ACK_MS);
-  }
-
-  // Twice within a heartbeat, so that one that is late does no harm.
-  #checkLater() {
-    const check = () => {
-      this.#checkLater();
-      this.#leg.check();
-    };
-    this.#checkTimer = this.#environment.setTimeout(check, (this.#heartbeat * 1000) / 2);
-  }
-
-  #heard() {
-    this.#environment.clearTimeout(this.#signTimer);
-    this.#signTimer = undefined;
-  }
-
-  #expectSign(leg) {
-    const silent = () => leg.end({ reason: "the server is silent" });
-    this.#signTimer ??= this.#environment.setTimeout(silent, this.#options.timeout);
-  }
-
   #watcher() {
     return {
-      offline: () => {
-        this.#offline = true;
-        // Without a session a cut would lose messages, and some systems say "offline" too easily.
-        if (!this.#choice.plain) this.#leg?.end({ reason: "offline" });
-        this.#interrupt();
-      },
-      online: () => {
-        this.#offline = false;
-        this.#choice.forget();
-        this.#attempt = 0;
-        this.#interrupt();
-      },
+      offline: () => this.#seemsOffline(),
+      online: () => this.#online(),
       visible: () => {
         if (this.#state === "open") this.#leg?.check();
-        else this.#hurry();
+        else this.#pause.hurry();
       },
       frozen: () => {
         this.#frozen = true;
         this.#leg?.end({ reason: "the page is frozen" });
-        this.#interrupt();
+        this.#pause.end();
       },
       thawed: () => {
         this.#frozen = false;
-        this.#interrupt();
+        this.#pause.end();
       },
       gone: () => this.close(1000, "the page is gone"),
     };
+  }
+
+  #seemsOffline() {
+    const isNews = !this.#offline;
+    this.#offline = true;
+    // Without a session a cut would lose messages, and some systems say "offline" too easily.
+    if (!this.#choice.plain) this.#leg?.end({ reason: "offline", offline: true });
+    if (isNews) this.#pause.end();
+  }
+
+  #online() {
+    this.#offline = false;
+    this.#choice.forget();
+    this.#attempt = 0;
+    this.#pause.end();
+    if (this.#state !== "open" || this.#choice.plain) return;
+    if (this.#leg.name === this.#choice.usable[0]) this.#leg.check();
+    else this.#leg.end({ reason: "another network may let a better transport through" });
   }
 
   #push(frame) {

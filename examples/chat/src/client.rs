@@ -13,6 +13,7 @@ macro_rules! modules {
 
 const MODULES: &[(&str, &str)] = modules! {
     "channels.js"
+    "src/address.js"
     "src/calls.js"
     "src/choice.js"
     "src/events.js"
@@ -20,7 +21,10 @@ const MODULES: &[(&str, &str)] = modules! {
     "src/leg.js"
     "src/options.js"
     "src/page.js"
+    "src/pause.js"
     "src/session.js"
+    "src/signs.js"
+    "src/text.js"
     "src/wire.js"
 };
 

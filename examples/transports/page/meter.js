@@ -26,6 +26,8 @@ export class Meter {
   reconnects = 0;
   heard = 0;
   last = null;
+  /** Is there no network? Then nothing is counted, and all of it fails. */
+  isOffline = false;
   #delays = [];
 
   /** A message has come, sent so many milliseconds ago if that is known. */
@@ -49,6 +51,7 @@ export class Meter {
 
   /** `fetch`, counted. */
   fetch = async (address, options) => {
+    if (this.isOffline) throw new TypeError("there is no network");
     this.requests += 1;
     this.up += headSize + byteLength(options.body ?? "");
     const response = await fetch(address, options);
@@ -62,6 +65,7 @@ export class Meter {
     const meter = this;
     return class extends WebSocket {
       constructor(...address) {
+        if (meter.isOffline) throw new TypeError("there is no network");
         super(...address);
         meter.requests += 1;
         meter.up += headSize + HANDSHAKE_UP;

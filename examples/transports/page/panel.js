@@ -21,9 +21,9 @@ export class Panel {
   #name;
   #titles;
   #meter = new Meter();
-  // What the client takes for its window: a panel goes offline without the others.
+  // What the client takes for its window and its browser: a panel goes offline without the others.
   #window = new EventTarget();
-  #isOffline = false;
+  #navigator = { onLine: true };
   #channel;
   #said = 0;
   #repeating;
@@ -62,13 +62,15 @@ export class Panel {
       fetch: this.#meter.fetch,
       WebSocket: this.#meter.WebSocket,
       window: this.#window,
+      navigator: this.#navigator,
     };
     const channel = connect("/ws/room/", { ...options, transports: [this.#name], environment });
     const listeners = {
       statechange: ({ state }) => this.#showState(state),
       message: (event) => this.#hear(event),
       open: ({ resumed }) => resumed && this.#note("Resumed: nothing is missing."),
-      reconnecting: () => (this.#meter.reconnects += 1),
+      // Tries without a network cost nothing.
+      reconnecting: () => (this.#meter.reconnects += this.#meter.isOffline ? 0 : 1),
       gap: () => this.#note("Messages may have been missed."),
       close: ({ code, reason }) => this.#note(`Closed: ${code} ${reason}`),
     };
@@ -109,7 +111,7 @@ export class Panel {
       input.value = "";
     });
     this.#find('[data-action="repeat"]').addEventListener("click", () => this.#repeat(this.#repeating === undefined));
-    this.#find('[data-action="offline"]').addEventListener("click", () => this.#goOffline(!this.#isOffline));
+    this.#find('[data-action="offline"]').addEventListener("click", () => this.#goOffline(this.#navigator.onLine));
   }
 
   #send(text = `Message ${(this.#said += 1)}`) {
@@ -129,10 +131,11 @@ export class Panel {
   }
 
   #goOffline(offline) {
-    this.#isOffline = offline;
+    this.#navigator.onLine = !offline;
+    // The client believes no browser that says so: it tries.
+    this.#meter.isOffline = offline;
     this.#find('[data-action="offline"]').textContent = offline ? "Go online" : "Go offline";
     this.#window.dispatchEvent(new Event(offline ? "offline" : "online"));
-    // What breaks by itself is told as reconnecting.
     if (!offline) this.#meter.reconnects += 1;
   }
 

@@ -29,8 +29,9 @@ export class Choice {
 
   /** Those that this browser has. */
   get usable() {
-    const { WebSocket, fetch } = this.#environment;
-    return this.#transports.filter((name) => (name === "websocket" ? WebSocket : fetch) !== undefined);
+    const { WebSocket, fetch, ReadableStream } = this.#environment;
+    const needs = { websocket: [WebSocket], sse: [fetch, ReadableStream], "long-poll": [fetch], poll: [fetch] };
+    return this.#transports.filter((name) => needs[name]?.every((needed) => needed !== undefined));
   }
 
   /** The transports in the order of the next round. */

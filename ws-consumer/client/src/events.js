@@ -1,7 +1,55 @@
 // What a channel tells its listeners.
 
+// React Native has had neither of them for long.
+const isNative = typeof globalThis.EventTarget === "function" && typeof globalThis.Event === "function";
+
+class PlainEvent {
+  constructor(type) {
+    this.type = type;
+  }
+}
+
+/** Listeners as EventTarget has them, as far as a channel needs it: no phases, nothing to cancel. */
+class PlainTarget {
+  #listeners = [];
+
+  addEventListener(type, listener, options) {
+    const isKnown = this.#listeners.some((known) => known.type === type && known.listener === listener);
+    if (listener && !isKnown) this.#listeners.push({ type, listener, once: options?.once === true });
+  }
+
+  removeEventListener(type, listener) {
+    this.#listeners = this.#listeners.filter((known) => known.type !== type || known.listener !== listener);
+  }
+
+  dispatchEvent(event) {
+    event.target = event.currentTarget = this;
+    for (const { type, listener, once } of [...this.#listeners]) {
+      if (type !== event.type) continue;
+      if (once) this.removeEventListener(type, listener);
+      try {
+        if (typeof listener === "function") listener.call(this, event);
+        else listener.handleEvent(event);
+      } catch (error) {
+        reportLater(error);
+      }
+    }
+    return true;
+  }
+}
+
+/** Reports an error as uncaught, without getting in anybody's way. */
+export function reportLater(error) {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
+
+/** What channels extend. */
+export const Target = isNative ? globalThis.EventTarget : PlainTarget;
+
 /** An event whose fields stand beside its `type`. */
-export class ChannelEvent extends Event {
+export class ChannelEvent extends (isNative ? globalThis.Event : PlainEvent) {
   constructor(type, fields) {
     super(type);
     Object.assign(this, fields);

@@ -1,6 +1,7 @@
 // Legs of plain HTTP: an event stream or polls bring frames, POSTs take them.
 
 import { LOST_FRAMES, Leg } from "./leg.js";
+import { byteLength } from "./text.js";
 import { EventParser, frameLine, fromBase64, fromLines, retryAfter, toLines } from "./wire.js";
 
 // Bounds of one POST. The server allows a hundred frames, and the bytes of one message and a bit.
@@ -23,9 +24,10 @@ class HttpLeg extends Leg {
 
   /** The address, with the subprotocols that are asked for. */
   get url() {
-    const url = new URL(this.target.url);
-    for (const name of this.target.protocols) url.searchParams.append("protocol", name);
-    return url.href;
+    const { url, protocols } = this.target;
+    const pairs = protocols.map((name) => `protocol=${encodeURIComponent(name)}`);
+    if (pairs.length === 0) return url;
+    return `${url}${url.includes("?") ? "&" : "?"}${pairs.join("&")}`;
   }
 
   flush() {
@@ -311,9 +313,10 @@ export class PollLeg extends HttpLeg {
 export function farewell({ environment, session }, target, close, waiting) {
   const { token, cursor, acked } = session;
   if (token === null) return;
-  const frames = (waiting ?? session.after(acked, BATCH_FRAMES)).map(({ data }) => data);
+  const frames = fitting((waiting ?? session.after(acked, BATCH_FRAMES)).map(({ data }) => data));
   const control = { token, cursor, first: acked + 1, mode: "send", close };
-  const body = toLines(control, fitting(frames));
+  const body = toLines(control, frames);
+  session.wrote(acked + frames.length);
   const headers = { ...target.headers, ...NDJSON };
   const options = { method: "POST", headers, body, keepalive: true, credentials: target.credentials };
   try {
@@ -325,8 +328,7 @@ export function farewell({ environment, session }, target, close, waiting) {
 
 /** The first of them, as many as there is room for. */
 function fitting(frames) {
-  const encoder = new TextEncoder();
   let left = KEEPALIVE_BYTES;
-  const end = frames.findIndex((data) => (left -= encoder.encode(frameLine(data)).length) < 0);
+  const end = frames.findIndex((data) => (left -= byteLength(frameLine(data))) < 0);
   return end < 0 ? frames : frames.slice(0, end);
 }

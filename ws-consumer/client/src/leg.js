@@ -7,7 +7,7 @@ export const LOST_FRAMES = { reason: "the server lost frames", over: true };
 
 /**
  * What every leg does. `host` is told what happens: `opened(leg, control)`, `proven(leg)`, `gap(leg, gap)`,
- * `received(leg, number, data)`, `heard()`. `target` is where to: `url` (http or https), `protocols`, `headers`.
+ * `received(leg, number, data)`, `heard()`. `target` is where to: `url` (http or https), `socketUrl`, `protocols`, `headers`.
  */
 export class Leg {
   /** The server has opened a session or gone on with one. */
@@ -17,6 +17,8 @@ export class Leg {
   /** The server has closed: nothing can be sent any more. */
   isClosing = false;
   ended = false;
+  /** The channel has been closed before the session was opened: how it is to be ended once it is, `{code, reason}`. */
+  leaving = null;
   /** Has to be asked for a sign of life now and then. */
   needsChecks = true;
 
@@ -36,8 +38,11 @@ export class Leg {
   end(why) {
     if (this.ended) return;
     this.ended = true;
-    this.drop();
-    this.resolveDone(why);
+    try {
+      this.drop();
+    } finally {
+      this.resolveDone(why);
+    }
   }
 
   /** The server ends the session. What it said before counts, even if there was no time for a proof. */
@@ -71,7 +76,7 @@ export class WebSocketLeg extends Leg {
     const { session, environment } = this.host;
     const resume = session.token === null ? [] : [`channels.resume.${session.cursor}.${session.token}`];
     const offered = [...(this.plain ? [] : [PROTOCOL, ...resume]), ...this.target.protocols];
-    const socket = new environment.WebSocket(this.target.url.replace(/^http/, "ws"), offered);
+    const socket = new environment.WebSocket(this.target.socketUrl, offered);
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => !this.ended && socket.protocol !== PROTOCOL && this.#openPlain();
@@ -105,14 +110,21 @@ export class WebSocketLeg extends Leg {
 
   /** Ends the session, after what waits. */
   close(code, reason) {
-    this.flush();
-    this.#socket.close(code, reason);
-    this.end({ code, reason });
+    // What no round trip has proven may swallow all that it is given.
+    if (!this.isProven) this.host.farewell(this.target, { code, reason });
+    this.leaving = { code, reason };
+    try {
+      this.flush();
+    } finally {
+      this.end({ code, reason });
+    }
   }
 
   drop() {
-    // A close without a code would end the session.
-    this.#socket?.close(TAKEN_OVER);
+    // A close without a code would end the session; and one that nobody can resume has to end.
+    const { session } = this.host;
+    const { code, reason } = this.leaving ?? { code: session.token === null ? 1000 : TAKEN_OVER, reason: "" };
+    this.#socket?.close(code, reason);
   }
 
   #openPlain() {
@@ -157,6 +169,8 @@ export class WebSocketLeg extends Leg {
   }
 
   #closed({ code, reason, wasClean }) {
+    // The close has not reached a server whose connection was broken already.
+    if (this.ended && this.leaving && !wasClean) this.host.farewell(this.target, this.leaving);
     if (this.ended) return;
     if (BROKEN_OFF.includes(code) || (GOES_AWAY.includes(code) && this.isProven)) this.end({ code, reason, wasClean });
     else this.closedBy({ code, reason, wasClean });

@@ -1,5 +1,7 @@
 // The defaults, and what the browser has.
 
+import { reportLater } from "./events.js";
+
 /** The defaults. Times are in milliseconds. */
 export const DEFAULTS = Object.freeze({
   transports: Object.freeze(["websocket", "sse", "long-poll"]),
@@ -24,16 +26,19 @@ export function withDefaults(options) {
 
 /** What the browser has, and what is given in its place. */
 export function environmentOf(given = {}) {
-  const { WebSocket, fetch, window, document, navigator, location } = globalThis;
+  const { WebSocket, ReadableStream, fetch, window, document, navigator, location } = globalThis;
+  // Workers have no window: what it would tell, they are told themselves.
+  const page = window ?? (typeof globalThis.addEventListener === "function" ? globalThis : undefined);
   return {
     WebSocket,
+    ReadableStream,
     fetch: fetch && ((...request) => fetch(...request)),
     setTimeout: (...timer) => globalThis.setTimeout(...timer),
     clearTimeout: (timer) => globalThis.clearTimeout(timer),
     now: () => Date.now(),
     random: () => Math.random(),
-    reportError: globalThis.reportError ? (error) => globalThis.reportError(error) : throwLater,
-    window,
+    reportError: globalThis.reportError ? (error) => globalThis.reportError(error) : reportLater,
+    window: page,
     document,
     navigator,
     location,
@@ -43,11 +48,4 @@ export function environmentOf(given = {}) {
     },
     ...given,
   };
-}
-
-// As Node does with what listeners throw.
-function throwLater(error) {
-  queueMicrotask(() => {
-    throw error;
-  });
 }

@@ -1,6 +1,8 @@
 // What outlives the connections: numbers in both directions, and the frames that are not acknowledged yet. No IO.
 
-/** A failure with a `code`: "buffer-full", "closed", "timeout", "refused" or "lost". */
+import { byteLength, jsonOf, wellFormed } from "./text.js";
+
+/** A failure with a `code`: "buffer-full", "closed", "timeout", "refused", "lost" or "address". */
 export class ChannelError extends Error {
   constructor(code, message) {
     super(message);
@@ -104,6 +106,13 @@ export class Session {
     return { from, sent, unsent };
   }
 
+  /** The channel has ended. Returns the frames without an acknowledgement, and forgets those that no leg was given. */
+  close() {
+    const unsent = this.#frames.splice(Math.max(0, this.#written - this.acked));
+    for (const frame of unsent) this.bytes -= frame.size;
+    return { sent: [...this.#frames], unsent };
+  }
+
   /** Puts frames behind those that wait, whatever the limits say: they were within them before. */
   restore(frames) {
     this.#frames.push(...frames);
@@ -118,9 +127,10 @@ export function frameOf(value) {
     const data = value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength);
     return { data, size: value.byteLength };
   }
-  const text = typeof value === "string" ? value : JSON.stringify(value);
+  const text = typeof value === "string" ? wellFormed(value) : jsonOf(value);
   if (text === undefined) throw new TypeError("a value that has no JSON");
-  const bytes = new TextEncoder().encode(text);
-  // Half a surrogate pair means something else to each transport: it is replaced before the frame has a number.
-  return { data: /\p{Surrogate}/u.test(text) ? new TextDecoder().decode(bytes) : text, size: bytes.length };
+  return { data: text, size: byteLength(text) };
 }
+
+/** The data of those frames that are messages: what became of a request its promise tells. */
+export const messagesOf = (frames) => frames.filter(({ ref }) => ref === undefined).map(({ data }) => data);

@@ -91,14 +91,18 @@ test("a hidden page waits anywhere within the longest time; a look at it ends th
   assert.equal(channel.state, "open");
 });
 
-test("offline there are no tries; online there is one at once", async () => {
-  const { world, channel } = await openWorld();
+test("offline there are few tries; online there is one at once", async () => {
+  const { world, channel } = await openWorld({ environment: { random: () => 0.999 } });
   world.server.session.send("before");
+  world.network.down = true;
   world.tell(world.window, "offline");
-  await world.clock.advance(3_600_000);
+  await world.clock.advance(0);
   assert.equal(channel.state, "offline");
-  assert.equal(world.server.seen.length, 1);
+  await world.clock.advance(3_600_000);
+  assert(delays(channel).length > 100 && delays(channel).length < 125, `${delays(channel).length} tries in an hour`);
+  assert.equal(channel.state, "offline");
   channel.send("kept");
+  world.network.down = false;
   world.tell(world.window, "online");
   await world.clock.advance(200);
   assert.equal(channel.state, "open");
@@ -106,12 +110,40 @@ test("offline there are no tries; online there is one at once", async () => {
   assert.deepEqual(channel.messages, ["before"]);
 });
 
-test("a page that starts offline waits for the network", async () => {
+test("offline without reason ends by itself, and loses nothing", async () => {
+  const { world, channel } = await openWorld();
+  world.tell(world.window, "offline");
+  channel.send("kept");
+  await world.clock.advance(31_000);
+  assert.deepEqual([channel.state, channel.told("resumed").length], ["open", 1]);
+  assert.deepEqual(world.server.session.received, ["kept"]);
+  assert.deepEqual(channel.told("gap"), []);
+});
+
+test("a loss while the browser is wrong about being offline is tried at once", async () => {
+  const { world, channel } = await openWorld();
+  world.navigator.onLine = false;
+  world.network.cutAll();
+  await world.clock.advance(1_500);
+  assert.deepEqual([channel.state, channel.told("resumed").length], ["open", 1]);
+});
+
+test("offline does not cut a WebSocket without session", async () => {
+  const { world, channel } = await openWorld({ plain: true });
+  world.tell(world.window, "offline");
+  world.tell(world.window, "online");
+  await world.clock.advance(60_000);
+  assert.deepEqual(channel.told("statechange").map(({ state }) => state), ["open"]);
+});
+
+test("a page that starts offline tries, and again as soon as the network is there", async () => {
   const world = new World();
   world.navigator.onLine = false;
+  world.network.down = true;
   const channel = world.connect();
   await world.clock.advance(60_000);
   assert.equal(channel.state, "offline");
+  world.network.down = false;
   world.tell(world.window, "online");
   await world.opened(channel);
   assert.deepEqual(channel.told("statechange").map(({ state }) => state), ["offline", "connecting", "open"]);
@@ -131,6 +163,22 @@ test("offline during a try and during a wait ends them", async () => {
   world.tell(world.window, "offline");
   await world.clock.advance(1);
   assert.equal(channel.state, "offline");
+  world.tell(world.window, "offline");
+  await world.clock.advance(1);
+  assert.equal(channel.told("reconnecting").length, 3, "the same news twice is no news");
+});
+
+test("behind a browser that is wrong, every transport is tried", async () => {
+  const world = new World();
+  world.navigator.onLine = false;
+  world.network.forbids.add("websocket");
+  world.network.forbids.add("sse");
+  world.network.forbids.add("post");
+  const channel = world.connect();
+  await world.until(() => channel.state === "offline");
+  world.network.forbids.delete("post");
+  await world.opened(channel);
+  assert.equal(channel.transport, "long-poll");
 });
 
 test("after a change of networks the best transport is tried again", async () => {
@@ -215,7 +263,7 @@ test("close ends tries and waits", async () => {
     world.tell(world.window, "online");
     await world.clock.advance(600_000);
     assert.equal(channel.log.length, before, "nothing is told after the end");
-    assert.equal(world.server.seen.length, 0);
+    assert(world.server.sessions.every(({ ended }) => ended !== null), "what was under way is ended");
   }
 });
 

@@ -104,12 +104,14 @@ class FakeWebSocket {
   }
 
   close(code = 1005, reason = "") {
+    if (code !== 1000 && code !== 1005 && !(code >= 3000 && code <= 4999)) throw new Error(`a close code of ${code}`);
+    if (Buffer.byteLength(reason) > 123) throw new SyntaxError("the reason is too long");
     if (this.readyState >= 2) return;
     const connecting = this.readyState === 0;
     this.readyState = 2;
     if (connecting) return this.#closed(1006, "", false);
     this.#up.push(() => {
-      this.#far.closed(code);
+      this.#far.closed(code, reason);
       this.#down.push(() => this.#closed(code, reason, true));
     });
   }

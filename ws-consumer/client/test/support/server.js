@@ -73,7 +73,7 @@ export class MockServer {
       leg.session = this.begin(leg, resume?.slice(3).join(".") ?? null, Number(resume?.[2] ?? 0), own);
       leg.number = leg.session.ack;
     };
-    return { protocol: WS_PROTOCOL, start, message: (data) => leg.message(data), closed: (code) => leg.closed(code) };
+    return { protocol: WS_PROTOCOL, start, message: (data) => leg.message(data), closed: (...why) => leg.closed(...why) };
   }
 
   #plainSocket(conn, offered) {
@@ -268,11 +268,11 @@ class SocketLeg {
   }
 
   /** `code` is null when the connection just broke. */
-  closed(code) {
+  closed(code, reason) {
     const { session } = this;
     if (session?.leg !== this) return;
     session.leg = null;
-    if (code !== null && code !== 1001 && code !== 4408) session.leave({ code });
+    if (code !== null && code !== 1001 && code !== 4408) session.leave({ code, reason });
   }
 
   takenOver() {

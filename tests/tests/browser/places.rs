@@ -1,0 +1,111 @@
+//! The JavaScript client in every place of a real browser where scripts run.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use channel_layer::MemoryLayer;
+use channels_tests::Browser;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use ws_consumer::{
+    Close, Consumer, Frame, Head, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, Transports,
+    serve,
+};
+
+/// Says what it hears. How many there are is counted.
+struct Echo(watch::Sender<usize>);
+
+impl Consumer for Echo {
+    type Event = NoEvents;
+
+    async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
+        self.0.send_modify(|count| *count += 1);
+        socket.accept().await
+    }
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        socket.send(frame).await
+    }
+
+    async fn disconnect(&mut self, _: &mut Socket, _: Close) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// A page, a script, or a module of the client.
+struct File(String);
+
+impl HttpConsumer for File {
+    type Event = NoEvents;
+
+    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
+        let path = socket.scope().param("path")?;
+        let (kind, text) = match path {
+            "places" => ("text/html", include_str!("places.html").to_owned()),
+            "place.js" => ("text/javascript", include_str!("place.js").replace("ORIGIN", &self.0)),
+            _ => {
+                let module = path.strip_prefix("client/").and_then(client_module);
+                let Some(text) = module else {
+                    return socket.send_response(StatusCode::NOT_FOUND, "").await;
+                };
+                ("text/javascript", text)
+            }
+        };
+        let mut head = Head::from(StatusCode::OK);
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        socket.send_headers(head).await?;
+        socket.send_body(text, false).await
+    }
+}
+
+fn client_module(path: &str) -> Option<String> {
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/client");
+    fs::read_to_string(client.join(path)).ok()
+}
+
+/// Where it listens, how many are connected, and the server itself, which ends with the set.
+async fn start() -> (SocketAddr, watch::Receiver<usize>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("the port is known");
+    let (count, counted) = watch::channel(0);
+    let sockets = Router::new().consumer("/ws/echo/", move || Echo(count.clone()));
+    let files = Router::new().http("/{path:path}", move || File(format!("http://{address}")));
+    let protocols = Protocols::new().websocket(sockets).requests(files).transports(Transports::default());
+    let service = protocols.into_service(Arc::new(MemoryLayer::default()));
+    let mut serving = JoinSet::new();
+    serving.spawn(async move { serve(listener, service).await.expect("it serves") });
+    (address, counted, serving)
+}
+
+/// A session that is left alone ends after half a minute: this is sooner.
+async fn nobody_is_left(counted: &mut watch::Receiver<usize>) {
+    let is_empty = timeout(Duration::from_secs(15), counted.wait_for(|count| *count == 0)).await.is_ok();
+    assert!(is_empty, "ghosts: {}", *counted.borrow());
+}
+
+#[tokio::test]
+async fn pages_and_workers_of_all_kinds_talk_over_all_transports() {
+    let (address, mut counted, _serving) = start().await;
+    let browser = Browser::start().await;
+    for page in [format!("http://{address}/places"), format!("http://me:secret@{address}/places")] {
+        let tab = browser.open(&page).await;
+        tab.until("all are asked", "return window.isComplete === true").await;
+        tab.until("all answer", "return Object.keys(window.told).length === window.asked").await;
+        let told = tab.eval("return window.told", Vec::new()).await;
+        let told = told.as_object().expect("an object");
+        assert_eq!(told.len(), 18, "{told:?}");
+        for (place, told) in told {
+            let expected = json!(["{\"message\":\"\u{fffd}\"}", 4000, "é".repeat(61)]);
+            assert_eq!(told, &expected, "{place} of {page}");
+        }
+        nobody_is_left(&mut counted).await;
+    }
+}
