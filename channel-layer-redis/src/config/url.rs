@@ -64,6 +64,7 @@ fn begin(text: &str) -> Result<(Vec<Place>, Options)> {
     let scheme = address.scheme();
     let location = address.base().get(scheme.len() + 3..).unwrap_or_default();
     refuse_torn(text)?;
+    refuse_undecodable(text)?;
     let mut options = address.options();
     let places = match scheme {
         "redis" => servers(location, false)?,
@@ -77,6 +78,15 @@ fn begin(text: &str) -> Result<(Vec<Place>, Options)> {
         return Err(invalid("rediss", "this build has no TLS: switch on the feature `tls`"));
     }
     Ok((places, options))
+}
+
+/// Refuses options that are not UTF-8 once they are decoded: what they hold would silently be something else.
+fn refuse_undecodable(text: &str) -> Result<()> {
+    let mut options = text.split_once('?').map_or("", |(_, options)| options).split('&');
+    match options.find(|option| percent_decode_str(option).decode_utf8().is_err()) {
+        Some(option) => decode(option.split('=').next().unwrap_or_default(), option).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// Refuses an address whose login goes on behind its `?`: what follows would be told as an unknown option.

@@ -24,9 +24,14 @@ impl Names {
         Self { prefix: prefix.to_owned(), groups: format!("{prefix}__group__") }
     }
 
-    /// A new name that nobody can guess.
+    /// A new name that nobody can guess. It goes without the layer's prefix where that is no part of a name: Redis
+    /// and Python take any channel for one, and whoever sends to a mailbox was told its whole name.
     pub(super) fn draw(&self, prefix: &str) -> Result<ChannelName> {
-        Ok(ChannelName::new(format!("{}{prefix}.{}", self.prefix, hex_id()?))?)
+        let rest = format!("{prefix}.{}", hex_id()?);
+        match ChannelName::new(format!("{}{rest}", self.prefix)) {
+            Ok(name) if !self.prefix.contains('!') => Ok(name),
+            _ => Ok(ChannelName::new(rest)?),
+        }
     }
 
     pub(super) fn group(&self, group: &GroupName) -> String {
@@ -57,5 +62,17 @@ mod tests {
         let hex = own.as_str().strip_prefix("asgispecific.").unwrap();
         assert!(hex.len() == 32 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
         assert!(names.draw(&"long".repeat(30)).is_err());
+    }
+
+    #[test]
+    fn a_prefix_that_is_no_part_of_a_name_keeps_no_mailbox_from_opening() {
+        for prefix in ["channels:", "app:ws", "a b", "é", "a!b", "{tag}", "\n", &"x".repeat(95)] {
+            let names = Names::new(prefix);
+            assert!(names.draw("specific").unwrap().as_str().starts_with("specific."), "{prefix}");
+            let group = "room".parse().unwrap();
+            assert_eq!(names.place(&names.group(&group)), Some(Place::Group(group)), "{prefix}");
+        }
+        assert!(Names::new("").draw("specific").is_ok());
+        assert!(Names::new(&"x".repeat(58)).draw("specific").unwrap().as_str().starts_with("xxx"));
     }
 }
