@@ -68,8 +68,16 @@ pub(crate) enum CodecError {
     Version,
     #[error("a broken envelope")]
     Broken,
+    #[error("an integer beyond 64 bits")]
+    Integer,
+    #[error("encrypted with another key, too old, or not encrypted")]
+    Key,
     #[error("a broken message")]
     Message,
+    #[error("no message in msgpack, or one with a key that is no text, or a text that is no UTF-8")]
+    Msgpack,
+    #[error("nested too deeply")]
+    TooDeep,
     #[error("an envelope beyond the limit")]
     TooLong,
 }

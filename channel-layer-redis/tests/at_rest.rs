@@ -1,5 +1,6 @@
-//! What lies in Redis, for those who can read it there.
+//! What lies in Redis, for those who can read it there, and what Python can put there.
 
+mod payloads;
 mod support;
 
 use channel_layer::{ChannelLayer, ChannelName, Message};

@@ -4,6 +4,8 @@
 //! has no prefix; the zset of mode `core` has one, because equal members would be one member.
 
 mod json;
+mod msgpack;
+mod parse;
 
 use std::time::Duration;
 
@@ -66,13 +68,13 @@ impl Payload {
         if self.keys.is_empty() {
             return self.parse(body);
         }
-        self.parse(&self.keys.decrypt(body, self.lifetime).map_err(|_| CodecError::Broken)?)
+        self.parse(&self.keys.decrypt(body, self.lifetime).map_err(|_| CodecError::Key)?)
     }
 
     fn parse(&self, body: &[u8]) -> Result<Map, CodecError> {
         match self.serializer {
-            Serializer::Json => serde_json::from_slice(body).map_err(|_| CodecError::Message),
-            Serializer::Msgpack => rmp_serde::from_slice(body).map_err(|_| CodecError::Message),
+            Serializer::Json => parse::map(body),
+            Serializer::Msgpack => msgpack::map(body),
         }
     }
 

@@ -107,6 +107,53 @@ fn the_random_prefix_stays_outside_of_the_encryption() {
 }
 
 #[test]
+fn what_is_written_is_read() {
+    let deepest = (2..MAX_DEPTH).fold(Value::list([1]), |inner, _| Value::List(vec![inner]));
+    let values = [
+        f64::NAN.into(),
+        f64::INFINITY.into(),
+        f64::NEG_INFINITY.into(),
+        f64::MIN_POSITIVE.into(),
+        (-0.0).into(),
+        i64::MIN.into(),
+        u64::MAX.into(),
+        "\u{fffd}\u{10ffff}\0\u{7f}\u{2028}".into(),
+        Value::Map(Map::from([("", Value::Null), ("\"\\é", Value::List(Vec::new()))])),
+        deepest,
+    ];
+    for value in values {
+        let message = message([("v", value)]);
+        for serializer in [Serializer::Json, Serializer::Msgpack] {
+            let payload = plain(serializer);
+            let bytes = payload.encode(&message, Some((RESERVED_KEY, &"to".into()))).unwrap();
+            let mut read = payload.decode(&bytes).unwrap();
+            read.remove(RESERVED_KEY);
+            // As text, since no NaN is equal to itself.
+            assert_eq!(format!("{read:?}"), format!("{:?}", message.map()));
+        }
+    }
+}
+
+#[test]
+fn msgpack_that_cannot_be_carried_is_an_error() {
+    for odd in [
+        &b"\x81\x01\xa1x"[..],          // {1: "x"}
+        b"\x81\xa1a\x81\xc3\xa1x",      // {"a": {True: "x"}}
+        b"\x81\xc4\x01a\xa1x",          // {b"a": "x"}
+        b"\x81\xa1a\xa3\xed\xa0\xbd",   // half a pair, as `surrogatepass` writes it
+        b"\x81\xa1a\xa1\xff",           // no UTF-8
+        b"\x81\xa1a\xd6\xff\0\0\0\x01", // a timestamp
+        b"\x91\xa1a",                   // no map
+        b"\x81\xa1a",                   // cut
+        b"\x80\x80",                    // more behind it
+        b"",
+    ] {
+        let read = plain(Serializer::Msgpack).decode(odd);
+        assert_eq!(read, Err(CodecError::Msgpack), "{odd:?}");
+    }
+}
+
+#[test]
 fn bytes_are_no_json() {
     let message = message([("b", Value::bytes([1]))]);
     assert!(matches!(plain(Serializer::Json).encode(&message, None), Err(Error::InvalidMessage(_))));

@@ -1,8 +1,10 @@
 """A channel layer of channels_redis, remote-controlled: one JSON request per line, one JSON answer per line.
 
-Values travel as JSON with bytes as {"$bytes": hex} and floats as {"$float": repr}, so that none changes its type.
+Values travel as JSON with bytes as {"$bytes": hex} and floats as {"$float": repr}, so that none changes its type; what JSON
+cannot hold comes as {"$literal": repr}.
 """
 
+import ast
 import asyncio
 import json
 import sys
@@ -20,6 +22,8 @@ def thaw(value):
             return bytes.fromhex(value["$bytes"])
         if "$float" in value:
             return float(value["$float"])
+        if "$literal" in value:
+            return ast.literal_eval(value["$literal"])
         return {key: thaw(item) for key, item in value.items()}
     return [thaw(item) for item in value] if isinstance(value, list) else value
 

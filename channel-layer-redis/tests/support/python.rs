@@ -64,6 +64,12 @@ impl Python {
         answer["ok"].take()
     }
 
+    /// As [`call`](Self::call), and false if Python raises an exception.
+    pub(crate) async fn try_call(&mut self, name: &str, arguments: Json) -> bool {
+        self.begin(name, arguments).await;
+        self.line().await.get("error").is_none()
+    }
+
     pub(crate) async fn new_channel(&mut self) -> String {
         self.call("new_channel", json!([])).await.as_str().expect("a name").to_owned()
     }

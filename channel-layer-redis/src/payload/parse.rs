@@ -1,0 +1,340 @@
+//! JSON as Python's `json.loads` reads it: also `NaN`, `Infinity`, `-Infinity`, and halves of surrogate pairs.
+//!
+//! A half becomes U+FFFD, since a text here is Unicode. An integer beyond 64 bits is an error: as a float it would be
+//! another number.
+
+use channel_layer::{Map, Value, value::MAX_DEPTH};
+
+use crate::codec::CodecError;
+
+type Result<T> = std::result::Result<T, CodecError>;
+
+/// Reads a map and nothing behind it.
+pub(super) fn map(bytes: &[u8]) -> Result<Map> {
+    let mut reader = Reader { bytes: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), at: 0 };
+    let value = reader.value(MAX_DEPTH)?;
+    reader.skip_space();
+    match value {
+        Value::Map(map) if reader.at == reader.bytes.len() => Ok(map),
+        _ => Err(CodecError::Message),
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, levels: usize) -> Result<Value> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'{') => self.entries(levels),
+            Some(b'[') => self.items(levels),
+            Some(b'"') => self.text().map(Value::Str),
+            Some(b'-' | b'0'..=b'9') if !self.rest().starts_with(b"-I") => self.number(),
+            _ => self.word(),
+        }
+    }
+
+    fn word(&mut self) -> Result<Value> {
+        let words = [
+            ("null", Value::Null),
+            ("true", Value::Bool(true)),
+            ("false", Value::Bool(false)),
+            ("NaN", Value::F64(f64::NAN)),
+            ("Infinity", Value::F64(f64::INFINITY)),
+            ("-Infinity", Value::F64(f64::NEG_INFINITY)),
+        ];
+        let found = words.into_iter().find(|(word, _)| self.rest().starts_with(word.as_bytes()));
+        let (word, value) = found.ok_or(CodecError::Message)?;
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn number(&mut self) -> Result<Value> {
+        let start = self.at;
+        self.take_if(b'-');
+        if !self.take_if(b'0') && !self.take_digits() {
+            return Err(CodecError::Message);
+        }
+        let mut is_float = false;
+        if self.peek() == Some(b'.') && self.bytes.get(self.at + 1).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+            is_float = self.take_digits();
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            let _ = self.take_if(b'+') || self.take_if(b'-');
+            is_float = self.take_digits();
+            if !is_float {
+                return Err(CodecError::Message);
+            }
+        }
+        let text = str::from_utf8(&self.bytes[start..self.at]).map_err(|_| CodecError::Message)?;
+        if is_float {
+            return text.parse().map(Value::F64).map_err(|_| CodecError::Message);
+        }
+        let small = text.parse::<i64>().map(Value::from);
+        small.or_else(|_| text.parse::<u64>().map(Value::from)).map_err(|_| CodecError::Integer)
+    }
+
+    fn items(&mut self, levels: usize) -> Result<Value> {
+        let inside = levels.checked_sub(1).ok_or(CodecError::TooDeep)?;
+        let mut items = Vec::new();
+        self.at += 1;
+        if self.take_after_space(b']') {
+            return Ok(Value::List(items));
+        }
+        loop {
+            items.push(self.value(inside)?);
+            if self.take_after_space(b']') {
+                return Ok(Value::List(items));
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    fn entries(&mut self, levels: usize) -> Result<Value> {
+        let inside = levels.checked_sub(1).ok_or(CodecError::TooDeep)?;
+        let mut map = Map::new();
+        self.at += 1;
+        if self.take_after_space(b'}') {
+            return Ok(Value::Map(map));
+        }
+        loop {
+            self.skip_space();
+            let key = self.text()?;
+            self.skip_space();
+            self.expect(b':')?;
+            map.insert(key, self.value(inside)?);
+            if self.take_after_space(b'}') {
+                return Ok(Value::Map(map));
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    fn text(&mut self) -> Result<String> {
+        self.expect(b'"')?;
+        let mut text = Vec::new();
+        loop {
+            let byte = self.next()?;
+            match byte {
+                b'"' => return String::from_utf8(text).map_err(|_| CodecError::Message),
+                b'\\' => self.escape(&mut text)?,
+                0..0x20 => return Err(CodecError::Message),
+                // A surrogate in UTF-8: no text, but what `surrogatepass` writes and Python reads.
+                0xed if matches!(self.rest(), [0xa0..=0xbf, 0x80..=0xbf, ..]) => {
+                    self.at += 2;
+                    put(&mut text, char::REPLACEMENT_CHARACTER);
+                }
+                _ => text.push(byte),
+            }
+        }
+    }
+
+    fn escape(&mut self, text: &mut Vec<u8>) -> Result<()> {
+        let character = match self.next()? {
+            escaped @ (b'"' | b'\\' | b'/') => char::from(escaped),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => self.unit()?,
+            _ => return Err(CodecError::Message),
+        };
+        put(text, character);
+        Ok(())
+    }
+
+    /// What follows `\u`, with the other half of its pair.
+    fn unit(&mut self) -> Result<char> {
+        let first = self.hex()?;
+        let behind = self.at;
+        if matches!(first, 0xd800..0xdc00) && self.rest().starts_with(b"\\u") {
+            self.at += 2;
+            let pair = char::decode_utf16([first, self.hex()?]).next();
+            if let Some(Ok(character)) = pair {
+                return Ok(character);
+            }
+            self.at = behind; // a character of its own
+        }
+        Ok(char::from_u32(first.into()).unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+
+    fn hex(&mut self) -> Result<u16> {
+        let digits = self.rest().get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| str::from_utf8(digits).ok()).ok_or(CodecError::Message)?;
+        let unit = u16::from_str_radix(digits, 16).map_err(|_| CodecError::Message)?;
+        self.at += 4;
+        Ok(unit)
+    }
+
+    fn take_after_space(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        self.take_if(byte)
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// True if there was any.
+    fn take_digits(&mut self) -> bool {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.at > start
+    }
+
+    fn take_if(&mut self, byte: u8) -> bool {
+        let is_there = self.peek() == Some(byte);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<()> {
+        if self.take_if(byte) { Ok(()) } else { Err(CodecError::Message) }
+    }
+
+    fn next(&mut self) -> Result<u8> {
+        let byte = self.peek().ok_or(CodecError::Message)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+}
+
+fn put(text: &mut Vec<u8>, character: char) {
+    text.extend(character.encode_utf8(&mut [0; 4]).bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn only(value: &str) -> Result<Value> {
+        map(format!("{{\"v\": {value}}}").as_bytes()).map(|map| map["v"].clone())
+    }
+
+    #[test]
+    fn what_python_writes_is_read() {
+        let read = |value: &str| only(value).unwrap();
+        assert!(read("NaN").as_f64().unwrap().is_nan());
+        assert_eq!(read("[Infinity, -Infinity]"), Value::list([f64::INFINITY, f64::NEG_INFINITY]));
+        assert_eq!(read("1E400"), Value::F64(f64::INFINITY));
+        assert_eq!(read("18446744073709551615"), Value::from(u64::MAX));
+        assert_eq!(read("-9223372036854775808"), Value::from(i64::MIN));
+        assert_eq!(read("-0"), Value::from(0));
+        assert_eq!(read("-0.0").as_f64().map(f64::to_bits), Some((-0.0_f64).to_bits()));
+        let texts = [
+            (r#""\ud83d""#, "\u{fffd}"),
+            (r#""\ud83da""#, "\u{fffd}a"),
+            (r#""\ude80x""#, "\u{fffd}x"),
+            (r#""\ud83d\ud83d\ude80""#, "\u{fffd}🚀"),
+            (r#""\ud83d\u0041""#, "\u{fffd}A"),
+            (r#""\ud83d\n""#, "\u{fffd}\n"),
+            (r#""\uD83D\uDE80\/\u00e9é""#, "🚀/éé"),
+        ];
+        for (json, text) in texts {
+            assert_eq!(read(json), Value::from(text), "{json}");
+        }
+        assert_eq!(
+            map(b"\xef\xbb\xbf {\"a\\ud800\": \"\xed\xa0\xbd\"} ").unwrap()["a\u{fffd}"],
+            "\u{fffd}".into()
+        );
+        assert_eq!(map(br#"{"a": 1, "b": 2, "a": 3}"#).unwrap(), Map::from([("a", 3), ("b", 2)]));
+    }
+
+    #[test]
+    fn what_cannot_be_carried_is_an_error() {
+        for number in ["18446744073709551616", "-9223372036854775809", &"9".repeat(400)] {
+            assert_eq!(only(number), Err(CodecError::Integer), "{number}");
+        }
+        let deep = |levels: usize| only(&format!("{}{}", "[".repeat(levels), "]".repeat(levels)));
+        assert!(deep(MAX_DEPTH - 1).is_ok());
+        assert_eq!(deep(MAX_DEPTH), Err(CodecError::TooDeep));
+        assert_eq!(deep(100_000), Err(CodecError::TooDeep));
+        for broken in [
+            "",
+            "nan",
+            "+1",
+            "01",
+            "1.",
+            ".5",
+            "1e",
+            "-",
+            "--1",
+            "1 2",
+            "[1,]",
+            "[,]",
+            "{1: 2}",
+            "{\"a\"}",
+            "'a'",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u+123\"",
+            "\"a",
+            "\"\n\"",
+            "-NaN",
+            "Infinit",
+            "tru",
+            "\"\u{1}\"",
+            "{\"a\": 1,}",
+        ] {
+            assert_eq!(only(broken), Err(CodecError::Message), "{broken}");
+        }
+        for broken in [&b"[1]"[..], b"{} x", b"{\"a\": \"\xff\"}", b"{\"a\": \"\xc3", b"", b"1"] {
+            assert_eq!(map(broken), Err(CodecError::Message), "{broken:?}");
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<u64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::hash_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// As another reader has it.
+        #[test]
+        fn plain_json_is_read_as_others_read_it(value in any_json(), pretty in any::<bool>()) {
+            let value = serde_json::json!({"v": value});
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let theirs: Map = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(map(text.as_bytes()).unwrap(), theirs);
+        }
+
+        #[test]
+        fn broken_json_is_an_error_and_never_a_panic(text in r#"[\[\]{}",:\\u0-9a-fDINnty.eE+ -]{0,40}"#) {
+            let _ = map(text.as_bytes());
+            let _ = only(&text);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What Python can write, and a message cannot always hold.
+
+use channel_layer::{ChannelLayer, ChannelLayerExt, Map, Message, Value};
+use serde_json::{Value as Json, json};
+
+use crate::support::{layer, next, python::Python, server::Server, until};
+
+struct Case {
+    /// As Python has it.
+    sent: Json,
+    /// Nothing if it cannot be carried.
+    json: Option<Value>,
+    msgpack: Option<Value>,
+}
+
+fn literal(text: &str) -> Json {
+    json!({"$literal": text})
+}
+
+fn float(text: &str) -> Json {
+    json!({"$float": text})
+}
+
+fn both(sent: Json, read: Value) -> Case {
+    Case { sent, json: Some(read.clone()), msgpack: Some(read) }
+}
+
+fn cases() -> Vec<Case> {
+    let neither = |sent| Case { sent, json: None, msgpack: None };
+    let only_json = |sent, read| Case { sent, json: Some(read), msgpack: None };
+    let keyed = |key: &str| Value::Map(Map::from([(key, "x")]));
+    vec![
+        both(float("nan"), f64::NAN.into()),
+        both(float("inf"), f64::INFINITY.into()),
+        both(float("-inf"), f64::NEG_INFINITY.into()),
+        both(
+            literal("[-9223372036854775808, 18446744073709551615]"),
+            Value::List(vec![i64::MIN.into(), u64::MAX.into()]),
+        ),
+        both(literal("'\\U0001f680 \\x00'"), "🚀 \0".into()),
+        both(literal("(1, ('a',))"), Value::List(vec![1.into(), Value::list(["a"])])),
+        only_json(literal("'half \\ud83d'"), "half \u{fffd}".into()),
+        only_json(literal("{'\\udc00': 'x'}"), keyed("\u{fffd}")),
+        only_json(literal("{1: 'x'}"), keyed("1")),
+        only_json(literal("{None: 'x'}"), keyed("null")),
+        only_json(literal("{1.5: 'x'}"), keyed("1.5")),
+        neither(literal("18446744073709551616")),
+        neither(literal("-9223372036854775809")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_python_writes_is_read_or_counted() {
+    let server = Server::start();
+    for mode in ["core", "pubsub"] {
+        for serializer in ["json", "msgpack"] {
+            let prefix = format!("{mode}-{serializer}");
+            let config =
+                json!({"hosts": [server.address()], "prefix": prefix, "serializer_format": serializer});
+            let mut python = Python::layer(mode, &config).await;
+            let options = format!("mode={mode}&prefix={prefix}&serializer_format={serializer}");
+            let rust = layer(&format!("{}?{options}", server.address())).await;
+            let mut ours = rust.new_channel().await.unwrap();
+            let mut unreadable = 0;
+            for case in cases() {
+                let read = if serializer == "json" { case.json } else { case.msgpack };
+                let is_sent = python
+                    .try_call("send", json!([ours.channel().as_str(), {"type": "t", "v": case.sent}]))
+                    .await;
+                match read {
+                    Some(read) => {
+                        let got = next(&mut ours).await;
+                        // As text, since no NaN is equal to itself.
+                        assert_eq!(format!("{:?}", got.get("v").unwrap()), format!("{read:?}"), "{prefix}");
+                        // And what we write, we read.
+                        let again = Message::new("t").with("v", read.clone());
+                        layer(&format!("{}?{options}", server.address()))
+                            .await
+                            .send(ours.channel(), again)
+                            .await
+                            .unwrap();
+                        assert_eq!(
+                            format!("{:?}", next(&mut ours).await.get("v").unwrap()),
+                            format!("{read:?}")
+                        );
+                    }
+                    // Python may refuse to write it.
+                    None => unreadable += u64::from(is_sent),
+                }
+                until("it is counted", async || rust.stats().unreadable == unreadable).await;
+            }
+            assert!(unreadable > 0, "{prefix}");
+        }
+    }
+}
