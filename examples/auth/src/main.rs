@@ -12,7 +12,7 @@ use tokio::signal;
 use tower::Layer;
 use ws_consumer::{
     Origins, Protocols, Router, listen,
-    middleware::{Auth, Guard, Limiter, MemoryStore, Rate, Sessions, auth_stack},
+    middleware::{Auth, Guard, Limiter, MemoryStore, OverLimit, Rate, Sessions, auth_stack},
     serve,
 };
 
@@ -62,7 +62,9 @@ async fn run(options: &Options) -> Result<(), String> {
     });
     // A session that ends somewhere else, or in its time, ends the sockets within two seconds.
     let live = auth().required().recheck_every(Duration::from_secs(2));
-    let limits = Limiter::new().messages_per_user(Rate::per_second(5).burst(20));
+    // The page shows the answer; what was dropped is still in its form.
+    let limits =
+        Limiter::new().messages_per_user(Rate::per_second(5).burst(20)).over_limit(OverLimit::Answer);
     let sockets = auth_stack(sessions.clone(), live).and(limits).around(sockets);
 
     // The forms of other sites' pages are refused before anybody reads a password; guessing is slow.

@@ -10,7 +10,7 @@ use crate::{
     frame::{Close, Frame},
     scope::Protocol,
     socket::Socket,
-    wire::{AnswerHook, Link, Refuse, Running},
+    wire::{AnswerHook, Link, Refuse, Running, Verdict},
 };
 
 /// Something that looks at a client before the application does: the same in front of sockets
@@ -180,7 +180,11 @@ impl<'a> Visit<'a> {
 
     /// Calls `meter` with each frame of the client before it counts; a [`Close`] ends the connection instead. It must
     /// be short. On plain HTTP there are no frames.
-    pub fn on_frame(&mut self, meter: impl FnMut(&Frame) -> Option<Close> + Send + 'static) {
+    pub fn on_frame(&mut self, mut meter: impl FnMut(&Frame) -> Option<Close> + Send + 'static) {
+        self.meter(move |frame| meter(frame).map_or(Verdict::Pass, Verdict::Close));
+    }
+
+    pub(super) fn meter(&mut self, meter: impl FnMut(&Frame) -> Verdict + Send + 'static) {
         if let Answer::Of(link) = &self.answer {
             link.meter(Box::new(meter));
         }

@@ -44,7 +44,7 @@ pub use self::{
     guard::{And, Guard, Visit},
     hosts::AllowedHosts,
     layer::{GuardLayer, GuardService},
-    limiter::{Limiter, Rate},
+    limiter::{Limiter, OverLimit, Rate},
     origin::{NoOrigin, OriginCheck, OriginPattern, OriginRules, Origins},
     proxy::{NoAddress, TrustedProxies},
     request_id::{RequestId, RequestIds},

@@ -1,9 +1,15 @@
 //! What middleware has asked to be told of a connection.
 
-use std::{panic::AssertUnwindSafe, pin::Pin};
+use std::{
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::Outgoing;
 use crate::frame::{Close, Frame};
@@ -11,8 +17,21 @@ use crate::frame::{Close, Frame};
 /// Runs once, when the client is answered.
 pub(crate) type AnswerHook = Box<dyn FnOnce(&mut HeaderMap) + Send>;
 
-/// Looks at every frame of the client before it counts; may end the connection instead.
-pub(crate) type Meter = Box<dyn FnMut(&Frame) -> Option<Close> + Send>;
+/// Looks at every frame of the client before it counts.
+pub(crate) type Meter = Box<dyn FnMut(&Frame) -> Verdict + Send>;
+
+/// What becomes of a frame.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// The application never sees it, and the client is sent this.
+    Answer(Frame),
+    /// The connection ends instead.
+    Close(Close),
+    /// It counts.
+    Pass,
+    /// It counts, and for so long nothing further is read.
+    Pause(Duration),
+}
 
 /// Runs before the answer to a plain request leaves, with its status.
 pub(crate) type FinishHook = Box<dyn FnOnce(StatusCode) -> Finishing + Send>;
@@ -34,6 +53,8 @@ pub(super) struct Hooks {
     finish: Vec<FinishHook>,
     held: Option<Held>,
     meters: Vec<Meter>,
+    /// Until then nothing is read from the client.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Hooks {
@@ -45,8 +66,34 @@ impl Hooks {
         self.meters.push(meter);
     }
 
-    pub(super) fn measure(&mut self, frame: &Frame) -> Option<Close> {
-        self.meters.iter_mut().find_map(|meter| meter(frame))
+    /// Asks one after the other, until one of them lets the frame not pass.
+    pub(super) fn measure(&mut self, frame: &Frame) -> Verdict {
+        let mut longest = Duration::ZERO;
+        for meter in &mut self.meters {
+            match meter(frame) {
+                Verdict::Pass => {}
+                Verdict::Pause(time) => longest = longest.max(time),
+                instead => return instead,
+            }
+        }
+        if longest.is_zero() { Verdict::Pass } else { Verdict::Pause(longest) }
+    }
+
+    pub(super) fn pause(&mut self, time: Duration) {
+        self.pause = Some(Box::pin(sleep(time)));
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.as_ref().is_some_and(|pause| pause.deadline() > Instant::now())
+    }
+
+    /// Wakes the connection's task at the end of a pause.
+    pub(super) fn watch_pause(&mut self, cx: &mut Context<'_>) {
+        if let Some(pause) = &mut self.pause
+            && let Poll::Ready(()) = pause.as_mut().poll(cx)
+        {
+            self.pause = None;
+        }
     }
 
     pub(super) fn on_finish(&mut self, hook: FinishHook) {

@@ -56,10 +56,7 @@ impl Link {
         if state.close.is_some() {
             return;
         }
-        match state.excess(&input) {
-            Some(close) => state.hang_up(close),
-            None => state.inputs.push_back(input),
-        }
+        state.take_input(input);
     }
 
     /// The connection is lost, or closed by the peer. The first word counts.
@@ -80,7 +77,8 @@ impl Link {
     pub(super) fn wants_input(&self) -> bool {
         let state = self.state();
         let most = if state.sought { INPUTS_SOUGHT } else { INPUTS };
-        state.inputs.len() - state.events < most
+        let is_paused = state.hooks.as_ref().is_some_and(|hooks| hooks.is_paused());
+        state.inputs.len() - state.events < most && !is_paused
     }
 
     pub(super) fn accepted(&self) {
@@ -96,6 +94,9 @@ impl Link {
         state.polling = true;
         if !state.task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             state.task = Some(cx.waker().clone());
+        }
+        if let Some(hooks) = &mut state.hooks {
+            hooks.watch_pause(cx);
         }
         let mail = state.pull(cx);
         let other = state.application.take_if(|waker| !waker.will_wake(cx.waker()));

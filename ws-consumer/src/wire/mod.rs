@@ -28,7 +28,7 @@ use http::{HeaderMap, StatusCode};
 
 pub(crate) use self::{
     control::{CLOSE, Control, WHO, Who},
-    hooks::{AnswerHook, Finishing},
+    hooks::{AnswerHook, Finishing, Verdict},
     link::Link,
     state::{Phase, Role},
 };

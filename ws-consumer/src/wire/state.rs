@@ -15,7 +15,7 @@ use http::StatusCode;
 use super::{
     Head, Mail, Outgoing, Refuse,
     control::Control,
-    hooks::Hooks,
+    hooks::{Hooks, Verdict},
     output::{Made, OutputLimits, Outputs},
 };
 use crate::{
@@ -246,11 +246,25 @@ impl State {
         self.events >= EVENTS || self.event_bytes >= EVENT_BYTES
     }
 
-    /// The close that middleware wants instead of this input.
-    pub(super) fn excess(&mut self, input: &Input) -> Option<Close> {
-        match input {
-            Input::Frame(frame) => self.hooks.as_mut()?.measure(frame),
-            _ => None,
+    /// Takes something of the client's, if middleware has nothing against it.
+    pub(super) fn take_input(&mut self, input: Input) {
+        if let (Input::Frame(frame), Some(hooks)) = (&input, &mut self.hooks) {
+            match hooks.measure(frame) {
+                Verdict::Answer(answer) => return self.answer_frame(answer),
+                Verdict::Close(close) => return self.hang_up(close),
+                Verdict::Pass => {}
+                Verdict::Pause(time) => hooks.pause(time),
+            }
+        }
+        self.inputs.push_back(input);
+    }
+
+    /// A client that sends and takes no answers must not fill the memory with them.
+    fn answer_frame(&mut self, answer: Frame) {
+        match self.may_send() {
+            Ok(()) if self.has_room() => self.push(Outgoing::Frame(answer)),
+            Ok(()) => self.too_slow(),
+            Err(_) => {}
         }
     }
 

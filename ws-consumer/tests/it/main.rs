@@ -24,6 +24,7 @@ mod http2;
 mod identified;
 mod lanes;
 mod legs;
+mod limits;
 #[cfg(feature = "auth")]
 mod logout;
 mod mounts;

@@ -67,6 +67,12 @@ impl Bucket {
             Some(wait) => Err(wait),
         }
     }
+
+    /// Takes `count` out, whatever is there, and says how long to wait until nothing is owed any more.
+    pub(super) fn owe(&mut self, rate: Rate, count: u64, now: u64) -> u64 {
+        self.full_at = self.full_at.max(now).saturating_add(rate.interval.saturating_mul(count));
+        self.full_at.saturating_sub(now).saturating_sub(rate.full)
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +99,15 @@ mod tests {
         assert!(bucket.take(rate, 6, SECOND).is_err());
         assert!(bucket.take(rate, u64::MAX, SECOND).is_err());
         assert_eq!(bucket.take(rate, 5, SECOND), Ok(()));
+    }
+
+    #[test]
+    fn a_debt_is_paid_back_at_the_rate() {
+        let (rate, mut bucket) = (Rate::per_second(10).burst(2), Bucket::default());
+        let waits: Vec<_> = (0..4).map(|_| bucket.owe(rate, 1, SECOND)).collect();
+        assert_eq!(waits, [0, 0, SECOND / 10, SECOND / 5]);
+        assert_eq!(bucket.owe(rate, 1, SECOND + SECOND / 5), SECOND / 10);
+        assert_eq!(bucket.owe(rate, u64::MAX, 2 * SECOND), u64::MAX - 2 * SECOND - SECOND / 5);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 mod bucket;
 mod count;
+mod excess;
 mod table;
 
 use std::{
+    mem,
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
@@ -12,10 +14,11 @@ use std::{
 use http::{HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
-pub use self::bucket::Rate;
+pub use self::{bucket::Rate, excess::OverLimit};
 use self::{
     bucket::{Bucket, nanoseconds},
     count::{Connections, Entered},
+    excess::Excess,
     table::Table,
 };
 use super::{
@@ -23,9 +26,9 @@ use super::{
     proxy::TrustedProxies,
 };
 use crate::{
-    frame::{Close, Frame},
+    frame::Frame,
     scope::{Scope, UserId},
-    wire::Refuse,
+    wire::{Refuse, Verdict},
 };
 
 /// Addresses and users that are remembered at once, each.
@@ -33,8 +36,9 @@ const KEYS: usize = 100_000;
 
 /// Limits for connections, addresses and users. Each is off until it is set.
 ///
-/// On a socket, a frame too many closes with code 1008, or [another](Self::close_code). On plain HTTP every request
-/// counts as a message, and one too many is refused with 429, as is a connection too many.
+/// On a socket, a message too many closes with code 1013, which clients take for a reason to come back later; it may be
+/// answered instead, slow the client down, or close with another code: see [`OverLimit`]. On plain HTTP every request counts
+/// as a message, and one too many is refused with 429, as is a connection too many.
 ///
 /// An address of IPv6 counts with its neighbours in the same /64, which are one customer's. About 100,000 addresses
 /// and as many users are remembered, in a few megabytes; who has not been seen for as long as a bucket takes to fill
@@ -55,7 +59,7 @@ pub struct Limiter {
     connections: Option<u32>,
     entered: Connections,
     proxies: TrustedProxies,
-    close: u16,
+    over: OverLimit,
     rates: Rates,
     tables: Arc<Tables>,
     beginning: Instant,
@@ -86,7 +90,7 @@ impl Limiter {
             connections: None,
             entered: Connections::default(),
             proxies: TrustedProxies::default(),
-            close: Close::POLICY,
+            over: OverLimit::default(),
             rates: Rates::default(),
             tables: Arc::default(),
             beginning: Instant::now(),
@@ -131,10 +135,21 @@ impl Limiter {
         self.with(|tables| tables.user.bytes = Some(Table::new(rate, KEYS)))
     }
 
-    /// With what a socket that sends too much is closed, instead of 1008.
-    pub fn close_code(mut self, code: u16) -> Self {
-        self.close = code;
+    /// What happens to a message too many, instead of a close with 1013.
+    ///
+    /// ```
+    /// use ws_consumer::middleware::{Limiter, OverLimit, Rate};
+    ///
+    /// let limits = Limiter::new().messages_per_user(Rate::per_second(5).burst(20)).over_limit(OverLimit::Answer);
+    /// ```
+    pub fn over_limit(mut self, over: OverLimit) -> Self {
+        self.over = over;
         self
+    }
+
+    /// Closes with this code a socket that sends too much: [`OverLimit::Close`].
+    pub fn close_code(self, code: u16) -> Self {
+        self.over_limit(OverLimit::Close(code))
     }
 
     /// Believes these proxies about the client's address.
@@ -178,11 +193,14 @@ impl Guard for Limiter {
             let entered = self.entered.enter(address, most).ok_or_else(|| too_many(1))?;
             visit.extensions.insert(Held { _entered: Arc::new(entered) });
         }
-        let code = self.close;
-        visit.on_frame(move |frame: &Frame| {
-            let excess = meter.take(frame.len() as u64).err()?;
-            tracing::info!(?address, what = excess.what, "closing a client that sends too much");
-            Some(Close::new(code, excess.what))
+        let (over, mut told) = (self.over, false);
+        visit.meter(move |frame: &Frame| {
+            let Err(excess) = meter.judge(frame.len() as u64, over) else { return Verdict::Pass };
+            // Once for each connection: most of those that send too much go on.
+            if !mem::replace(&mut told, true) {
+                tracing::info!(?address, what = excess.what, ?over, "a client sends too much");
+            }
+            excess.verdict(over, frame)
         });
         Ok(())
     }
@@ -204,20 +222,33 @@ struct Meter {
     beginning: Instant,
 }
 
-/// What there was too much of, and when there is room again.
-#[derive(Debug)]
-struct Excess {
-    what: &'static str,
-    nanoseconds: u64,
-}
-
-impl Excess {
-    fn seconds(&self) -> u64 {
-        self.nanoseconds.div_ceil(1_000_000_000)
-    }
-}
-
 impl Meter {
+    fn judge(&mut self, bytes: u64, over: OverLimit) -> Result<(), Excess> {
+        match over {
+            OverLimit::SlowDown => self.owe(bytes),
+            _ => self.take(bytes),
+        }
+    }
+
+    /// Takes from all that there are, also more than is there; an error says for how long to wait.
+    fn owe(&mut self, bytes: u64) -> Result<(), Excess> {
+        let now = nanoseconds(self.beginning.elapsed());
+        let own = |bucket: &mut Bucket, rate: Option<Rate>, count| {
+            rate.map_or(0, |rate| bucket.owe(rate, count, now))
+        };
+        let [messages, all_bytes] = &mut self.own;
+        let own = [own(messages, self.rates.messages, 1), own(all_bytes, self.rates.bytes, bytes)];
+        let Tables { address, user } = &*self.tables;
+        let address = owed(address, self.address.as_ref(), bytes, now);
+        let user = owed(user, self.user.as_ref(), bytes, now);
+        let longest = |of: usize| own[of].max(address[of]).max(user[of]);
+        match [longest(0), longest(1)] {
+            [0, 0] => Ok(()),
+            [messages, bytes] if messages >= bytes => Err(too_often(messages)),
+            [_, bytes] => Err(too_much(bytes)),
+        }
+    }
+
     fn take(&mut self, bytes: u64) -> Result<(), Excess> {
         let now = nanoseconds(self.beginning.elapsed());
         let own = |bucket: &mut Bucket, rate: Option<Rate>, count| {
@@ -238,6 +269,14 @@ fn shared<K: std::hash::Hash>(pair: &Pair, key: Option<&K>, bytes: u64, now: u64
         |table: &Option<Table>, count| table.as_ref().map_or(Ok(()), |table| table.take(key, count, now));
     take(&pair.messages, 1).map_err(too_often)?;
     take(&pair.bytes, bytes).map_err(too_much)
+}
+
+fn owed<K: std::hash::Hash>(pair: &Pair, key: Option<&K>, bytes: u64, now: u64) -> [u64; 2] {
+    let owe = |table: &Option<Table>, count| match (table, key) {
+        (Some(table), Some(key)) => table.owe(key, count, now),
+        _ => 0,
+    };
+    [owe(&pair.messages, 1), owe(&pair.bytes, bytes)]
 }
 
 fn too_often(nanoseconds: u64) -> Excess {

@@ -42,13 +42,20 @@ impl Table {
     }
 
     pub(super) fn take(&self, key: impl Hash, count: u64, now: u64) -> Result<(), u64> {
+        self.with(key, now, |bucket| bucket.take(self.rate, count, now))
+    }
+
+    pub(super) fn owe(&self, key: impl Hash, count: u64, now: u64) -> u64 {
+        self.with(key, now, |bucket| bucket.owe(self.rate, count, now))
+    }
+
+    fn with<T>(&self, key: impl Hash, now: u64, use_it: impl FnOnce(&mut Bucket) -> T) -> T {
         let key = self.seed.hash_one(key);
         let shard = &self.shards[usize::try_from(key % SHARDS as u64).unwrap_or(0)];
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         shard.turn(self.rate, self.most, now);
         let Shard { young, old, .. } = &mut *shard;
-        let bucket = young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_default());
-        bucket.take(self.rate, count, now)
+        use_it(young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_default()))
     }
 
     #[cfg(test)]

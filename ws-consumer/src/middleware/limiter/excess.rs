@@ -1,0 +1,131 @@
+//! Messages over a limit, and what becomes of them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+
+use crate::{
+    frame::{Close, Frame},
+    wire::Verdict,
+};
+
+/// Pings wait as well, and the JavaScript client takes a server for dead that does not answer one within 10 s.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A longer message is not searched for the number of a request: it is over a limit already.
+const SEARCHED: usize = 16 << 10;
+
+/// What happens to a message over a [`Limiter`](super::Limiter)'s rate, and to its connection.
+///
+/// On plain HTTP it is a refusal with 429 in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OverLimit {
+    /// The message is dropped and answered with `{"error": "too many messages", "retry_after": 0.5}`, in seconds, and with the
+    /// `ref` of a [request](crate::Socket::answer). It may overtake what is sent about messages before. The connection goes on.
+    Answer,
+    /// The connection is closed with this code. By default with [1013](Close::TRY_AGAIN_LATER), after which clients come back
+    /// later; the JavaScript client does so with a growing pause, while 1000, 1008 and all from 4000 on are final for it.
+    Close(u16),
+    /// The message is handled, and nothing further is read from the client until the rate allows for it: it waits with
+    /// the client, which notices by its own back-pressure. Where it would have to wait for more than 5 s, it is closed
+    /// with 1013 instead.
+    SlowDown,
+}
+
+impl Default for OverLimit {
+    fn default() -> Self {
+        Self::Close(Close::TRY_AGAIN_LATER)
+    }
+}
+
+/// What there was too much of, and when there is room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Excess {
+    pub(super) what: &'static str,
+    pub(super) nanoseconds: u64,
+}
+
+impl Excess {
+    pub(super) fn seconds(self) -> u64 {
+        self.nanoseconds.div_ceil(1_000_000_000)
+    }
+
+    /// What becomes of a frame that is over the limit.
+    pub(super) fn verdict(self, rule: OverLimit, frame: &Frame) -> Verdict {
+        match rule {
+            OverLimit::Answer => Verdict::Answer(self.answer(frame)),
+            OverLimit::Close(code) => Verdict::Close(Close::new(code, self.what)),
+            OverLimit::SlowDown => match Duration::from_nanos(self.nanoseconds) {
+                pause if pause > LONGEST_PAUSE => {
+                    Verdict::Close(Close::new(Close::TRY_AGAIN_LATER, self.what))
+                }
+                pause => Verdict::Pause(pause),
+            },
+        }
+    }
+
+    fn answer(self, frame: &Frame) -> Frame {
+        let milliseconds = self.nanoseconds.div_ceil(1_000_000).min(u32::MAX.into());
+        let retry_after = f64::from(u32::try_from(milliseconds).unwrap_or(u32::MAX)) / 1000.0;
+        let answer = Answer { r#ref: ref_of(frame), error: self.what, retry_after };
+        Frame::from_json(&answer).unwrap_or_else(|_| Frame::from(self.what))
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#ref: Option<Ref>,
+    error: &'static str,
+    retry_after: f64,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Ref {
+    Number(u64),
+    Text(String),
+}
+
+/// A reply has a `ref` as well: one of this side's, which the client must not take for its own.
+#[derive(Deserialize)]
+struct Request {
+    r#ref: Ref,
+    #[serde(rename = "request")]
+    _request: IgnoredAny,
+}
+
+fn ref_of(frame: &Frame) -> Option<Ref> {
+    let text = frame.text().ok().filter(|text| text.len() <= SEARCHED && text.contains("\"ref\""))?;
+    Some(serde_json::from_str::<Request>(text).ok()?.r#ref)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXCESS: Excess = Excess { what: "too many messages", nanoseconds: 1_250_000_001 };
+
+    #[test]
+    fn an_answer_names_the_request_that_it_is_for() {
+        for (frame, answer) in [
+            ("x", r#"{"error":"too many messages","retry_after":1.251}"#),
+            (r#"{"ref":7,"request":[1]}"#, r#"{"ref":7,"error":"too many messages","retry_after":1.251}"#),
+            (r#"{"request":{},"ref":"a"}"#, r#"{"ref":"a","error":"too many messages","retry_after":1.251}"#),
+            (r#"{"ref":7,"reply":1}"#, r#"{"error":"too many messages","retry_after":1.251}"#),
+            (r#"{"ref":7,"reque"#, r#"{"error":"too many messages","retry_after":1.251}"#),
+        ] {
+            assert_eq!(EXCESS.verdict(OverLimit::Answer, &frame.into()), Verdict::Answer(answer.into()));
+        }
+        let never = Excess { nanoseconds: u64::MAX, ..EXCESS };
+        assert!(matches!(never.verdict(OverLimit::Answer, &b"x".to_vec().into()), Verdict::Answer(_)));
+    }
+
+    #[test]
+    fn a_pause_is_no_longer_than_a_client_waits() {
+        let rule = |nanoseconds| Excess { nanoseconds, ..EXCESS }.verdict(OverLimit::SlowDown, &"x".into());
+        assert_eq!(rule(5), Verdict::Pause(Duration::from_nanos(5)));
+        assert_eq!(rule(5_000_000_001), Verdict::Close(Close::new(1013, "too many messages")));
+        assert_eq!(rule(u64::MAX), Verdict::Close(Close::new(1013, "too many messages")));
+    }
+}
