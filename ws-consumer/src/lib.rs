@@ -65,6 +65,10 @@
 //! | | the server shuts down | 1001 |
 //! | always | | `disconnect` runs exactly once after every `connect` that began, also after a panic; the groups are left even if it could not run |
 //!
+//! A server that [is told to stop](Serve::with_graceful_shutdown) first handles and delivers what clients have said; while the
+//! closes are spread, a client that speaks is closed before its turn, its frame unhandled. Plain requests under way are
+//! answered, for [10 s at the most](Drain::requests_within); later ones get 503.
+//!
 //! A plain HTTP request that an application serves ends with its response: by then an error is a status as before accept
 //! (no answer at all is 500), and after the response has begun it breaks the response off, so that the client does not take
 //! it for the whole.

@@ -26,8 +26,10 @@ use crate::{scope::Peer, transport::Drain};
 const HEADERS: Duration = Duration::from_secs(10);
 /// Bytes of a request's head; hyper's own limit is about 400 KiB.
 const HEAD: usize = 16 << 10;
-/// How long a shutdown waits for everybody.
+/// How long a shutdown waits for hooks and answers after the drain.
 const DRAIN: Duration = Duration::from_secs(15);
+/// How long connections are left open after the last answer was made.
+const LAST_ANSWERS: Duration = Duration::from_millis(20);
 /// After a failed `accept`: long enough for descriptors to come free, short enough for nobody to notice.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -68,8 +70,9 @@ pub struct Serve<H> {
 }
 
 impl<H> Serve<H> {
-    /// Stops when `stop` is done: no further connection is accepted, sockets close with 1001, their `disconnect`
-    /// hooks run, and requests under way are answered. 15 s after the last close it gives up waiting.
+    /// Stops when `stop` is done: no further connection is accepted, what clients have said is handled and delivered, sockets
+    /// close with 1001, their `disconnect` hooks run, and requests under way are answered. A request that comes later over a
+    /// connection that is open gets 503. 15 s after the end of the [drain](Drain) it gives up waiting.
     pub fn with_graceful_shutdown(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
         self.stop = Box::pin(stop);
         self
@@ -152,8 +155,10 @@ where
     let limit = drain.time() + DRAIN;
     let sockets_gone = async {
         sockets.drain(drain).await;
-        stopping.cancel();
         connections.close();
+        // What was answered last has yet to be written, and what was sent behind it is refused by an answer.
+        let _all_gone = timeout(LAST_ANSWERS, connections.wait()).await;
+        stopping.cancel();
         connections.wait().await;
     };
     if timeout(limit, sockets_gone).await.is_err() {

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use channel_layer::ChannelLayer;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::Either;
 use hyper::body::Body;
 use tokio::task::JoinHandle;
@@ -98,6 +98,7 @@ impl<H> SocketService<H> {
     pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
         let Parts { requests, hooks, layer, limits, health, transports } = parts;
         let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
+        sockets.set_layer(layer.clone());
         sockets.set_afterwards({
             let (hooks, layer) = (hooks.clone(), layer.clone());
             Box::new(move || {
@@ -254,9 +255,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let access = Access::begin(&request);
+        let (version, sockets) = (request.version(), self.shared.sockets.clone());
         let answer = if self.shared.hooks.are_up() { self.answer(request) } else { self.start_up(request) };
         Box::pin(async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            if let Ok(answer) = &mut answer {
+                say_goodbye(answer, version, &sockets);
+            }
             if let (Some(access), Ok(answer)) = (access, &answer) {
                 access.end(answer.status());
             }
@@ -321,6 +326,14 @@ impl<H> SocketService<H> {
             poll_fn(|cx| http.poll_ready(cx)).await?;
             Ok(http.call(request).await?.map(Either::Right))
         })
+    }
+}
+
+/// Who is refused because the server goes away tries another one, over another connection.
+fn say_goodbye<R>(answer: &mut Response<R>, version: Version, sockets: &Sockets) {
+    let is_refused = answer.status() == StatusCode::SERVICE_UNAVAILABLE && sockets.is_closing();
+    if is_refused && version <= Version::HTTP_11 {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -106,7 +106,7 @@ where
         Some(registration) => {
             let exchange =
                 Exchange { wire, body: Some(Paced::new(body, limits.message_timeout)), is_late: false };
-            sockets.spawn(async move {
+            sockets.spawn_request(async move {
                 exchange.run(send).await;
                 drop(registration);
             });

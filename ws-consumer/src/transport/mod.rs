@@ -1,6 +1,7 @@
 //! How frames get to clients and back. A transport holds a [`Wire`](crate::wire::Wire) and knows nothing of
 //! groups or routes.
 
+mod drain;
 pub(crate) mod headers;
 pub(crate) mod http;
 mod limits;
@@ -10,8 +11,9 @@ mod sockets;
 pub(crate) mod websocket;
 
 pub use self::{
+    drain::Drain,
     http::ReplyBody,
     limits::Limits,
     session::Transports,
-    sockets::{Drain, SocketStats, Sockets},
+    sockets::{SocketStats, Sockets},
 };

@@ -9,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use channel_layer::{ChannelName, LayerEvent, Mailbox, Message};
-use http::StatusCode;
 
 use super::{
     Accept, Head, Mail, Outgoing, Refuse,
@@ -33,7 +32,7 @@ pub(crate) struct Link(Mutex<State>);
 impl Link {
     /// `http`: of a request that is answered by a response, not by a socket.
     pub(crate) fn new(http: bool, role: Role) -> Self {
-        Self(Mutex::new(State { http, role, ..State::default() }))
+        Self(Mutex::new(State { http, role, handles: http, ..State::default() }))
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -56,6 +55,9 @@ impl Link {
         if state.close.is_some() {
             return;
         }
+        if state.leaving.is_some() && state.refuses(&input) {
+            return;
+        }
         state.take_input(input);
     }
 
@@ -76,6 +78,9 @@ impl Link {
 
     pub(super) fn wants_input(&self) -> bool {
         let state = self.state();
+        if state.wants_no_input() {
+            return false;
+        }
         let most = if state.sought { INPUTS_SOUGHT } else { INPUTS };
         let is_paused = state.hooks.as_ref().is_some_and(|hooks| hooks.is_paused());
         state.inputs.len() - state.events < most && !is_paused
@@ -316,36 +321,7 @@ impl Link {
         }
     }
 
-    /// As [`shut_down`](Self::shut_down), once the application has handled what has come so far: messages that were
-    /// delivered to it are not lost. How long that may take is up to the caller.
-    pub(crate) fn see_out(&self, close: Close) {
-        let mut state = self.state();
-        state.take_mail();
-        // A response's inputs are its request's body, which nobody has to read. A session may hold more than is here.
-        let is_idle = state.inputs.is_empty() && state.role != Role::Session;
-        if state.http || state.phase != Phase::Open || is_idle {
-            drop(state);
-            return self.shut_down(close);
-        }
-        state.last_word = Some(Box::new(close));
-        let wakers = [state.task.clone(), state.application.take()];
-        drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
-    }
-
-    /// The server shuts down. Who has not been let in is told to come again.
-    pub(crate) fn shut_down(&self, close: Close) {
-        if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_ok() {
-            return self.wake_application();
-        }
-        self.hang_up_beside(close);
-    }
-
-    pub(super) fn is_seen_out(&self) -> bool {
-        self.state().last_word.is_some()
-    }
-
-    fn wake_application(&self) {
+    pub(super) fn wake_application(&self) {
         let waker = self.state().application.take();
         if let Some(waker) = waker {
             waker.wake();
@@ -390,13 +366,11 @@ impl Link {
         match state.inputs.pop_front() {
             Some(input) => Poll::Ready(Some(state.popped(input))),
             None if state.close.is_some() => Poll::Ready(None),
-            None => match state.last_word.take() {
-                Some(close) => {
-                    state.hang_up(*close);
-                    Poll::Ready(None)
-                }
-                None => state.wait(cx),
-            },
+            None if state.say_last_word() => Poll::Ready(None),
+            None => {
+                state.handles = false;
+                state.wait(cx)
+            }
         }
     }
 
@@ -461,7 +435,7 @@ impl Link {
         self.state().slow.closed = true;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // User code never runs under the lock, so a poisoned one is still whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,6 +9,7 @@
 
 mod control;
 mod hooks;
+mod leaving;
 mod link;
 mod output;
 mod state;

@@ -66,8 +66,10 @@ pub(super) struct State {
     pub(super) sought: bool,
     /// How the connection ended, or is to end. Set once.
     pub(super) close: Option<Close>,
-    /// How it is to end when all that has come is handled. Boxed: it is rare.
-    pub(super) last_word: Option<Box<Close>>,
+    /// How far its end by the server has come. Boxed: it is rare.
+    pub(super) leaving: Option<Box<Leaving>>,
+    /// Is the application at work on something that the client said, or asked for?
+    pub(super) handles: bool,
     /// Did it end without the application's doing?
     pub(super) lost: bool,
     /// Boxed, and gone when nobody asked for anything: most connections have none.
@@ -76,6 +78,16 @@ pub(super) struct State {
     pub(super) application: Option<Waker>,
     /// The transport's task.
     pub(super) task: Option<Waker>,
+}
+
+/// How a connection is ended by the server.
+pub(super) enum Leaving {
+    /// Nothing is read. What has been read is handled.
+    Muted,
+    /// The client's next frame ends it, unhandled.
+    Refusing(Close),
+    /// It ends when all that has come is handled.
+    Last(Close),
 }
 
 /// What a connection is there for.
@@ -155,7 +167,7 @@ impl State {
     pub(super) fn pull(&mut self, cx: &mut Context<'_>) -> Mail {
         // A request is handled before it is answered: a long poll waits for its events undecided.
         let listens = self.phase == Phase::Open || (self.http && self.phase == Phase::Undecided);
-        if !listens || self.is_full_of_events() || self.last_word.is_some() {
+        if !listens || self.is_full_of_events() || self.has_last_word() {
             return Mail::Taken;
         }
         let Some(mailbox) = &mut self.mailbox else { return Mail::Taken };
@@ -180,6 +192,10 @@ impl State {
             self.too_slow();
         }
         Mail::Taken
+    }
+
+    pub(super) fn has_last_word(&self) -> bool {
+        matches!(self.leaving.as_deref(), Some(Leaving::Last(_)))
     }
 
     /// All that is in the mailbox, without waiting for more.
@@ -239,6 +255,7 @@ impl State {
         if self.inputs.is_empty() {
             self.inputs = VecDeque::new();
         }
+        self.handles = !input.is_the_layers();
         input
     }
 

@@ -17,6 +17,7 @@ mod cookies;
 #[cfg(feature = "msgpack")]
 mod decoding;
 mod door;
+mod drain;
 mod frames;
 mod guards;
 mod http2;

@@ -60,7 +60,7 @@ pub struct SessionClient {
     pub cursor: u64,
     /// Of ours: all that were ever sent and are not acknowledged, the first of which has the number `acked + 1`.
     unacknowledged: VecDeque<Frame>,
-    acked: u64,
+    pub acked: u64,
     /// How many of them went over this leg.
     on_leg: u64,
     leg: Leg,

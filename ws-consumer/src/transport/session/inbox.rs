@@ -1,6 +1,6 @@
 //! What the client says, on its way to the application.
 
-use std::{collections::VecDeque, task::Waker};
+use std::{collections::VecDeque, task::Waker, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -13,6 +13,9 @@ use crate::{
 /// Frames of the client that wait for the application; a client that sends more waits itself.
 const INBOX: usize = 64;
 
+/// Between two looks at what becomes of a frame that is kept waiting by a shutdown.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// What became of the client's frames.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Offered {
@@ -22,6 +25,8 @@ pub(super) enum Offered {
     Full(u64),
     /// Others are missing before them.
     Missing(u64),
+    /// The session was ended by its server, without those after this number.
+    Refused(u64),
 }
 
 impl Session {
@@ -58,6 +63,7 @@ impl Session {
 
     /// Takes the client's frames, of which the first has the number `first`, once each.
     pub(super) fn offer(&self, first: u64, frames: &mut VecDeque<Frame>) -> Offered {
+        let refuses = self.link().refuses_input();
         let mut inner = self.inner();
         let mut number = first;
         if number > inner.received + 1 && !frames.is_empty() {
@@ -66,6 +72,10 @@ impl Session {
         while let Some(frame) = frames.pop_front() {
             if number > inner.received {
                 let over = inner.close.is_some() || inner.ending.is_some();
+                if refuses {
+                    frames.push_front(frame);
+                    break;
+                }
                 let bytes = inner.inbox_bytes + frame.len();
                 let is_full = inner.inbox.len() >= INBOX || bytes > self.terms.limits.max_message_size;
                 if !over && is_full && !inner.inbox.is_empty() {
@@ -83,11 +93,15 @@ impl Session {
             }
             number += 1;
         }
-        let ack = inner.received;
+        let (ack, ended) = (inner.received, inner.close.is_some());
         let task = inner.task.take();
         drop(inner);
         task.into_iter().for_each(Waker::wake);
-        if frames.is_empty() { Offered::All(ack) } else { Offered::Full(ack) }
+        match frames.is_empty() {
+            true => Offered::All(ack),
+            false if refuses && ended => Offered::Refused(ack),
+            false => Offered::Full(ack),
+        }
     }
 
     /// As [`offer`](Self::offer), and waits for room, but not for ever. The number of the last frame that is in.
@@ -100,10 +114,12 @@ impl Session {
             let room = self.room.notified();
             let number = first + (all - left.len()) as u64;
             match self.offer(number, &mut left) {
-                Offered::All(ack) => return Ok(ack),
+                Offered::All(ack) | Offered::Refused(ack) => return Ok(ack),
                 Offered::Missing(ack) => return Err(ack),
                 Offered::Full(ack) => {
-                    if timeout_at(until, room).await.is_err() {
+                    // While the server shuts down, it may come to refuse what it has kept waiting.
+                    let look = if self.link().refuses_input() { Instant::now() + LOOK } else { until };
+                    if timeout_at(look.min(until), room).await.is_err() && Instant::now() >= until {
                         return Ok(ack);
                     }
                 }

@@ -9,8 +9,8 @@ use crate::{
     frame::Close,
     transport::{
         Limits,
+        drain::PATIENCE,
         limits::{idle, too_old},
-        sockets::PATIENCE,
     },
 };
 

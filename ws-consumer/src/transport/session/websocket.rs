@@ -150,6 +150,8 @@ impl Carrier {
                     None => return self.left().await,
                 },
                 Step::Pushed(Some(ack)) if ack >= self.received => self.arrived().await?,
+                // The session ends with this process, and says so.
+                Step::Pushed(_) if self.directory.is_closing() => {}
                 Step::Pushed(_) => return self.socket.close(REPLACED).await,
                 Step::Taken(Taken::Frames(first, frames)) => self.pass_on(first, frames).await?,
                 Step::Taken(Taken::Over(close)) => return self.socket.close(close).await,

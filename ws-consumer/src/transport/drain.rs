@@ -1,0 +1,205 @@
+//! How all connections of a service end together.
+//!
+//! A drain has two parts. First nobody is heard any more: frames that have come are handled, and what comes of them is
+//! delivered, while everybody is still there to receive it. Then the connections are closed, all at once or over a time. A
+//! client that speaks in the second part is closed before its turn, its frame unhandled: taken from it, the frame would miss
+//! those who have left.
+//!
+//! Plain requests under way have no part in either: they end with their responses, or at the end of their time.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Sockets;
+use crate::{frame::Close, wire::Link};
+
+/// How all connections are ended: what the clients are told, and over how long.
+///
+/// ```
+/// use std::time::Duration;
+/// use ws_consumer::Drain;
+///
+/// // A deploy: over ten seconds, each client is told to come back in its own time.
+/// let drain = Drain::restart().over(Duration::from_secs(10));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Drain {
+    close: Close,
+    over: Duration,
+    retry: bool,
+    requests: Duration,
+}
+
+/// Connections are closed in batches, one per step: fine enough to be even, coarse enough to cost nothing.
+const STEP: Duration = Duration::from_millis(50);
+
+/// How long consumers may take to handle what had come before the drain; and then, what others had sent to them.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long requests under way may take to be answered. With `PATIENCE` and what a server waits at the end, below the 30 s
+/// after which common supervisors kill a process.
+const REQUESTS: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether consumers are still busy.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How long the layer's backend may take to answer before its answer is not waited for.
+const BACKEND: Duration = Duration::from_secs(1);
+
+impl Drain {
+    /// The server goes away: 1001, all at once.
+    pub fn going_away() -> Self {
+        Close::from(Close::GOING_AWAY).into()
+    }
+
+    /// The server restarts: 1012, with a hint when to come back: the reason is `retry-after=` and seconds, another for
+    /// each client, within the time that the drain takes.
+    pub fn restart() -> Self {
+        Self { retry: true, ..Close::from(Close::SERVICE_RESTART).into() }
+    }
+
+    /// Spreads the closes over this time, so that the clients do not all come back at once.
+    pub fn over(mut self, time: Duration) -> Self {
+        self.over = time;
+        self
+    }
+
+    /// How long plain requests under way may take to be answered, from the beginning of the drain on, and at least until the
+    /// last socket has been closed: 10 s by default. A request that is not answered by then gets 503, and a
+    /// response that has begun is broken off.
+    pub fn requests_within(mut self, time: Duration) -> Self {
+        self.requests = time;
+        self
+    }
+
+    /// How long it takes, but for the hooks that run after the last close.
+    pub(crate) fn time(&self) -> Duration {
+        self.over.saturating_add(2 * PATIENCE).max(self.requests)
+    }
+
+    fn close(&self) -> Close {
+        if !self.retry {
+            return self.close.clone();
+        }
+        let seconds = self.over.max(Duration::from_secs(1)).mul_f64(fastrand::f64()).as_secs_f64();
+        Close::new(self.close.code, format!("retry-after={seconds:.1}"))
+    }
+}
+
+impl<C: Into<Close>> From<C> for Drain {
+    fn from(close: C) -> Self {
+        Self { close: close.into(), over: Duration::ZERO, retry: false, requests: REQUESTS }
+    }
+}
+
+/// Connections that are not heard. Those whose close has not begun when it is dropped are heard again.
+struct Muted(Vec<Arc<Link>>);
+
+impl Drop for Muted {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|link| link.unmute());
+    }
+}
+
+impl Sockets {
+    /// Ends all connections with close code 1001 and lets no further one in. Returns once every `disconnect` hook
+    /// has run, and the shutdown hooks after them.
+    ///
+    /// Each connection ends within its close timeout and the grace of its hooks; plain requests under way are answered
+    /// first, for [10 s at the most](Drain::requests_within). Cancel safe: the connections go on ending.
+    pub async fn close(&self) {
+        self.drain(Drain::going_away()).await;
+    }
+
+    /// As [`close`](Self::close), with what the clients are told and over how long. What was sent before is sent.
+    ///
+    /// Frames are no longer read; those that have been read are handled, for 3 s at the most, and what their hooks send is
+    /// delivered before the first client is closed. While the closes are [spread](Drain::over), a client that speaks is
+    /// closed before its turn, and its frame is not handled.
+    ///
+    /// Dropped before all have been told, the others stay; nobody new is let in all the same.
+    pub async fn drain(&self, drain: impl Into<Drain>) {
+        let drain = drain.into();
+        let began = Instant::now();
+        let (requests, sockets): (Vec<_>, Vec<_>) =
+            self.begin_close().into_iter().partition(|link| link.is_request());
+        sockets.iter().for_each(|link| link.mute());
+        let muted = Muted(sockets);
+        _ = timeout(PATIENCE, self.deliver(&muted.0, &requests)).await;
+        self.close_in_turn(&muted.0, &drain).await;
+        self.0.tasks.close();
+        self.0.requests.close();
+        self.end_late(&muted.0, &drain).await;
+        drop(muted);
+        let left = drain.requests.saturating_sub(began.elapsed());
+        if timeout(left, self.0.requests.wait()).await.is_err() {
+            tracing::warn!(requests = self.0.requests.len(), "requests were not answered within the drain");
+            requests.iter().for_each(|link| link.shut_down(drain.close()));
+        }
+        drop(requests);
+        self.0.tasks.wait().await;
+        self.0.requests.wait().await;
+        if let Some(afterwards) = self.0.afterwards.get() {
+            afterwards().await;
+        }
+    }
+
+    /// Waits until what has been heard is handled, and what was sent for it has arrived.
+    async fn deliver(&self, sockets: &[Arc<Link>], requests: &[Arc<Link>]) {
+        if sockets.is_empty() {
+            return;
+        }
+        let handled = async || {
+            let mut idle = 0;
+            loop {
+                let busy = sockets.iter().chain(requests).any(|link| link.handles_input());
+                idle = if busy { 0 } else { idle + 1 };
+                // Twice: a frame may have been on its way from the transport during the first look.
+                if idle == 2 {
+                    return;
+                }
+                sleep(LOOK).await;
+            }
+        };
+        handled().await;
+        let Some(layer) = self.0.layer.get() else { return };
+        // A layer within the process answers at once, and has delivered.
+        if layer.health().now_or_never().is_some() {
+            return;
+        }
+        let asked = Instant::now();
+        _ = timeout(BACKEND, layer.health()).await;
+        // What was sent comes back on another connection, and as late as this.
+        sleep(asked.elapsed() * 2 + LOOK).await;
+        handled().await;
+    }
+
+    async fn close_in_turn(&self, sockets: &[Arc<Link>], drain: &Drain) {
+        let steps = (drain.over.as_millis() / STEP.as_millis()).max(1) as usize;
+        if steps > 1 {
+            sockets.iter().for_each(|link| link.refuse_input(drain.close()));
+        }
+        let batches = sockets.chunks(sockets.len().div_ceil(steps).max(1));
+        // Of a few, each has a longer step.
+        let step = drain.over / u32::try_from(batches.len().max(1)).unwrap_or(u32::MAX);
+        for (number, batch) in batches.enumerate() {
+            if number > 0 {
+                sleep(step).await;
+            }
+            batch.iter().for_each(|link| link.see_out(drain.close()));
+            tracing::debug!(left = self.len(), "draining");
+        }
+    }
+
+    /// Those whose hooks are busy wait no longer. What carries a session ends with it, after its last frame; what carries
+    /// one of another process is told now.
+    async fn end_late(&self, sockets: &[Arc<Link>], drain: &Drain) {
+        if timeout(PATIENCE, self.0.tasks.wait()).await.is_err() {
+            sockets.iter().for_each(|link| link.shut_down(drain.close()));
+        }
+        // Some carry beside the tasks.
+        self.legs().iter().for_each(|link| link.shut_down(drain.close()));
+    }
+}
