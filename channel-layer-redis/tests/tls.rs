@@ -19,6 +19,8 @@ fn certify(dir: &Path, name: &str) -> String {
     let authority_key = KeyPair::generate().expect("it can be made");
     let mut authority = CertificateParams::new(Vec::new()).expect("it can be made");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // Another name than that of what it signs, which OpenSSL would take for its own issuer.
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "authority");
     let root = authority.self_signed(&authority_key).expect("it can be made").pem();
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().expect("it can be made");
@@ -102,4 +104,46 @@ fn a_file_of_certificates_that_cannot_be_read_is_told() {
     assert!(empty.to_string().contains("no certificate"), "{empty}");
     let in_vain = format!("redis://h?ssl_ca_certs={}", dir.path().join("ca.pem").display());
     assert!(RedisConfig::try_from(in_vain.as_str()).is_err(), "nobody would ask for a certificate");
+}
+
+#[tokio::test]
+async fn a_client_shows_its_certificate_and_may_trust_anybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = certify(dir.path(), "other");
+    let port = free_port();
+    let mut arguments = settings(dir.path(), port);
+    arguments.iter_mut().step_by(2).for_each(|name| *name = format!("--{name}"));
+    let no = arguments.iter().position(|value| value == "no").unwrap();
+    arguments[no] = "yes".to_owned();
+    let _server = Server::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let own = format!("ssl_certfile={}&ssl_keyfile={}", file("server.pem"), file("server.key"));
+    let trusted = format!("rediss://localhost:{port}?ssl_ca_certs={}", file("root.pem"));
+    assert!(RedisLayer::connect(&trusted).await.is_err(), "without a certificate");
+    let unverified = format!("rediss://127.0.0.1:{port}?ssl_cert_reqs=none");
+    for address in [format!("{trusted}&{own}"), format!("{unverified}&{own}")] {
+        RedisLayer::connect(&address).await.unwrap().health().await.unwrap();
+    }
+    let both =
+        fs::read_to_string(file("server.pem")).unwrap() + &fs::read_to_string(file("server.key")).unwrap();
+    fs::write(file("both.pem"), both).unwrap();
+    let in_one = format!("{trusted}&ssl_certfile={}", file("both.pem"));
+    RedisLayer::connect(&in_one).await.unwrap().health().await.unwrap();
+    let config: RedisConfig = format!("rediss://localhost:{port}").parse().unwrap();
+    let by_hand = config.with_root_certificate(root).with_client_certificate(
+        fs::read(file("server.pem")).unwrap(),
+        fs::read(file("server.key")).unwrap(),
+    );
+    assert!(!format!("{by_hand:?}").contains("45, 45, 45"), "no key is shown");
+    RedisLayer::open(by_hand).await.unwrap().health().await.unwrap();
+    for (options, named) in [
+        (format!("ssl_keyfile={}", file("server.key")), "ssl_certfile"),
+        (format!("ssl_certfile={}", file("server.pem")), "ssl_keyfile"),
+        (format!("ssl_certfile={}", file("server.key")), "ssl_certfile"),
+        ("ssl_cert_reqs=maybe".to_owned(), "ssl_cert_reqs"),
+        ("ssl_check_hostname=false".to_owned(), "ssl_check_hostname"),
+    ] {
+        let refused = RedisConfig::try_from(format!("rediss://h?{options}").as_str()).unwrap_err();
+        assert!(refused.to_string().contains(named), "{options}: {refused}");
+    }
 }

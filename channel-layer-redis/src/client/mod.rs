@@ -111,14 +111,17 @@ async fn before<T>(
 }
 
 fn client(server: &Server, config: &RedisConfig) -> Result<redis::Client, RedisError> {
-    let info = connection_info(server)?;
+    let info = connection_info(server, config)?;
     #[cfg(feature = "tls")]
     if server.address.is_tls() {
         choose_cryptography();
     }
     #[cfg(feature = "tls")]
-    if let (true, Some(root)) = (server.address.is_tls(), &config.root_certificate) {
-        let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(root.clone()) };
+    if server.address.is_tls() {
+        let client = config.tls.client.clone();
+        let client_tls =
+            client.map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key });
+        let certificates = redis::TlsCertificates { client_tls, root_cert: config.tls.root.clone() };
         return redis::Client::build_with_tls(info, certificates);
     }
     let _ = (config, server.address.is_tls());
@@ -135,11 +138,12 @@ fn choose_cryptography() {
     }
 }
 
-fn connection_info(server: &Server) -> Result<ConnectionInfo, RedisError> {
+fn connection_info(server: &Server, config: &RedisConfig) -> Result<ConnectionInfo, RedisError> {
     let address = match &server.address {
         Address::Tcp { host, port, tls: false } => ConnectionAddr::Tcp(host.clone(), *port),
         Address::Tcp { host, port, tls: true } => {
-            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+            let insecure = config.tls.is_unverified;
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure, tls_params: None }
         }
         Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
     };

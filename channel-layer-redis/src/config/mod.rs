@@ -3,6 +3,7 @@
 mod django;
 mod secret;
 mod server;
+mod tls;
 mod url;
 
 use std::{str::FromStr, time::Duration};
@@ -12,6 +13,7 @@ use channel_layer::{Error, LayerConfig};
 pub use self::django::{RedisMode, Serializer};
 pub(crate) use self::{
     server::{Address, Login, Place, Server},
+    tls::Tls,
     url::SCHEMES,
 };
 use crate::crypt::Keyring;
@@ -63,7 +65,10 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// | `heartbeat`, `probe` | `500ms` | [`with_heartbeat`](Self::with_heartbeat), [`with_probe`](Self::with_probe) |
 /// | `linger` | `2s` | [`with_linger`](Self::with_linger) |
 /// | `max_message` | `1048576` | [`with_max_message`](Self::with_max_message) |
+/// | `db`, `username`, `password` | `3` | for the servers of the address; `db` counts more than its path, the login before its `@` more than these |
 /// | `ssl_ca_certs` | `/etc/ssl/ours.pem` | a file for [`with_root_certificate`](Self::with_root_certificate), under redis-py's name |
+/// | `ssl_certfile`, `ssl_keyfile` | `/etc/ssl/us.pem` | files for [`with_client_certificate`](Self::with_client_certificate) |
+/// | `ssl_cert_reqs` | `none` | `none` for [`with_unverified_servers`](Self::with_unverified_servers) |
 /// | `sentinel_username`, `sentinel_password` | | who we are for the sentinels |
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
@@ -76,7 +81,7 @@ pub struct RedisConfig {
     pub(crate) probe: Duration,
     pub(crate) linger: Duration,
     pub(crate) max_message: usize,
-    pub(crate) root_certificate: Option<Vec<u8>>,
+    pub(crate) tls: Tls,
     pub(crate) mode: RedisMode,
     pub(crate) serializer: Serializer,
     pub(crate) keys: Keyring,
@@ -95,7 +100,7 @@ impl RedisConfig {
             probe: Duration::from_secs(5),
             linger: Duration::from_secs(2),
             max_message: 16 << 20,
-            root_certificate: None,
+            tls: Tls::default(),
             mode: RedisMode::default(),
             serializer: Serializer::default(),
             keys: Keyring::default(),
@@ -195,7 +200,20 @@ impl RedisConfig {
 
     /// Trusts this certificate authority, or these (PEM), instead of the system's, for TLS.
     pub fn with_root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.root_certificate = Some(pem.into());
+        self.tls.root = Some(pem.into());
+        self
+    }
+
+    /// Shows this certificate with its chain to servers that ask for one; both in PEM.
+    pub fn with_client_certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.client = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// Takes any certificate of a server, as `ssl_cert_reqs=None` does in Python: what is sent is encrypted, and whoever
+    /// sits in between can read it all the same.
+    pub fn with_unverified_servers(mut self) -> Self {
+        self.tls.is_unverified = true;
         self
     }
 }

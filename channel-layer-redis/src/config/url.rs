@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     Address as ServerAddress, LEAST_MESSAGE, Login, Place, RedisConfig, RedisMode, Server, secret::Secret,
+    tls,
 };
 use crate::crypt::Keyring;
 
@@ -24,30 +25,15 @@ pub(super) fn parse(text: &str) -> Result<RedisConfig> {
     let config = apply(RedisConfig::at(places), &mut options)?;
     let config = apply_django(config, &mut options)?;
     let hosts = options.take_all("host");
-    let authorities = options.take::<String>("ssl_ca_certs")?;
+    let tls = tls::take(&mut options)?;
     options.finish()?;
     let config = hosts.iter().try_fold(config, |config, host| config.and_host(host))?;
-    match authorities {
-        Some(_) if !config.places.iter().any(Place::is_tls) => {
-            Err(invalid("ssl_ca_certs", "no server is reached over TLS: write `rediss`"))
+    match tls {
+        Some((option, _)) if !config.places.iter().any(Place::is_tls) => {
+            Err(invalid(option, "no server is reached over TLS: write `rediss`"))
         }
-        Some(file) => Ok(config.with_root_certificate(authorities_of(&file)?)),
+        Some((_, tls)) => Ok(RedisConfig { tls, ..config }),
         None => Ok(config),
-    }
-}
-
-fn authorities_of(file: &str) -> Result<Vec<u8>> {
-    let unreadable = |error: std::io::Error| {
-        invalid("ssl_ca_certs", &format!("the file cannot be read: {}", error.kind()))
-    };
-    // A pipe or a device could go on for ever.
-    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(invalid("ssl_ca_certs", "it must be a file"));
-    }
-    let pem = std::fs::read(file).map_err(unreadable)?;
-    match String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
-        true => Ok(pem),
-        false => Err(invalid("ssl_ca_certs", "there is no certificate (PEM) in the file")),
     }
 }
 
@@ -67,8 +53,8 @@ fn begin(text: &str) -> Result<(Vec<Place>, Options)> {
     refuse_undecodable(text)?;
     let mut options = address.options();
     let places = match scheme {
-        "redis" => servers(location, false)?,
-        "rediss" => servers(location, true)?,
+        "redis" => servers(location, false, &mut options)?,
+        "rediss" => servers(location, true, &mut options)?,
         "redis+sentinel" => sentinels(location, false, &mut options)?,
         "rediss+sentinel" => sentinels(location, true, &mut options)?,
         "unix" => vec![unix(location, &mut options)?],
@@ -152,9 +138,9 @@ fn time(options: &mut Options, option: &str) -> Result<Option<Duration>> {
     }
 }
 
-fn servers(location: &str, tls: bool) -> Result<Vec<Place>> {
+fn servers(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Place>> {
     let (login, hosts, path) = split(location)?;
-    let login = Login { database: database(path)?, ..login };
+    let login = complete(login, path, options)?;
     let single = |host| Ok(Place::Single(server(host, REDIS_PORT, tls, login.clone())?));
     hosts.split(',').map(single).collect()
 }
@@ -165,7 +151,7 @@ fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Pla
     if services.is_empty() {
         return Err(invalid("service", "the master's name is missing, as in `/mymaster`"));
     }
-    let login = Login { database: database(path)?, ..login };
+    let login = complete(login, path, options)?;
     let own = Login {
         username: options.take("sentinel_username")?,
         password: options.take("sentinel_password")?.map(Secret::new),
@@ -192,7 +178,7 @@ fn unix(location: &str, options: &mut Options) -> Result<Place> {
     if !path.starts_with('/') {
         return Err(invalid("path", "the socket's absolute path is missing"));
     }
-    let login = Login { database: options.take("db")?.unwrap_or(0), ..login };
+    let login = complete(login, "", options)?;
     Ok(Place::Single(Server { address: ServerAddress::Unix(decode("path", path)?.into()), login }))
 }
 
@@ -243,8 +229,21 @@ fn server(host: &str, default_port: u16, tls: bool, login: Login) -> Result<Serv
     Ok(Server { address: ServerAddress::Tcp { host: decode("host", host)?, port, tls }, login })
 }
 
-fn database(text: &str) -> Result<i64> {
-    if text.is_empty() { Ok(0) } else { number("db", text) }
+/// With what the path and the options say, as redis-py has it: the option `db` counts more than the path, the login
+/// before the `@` more than the options.
+fn complete(login: Login, path: &str, options: &mut Options) -> Result<Login> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let database = options.take::<String>("db")?;
+    let database = match database.as_deref().unwrap_or(path) {
+        "" => 0,
+        text => i64::from(number::<u32>("db", text)?),
+    };
+    let (username, password) = (options.take("username")?, options.take::<String>("password")?);
+    Ok(Login {
+        username: login.username.or(username),
+        password: login.password.or(password.map(Secret::new)),
+        database,
+    })
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
@@ -297,6 +296,12 @@ mod tests {
             addresses("redis://a?host=unix%3A%2F%2F%2Fs%3Fdb%3D2&host=redis://b:7/1"),
             ["a:6379/0", "/s/2", "b:7/1"]
         );
+        assert_eq!(addresses("redis://h:1?db=2"), ["h:1/2"]);
+        assert_eq!(addresses("redis://h:1/3/?db=2"), ["h:1/2"]);
+        assert_eq!(addresses("redis://h/4/"), ["h:6379/4"]);
+        assert_eq!(addresses("redis://h/"), ["h:6379/0"]);
+        assert_eq!(addresses("redis+sentinel://a/m/5/"), ["m by a:26379 /5"]);
+        assert_eq!(addresses("redis+sentinel://a/m?db=5"), ["m by a:26379 /5"]);
         assert_eq!(addresses("redis+sentinel://a/m,n"), ["m by a:26379 /0", "n by a:26379 /0"]);
     }
 
@@ -306,18 +311,32 @@ mod tests {
         assert_eq!((config.prefix.as_str(), config.layer.capacity), ("a:b", 7));
         assert_eq!((config.layer.expiry, config.linger), (Duration::from_millis(500), Duration::ZERO));
         let unknown = parse("redis://h?capacty=7").unwrap_err().to_string();
-        assert!(unknown.starts_with("unknown option `capacty` (known: capacity, "), "{unknown}");
+        assert!(unknown.starts_with("unknown option `capacty` (known: "), "{unknown}");
         for bad in ["h", "http://h", "redis://", "redis://h:x", "redis+sentinel://h", "unix://relative"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        for bad in
-            ["capacity=-1", "heartbeat=0", "expiry=nan", "timeout=-2", "mode=fast", "db=1", "max_message=99"]
-        {
+        for bad in [
+            "capacity=-1",
+            "heartbeat=0",
+            "expiry=nan",
+            "timeout=-2",
+            "mode=fast",
+            "db=x",
+            "db=-1",
+            "max_message=99",
+        ] {
             assert!(parse(&format!("redis://h?{bad}")).is_err(), "{bad}");
         }
-        for bad in
-            ["redis://[::1]6379", "redis://[::1", "redis://h:", "redis+sentinel://h/m,/1", "redis://a,,b"]
-        {
+        for bad in [
+            "redis://[::1]6379",
+            "redis://[::1",
+            "redis://h:",
+            "redis+sentinel://h/m,/1",
+            "redis://a,,b",
+            "redis://h/-1",
+            "redis://h/1/2",
+            "redis://h/x/",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         let of_another = parse("redis://h?host=redis%3A%2F%2Fg%3Fprefix%3Dp").unwrap_err().to_string();
