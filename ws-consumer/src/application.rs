@@ -40,6 +40,13 @@ pub trait Application: Send + Sync + 'static {
         false
     }
 
+    /// As [`uses_ambient_credentials`](Self::uses_ambient_credentials), for this request: a
+    /// [`Router`](crate::Router) asks the route that serves it. By default the same for all.
+    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
+        let _ = scope;
+        self.uses_ambient_credentials()
+    }
+
     /// Would it serve this request? By default every one. A [`Router`](crate::Router) says whether it has a route, so
     /// that a router around it, or the plain pages behind it, may be asked instead. What stands in front of another
     /// application hands the question on.
@@ -67,6 +74,10 @@ impl Application for Arc<dyn Application> {
 
     fn uses_ambient_credentials(&self) -> bool {
         (**self).uses_ambient_credentials()
+    }
+
+    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
+        (**self).uses_ambient_credentials_at(scope)
     }
 
     fn claims(&self, scope: &Scope) -> bool {

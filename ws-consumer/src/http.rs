@@ -151,4 +151,8 @@ impl<A: Application> Application for RequireWebsocket<A> {
     fn uses_ambient_credentials(&self) -> bool {
         self.0.uses_ambient_credentials()
     }
+
+    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
+        self.0.uses_ambient_credentials_at(scope)
+    }
 }

@@ -138,7 +138,10 @@ pub use self::{
     middleware::Origins,
     router::{RouteFault, Router},
     scope::{Peer, Protocol, Scope, Transport},
-    server::{NotFound, Protocols, Serve, SocketService, listen, listeners, serve, serve_connection},
+    server::{
+        NotFound, Protocols, Serve, SocketService, listen, listeners, serve, serve_connection,
+        serve_connection_from,
+    },
     socket::{Handle, Socket, UsersExt, blocking},
     transport::{Drain, Limits, ReplyBody, SocketStats, Sockets, Transports},
     wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse, Resumed},

@@ -17,10 +17,10 @@ use tracing::{
 };
 use ws_consumer::{
     Consumer, Error, Frame, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, UsersExt,
-    middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced},
+    middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced, TrustedProxies},
 };
 
-use self::support::{HANDSHAKE, Server, frame, raw};
+use self::support::{HANDSHAKE, Server, frame, raw, ways::Way};
 
 /// Keeps every value of every event and span as it is given, before any formatter has made it harmless.
 #[derive(Clone, Default)]
@@ -202,4 +202,57 @@ async fn what_reaches_no_connection_of_a_user_is_logged_once() {
             assert_eq!(logged, 1, "{what}, {user}: {lines:#?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_tells_what_was_compared_by_which_rule() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let rules = OriginRules::same_host().and("https://app.example/").unwrap();
+    let service = Protocols::new()
+        .websocket(support::echo)
+        .origins(rules)
+        .trust(TrustedProxies::new(["10.0.0.0/8"]).unwrap())
+        .into_service(Arc::new(channel_layer::MemoryLayer::default()));
+    let page = [("host", &b"a.example"[..]), ("x-forwarded-for", b"1.2.3.4")];
+    let told = [("x-forwarded-proto", &b"wss"[..]), ("x-forwarded-port", b"8443")];
+    for (peer, rest, compared) in [
+        ("10.0.0.1:1", &told[..], "compared=https://a.example:8443"),
+        ("10.0.0.1:1", &[], "compared=http(s)://a.example:*"),
+        ("9.9.9.9:1", &told[..], "compared=http(s)://a.example"),
+    ] {
+        let headers = [&page[..], rest].concat();
+        let request = Way::WebSocket.of_page("/room", "https://evil.example");
+        assert_eq!(Way::WebSocket.status_of(&service, Some(peer), request, &headers).await, 403);
+        let lines = captured.take();
+        let refusal = lines.iter().find(|line| line.contains("message=refused")).expect("a line");
+        let proxied = format!("proxied={}", peer.starts_with("10."));
+        for part in [
+            compared,
+            &proxied,
+            "path=/room",
+            "origin=https://evil.example",
+            "host=a.example",
+            "rule=the same host, https://app.example",
+        ] {
+            assert!(format!("{refusal} ").contains(&format!(" {part} ")), "{part}: {refusal}");
+        }
+        let client = if peer.starts_with("10.") { "client=1.2.3.4" } else { "client=9.9.9.9" };
+        let access = lines.iter().find(|line| line.starts_with("ws_consumer::access")).expect("a line");
+        assert!(access.contains(client), "{access}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_span_names_the_client_behind_a_proxy() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let service = Protocols::new()
+        .websocket(Traced.around(support::echo))
+        .trust(TrustedProxies::new(["10.0.0.0/8"]).unwrap())
+        .into_service(Arc::new(channel_layer::MemoryLayer::default()));
+    let headers = [("host", &b"test"[..]), ("x-forwarded-for", b"1.2.3.4")];
+    assert_eq!(Way::WebSocket.status(&service, Some("10.0.0.1:1"), "/", &headers).await, 200);
+    let lines = captured.take();
+    assert!(lines.iter().any(|line| line.contains("client=1.2.3.4") && line.contains("peer=")), "{lines:#?}");
 }

@@ -63,6 +63,7 @@ async fn run(options: Options) -> io::Result<()> {
     println!("axum on http://{}/", listener.local_addr()?);
     let (app, sockets) = app();
     let stop = async { _ = signal::ctrl_c().await };
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     for sockets in sockets {
         sockets.close().await; // 1001 to all, and every `disconnect` has run

@@ -1,10 +1,13 @@
 //! What a check at the door is: [`Guard`].
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, request::Parts};
 
-use super::{guarded::Guarded, layer::GuardLayer};
+use super::{guarded::Guarded, layer::GuardLayer, proxy::TrustedProxies};
 use crate::{
     application::Application,
     frame::{Close, Frame},
@@ -132,7 +135,7 @@ impl<'a> Visit<'a> {
 
     /// A request of plain HTTP.
     pub(super) fn of_request(parts: &'a mut Parts) -> Self {
-        let peer = parts.extensions.get::<crate::scope::Peer>().map(|peer| peer.0);
+        let peer = crate::scope::peer(&parts.extensions);
         Self {
             method: &parts.method,
             uri: &mut parts.uri,
@@ -154,6 +157,11 @@ impl<'a> Visit<'a> {
     /// counted it before.
     pub fn resumes(&self) -> bool {
         self.resumes
+    }
+
+    /// The address that the client has: the peer's, or what [`TrustedProxies`](super::TrustedProxies) say.
+    pub fn client(&self) -> Option<IpAddr> {
+        TrustedProxies::default().or_of(self.extensions).client(self.peer, self.headers)
     }
 
     /// A header's value, if it is there once and is plain text.

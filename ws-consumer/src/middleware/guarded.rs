@@ -46,6 +46,12 @@ impl<G: Guard> Application for Guarded<G> {
         let acts = guard.uses_ambient_credentials() || inner.uses_ambient_credentials();
         acts && !guard.checks_origin()
     }
+
+    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
+        let Shared { guard, inner } = &*self.shared;
+        let acts = guard.uses_ambient_credentials() || inner.uses_ambient_credentials_at(scope);
+        acts && !guard.checks_origin()
+    }
 }
 
 /// The application, once the client was let pass; nothing if it was refused.

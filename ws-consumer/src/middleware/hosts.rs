@@ -3,12 +3,12 @@
 //! A page that builds links from the `Host` header builds them for whoever sent it; and a name that an attacker
 //! points at this server's address makes their page the "same host". A list of one's own names ends both.
 
-use http::{HeaderMap, StatusCode, Uri};
+use http::StatusCode;
 
 use super::{
     guard::{Guard, Visit},
-    origin::{authority, host, host_fits},
-    proxy::TrustedProxies,
+    origin::host_fits,
+    proxy::{Seen, TrustedProxies},
 };
 use crate::wire::Refuse;
 
@@ -39,47 +39,51 @@ impl AllowedHosts {
         Self::new([".localhost", "127.0.0.1", "[::1]"])
     }
 
-    /// Believes these proxies about the host that the client asked for.
+    /// Believes these proxies about the host that the client asked for, instead of those of
+    /// [`Protocols::trust`](crate::Protocols::trust).
     pub fn trust(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;
         self
     }
 
-    fn has(&self, peer: Option<std::net::SocketAddr>, headers: &HeaderMap, uri: &Uri) -> bool {
-        let asked = match self.proxies.host(peer, headers) {
-            Some(told) => authority(told),
-            None => host(headers, uri),
-        };
-        asked.is_some_and(|asked| {
-            self.hosts.iter().any(|allowed| match allowed.strip_prefix('.') {
-                Some(domain) => host_fits(asked.host(), domain, true),
-                None => host_fits(asked.host(), allowed, false),
-            })
+    fn has(&self, host: &str) -> bool {
+        self.hosts.iter().any(|allowed| match allowed.strip_prefix('.') {
+            Some(domain) => host_fits(host, domain, true),
+            None => host_fits(host, allowed, false),
         })
     }
 }
 
 impl Guard for AllowedHosts {
     async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        if self.has(visit.peer, visit.headers, visit.uri) {
+        let proxies = self.proxies.or_of(visit.extensions);
+        let seen = Seen::of(proxies, visit.peer, visit.headers, visit.uri);
+        if seen.as_ref().is_some_and(|seen| self.has(&seen.host())) {
             return Ok(());
         }
         let host =
             visit.headers.get(http::header::HOST).map(|host| host.as_bytes().escape_ascii().to_string());
         let host: String = host.unwrap_or_default().chars().take(256).collect();
-        tracing::warn!(host, "refused: the host is not among those that are served");
+        let compared = seen.map(|seen| seen.host());
+        tracing::warn!(host, compared, "refused: the host is not among those that are served");
         Err(StatusCode::BAD_REQUEST.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn has(hosts: &AllowedHosts, asked: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert("host", asked.parse().unwrap());
-        hosts.has(None, &headers, &Uri::default())
+        seen(&headers).is_some_and(|seen| hosts.has(&seen.host()))
+    }
+
+    fn seen(headers: &HeaderMap) -> Option<Seen> {
+        Seen::of(&TrustedProxies::default(), None, headers, &http::Uri::default())
     }
 
     #[test]
@@ -104,9 +108,9 @@ mod tests {
     #[test]
     fn a_request_without_a_host_or_with_two_is_refused() {
         let mut headers = HeaderMap::new();
-        assert!(!AllowedHosts::local().has(None, &headers, &Uri::default()));
+        assert!(seen(&headers).is_none());
         headers.append("host", "localhost".parse().unwrap());
         headers.append("host", "localhost".parse().unwrap());
-        assert!(!AllowedHosts::local().has(None, &headers, &Uri::default()));
+        assert!(seen(&headers).is_none());
     }
 }

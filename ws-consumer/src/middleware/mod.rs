@@ -38,6 +38,7 @@ pub use self::auth::{
 pub use self::cookies::{Cookie, Cookies, Jar, Key, SameSite};
 #[cfg(feature = "grants")]
 pub use self::grant::{GrantKeys, NoGrant};
+pub(crate) use self::origin::name_origin;
 #[cfg(feature = "sessions")]
 pub use self::session::{MemoryStore, Session, SessionStore, Sessions};
 pub use self::{

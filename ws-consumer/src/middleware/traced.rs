@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, field::display, info_span};
 
 use super::{
     guard::{Guard, Visit},
@@ -16,8 +16,8 @@ use crate::{
     wire::{Refuse, Running},
 };
 
-/// Puts everything that is logged on behalf of a connection into one span, with its path, its peer and its
-/// [`RequestId`], and logs how it ended. On plain HTTP it does nothing: tower-http has a layer for that.
+/// Puts everything that is logged on behalf of a connection into one span, with its path, its peer, the
+/// client's address and its [`RequestId`], and logs how it ended. On plain HTTP it does nothing: tower-http has a layer for that.
 ///
 /// The query stays out of it: it may hold secrets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,7 +32,8 @@ impl Guard for Traced {
         let scope = socket.scope();
         let path: String = printable(scope.path()).chars().take(256).collect();
         let id = scope.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
-        let span = info_span!("socket", path, peer = ?scope.peer, request = id.unwrap_or_default());
+        let client = scope.client().map(display);
+        let span = info_span!("socket", path, peer = ?scope.peer, client, request = id.unwrap_or_default());
         let (link, inner, since) = (socket.link().clone(), inner.clone(), Instant::now());
         let life = async move {
             let outcome = inner.call(socket).await;

@@ -331,6 +331,18 @@ impl Application for Router {
         self.routes.iter().any(|route| route.application.uses_ambient_credentials())
     }
 
+    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
+        self.find(scope).is_some_and(|hit| {
+            let route = &self.routes[hit.route];
+            match route.is_prefix {
+                true => {
+                    route.application.uses_ambient_credentials_at(&scope.mounted_at(scope.mount() + hit.rest))
+                }
+                false => route.application.uses_ambient_credentials_at(scope),
+            }
+        })
+    }
+
     fn claims(&self, scope: &Scope) -> bool {
         self.find(scope).is_some()
     }

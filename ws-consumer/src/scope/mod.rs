@@ -97,16 +97,26 @@ impl Transport {
     }
 }
 
-/// The other end of a connection: put into a request's extensions by whoever accepted it.
+/// The other end of a connection: put into a request's extensions by whoever accepted it. With the feature `axum`,
+/// axum's `ConnectInfo<SocketAddr>` counts as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// The other end of a request's connection, if whoever accepted it has told.
+pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    let ours = extensions.get::<Peer>().map(|peer| peer.0);
+    #[cfg(feature = "axum")]
+    let ours = ours.or_else(|| Some(extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()?.0));
+    ours
+}
 
 impl Scope {
     /// Takes over what a request says. Its headers are copied: as they come, they hold on to the whole
     /// buffer that the request was read into, for as long as the connection lives.
     pub fn of<B>(request: &mut Request<B>) -> Self {
         let mut extensions = std::mem::take(request.extensions_mut());
-        let peer = extensions.remove::<Peer>().map(|peer| peer.0);
+        let peer = peer(&extensions);
+        extensions.remove::<Peer>();
         if extensions.is_empty() {
             extensions = Extensions::new(); // an emptied one keeps its table
         }

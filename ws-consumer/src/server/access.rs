@@ -3,15 +3,23 @@
 //! Paths are logged percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start
 //! an escape sequence.
 
+use std::net::IpAddr;
+
 use http::{Method, Request, StatusCode};
 use tokio::time::Instant;
+use tracing::field::display;
 
-use crate::scope::printable;
+use crate::{
+    middleware::TrustedProxies,
+    scope::{peer, printable},
+};
 
 /// A request under way.
 pub(super) struct Access {
     method: Method,
     path: String,
+    /// Where the server knows it; a proxy's, unless it is trusted.
+    client: Option<IpAddr>,
     began: Instant,
 }
 
@@ -21,12 +29,19 @@ impl Access {
         tracing::enabled!(target: "ws_consumer::access", tracing::Level::INFO).then(|| Self {
             method: request.method().clone(),
             path: printable(request.uri().path()).into_owned(),
+            client: client(request),
             began: Instant::now(),
         })
     }
 
     pub(super) fn end(self, status: StatusCode) {
-        let (method, path, took) = (self.method.as_str(), self.path, self.began.elapsed());
-        tracing::info!(target: "ws_consumer::access", method, path, status = status.as_u16(), ?took);
+        let Self { method, path, client, began } = self;
+        let (method, client, took) = (method.as_str(), client.map(display), began.elapsed());
+        tracing::info!(target: "ws_consumer::access", method, path, client, status = status.as_u16(), ?took);
     }
+}
+
+fn client<B>(request: &Request<B>) -> Option<IpAddr> {
+    let extensions = request.extensions();
+    TrustedProxies::default().or_of(extensions).client(peer(extensions), request.headers())
 }

@@ -12,6 +12,6 @@ mod service;
 pub use self::{
     listen::{listen, listeners},
     protocols::{NotFound, Protocols},
-    serve::{Serve, serve, serve_connection},
+    serve::{Serve, serve, serve_connection, serve_connection_from},
     service::SocketService,
 };

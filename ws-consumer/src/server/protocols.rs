@@ -21,7 +21,7 @@ use super::{
 use crate::{
     application::Application,
     error::Error,
-    middleware::{OriginCheck, Origins},
+    middleware::{OriginCheck, Origins, TrustedProxies},
     socket::Socket,
     transport::{Limits, Transports},
 };
@@ -42,6 +42,7 @@ pub struct Protocols<H = NotFound> {
     http: H,
     hooks: Hooks,
     origins: Origins,
+    proxies: TrustedProxies,
     unprotected: bool,
     limits: Limits,
     health: Option<HealthPaths>,
@@ -57,6 +58,7 @@ impl Protocols {
             http: NotFound,
             hooks: Hooks::default(),
             origins: Origins::SameHost,
+            proxies: TrustedProxies::default(),
             unprotected: false,
             limits: Limits::default(),
             health: None,
@@ -74,14 +76,15 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        let Self { websocket, requests, http: _, hooks, origins, unprotected, limits, health, transports } =
-            self;
+        let Self { websocket, requests, http: _, hooks, origins, proxies, .. } = self;
+        let Self { unprotected, limits, health, transports, .. } = self;
         Protocols {
             websocket,
             requests,
             http: service,
             hooks,
             origins,
+            proxies,
             unprotected,
             limits,
             health,
@@ -127,6 +130,20 @@ impl<H> Protocols<H> {
     /// Whose pages may open sockets: by default those of the host itself.
     pub fn origins(mut self, origins: impl Into<Origins>) -> Self {
         self.origins = origins.into();
+        self
+    }
+
+    /// Believes these proxies about the client's address and the origin that it sees, wherever either counts: in the origin
+    /// check, in [`AllowedHosts`](crate::middleware::AllowedHosts) and [`Limiter`](crate::middleware::Limiter), in
+    /// [`Scope::client`](crate::Scope::client), spans and access logs. By default none.
+    ///
+    /// ```
+    /// # use ws_consumer::{Protocols, middleware::TrustedProxies};
+    /// let protocols = Protocols::new().trust(TrustedProxies::new(["10.0.0.0/8", "unix:"])?);
+    /// # Ok::<(), ws_consumer::middleware::NoAddress>(())
+    /// ```
+    pub fn trust(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
         self
     }
 
@@ -177,8 +194,8 @@ impl<H> Protocols<H> {
     /// origin is let in, unless
     /// [that is wanted](Self::without_origin_check_for_credentials).
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
-        let Self { websocket, requests, http, hooks, origins, unprotected, limits, health, transports } =
-            self;
+        let Self { websocket, requests, http, hooks, origins, proxies, .. } = self;
+        let Self { unprotected, limits, health, transports, .. } = self;
         let acts = |application: &dyn Application| application.uses_ambient_credentials();
         // Plain requests of foreign pages are HTTP's everyday life, unless they come with the visitor's credentials.
         let requests = requests.map(|requests| match acts(&*requests) {
@@ -191,7 +208,8 @@ impl<H> Protocols<H> {
             "the application acts on cookies and lets pages of every origin in: check the origin, or say \
              `without_origin_check_for_credentials`"
         );
-        SocketService::new(application, http, Parts { requests, hooks, layer, limits, health, transports })
+        let parts = Parts { requests, hooks, layer, proxies, limits, health, transports };
+        SocketService::new(application, http, parts)
     }
 }
 

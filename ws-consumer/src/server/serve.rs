@@ -195,7 +195,8 @@ fn turn_away(stream: &TcpStream, peer: SocketAddr) {
         .try_write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
 }
 
-/// Serves one connection of any kind: a Unix socket, TLS, a pipe in a test.
+/// Serves one connection of any kind whose other end has no address: a Unix socket, a pipe in a test. Where it has one,
+/// [`serve_connection_from`] tells it.
 ///
 /// Returns when HTTP is over; a socket that was upgraded lives on in a task of its own.
 pub async fn serve_connection<I, H, R>(io: I, service: SocketService<H>)
@@ -206,6 +207,17 @@ where
     R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
     connection(io, None, service, CancellationToken::new()).await;
+}
+
+/// As [`serve_connection`], for one whose other end has an address, such as TLS over TCP.
+pub async fn serve_connection_from<I, H, R>(io: I, peer: SocketAddr, service: SocketService<H>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    H::Future: Send,
+    R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    connection(io, Some(peer), service, CancellationToken::new()).await;
 }
 
 async fn connection<I, H, R>(

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     application::Application,
     error::{BoxError, Result as HookResult},
+    middleware::TrustedProxies,
     scope::Scope,
     socket::Socket,
     transport::{
@@ -48,6 +49,8 @@ use crate::{
 /// let app = axum::Router::new()
 ///     .route("/", axum::routing::get(|| async { "the page" }))
 ///     .fallback_service(sockets.clone());
+/// // With the feature `axum` this tells limits and logs the addresses of clients.
+/// let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
 /// axum::serve(listener, app).await?;
 /// sockets.sockets().close().await; // 1001 to all, and every `disconnect` has run
 /// # Ok(()) }
@@ -65,6 +68,7 @@ struct Shared {
     requests: Option<Arc<dyn Application>>,
     hooks: Arc<Hooks>,
     layer: Arc<dyn ChannelLayer>,
+    proxies: TrustedProxies,
     /// A part of the limits, shared by the connections.
     output: Arc<OutputLimits>,
     limits: Arc<Limits>,
@@ -89,6 +93,7 @@ pub(super) struct Parts {
     pub(super) requests: Option<Arc<dyn Application>>,
     pub(super) hooks: Hooks,
     pub(super) layer: Arc<dyn ChannelLayer>,
+    pub(super) proxies: TrustedProxies,
     pub(super) limits: Limits,
     pub(super) health: Option<HealthPaths>,
     pub(super) transports: Option<Transports>,
@@ -96,7 +101,7 @@ pub(super) struct Parts {
 
 impl<H> SocketService<H> {
     pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
-        let Parts { requests, hooks, layer, limits, health, transports } = parts;
+        let Parts { requests, hooks, layer, proxies, limits, health, transports } = parts;
         let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
         sockets.set_layer(layer.clone());
         sockets.set_afterwards({
@@ -121,6 +126,7 @@ impl<H> SocketService<H> {
             requests,
             hooks,
             layer,
+            proxies,
             output,
             limits,
             carriers,
@@ -253,7 +259,11 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let proxies = &self.shared.proxies;
+        if !proxies.is_none() {
+            request.extensions_mut().insert(proxies.clone());
+        }
         let access = Access::begin(&request);
         let (version, sockets) = (request.version(), self.shared.sockets.clone());
         let answer = if self.shared.hooks.are_up() { self.answer(request) } else { self.start_up(request) };

@@ -275,7 +275,8 @@ fn a_server_starts_when_the_origin_is_checked_or_that_is_not_wanted() {
 #[tokio::test]
 async fn with_cookies_a_client_without_an_origin_is_refused_unless_that_is_wanted() {
     let server = Server::of(Ambient.around(echo()));
-    assert_eq!(server.refusal("/").await, 403);
+    assert_eq!(status(&server, with("cookie", "a=1")).await, 403);
+    open(&server, request("/")).await;
     open(&server, with("origin", "http://test")).await;
 }
 
@@ -309,7 +310,8 @@ async fn requests_with_a_visitors_credentials_are_those_of_its_own_pages() {
     let service = Protocols::new().requests(application).into_service(layer());
     let own = answered(&service, "POST", "origin: http://test\r\n").await;
     assert!(own.starts_with("HTTP/1.1 204") && own.contains("x-request-id"), "{own}");
-    for lines in ["origin: http://evil.example\r\n", ""] {
+    assert!(answered(&service, "POST", "").await.starts_with("HTTP/1.1 204"), "a program without cookies");
+    for lines in ["origin: http://evil.example\r\n", "cookie: a=1\r\n"] {
         let foreign = answered(&service, "POST", lines).await;
         assert!(foreign.starts_with("HTTP/1.1 403"), "{foreign}");
     }

@@ -31,6 +31,9 @@ mod logout;
 mod mounts;
 mod multiplexer;
 mod outcomes;
+#[cfg(feature = "axum")]
+mod peers;
+mod proxies;
 mod requests;
 mod resume;
 mod robustness;

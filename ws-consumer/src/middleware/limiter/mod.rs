@@ -44,7 +44,9 @@ const KEYS: usize = 100_000;
 /// and as many users are remembered, in a few megabytes; who has not been seen for as long as a bucket takes to fill
 /// is forgotten, and each look-up costs the same however many there are.
 ///
-/// Users are those of a guard further out: see [`UserId`].
+/// Users are those of a guard further out: see [`UserId`]. The client's address is what [`TrustedProxies`] say, or else the
+/// [`Peer`](crate::Peer)'s. A limit per address refuses with 500, and logs why, where nobody tells either; behind a trusted
+/// Unix socket, clients that the proxy does not name count as one.
 ///
 /// ```
 /// use ws_consumer::{Router, middleware::{Guard, Limiter, Rate}};
@@ -152,10 +154,33 @@ impl Limiter {
         self.over_limit(OverLimit::Close(code))
     }
 
-    /// Believes these proxies about the client's address.
+    /// Believes these proxies about the client's address, instead of those of
+    /// [`Protocols::trust`](crate::Protocols::trust).
     pub fn trust(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;
         self
+    }
+
+    /// Whose places and messages count. Nothing where no limit is for addresses.
+    fn address(&self, visit: &Visit<'_>) -> Result<Option<IpAddr>, StatusCode> {
+        let Pair { messages, bytes } = &self.tables.address;
+        if self.connections.is_none() && messages.is_none() && bytes.is_none() {
+            return Ok(None);
+        }
+        let proxies = self.proxies.or_of(visit.extensions);
+        match proxies.client(visit.peer, visit.headers) {
+            Some(address) => Ok(Some(customer(address))),
+            // Beside a proxy's requests, which tell of their clients: those of the machine itself.
+            None if proxies.trusts(None) => Ok(Some(Ipv6Addr::UNSPECIFIED.into())),
+            None => {
+                tracing::error!(
+                    "refused: there are limits per address, and nobody tells the address of this client: with axum use \
+                     the feature `axum` and `into_make_service_with_connect_info::<SocketAddr>()`, elsewhere put a \
+                     `Peer` into the request's extensions, and for a proxy behind a Unix socket trust `unix:`"
+                );
+                Err(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
     }
 
     fn with(mut self, set: impl FnOnce(&mut Tables)) -> Self {
@@ -183,7 +208,7 @@ impl Default for Limiter {
 
 impl Guard for Limiter {
     async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let address = self.proxies.client(visit.peer, visit.headers).map(customer);
+        let address = self.address(visit)?;
         let mut meter = self.meter(address, visit.extensions.get::<UserId>().cloned());
         if !visit.is_websocket() {
             return meter.take(0).map_err(|excess| too_many(excess.seconds()));

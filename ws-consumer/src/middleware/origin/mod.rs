@@ -1,38 +1,18 @@
-//! Which pages may open a socket.
-//!
-//! A browser sends a page's cookies along with any socket that the page opens, to whatever server; only the
-//! `Origin` header tells the server whose page it is. Without this check a page of anybody's could use the
-//! socket in its visitor's name.
-//!
-//! 1. Two `Origin` headers are a bad request.
-//! 2. An origin is `scheme://host[:port]` and nothing else; everything else is refused, and breaks nothing.
-//! 3. Scheme, host and port are compared, the host in lower case, the port with the scheme's default; a pattern
-//!    without a scheme fits web pages only (http and https).
-//! 4. `null` is refused unless it is listed.
-//! 5. A client without an origin is no browser: it is let in, except where the application acts on cookies or other
-//!    credentials that a browser adds by itself. [`OriginRules::allow_missing`] and
-//!    [`deny_missing`](OriginRules::deny_missing) say it explicitly.
-//! 6. Every origin is let in only by saying [`Origins::Any`].
-//! 7. The rule is the same for every transport. On plain HTTP, a request without an origin that only reads
-//!    (`GET`, `HEAD`) is let in: browsers send none with their own pages' links.
-//! 8. A refusal happens before the upgrade, and the log says why.
-//! 9. "The same host" is the one in `Host`; what a proxy says counts only from [`TrustedProxies`].
-//! 10. The check is on by default.
+//! The origin check: [`Origins`] tells its rules.
 
 mod pattern;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, fmt, net::SocketAddr};
 
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
-use self::pattern::Origin;
 pub use self::pattern::{NoOrigin, OriginPattern};
-pub(super) use self::pattern::{authority, host_fits};
+pub(super) use self::pattern::{Origin, authority, host_fits};
 use super::{
     guard::{Guard, Visit},
-    proxy::TrustedProxies,
+    proxy::{Seen, TrustedProxies, unnamed},
 };
 use crate::{
     application::Application,
@@ -43,6 +23,33 @@ use crate::{
 };
 
 /// Which origins are let in.
+///
+/// A browser sends a page's cookies along with any socket that the page opens, to whatever server; only the `Origin` header
+/// tells the server whose page it is. Without this check any page could use the socket in its visitor's name.
+///
+/// 1. Two `Origin` headers are a bad request.
+/// 2. An origin is `scheme://host[:port]`, perhaps with a slash at its end; everything else is refused.
+/// 3. Scheme, host and port are compared, the host in lower case, the port with the scheme's default; a pattern
+///    without a scheme fits web pages only (http and https).
+/// 4. `null` and `file://` are refused unless they are listed.
+/// 5. A client without an origin is no browser. It is let in unless it sends a `Cookie` to a route that
+///    [acts on cookies](Application::uses_ambient_credentials_at) or other credentials that a browser adds by itself:
+///    without one it carries nobody's credentials but its own. [`OriginRules::allow_missing`] and
+///    [`deny_missing`](OriginRules::deny_missing) say it explicitly.
+/// 6. Every origin is let in only by saying [`Origins::Any`].
+/// 7. The rule is the same for WebSockets, event streams, long polls, polls and the requests beside them. A browser names no
+///    origin when a page reads an event stream of its own server; what it says in `Sec-Fetch-Site` and `Referer` instead,
+///    which no page can set, counts as one. On plain HTTP a request without an origin that only reads (`GET`, `HEAD`) is
+///    let in: browsers name none with their own pages' links.
+/// 8. A refusal happens before the upgrade, and the log says what was compared by which rule.
+/// 9. "The same host" is the one in `Host`. What a proxy says of host, port and scheme counts only from
+///    [`TrustedProxies`], for all of them alike.
+/// 10. The check is on by default.
+///
+/// The name in `Host` is whatever the client was told: a page of `http://evil.example`, whose owner lets that name lead to
+/// this server's address, is a page of the same host. It is sent no cookies of another name, but where being able to reach
+/// the server is a right already, as inside a network, list the server's own names with
+/// [`AllowedHosts`](super::AllowedHosts).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
@@ -99,7 +106,7 @@ impl OriginRules {
         Ok(self)
     }
 
-    /// Lets clients in that send no origin, because they are no browsers, even where the application acts on cookies.
+    /// Lets clients in that send no origin, because they are no browsers, even with cookies that the application acts on.
     pub fn allow_missing(mut self) -> Self {
         self.missing = Some(true);
         self
@@ -111,48 +118,52 @@ impl OriginRules {
         self
     }
 
-    /// Believes these proxies about the host and the scheme that the client asked for.
+    /// Believes these proxies about the host and the scheme that the client asked for, instead of those of
+    /// [`Protocols::trust`](crate::Protocols::trust).
     pub fn trust(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;
         self
     }
 
-    fn check(&self, request: &Asked<'_>, missing: bool) -> Result<(), StatusCode> {
-        let mut origins = request.headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = origins.next() else {
-            return if self.missing.unwrap_or(missing) { Ok(()) } else { Err(StatusCode::FORBIDDEN) };
+    fn check(&self, request: &Asked<'_>, missing: bool) -> Result<(), Refused> {
+        let seen = request.seen(self.proxies.or_of(request.extensions));
+        let refused = |why, status| Err(Refused { why, status, seen: seen.clone() });
+        let mut origins = request.headers.get_all(header::ORIGIN).iter().map(Cow::Borrowed);
+        let Some(origin) = origins.next().or_else(|| request.unnamed(seen.as_ref()).map(Cow::Owned)) else {
+            return match self.missing.unwrap_or(missing) {
+                true => Ok(()),
+                false => refused("a client names no origin where one is asked for", StatusCode::FORBIDDEN),
+            };
         };
         if origins.next().is_some() {
-            return Err(StatusCode::BAD_REQUEST);
+            return refused("a client names two origins", StatusCode::BAD_REQUEST);
         }
-        let origin = origin.to_str().map_err(|_| StatusCode::FORBIDDEN)?;
-        let listed = || self.allowed.iter().any(|pattern| pattern.matches(origin));
-        let own = || self.same_host && self.is_own(origin, request).unwrap_or(false);
-        if own() || listed() { Ok(()) } else { Err(StatusCode::FORBIDDEN) }
-    }
-
-    fn is_own(&self, origin: &str, request: &Asked<'_>) -> Option<bool> {
-        let origin = Origin::parse(origin)?;
-        let scheme_fits = match self.proxies.scheme(request.peer, request.headers) {
-            Some(scheme) => scheme.eq_ignore_ascii_case(&origin.scheme),
-            None => true, // nobody has told
-        };
-        let host = match self.proxies.host(request.peer, request.headers) {
-            Some(host) => authority(host)?,
-            None => host(request.headers, request.uri)?,
-        };
-        Some(scheme_fits && origin.is_of(&host))
+        let text = origin.to_str().unwrap_or_default();
+        let listed = || self.allowed.iter().any(|pattern| pattern.matches(text));
+        let own = || Some(self.same_host && seen.as_ref()?.is_of(&Origin::parse(text)?));
+        match own().unwrap_or(false) || listed() {
+            true => Ok(()),
+            false => refused("the page's origin is not among those that are let in", StatusCode::FORBIDDEN),
+        }
     }
 }
 
-/// The host in a request that has one.
-pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> Option<http::uri::Authority> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => authority(host.to_str().ok()?),
-        (None, _) => uri.authority().cloned(),
-        (Some(_), Some(_)) => None,
+/// For logs.
+impl fmt::Display for OriginRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = self.same_host.then(|| "the same host".to_owned());
+        let all: Vec<_> = own.into_iter().chain(self.allowed.iter().map(ToString::to_string)).collect();
+        f.write_str(if all.is_empty() { "none" } else { "" })?;
+        f.write_str(&all.join(", "))
     }
+}
+
+/// Why a client is refused, and what its origin was compared with.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused {
+    why: &'static str,
+    status: StatusCode,
+    seen: Option<Seen>,
 }
 
 /// What the check looks at.
@@ -160,22 +171,52 @@ struct Asked<'a> {
     headers: &'a HeaderMap,
     uri: &'a Uri,
     peer: Option<SocketAddr>,
+    extensions: &'a Extensions,
 }
 
 impl<'a> From<&'a Scope> for Asked<'a> {
     fn from(scope: &'a Scope) -> Self {
-        Self { headers: &scope.headers, uri: &scope.uri, peer: scope.peer }
+        let Scope { headers, uri, peer, extensions, .. } = scope;
+        Self { headers, uri, peer: *peer, extensions }
+    }
+}
+
+impl Asked<'_> {
+    fn seen(&self, proxies: &TrustedProxies) -> Option<Seen> {
+        Seen::of(proxies, self.peer, self.headers, self.uri)
+    }
+
+    fn unnamed(&self, seen: Option<&Seen>) -> Option<http::HeaderValue> {
+        unnamed(self.headers, seen, self.uri)
+    }
+
+    fn names_an_origin(&self) -> bool {
+        self.headers.contains_key(header::ORIGIN)
+    }
+}
+
+/// Gives a request for an event stream the origin that its browser does not name: whoever looks for it is to find it, as
+/// with a WebSocket.
+pub(crate) fn name_origin(scope: &mut Scope) {
+    let asked = Asked::from(&*scope);
+    let seen = asked.seen(TrustedProxies::default().or_of(&scope.extensions));
+    if let Some(origin) = asked.unnamed(seen.as_ref()) {
+        scope.headers.insert(header::ORIGIN, origin);
     }
 }
 
 impl Origins {
     fn check(&self, request: &Asked<'_>, missing: bool) -> Result<(), StatusCode> {
-        let checked = match self {
-            Self::Any => Ok(()),
-            Self::SameHost => OriginRules::same_host().check(request, missing),
-            Self::Rules(rules) => rules.check(request, missing),
+        let same_host = OriginRules::same_host();
+        let rules = match self {
+            Self::Any => return Ok(()),
+            Self::SameHost => &same_host,
+            Self::Rules(rules) => rules,
         };
-        checked.inspect_err(|_| log(request))
+        rules.check(request, missing).map_err(|refused| {
+            log(request, rules, &refused);
+            refused.status
+        })
     }
 }
 
@@ -184,11 +225,13 @@ fn only_reads(is_websocket: bool, method: &Method) -> bool {
     !is_websocket && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// For one route, or for plain HTTP. Clients without an origin are let in unless the rules deny it.
+/// For one route, or for plain HTTP. In front of a service ([`layer`](Guard::layer)) clients without an origin are let in
+/// unless the rules deny it.
 impl Guard for Origins {
     async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let asked = Asked { headers: visit.headers, uri: visit.uri, peer: visit.peer };
-        if only_reads(visit.is_websocket(), visit.method) && !asked.headers.contains_key(header::ORIGIN) {
+        let (headers, extensions) = (&*visit.headers, &*visit.extensions);
+        let asked = Asked { headers, uri: visit.uri, peer: visit.peer, extensions };
+        if only_reads(visit.is_websocket(), visit.method) && !asked.names_an_origin() {
             return Ok(());
         }
         Ok(self.check(&asked, true)?)
@@ -197,22 +240,23 @@ impl Guard for Origins {
     fn checks_origin(&self) -> bool {
         *self != Self::Any
     }
+
+    /// What is behind is known here: it tells where a client has to name its origin.
+    fn around(self, inner: impl Application) -> impl Application {
+        OriginCheck::new(self, inner)
+    }
 }
 
 /// An application with an origin check in front.
 pub struct OriginCheck<A> {
     origins: Origins,
-    /// Are clients without an origin let in, where the rules do not say?
-    missing: bool,
     inner: A,
 }
 
 impl<A: Application> OriginCheck<A> {
-    /// Lets only these origins through to `inner`. Clients without an origin are let in unless `inner`
-    /// [acts on credentials that browsers add](Application::uses_ambient_credentials), or the rules say otherwise.
+    /// Lets only these origins through to `inner`: see [`Origins`].
     pub fn new(origins: impl Into<Origins>, inner: A) -> Self {
-        let missing = !inner.uses_ambient_credentials();
-        Self { origins: origins.into(), missing, inner }
+        Self { origins: origins.into(), inner }
     }
 }
 
@@ -226,10 +270,14 @@ impl<A: Application> Application for OriginCheck<A> {
         let scope = socket.scope();
         let asked = Asked::from(scope);
         let reads = only_reads(scope.protocol == Protocol::WebSocket, &scope.method);
-        if reads && !asked.headers.contains_key(header::ORIGIN) {
+        if reads && !asked.names_an_origin() {
             return self.inner.call(socket);
         }
-        match self.origins.check(&asked, self.missing) {
+        // Without a cookie there is nothing that a browser could have added by itself.
+        let ambient = !asked.names_an_origin()
+            && asked.headers.contains_key(header::COOKIE)
+            && self.inner.uses_ambient_credentials_at(scope);
+        match self.origins.check(&asked, !ambient) {
             Ok(()) => self.inner.call(socket),
             Err(status) => Box::pin(std::future::ready(Err(Error::Refused(status)))),
         }
@@ -238,12 +286,23 @@ impl<A: Application> Application for OriginCheck<A> {
     fn uses_ambient_credentials(&self) -> bool {
         self.origins == Origins::Any && self.inner.uses_ambient_credentials()
     }
+
+    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
+        self.origins == Origins::Any && self.inner.uses_ambient_credentials_at(scope)
+    }
 }
 
-/// The origin comes from anybody: escaped, and not more of it than a line takes.
-fn log(request: &Asked<'_>) {
-    let origin = request.headers.get(header::ORIGIN).map(|value| value.as_bytes().escape_ascii().to_string());
-    let origin: String = origin.unwrap_or_default().chars().take(256).collect();
+/// Headers come from anybody: escaped, and not more of them than a line takes.
+fn log(request: &Asked<'_>, rules: &OriginRules, refused: &Refused) {
+    let shown = |name| {
+        let value = request.headers.get(name).map(|value| value.as_bytes().escape_ascii().to_string());
+        value.unwrap_or_default().chars().take(256).collect::<String>()
+    };
+    let (origin, host): (String, String) = (shown(header::ORIGIN), shown(header::HOST));
     let path = &*printable(request.uri.path());
-    tracing::warn!(path, origin, "refused: the page's origin is not among those that are let in");
+    let compared = refused.seen.as_ref().map_or("no host".to_owned(), ToString::to_string);
+    let proxies = rules.proxies.or_of(request.extensions);
+    let proxied = proxies.trusts(request.peer.map(|peer| peer.ip().to_canonical()));
+    let (rule, peer) = (rules.to_string(), request.peer);
+    tracing::warn!(path, origin, host, compared, rule, ?peer, proxied, "refused: {}", refused.why);
 }

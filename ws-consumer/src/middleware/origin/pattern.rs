@@ -4,36 +4,46 @@ use std::{fmt, str::FromStr};
 
 use http::uri::Authority;
 
-/// What a browser says in `Origin`: `scheme://host[:port]`, strictly.
+/// What a browser says in `Origin`: `scheme://host[:port]`, strictly, but for one slash at the end, which some programs
+/// add. Schemes that are not the web's may go without a host: `file://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) scheme: String,
-    pub(super) authority: Authority,
+pub(in crate::middleware) struct Origin {
+    pub(in crate::middleware) scheme: String,
+    authority: Option<Authority>,
 }
 
 impl Origin {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::middleware) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        Some(Self {
-            scheme: is_scheme(scheme).then(|| scheme.to_ascii_lowercase())?,
-            authority: authority(rest)?,
-        })
+        let scheme = is_scheme(scheme).then(|| scheme.to_ascii_lowercase())?;
+        let authority = match without_slash(rest) {
+            "" if default_port(&scheme).is_none() => None,
+            rest => Some(authority(rest)?),
+        };
+        Some(Self { scheme, authority })
     }
 
-    pub(super) fn is_web(&self) -> bool {
+    pub(in crate::middleware) fn is_web(&self) -> bool {
         matches!(&*self.scheme, "http" | "https")
     }
 
-    /// The port that is meant, if the scheme has one.
-    fn port(&self) -> Option<u16> {
-        self.authority.port_u16().or_else(|| default_port(&self.scheme))
+    /// In lower case; empty if there is none.
+    pub(in crate::middleware) fn host(&self) -> String {
+        self.authority.as_ref().map(|authority| authority.host().to_ascii_lowercase()).unwrap_or_default()
     }
 
-    /// Is it a page of this host? A host without a port has the one of the page's scheme.
-    pub(super) fn is_of(&self, host: &Authority) -> bool {
-        let port = host.port_u16().or_else(|| default_port(&self.scheme));
-        self.is_web() && self.authority.host().eq_ignore_ascii_case(host.host()) && self.port() == port
+    /// The port that is meant, if the scheme has one.
+    pub(in crate::middleware) fn port(&self) -> Option<u16> {
+        self.authority.as_ref().and_then(Authority::port_u16).or_else(|| default_port(&self.scheme))
     }
+
+    pub(in crate::middleware) fn has_default_port(&self) -> bool {
+        self.port() == default_port(&self.scheme)
+    }
+}
+
+fn without_slash(text: &str) -> &str {
+    text.strip_suffix('/').unwrap_or(text)
 }
 
 /// One entry of an allow list.
@@ -45,7 +55,11 @@ impl Origin {
 /// | `example.com` | this host over http or https, any port |
 /// | `example.com:8000` | this host and port over http or https |
 /// | `.example.com` | the domain and all below it; with a scheme too: `https://.example.com` |
+/// | `capacitor://localhost` | this scheme and host, where pages are not the web's: those of an application |
+/// | `file://` | local files, where the browser names them so |
 /// | `null` | pages without an origin of their own: sandboxed frames, local files |
+///
+/// One slash at the end makes no difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern(Pattern);
 
@@ -66,7 +80,19 @@ impl OriginPattern {
             (None, Some(port)) => origin.is_web() && origin.port() == Some(*port),
             (None, None) => origin.is_web(),
         };
-        port_fits && host_fits(origin.authority.host(), host, *subdomains)
+        port_fits && host_fits(&origin.host(), host, *subdomains)
+    }
+}
+
+/// As it was written, but for a slash at the end.
+impl fmt::Display for OriginPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Pattern::Origin { scheme, subdomains, host, port } = &self.0 else { return f.write_str("null") };
+        if let Some(scheme) = scheme {
+            write!(f, "{scheme}://")?;
+        }
+        write!(f, "{}{host}", if *subdomains { "." } else { "" })?;
+        port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 
@@ -96,10 +122,15 @@ impl FromStr for OriginPattern {
         if rest.contains('*') {
             return Err(fault("for a domain and all below it, write `.example.com`"));
         }
+        let rest = without_slash(rest);
+        let scheme = scheme.map(str::to_ascii_lowercase);
+        if rest.is_empty() && scheme.as_deref().is_some_and(|scheme| default_port(scheme).is_none()) {
+            return Ok(Self(Pattern::Origin { scheme, subdomains: false, host: String::new(), port: None }));
+        }
         let (subdomains, rest) = rest.strip_prefix('.').map_or((false, rest), |rest| (true, rest));
         let authority = authority(rest).ok_or_else(|| fault("this is no host with or without a port"))?;
         Ok(Self(Pattern::Origin {
-            scheme: scheme.map(str::to_ascii_lowercase),
+            scheme,
             subdomains,
             host: authority.host().to_ascii_lowercase(),
             port: authority.port_u16(),

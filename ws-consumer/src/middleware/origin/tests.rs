@@ -34,6 +34,8 @@ fn the_same_host_and_clients_without_an_origin_come_in() {
         ("a.com:8000", "http://a.com:8000"),
         ("a.com:80", "http://a.com"),
         ("a.com", "https://a.com:443"),
+        ("a.com:443", "https://a.com"),
+        ("a.com", "http://a.com/"),
         ("[::1]:8000", "http://[::1]:8000"),
     ] {
         assert_eq!(same_host(host, &[origin]), OK, "{host} {origin}");
@@ -65,6 +67,9 @@ fn every_other_origin_is_refused_and_none_breaks_the_check() {
         "http://",
         "://a.com",
         "http://a.com, http://a.com",
+        "http://a.com//",
+        "file://",
+        "file:///",
     ] {
         assert_eq!(same_host("a.com", &[origin]), FORBIDDEN, "{origin}");
     }
@@ -103,6 +108,14 @@ fn patterns_let_in_what_the_original_lets_in() {
         ("http://a.com", "HTTP://A.com"),
         // Differs: the original cannot let it in at all.
         ("null", "null"),
+        ("file://", "file://"),
+        ("file:///", "file://"),
+        ("file://", "FILE:///"),
+        ("https://a.com/", "https://a.com"),
+        ("https://a.com", "https://a.com/"),
+        ("http://a.com:8000", "a.com:8000/"),
+        ("https://x.a.com", "https://.a.com/"),
+        ("capacitor://localhost", "capacitor://localhost/"),
     ] {
         assert_eq!(listed(pattern, origin), OK, "{origin} {pattern}");
     }
@@ -128,6 +141,13 @@ fn patterns_keep_out_what_the_original_keeps_out() {
         // Differs: these break the original.
         ("http://a.com:99999", "http://a.com"),
         ("http://[", "a.com"),
+        ("file://", "null"),
+        ("null", "file://"),
+        ("file://a", "file://"),
+        ("file://", "a.com"),
+        ("app://", "file://"),
+        ("https://a.com//", "https://a.com"),
+        ("https://a.com/x", "https://a.com/"),
     ] {
         assert_eq!(listed(pattern, origin), FORBIDDEN, "{origin} {pattern}");
     }
@@ -135,9 +155,22 @@ fn patterns_keep_out_what_the_original_keeps_out() {
 
 #[test]
 fn patterns_that_are_none_are_told_at_the_start() {
-    for pattern in
-        ["*", "*.a.com", "http://", "", "a.com/path", "user@a.com", "a.com:", "://a.com", "a b", "."]
-    {
+    for pattern in [
+        "*",
+        "*.a.com",
+        "http://",
+        "http:///",
+        "https://",
+        "",
+        "/",
+        "a.com/path",
+        "a.com//",
+        "user@a.com",
+        "a.com:",
+        "://a.com",
+        "a b",
+        ".",
+    ] {
         assert!(pattern.parse::<OriginPattern>().is_err(), "{pattern}");
     }
     assert!("*".parse::<OriginPattern>().unwrap_err().to_string().contains("Origins::Any"));

@@ -24,7 +24,7 @@ mod token;
 mod websocket;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use hyper::body::Body;
 
 pub use self::config::Transports;
@@ -35,6 +35,7 @@ pub(crate) use self::{
 use super::http::{Reply, scope as plain_scope};
 use crate::{
     error::BoxError,
+    middleware::name_origin,
     scope::{Protocol, Scope, Transport},
     socket::Socket,
     wire::Running,
@@ -64,7 +65,7 @@ pub(crate) fn scope<B>(request: &Request<B>) -> Scope {
     if let Some(protocol) = asked_protocol(&scope) {
         scope.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    own_origin(&mut scope.headers);
+    name_origin(&mut scope);
     scope
 }
 
@@ -82,28 +83,6 @@ fn asked_protocol(scope: &Scope) -> Option<HeaderValue> {
     let pairs = scope.uri.query()?.split('&');
     let asked = pairs.filter_map(|pair| pair.strip_prefix("protocol=")).next()?;
     HeaderValue::from_str(asked).ok()
-}
-
-/// A browser names no origin when a page only reads from its own server, where a WebSocket always does. It says so in another
-/// header then, which no page can set; anything else without an origin must not pass for a program.
-fn own_origin(headers: &mut HeaderMap) {
-    if headers.contains_key(header::ORIGIN) {
-        return;
-    }
-    let Some(site) = headers.get("sec-fetch-site").map(HeaderValue::as_bytes) else { return };
-    let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
-    // What the browser has asked for, before a proxy changed it.
-    let asked = headers.get_all("x-forwarded-host").iter().next_back().and_then(|hosts| hosts.to_str().ok());
-    let asked =
-        asked.and_then(|hosts| hosts.rsplit(',').next()).map(str::trim).filter(|host| !host.is_empty());
-    let host = asked.or_else(|| headers.get(header::HOST)?.to_str().ok());
-    let own = match (site, host) {
-        (b"same-origin", Some(host)) => format!("http{}://{host}", if secure { "s" } else { "" }),
-        _ => "null".to_owned(),
-    };
-    if let Ok(origin) = HeaderValue::try_from(own) {
-        headers.insert(header::ORIGIN, origin);
-    }
 }
 
 impl Directory {
@@ -159,7 +138,7 @@ mod tests {
             let scope = scope(&request.body(()).unwrap());
             (scope.header("host").map(str::to_owned), scope.header("origin").map(str::to_owned))
         };
-        let of = |host: &str| (Some(host.to_owned()), Some(format!("http://{host}")));
+        let of = |host: &str| (Some(host.to_owned()), Some(format!("https://{host}")));
         assert_eq!(host(request("https://a:8000/x")), of("a:8000"));
         assert_eq!(host(request("https://a/x").header("host", "b")), of("b"));
         assert_eq!(host(request("/x")), (None, Some("null".to_owned())));
@@ -167,33 +146,21 @@ mod tests {
 
     #[test]
     fn only_a_browser_says_that_a_page_is_ones_own() {
-        let origin = |site: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("a:8000"));
-            if let Some(site) = site {
-                headers.insert("sec-fetch-site", HeaderValue::from_str(site).unwrap());
-            }
-            own_origin(&mut headers);
-            headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap().to_owned())
+        let origin = |lines: &[(&str, &str)]| {
+            let request =
+                lines.iter().fold(Request::get("/x"), |request, (name, value)| request.header(*name, *value));
+            scope(&request.body(()).unwrap()).header("origin").map(str::to_owned)
         };
-        assert_eq!(origin(Some("same-origin")).as_deref(), Some("http://a:8000"));
-        assert_eq!(origin(Some("cross-site")).as_deref(), Some("null"));
-        assert_eq!(origin(Some("none")).as_deref(), Some("null"));
-        assert_eq!(origin(None), None);
-    }
-
-    #[test]
-    fn a_page_behind_a_proxy_is_of_the_host_that_its_browser_asked_for() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("host", "10.0.0.7:8000"),
-            ("x-forwarded-host", "evil.example, chat.example"),
-            ("x-forwarded-proto", "https"),
-            ("sec-fetch-site", "same-origin"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        own_origin(&mut headers);
-        assert_eq!(headers.get(header::ORIGIN).unwrap(), "https://chat.example");
+        let (host, own) = (("host", "a:8000"), ("sec-fetch-site", "same-origin"));
+        let null = Some("null".to_owned());
+        assert_eq!(origin(&[host, own]).as_deref(), Some("https://a:8000"));
+        assert_eq!(origin(&[("host", "localhost:8000"), own]).as_deref(), Some("http://localhost:8000"));
+        assert_eq!(origin(&[host, own, ("referer", "http://b:1/x?y")]).as_deref(), Some("http://b:1"));
+        assert_eq!(origin(&[host, own, ("referer", "ftp://b/")]).as_deref(), Some("https://a:8000"));
+        assert_eq!(origin(&[host, ("sec-fetch-site", "cross-site"), ("referer", "http://a:8000/")]), null);
+        assert_eq!(origin(&[host, ("sec-fetch-site", "none")]), null);
+        assert_eq!(origin(&[host, ("referer", "http://a:8000/")]), None);
+        let told = [("x-forwarded-host", "evil.example"), ("x-forwarded-proto", "http")];
+        assert_eq!(origin(&[host, own, told[0], told[1]]).as_deref(), Some("https://a:8000"), "not trusted");
     }
 }
