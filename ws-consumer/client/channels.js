@@ -154,8 +154,8 @@ export class Channel extends Target {
     try {
       if (leg?.isOpened) return void leg.close(close.code, close.reason);
       farewell(this.#host, this.#target, close);
-      // What it has asked for may begin a session, and only its answer says which.
-      if (leg !== null) leg.leaving = close;
+      // What it has asked for may begin a session.
+      leg?.leave(close);
     } finally {
       this.#finish({ ...close, wasClean: true });
     }

@@ -52,9 +52,17 @@ export class Leg {
     this.end({ code, reason, wasClean, over: true });
   }
 
+  /** Ends the session that is only being opened: when its answer tells which that is. */
+  leave(close) {
+    this.leaving = close;
+  }
+
   /** Acknowledges, if nothing else will. */
   acknowledge() {}
 }
+
+// The `readyState` of a WebSocket.
+const OPEN = 1;
 
 // 1006 is the browser's word for "no close frame came": the leg broke off, the session goes on.
 const BROKEN_OFF = [1006, TAKEN_OVER];
@@ -79,7 +87,10 @@ export class WebSocketLeg extends Leg {
     const socket = new environment.WebSocket(this.target.socketUrl, offered);
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => !this.ended && socket.protocol !== PROTOCOL && this.#openPlain();
+    socket.onopen = () => {
+      if (this.leaving) this.leave(this.leaving);
+      else if (!this.ended && socket.protocol !== PROTOCOL) this.#openPlain();
+    };
     socket.onmessage = ({ data }) => this.#take(data);
     socket.onclose = (event) => this.#closed(event);
     // Browsers close after an error, Node's WebSocket not always.
@@ -118,6 +129,12 @@ export class WebSocketLeg extends Leg {
     } finally {
       this.end({ code, reason });
     }
+  }
+
+  // Here a close says of which session it is, even before that has a name.
+  leave(close) {
+    super.leave(close);
+    if (this.#socket.readyState === OPEN) this.end(close);
   }
 
   drop() {

@@ -102,6 +102,23 @@ test("a reload before the session is proven ends it", async () => {
   }
 });
 
+test("a page that goes while a WebSocket has only just opened has closed it by then", async () => {
+  const world = new World();
+  const sockets = [];
+  const Kept = class extends world.network.WebSocket {
+    constructor(...address) {
+      super(...address);
+      sockets.push(this);
+    }
+  };
+  world.connect({ transports: ["websocket"], environment: { WebSocket: Kept } });
+  await world.until(() => sockets[0]?.readyState === 1);
+  world.tell(world.window, "pagehide", { persisted: false });
+  assert.equal(sockets[0].readyState, 2);
+  await world.clock.advance(1_000);
+  assert.equal(world.server.session.left.code, 1000);
+});
+
 test("without fetch, or with one that throws, a close is a close", async () => {
   const broken = () => {
     throw new Error("the page goes away");
