@@ -1,6 +1,6 @@
 //! What can go wrong, one variant per different reaction of the caller.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 /// A cause that only its own backend understands.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -84,6 +84,35 @@ impl Error {
     }
 }
 
+/// An error with the chain of its causes, for a log: `no connection: refused: WRONGPASS`.
+///
+/// A cause that the error before it has shown already is left out.
+///
+/// ```
+/// use channel_layer::{Causes, Error};
+///
+/// let error = Error::InvalidMessage("no map".into());
+/// assert_eq!(Causes(&error).to_string(), "invalid message: no map");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Causes<'a>(pub &'a (dyn std::error::Error + 'static));
+
+/// As deep as a chain is shown: a source that is its own would be a chain without end.
+const MOST_CAUSES: usize = 16;
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.to_string();
+        for cause in std::iter::successors(self.0.source(), |cause| cause.source()).take(MOST_CAUSES) {
+            let text = cause.to_string();
+            if !shown.contains(&text) {
+                shown = format!("{shown}: {text}");
+            }
+        }
+        f.write_str(&shown)
+    }
+}
+
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -136,18 +165,8 @@ pub enum ConfigError {
     },
 }
 
-/// An error with its causes, each of which is named once.
 fn chain(error: &BoxError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
+    Causes(&**error).to_string()
 }
 
 fn list(names: &[String]) -> String {

@@ -23,7 +23,7 @@ mod sync;
 pub use self::{
     capability::Capabilities,
     config::{CapacityRules, LayerConfig, MailboxOptions, Policy},
-    error::{BoxError, ConfigError, Error, NameError, Result},
+    error::{BoxError, Causes, ConfigError, Error, NameError, Result},
     events::{EventSource, Health, LayerEvent, LayerEvents, LayerState},
     ext::{ChannelLayerExt, REPLY_CHANNEL},
     layer::{Audience, ChannelLayer, Deliveries, GroupDirectory, Remote, SendReport},

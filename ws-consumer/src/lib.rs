@@ -57,21 +57,36 @@
 //! | | a page of another origin | 403 |
 //! | | the consumer refuses | 403, or the status, headers and body it chose |
 //! | | no decision in time, or the server shuts down | 503 |
-//! | | any other error, a panic | 500 |
+//! | | the channel layer is out of reach, too slow or full, or known to be away | 503 with `Retry-After` |
+//! | | any other error, a mistake of the server, a panic | 500 |
 //! | after accept | bad input from the client | the [`error`](Consumer::error) hook decides; by default `{"error": text}`, and the connection lives |
-//! | | any other error, a panic in a hook | 1011 |
-//! | | an application that is no consumer ends with bad input | 1007 |
+//! | | the channel layer is out of reach, too slow or full | the same; after a timeout of the layer with `"uncertain": true` |
+//! | | any other error, a mistake of the server (an event that is no map, a bad name of its own), a panic in a hook | 1011 |
+//! | | an application that is no consumer ends with bad input, or in an outage of the layer | 1007, 1013 |
 //! | | a protocol error, bad UTF-8, too big, too slow | 1002, 1007, 1009, 1013 |
 //! | | the server shuts down | 1001 |
 //! | always | | `disconnect` runs exactly once after every `connect` that began, also after a panic; the groups are left even if it could not run |
 //!
-//! A server that [is told to stop](Serve::with_graceful_shutdown) first handles and delivers what clients have said; while the
-//! closes are spread, a client that speaks is closed before its turn, its frame unhandled. Plain requests under way are
-//! answered, for [10 s at the most](Drain::requests_within); later ones get 503.
+//! Whose fault an error is, is told by [`Error::fault`]; mistakes of the server are logged with their place.
 //!
 //! A plain HTTP request that an application serves ends with its response: by then an error is a status as before accept
 //! (no answer at all is 500), and after the response has begun it breaks the response off, so that the client does not take
 //! it for the whole.
+//!
+//! # Outages of the channel layer
+//!
+//! A socket that was accepted, and its session, live on while the layer's backend is away. Groups that it joins meanwhile
+//! are joined when the backend is back. A message that the layer refuses (`Unavailable`) has reached nobody, also not in
+//! this process; one that timed out (`TimedOut`) may have been delivered. Neither is sent again: the speaker is told, and
+//! decides. Once the backend is back, [`layer_event`](Consumer::layer_event) tells of the gap. New sockets and sessions are
+//! refused until then, unless [`accept_in_outage`](Protocols::accept_in_outage) lets them in; plain requests are answered
+//! as far as they do not need the layer.
+//!
+//! # Stopping
+//!
+//! A server that [is told to stop](Serve::with_graceful_shutdown) first handles and delivers what clients have said; while the
+//! closes are spread, a client that speaks is closed before its turn, its frame unhandled. Plain requests under way are
+//! answered, for [10 s at the most](Drain::requests_within); later ones get 503.
 //!
 //! # Where to look
 //!
@@ -84,6 +99,7 @@
 //! | several subscriptions on a socket | [`Multiplexer`] |
 //! | events handled at the same time, blocking code | [`Socket::spawn`], [`blocking`] |
 //! | all connections of a user, wherever they are: tell them, close them | [`UsersExt`]; behind [`Auth`](middleware) nothing else is needed |
+//! | a backend that is far away | [`Socket::group_send_pipelined`] |
 //! | plain HTTP, long polls, streams | [`HttpConsumer`], [`require_websocket`] |
 //! | server-sent events, long polls, sessions that go on | [`Protocols::transports`], [`docs::transports`] |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
@@ -131,7 +147,7 @@ pub use self::json::MessagePack;
 pub use self::{
     application::Application,
     consumer::{Consumer, NoEvents, consumer},
-    error::{BoxError, Error, Result},
+    error::{BoxError, Error, Fault, Misuse, Result},
     frame::{Close, Frame},
     http::{HttpConsumer, http_consumer, require_websocket},
     json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},

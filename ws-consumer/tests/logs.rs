@@ -20,7 +20,12 @@ use ws_consumer::{
     middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced, TrustedProxies},
 };
 
-use self::support::{HANDSHAKE, Server, frame, raw, ways::Way};
+use self::support::{
+    HANDSHAKE, Server, frame,
+    outage::{Failing as Troubled, Trouble},
+    raw,
+    ways::Way,
+};
 
 /// Keeps every value of every event and span as it is given, before any formatter has made it harmless.
 #[derive(Clone, Default)]
@@ -28,7 +33,7 @@ struct Captured(Arc<Mutex<Vec<String>>>);
 
 impl Captured {
     fn note(&self, metadata: &Metadata<'_>, record: impl FnOnce(&mut dyn Visit)) {
-        let mut line = Line(metadata.target().to_owned());
+        let mut line = Line(format!("{} {}", metadata.target(), metadata.level()));
         record(&mut line);
         self.0.lock().unwrap().push(line.0);
     }
@@ -255,4 +260,113 @@ async fn a_span_names_the_client_behind_a_proxy() {
     assert_eq!(Way::WebSocket.status(&service, Some("10.0.0.1:1"), "/", &headers).await, 200);
     let lines = captured.take();
     assert!(lines.iter().any(|line| line.contains("client=1.2.3.4") && line.contains("peer=")), "{lines:#?}");
+}
+
+/// Fails as its frames say.
+struct Failing;
+
+impl Consumer for Failing {
+    type Event = NoEvents;
+
+    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+        match frame.text()? {
+            "name" => socket.group_add("no spaces").await,
+            "number" => socket.group_send("g", &5).await,
+            "other" => Err(std::io::Error::other("the disk is full\n").into()),
+            "handled" => Err(Error::other("handled")),
+            _ => socket.group_send_json("g", "x").await,
+        }
+    }
+    async fn error(&mut self, socket: &mut Socket, error: Error) -> Result<()> {
+        match error {
+            Error::Other(cause) if cause.to_string() == "handled" => Ok(()),
+            error => socket.answer_error(error).await,
+        }
+    }
+}
+
+fn failing() -> (Arc<Troubled>, Server) {
+    let layer = Arc::new(Troubled::default());
+    let protocols = Protocols::new().websocket(ws_consumer::consumer(|| Failing));
+    let service = protocols.into_service(layer.clone() as Arc<dyn channel_layer::ChannelLayer>);
+    (layer.clone(), Server { layer: layer.memory.clone(), service })
+}
+
+fn of_level(lines: &[String], level: &str) -> Vec<String> {
+    let prefix = format!(" {level} ");
+    lines.iter().filter(|line| line.contains(&prefix)).cloned().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_a_line_a_second_and_kind_with_its_cause() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let (layer, server) = failing();
+    let mut clients = [server.connect("/").await, server.connect("/").await];
+    let mut warnings = Vec::new();
+    for trouble in [Trouble::Unavailable, Trouble::TimedOut, Trouble::Unavailable] {
+        layer.set(trouble);
+        for _ in 0..50 {
+            for client in &mut clients {
+                client.send("x").await;
+                assert!(client.text().await.contains("error"));
+            }
+        }
+        tokio::time::advance(std::time::Duration::from_millis(600)).await;
+        let lines = captured.take();
+        assert!(of_level(&lines, "ERROR").is_empty(), "{lines:#?}");
+        warnings.push(of_level(&lines, "WARN"));
+    }
+    assert_eq!(warnings.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1], "{warnings:#?}");
+    assert!(warnings[0][0].contains("WRONGPASS") && warnings[0][0].contains("failures=1"), "{warnings:#?}");
+    assert!(warnings[0][0].contains("hook=receive") && warnings[0][0].contains("path=/"), "{warnings:#?}");
+    assert!(warnings[2][0].contains("failures=100"), "{warnings:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_of_the_server_is_an_error_with_its_place() {
+    for (said, part) in
+        [("name", "byte 2"), ("number", "a message must be a map"), ("other", "the disk is full")]
+    {
+        let captured = Captured::default();
+        let _guard = tracing::subscriber::set_default(captured.clone());
+        let (_, server) = failing();
+        let mut client = server.connect("/").await;
+        client.send(said).await;
+        assert_eq!(client.close_code().await, 1011);
+        let errors = of_level(&captured.take(), "ERROR");
+        assert_eq!(errors.len(), 1, "{said}: {errors:#?}");
+        assert!(errors[0].contains(part), "{errors:#?}");
+        assert!(said == "other" || errors[0].contains("tests/logs.rs:"), "{errors:#?}");
+        assert!(!errors[0].contains('\n'));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_error_hook_handles_is_not_logged() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let (_, server) = failing();
+    let mut client = server.connect("/").await;
+    client.send("handled").await;
+    client.send("").await;
+    client.leave().await;
+    assert!(of_level(&captured.take(), "ERROR").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_is_no_consumer_fails_with_a_line() {
+    async fn fails(mut socket: Socket) -> Result<()> {
+        socket.accept().await?;
+        socket.next().await?;
+        socket.group_add("no spaces").await
+    }
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let server = Server::of(fails);
+    let mut client = server.connect("/").await;
+    client.send("x").await;
+    assert_eq!(client.close_code().await, 1011);
+    let errors = of_level(&captured.take(), "ERROR");
+    assert!(errors.len() == 1 && errors[0].contains("tests/logs.rs:"), "{errors:#?}");
 }

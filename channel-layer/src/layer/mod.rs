@@ -46,6 +46,11 @@ use crate::{
 /// A call under way when the backend is lost fails with [`TimedOut`](crate::Error::TimedOut) or
 /// [`Interrupted`](crate::Error::Interrupted): it may have taken effect, and no layer makes it again.
 ///
+/// # Order
+///
+/// Calls of [`group_send`](Self::group_send) that are under way at the same time take effect in the order in which their
+/// futures were first polled.
+///
 /// The trait has no default bodies, so that a backend or a wrapper cannot forget a method. Conveniences are in
 /// [`ChannelLayerExt`](crate::ChannelLayerExt).
 #[async_trait]
@@ -94,6 +99,10 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     ///
     /// A member that is full or gone does not make it fail: the report counts it. A group without members is
     /// fine. A future dropped half-way may have reached some, or may yet.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::Error::Unavailable): it has reached nobody, and is not sent later.
+    /// [`TimedOut`](crate::Error::TimedOut): it may have been delivered; sending it again could deliver it twice.
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport>;
 
     /// Who is in which group, if this layer can tell about all processes.

@@ -8,6 +8,8 @@ mod encode;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
 use crate::error::NameError;
 
 /// A name is shorter than this, in bytes.
@@ -145,6 +147,16 @@ macro_rules! name {
                 Self::new(name)
             }
         }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::new(String::deserialize(deserializer)?).map_err(D::Error::custom)
+            }
+        }
         impl From<&$name> for $name {
             fn from(name: &$name) -> Self {
                 name.clone()
@@ -174,6 +186,16 @@ mod tests {
         assert_eq!(GroupName::new("a!b"), Err(NameError::Character { at: 1 }));
         assert_eq!(GroupName::new("x".repeat(101)), Err(NameError::TooLong { len: 101 }));
         assert_eq!(GroupName::new(""), Err(NameError::Empty));
+    }
+
+    #[test]
+    fn a_name_is_read_from_text_by_the_same_rules() {
+        let group: GroupName = serde_json::from_str("\"lobby\"").unwrap();
+        assert_eq!(serde_json::to_string(&group).unwrap(), "\"lobby\"");
+        for bad in ["\"no spaces\"", "\"\"", "7", "\"a!b\""] {
+            assert!(serde_json::from_str::<GroupName>(bad).is_err(), "{bad}");
+        }
+        assert!(serde_json::from_str::<ChannelName>("\"a!b\"").is_ok());
     }
 
     #[test]

@@ -36,7 +36,8 @@ impl Consumer for Chat {
 
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         let Said { message } = frame.json()?;
-        socket.group_send(&self.group, &ChatEvent::Message { message }).await
+        // Nobody waits for the layer's answer here: if there is none, the speaker is told later.
+        socket.group_send_pipelined(&self.group, &ChatEvent::Message { message }).await
     }
 
     async fn event(&mut self, socket: &mut Socket, event: &ChatEvent) -> Result<()> {
@@ -80,7 +81,7 @@ impl Consumer for FrameChat {
 
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         let said: Said<String> = frame.json()?;
-        socket.group_send_json(&self.group, &said).await
+        socket.group_send_json_pipelined(&self.group, &said).await
     }
 
     async fn layer_event(&mut self, socket: &mut Socket, event: LayerEvent) -> Result<()> {

@@ -40,8 +40,10 @@ pub(crate) async fn finish(
     outcome: Result<()>,
     last: impl AsyncFnOnce(&mut Socket, Close),
 ) -> Result<()> {
-    if let Err(error) = &outcome {
-        report(socket, error);
+    if let Err(error) = &outcome
+        && !socket.link().was_reported(error)
+    {
+        socket.report("connection", error);
     }
     socket.link().conclude(&outcome);
     let close = socket.closed().unwrap_or_default();
@@ -51,7 +53,7 @@ pub(crate) async fn finish(
         Ok(())
     };
     if let Err(error) = Hook::new(link, last).await {
-        report(socket, &error);
+        socket.report("disconnect", &error);
     }
     outcome
 }
@@ -69,7 +71,13 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
         join_groups(socket, C::GROUPS).await?;
         consumer.connect(socket).await
     };
-    Box::pin(Hook::new(link.clone(), connect)).await?;
+    if let Err(error) = Box::pin(Hook::new(link.clone(), connect)).await {
+        if !socket.is_open() {
+            socket.report("connect", &error);
+            return Err(error);
+        }
+        Box::pin(fail(consumer, socket, "connect", error)).await?;
+    }
     if link.phase() == Phase::Undecided {
         let path = &*printable(socket.scope().path());
         tracing::warn!(path, "connect neither accepted nor refused: refusing");
@@ -77,30 +85,54 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
     }
     loop {
         let next = poll_fn(|cx| socket.poll_next(cx)).await;
-        let handled = match next.transpose() {
+        let (hook, handled) = match next.transpose() {
             None => return Ok(()),
-            Some(Err(error)) => Err(error),
+            Some(Err(error)) => ("event", Err(error)),
             Some(Ok(input)) => match input {
-                Input::Frame(frame) => Hook::new(link.clone(), consumer.receive(socket, frame)).await,
+                Input::Frame(frame) => {
+                    ("receive", Hook::new(link.clone(), consumer.receive(socket, frame)).await)
+                }
                 Input::Event(message) => match message.derived(decode::<C::Event>) {
-                    Decoded(Some(event)) => Hook::new(link.clone(), consumer.event(socket, event)).await,
-                    Decoded(None) => Ok(()),
+                    Decoded(Some(event)) => {
+                        ("event", Hook::new(link.clone(), consumer.event(socket, event)).await)
+                    }
+                    Decoded(None) => continue,
                 },
                 Input::Layer(event) => {
-                    Box::pin(Hook::new(link.clone(), consumer.layer_event(socket, event))).await
+                    let hook = consumer.layer_event(socket, event);
+                    ("layer_event", Box::pin(Hook::new(link.clone(), hook)).await)
                 }
                 Input::Resumed(resumed) => {
-                    Box::pin(Hook::new(link.clone(), consumer.resumed(socket, resumed))).await
+                    let hook = consumer.resumed(socket, resumed);
+                    ("resumed", Box::pin(Hook::new(link.clone(), hook)).await)
                 }
-                Input::Body { .. } => Ok(()),
+                Input::Body { .. } => continue,
             },
         };
-        match handled {
-            Ok(()) => {}
-            Err(error @ (Error::Closed | Error::Panic(_))) => return Err(error),
-            Err(error) => Box::pin(Hook::new(link.clone(), consumer.error(socket, error))).await?,
+        if let Err(error) = handled {
+            Box::pin(fail(consumer, socket, hook, error)).await?;
         }
     }
+}
+
+/// What the failure of a hook means for a connection that is open. An error ends it.
+async fn fail<C: Consumer>(
+    consumer: &mut C,
+    socket: &mut Socket,
+    hook: &'static str,
+    error: Error,
+) -> Result<()> {
+    if matches!(error, Error::Closed | Error::Panic(_)) {
+        return Err(error);
+    }
+    // Whatever the hook makes of them, somebody has to look after them.
+    if error.is_layer_outage() || matches!(error, Error::Misuse(_)) {
+        socket.report(hook, &error);
+    }
+    let link = socket.link().clone();
+    Hook::new(link.clone(), consumer.error(socket, error)).await?;
+    link.set_survived();
+    Ok(())
 }
 
 /// A message as somebody's event, or nothing for a message that is none: kept with it, so that a thousand
@@ -118,13 +150,4 @@ pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> Decoded<E> {
         );
     }
     Decoded(decoded.ok())
-}
-
-fn report(socket: &Socket, error: &Error) {
-    let path = &*printable(socket.scope().path());
-    match error {
-        Error::Closed | Error::Refused(_) => {}
-        error if error.is_bad_input() => tracing::debug!(path, %error, "bad input"),
-        error => tracing::error!(path, %error, "a consumer failed"),
-    }
 }

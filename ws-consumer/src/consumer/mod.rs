@@ -114,16 +114,17 @@ pub trait Consumer: Send + 'static {
         async {}
     }
 
-    /// `receive` or `event` failed. `Ok` keeps the connection, an error ends it as that error says.
+    /// A hook failed after the client was let in. `Ok` keeps the connection, an error ends it as that error says; this
+    /// hook is not called for its own failure.
     ///
-    /// By default bad input is answered with `{"error": text}` and everything else ends the connection.
+    /// By default the client is told of bad input and of outages of the channel layer, as `{"error": text}`
+    /// ([`Error::answer`]), and everything else ends the connection. A hook of one's own has the same for what it does not
+    /// handle, by [`Socket::answer_error`].
+    ///
+    /// In an outage what the hook did is cut short where it failed, and nothing is repeated: after a
+    /// [timeout](Error::is_uncertain) the layer may have done it.
     fn error(&mut self, socket: &mut Socket, error: Error) -> impl Future<Output = Result<()>> + Send {
-        async {
-            if !error.is_bad_input() {
-                return Err(error);
-            }
-            socket.send_json(&serde_json::json!({ "error": error.to_string() })).await
-        }
+        socket.answer_error(error)
     }
 }
 

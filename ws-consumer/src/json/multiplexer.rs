@@ -19,7 +19,7 @@ use tokio::time::{Sleep, sleep};
 use crate::{
     application::Application,
     error::Result,
-    frame::{Close, Frame},
+    frame::{self, Close, Frame},
     scope::Scope,
     socket::Socket,
     wire::{Incoming, Input, Outgoing, Running, Wire},
@@ -251,7 +251,7 @@ impl Stream {
             tracing::warn!(topic, "a binary frame on a multiplexed socket: dropped");
             return None;
         };
-        let payload = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let payload = frame::read(&text).unwrap_or(Value::String(text));
         Some(json!({ "op": "message", "topic": topic, "payload": payload }))
     }
 

@@ -120,17 +120,15 @@ pub trait TypedConsumer: Sized + Send + 'static {
         async {}
     }
 
-    /// As [`Consumer::error`]; the answer to bad input is in this consumer's format.
+    /// As [`Consumer::error`]; the answer is in this consumer's format.
     fn error(
         &mut self,
         socket: &mut TypedSocket<'_, Self>,
         error: Error,
     ) -> impl Future<Output = Result<()>> + Send {
         async {
-            if !error.is_bad_input() {
-                return Err(error);
-            }
-            let told = Self::Codec::encode(&serde_json::json!({ "error": error.to_string() }));
+            let Some(answer) = error.answer() else { return Err(error) };
+            let told = Self::Codec::encode(&answer);
             socket.socket.send(told?).await
         }
     }

@@ -41,7 +41,7 @@ impl Guard for Traced {
             let code = link.close().map(|close| close.code);
             match &outcome {
                 Ok(()) => tracing::info!(seconds, code, "ended"),
-                Err(error) => tracing::info!(seconds, code, %error, "ended"),
+                Err(error) => tracing::info!(seconds, code, error = %error.causes(), "ended"),
             }
             outcome
         };

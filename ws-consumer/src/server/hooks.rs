@@ -56,7 +56,7 @@ impl Hooks {
         let all = async {
             for hook in self.shutdown.iter().rev() {
                 if let Err(error) = hook(layer.clone()).await {
-                    tracing::error!(%error, "a shutdown hook failed");
+                    tracing::error!(error = %error.causes(), "a shutdown hook failed");
                 }
             }
         };

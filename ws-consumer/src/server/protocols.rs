@@ -47,6 +47,7 @@ pub struct Protocols<H = NotFound> {
     limits: Limits,
     health: Option<HealthPaths>,
     transports: Option<Transports>,
+    accepts_in_outage: bool,
 }
 
 impl Protocols {
@@ -63,6 +64,7 @@ impl Protocols {
             limits: Limits::default(),
             health: None,
             transports: None,
+            accepts_in_outage: false,
         }
     }
 }
@@ -76,19 +78,18 @@ impl<H> Protocols<H> {
 
     /// Serves everything else with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        let Self { websocket, requests, http: _, hooks, origins, proxies, .. } = self;
-        let Self { unprotected, limits, health, transports, .. } = self;
         Protocols {
-            websocket,
-            requests,
+            websocket: self.websocket,
+            requests: self.requests,
             http: service,
-            hooks,
-            origins,
-            proxies,
-            unprotected,
-            limits,
-            health,
-            transports,
+            hooks: self.hooks,
+            origins: self.origins,
+            proxies: self.proxies,
+            unprotected: self.unprotected,
+            limits: self.limits,
+            health: self.health,
+            transports: self.transports,
+            accepts_in_outage: self.accepts_in_outage,
         }
     }
 
@@ -179,6 +180,14 @@ impl<H> Protocols<H> {
         self
     }
 
+    /// Lets new sockets in while the channel layer is known to have lost its backend, for applications that are of use
+    /// without it. By default they are refused with 503 and `Retry-After`: they would hear nothing from others. Sockets and
+    /// sessions that there are go on in any case.
+    pub fn accept_in_outage(mut self) -> Self {
+        self.accepts_in_outage = true;
+        self
+    }
+
     /// Answers `/healthz` with 200 while the process lives, and `/readyz` with 200 while new clients are taken and the
     /// channel layer answers, otherwise with 503.
     pub fn health_checks(mut self) -> Self {
@@ -195,7 +204,7 @@ impl<H> Protocols<H> {
     /// [that is wanted](Self::without_origin_check_for_credentials).
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let Self { websocket, requests, http, hooks, origins, proxies, .. } = self;
-        let Self { unprotected, limits, health, transports, .. } = self;
+        let Self { unprotected, limits, health, transports, accepts_in_outage, .. } = self;
         let acts = |application: &dyn Application| application.uses_ambient_credentials();
         // Plain requests of foreign pages are HTTP's everyday life, unless they come with the visitor's credentials.
         let requests = requests.map(|requests| match acts(&*requests) {
@@ -208,7 +217,7 @@ impl<H> Protocols<H> {
             "the application acts on cookies and lets pages of every origin in: check the origin, or say \
              `without_origin_check_for_credentials`"
         );
-        let parts = Parts { requests, hooks, layer, proxies, limits, health, transports };
+        let parts = Parts { requests, hooks, layer, proxies, limits, health, transports, accepts_in_outage };
         SocketService::new(application, http, parts)
     }
 }

@@ -4,12 +4,13 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use channel_layer::ChannelLayer;
+use channel_layer::{ChannelLayer, LayerEvents};
+use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::Either;
 use hyper::body::Body;
@@ -32,7 +33,7 @@ use crate::{
         session::{self, Directory},
         websocket,
     },
-    wire::{OutputLimits, Role, Wire},
+    wire::{OutputLimits, Refuse, Role, Wire},
 };
 
 /// A tower service that upgrades WebSockets and passes everything else on. Made by
@@ -76,8 +77,12 @@ struct Shared {
     carriers: Arc<Limits>,
     sockets: Sockets,
     health: Option<HealthPaths>,
+    /// The layer's events from the beginning, until there is a task that passes them on. Locked once.
+    events: Mutex<Option<LayerEvents>>,
     /// Passes the layer's events on, from the first connection until the service is dropped.
     watch: OnceLock<AbortOnDrop>,
+    /// Are new sockets let in while the layer has lost its backend?
+    accepts_in_outage: bool,
 }
 
 struct AbortOnDrop(JoinHandle<()>);
@@ -97,11 +102,12 @@ pub(super) struct Parts {
     pub(super) limits: Limits,
     pub(super) health: Option<HealthPaths>,
     pub(super) transports: Option<Transports>,
+    pub(super) accepts_in_outage: bool,
 }
 
 impl<H> SocketService<H> {
     pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
-        let Parts { requests, hooks, layer, proxies, limits, health, transports } = parts;
+        let Parts { requests, hooks, layer, proxies, limits, health, transports, accepts_in_outage } = parts;
         let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
         sockets.set_layer(layer.clone());
         sockets.set_afterwards({
@@ -117,9 +123,20 @@ impl<H> SocketService<H> {
         let directory = transports.map(|transports| {
             let (application, layer, sockets) = (application.clone(), layer.clone(), sockets.clone());
             let (limits, output) = (limits.clone(), output.clone());
-            Directory::new(session::Parts { transports, limits, application, layer, output, sockets })
-                .expect("the system has randomness once it runs programs")
+            Directory::new(session::Parts {
+                transports,
+                limits,
+                application,
+                layer,
+                output,
+                sockets,
+                accepts_in_outage,
+            })
+            .expect("the system has randomness once it runs programs")
         });
+        let events = layer.events();
+        sockets.set_backend(events.state());
+        let events = Mutex::new(Some(events));
         let shared = Shared {
             application,
             directory,
@@ -132,7 +149,9 @@ impl<H> SocketService<H> {
             carriers,
             sockets,
             health,
+            events,
             watch: OnceLock::new(),
+            accepts_in_outage,
         };
         Self { shared: Arc::new(shared), http }
     }
@@ -172,7 +191,12 @@ impl Shared {
     /// Connections hear of the layer's events from the first one on.
     fn watch(&self) {
         self.watch.get_or_init(|| {
-            let (mut events, sockets) = (self.layer.events(), self.sockets.clone());
+            let taken = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (mut events, sockets) = (taken.unwrap_or_else(LayerEvents::none), self.sockets.clone());
+            // What happened before there was a connection.
+            while let Some(Some(event)) = events.next().now_or_never() {
+                sockets.note(event);
+            }
             let pass_on = async move {
                 while let Some(event) = events.next().await {
                     sockets.tell(event);
@@ -187,6 +211,7 @@ impl Shared {
         |scope| {
             Socket::open(scope, self.layer.clone(), |mut socket| {
                 socket.set_output_limits(self.output.clone());
+                socket.set_reports(self.sockets.reports());
                 application.call(socket)
             })
         }
@@ -202,7 +227,7 @@ impl Shared {
     /// True once it may serve.
     async fn is_up(&self) -> bool {
         let up = self.hooks.startup(&self.layer).await;
-        up.inspect_err(|error| tracing::error!(%error, "a start-up hook failed")).is_ok()
+        up.inspect_err(|error| tracing::error!(error = %error.causes(), "a start-up hook failed")).is_ok()
     }
 
     fn websocket<B, R>(&self, request: Request<B>) -> Answering<R> {
@@ -220,6 +245,9 @@ impl Shared {
             }
             None => {
                 let open = self.open(&*self.application);
+                if self.sockets.is_cut_off() && !self.accepts_in_outage {
+                    return Box::pin(async { Ok(of_socket(websocket::answer(Refuse::unavailable()))) });
+                }
                 websocket::upgrade(request, self.limits.clone(), &self.sockets, open)
             }
         };

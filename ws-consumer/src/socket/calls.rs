@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::Socket;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Fault, Result},
     frame::Frame,
     wire::{Input, Link},
 };
@@ -69,8 +69,8 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// [`BadInput`](Error::BadInput) for a frame that is no request. A failure of `work` that is not the client's
-    /// fault: the client learns that it failed, the caller why.
+    /// [`BadInput`](Error::BadInput) for a frame that is no request. A failure of `work` that is the server's
+    /// fault: the client learns that it failed, the caller why. Of an outage of the channel layer the client is told.
     pub async fn answer<Q, R, F>(
         &mut self,
         frame: &Frame,
@@ -92,8 +92,17 @@ impl Socket {
         };
         let (outcome, failure) = match outcome {
             Ok(reply) => (Outcome::Reply(reply), None),
-            Err(error) if error.is_bad_input() => (Outcome::Error(error.to_string()), None),
-            Err(error) => (Outcome::Error("failed".to_owned()), Some(error)),
+            Err(error) => {
+                let told = Outcome::Error(error.told());
+                match error.fault() {
+                    Fault::Client => (told, None),
+                    Fault::Layer => {
+                        self.report("answer", &error);
+                        (told, None)
+                    }
+                    Fault::None | Fault::Server => (told, Some(error)),
+                }
+            }
         };
         let answer = Frame::from_json(&Answer { r#ref, outcome });
         self.send(answer?).await?;
@@ -133,7 +142,9 @@ impl Socket {
         match reply? {
             Reply { error: Some(error), .. } => Err(Error::bad_input(error)),
             Reply { reply, .. } => {
-                serde_json::from_value(reply.unwrap_or_default()).map_err(Error::bad_input)
+                let reply = reply.unwrap_or_default();
+                self.hear(&Frame::Text(reply.to_string()));
+                serde_json::from_value(reply).map_err(Error::bad_input)
             }
         }
     }

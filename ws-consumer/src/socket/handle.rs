@@ -39,8 +39,8 @@ impl Handle {
     /// Sends a frame; waits while a slow client has a mebibyte to take. Cancel safe.
     ///
     /// # Errors
-    /// [`NotAccepted`](crate::Error::NotAccepted) before the client was let in, [`Closed`](crate::Error::Closed)
-    /// after the end.
+    /// As [`Socket::send`]: [`NotAccepted`](crate::Error::NotAccepted) before the client was let in,
+    /// [`Closed`](crate::Error::Closed) after the end, and for a plain HTTP request, whose answer is a response.
     pub async fn send(&self, frame: impl Into<Frame>) -> Result<()> {
         let mut frame = Some(frame.into());
         poll_fn(|cx| self.0.poll_send_beside(cx, &mut frame)).await
@@ -49,10 +49,11 @@ impl Handle {
     /// Sends `value` as JSON in a text frame.
     ///
     /// # Errors
-    /// As [`send`](Self::send), and what the value's `Serialize` says.
-    pub async fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
+    /// As [`send`](Self::send); [`Misuse`](crate::Error::Misuse) for a value that is no JSON.
+    #[track_caller]
+    pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> impl Future<Output = Result<()>> + Send {
         let frame = Frame::from_json(value);
-        self.send(frame?).await
+        async { self.send(frame?).await }
     }
 
     /// Ends the connection, after what was sent before.

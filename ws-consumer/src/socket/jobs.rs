@@ -87,7 +87,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(work).await.map_err(failure)
 }
 
-fn failure(failed: JoinError) -> Error {
+pub(super) fn failure(failed: JoinError) -> Error {
     match failed.try_into_panic() {
         Ok(panic) => Error::from_panic(&*panic),
         Err(_) => Error::Closed, // the runtime shuts down

@@ -3,7 +3,9 @@
 mod calls;
 mod handle;
 mod jobs;
+mod names;
 mod request;
+mod sends;
 mod unreached;
 mod users;
 
@@ -18,14 +20,14 @@ use bytes::Bytes;
 use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, ChannelName, GroupName, Message};
 use serde::Serialize;
 
-use self::jobs::Jobs;
 pub use self::{
     handle::Handle,
     jobs::blocking,
     users::{NoIdentify, UsersExt},
 };
+use self::{jobs::Jobs, sends::Sends};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Misuse, Reports, Result},
     frame::{Close, Frame},
     scope::{Protocol, Scope, UserId},
     wire::{Accept, Control, Input, Link, OutputLimits, Phase, Refuse, Role, Running, Wire},
@@ -45,8 +47,12 @@ pub struct Socket {
     channel: Option<ChannelName>,
     /// What runs beside the hooks. Boxed: few connections have any.
     jobs: Option<Box<Jobs>>,
+    /// Messages to groups that are under way. Boxed as well.
+    sends: Option<Box<Sends>>,
     /// Numbers the requests to the client.
     requests: u32,
+    /// What the client said last, while it is handled.
+    heard: Option<Box<str>>,
 }
 
 impl Socket {
@@ -72,7 +78,9 @@ impl Socket {
             layer,
             channel: None,
             jobs: None,
+            sends: None,
             requests: 0,
+            heard: None,
         };
         Wire::new(link, application(socket))
     }
@@ -95,6 +103,16 @@ impl Socket {
     /// Sets what may wait for this client, and what happens beyond it, instead of what the service says.
     pub fn set_output_limits(&mut self, limits: impl Into<Arc<OutputLimits>>) {
         self.link.set_limits(limits.into());
+    }
+
+    /// Shares the rate at which failures are logged with the service's other connections.
+    pub(crate) fn set_reports(&self, reports: Arc<Reports>) {
+        self.link.set_reports(reports);
+    }
+
+    /// Logs that `hook` has failed.
+    pub(crate) fn report(&self, hook: &'static str, error: &Error) {
+        self.link.report(Some(self.scope.path()), hook, error);
     }
 
     // ---- deciding
@@ -147,7 +165,8 @@ impl Socket {
     /// The next frame or event, or `None` once the connection has ended.
     ///
     /// # Errors
-    /// What a job that [`spawn`](Self::spawn) started has failed with.
+    /// What a job that [`spawn`](Self::spawn) started, or a message that was
+    /// [pipelined](Self::group_send_pipelined), has failed with.
     pub async fn next(&mut self) -> Result<Option<Input>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -168,7 +187,8 @@ impl Socket {
     /// Sends `value` as JSON in a text frame.
     ///
     /// # Errors
-    /// As [`send`](Self::send), and what the value's `Serialize` says.
+    /// As [`send`](Self::send); [`Misuse`](Error::Misuse) for a value that is no JSON.
+    #[track_caller]
     pub fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) -> impl Future<Output = Result<()>> + Send {
         // At once: the value need not be `Sync`, and the future, which idle connections keep room for, is small.
         let frame = Frame::from_json(value);
@@ -206,6 +226,18 @@ impl Socket {
         self.link.send_encoded(message)
     }
 
+    /// Tells the client of an error as a consumer's [`error`](crate::Consumer::error) hook does by default: with
+    /// [`Error::answer`]. A hook of one's own passes on to it what it does not handle.
+    ///
+    /// # Errors
+    /// The error itself, where the client is not to read it; as [`send`](Self::send).
+    pub async fn answer_error(&mut self, error: Error) -> Result<()> {
+        match error.answer() {
+            Some(answer) => self.send_json(&answer).await,
+            None => Err(error),
+        }
+    }
+
     /// Ends the connection, after what was sent before. A code alone will do. Before the client was let in, it
     /// refuses with 403.
     ///
@@ -237,72 +269,107 @@ impl Socket {
 
     /// Joins a group. The connection leaves all its groups when it ends.
     ///
+    /// While the layer's backend is out of reach, an accepted socket becomes a member as soon as it is back: see
+    /// [`ChannelLayer::group_add`].
+    ///
     /// # Errors
-    /// A name that is none, or what the layer says.
-    pub async fn group_add<G>(&mut self, group: G) -> Result<()>
+    /// A name that is none, which is [the client's fault only if it came from it](Error#names), or what the layer says.
+    #[track_caller]
+    pub fn group_add<G>(&mut self, group: G) -> impl Future<Output = Result<()>> + Send
     where
-        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
     {
-        let group = parse(group)?;
-        let layer = self.layer.clone();
-        Ok(layer.group_add(&group, self.channel().await?).await?)
+        let group = self.name("group_add", group);
+        async {
+            let (group, layer) = (group?, self.layer.clone());
+            Ok(layer.group_add(&group, self.channel().await?).await?)
+        }
     }
 
     /// Leaves a group. It is fine if the connection was not in it.
     ///
     /// # Errors
-    /// A name that is none, or what the layer says.
-    pub async fn group_discard<G>(&mut self, group: G) -> Result<()>
+    /// As [`group_add`](Self::group_add).
+    #[track_caller]
+    pub fn group_discard<G>(&mut self, group: G) -> impl Future<Output = Result<()>> + Send
     where
-        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
     {
-        let group = parse(group)?;
-        match &self.channel {
-            Some(channel) => Ok(self.layer.group_discard(&group, channel).await?),
-            None => Ok(()),
+        let group = self.name("group_discard", group);
+        async {
+            let group: GroupName = group?;
+            match &self.channel {
+                Some(channel) => Ok(self.layer.group_discard(&group, channel).await?),
+                None => Ok(()),
+            }
         }
     }
 
     /// Sends an event to all members of a group, oneself included: their `event` hooks receive it.
     ///
+    /// Waits for the layer's answer; [`group_send_pipelined`](Self::group_send_pipelined) does not.
+    ///
     /// # Errors
-    /// A name that is none, an event that is no map, or what the layer says. Members that miss it are no error.
+    /// As [`group_add`](Self::group_add); [`Misuse`](Error::Misuse) for an event that is no map. Members that miss it are
+    /// no error.
+    #[track_caller]
     pub fn group_send<G, T>(&mut self, group: G, event: &T) -> impl Future<Output = Result<()>> + Send
     where
-        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
         T: Serialize + ?Sized,
     {
-        self.group_send_message(parse(group), Message::encode(event).map_err(Error::from))
+        let prepared = self.prepared("group_send", group, Message::encode(event));
+        self.group_send_message(prepared)
     }
 
     /// Sends `value` as JSON to the sockets of all members of a group, past their consumers.
     ///
     /// # Errors
     /// As [`group_send`](Self::group_send).
+    #[track_caller]
     pub fn group_send_json<G, T>(&mut self, group: G, value: &T) -> impl Future<Output = Result<()>> + Send
     where
-        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
         T: Serialize + ?Sized,
     {
-        let text = serde_json::to_string(value).map_err(Error::from);
-        self.group_send_message(parse(group), text.map(Message::websocket_text))
+        let prepared = self.prepared("group_send_json", group, json_message(value));
+        self.group_send_message(prepared)
     }
 
     /// Sends an event to one channel: its `event` hook receives it.
     ///
     /// # Errors
-    /// An event that is no map, or what the layer says.
-    pub async fn send_to<T: Serialize + ?Sized>(&mut self, channel: &ChannelName, event: &T) -> Result<()> {
-        let message = Message::encode(event);
-        Ok(self.layer.send(channel, message?).await?)
+    /// [`Misuse`](Error::Misuse) for an event that is no map, or what the layer says.
+    #[track_caller]
+    pub fn send_to<T: Serialize + ?Sized>(
+        &mut self,
+        channel: &ChannelName,
+        event: &T,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let message = usable("send_to", Message::encode(event));
+        async { Ok(self.layer.send(channel, message?).await?) }
     }
 
+    /// To whom and what, checked before anything is awaited: the event need not be `Sync`.
+    #[track_caller]
+    fn prepared<G>(
+        &self,
+        call: &'static str,
+        group: G,
+        message: channel_layer::Result<Message>,
+    ) -> Result<(Box<Audience>, Message)>
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+    {
+        let group: GroupName = self.name(call, group)?;
+        Ok((Box::new(group.into()), usable(call, message)?))
+    }
+
+    #[expect(clippy::manual_async_fn, reason = "the block is smaller")]
     fn group_send_message(
         &mut self,
-        group: Result<GroupName>,
-        message: Result<Message>,
+        prepared: Result<(Box<Audience>, Message)>,
     ) -> impl Future<Output = Result<()>> + Send {
-        let prepared = group.and_then(|group| Ok((Box::new(Audience::from(group)), message?)));
         async {
             let (to, message) = prepared?;
             let report = self.layer.group_send(&to, message).await?;
@@ -321,9 +388,19 @@ impl Socket {
         {
             return Poll::Ready(Err(error));
         }
+        if let Some(sends) = &mut self.sends
+            && let Poll::Ready(error) = sends.poll_failure(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         loop {
+            self.heard = None;
             let input = ready!(self.link.poll_next(cx));
             match &input {
+                Some(Input::Frame(frame)) => {
+                    self.hear(frame);
+                    return Poll::Ready(Ok(input));
+                }
                 Some(Input::Event(message)) => match Control::of(message).who() {
                     Some(who) => users::answer(&self.layer, who.clone()),
                     None => return Poll::Ready(Ok(input)),
@@ -347,8 +424,19 @@ impl Socket {
     }
 }
 
-fn parse<G: TryInto<GroupName, Error: Into<channel_layer::Error>>>(group: G) -> Result<GroupName> {
-    group.try_into().map_err(|error| Error::Layer(error.into()))
+/// A message that a consumer's value has become.
+#[track_caller]
+pub(crate) fn usable(call: &'static str, message: channel_layer::Result<Message>) -> Result<Message> {
+    match message {
+        Ok(message) => Ok(message),
+        Err(fault) => Err(Error::Misuse(Misuse::new(call, fault))),
+    }
+}
+
+/// A message that reaches the members' sockets as JSON.
+fn json_message<T: Serialize + ?Sized>(value: &T) -> channel_layer::Result<Message> {
+    let text = serde_json::to_string(value);
+    text.map(Message::websocket_text).map_err(|fault| channel_layer::Error::InvalidMessage(fault.into()))
 }
 
 impl fmt::Debug for Socket {

@@ -28,6 +28,12 @@ impl Socket {
     /// [`Refused`](Error::Refused) with 413 for more than `limit` bytes, [`Closed`](Error::Closed) when the client
     /// leaves before its end.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes> {
+        let body = self.whole_body(limit).await?;
+        self.hear_body(&body);
+        Ok(body)
+    }
+
+    async fn whole_body(&mut self, limit: usize) -> Result<Bytes> {
         let Some((first, mut more)) = self.next_body().await? else { return Ok(Bytes::new()) };
         if !more && first.len() <= limit {
             return Ok(first);

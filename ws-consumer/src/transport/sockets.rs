@@ -10,10 +10,13 @@ use std::{
     },
 };
 
-use channel_layer::{ChannelLayer, LayerEvent};
+use channel_layer::{ChannelLayer, LayerEvent, LayerState};
 use tokio_util::task::TaskTracker;
 
-use crate::wire::{Link, Role};
+use crate::{
+    error::Reports,
+    wire::{Link, Role},
+};
 
 /// The sockets of one service. Clones are the same.
 #[derive(Clone, Default)]
@@ -26,6 +29,12 @@ pub(super) struct Inner {
     /// The same of plain requests.
     pub(super) requests: TaskTracker,
     closing: AtomicBool,
+    /// Have the channel layer's events told that it has lost its backend? A hint, so relaxed.
+    cut_off: AtomicBool,
+    /// The same as the layer itself knows it. Set once, before the first connection.
+    backend: OnceLock<LayerState>,
+    /// How often failures of its connections are logged.
+    reports: Arc<Reports>,
     /// What is to be done once all have gone. Set once, before the first connection.
     pub(super) afterwards: OnceLock<Afterwards>,
     /// Over which the connections reach each other. Set once, before the first.
@@ -112,8 +121,31 @@ impl Sockets {
         open.links.values().cloned().collect()
     }
 
+    /// Is the channel layer known to have lost its backend? Nobody new would hear anything from others then.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.0.cut_off.load(Relaxed) || self.0.backend.get().is_some_and(LayerState::is_away)
+    }
+
+    pub(crate) fn set_backend(&self, state: LayerState) {
+        let _set_before = self.0.backend.set(state);
+    }
+
+    pub(crate) fn reports(&self) -> Arc<Reports> {
+        self.0.reports.clone()
+    }
+
+    /// Keeps what became of the layer's backend.
+    pub(crate) fn note(&self, event: LayerEvent) {
+        match event {
+            LayerEvent::Disconnected => self.0.cut_off.store(true, Relaxed),
+            LayerEvent::Reconnected { .. } => self.0.cut_off.store(false, Relaxed),
+            _ => {}
+        }
+    }
+
     /// Tells all connections what became of the layer's backend.
     pub(crate) fn tell(&self, event: LayerEvent) {
+        self.note(event);
         let links: Vec<_> = self.open().links.values().cloned().collect();
         links.iter().for_each(|link| link.push_layer_event(event));
     }

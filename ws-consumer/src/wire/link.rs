@@ -17,7 +17,7 @@ use super::{
     state::{Input, Phase, Resumed, Role, Slow, State},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Reports, Result},
     frame::{Close, Frame},
 };
 
@@ -42,6 +42,26 @@ impl Link {
     /// Whose connection it is, as far as guards had found out when it was accepted; known of sessions only.
     pub(crate) fn user(&self) -> Option<Arc<str>> {
         self.state().user.clone()
+    }
+
+    pub(crate) fn set_reports(&self, reports: Arc<Reports>) {
+        self.state().reports = Some(reports);
+    }
+
+    /// Remembers that this error is logged.
+    pub(super) fn note_reported(&self, error: &Error) -> Arc<Reports> {
+        let mut state = self.state();
+        state.reported = Some(mem::discriminant(error));
+        state.reports.get_or_insert_default().clone()
+    }
+
+    /// Was an error of this kind logged, and not survived?
+    pub(crate) fn was_reported(&self, error: &Error) -> bool {
+        self.state().reported == Some(mem::discriminant(error))
+    }
+
+    pub(crate) fn set_survived(&self) {
+        self.state().reported = None;
     }
 
     pub(crate) fn set_user(&self, user: Option<Arc<str>>) {
@@ -232,10 +252,7 @@ impl Link {
     /// Queues a frame if there is room for it; `frame` is taken only then.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, frame: &mut Option<Frame>) -> Poll<Result<()>> {
         let mut state = self.state();
-        state.may_send()?;
-        if state.http {
-            return Poll::Ready(Err(Error::other("a response has a body, no frames")));
-        }
+        state.may_send_frames()?;
         if !state.has_room() {
             state.wants_room = true;
             return state.wait(cx);
@@ -263,7 +280,7 @@ impl Link {
         frame: &mut Option<Frame>,
     ) -> Poll<Result<()>> {
         let mut state = self.state();
-        state.may_send()?;
+        state.may_send_frames()?;
         if !state.has_room() {
             if !state.beside.iter().any(|known| known.will_wake(cx.waker())) {
                 state.beside.push(cx.waker().clone());
@@ -294,14 +311,9 @@ impl Link {
     /// Queues a message's ready bytes; never waits.
     pub(crate) fn send_encoded(&self, message: Message) -> Result<()> {
         let mut state = self.state();
-        match state.phase {
-            Phase::Undecided => Err(Error::NotAccepted),
-            Phase::Ended => Err(Error::Closed),
-            Phase::Accepting | Phase::Open => {
-                state.push_encoded(message);
-                Ok(())
-            }
-        }
+        state.may_send_frames()?;
+        state.push_encoded(message);
+        Ok(())
     }
 
     /// Ends the connection from this side, after what was sent before.

@@ -12,6 +12,7 @@ mod hooks;
 mod leaving;
 mod link;
 mod output;
+mod report;
 mod state;
 
 use std::{
@@ -25,7 +26,7 @@ use std::{
 
 use bytes::Bytes;
 use channel_layer::Message;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 pub(crate) use self::{
     control::{CLOSE, Control, WHO, Who},
@@ -41,6 +42,10 @@ use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
 };
+
+/// Seconds after which a client may come back that was refused in an outage of the channel layer. A layer tries to reach
+/// its backend again at least as often.
+const RETRY_AFTER: &str = "1";
 
 /// How an application runs: a boxed future, one per connection.
 pub type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -122,6 +127,21 @@ impl From<StatusCode> for Head {
 impl From<StatusCode> for Refuse {
     fn from(status: StatusCode) -> Self {
         Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
+
+impl Refuse {
+    /// Nothing can be done at present: 503, with the time after which to come back.
+    pub(crate) fn unavailable() -> Self {
+        let mut refuse = Self::from(StatusCode::SERVICE_UNAVAILABLE);
+        refuse.headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        refuse
+    }
+}
+
+impl From<&Error> for Refuse {
+    fn from(error: &Error) -> Self {
+        if error.is_layer_outage() { Self::unavailable() } else { error.status().into() }
     }
 }
 
@@ -246,6 +266,12 @@ impl Wire {
         };
         self.drop_application();
         self.link.conclude(&outcome);
+        if let Err(error) = &outcome
+            && !self.link.was_reported(error)
+            && matches!(self.link.role(), Role::Connection | Role::Session)
+        {
+            self.link.report(None, "application", error);
+        }
         // That the client has left is no failure of the application's.
         self.failure = outcome.err().filter(|error| !matches!(error, Error::Closed)).map(Box::new);
         true

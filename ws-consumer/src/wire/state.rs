@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    mem,
+    mem::{self, Discriminant},
     ops::RangeInclusive,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -19,7 +19,7 @@ use super::{
     output::{Made, OutputLimits, Outputs},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Fault, Reports, Result},
     frame::{Close, Frame},
     scope::Transport,
 };
@@ -72,6 +72,10 @@ pub(super) struct State {
     pub(super) handles: bool,
     /// Did it end without the application's doing?
     pub(super) lost: bool,
+    /// How often failures are logged; the service's, or made when there is a first one.
+    pub(super) reports: Option<Arc<Reports>>,
+    /// Which kind of error was logged last, and ends the connection.
+    pub(super) reported: Option<Discriminant<Error>>,
     /// Boxed, and gone when nobody asked for anything: most connections have none.
     pub(super) hooks: Option<Box<Hooks>>,
     /// Who waits in the socket's functions; the task's own waker unless the application polls by other means.
@@ -246,6 +250,14 @@ impl State {
         }
     }
 
+    /// As [`may_send`](Self::may_send), for what only a socket can carry.
+    pub(super) fn may_send_frames(&self) -> Result<()> {
+        if self.http {
+            return Err(Error::other("a plain request is answered by a response, not by frames"));
+        }
+        self.may_send()
+    }
+
     pub(super) fn popped(&mut self, input: Input) -> Input {
         if input.is_the_layers() {
             self.again |= self.is_full_of_events();
@@ -354,17 +366,21 @@ impl State {
             (Phase::Ended, _) => {}
             (Phase::Undecided, outcome) => self.refuse(outcome),
             (_, Ok(()) | Err(Error::Closed)) => self.hang_up(Close::NORMAL.into()),
-            (_, Err(error)) if error.is_bad_input() => self.hang_up(Close::INVALID_PAYLOAD.into()),
-            (_, Err(_)) => self.hang_up(Close::INTERNAL.into()),
+            (_, Err(error)) => self.hang_up(match error.fault() {
+                Fault::Client => Close::INVALID_PAYLOAD.into(),
+                Fault::Layer => Close::TRY_AGAIN_LATER.into(),
+                Fault::None | Fault::Server => Close::INTERNAL.into(),
+            }),
         }
     }
 
     pub(super) fn refuse(&mut self, outcome: &Result<()>) {
-        let status = match outcome {
-            Err(error) => Some(error.status()),
-            Ok(()) => self.http.then_some(StatusCode::INTERNAL_SERVER_ERROR), // it has no answer at all
+        let refuse = match outcome {
+            Err(error) => error.into(),
+            Ok(()) if self.http => StatusCode::INTERNAL_SERVER_ERROR.into(), // it has no answer at all
+            Ok(()) => Refuse::default(),
         };
-        self.push(Outgoing::Refuse(status.map(Refuse::from).unwrap_or_default()));
+        self.push(Outgoing::Refuse(refuse));
         self.end(Close::ABNORMAL.into());
     }
 

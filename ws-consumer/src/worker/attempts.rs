@@ -2,12 +2,13 @@
 
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
+use channel_layer::Causes;
 use futures_util::FutureExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Job, Terms, Worker};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reports, Result};
 
 type Handling<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
@@ -31,6 +32,7 @@ pub(super) struct Attempts {
     pub(super) terms: Terms,
     pub(super) job: Job,
     pub(super) stopping: CancellationToken,
+    pub(super) reports: Arc<Reports>,
 }
 
 impl Attempts {
@@ -38,7 +40,7 @@ impl Attempts {
         loop {
             let outcome = self.attempt().await;
             let Err(error) = &outcome else { return self.job.done(&outcome).await };
-            let wait = self.terms.wait_after(self.job.attempt).filter(|_| !error.is_bad_input());
+            let wait = self.terms.wait_after(self.job.attempt).filter(|_| !would_fail_again(error));
             self.log(error, wait);
             let Some(wait) = wait else { return self.job.done(&outcome).await };
             let waited = self.stopping.run_until_cancelled(sleep(wait)).await;
@@ -61,6 +63,7 @@ impl Attempts {
     /// Others may still have time for it.
     async fn put_back(&self) {
         if let Err(error) = self.job.layer().send(self.job.channel(), self.job.message().clone()).await {
+            let error = Causes(&error);
             tracing::error!(channel = %self.job.channel(), %error, "a message that was to be tried again is lost");
         }
     }
@@ -68,9 +71,22 @@ impl Attempts {
     fn log(&self, error: &Error, wait: Option<Duration>) {
         let (channel, attempt, r#type) =
             (self.job.channel(), self.job.attempt, self.job.message().event_type());
+        let error = error.causes().to_string();
+        let Some(failures) = self.reports.due((channel, wait.is_some(), &error)) else { return };
         match wait {
-            Some(wait) => tracing::warn!(%channel, r#type, attempt, %error, ?wait, "a worker failed: again"),
-            None => tracing::error!(%channel, r#type, attempt, %error, "a worker failed: given up"),
+            Some(wait) => {
+                tracing::warn!(%channel, r#type, attempt, error, failures, ?wait, "a worker failed: again");
+            }
+            None => tracing::error!(%channel, r#type, attempt, error, failures, "a worker failed: given up"),
         }
+    }
+}
+
+/// Is the fault in what the worker was given, or in what it passed on? Neither gets better by itself.
+fn would_fail_again(error: &Error) -> bool {
+    match error {
+        Error::BadInput(_) | Error::Misuse(_) => true,
+        Error::Layer(layer) => layer.is_bad_input(),
+        _ => false,
     }
 }

@@ -68,7 +68,7 @@ impl Job {
             Err(_) => Message::new("worker.failed"),
         };
         if let Err(error) = self.tell(&waiting, message).await {
-            tracing::warn!(%error, "nobody can be told that work is done");
+            tracing::warn!(error = %error.causes(), "nobody can be told that work is done");
         }
     }
 

@@ -52,9 +52,9 @@ mod schedule;
 mod submit;
 mod terms;
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, mem::discriminant, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use channel_layer::{ChannelLayer, ChannelName, Message};
+use channel_layer::{Causes, ChannelLayer, ChannelName, Message};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::Semaphore,
@@ -69,7 +69,7 @@ pub use self::{
     submit::{Patience, submit_until_done},
     terms::Terms,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Reports, Result};
 
 /// How long work under way may go on after the workers were told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -151,7 +151,7 @@ impl Workers {
         let (jobs, stopping, aborting) =
             (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let _abort = aborting.clone().drop_guard();
-        let grace = self.grace;
+        let (grace, reports) = (self.grace, Arc::new(Reports::default()));
         let served: Vec<_> = self
             .routes
             .into_iter()
@@ -162,6 +162,7 @@ impl Workers {
                     jobs: jobs.clone(),
                     stopping: stopping.clone(),
                     aborting: aborting.clone(),
+                    reports: reports.clone(),
                 };
                 Box::pin(post.serve())
             })
@@ -194,6 +195,8 @@ struct Post {
     jobs: TaskTracker,
     stopping: CancellationToken,
     aborting: CancellationToken,
+    /// How often failures are logged.
+    reports: Arc<Reports>,
 }
 
 impl Post {
@@ -232,7 +235,10 @@ impl Post {
                     return None;
                 }
                 Err(error) => {
-                    tracing::warn!(%channel, %error, "receiving failed");
+                    if let Some(failures) = self.reports.due((channel, discriminant(&error))) {
+                        let error = Causes(&error);
+                        tracing::warn!(%channel, %error, failures, "receiving failed");
+                    }
                     sleep(BACK_OFF).await;
                 }
             }
@@ -245,6 +251,7 @@ impl Post {
             terms: self.route.terms.clone(),
             job: Job::new(self.layer.clone(), self.route.channel.clone(), message),
             stopping: self.stopping.clone(),
+            reports: self.reports.clone(),
         }
     }
 }

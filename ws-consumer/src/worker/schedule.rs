@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{Audience, ChannelLayer, ChannelName, GroupName, Message};
+use channel_layer::{Audience, Causes, ChannelLayer, ChannelName, GroupName, Message};
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -117,6 +117,6 @@ async fn send(layer: &dyn ChannelLayer, target: Target, message: Message) {
         Target::Group(group) => layer.group_send(&Audience::from(group), message).await.map(|_| ()),
     };
     if let Err(error) = sent {
-        tracing::warn!(%error, "a message of before was not sent");
+        tracing::warn!(error = %Causes(&error), "a message of before was not sent");
     }
 }

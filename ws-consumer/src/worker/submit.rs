@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::job::WAITING;
 use crate::{
     error::{Error, Result},
-    socket::Socket,
+    socket::{Socket, usable},
 };
 
 /// A channel that is full is tried again after this time.
@@ -86,14 +86,18 @@ impl Socket {
     /// # Errors
     /// An event that is no map; a name that is none; what the layer says, mostly that the channel is full: more is asked
     /// for than the workers get done.
-    pub async fn submit<N, T>(&mut self, channel: N, event: &T) -> Result<()>
+    #[track_caller]
+    pub fn submit<N, T>(&mut self, channel: N, event: &T) -> impl Future<Output = Result<()>> + Send
     where
-        N: TryInto<ChannelName, Error: Into<channel_layer::Error>>,
+        N: TryInto<ChannelName, Error: Into<channel_layer::Error>> + AsRef<str>,
         T: Serialize + ?Sized,
     {
-        let channel = channel.try_into().map_err(|error| Error::Layer(error.into()));
-        let message = Message::encode(event);
-        let (channel, message) = (channel?, message?.with(REPLY_CHANNEL, self.channel().await?.as_str()));
-        Ok(self.layer().send(&channel, message).await?)
+        let channel = self.name("submit", channel);
+        let message = usable("submit", Message::encode(event));
+        async {
+            let (channel, message): (ChannelName, _) = (channel?, message?);
+            let message = message.with(REPLY_CHANNEL, self.channel().await?.as_str());
+            Ok(self.layer().send(&channel, message).await?)
+        }
     }
 }

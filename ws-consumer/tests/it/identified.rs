@@ -305,7 +305,8 @@ async fn a_user_who_cannot_be_identified_is_not_let_in() {
     let layer = Arc::new(MemoryLayer::default());
     layer.close().await.unwrap();
     let sockets = Believing.around(Router::new().consumer("/", Silent::default));
-    let service = Protocols::new().websocket(sockets).into_service(layer.clone() as Arc<dyn ChannelLayer>);
+    let protocols = Protocols::new().websocket(sockets).accept_in_outage();
+    let service = protocols.into_service(layer.clone() as Arc<dyn ChannelLayer>);
     let server = Server { layer, service };
     let asking = |user: Option<&str>| {
         let mut request = crate::support::request("/");

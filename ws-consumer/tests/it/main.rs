@@ -28,11 +28,14 @@ mod legs;
 mod limits;
 #[cfg(feature = "auth")]
 mod logout;
+mod mistakes;
 mod mounts;
 mod multiplexer;
+mod outages;
 mod outcomes;
 #[cfg(feature = "axum")]
 mod peers;
+mod pipelining;
 mod proxies;
 mod requests;
 mod resume;

@@ -115,7 +115,7 @@ impl Consumer for Silent {
 #[tokio::test]
 async fn connect_decides_what_a_refused_client_sees() {
     for (connect, status) in [
-        ("bad name", 400),
+        ("bad name", 500),
         ("param", 400),
         ("bad input", 400),
         ("refuse", 401),

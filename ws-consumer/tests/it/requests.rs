@@ -434,3 +434,34 @@ async fn a_start_up_that_fails_serves_nobody_until_it_succeeds() {
     assert_eq!(service.call(request("/", "")).await.unwrap().status(), 200);
     assert_eq!(tries.load(Relaxed), 2);
 }
+
+/// Frames are for sockets: every way to send one fails on a plain request, at any time, and the response is not touched.
+#[tokio::test(start_paused = true)]
+async fn no_handle_sends_frames_on_a_plain_request() {
+    async fn attempts(socket: &mut Socket) -> Vec<bool> {
+        let handle = socket.handle();
+        let shared = channel_layer::Message::websocket_text("x");
+        vec![
+            socket.send("x").await.is_err(),
+            socket.send_text("x").await.is_err(),
+            socket.send_json("x").await.is_err(),
+            socket.send_bytes("x").await.is_err(),
+            socket.send_encoded(shared).is_err(),
+            handle.send("x").await.is_err(),
+            handle.send_json("x").await.is_err(),
+            handle.clone().send("x").await.is_err(),
+        ]
+    }
+    async fn answer(mut socket: Socket) -> Result<()> {
+        let mut failed = attempts(&mut socket).await;
+        socket.send_headers(StatusCode::OK).await?;
+        failed.extend(attempts(&mut socket).await);
+        let handle = socket.handle();
+        failed.push(tokio::spawn(async move { handle.send("x").await.is_err() }).await?);
+        let all = failed.iter().all(|failed| *failed);
+        socket.send_body(if all { "all failed" } else { "some did not" }, false).await?;
+        Ok(())
+    }
+    let response = Stage::new(answer).http("GET", "/").get_response().await;
+    assert_eq!(response.body(), "all failed");
+}

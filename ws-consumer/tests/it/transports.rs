@@ -53,6 +53,10 @@ impl Consumer for Member {
             ("transport", _) => socket.send(socket.scope().transport.name()).await,
             ("panic", _) => panic!("on purpose"),
             ("fail", _) => Err(Error::other("on purpose")),
+            ("echo", json) => {
+                let said: serde_json::Value = Frame::from(json).json()?;
+                socket.send(said["message"].as_str().unwrap_or_default()).await
+            }
             ("json", _) => frame.json::<Vec<u8>>().map(|_| ()),
             ("close", _) => socket.close(Close::new(4001, "as you wish")).await,
             ("count", n) => {
@@ -228,6 +232,25 @@ async fn bad_input_is_answered_and_failures_close() {
             assert_eq!(stage.diary.grows_to(1).await, [format!("disconnect {code}")]);
         }
     }
+}
+
+/// As pages send half of an emoji: in JSON of their own, and where JSON carries the texts.
+#[tokio::test(start_paused = true)]
+async fn half_of_an_emoji_is_read_over_every_transport() {
+    for transport in ALL {
+        let stage = Stage::new();
+        let mut client = stage.client(transport).await;
+        client.send(r#"echo {"message":"\ud83d"}"#).await;
+        assert_eq!(timed(client.text()).await, "\u{FFFD}", "{transport:?}");
+    }
+    let stage = Stage::new();
+    let client = stage.client(Transport::Poll).await;
+    let body = format!(
+        "{{\"token\":\"{}\",\"first\":1}}\n\"half: \\ud83d\"\n",
+        client.token.clone().expect("it is open")
+    );
+    let (status, answer) = timed(client.post_raw(body.into())).await.expect("an answer");
+    assert_eq!(status, 200, "{answer}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 pub mod diary;
 pub mod distant;
 mod fragile;
+pub mod outage;
 pub mod sessions;
 pub mod ways;
 

@@ -121,7 +121,9 @@ impl Subject {
                 Ok(true) => {}
                 Ok(false) => return,
                 // A store that is out of reach for a moment should not throw everybody out.
-                Err(error) => tracing::warn!(%error, "nobody can tell whether a user is still there"),
+                Err(error) => {
+                    tracing::warn!(error = %error.causes(), "nobody can tell whether a user is still there")
+                }
             }
         }
     }

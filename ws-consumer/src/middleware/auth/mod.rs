@@ -25,7 +25,7 @@ use super::{
 use crate::{
     application::Application,
     error::{Error, Result},
-    frame::Frame,
+    frame::{self, Frame},
     scope::{Scope, UserId},
     socket::{NoIdentify, Socket},
     wire::{Input, Refuse, Running},
@@ -232,7 +232,7 @@ impl<U> From<Option<Proof<U>>> for Found<U> {
 impl<A: Authenticator> Guard for Auth<A> {
     async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
         let found = self.find(visit).await.map_err(|error| {
-            tracing::error!(%error, "nobody can tell who a client is");
+            tracing::error!(error = %error.causes(), "nobody can tell who a client is");
             Refuse::from(StatusCode::INTERNAL_SERVER_ERROR)
         })?;
         visit.extensions.insert(Office(self.authenticator.clone()));
@@ -292,7 +292,7 @@ fn token_in(frame: &Frame) -> Option<Token> {
     if !text.trim_start().starts_with('{') {
         return Some(Token::new(text));
     }
-    let said: Said = serde_json::from_str(text).ok()?;
+    let said: Said = frame::read(text).ok()?;
     let token = Token::new(said.token);
     Some(match said.username {
         Some(username) => token.with_username(username),

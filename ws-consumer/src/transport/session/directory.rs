@@ -8,9 +8,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use channel_layer::ChannelLayer;
-use http::{HeaderMap, StatusCode, header};
+use channel_layer::{Causes, ChannelLayer};
+use http::{HeaderMap, header};
 use tokio::{
     sync::OnceCell,
     task::JoinHandle,
@@ -53,6 +52,8 @@ struct Inner {
     layer: Arc<dyn ChannelLayer>,
     output: Arc<OutputLimits>,
     sockets: Sockets,
+    /// Do sessions begin while the layer has lost its backend?
+    accepts_in_outage: bool,
     /// Locked for a look-up.
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// With what a session's client was let in. Locked for a look-up.
@@ -77,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) layer: Arc<dyn ChannelLayer>,
     pub(crate) output: Arc<OutputLimits>,
     pub(crate) sockets: Sockets,
+    pub(crate) accepts_in_outage: bool,
 }
 
 /// A leg that streams begins.
@@ -98,7 +100,7 @@ pub(super) struct Opened {
 
 impl Directory {
     pub(crate) fn new(parts: Parts) -> HookResult<Self> {
-        let Parts { mut transports, limits, application, layer, output, sockets } = parts;
+        let Parts { mut transports, limits, application, layer, output, sockets, accepts_in_outage } = parts;
         // A client that polls is heard of by its polls.
         transports.window = transports.window.min(limits.ping_interval);
         let process = ProcessId::new()?;
@@ -108,6 +110,7 @@ impl Directory {
             layer,
             output,
             sockets,
+            accepts_in_outage,
             sessions: Mutex::default(),
             admitted: Mutex::default(),
             hasher: RandomState::new(),
@@ -137,7 +140,10 @@ impl Directory {
 
     /// A new session, if the application lets its client in.
     pub(super) async fn open(&self, scope: Scope) -> Result<Opened, Refuse> {
-        let Inner { terms, sockets, .. } = &*self.0;
+        let Inner { terms, sockets, accepts_in_outage, .. } = &*self.0;
+        if sockets.is_cut_off() && !accepts_in_outage {
+            return Err(unavailable());
+        }
         self.listen().await;
         let admitted = self.digest(&scope.headers);
         let (transport, path) = (scope.transport, scope.uri.path().into());
@@ -188,7 +194,7 @@ impl Directory {
                     (Leg::Here { session, number: continued.leg }, control, continued.token)
                 })
             }
-            Found::Elsewhere => self.resume_elsewhere(token, cursor, screened.user, &scope).await,
+            Found::Elsewhere => self.resume_elsewhere(token, cursor, screened.user, &scope).await?,
             Found::Nowhere => None,
         };
         let Some((leg, control, token)) = begun else {
@@ -204,7 +210,7 @@ impl Directory {
         cursor: u64,
         user: Option<Arc<str>>,
         scope: &Scope,
-    ) -> Option<(Leg, Control, Token)> {
+    ) -> Result<Option<(Leg, Control, Token)>, Refuse> {
         let control = Control {
             token: Some(token.text()),
             cursor: Some(cursor),
@@ -220,10 +226,13 @@ impl Directory {
             relayed: true,
         };
         let answer = self.forward(token.process, request, false).await?;
-        let control = lines::parse(&answer.body, lines::ANY).ok().filter(|_| answer.status == 200)?.control;
-        let open = control.open.as_ref()?;
-        let token = Token::parse(&open.token)?;
-        Some((Leg::there(self.clone(), token, scope.transport, open.cursor), control, token))
+        let resumed = answer.filter(|answer| answer.status == 200).and_then(|answer| {
+            let control = lines::parse(&answer.body, lines::ANY).ok()?.control;
+            let open = control.open.as_ref()?;
+            let token = Token::parse(&open.token)?;
+            Some((Leg::there(self.clone(), token, scope.transport, open.cursor), control, token))
+        });
+        Ok(resumed)
     }
 
     /// May this client have a new leg?
@@ -234,9 +243,10 @@ impl Directory {
     }
 
     fn start(&self, scope: Scope, role: Role) -> Wire {
-        let Inner { layer, application, output, .. } = &*self.0;
+        let Inner { layer, application, output, sockets, .. } = &*self.0;
         Socket::open_as(role, scope, layer.clone(), |mut socket| {
             socket.set_output_limits(output.clone());
+            socket.set_reports(sockets.reports());
             application.call(socket)
         })
     }
@@ -291,7 +301,7 @@ impl Directory {
     /// Asks the process that has this session, for a leg that is here.
     pub(super) async fn ask(&self, token: Token, transport: Transport, body: Vec<u8>) -> Option<Reply> {
         let request = Request { body: body.into(), user: None, path: None, transport, relayed: true };
-        self.forward(token.process, request, true).await
+        self.forward(token.process, request, true).await.ok()?
     }
 
     /// For a leg, or a request, of another process's session. Nothing once this process goes away.
@@ -300,10 +310,16 @@ impl Directory {
     }
 
     /// `waits`: the answer may take as long as a long poll does.
-    pub(super) async fn forward(&self, process: ProcessId, request: Request, waits: bool) -> Option<Reply> {
+    pub(super) async fn forward(
+        &self,
+        process: ProcessId,
+        request: Request,
+        waits: bool,
+    ) -> Result<Option<Reply>, Refuse> {
         let Transports { window, reach, .. } = self.0.terms.transports;
         let patience = if waits { window + reach } else { reach };
-        remote::ask(&*self.0.layer, process, request, patience).await
+        // A session that cannot be asked for is not over: its client comes again.
+        remote::ask(&*self.0.layer, process, request, patience).await.map_err(|_| unavailable())
     }
 
     /// Hears other processes from the first session on.
@@ -321,8 +337,10 @@ impl Directory {
                 layer, mailbox, sessions, answer,
             ))))
         };
-        if let Err(error) = listening.get_or_try_init(begin).await {
-            tracing::warn!(%error, "sessions of this process cannot be reached from others");
+        if let Err(error) = listening.get_or_try_init(begin).await
+            && self.0.sockets.reports().due("listening").is_some()
+        {
+            tracing::warn!(error = %Causes(&error), "sessions of this process cannot be reached from others");
         }
     }
 
@@ -417,8 +435,5 @@ pub(super) fn gone(cursor: u64) -> Lost {
 }
 
 pub(super) fn unavailable() -> Refuse {
-    let mut refuse = Refuse::from(StatusCode::SERVICE_UNAVAILABLE);
-    refuse.headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-    refuse.body = Bytes::new();
-    refuse
+    Refuse::unavailable()
 }

@@ -5,7 +5,7 @@ use channel_layer::{Message, Value};
 use serde::Deserialize;
 
 use super::{control::Control, log::Payload};
-use crate::frame::Frame;
+use crate::frame::{self, Frame};
 
 /// A request or an answer: a control object, then frames.
 pub(super) struct Batch {
@@ -50,7 +50,7 @@ pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, NoBatch> 
         if frames.len() == limits.frames {
             return Err(NoBatch::TooMuch);
         }
-        let frame = frame(line).ok_or(NoBatch::Malformed)?;
+        let frame = read_frame(line).ok_or(NoBatch::Malformed)?;
         if frame.len() > limits.frame {
             return Err(NoBatch::TooMuch);
         }
@@ -59,9 +59,9 @@ pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, NoBatch> 
     Ok(Batch { control, frames })
 }
 
-fn frame(line: &str) -> Option<Frame> {
+fn read_frame(line: &str) -> Option<Frame> {
     if line.starts_with('"') {
-        return serde_json::from_str(line).ok().map(Frame::Text);
+        return frame::read(line).ok().map(Frame::Text);
     }
     let Binary { bytes } = serde_json::from_str(line).ok()?;
     BASE64.decode(&*bytes).ok().map(Frame::from)

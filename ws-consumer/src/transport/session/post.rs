@@ -151,7 +151,8 @@ impl Directory {
                 let carriage = self.carriage().ok_or_else(unavailable)?;
                 let ended = poll_fn(|cx| carriage.poll_end(cx));
                 match select(pin!(self.forward(token.process, request, waits)), ended).await {
-                    Either::Left((Some(reply), _)) if reply.status != StatusCode::GONE => {
+                    Either::Left((Err(refuse), _)) => return Err(refuse),
+                    Either::Left((Ok(Some(reply)), _)) if reply.status != StatusCode::GONE => {
                         passed_on(reply, headers)
                     }
                     Either::Left(_) => return self.over(scope, batch.control).await,

@@ -40,20 +40,23 @@ pub(super) struct Request {
     pub(super) relayed: bool,
 }
 
-/// Asks the process that has the session; nothing if it is not there.
+/// Asks the process that has the session; nothing if it is not there. An error does not tell whether it is.
 pub(super) async fn ask(
     layer: &dyn ChannelLayer,
     process: ProcessId,
     request: Request,
     patience: Duration,
-) -> Option<Reply> {
-    let mut answers = layer.open("ws-answer".into()).await.ok()?;
+) -> channel_layer::Result<Option<Reply>> {
+    let mut answers = layer.open("ws-answer".into()).await?;
     let message = encode(&request).with(REPLY_CHANNEL, answers.channel().as_str());
-    let report = layer.group_send(&Audience::from(process.group()), message).await.ok()?;
+    let report = layer.group_send(&Audience::from(process.group()), message).await?;
     if report.local.matched == 0 && matches!(report.remote, Remote::None | Remote::Processes(0)) {
-        return None;
+        return Ok(None);
     }
-    let answer = timeout(patience, answers.recv()).await.ok()?;
+    Ok(timeout(patience, answers.recv()).await.ok().and_then(|answer| reply(&answer)))
+}
+
+fn reply(answer: &Message) -> Option<Reply> {
     let status =
         answer.get("status").and_then(Value::as_i64).and_then(|status| u16::try_from(status).ok())?;
     let body = answer.get("body").and_then(Value::as_str)?;
@@ -160,7 +163,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let reply = ask(&*layer, process, request("answer"), Duration::from_secs(2)).await;
-        assert_eq!(reply.expect("an answer").body, "answer");
+        assert_eq!(reply.expect("in memory").expect("an answer").body, "answer");
         serving.abort();
     }
 }

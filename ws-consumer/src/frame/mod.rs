@@ -1,10 +1,13 @@
 //! What clients and servers say to each other: frames, and the close that ends them.
 
+mod json;
+
 use bytes::Bytes;
 use channel_layer::{Message, Value};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::error::{Error, Result};
+pub(crate) use self::json::read;
+use crate::error::{Error, Misuse, Result};
 
 /// One whole message of the client or to it. Empty ones count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,17 +22,27 @@ impl Frame {
     /// A text frame with `value` as JSON.
     ///
     /// # Errors
-    /// What the value's `Serialize` says; maps need keys that are strings or numbers.
+    /// [`Misuse`](Error::Misuse) with what the value's `Serialize` says; maps need keys that are strings or numbers.
+    #[track_caller]
     pub fn from_json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        Ok(Self::Text(serde_json::to_string(value)?))
+        match serde_json::to_string(value) {
+            Ok(text) => Ok(Self::Text(text)),
+            Err(fault) => {
+                let fault = channel_layer::Error::InvalidMessage(fault.into());
+                Err(Error::Misuse(Misuse::new("json", fault)))
+            }
+        }
     }
 
     /// Reads a text frame as JSON.
     ///
+    /// A lone surrogate, such as `"\ud83d"`, is read as U+FFFD: browsers write it for half of an emoji, and no Rust string
+    /// can hold it.
+    ///
     /// # Errors
     /// [`BadInput`](Error::BadInput) for a binary frame and for text that is no such JSON.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_str(self.text()?).map_err(Error::bad_input)
+        read(self.text()?).map_err(Error::bad_input)
     }
 
     /// The text of a text frame.

@@ -1,0 +1,40 @@
+//! Mistakes in the arguments of a call.
+
+use std::{error::Error as StdError, fmt, panic::Location};
+
+/// A call of a socket's function with what cannot be used: a mistake of the consumer's code, not of its client.
+#[derive(Debug)]
+pub struct Misuse {
+    call: &'static str,
+    at: &'static Location<'static>,
+    source: channel_layer::Error,
+}
+
+impl Misuse {
+    #[track_caller]
+    pub(crate) fn new(call: &'static str, source: impl Into<channel_layer::Error>) -> Self {
+        Self { call, at: Location::caller(), source: source.into() }
+    }
+
+    /// The function's name.
+    pub fn call(&self) -> &'static str {
+        self.call
+    }
+
+    /// The place of the call in the consumer's source.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.at
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` at {} got what cannot be used", self.call, self.at)
+    }
+}
+
+impl StdError for Misuse {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.source)
+    }
+}

@@ -1,0 +1,262 @@
+//! What a hook may answer instead of `Ok`, and what the peer then sees.
+
+mod misuse;
+mod reports;
+
+use std::{any::Any, error::Error as StdError, fmt, time::Duration};
+
+use channel_layer::Causes;
+use http::StatusCode;
+
+pub use self::misuse::Misuse;
+pub(crate) use self::reports::Reports;
+
+/// A cause of any type.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// The result of hooks and of the socket's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a hook or a socket's function failed.
+///
+/// Whatever converts into a [`BoxError`] converts into it by `?`: every error that is [`Send`] and [`Sync`], `String` and
+/// `&str`, `Box<dyn std::error::Error + Send + Sync>`, and `anyhow::Error`. It counts as [`Other`](Self::Other), unless a
+/// [`channel_layer::Error`] is among its causes, which keeps its meaning. That is why this type does not implement
+/// [`std::error::Error`] itself.
+///
+/// ```
+/// # use ws_consumer::Result;
+/// fn parsed(text: &str) -> Result<u16> {
+///     let number = text.strip_prefix('#').ok_or("a number begins with `#`")?;
+///     Ok(number.parse()?)
+/// }
+/// fn boxed() -> Result<()> {
+///     let failed: Result<(), Box<dyn std::error::Error + Send + Sync>> = Err("disk".into());
+///     Ok(failed?)
+/// }
+/// assert!(parsed("7").is_err() && parsed("#7").is_ok() && boxed().is_err());
+/// ```
+///
+/// A `Box<dyn std::error::Error>` without `Send` and `Sync` does not convert: the standard library has no conversion
+/// for it either, and a conversion here would exclude those above. Its text does, by
+/// `map_err(|error| error.to_string())?`.
+///
+/// ```compile_fail,E0277
+/// # use ws_consumer::Result;
+/// fn boxed(failed: Result<(), Box<dyn std::error::Error>>) -> Result<()> {
+///     Ok(failed?)
+/// }
+/// ```
+///
+/// # Whose fault
+///
+/// [`fault`](Self::fault) tells; it decides what the client sees and what is logged.
+///
+/// | error | fault |
+/// |---|---|
+/// | [`BadInput`](Self::BadInput) | the client's |
+/// | [`Layer`](Self::Layer) with `Backend`, `ChannelFull`, `Interrupted`, `TimedOut`, `Unavailable` | the layer's: an outage |
+/// | [`Layer`](Self::Layer) with anything else, [`Misuse`](Self::Misuse), [`NotAccepted`](Self::NotAccepted), [`Other`](Self::Other), [`Panic`](Self::Panic), [`TimedOut`](Self::TimedOut) | the server's |
+/// | [`Closed`](Self::Closed), [`Refused`](Self::Refused) | none |
+///
+/// # Names
+///
+/// A name of a group or channel that breaks the rules is the server's mistake, [`Misuse`](Self::Misuse), unless the
+/// client chose it: [`BadInput`](Self::BadInput). The functions of [`Socket`](crate::Socket) that take a name look for it
+/// among what the client has sent: the parameters and the query of the URL, and the frame, or the body of at most 4 KiB,
+/// that was received last. If the name would be valid with the client's texts replaced by valid ones, the client is to
+/// blame. A name that is made of them in other ways (from a header, or after a change of its letters) is parsed
+/// explicitly: [`GroupName::new`](channel_layer::GroupName::new) with `?` counts as bad input, and so does a field of type
+/// [`GroupName`](channel_layer::GroupName) or [`ChannelName`](channel_layer::ChannelName) in what
+/// [`Frame::json`](crate::Frame::json) reads.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// What the client sent cannot be used: 400 before the socket is accepted; after it the consumer's
+    /// [`error`](crate::Consumer::error) hook decides.
+    BadInput(BoxError),
+    /// The connection has ended, or the client's side of it.
+    Closed,
+    /// The channel layer failed. Where that is an [outage](Self::is_layer_outage), 503 before the socket is accepted; after
+    /// it the [`error`](crate::Consumer::error) hook decides, and by default the connection lives.
+    Layer(channel_layer::Error),
+    /// The consumer passed what cannot be used to a function of the socket, such as an event that is no map. Treated as
+    /// [`Other`](Self::Other), and logged with the place.
+    Misuse(Misuse),
+    /// A frame was sent before the socket was accepted.
+    NotAccepted,
+    /// Anything else: 500 before the socket is accepted, close code 1011 after it.
+    Other(BoxError),
+    /// A hook panicked. Treated as [`Other`](Self::Other).
+    Panic(String),
+    /// The connection is refused with this status: the short form of [`Socket::refuse`](crate::Socket::refuse).
+    Refused(StatusCode),
+    /// The client did not answer a request in time.
+    TimedOut(Duration),
+}
+
+/// Whose fault an [`Error`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// What the client sent cannot be used.
+    Client,
+    /// The channel layer is out of reach, too slow or full at present; trying later may help.
+    Layer,
+    /// No fault: the connection has ended, or is refused on purpose.
+    None,
+    /// The server's: its code, or what it depends on beside the channel layer.
+    Server,
+}
+
+impl Error {
+    /// The client's fault, in words that the client may read.
+    pub fn bad_input(cause: impl Into<BoxError>) -> Self {
+        Self::BadInput(cause.into())
+    }
+
+    /// Any other failure. The client never reads it.
+    pub fn other(cause: impl Into<BoxError>) -> Self {
+        Self::Other(cause.into())
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::BadInput(_) => Fault::Client,
+            Self::Closed | Self::Refused(_) => Fault::None,
+            Self::Layer(error) if is_layers(error) => Fault::Layer,
+            Self::Layer(_)
+            | Self::Misuse(_)
+            | Self::NotAccepted
+            | Self::Other(_)
+            | Self::Panic(_)
+            | Self::TimedOut(_) => Fault::Server,
+        }
+    }
+
+    /// Is it the client's fault?
+    pub fn is_bad_input(&self) -> bool {
+        self.fault() == Fault::Client
+    }
+
+    /// Is the channel layer out of reach, too slow or full at present?
+    pub fn is_layer_outage(&self) -> bool {
+        self.fault() == Fault::Layer
+    }
+
+    /// May what failed have been done all the same? Then it is not to be tried again blindly.
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Self::Layer(error) if error.is_uncertain())
+    }
+
+    /// What a client is told by default, for those errors after which the connection lives: `{"error": text}`, with
+    /// `"uncertain": true` where it [may have been done](Self::is_uncertain) all the same. Nothing for all others: their texts are not
+    /// meant for clients.
+    pub fn answer(&self) -> Option<serde_json::Value> {
+        match self.fault() {
+            Fault::Client | Fault::Layer if self.is_uncertain() => {
+                Some(serde_json::json!({ "error": self.told(), "uncertain": true }))
+            }
+            Fault::Client | Fault::Layer => Some(serde_json::json!({ "error": self.told() })),
+            Fault::None | Fault::Server => None,
+        }
+    }
+
+    /// In words that a client may read.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::BadInput(error) => error.to_string(),
+            Self::Layer(error) if error.is_uncertain() => UNCERTAIN.to_owned(),
+            Self::Layer(error) if is_layers(error) => NOT_DONE.to_owned(),
+            _ => "failed".to_owned(),
+        }
+    }
+
+    /// The error with all of its causes, for a log.
+    pub fn causes(&self) -> impl fmt::Display {
+        struct All<'a>(&'a Error);
+        impl fmt::Display for All<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.0 {
+                    Error::BadInput(error) | Error::Other(error) => Causes(&**error).fmt(f),
+                    Error::Layer(error) => Causes(error).fmt(f),
+                    Error::Misuse(misuse) => Causes(misuse).fmt(f),
+                    error => error.fmt(f),
+                }
+            }
+        }
+        All(self)
+    }
+
+    /// What a client sees that has not been accepted yet.
+    pub(crate) fn status(&self) -> StatusCode {
+        match (self, self.fault()) {
+            (Self::Refused(status), _) => *status,
+            (_, Fault::Client) => StatusCode::BAD_REQUEST,
+            (_, Fault::Layer) => StatusCode::SERVICE_UNAVAILABLE,
+            (_, Fault::None | Fault::Server) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Self::Panic(text.unwrap_or_else(|| "a value that is no text".to_owned()))
+    }
+}
+
+const NOT_DONE: &str = "not done: the server cannot reach others at present; try again later";
+const UNCERTAIN: &str = "uncertain: no answer in time, it may have been done or not";
+
+impl<E: Into<BoxError>> From<E> for Error {
+    fn from(error: E) -> Self {
+        let error = match error.into().downcast::<channel_layer::Error>() {
+            Ok(layer) => return Self::Layer(*layer),
+            Err(error) => error,
+        };
+        // Who parses a name, parses what came from outside: see `Error`, "Names".
+        if error.is::<channel_layer::NameError>() {
+            return Self::BadInput(error);
+        }
+        match outage(&*error) {
+            Some(channel_layer::Error::TimedOut(limit)) => {
+                Self::Layer(channel_layer::Error::TimedOut(*limit))
+            }
+            Some(layer) if layer.is_uncertain() => Self::Layer(channel_layer::Error::Interrupted(error)),
+            Some(_) => Self::Layer(channel_layer::Error::Unavailable(error)),
+            None => Self::Other(error),
+        }
+    }
+}
+
+/// The layer's outage among the causes of an error.
+fn outage<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a channel_layer::Error> {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.find_map(|cause| cause.downcast_ref::<channel_layer::Error>()).filter(|layer| is_layers(layer))
+}
+
+/// Is the fault the layer's own? It may pass; where it does not, it is no reason to end a connection either.
+fn is_layers(error: &channel_layer::Error) -> bool {
+    use channel_layer::Error::{Backend, ChannelFull};
+    error.is_outage() || matches!(error, Backend(_) | ChannelFull { .. })
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadInput(error) => write!(f, "{error}"),
+            Self::Closed => f.write_str("the connection is closed"),
+            Self::Layer(error) => write!(f, "{error}"),
+            Self::Misuse(misuse) => write!(f, "{misuse}"),
+            Self::NotAccepted => f.write_str("the socket was not accepted"),
+            Self::Other(error) => write!(f, "{error}"),
+            Self::Panic(text) => write!(f, "a hook panicked: {text}"),
+            Self::Refused(status) => write!(f, "refused with {status}"),
+            Self::TimedOut(time) => write!(f, "the client did not answer within {time:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
