@@ -9,6 +9,9 @@ use channel_layer::Error;
 /// No variant holds a payload or a password: faults are logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
+    /// Nothing was sent: there is no working connection at present, for this reason.
+    #[error("not connected to Redis: {0}")]
+    Away(Box<Fault>),
     /// The connection broke while the call was under way: it may have taken effect.
     #[error("the connection to Redis broke ({0})")]
     Broken(String),
@@ -53,6 +56,7 @@ impl Fault {
     /// A name for all that are alike: what Redis says, or what has broken.
     pub(crate) fn kind(&self) -> &str {
         match self {
+            Self::Away(fault) => fault.kind(),
             Self::Broken(_) => "broken",
             Self::Closed => "closed",
             Self::Crowded => "crowded",
@@ -70,7 +74,12 @@ impl Fault {
     /// Has the call surely had no effect?
     pub(crate) fn is_unsent(&self) -> bool {
         match self {
-            Self::Closed | Self::Crowded | Self::Down | Self::NotMaster(_) | Self::Unreachable(_) => true,
+            Self::Away(_)
+            | Self::Closed
+            | Self::Crowded
+            | Self::Down
+            | Self::NotMaster(_)
+            | Self::Unreachable(_) => true,
             Self::Refused { code, .. } => is_passing(code),
             _ => false,
         }
@@ -79,7 +88,8 @@ impl Fault {
     /// Is it the connection that is away, slow or broken, and not the call that was refused?
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Broken(_)
+            Self::Away(_)
+            | Self::Broken(_)
             | Self::Deadline(_)
             | Self::Down
             | Self::NotMaster(_)
@@ -140,7 +150,7 @@ impl From<Fault> for Error {
             Fault::Panicked(_) | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
                 Self::Backend(fault.into())
             }
-            Fault::Crowded | Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => {
+            Fault::Away(_) | Fault::Crowded | Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => {
                 Self::Unavailable(fault.into())
             }
         }
@@ -165,7 +175,7 @@ mod tests {
 
     #[test]
     fn only_what_was_surely_not_sent_may_be_retried() {
-        for unsent in [Fault::Crowded, Fault::Down] {
+        for unsent in [Fault::Crowded, Fault::Down, Fault::Away(Box::new(Fault::Broken(String::new())))] {
             assert!(Error::from(unsent).is_transient());
         }
         for ambiguous in [Fault::Deadline(Duration::ZERO), Fault::Broken(String::new())] {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::pace::Pace;
+use crate::{pace::Pace, warnings::Warnings};
 
 /// Defines the counters, their snapshot and their names in one go, so that none is forgotten in one of them.
 macro_rules! counters {
@@ -16,6 +16,7 @@ macro_rules! counters {
         pub(crate) struct Counters {
             $(pub(crate) $field: Counter<{ Id::$field as usize }>,)*
             unreadable_pace: Pace,
+            pub(crate) warnings: Warnings,
         }
 
         /// What a layer has counted since it was made. The same numbers go to the `metrics` facade, when that

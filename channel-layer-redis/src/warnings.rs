@@ -10,7 +10,7 @@ use crate::{error::Fault, pace::Pace};
 /// Kinds that are told apart. A server's words are among them, so there might be any number.
 const KINDS: usize = 64;
 
-/// The warnings of one layer. A kind is what could not be done, and why.
+/// The warnings of one layer, which are written once a second for each kind. A kind is what could not be done, and why.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
     /// Held for a map access.
@@ -28,7 +28,7 @@ impl Warnings {
     }
 
     /// If it is time for a warning of this kind: how many events it stands for.
-    fn pass(&self, what: &'static str, why: &str) -> Option<u64> {
+    pub(crate) fn pass(&self, what: &'static str, why: &str) -> Option<u64> {
         // Nothing in here is left half done by a panic.
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let (kind, is_full) = ((what, why.to_owned()), kinds.len() >= KINDS);

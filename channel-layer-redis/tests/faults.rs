@@ -1,5 +1,6 @@
 //! Redis's bad days. Each test says what happens to messages, calls and consumers on one of them.
 
+mod causes;
 mod support;
 
 use std::{sync::Arc, time::Duration};

@@ -44,6 +44,16 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
+/// For logs: holds no secrets.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sentinel { service, .. } => write!(f, "{service}, as the sentinels say"),
+            Self::Single(server) => server.address.fmt(f),
+        }
+    }
+}
+
 impl Address {
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: true, .. })

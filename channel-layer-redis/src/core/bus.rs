@@ -23,7 +23,6 @@ use crate::{
     shared::Probes,
     stats::Counters,
     supervisor::{Link, Mode, Probe, Restoration},
-    warnings::Warnings,
 };
 
 #[derive(Debug)]
@@ -44,7 +43,6 @@ pub(super) struct Bus {
     pub(super) suspicion: Notify,
     /// What each host had deleted when it was last known to hold all that we want, if it says so. Held for an access.
     pub(super) deleted: Mutex<Vec<Option<String>>>,
-    pub(super) warnings: Warnings,
     /// What the names of this process's mailboxes have between their prefix and their `!`.
     pub(super) client: String,
     /// One per host: who waits there.
@@ -73,7 +71,6 @@ impl Bus {
             changed: Notify::new(),
             suspicion: Notify::new(),
             deleted: Mutex::new(vec![None; hosts]),
-            warnings: Warnings::default(),
             desks: (0..hosts).map(|_| Desk::default()).collect(),
             inboxes: (0..hosts).map(|_| Mutex::default()).collect(),
             probes: Probes::new(&config.prefix, &client),

@@ -86,7 +86,7 @@ impl Bus {
             let outcomes = join_all(chunk.iter().map(add)).await;
             self.memberships.written(&successes(chunk, &outcomes));
             if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-                self.warnings.warn("memberships of this process cannot be written to Redis", fault);
+                self.counters.warnings.warn("memberships of this process cannot be written to Redis", fault);
                 return;
             }
         }
@@ -97,7 +97,7 @@ impl Bus {
             let outcomes =
                 join_all(chunk.iter().map(|membership| groups::renew(self, links, membership))).await;
             if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-                self.warnings.warn("memberships of this process cannot be renewed", fault);
+                self.counters.warnings.warn("memberships of this process cannot be renewed", fault);
                 return;
             }
         }

@@ -247,8 +247,8 @@ impl ChannelLayer for CoreLayer {
 
     async fn flush(&self) -> Result<()> {
         self.enter()?;
-        if !self.is_connected() {
-            return Err(Fault::Down.into()); // before anything is dropped here
+        if let Some(link) = self.links.iter().find(|link| !link.is_up()) {
+            return Err(link.away().into()); // before anything is dropped here
         }
         self.bus.memberships.clear();
         self.bus.hub.leave_all();

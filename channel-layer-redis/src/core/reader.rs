@@ -78,7 +78,7 @@ impl Reader {
             self.wait_for_wishes().await;
             let began = Instant::now();
             if let Err(fault) = self.serve().await {
-                named::tell(&fault);
+                named::tell(&self.bus.counters, &fault);
                 backoff.connected_for(began.elapsed());
                 sleep(backoff.next()).await;
             }
@@ -314,13 +314,16 @@ impl Reader {
             match self.put_back(&links[self.at], &channel, &messages).await {
                 Ok(()) => self.bus.counters.given_back.add(messages.len() as u64),
                 // Surely not sent: tried again.
-                Err(Fault::Closed | Fault::Crowded | Fault::Down) => {
+                Err(fault) if fault.is_unsent() => {
                     desk.keep(&channel, messages);
                     again = Some(Instant::now() + Duration::from_secs(1));
                 }
                 Err(fault) => {
                     self.bus.counters.lost.add(messages.len() as u64);
-                    tracing::warn!(%channel, count = messages.len(), %fault, "lost messages of a general channel");
+                    if let Some(times) = self.bus.counters.warnings.pass("lost messages", fault.kind()) {
+                        let count = messages.len();
+                        tracing::warn!(%channel, count, %fault, times, "lost messages of a general channel");
+                    }
                 }
             }
         }

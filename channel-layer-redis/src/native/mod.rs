@@ -292,8 +292,8 @@ impl ChannelLayer for NativeLayer {
 
     async fn flush(&self) -> Result<()> {
         self.enter()?;
-        if !self.is_connected() {
-            return Err(Fault::Down.into()); // before anything is dropped here
+        if let Some(link) = self.links.iter().find(|link| !link.is_up()) {
+            return Err(link.away().into()); // before anything is dropped here
         }
         self.bus.hub.leave_all();
         self.bus.hub.discard_messages();

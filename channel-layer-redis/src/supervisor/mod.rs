@@ -30,8 +30,9 @@ mod session;
 mod subscriptions;
 
 use std::{
+    collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -114,8 +115,10 @@ struct Shared {
     up: AtomicBool,
     /// Has there ever been a session? Relaxed: set once, and nothing else hangs on it.
     known: AtomicBool,
-    /// Why there is no session, for those who wait for the first one.
+    /// Why there is no session, or was none until the present one.
     trouble: watch::Sender<Option<Fault>>,
+    /// What has been warned about since there was a session. The supervisor alone locks it.
+    troubles: Mutex<HashSet<String>>,
 }
 
 impl Link {
@@ -139,6 +142,7 @@ impl Link {
             up: AtomicBool::new(false),
             known: AtomicBool::new(false),
             trouble: watch::Sender::new(None),
+            troubles: Mutex::default(),
         });
         let supervisor = tokio::spawn(run::run(shared.clone()));
         let (config, counters) = (shared.config.clone(), shared.counters.clone());
@@ -171,7 +175,7 @@ impl Link {
     pub(crate) async fn publish(&self, channel: String, envelope: Vec<u8>) -> Result<u64, Fault> {
         if !self.is_up() {
             self.shared.counters.publish_failed.one();
-            return Err(Fault::Down);
+            return Err(self.shared.away());
         }
         let published = self.shared.outbox.publish(channel, envelope).await;
         if published == Err(Fault::Crowded) {
@@ -183,7 +187,7 @@ impl Link {
     /// Any command that answers at once.
     pub(crate) async fn call(&self, command: Command) -> Result<Reply, Fault> {
         if !self.is_up() {
-            return Err(Fault::Down);
+            return Err(self.shared.away());
         }
         self.shared.outbox.call(command).await
     }
@@ -191,14 +195,14 @@ impl Link {
     /// Subscribes to a channel if need be, and then runs `join`, which says whether it added a member.
     ///
     /// In an outage it does not wait: the channel is wanted from now on, and the next session is not told of before it is
-    /// subscribed to. Before the first session there is nothing to come back to, and it is [`Fault::Down`].
+    /// subscribed to. Before the first session there is nothing to come back to, and it fails.
     pub(crate) async fn join(&self, channel: &str, join: impl FnOnce() -> bool) -> Result<(), Fault> {
         // One for a command under way, one for ours.
         let limit = self.shared.config.timeout * 2;
         let deadline = Instant::now() + limit;
         let hold = loop {
             if !self.is_known() {
-                return Err(Fault::Down);
+                return Err(self.shared.away());
             }
             let (hold, answer) = self.shared.subscriptions.acquire(channel);
             // Looked at after it was asked for: a session that has come up since has either seen it, or is seen here.
@@ -224,6 +228,11 @@ impl Link {
     /// Do the channel's messages come in?
     pub(crate) fn is_subscribed(&self, channel: &str) -> bool {
         self.shared.subscriptions.is_live(channel)
+    }
+
+    /// Why calls fail at once at present.
+    pub(crate) fn away(&self) -> Fault {
+        self.shared.away()
     }
 
     /// Has it ever been connected?

@@ -1,6 +1,10 @@
 //! The supervisor's own task: connect, watch, lose, connect again.
 
-use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use channel_layer::LayerEvent;
 use futures_util::future::try_join;
@@ -8,6 +12,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, backoff::Backoff, panics::caught, session::Session, subscriptions::Changes};
 use crate::{error::Fault, topology};
+
+/// Warnings about one outage, at most: a server may say something else each time.
+const TROUBLES: usize = 16;
 
 /// For ever, whatever happens: a layer without its supervisor would look as if Redis were away for good.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -116,7 +123,7 @@ pub(super) async fn round_trip(shared: &Shared) -> Result<Duration, Fault> {
     let limit = shared.config.timeout * 2; // in the queue, and under way
     let started = Instant::now();
     if !shared.up.load(Relaxed) {
-        return Err(Fault::Down);
+        return Err(shared.away());
     }
     let probe = shared.mode.probe();
     let way = async {
@@ -131,11 +138,25 @@ impl Shared {
     /// A session is ready: calls go through again.
     fn enter(&self, session: Arc<Session>) {
         tracing::info!(server = %session.server.address, "connected to Redis");
+        self.troubles().clear();
         self.set_session(Some(session));
         if self.outbox.is_closed() {
             // Closed while it was made, perhaps before it could be found: nobody else would end it.
             self.set_session(None);
         }
+    }
+
+    /// Why there is no session.
+    pub(super) fn away(&self) -> Fault {
+        match &*self.trouble.borrow() {
+            Some(fault) => Fault::Away(Box::new(fault.clone())),
+            None => Fault::Down,
+        }
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, HashSet<String>> {
+        // Nothing in here is left half done by a panic.
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whoever missed something since all was well is told.
@@ -151,11 +172,14 @@ impl Shared {
 
     /// The session is over: calls fail at once.
     pub(super) fn leave(&self, fault: &Fault) {
+        if *fault != Fault::Closed {
+            self.trouble.send_replace(Some(fault.clone()));
+        }
         let was_up = self.set_session(None).is_some();
         self.subscriptions.interrupted(if *fault == Fault::Closed { fault } else { &Fault::Down });
         if was_up && *fault != Fault::Closed {
             self.counters.disconnects.one();
-            tracing::warn!(%fault, "lost the connection to Redis");
+            self.counters.warnings.warn("lost the connection to Redis", fault);
             self.mode.events().raise(LayerEvent::Disconnected);
         }
     }
@@ -166,7 +190,9 @@ impl Shared {
         if self.mode.is_empty(channel) {
             return self.subscriptions.answered(&[channel.to_owned()], Err(fault));
         }
-        tracing::warn!(channel, %fault, "the members of a group hear nothing any more");
+        if let Some(times) = self.counters.warnings.pass("a group hears nothing", fault.kind()) {
+            tracing::warn!(channel, %fault, times, "the members of a group hear nothing any more");
+        }
         self.counters.subscribe_refused.one();
         self.subscriptions.refused(channel, fault);
     }
@@ -188,7 +214,14 @@ impl Shared {
 
     fn cannot_connect(&self, fault: Fault) {
         self.counters.connect_failed.one();
-        tracing::debug!(%fault, "cannot connect to Redis");
+        let (place, text) = (&self.place, fault.to_string());
+        let mut troubles = self.troubles();
+        if troubles.len() < TROUBLES && troubles.insert(text) {
+            tracing::warn!(%place, %fault, "cannot connect to Redis, and goes on trying");
+        } else {
+            tracing::debug!(%place, %fault, "cannot connect to Redis");
+        }
+        drop(troubles);
         self.trouble.send_replace(Some(fault));
     }
 }

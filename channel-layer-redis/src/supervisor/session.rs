@@ -91,7 +91,9 @@ impl Session {
         }
         match refused {
             None => done(),
-            Some(fault) => tracing::warn!(%fault, "Redis does not take what it holds for this process"),
+            Some(fault) => {
+                shared.counters.warnings.warn("Redis does not take what it holds for this process", &fault);
+            }
         }
         Ok(())
     }

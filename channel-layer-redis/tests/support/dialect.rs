@@ -115,7 +115,8 @@ impl Frame {
         let length = || line[1..].parse::<i64>().expect("a length");
         match kind {
             '$' if length() < 0 => Some((Self::Bulk(None), rest)),
-            '$' => {
+            // `=` is a text with its format, as INFO answers.
+            '$' | '=' => {
                 let length = usize::try_from(length()).expect("it is not negative");
                 let bulk = rest.get(..length + 2)?;
                 Some((Self::Bulk(Some(bulk[..length].to_vec())), &rest[length + 2..]))

@@ -18,6 +18,7 @@ use crate::{
     client::{Command, Connection, Reply},
     config::Server,
     error::Fault,
+    stats::Counters,
     supervisor::{Backoff, Link, Session},
 };
 
@@ -50,7 +51,7 @@ impl Reader {
             }
             let began = Instant::now();
             if let Err(fault) = self.serve().await {
-                tell(&fault);
+                tell(&self.bus.counters, &fault);
                 backoff.connected_for(began.elapsed());
                 sleep(backoff.next()).await;
             }
@@ -182,13 +183,16 @@ impl Reader {
             match store::give_back(&self.bus, &links, &channel, &messages).await {
                 Ok(()) => self.bus.counters.given_back.add(messages.len() as u64),
                 // Surely not sent: tried again.
-                Err(Fault::Closed | Fault::Crowded | Fault::Down) => {
+                Err(fault) if fault.is_unsent() => {
                     self.desk.keep(&channel, messages);
                     again = Some(Instant::now() + BLOCK);
                 }
                 Err(fault) => {
                     self.bus.counters.lost.add(messages.len() as u64);
-                    tracing::warn!(%channel, count = messages.len(), %fault, "lost messages of a named channel");
+                    if let Some(times) = self.bus.counters.warnings.pass("lost messages", fault.kind()) {
+                        let count = messages.len();
+                        tracing::warn!(%channel, count, %fault, times, "lost messages of a named channel");
+                    }
                 }
             }
         }
@@ -222,9 +226,9 @@ impl Reader {
 }
 
 /// Why a reader begins anew: a refusal will last until somebody does something.
-pub(crate) fn tell(fault: &Fault) {
+pub(crate) fn tell(counters: &Counters, fault: &Fault) {
     match fault {
-        Fault::Refused { .. } => tracing::warn!(%fault, "Redis refuses to hand out named channels"),
+        Fault::Refused { .. } => counters.warnings.warn("Redis refuses to hand out named channels", fault),
         _ => tracing::debug!(%fault, "the reader of named channels begins anew"),
     }
 }
