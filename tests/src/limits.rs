@@ -25,9 +25,18 @@ pub fn open_files(program: &Program) -> usize {
 
 /// The memory that a program has in use, in bytes.
 pub fn resident(program: &Program) -> usize {
+    status(program, "VmRSS:")
+}
+
+/// The same without what lies in files: its code, which is read in as it is used.
+pub fn allocated(program: &Program) -> usize {
+    status(program, "RssAnon:")
+}
+
+fn status(program: &Program, name: &str) -> usize {
     let id = program.id().expect("the program still runs");
     let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a child's state can be read");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it says how much memory");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it says how much memory");
     let kib = line.trim().strip_suffix(" kB").and_then(|kib| kib.parse::<usize>().ok());
     kib.expect("as a number of KiB") * 1024
 }

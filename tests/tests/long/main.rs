@@ -2,4 +2,5 @@
 
 mod crowd;
 mod dead_member;
+mod hoard;
 mod visitors;

@@ -79,6 +79,14 @@ impl Frame {
         }
     }
 
+    /// Without room for more: it may wait for long.
+    pub(crate) fn shrunk(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text.into_boxed_str().into()),
+            binary => binary,
+        }
+    }
+
     /// Is the payload empty?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -108,6 +116,9 @@ impl From<Vec<u8>> for Frame {
         Self::Binary(bytes.into())
     }
 }
+
+/// The longest reason that fits a close frame, beside the code (RFC 6455, section 5.5).
+const MAX_REASON: usize = 123;
 
 /// How a connection ended or is to end: a close code (RFC 6455, section 7.4) and a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +158,13 @@ impl Close {
         Self { code, reason: reason.into() }
     }
 
+    /// As much of the reason as a close frame has room for, cut between characters: 123 bytes at most, over every transport.
+    pub fn sendable_reason(&self) -> &str {
+        let end =
+            (0..=MAX_REASON.min(self.reason.len())).rev().find(|end| self.reason.is_char_boundary(*end));
+        &self.reason[..end.unwrap_or(0)]
+    }
+
     /// May an endpoint send this code?
     pub fn is_sendable(code: u16) -> bool {
         matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
@@ -174,6 +192,18 @@ mod tests {
         assert_eq!(Frame::from("[1,2]").json::<Vec<u8>>().unwrap(), [1, 2]);
         assert!(Frame::from(b"[1,2]".to_vec()).json::<Vec<u8>>().unwrap_err().is_bad_input());
         assert!(Frame::from("[1,").json::<Vec<u8>>().unwrap_err().is_bad_input());
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        for (reason, len) in
+            [("x".repeat(123), 123), ("x".repeat(124), 123), ("é".repeat(100), 122), ("汉".repeat(50), 123)]
+        {
+            let close = Close::new(4000, reason.clone());
+            assert_eq!(close.sendable_reason().len(), len);
+            assert!(reason.starts_with(close.sendable_reason()));
+        }
+        assert_eq!(Close::from(4000).sendable_reason(), "");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is known about a connection before a word is said.
 
+mod address;
 mod params;
 
 use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc};
@@ -9,6 +10,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 
+pub(crate) use self::address::customer;
 use crate::error::{Error, Result};
 
 /// The request that opened the connection, and what router and middleware have learnt from it.
@@ -194,6 +196,15 @@ impl Scope {
     /// The part of the path, percent-encoded as it came, that is left for a router behind a prefix. All of it at first.
     pub fn remaining(&self) -> &str {
         &self.path()[self.mount..]
+    }
+
+    /// The bytes that it keeps, about.
+    pub(crate) fn weight(&self) -> usize {
+        // A place in the map of headers, and of their names.
+        const HEADER: usize = 128;
+        let headers = self.headers.iter().map(|(name, value)| HEADER + name.as_str().len() + value.len());
+        let query = self.uri.query().map_or(0, str::len);
+        size_of::<Self>() + 2 * self.path().len() + query + headers.sum::<usize>()
     }
 
     pub(crate) fn mount(&self) -> usize {

@@ -6,6 +6,7 @@ pub(crate) mod headers;
 pub(crate) mod http;
 mod limits;
 mod pace;
+mod seldom;
 pub(crate) mod session;
 mod sockets;
 pub(crate) mod websocket;

@@ -19,7 +19,7 @@ const RATE: f64 = 500.0;
 
 /// A body that is waited for, in all, no longer than a time, which every byte that comes prolongs a little. While nobody
 /// reads, nobody waits.
-pub(super) struct Paced<B> {
+pub(crate) struct Paced<B> {
     body: Pin<Box<B>>,
     patience: Duration,
     left: Duration,
@@ -27,7 +27,7 @@ pub(super) struct Paced<B> {
 }
 
 impl<B> Paced<B> {
-    pub(super) fn new(body: B, patience: Duration) -> Self {
+    pub(crate) fn new(body: B, patience: Duration) -> Self {
         Self { body: Box::pin(body), patience, left: patience, waiting: None }
     }
 
@@ -41,7 +41,7 @@ impl<B> Paced<B> {
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Paced<B> {
     /// The next part. An error is the end; of the kind `TimedOut` when it is the client's slowness.
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.body.as_mut().poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.count(frame.data_ref().map_or(0, Buf::remaining));

@@ -155,6 +155,7 @@ impl Link {
         if state.outputs.is_empty() || state.is_held() {
             return false;
         }
+        state.said |= state.phase == Phase::Open;
         state.outputs.take(take);
         if !state.has_room() {
             return false;
@@ -273,6 +274,16 @@ impl Link {
         state.wait(cx)
     }
 
+    /// Ready while no more than so many bytes wait to be sent, or after the end.
+    pub(crate) fn poll_drained(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        let mut state = self.state();
+        if state.phase == Phase::Ended || (state.outputs.bytes() <= bytes && state.has_room()) {
+            return Poll::Ready(());
+        }
+        state.wants_room = true;
+        state.wait(cx)
+    }
+
     /// As [`poll_send`](Self::poll_send), from another task; any number of them may wait.
     pub(crate) fn poll_send_beside(
         &self,
@@ -375,6 +386,7 @@ impl Link {
     /// The next thing to handle, or `None` once the connection has ended and all that came before is handled.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
         let mut state = self.state();
+        state.handled = None;
         match state.inputs.pop_front() {
             Some(input) => Poll::Ready(Some(state.popped(input))),
             None if state.close.is_some() => Poll::Ready(None),
@@ -414,6 +426,11 @@ impl Link {
     pub(crate) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state();
         if state.close.is_some() { Poll::Ready(state.lost) } else { state.wait(cx) }
+    }
+
+    /// Returns whether nothing has left after the answer that let the client in.
+    pub(crate) fn is_unsaid(&self) -> bool {
+        !self.state().said
     }
 
     /// Did it end without this side's doing?

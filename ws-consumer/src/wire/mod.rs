@@ -13,6 +13,7 @@ mod leaving;
 mod link;
 mod output;
 mod report;
+mod shared;
 mod state;
 
 use std::{
@@ -84,6 +85,8 @@ pub enum Outgoing {
     Head(Head),
     /// The client may not come in. Nothing comes after it.
     Refuse(Refuse),
+    /// A frame of the application's that it has sent to others as well, for the same event. Only to sessions, which keep it.
+    Shared(Message),
 }
 
 /// With what a socket is accepted.

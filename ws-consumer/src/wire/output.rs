@@ -149,7 +149,7 @@ impl Outputs {
 fn size(output: &Outgoing) -> usize {
     match output {
         Outgoing::Frame(frame) => frame.len(),
-        Outgoing::Encoded(message) => message.size(),
+        Outgoing::Encoded(message) | Outgoing::Shared(message) => message.size(),
         Outgoing::Body { chunk, .. } => chunk.len(),
         _ => 0,
     }

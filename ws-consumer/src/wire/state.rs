@@ -17,6 +17,7 @@ use super::{
     control::Control,
     hooks::{Hooks, Verdict},
     output::{Made, OutputLimits, Outputs},
+    shared,
 };
 use crate::{
     error::{Error, Fault, Reports, Result},
@@ -70,6 +71,8 @@ pub(super) struct State {
     pub(super) leaving: Option<Box<Leaving>>,
     /// Is the application at work on something that the client said, or asked for?
     pub(super) handles: bool,
+    /// Set once anything was taken to be sent after the answer.
+    pub(super) said: bool,
     /// Did it end without the application's doing?
     pub(super) lost: bool,
     /// How often failures are logged; the service's, or made when there is a first one.
@@ -78,6 +81,8 @@ pub(super) struct State {
     pub(super) reported: Option<Discriminant<Error>>,
     /// Boxed, and gone when nobody asked for anything: most connections have none.
     pub(super) hooks: Option<Box<Hooks>>,
+    /// The event that is being handled, for sessions: what all make of it they keep once.
+    pub(super) handled: Option<Message>,
     /// Who waits in the socket's functions; the task's own waker unless the application polls by other means.
     pub(super) application: Option<Waker>,
     /// The transport's task.
@@ -264,6 +269,11 @@ impl State {
             self.events -= 1;
             self.event_bytes -= input.event_size();
         }
+        if let Input::Event(message) = &input
+            && self.role == Role::Session
+        {
+            self.handled = Some(message.clone());
+        }
         if self.inputs.is_empty() {
             self.inputs = VecDeque::new();
         }
@@ -306,6 +316,10 @@ impl State {
                 self.hooks = None;
             }
         }
+        let output = match (output, &self.handled) {
+            (Outgoing::Frame(frame), Some(event)) => shared::frame_for(event, frame),
+            (output, _) => output,
+        };
         self.outputs.push(output);
         self.wake_task();
     }

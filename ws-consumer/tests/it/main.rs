@@ -20,6 +20,7 @@ mod door;
 mod drain;
 mod frames;
 mod guards;
+mod hoards;
 mod http2;
 #[cfg(feature = "auth")]
 mod identified;

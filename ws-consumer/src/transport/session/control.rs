@@ -78,8 +78,8 @@ pub(super) struct Closing {
 }
 
 impl From<Close> for Closing {
-    fn from(Close { code, reason }: Close) -> Self {
-        Self { code, reason }
+    fn from(close: Close) -> Self {
+        Self { code: close.code, reason: close.sendable_reason().to_owned() }
     }
 }
 
@@ -87,8 +87,8 @@ impl From<Closing> for Close {
     /// A client may say only what a close frame could say.
     fn from(Closing { code, reason }: Closing) -> Self {
         let code = Some(code).filter(|code| Self::is_sendable(*code)).unwrap_or(Self::NO_STATUS);
-        let end = (0..=123.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-        Self::new(code, &reason[..end])
+        let close = Self::new(code, reason);
+        Self::new(code, close.sendable_reason())
     }
 }
 

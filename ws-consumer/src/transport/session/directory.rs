@@ -1,15 +1,13 @@
 //! All sessions of a service: how they begin, and how a request finds its own.
 
 use std::{
-    collections::HashMap,
     future::poll_fn,
-    hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use channel_layer::{Causes, ChannelLayer};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use tokio::{
     sync::OnceCell,
     task::JoinHandle,
@@ -17,10 +15,13 @@ use tokio::{
 };
 
 use super::{
+    address,
+    admitted::Admitted,
     config::Transports,
     control::{Control, Lost, Mode, Open},
     leg::{Carriage, Leg},
     lines,
+    registry::Registry,
     remote::{self, Reply, Request},
     screen::{Screened, screen},
     state::{Continued, Decision, Session, Terms},
@@ -37,8 +38,6 @@ use crate::{
     wire::{OutputLimits, Refuse, Role, Wire},
 };
 
-/// Sessions of other processes whose clients were looked at here.
-const REMEMBERED: usize = 10_000;
 /// For how long the end of a session is remembered, at the most.
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
@@ -54,11 +53,9 @@ struct Inner {
     sockets: Sockets,
     /// Do sessions begin while the layer has lost its backend?
     accepts_in_outage: bool,
+    registry: Arc<Registry>,
     /// Locked for a look-up.
-    sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
-    /// With what a session's client was let in. Locked for a look-up.
-    admitted: Mutex<HashMap<SessionId, u64>>,
-    hasher: RandomState,
+    admitted: Mutex<Admitted>,
     listening: OnceCell<AbortOnDrop>,
 }
 
@@ -105,15 +102,14 @@ impl Directory {
         transports.window = transports.window.min(limits.ping_interval);
         let process = ProcessId::new()?;
         let inner = Inner {
+            registry: Arc::new(Registry::new(&transports)),
             terms: Arc::new(Terms { process, transports, limits }),
             application,
             layer,
             output,
             sockets,
             accepts_in_outage,
-            sessions: Mutex::default(),
             admitted: Mutex::default(),
-            hasher: RandomState::new(),
             listening: OnceCell::new(),
         };
         Ok(Self(Arc::new(inner)))
@@ -121,6 +117,10 @@ impl Directory {
 
     pub(super) fn terms(&self) -> &Arc<Terms> {
         &self.0.terms
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.0.registry
     }
 
     pub(super) fn process(&self) -> ProcessId {
@@ -140,18 +140,20 @@ impl Directory {
 
     /// A new session, if the application lets its client in.
     pub(super) async fn open(&self, scope: Scope) -> Result<Opened, Refuse> {
-        let Inner { terms, sockets, accepts_in_outage, .. } = &*self.0;
+        let Inner { terms, sockets, registry, accepts_in_outage, .. } = &*self.0;
         if sockets.is_cut_off() && !accepts_in_outage {
             return Err(unavailable());
         }
         self.listen().await;
-        let admitted = self.digest(&scope.headers);
+        let admitted = self.admitted().digest(&scope.headers);
         let (transport, path) = (scope.transport, scope.uri.path().into());
+        let (address, weight) = (address(&scope), scope.weight());
+        let shared = registry.shared(address);
         let wire = self.start(scope, Role::Session);
-        let session = Session::new(terms.clone(), wire.link().clone(), path).map_err(|_| unavailable())?;
-        let session = Arc::new(session);
+        let session = Session::new(terms.clone(), wire.link().clone(), path, registry, shared.clone());
+        let session = Arc::new(session.map_err(|_| unavailable())?);
         let registration = sockets.register(wire.link()).ok_or_else(unavailable)?;
-        if !self.enter(&session) {
+        if !registry.enter(&session, address, weight, shared.address) {
             return Err(unavailable());
         }
         let opening = Opening { session: Some(session.clone()) };
@@ -200,7 +202,7 @@ impl Directory {
         let Some((leg, control, token)) = begun else {
             return self.begin(scope, Some(cursor)).await;
         };
-        self.remember(token.session, self.digest(&scope.headers));
+        self.remember_client(token.session, &scope.headers);
         Ok(Begun { leg, control, token, headers: screened.headers })
     }
 
@@ -258,42 +260,30 @@ impl Directory {
         if token.process != self.process() {
             return Found::Elsewhere;
         }
-        let session = self.sessions().get(&token.session).cloned();
+        let session = self.registry().find(token.session);
         let here = session.filter(|session| path.is_none_or(|path| session.is_at(path)));
         here.map_or(Found::Nowhere, Found::Here)
     }
 
     /// Does it show what its session's client was let in with?
     pub(super) fn is_admitted(&self, session: SessionId, headers: &HeaderMap) -> bool {
-        self.admitted().get(&session) == Some(&self.digest(headers))
+        self.admitted().is(session, headers)
+    }
+
+    /// Returns whether a request shows what some session's client was let in with.
+    pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
+        self.admitted().knows(headers)
     }
 
     pub(super) fn remember_client(&self, session: SessionId, headers: &HeaderMap) {
-        self.remember(session, self.digest(headers));
+        let digest = self.admitted().digest(headers);
+        self.remember(session, digest);
     }
 
     fn remember(&self, session: SessionId, digest: u64) {
-        let own = self.sessions().len();
-        let mut admitted = self.admitted();
-        if admitted.len() >= own + REMEMBERED {
-            // Those of other processes that came longest ago cannot be told apart: who is forgotten is looked at again.
-            let sessions = self.sessions();
-            admitted.retain(|id, _| sessions.contains_key(id));
-        }
-        admitted.insert(session, digest);
-    }
-
-    /// What a browser adds by itself and an application may act on. Keyed, so that nobody can make two that look the same.
-    fn digest(&self, headers: &HeaderMap) -> u64 {
-        let mut hasher = self.0.hasher.build_hasher();
-        for name in [header::ORIGIN, header::COOKIE, header::AUTHORIZATION, header::HOST] {
-            for value in headers.get_all(name) {
-                hasher.write(value.as_bytes());
-                hasher.write_u8(0xFF); // in no header
-            }
-            hasher.write_u8(0xFE);
-        }
-        hasher.finish()
+        let registry = self.registry();
+        let own = registry.len();
+        self.admitted().remember(session, digest, own, |id| registry.has(id));
     }
 
     // ---- other processes
@@ -346,17 +336,6 @@ impl Directory {
 
     // ---- keeping
 
-    /// False if there is no room.
-    fn enter(&self, session: &Arc<Session>) -> bool {
-        let mut sessions = self.sessions();
-        if sessions.len() >= self.0.terms.transports.max_sessions {
-            tracing::warn!(sessions = sessions.len(), "no room for another session");
-            return false;
-        }
-        sessions.insert(session.id, session.clone());
-        true
-    }
-
     /// Runs a session, and forgets it a while after its end: its client is yet to hear of it.
     async fn run(self, session: Arc<Session>, task: Task) {
         let (id, directory) = (session.id, Arc::downgrade(&self.0));
@@ -375,8 +354,8 @@ impl Directory {
     }
 
     fn forget(&self, id: SessionId) {
-        self.sessions().remove(&id);
-        self.admitted().remove(&id);
+        self.registry().forget(id);
+        self.admitted().forget(id);
     }
 
     pub(super) fn opened(&self, continued: &Continued, resumed: bool) -> Control {
@@ -393,11 +372,7 @@ impl Directory {
         Control { open: Some(open), ..Control::default() }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
-        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn admitted(&self) -> MutexGuard<'_, HashMap<SessionId, u64>> {
+    fn admitted(&self) -> MutexGuard<'_, Admitted> {
         self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

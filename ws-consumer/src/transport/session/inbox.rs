@@ -10,8 +10,9 @@ use crate::{
     wire::{Incoming, Wire},
 };
 
-/// Frames of the client that wait for the application; a client that sends more waits itself.
+/// Frames of the client that wait for the application, and their bytes; a client that sends more waits itself.
 const INBOX: usize = 64;
+const INBOX_BYTES: usize = 64 << 10;
 
 /// Between two looks at what becomes of a frame that is kept waiting by a shutdown.
 const LOOK: Duration = Duration::from_millis(200);
@@ -58,6 +59,7 @@ impl Session {
         if inner.inbox.is_empty() {
             inner.inbox = VecDeque::new();
         }
+        self.tell(inner);
         frame
     }
 
@@ -77,8 +79,9 @@ impl Session {
                     break;
                 }
                 let bytes = inner.inbox_bytes + frame.len();
-                let is_full = inner.inbox.len() >= INBOX || bytes > self.terms.limits.max_message_size;
-                if !over && is_full && !inner.inbox.is_empty() {
+                let is_full = inner.inbox.len() >= INBOX || bytes > INBOX_BYTES;
+                // A client that takes nothing is not listened to either: what it says may ask for more.
+                if !over && ((is_full && !inner.inbox.is_empty()) || inner.is_behind()) {
                     frames.push_front(frame);
                     break;
                 }
@@ -88,14 +91,14 @@ impl Session {
                 }
                 if !over {
                     inner.inbox_bytes = bytes;
-                    inner.inbox.push_back(frame);
+                    inner.inbox.push_back(frame.shrunk());
                 }
             }
             number += 1;
         }
         let (ack, ended) = (inner.received, inner.close.is_some());
         let task = inner.task.take();
-        drop(inner);
+        self.tell(inner);
         task.into_iter().for_each(Waker::wake);
         match frames.is_empty() {
             true => Offered::All(ack),

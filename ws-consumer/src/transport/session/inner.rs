@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     control::Lost,
     log::{Log, Payload},
+    registry::STEP,
     state::Continued,
     stay::Stay,
     token::{Secret, Token},
@@ -24,6 +25,8 @@ pub(super) struct Inner {
     pub(super) log: Log,
     pub(super) inbox: VecDeque<Frame>,
     pub(super) inbox_bytes: usize,
+    /// The state that the registry knows.
+    pub(super) told: Told,
     /// The number of the client's last frame.
     pub(super) received: u64,
     pub(super) secret: Secret,
@@ -45,8 +48,12 @@ pub(super) struct Inner {
     pub(super) ending: Option<Close>,
     /// Was that the client's doing? Then nobody has to be told.
     pub(super) left: bool,
+    /// Set when its memory is needed for others: from then on it is as if it had never been.
+    pub(super) given_up: bool,
     /// How it ended.
     pub(super) close: Option<Close>,
+    /// Set once the application has ended.
+    pub(super) has_run: bool,
     pub(super) task: Option<Waker>,
     pub(super) opener: Option<Waker>,
 }
@@ -56,6 +63,22 @@ pub(super) enum Door {
     Undecided,
     Accepted(Option<Accept>),
     Refused(Option<Refuse>),
+}
+
+/// The state that the registry was told last.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Told {
+    kept: usize,
+    waits: bool,
+    has_ended: bool,
+}
+
+/// A change that the registry is to be told, with the bytes that the session keeps.
+pub(super) enum News {
+    Ended(usize),
+    Carried(usize),
+    Keeps(usize),
+    Waits(usize),
 }
 
 /// What carries it at the moment.
@@ -74,6 +97,11 @@ pub(super) struct Way {
     pub(super) is_one_way: bool,
 }
 
+/// Bytes that a frame of the client takes while it waits, beside its own.
+const FRAME: usize = size_of::<Frame>() + 64;
+/// Bytes that may wait for a client before it is not listened to.
+const BEHIND: usize = 64 << 10;
+
 impl Way {
     pub(super) const POLL: Self = Self { lasts: false, is_one_way: false };
 }
@@ -86,7 +114,33 @@ impl From<Transport> for Way {
 
 impl Inner {
     pub(super) fn admits(&self, secret: Secret) -> bool {
-        self.secret.is(&secret) || self.former.iter().any(|former| former.is(&secret))
+        !self.given_up && (self.secret.is(&secret) || self.former.iter().any(|former| former.is(&secret)))
+    }
+
+    /// Returns what the registry does not know yet. Small changes wait for others.
+    pub(super) fn news(&mut self) -> Option<News> {
+        let kept = self.log.own() + self.inbox_bytes + self.inbox.capacity() * FRAME;
+        let fresh = self.log.fresh();
+        let changed = kept.abs_diff(self.told.kept).saturating_add(*fresh) >= STEP;
+        // Until its first leg somebody waits for the answer.
+        let (before, waits) = (self.told, self.legs > 0 && self.leg.is_none());
+        let has_ended = before.has_ended || self.has_run;
+        if !changed && waits == before.waits && has_ended == before.has_ended {
+            return None;
+        }
+        *fresh = 0;
+        self.told = Told { kept, waits, has_ended };
+        Some(match before {
+            Told { has_ended: false, .. } if has_ended => News::Ended(kept),
+            Told { waits: false, .. } if waits => News::Waits(kept),
+            Told { waits: true, .. } if !waits => News::Carried(kept),
+            _ => News::Keeps(kept),
+        })
+    }
+
+    /// Returns whether a client that takes what is sent as it comes is behind with it.
+    pub(super) fn is_behind(&self) -> bool {
+        self.leg.as_ref().is_some_and(|leg| leg.way.lasts) && self.log.unsent() >= BEHIND
     }
 
     /// With nobody there, the oldest frames make room; otherwise what the application sends waits where its limits are.
@@ -103,7 +157,9 @@ impl Inner {
             Outgoing::Accept(accept) => self.door = Door::Accepted(Some(accept)),
             Outgoing::Refuse(refuse) => self.door = Door::Refused(Some(refuse)),
             Outgoing::Frame(frame) => self.log.push(frame.into(), self.is_carried()),
-            Outgoing::Encoded(message) => self.log.push(Payload::Shared(message), self.is_carried()),
+            Outgoing::Encoded(message) | Outgoing::Shared(message) => {
+                self.log.push(Payload::Shared(message), self.is_carried())
+            }
             Outgoing::Close(close) => _ = self.close.get_or_insert(close),
             Outgoing::Missed => self.log.push(Payload::Lost, self.is_carried()),
             Outgoing::Body { .. } | Outgoing::Head(_) => {}

@@ -1,6 +1,12 @@
 //! What was sent and may have to be sent again.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use bytes::Bytes;
 use channel_layer::Message;
@@ -19,6 +25,13 @@ pub(super) enum Payload {
     Text(Bytes),
 }
 
+/// Bytes that an entry takes beside its own: its place in the queue, which may be half empty.
+const ENTRY: usize = 2 * size_of::<Payload>();
+/// Bytes that a payload of one's own takes beside them: a count of references, and what the allocator adds.
+const OWN: usize = 64;
+/// Bytes up to which a part of a larger buffer is copied, rather than the whole buffer kept.
+const PART: usize = 4 << 10;
+
 impl Payload {
     pub(super) fn len(&self) -> usize {
         match self {
@@ -27,14 +40,69 @@ impl Payload {
             Self::Shared(message) => message.size(),
         }
     }
+
+    /// Bytes that it takes in memory.
+    fn taken(&self) -> usize {
+        match self {
+            Self::Shared(message) => ENTRY + message.size(),
+            _ => self.own(),
+        }
+    }
+
+    /// The same without what others may have too.
+    fn own(&self) -> usize {
+        match self {
+            Self::Binary(bytes) | Self::Text(bytes) => ENTRY + OWN + bytes.len(),
+            Self::Lost | Self::Shared(_) => ENTRY,
+        }
+    }
 }
 
 impl From<Frame> for Payload {
+    /// Without what the frame has room for beside its bytes: it may be kept for long.
     fn from(frame: Frame) -> Self {
         match frame {
+            Frame::Binary(bytes) if bytes.len() <= PART => Self::Binary(Bytes::copy_from_slice(&bytes)),
             Frame::Binary(bytes) => Self::Binary(bytes),
-            Frame::Text(text) => Self::Text(text.into()),
+            Frame::Text(text) => Self::Text(text.into_bytes().into_boxed_slice().into()),
         }
+    }
+}
+
+/// Bytes of messages that several sessions may keep: of all, and of the address whose session was the first to keep them.
+/// Atomic, because a message may be dropped under any lock.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    pub(super) all: Arc<AtomicUsize>,
+    pub(super) address: Arc<AtomicUsize>,
+}
+
+/// Counts a message for as long as it lives, once, however many sessions keep it.
+struct Held {
+    counted: Shared,
+    bytes: usize,
+}
+
+impl Held {
+    /// Counts a message, and returns how much of it was not counted before.
+    fn of(message: &Message, counted: &Shared) -> usize {
+        let mut fresh = 0;
+        message.derived(|message| {
+            // Its fields, and what is made of them for the wire.
+            let bytes = message.size().saturating_mul(2).saturating_add(512);
+            counted.all.fetch_add(bytes, Relaxed);
+            counted.address.fetch_add(bytes, Relaxed);
+            fresh = bytes;
+            Self { counted: counted.clone(), bytes }
+        });
+        fresh
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.counted.all.fetch_sub(self.bytes, Relaxed);
+        self.counted.address.fetch_sub(self.bytes, Relaxed);
     }
 }
 
@@ -42,7 +110,14 @@ impl From<Frame> for Payload {
 #[derive(Debug)]
 pub(super) struct Log {
     entries: VecDeque<Payload>,
+    /// Bytes that they take in memory.
     bytes: usize,
+    /// The same without what others may have too.
+    own: usize,
+    /// Counts messages that others may have too.
+    shared: Shared,
+    /// Bytes that were added to it since the last report.
+    fresh: usize,
     /// The number of the last one that is not here any more.
     before: u64,
     /// The number of the last one that was handed to the leg.
@@ -60,8 +135,28 @@ pub(super) struct Most {
 }
 
 impl Log {
-    pub(super) fn new(most: Most) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, before: 0, sent: 0, unsent: 0, most }
+    pub(super) fn new(most: Most, shared: Shared) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            own: 0,
+            shared,
+            fresh: 0,
+            before: 0,
+            sent: 0,
+            unsent: 0,
+            most,
+        }
+    }
+
+    /// Bytes that it takes in memory, without what others may have too.
+    pub(super) fn own(&self) -> usize {
+        self.own
+    }
+
+    /// Bytes that were added since the last report to what others may have too.
+    pub(super) fn fresh(&mut self) -> &mut usize {
+        &mut self.fresh
     }
 
     /// The number of the last frame; 0 if there was none.
@@ -81,13 +176,29 @@ impl Log {
 
     /// Is there room for one more, if none that is unsent is to be lost?
     pub(super) fn has_room(&self) -> bool {
-        let unsent = (self.last() - self.sent) as usize;
-        unsent == 0 || (unsent < self.most.messages && self.unsent < self.most.bytes)
+        self.is_all_sent() || (self.unsent_frames() < self.most.messages && self.unsent < self.most.bytes)
+    }
+
+    pub(super) fn is_all_sent(&self) -> bool {
+        self.unsent_frames() == 0
+    }
+
+    /// Bytes that are yet to be taken.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    fn unsent_frames(&self) -> usize {
+        (self.last() - self.sent) as usize
     }
 
     /// Adds a frame. The oldest make room for it: with `keep_unsent`, only those that were sent.
     pub(super) fn push(&mut self, payload: Payload, keep_unsent: bool) {
-        self.bytes += payload.len();
+        if let Payload::Shared(message) = &payload {
+            self.fresh += Held::of(message, &self.shared);
+        }
+        self.bytes += payload.taken();
+        self.own += payload.own();
         self.unsent += payload.len();
         self.entries.push_back(payload);
         while self.entries.len() > 1 && self.is_over() && !(keep_unsent && self.sent == self.before) {
@@ -100,8 +211,25 @@ impl Log {
         while self.before < cursor && !self.entries.is_empty() {
             self.drop_first();
         }
+        self.shrink();
+    }
+
+    /// Forgets what was sent, acknowledged or not.
+    pub(super) fn forget_sent(&mut self) {
+        self.acknowledge(self.sent);
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.acknowledge(self.last());
+    }
+
+    /// Gives back the places of a burst that is over: they count, empty or not.
+    fn shrink(&mut self) {
         if self.entries.is_empty() {
-            self.entries = VecDeque::new(); // an idle session keeps no memory for it
+            self.entries = VecDeque::new();
+        } else if self.entries.capacity() > 16 && self.entries.len() * 4 < self.entries.capacity() {
+            self.entries.shrink_to(self.entries.len() * 2);
         }
     }
 
@@ -145,7 +273,8 @@ impl Log {
 
     fn drop_first(&mut self) {
         let Some(first) = self.entries.pop_front() else { return };
-        self.bytes -= first.len();
+        self.bytes -= first.taken();
+        self.own -= first.own();
         self.before += 1;
         if self.before > self.sent {
             self.sent = self.before;
@@ -159,7 +288,7 @@ mod tests {
     use super::*;
 
     fn log(messages: usize) -> Log {
-        Log::new(Most { bytes: 100, messages })
+        Log::new(Most { bytes: 100_000, messages }, Shared::default())
     }
 
     fn with(mut log: Log, texts: &[&str]) -> Log {
@@ -208,7 +337,8 @@ mod tests {
         assert!(!log.has_room());
         assert_eq!(take(&mut log, Most { bytes: 1, messages: 1 }).len(), 1);
         assert!(log.has_room());
-        let mut large = with(Log::new(Most { bytes: 10, messages: 9 }), &["a longer text than fits"]);
+        let mut large =
+            with(Log::new(Most { bytes: 10, messages: 9 }, Shared::default()), &["a longer text than fits"]);
         assert!(!large.has_room());
         assert_eq!(take(&mut large, Most { bytes: 1, messages: 9 }).len(), 1, "one at least");
         assert!(large.has_room());

@@ -5,6 +5,7 @@
 //! client has it. Legs (a WebSocket, an event stream, a chain of polls) take from the log and hand in what the client says;
 //! one at a time, the newest counts.
 
+mod admitted;
 mod config;
 mod control;
 mod directory;
@@ -15,6 +16,8 @@ mod leg;
 mod lines;
 mod log;
 mod post;
+mod reading;
+mod registry;
 mod remote;
 mod screen;
 mod state;
@@ -22,6 +25,8 @@ mod stay;
 mod task;
 mod token;
 mod websocket;
+
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
@@ -36,7 +41,7 @@ use super::http::{Reply, scope as plain_scope};
 use crate::{
     error::BoxError,
     middleware::name_origin,
-    scope::{Protocol, Scope, Transport},
+    scope::{Protocol, Scope, Transport, customer},
     socket::Socket,
     wire::Running,
 };
@@ -53,6 +58,11 @@ pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
         Method::GET => header(header::ACCEPT).split(',').any(|kind| is(kind, "text/event-stream")),
         _ => false,
     }
+}
+
+/// The address whose share a client's sessions count for.
+fn address(scope: &Scope) -> Option<IpAddr> {
+    scope.client().map(customer)
 }
 
 /// As the application is to see it: as a WebSocket.

@@ -5,16 +5,19 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Body;
 use tokio::time::timeout;
 
 use super::{
+    address,
     control::{Control, Lost, Mode},
     directory::{Directory, Found, Opened, gone, unavailable},
     lines::{self, Batch, BatchLimits, NoBatch},
     log::Payload,
+    reading::Intake,
+    registry::Reading,
     remote::{Reply, Request},
+    screen::Screened,
     state::{Session, Taken},
     token::Token,
 };
@@ -25,6 +28,7 @@ use crate::{
     transport::{
         ReplyBody,
         http::{Reply as HttpReply, whole},
+        pace::Paced,
     },
     wire::Refuse,
 };
@@ -65,33 +69,37 @@ impl Directory {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let body = self.read(body).await?;
+        let (body, _reading, screened) = self.read(&scope, body).await?;
         let batch = self.parse(&body)?;
         scope.transport = transport_of(batch.control.mode);
         match &batch.control.token {
             None => self.open_for_polls(scope, &batch.control, None).await,
             Some(token) => match Token::parse(token) {
-                Some(token) => self.exchange(scope, token, batch, body).await,
+                Some(token) => self.exchange(scope, token, batch, body, screened).await,
                 None => self.over(scope, batch.control).await,
             },
         }
     }
 
-    async fn read<B>(&self, body: B) -> Result<Bytes, Refuse>
+    /// A body that is not there at once is waited for only if its client is let in, or shows what others were let in with.
+    async fn read<B>(&self, scope: &Scope, body: B) -> Result<(Bytes, Reading, Option<Screened>), Refuse>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let limits = &self.terms().limits;
-        let body = Limited::new(body, limits.max_message_size.saturating_mul(2).saturating_add(MARGIN));
-        let collected = timeout(limits.message_timeout, body.collect()).await;
-        let collected = collected.map_err(|_| Refuse::from(StatusCode::REQUEST_TIMEOUT))?;
-        match collected {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(StatusCode::PAYLOAD_TOO_LARGE.into())
-            }
-            Err(_) => Err(StatusCode::BAD_REQUEST.into()),
+        let most = limits.max_message_size.saturating_mul(2).saturating_add(MARGIN);
+        let is_announced = usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes <= most);
+        if !is_announced {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE.into());
         }
+        let body = Paced::new(body, limits.message_timeout);
+        let mut intake = Intake::new(body, most, self.registry().reads(address(scope)));
+        let mut screened = None;
+        if !intake.is_there().await? && !self.knows(&scope.headers) {
+            screened = Some(self.screen(scope.clone()).await?);
+        }
+        let (body, reading) = intake.all().await?;
+        Ok((body, reading, screened))
     }
 
     fn parse(&self, body: &[u8]) -> Result<Batch, StatusCode> {
@@ -126,13 +134,14 @@ impl Directory {
         token: Token,
         batch: Batch,
         body: Bytes,
+        mut screened: Option<Screened>,
     ) -> Result<HttpReply, Refuse> {
         let resumes = batch.control.resume == Some(true);
-        let (mut checked, mut headers) = (None, HeaderMap::new());
-        if resumes || !self.is_admitted(token.session, &scope.headers) {
-            let screened = self.screen(scope.clone()).await?;
-            (checked, headers) = (Some(screened.user), screened.headers);
+        if screened.is_none() && (resumes || !self.is_admitted(token.session, &scope.headers)) {
+            screened = Some(self.screen(scope.clone()).await?);
         }
+        let (checked, headers) =
+            screened.map_or_else(Default::default, |screened| (Some(screened.user), screened.headers));
         let screened = checked.is_some();
         let (transport, asked) = (scope.transport, scope.headers.clone());
         let who = Who { user: checked, transport, relayed: false };

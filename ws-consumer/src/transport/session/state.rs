@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -13,8 +13,9 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     config::Transports,
     control::Lost,
-    inner::{Door, Inner, Way},
-    log::{Log, Most, Payload},
+    inner::{Door, Inner, News, Told, Way},
+    log::{Log, Most, Payload, Shared},
+    registry::Registry,
     stay::Stay,
     token::{NoRandomness, ProcessId, Secret, SessionId, Token},
 };
@@ -27,8 +28,10 @@ use crate::{
 
 /// Attempts to come back of which none has been heard of again.
 const FORMER: usize = 16;
-/// Bytes that one answer, or one write, may have.
+/// Bytes that one answer may have.
 const BATCH_BYTES: usize = 256 << 10;
+/// Bytes that a stream takes at once: it comes again as soon as they are on their way.
+const STREAM_BYTES: usize = 64 << 10;
 
 /// By what all sessions of a service go.
 pub(super) struct Terms {
@@ -44,6 +47,7 @@ pub(super) struct Session {
     path: Box<str>,
     pub(super) terms: Arc<Terms>,
     link: Arc<Link>,
+    registry: Weak<Registry>,
     /// Rings when the inbox has room again.
     pub(super) room: Notify,
     /// Held for moments, never while the link's own lock is asked for, but for [`collect`](Self::collect).
@@ -79,14 +83,21 @@ pub(super) struct Continued {
 }
 
 impl Session {
-    pub(super) fn new(terms: Arc<Terms>, link: Arc<Link>, path: Box<str>) -> Result<Self, NoRandomness> {
+    pub(super) fn new(
+        terms: Arc<Terms>,
+        link: Arc<Link>,
+        path: Box<str>,
+        registry: &Arc<Registry>,
+        shared: Shared,
+    ) -> Result<Self, NoRandomness> {
         let Transports { log_bytes, log_messages, .. } = terms.transports;
         let away = terms.away(false);
         let inner = Inner {
             door: Door::Undecided,
-            log: Log::new(Most { bytes: log_bytes, messages: log_messages }),
+            log: Log::new(Most { bytes: log_bytes, messages: log_messages }, shared),
             inbox: VecDeque::new(),
             inbox_bytes: 0,
+            told: Told::default(),
             received: 0,
             secret: Secret::new()?,
             former: VecDeque::new(),
@@ -101,12 +112,14 @@ impl Session {
             heard: None,
             ending: None,
             left: false,
+            given_up: false,
             close: None,
+            has_run: false,
             task: None,
             opener: None,
         };
         let (id, room, inner) = (SessionId::new()?, Notify::new(), Mutex::new(inner));
-        Ok(Self { id, path, terms, link, room, inner })
+        Ok(Self { id, path, terms, link, registry: Arc::downgrade(registry), room, inner })
     }
 
     /// Other addresses have other guards.
@@ -131,9 +144,14 @@ impl Session {
     pub(super) fn collect(&self, wire: &mut Wire) -> bool {
         let (mut taken, mut wakers) = (false, [None, None]);
         let mut accepted = false;
+        let is_pressed = self.registry.upgrade().is_some_and(|registry| registry.is_pressed());
         let again = wire.take_outputs(|outputs| {
             let mut inner = self.inner();
+            if is_pressed {
+                inner.log.forget_sent();
+            }
             while inner.has_room()
+                && (!is_pressed || !inner.is_carried() || inner.log.is_all_sent())
                 && let Some(output) = outputs.pop_front()
             {
                 taken = true;
@@ -146,6 +164,9 @@ impl Session {
         });
         if accepted {
             wire.accepted();
+        }
+        if taken || is_pressed {
+            self.tell(self.inner());
         }
         wakers.into_iter().flatten().for_each(Waker::wake);
         taken || again
@@ -160,8 +181,9 @@ impl Session {
         }
         inner.close.get_or_insert(close);
         (inner.inbox, inner.inbox_bytes) = (VecDeque::new(), 0);
+        inner.has_run = true;
         let wakers = inner.others();
-        drop(inner);
+        self.tell(inner);
         self.room.notify_waiters();
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
@@ -182,6 +204,8 @@ impl Session {
         if silent.is_some_and(|at| at <= now) {
             tracing::debug!("a client that has fallen silent");
             inner.detach(now + self.terms.away(false));
+            self.tell(inner);
+            inner = self.inner();
         }
         if inner.between.is_some_and(|until| until <= now) {
             inner.between = None;
@@ -257,7 +281,7 @@ impl Session {
         let continued = inner.continued(leg, self.token_of(inner.secret), gap);
         let wakers = inner.others();
         let goes_on = inner.close.is_none() && inner.ending.is_none();
-        drop(inner);
+        self.tell(inner);
         wakers.into_iter().flatten().for_each(Waker::wake);
         if goes_on {
             let gap = gap.and_then(|lost| Some(lost.from..=lost.to?));
@@ -300,22 +324,29 @@ impl Session {
         let gap = inner.go_to(after);
         let at = inner.log.sent();
         let wakers = inner.others();
-        drop(inner);
+        self.tell(inner);
         wakers.into_iter().flatten().for_each(Waker::wake);
         (leg, at, gap)
     }
 
     /// What this leg is to send next.
     pub(super) fn poll_take(&self, leg: u64, cx: &Context<'_>) -> Poll<Taken> {
-        let most = Most { bytes: BATCH_BYTES, messages: self.terms.transports.batch };
         let mut inner = self.inner();
-        if inner.leg.as_ref().is_none_or(|known| known.number != leg) {
+        let Some(lasts) = inner.leg.as_ref().filter(|known| known.number == leg).map(|leg| leg.way.lasts)
+        else {
             return Poll::Ready(Taken::Replaced);
-        }
-        let had_room = inner.log.has_room();
+        };
+        let bytes = if lasts { STREAM_BYTES } else { BATCH_BYTES };
+        let most = Most { bytes, messages: self.terms.transports.batch };
+        let (had_room, was_behind) = (inner.log.has_room(), inner.is_behind());
         if let Some((first, frames)) = inner.log.take(most) {
-            let task = if had_room { None } else { inner.task.take() };
+            let is_pressed = self.registry.upgrade().is_some_and(|registry| registry.is_pressed());
+            let task = if had_room && !is_pressed { None } else { inner.task.take() };
+            let hears_again = was_behind && !inner.is_behind();
             drop(inner);
+            if hears_again {
+                self.room.notify_waiters();
+            }
             task.into_iter().for_each(Waker::wake);
             return Poll::Ready(Taken::Frames(first, frames));
         }
@@ -333,6 +364,7 @@ impl Session {
         // Only what was sent can have arrived.
         let cursor = cursor.min(inner.log.sent());
         inner.log.acknowledge(cursor);
+        self.tell(inner);
     }
 
     /// The client was heard of beside its stream.
@@ -377,7 +409,8 @@ impl Session {
         inner.detach(now + self.terms.away(polls));
         inner.between = polls.then(|| now + self.terms.limits.ping_timeout);
         let task = inner.task.take();
-        drop(inner);
+        self.tell(inner);
+        self.room.notify_waiters(); // nobody is behind any more
         task.into_iter().for_each(Waker::wake);
     }
 
@@ -391,6 +424,36 @@ impl Session {
         let task = inner.task.take();
         drop(inner);
         task.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends it because its memory is needed for others, as if its time were over.
+    pub(super) fn give_up(&self) {
+        let mut inner = self.inner();
+        (inner.given_up, inner.left) = (true, true);
+        if inner.close.is_none() {
+            inner.ending.get_or_insert(Close::ABNORMAL.into());
+        }
+        inner.log.clear();
+        let now = Instant::now();
+        inner.between = None;
+        inner.detach(now);
+        let task = inner.task.take();
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
+    }
+
+    /// Tells the registry what has changed. Others may have to go for it, which is done without this lock.
+    pub(super) fn tell(&self, mut inner: MutexGuard<'_, Inner>) {
+        let Some(news) = inner.news() else { return };
+        let Some(registry) = self.registry.upgrade() else { return };
+        let excess = match news {
+            News::Ended(bytes) => registry.ended(self.id, bytes),
+            News::Carried(bytes) => registry.carry(self.id, bytes),
+            News::Keeps(bytes) => registry.keep(self.id, bytes),
+            News::Waits(bytes) => registry.wait(self.id, bytes),
+        };
+        drop(inner);
+        excess.end();
     }
 
     pub(super) fn link(&self) -> &Link {

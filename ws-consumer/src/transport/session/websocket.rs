@@ -32,6 +32,8 @@ const MARK: char = '\u{1}';
 /// A client learns within this time, or after so many frames, that they have arrived.
 const ACK_AFTER: Duration = Duration::from_millis(250);
 const ACK_FRAMES: u64 = 32;
+/// Bytes that wait for the socket before the session is asked for more.
+const AHEAD: usize = 64 << 10;
 /// Another leg has taken over, or this one leads nowhere.
 const REPLACED: u16 = 4408;
 
@@ -59,6 +61,7 @@ impl Directory {
         }
         let (sent, received) = (open.cursor, open.ack);
         Carrier {
+            is_new: !open.resumed,
             directory: self,
             socket,
             leg,
@@ -115,6 +118,8 @@ fn take_offer(mut scope: Scope) -> (Scope, Option<Option<(Token, u64)>>) {
 
 /// Passes on between a socket and a leg.
 struct Carrier {
+    /// Has the session begun with it?
+    is_new: bool,
     directory: Directory,
     socket: Socket,
     leg: Leg,
@@ -183,8 +188,8 @@ impl Carrier {
                     }
                 }
             }
-            // Only what the socket has room for: the rest waits in the session, where its limits are.
-            if socket.link().poll_room(cx).is_pending() {
+            // Only what leaves soon: the rest waits in the session, where its limits are, and where it is seen to wait.
+            if socket.link().poll_drained(cx, AHEAD).is_pending() {
                 return Poll::Pending;
             }
             leg.poll_take(cx).map(Step::Taken)
@@ -263,7 +268,9 @@ impl Carrier {
         let is_drained = self.directory.is_closing() && !self.socket.link().is_lost();
         let may_come_back = is_drained
             || matches!(close.code, Close::GOING_AWAY | Close::ABNORMAL | Close::TRY_AGAIN_LATER | REPLACED);
-        if !may_come_back {
+        // Nobody has a token of which nothing has left.
+        let is_unknown = self.is_new && self.socket.link().is_unsaid();
+        if !may_come_back || is_unknown {
             self.leg.finish(close).await;
         }
         Ok(())

@@ -12,9 +12,6 @@ const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 pub(super) const PING: [u8; 2] = [0x89, 0];
 
-/// The longest reason that fits a control frame, beside the code.
-const MAX_REASON: usize = 123;
-
 /// Appends one frame.
 pub(super) fn put_frame(out: &mut Vec<u8>, frame: &Frame) {
     match frame {
@@ -40,7 +37,7 @@ pub(super) fn encoded(message: &Message) -> &Bytes {
 
 /// Appends a close frame, for when tungstenite can send none any more.
 pub(super) fn put_close(out: &mut Vec<u8>, close: &Close) {
-    let reason = reason(close);
+    let reason = close.sendable_reason();
     let mut payload = Vec::with_capacity(2 + reason.len());
     payload.extend_from_slice(&close.code.to_be_bytes());
     payload.extend_from_slice(reason.as_bytes());
@@ -50,19 +47,12 @@ pub(super) fn put_close(out: &mut Vec<u8>, close: &Close) {
 /// A close as tungstenite sends it; one without a code where the code may not be sent.
 pub(super) fn close_frame(close: &Close) -> Option<CloseFrame> {
     Close::is_sendable(close.code)
-        .then(|| CloseFrame { code: CloseCode::from(close.code), reason: reason(close).into() })
+        .then(|| CloseFrame { code: CloseCode::from(close.code), reason: close.sendable_reason().into() })
 }
 
 /// A close as the peer sent it.
 pub(super) fn received_close(frame: Option<CloseFrame>) -> Close {
     frame.map_or(Close::NO_STATUS.into(), |frame| Close::new(frame.code.into(), frame.reason.as_str()))
-}
-
-fn reason(close: &Close) -> &str {
-    let text = &close.reason;
-    let ends = (0..=MAX_REASON.min(text.len())).rev();
-    let end = ends.into_iter().find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
 }
 
 fn put(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
