@@ -79,7 +79,7 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
         Box::pin(fail(consumer, socket, "connect", error)).await?;
     }
     if link.phase() == Phase::Undecided {
-        let path = &*printable(socket.scope().path());
+        let path = &*printable(socket.scope().raw_path());
         tracing::warn!(path, "connect neither accepted nor refused: refusing");
         return Ok(());
     }

@@ -30,7 +30,7 @@ impl Guard for Traced {
 
     fn accompany(&self, socket: Socket, inner: &Arc<dyn Application>) -> Running {
         let scope = socket.scope();
-        let path: String = printable(scope.path()).chars().take(256).collect();
+        let path: String = printable(scope.raw_path()).chars().take(256).collect();
         let id = scope.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
         let client = scope.client().map(display);
         let span = info_span!("socket", path, peer = ?scope.peer, client, request = id.unwrap_or_default());

@@ -3,11 +3,16 @@
 mod address;
 mod params;
 
-use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use percent_encoding::{CONTROLS, utf8_percent_encode};
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::Deserialize;
 
 pub(crate) use self::address::customer;
@@ -38,6 +43,15 @@ pub struct Scope {
     params: Vec<(Arc<str>, Box<str>)>,
     /// Where the part of the path begins that routers have not used up.
     mount: usize,
+    /// Made when it is asked for, of a path that holds escapes.
+    decoded: OnceLock<Box<Decoded>>,
+}
+
+/// A path and what it means.
+#[derive(Clone)]
+struct Decoded {
+    raw: Box<str>,
+    text: Box<str>,
 }
 
 /// Who a client is, for those who do not know users: left in the extensions by whoever knows.
@@ -134,18 +148,39 @@ impl Scope {
             extensions,
             params: Vec::new(),
             mount: 0,
+            decoded: OnceLock::new(),
         }
     }
 
     /// The same client, at another path; nothing if it is none.
     pub(crate) fn moved_to(&self, path: &str) -> Option<Self> {
         let uri = path.parse().ok()?;
-        Some(Self { uri, params: Vec::new(), mount: 0, ..self.clone() })
+        Some(Self { uri, params: Vec::new(), mount: 0, decoded: OnceLock::new(), ..self.clone() })
     }
 
-    /// The path, percent-encoded as it came.
+    /// The path, percent-decoded, as `path` in ASGI. What is no UTF-8 in it becomes U+FFFD, and an encoded slash looks as any
+    /// other: routers take [`raw_path`](Self::raw_path).
     pub fn path(&self) -> &str {
+        let raw = self.raw_path();
+        if !raw.contains('%') {
+            return raw;
+        }
+        let decoded = self.decoded.get_or_init(|| {
+            let text = percent_decode_str(raw).decode_utf8_lossy().into();
+            Box::new(Decoded { raw: raw.into(), text })
+        });
+        // Of a URI that was replaced in the meantime it is not known.
+        if *decoded.raw == *raw { &decoded.text } else { raw }
+    }
+
+    /// The path, percent-encoded as it came, as `raw_path` in ASGI.
+    pub fn raw_path(&self) -> &str {
         self.uri.path()
+    }
+
+    /// For those who let the URI be replaced.
+    pub(crate) fn forget_path(&mut self) {
+        self.decoded = OnceLock::new();
     }
 
     /// A parameter from the URL pattern, percent-decoded.
@@ -195,7 +230,7 @@ impl Scope {
 
     /// The part of the path, percent-encoded as it came, that is left for a router behind a prefix. All of it at first.
     pub fn remaining(&self) -> &str {
-        &self.path()[self.mount..]
+        &self.raw_path()[self.mount..]
     }
 
     /// The bytes that it keeps, about.
@@ -244,7 +279,7 @@ impl fmt::Debug for Scope {
             .field("protocol", &self.protocol)
             .field("transport", &self.transport)
             .field("method", &self.method)
-            .field("path", &self.path())
+            .field("path", &self.raw_path())
             .field("headers", &headers)
             .field("peer", &self.peer)
             .field("params", &self.params)
@@ -309,6 +344,34 @@ mod tests {
         assert_eq!(scope.header("a"), None, "not once");
         assert_eq!((scope.path(), scope.uri.query()), ("/x", Some("y=1")));
         assert_eq!(scope.peer.unwrap().port(), 9);
+    }
+
+    #[test]
+    fn a_path_is_there_as_it_came_and_as_it_is_meant() {
+        for (raw, path) in [
+            ("/plain", "/plain"),
+            ("/a%20b/", "/a b/"),
+            ("/%E6%B1%89", "/\u{6c49}"),
+            ("/a%2Fb", "/a/b"),
+            ("/%2525", "/%25"),
+            ("/a+b", "/a+b"),
+            ("/%ff", "/\u{fffd}"),
+            ("/100%", "/100%"),
+            ("/%zz", "/%zz"),
+            ("/a%20b?c=%20", "/a b"),
+        ] {
+            let scope = Scope::of(&mut Request::get(raw).body(()).unwrap());
+            let raw = raw.split('?').next().unwrap();
+            assert_eq!((scope.raw_path(), scope.path()), (raw, path));
+            let moved = scope.moved_to("/b%20c").unwrap();
+            assert_eq!((moved.raw_path(), moved.path()), ("/b%20c", "/b c"));
+        }
+        let mut scope = Scope::of(&mut Request::get("/a%20b").body(()).unwrap());
+        assert_eq!(scope.path(), "/a b");
+        scope.uri = Uri::from_static("/c%20d");
+        assert_eq!(scope.path(), "/c%20d", "never that of another URI");
+        scope.forget_path();
+        assert_eq!(scope.path(), "/c d");
     }
 
     #[test]

@@ -92,6 +92,7 @@ impl Socket {
 
     /// What is known about the connection, to add to.
     pub fn scope_mut(&mut self) -> &mut Scope {
+        self.scope.forget_path(); // the URI may be replaced
         &mut self.scope
     }
 
@@ -112,7 +113,7 @@ impl Socket {
 
     /// Logs that `hook` has failed.
     pub(crate) fn report(&self, hook: &'static str, error: &Error) {
-        self.link.report(Some(self.scope.path()), hook, error);
+        self.link.report(Some(self.scope.raw_path()), hook, error);
     }
 
     // ---- deciding
@@ -441,6 +442,9 @@ fn json_message<T: Serialize + ?Sized>(value: &T) -> channel_layer::Result<Messa
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("path", &self.scope.path()).field("phase", &self.link.phase()).finish()
+        f.debug_struct("Socket")
+            .field("path", &self.scope.raw_path())
+            .field("phase", &self.link.phase())
+            .finish()
     }
 }

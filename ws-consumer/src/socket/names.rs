@@ -58,7 +58,7 @@ impl Socket {
         let params = self.scope.param_pairs().map(|(_, value)| Cow::from(value));
         let query = self.scope.uri.query().unwrap_or_default().split('&');
         let query = query.filter(|pair| !pair.is_empty()).flat_map(|pair| pair.split('='));
-        let path = self.scope.path().split('/').filter(|part| !part.is_empty());
+        let path = self.scope.raw_path().split('/').filter(|part| !part.is_empty());
         texts.extend(params.chain(query.chain(path).map(decoded)));
         if let Some(heard) = &self.heard {
             match frame::read(heard) {
