@@ -32,6 +32,7 @@ mod logout;
 mod mistakes;
 mod mounts;
 mod multiplexer;
+mod offers;
 mod outages;
 mod outcomes;
 #[cfg(feature = "axum")]

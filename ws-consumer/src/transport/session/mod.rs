@@ -15,6 +15,7 @@ mod inner;
 mod leg;
 mod lines;
 mod log;
+mod offers;
 mod post;
 mod reading;
 mod registry;
@@ -72,9 +73,7 @@ pub(crate) fn scope<B>(request: &Request<B>) -> Scope {
     scope.method = Method::GET;
     scope.transport = Transport::EventStream;
     name_host(&mut scope);
-    if let Some(protocol) = asked_protocol(&scope) {
-        scope.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-    }
+    offers::take(&mut scope);
     name_origin(&mut scope);
     scope
 }
@@ -87,12 +86,6 @@ fn name_host(scope: &mut Scope) {
     if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
         scope.headers.insert(header::HOST, host);
     }
-}
-
-fn asked_protocol(scope: &Scope) -> Option<HeaderValue> {
-    let pairs = scope.uri.query()?.split('&');
-    let asked = pairs.filter_map(|pair| pair.strip_prefix("protocol=")).next()?;
-    HeaderValue::from_str(asked).ok()
 }
 
 impl Directory {

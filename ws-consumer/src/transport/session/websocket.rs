@@ -108,10 +108,11 @@ fn take_offer(mut scope: Scope) -> (Scope, Option<Option<(Token, u64)>>) {
         Some((Token::parse(token)?, cursor.parse().ok()?))
     });
     scope.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
-    for name in offered.iter().filter(|name| *name != PROTOCOL && !name.starts_with(RESUME)) {
-        if let Ok(value) = HeaderValue::try_from(name) {
-            scope.headers.append(header::SEC_WEBSOCKET_PROTOCOL, value);
-        }
+    let rest = offered.iter().filter(|name| *name != PROTOCOL && !name.starts_with(RESUME));
+    let rest: Vec<_> = rest.map(String::as_str).collect();
+    // In one line, as browsers send them.
+    if let (false, Ok(value)) = (rest.is_empty(), HeaderValue::try_from(rest.join(", "))) {
+        scope.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     (scope, resume)
 }
