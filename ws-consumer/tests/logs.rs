@@ -84,6 +84,9 @@ impl Consumer for Told {
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         match socket.scope().path() {
             "/undecided" => Ok(()),
+            "/gone" => Err(Error::Refused(StatusCode::GONE)),
+            "/panic" => panic!("as asked"),
+            "/wrong" => Err(Error::bad_input("as asked")),
             path if path.starts_with("/fail") => Err(Error::other("as asked")),
             path if path.starts_with("/bad") => socket.group_add(format!("{:?}", socket.scope())).await,
             _ => socket.accept().await,
@@ -369,4 +372,37 @@ async fn an_application_that_is_no_consumer_fails_with_a_line() {
     assert_eq!(client.close_code().await, 1011);
     let errors = of_level(&captured.take(), "ERROR");
     assert!(errors.len() == 1 && errors[0].contains("tests/logs.rs:"), "{errors:#?}");
+}
+
+/// How a connection ends in front of `Traced`: the request, what is sent, and what the last entry says.
+#[tokio::test(start_paused = true)]
+async fn an_entry_tells_the_status_of_a_refusal_or_the_code_of_a_close() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let upgrade = HANDSHAKE.split_once("connection").unwrap().1;
+    let socket =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection{upgrade}").into_bytes();
+    let plain =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").into_bytes();
+    for (request, expected) in [
+        (socket("/undecided"), "status=403"),
+        (socket("/fail"), "status=500"),
+        (socket("/wrong"), "status=400"),
+        (socket("/gone"), "status=410"),
+        (socket("/panic"), "status=500"),
+        ([socket("/x"), frame(0x81, b"7")].concat(), "code=1011"),
+        ([socket("/x"), frame(0x88, &[0x03, 0xe8])].concat(), "code=1000"),
+        (plain("/x"), "status=200"),
+        (plain("/fail"), "status=500"),
+    ] {
+        let server = server();
+        raw(&server, &request).await;
+        server.service.sockets().close().await;
+        let lines = captured.take();
+        let entries: Vec<_> = lines.iter().filter(|line| line.contains("message=ended")).collect();
+        assert_eq!(entries.len(), 1, "{expected}: {lines:#?}");
+        assert!(entries[0].contains(&format!(" {expected}")), "{expected}: {}", entries[0]);
+        let both = entries[0].contains("status=") && entries[0].contains("code=");
+        assert!(!both, "{}", entries[0]);
+    }
 }

@@ -16,8 +16,9 @@ use crate::{
     wire::{Refuse, Running},
 };
 
-/// Puts everything that is logged on behalf of a connection into one span, with its path, its peer, the
-/// client's address and its [`RequestId`], and logs how it ended. On plain HTTP it does nothing: tower-http has a layer for that.
+/// Puts everything that is logged on behalf of a connection into one span, with its path, its peer, the client's address and
+/// its [`RequestId`], and logs how it ended: with the `status` of its refusal or response, or with the `code` of its close.
+/// In front of other services, as a layer, it does nothing: tower-http has a layer for that.
 ///
 /// The query stays out of it: it may hold secrets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,10 +39,11 @@ impl Guard for Traced {
         let life = async move {
             let outcome = inner.call(socket).await;
             let seconds = since.elapsed().as_secs_f64();
-            let code = link.close().map(|close| close.code);
+            let status = link.status(&outcome).map(|status| status.as_u16());
+            let code = link.close().map(|close| close.code).filter(|_| status.is_none());
             match &outcome {
-                Ok(()) => tracing::info!(seconds, code, "ended"),
-                Err(error) => tracing::info!(seconds, code, error = %error.causes(), "ended"),
+                Ok(()) => tracing::info!(seconds, status, code, "ended"),
+                Err(error) => tracing::info!(seconds, status, code, error = %error.causes(), "ended"),
             }
             outcome
         };

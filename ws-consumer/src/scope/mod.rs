@@ -7,7 +7,10 @@ use std::{
     borrow::Cow,
     fmt,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use bytes::{Bytes, BytesMut};
@@ -124,6 +127,21 @@ pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     #[cfg(feature = "axum")]
     let ours = ours.or_else(|| Some(extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()?.0));
     ours
+}
+
+/// Whether a connection's client has taken nothing of a response for too long: put into its requests' extensions by the
+/// server that looks. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stalled(Arc<AtomicBool>);
+
+impl Stalled {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 impl Scope {

@@ -8,6 +8,8 @@ mod permits;
 mod protocols;
 mod serve;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     listen::{listen, listeners},

@@ -16,6 +16,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use crate::scope::Stalled;
+
 /// Hands out permits. Clones share them.
 #[derive(Clone)]
 pub(super) struct Permits {
@@ -86,23 +88,32 @@ pub(super) struct Permitted<S> {
     io: S,
     patience: Duration,
     /// While the client takes nothing. Boxed: nearly every connection does without.
-    stalled: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Pin<Box<Sleep>>>,
+    stalled: Stalled,
     _permit: Permit,
 }
 
 impl<S> Permitted<S> {
     pub(super) fn new(io: S, permit: Permit, patience: Duration) -> Self {
-        Self { io, patience, stalled: None, _permit: permit }
+        Self { io, patience, waiting: None, stalled: Stalled::default(), _permit: permit }
+    }
+
+    /// Tells whether it has failed because its client takes nothing.
+    pub(super) fn stalled(&self) -> Stalled {
+        self.stalled.clone()
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.waiting = None;
             return written;
         }
         let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        waiting.as_mut().poll(cx).map(|()| {
+            self.stalled.set();
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 }
 

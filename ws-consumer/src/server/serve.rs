@@ -5,7 +5,7 @@ use std::{
     task::Poll, time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use hyper::{body::Body, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -139,7 +139,9 @@ where
         let (connections, stopping) = (connections.clone(), stopping.clone());
         let each = move |stream, peer, permit| {
             let io = Permitted::new(stream, permit, patience);
-            connections.spawn(connection(io, Some(peer), service.clone(), stopping.clone()));
+            let mut extensions = extension(Peer(peer));
+            extensions.insert(io.stalled());
+            connections.spawn(connection_with(io, extensions, service.clone(), stopping.clone()));
         };
         let accepting = accepting.clone();
         acceptors
@@ -231,8 +233,24 @@ async fn connection<I, H, R>(
     H::Future: Send,
     R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
+    connection_with(io, peer.map(|peer| extension(Peer(peer))).unwrap_or_default(), service, stopping).await;
+}
+
+/// `extensions` are those of each of its requests.
+pub(super) async fn connection_with<I, H, R>(
+    io: I,
+    extensions: Extensions,
+    service: SocketService<H>,
+    stopping: CancellationToken,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    H::Future: Send,
+    R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    let peer = extensions.get::<Peer>().copied();
     let respond = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().extend(peer.map(|peer| extension(Peer(peer))).unwrap_or_default());
+        request.extensions_mut().extend(extensions.clone());
         service.clone().call(request)
     });
     let mut http = http1::Builder::new();
@@ -251,8 +269,8 @@ async fn connection<I, H, R>(
     }
 }
 
-fn extension(peer: Peer) -> http::Extensions {
-    let mut extensions = http::Extensions::new();
+fn extension(peer: Peer) -> Extensions {
+    let mut extensions = Extensions::new();
     extensions.insert(peer);
     extensions
 }

@@ -22,7 +22,7 @@ use super::{Limits, Sockets, pace::Paced};
 use crate::{
     error::BoxError,
     frame::{Close, Frame as Payload},
-    scope::Scope,
+    scope::{Scope, Stalled},
     wire::{Head, Incoming, Outgoing, Wire},
 };
 
@@ -100,12 +100,17 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (send, receive) = oneshot::channel();
+    let stalled = scope.extensions.get::<Stalled>().cloned().unwrap_or_default();
     let wire = open(scope);
     match sockets.register(wire.link()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
-            let exchange =
-                Exchange { wire, body: Some(Paced::new(body, limits.message_timeout)), is_late: false };
+            let exchange = Exchange {
+                wire,
+                body: Some(Paced::new(body, limits.message_timeout)),
+                stalled,
+                is_late: false,
+            };
             sockets.spawn_request(async move {
                 exchange.run(send).await;
                 drop(registration);
@@ -119,6 +124,7 @@ struct Exchange<B> {
     wire: Wire,
     /// Until its end.
     body: Option<Paced<B>>,
+    stalled: Stalled,
     /// Has the client taken too long to send it?
     is_late: bool,
 }
@@ -179,6 +185,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
         poll_fn(|cx| {
             loop {
                 if left.as_mut().poll(cx).is_ready() {
+                    self.count_slow();
                     return Poll::Ready(());
                 }
                 let read = self.poll_body(cx);
@@ -192,6 +199,16 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
             }
         })
         .await;
+    }
+
+    /// If nobody reads it any more because its client takes nothing.
+    fn count_slow(&self) {
+        if self.stalled.is_set() {
+            let link = self.wire.link();
+            let channel = link.channel();
+            tracing::warn!(?channel, rule = "write_timeout", "ending a response of which nothing is taken");
+            link.count_slow();
+        }
     }
 
     /// Ready with true at the end of the response, with false when nothing waits; pending for a slow client.

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use channel_layer::{ChannelName, LayerEvent, Mailbox, Message};
+use http::StatusCode;
 
 use super::{
     Accept, Head, Mail, Outgoing, Refuse,
@@ -198,6 +199,13 @@ impl Link {
     /// How the connection ended, if it has.
     pub(crate) fn close(&self) -> Option<Close> {
         self.state().close.clone()
+    }
+
+    /// With which status the client's request is answered, if it is not accepted; `outcome` is the application's.
+    pub(crate) fn status(&self, outcome: &Result<()>) -> Option<StatusCode> {
+        let state = self.state();
+        let is_undecided = state.phase == Phase::Undecided;
+        state.status.or_else(|| is_undecided.then(|| state.refusal(outcome).status))
     }
 
     pub(crate) fn accept(&self, accept: Accept) -> Result<()> {

@@ -79,6 +79,8 @@ pub(super) struct State {
     pub(super) reports: Option<Arc<Reports>>,
     /// Which kind of error was logged last, and ends the connection.
     pub(super) reported: Option<Discriminant<Error>>,
+    /// With which status the client's request was answered, if it was not accepted.
+    pub(super) status: Option<StatusCode>,
     /// Boxed, and gone when nobody asked for anything: most connections have none.
     pub(super) hooks: Option<Box<Hooks>>,
     /// The event that is being handled, for sessions: what all make of it they keep once.
@@ -308,6 +310,11 @@ impl State {
     }
 
     pub(super) fn push(&mut self, mut output: Outgoing) {
+        match &output {
+            Outgoing::Head(head) => self.status = Some(head.status),
+            Outgoing::Refuse(refuse) => self.status = Some(refuse.status),
+            _ => {}
+        }
         if let Some(hooks) = &mut self.hooks {
             if !hooks.hold(&mut output) {
                 hooks.see(&mut output);
@@ -359,7 +366,8 @@ impl State {
             return;
         }
         let (channel, bytes) = (self.mailbox.as_ref().map(Mailbox::channel), self.outputs.bytes());
-        tracing::warn!(?channel, bytes, "closing a client that is too slow");
+        let rule = if self.has_room() { "the mailbox's capacity" } else { "output.bytes, output.messages" };
+        tracing::warn!(?channel, bytes, rule, "closing a client that is too slow");
         self.slow.closed = true;
         self.hang_up(Close::new(Close::TRY_AGAIN_LATER, "too slow"));
     }
@@ -389,13 +397,17 @@ impl State {
     }
 
     pub(super) fn refuse(&mut self, outcome: &Result<()>) {
-        let refuse = match outcome {
+        self.push(Outgoing::Refuse(self.refusal(outcome)));
+        self.end(Close::ABNORMAL.into());
+    }
+
+    /// The answer to a client about which nothing was decided.
+    pub(super) fn refusal(&self, outcome: &Result<()>) -> Refuse {
+        match outcome {
             Err(error) => error.into(),
             Ok(()) if self.http => StatusCode::INTERNAL_SERVER_ERROR.into(), // it has no answer at all
             Ok(()) => Refuse::default(),
-        };
-        self.push(Outgoing::Refuse(refuse));
-        self.end(Close::ABNORMAL.into());
+        }
     }
 
     pub(super) fn hang_up(&mut self, close: Close) {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     frame::Close,
-    scope::Scope,
+    scope::{Scope, Stalled},
     transport::{
         ReplyBody,
         http::{Reply, whole},
@@ -31,7 +31,7 @@ use crate::{
 
 impl Directory {
     /// Answers a request for an event stream.
-    pub(super) async fn events(&self, scope: Scope) -> Reply {
+    pub(super) async fn events(&self, scope: Scope, stalled: Stalled) -> Reply {
         let last = scope.header("last-event-id").and_then(Token::parse_with_cursor);
         let asked_to_resume = scope.headers.contains_key("last-event-id");
         let begun = match last {
@@ -48,7 +48,8 @@ impl Directory {
         };
         let headers = begun.headers.clone();
         let interval = self.terms().limits.ping_interval;
-        let mut response = Response::new(ReplyBody::boxed(EventBody::new(begun, carriage, interval)));
+        let mut response =
+            Response::new(ReplyBody::boxed(EventBody::new(begun, carriage, stalled, interval)));
         *response.headers_mut() = headers;
         for (name, value) in [
             (header::CONTENT_TYPE, "text/event-stream"),
@@ -67,6 +68,7 @@ struct EventBody {
     leg: Option<Leg>,
     /// Of a leg that is in another process: one that is here ends with its session.
     carriage: Option<Carriage>,
+    stalled: Stalled,
     token: String,
     /// The number of the last frame that was sent.
     cursor: u64,
@@ -78,13 +80,14 @@ struct EventBody {
 }
 
 impl EventBody {
-    fn new(begun: Begun, carriage: Option<Carriage>, interval: Duration) -> Self {
+    fn new(begun: Begun, carriage: Option<Carriage>, stalled: Stalled, interval: Duration) -> Self {
         let Begun { leg, control, token, .. } = begun;
         let open = control.open.as_ref();
         let (cursor, is_new) = open.map_or((0, false), |open| (open.cursor, !open.resumed));
         let mut body = Self {
             leg: Some(leg),
             carriage,
+            stalled,
             token: token.text(),
             cursor,
             first: None,
@@ -126,10 +129,12 @@ impl EventBody {
                 Some(out.into())
             }
             Taken::Over(close) => {
+                tracing::debug!(close.code, close.reason, "an event stream ends with its session");
                 self.leg = None;
                 Some(self.control(&Control::close(close)))
             }
             Taken::Replaced => {
+                tracing::debug!("an event stream ends: another connection carries its session, or none");
                 self.leg = None;
                 None
             }
@@ -137,9 +142,26 @@ impl EventBody {
     }
 }
 
+impl EventBody {
+    /// The connection has failed under it because its client takes nothing.
+    fn count_slow(&self) {
+        let link = match (&self.leg, &self.carriage) {
+            (Some(Leg::Here { session, .. }), _) => session.link(),
+            (Some(Leg::There(_)), Some(carriage)) => carriage.link(),
+            _ => return, // it is over, and that was logged
+        };
+        let channel = link.channel();
+        tracing::warn!(?channel, rule = "write_timeout", "ending an event stream of which nothing is taken");
+        link.count_slow();
+    }
+}
+
 impl Drop for EventBody {
     /// Nobody came to fetch the beginning: the client has left, and knows no token of a session that is new.
     fn drop(&mut self) {
+        if self.stalled.is_set() {
+            self.count_slow();
+        }
         if self.first.is_some()
             && self.is_new
             && let Some(Leg::Here { session, .. }) = &self.leg

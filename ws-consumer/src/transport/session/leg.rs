@@ -125,6 +125,10 @@ impl Carriage {
         Some(Self { link, _registration: registration })
     }
 
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// Ready when it is to end.
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.link.poll_close(cx).map(|_| ())

@@ -30,7 +30,7 @@ mod websocket;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{Extensions, HeaderValue, Method, Request, header};
 use hyper::body::Body;
 
 pub use self::config::Transports;
@@ -42,7 +42,7 @@ use super::http::{Reply, scope as plain_scope};
 use crate::{
     error::BoxError,
     middleware::name_origin,
-    scope::{Protocol, Scope, Transport, customer},
+    scope::{Protocol, Scope, Stalled, Transport, customer},
     socket::Socket,
     wire::Running,
 };
@@ -90,15 +90,19 @@ fn name_host(scope: &mut Scope) {
 
 impl Directory {
     /// Answers a request over plain HTTP.
-    pub(crate) async fn serve<B>(self, scope: Scope, request: Request<B>) -> Reply
+    pub(crate) async fn serve<B>(self, mut scope: Scope, request: Request<B>) -> Reply
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
+        let stalled = scope.extensions.remove::<Stalled>().unwrap_or_default();
+        if scope.extensions.is_empty() {
+            scope.extensions = Extensions::new(); // the session would keep the empty table
+        }
         if *request.method() == Method::POST {
             return self.post(scope, request.into_body()).await;
         }
         drop(request);
-        self.events(scope).await
+        self.events(scope, stalled).await
     }
 
     /// The application behind a WebSocket that offers the subprotocol.

@@ -202,7 +202,12 @@ impl Session {
         let now = Instant::now();
         let silent = inner.silent_at(&self.terms.limits);
         if silent.is_some_and(|at| at <= now) {
-            tracing::debug!("a client that has fallen silent");
+            let channel = self.link.channel();
+            tracing::info!(
+                ?channel,
+                rule = "ping_timeout",
+                "ending a stream beside which the client has fallen silent"
+            );
             inner.detach(now + self.terms.away(false));
             self.tell(inner);
             inner = self.inner();

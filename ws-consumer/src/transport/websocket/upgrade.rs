@@ -18,7 +18,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::connection::Connection;
 use crate::{
     frame::Close,
-    scope::Scope,
+    scope::{Scope, Stalled},
     transport::{Limits, Sockets, sockets::Registration},
     wire::{Accept, Incoming, Outgoing, Refuse, Wire},
 };
@@ -37,6 +37,8 @@ pub(crate) fn upgrade<B>(
 ) -> oneshot::Receiver<Answer> {
     let (send, receive) = oneshot::channel();
     let (response, upgrade) = (switching(request.headers()), hyper::upgrade::on(&mut request));
+    // Sockets look for themselves, and every one would carry it.
+    request.extensions_mut().remove::<Stalled>();
     let wire = open(Scope::of(&mut request));
     match sockets.register(wire.link()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
