@@ -106,6 +106,19 @@ impl Script {
     }
 }
 
+/// Does the server not know `HELLO`, not allow it, or not speak RESP3? It may be well without.
+pub(super) fn is_hello_refused(error: &RedisError) -> bool {
+    let text = error.to_string().to_ascii_lowercase();
+    match error.code() {
+        Some("NOAUTH" | "WRONGPASS" | "LOADING") => false,
+        Some("NOPROTO") => true,
+        _ => {
+            error.kind() == redis::ErrorKind::RESP3NotSupported
+                || ["hello", "unknown command", "unsupported command"].iter().any(|sign| text.contains(sign))
+        }
+    }
+}
+
 pub(super) fn fault_of(error: &RedisError) -> Fault {
     match error.code() {
         Some(code) => refused(code, error.detail()),

@@ -4,8 +4,10 @@
 mod command;
 mod push;
 mod reply;
+mod resp2;
+mod stream;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
@@ -13,7 +15,9 @@ use redis::{
     aio::MultiplexedConnection,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
+use tokio::sync::OnceCell;
 
+use self::resp2::Subscriber;
 pub(crate) use self::{
     command::{Command, Commands, Replies, Script},
     push::Push,
@@ -31,8 +35,23 @@ const CLIENT_QUEUE: usize = 64;
 const WRITE_BUFFER: usize = 64 << 10;
 
 /// One connection to one server; clones share it. It closes when the last clone is dropped.
+///
+/// Without RESP3, what it subscribes to comes in by a second connection beside it.
 #[derive(Clone, Debug)]
-pub(crate) struct Connection(MultiplexedConnection);
+pub(crate) struct Connection {
+    commands: MultiplexedConnection,
+    /// Nothing in RESP3.
+    beside: Option<Arc<Beside>>,
+}
+
+/// How to subscribe in RESP2.
+struct Beside {
+    server: Server,
+    config: RedisConfig,
+    on_push: OnPush,
+    /// Opened by the first subscription.
+    subscriber: OnceCell<Subscriber>,
+}
 
 /// What is done with pushes. Called inside the connection's own task, so it must never wait.
 pub(crate) type OnPush = Arc<dyn Fn(Push) + Send + Sync>;
@@ -40,30 +59,51 @@ pub(crate) type OnPush = Arc<dyn Fn(Push) + Send + Sync>;
 impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(server: &Server, config: &RedisConfig, on_push: OnPush) -> Result<Self, Fault> {
-        let limit = config.connect_timeout;
-        let unreachable = |error: RedisError| Fault::Unreachable(command::reason(&error));
-        let client = client(server, config).map_err(unreachable)?;
-        let options = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
+        match Self::open_with(ProtocolVersion::RESP3, server, config, on_push.clone()).await {
+            Err(error) if error.as_ref().is_some_and(command::is_hello_refused) => {
+                let opened = Self::open_with(ProtocolVersion::RESP2, server, config, on_push).await;
+                opened.map_err(|error| unreachable(error, config))
+            }
+            opened => opened.map_err(|error| unreachable(error, config)),
+        }
+    }
+
+    /// Nothing as error: there was no answer in time.
+    async fn open_with(
+        protocol: ProtocolVersion,
+        server: &Server,
+        config: &RedisConfig,
+        on_push: OnPush,
+    ) -> Result<Self, Option<RedisError>> {
+        let client = client(server, config, protocol)?;
+        let mut options = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(None) // each call brings its own deadline
             .set_pipeline_buffer_size(CLIENT_QUEUE)
-            .set_write_backpressure_boundary(WRITE_BUFFER)
-            .set_push_sender(move |info| {
-                if let Some(push) = Push::from_info(info) {
-                    on_push(push);
-                }
-                Ok::<_, ()>(())
-            });
+            .set_write_backpressure_boundary(WRITE_BUFFER);
+        let beside = match protocol {
+            ProtocolVersion::RESP2 => {
+                let (server, config) = (server.clone(), config.clone());
+                Some(Arc::new(Beside { server, config, on_push, subscriber: OnceCell::new() }))
+            }
+            _ => {
+                options = options.set_push_sender(move |info| {
+                    if let Some(push) = Push::from_info(info) {
+                        on_push(push);
+                    }
+                    Ok::<_, ()>(())
+                });
+                None
+            }
+        };
         let opening = client.get_multiplexed_async_connection_with_config(&options);
-        match tokio::time::timeout(limit, opening).await {
-            Ok(connection) => connection.map(Self).map_err(unreachable),
-            Err(_) => Err(Fault::Unreachable(format!("no answer within {limit:?}"))),
-        }
+        let commands = tokio::time::timeout(config.connect_timeout, opening).await.map_err(|_| None)??;
+        Ok(Self { commands, beside })
     }
 
     /// One command and its reply. `None` for no deadline: blocking commands carry their own.
     pub(crate) async fn call(&self, command: &Command, limit: Option<Duration>) -> Result<Reply, Fault> {
-        let mut connection = self.0.clone();
+        let mut connection = self.commands.clone();
         let reply = before(limit, connection.send_packed_command(command.as_inner())).await?;
         Reply::from_value(reply)
     }
@@ -72,7 +112,7 @@ impl Connection {
     pub(crate) async fn call_all(&self, commands: Commands, limit: Duration) -> Result<Replies, Fault> {
         let pipeline = commands.as_inner();
         let count = pipeline.len();
-        let mut connection = self.0.clone();
+        let mut connection = self.commands.clone();
         let replies = before(Some(limit), connection.send_packed_commands(pipeline, 0, count)).await?;
         if replies.len() != count {
             return Err(Fault::UnexpectedReply("a pipeline"));
@@ -82,20 +122,64 @@ impl Connection {
 
     /// Subscribes, and waits until the server has confirmed every channel.
     pub(crate) async fn subscribe(&self, channels: &[String], limit: Duration) -> Result<(), Fault> {
-        before(Some(limit), self.0.clone().subscribe(channels)).await
+        match &self.beside {
+            None => before(Some(limit), self.commands.clone().subscribe(channels)).await,
+            Some(beside) => {
+                let subscriber = beside.subscriber.get_or_try_init(|| beside.open()).await?;
+                before(Some(limit), subscriber.subscribe(channels)).await
+            }
+        }
     }
 
     /// Unsubscribes, and waits until the server has confirmed every channel.
     pub(crate) async fn unsubscribe(&self, channels: &[String], limit: Duration) -> Result<(), Fault> {
-        before(Some(limit), self.0.clone().unsubscribe(channels)).await
+        match &self.beside {
+            None => before(Some(limit), self.commands.clone().unsubscribe(channels)).await,
+            Some(beside) => match beside.subscriber.get() {
+                Some(subscriber) => before(Some(limit), subscriber.unsubscribe(channels)).await,
+                None => Ok(()), // nothing was subscribed to
+            },
+        }
     }
 
     /// Is anybody there? A refusal is an answer: a server that cannot write its disk refuses even this.
     pub(crate) async fn ping(&self, limit: Duration) -> Result<(), Fault> {
-        match self.call(&Command::new("PING"), Some(limit)).await {
-            Ok(_) | Err(Fault::Refused { .. }) => Ok(()),
+        let is_there = |answer| match answer {
+            Ok(()) | Err(Fault::Refused { .. }) => Ok(()),
             Err(fault) => Err(fault),
+        };
+        is_there(self.call(&Command::new("PING"), Some(limit)).await.map(drop))?;
+        match self.beside.as_ref().and_then(|beside| beside.subscriber.get()) {
+            Some(subscriber) => is_there(before(Some(limit), subscriber.ping()).await),
+            None => Ok(()),
         }
+    }
+}
+
+impl Beside {
+    async fn open(&self) -> Result<Subscriber, Fault> {
+        let Self { server, config, on_push, .. } = self;
+        let settings = settings(server, ProtocolVersion::RESP2);
+        let opening = Subscriber::open(server, config, &settings, on_push.clone());
+        let opened = tokio::time::timeout(config.connect_timeout, opening).await;
+        opened
+            .map_err(|_| None)
+            .and_then(|opened| opened.map_err(Some))
+            .map_err(|error| unreachable(error, config))
+    }
+}
+
+/// Shows no settings: there may be a password in them.
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beside").field("subscriber", &self.subscriber).finish_non_exhaustive()
+    }
+}
+
+fn unreachable(error: Option<RedisError>, config: &RedisConfig) -> Fault {
+    match error {
+        Some(error) => Fault::Unreachable(command::reason(&error)),
+        None => Fault::Unreachable(format!("no answer within {:?}", config.connect_timeout)),
     }
 }
 
@@ -110,8 +194,12 @@ async fn before<T>(
     result.map_err(|error| command::fault_of(&error))
 }
 
-fn client(server: &Server, config: &RedisConfig) -> Result<redis::Client, RedisError> {
-    let info = connection_info(server, config)?;
+fn client(
+    server: &Server,
+    config: &RedisConfig,
+    protocol: ProtocolVersion,
+) -> Result<redis::Client, RedisError> {
+    let info = connection_info(server, config, protocol)?;
     #[cfg(feature = "tls")]
     if server.address.is_tls() {
         choose_cryptography();
@@ -138,7 +226,11 @@ fn choose_cryptography() {
     }
 }
 
-fn connection_info(server: &Server, config: &RedisConfig) -> Result<ConnectionInfo, RedisError> {
+fn connection_info(
+    server: &Server,
+    config: &RedisConfig,
+    protocol: ProtocolVersion,
+) -> Result<ConnectionInfo, RedisError> {
     let address = match &server.address {
         Address::Tcp { host, port, tls: false } => ConnectionAddr::Tcp(host.clone(), *port),
         Address::Tcp { host, port, tls: true } => {
@@ -147,15 +239,19 @@ fn connection_info(server: &Server, config: &RedisConfig) -> Result<ConnectionIn
         }
         Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
     };
-    let mut settings =
-        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(server.login.database);
+    let settings = settings(server, protocol);
+    Ok(address.into_connection_info()?.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+}
+
+fn settings(server: &Server, protocol: ProtocolVersion) -> RedisConnectionInfo {
+    let mut settings = RedisConnectionInfo::default().set_protocol(protocol).set_db(server.login.database);
     if let Some(username) = &server.login.username {
         settings = settings.set_username(username);
     }
     if let Some(password) = &server.login.password {
         settings = settings.set_password(password.reveal());
     }
-    Ok(address.into_connection_info()?.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+    settings
 }
 
 /// The kernel is the second watchman, for connections on which we have nothing to say ourselves.

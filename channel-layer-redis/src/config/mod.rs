@@ -22,7 +22,7 @@ use crate::crypt::Keyring;
 pub(crate) const LEAST_MESSAGE: usize = 512;
 
 /// The least time for what would never be done in time otherwise, or all the time.
-const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Everything a Redis layer can be told.
 ///

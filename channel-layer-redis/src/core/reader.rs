@@ -27,7 +27,10 @@ use crate::{
     client::{Command, Connection, Reply, Script},
     codec::CodecError,
     error::Fault,
-    native::named,
+    native::named::{
+        self,
+        blocking::{self, Blocking},
+    },
     supervisor::{Backoff, Link, Session},
 };
 
@@ -109,14 +112,14 @@ impl Reader {
     async fn serve(&self) -> Result<(), Fault> {
         let desk = &self.bus.desks[self.at];
         let mut sessions = self.links.upgrade().ok_or(Fault::Closed)?[self.at].sessions();
-        let (connection, id) = self.connect(&mut sessions).await?;
+        let blocking = self.connect(&mut sessions).await?;
         while !desk.is_closed() {
             self.give_back().await;
             let wishes = self.wishes();
             if wishes.is_empty() {
                 self.wait_for_wishes().await;
-            } else if !self.take(&connection, &wishes).await? {
-                self.block(&connection, id, &wishes, &mut sessions).await?;
+            } else if !self.take(&blocking.connection, &wishes).await? {
+                self.block(&blocking, &wishes, &mut sessions).await?;
             }
         }
         Ok(())
@@ -160,8 +163,7 @@ impl Reader {
     /// Waits for the next message.
     async fn block(
         &self,
-        connection: &Connection,
-        id: i64,
+        blocking: &Blocking,
         wishes: &Wishes,
         sessions: &mut Sessions,
     ) -> Result<(), Fault> {
@@ -169,8 +171,16 @@ impl Reader {
         // In turn: the pop prefers the first.
         let first = fastrand::usize(..keys.len());
         keys.rotate_left(first);
-        let command = Command::new("BZPOPMIN").arg(&keys).arg(BLOCK.as_secs_f64());
-        let pop = connection.call(&command, Some(BLOCK + self.bus.config.timeout));
+        let Some(id) = blocking.id() else {
+            tokio::select! {
+                // As below.
+                _ = sessions.changed() => return Err(Fault::Down),
+                () = blocking::pause(self.unwanted(wishes, Duration::ZERO)) => return Ok(()),
+            }
+        };
+        // In whole seconds: servers before Redis 6 know no others.
+        let command = Command::new("BZPOPMIN").arg(&keys).arg(BLOCK.as_secs());
+        let pop = blocking.connection.call(&command, Some(BLOCK + self.bus.config.timeout));
         tokio::pin!(pop);
         let mut pause = Duration::ZERO;
         let reply = loop {
@@ -180,7 +190,7 @@ impl Reader {
                 // The supervisor has found this server dead, or no master.
                 _ = sessions.changed() => return Err(Fault::Down),
                 () = self.unwanted(wishes, pause) => {
-                    self.unblock(id).await;
+                    blocking::end(&self.links, self.at, id).await;
                     pause = UNBLOCK;
                 }
             }
@@ -297,13 +307,6 @@ impl Reader {
         is_so()
     }
 
-    /// Ends the pop without losing what it may have popped: the server does one or the other.
-    async fn unblock(&self, id: i64) {
-        if let Some(links) = self.links.upgrade() {
-            let _ = links[self.at].call(Command::new("CLIENT").arg("UNBLOCK").arg(id)).await; // asked again soon
-        }
-    }
-
     /// Gives back what nobody came for, and says when to look again.
     async fn give_back(&self) -> Option<Instant> {
         let desk = &self.bus.desks[self.at];
@@ -340,7 +343,7 @@ impl Reader {
         run(link, &RETURN, &[self.bus.keys.messages(channel.as_str())], &arguments).await.map(drop)
     }
 
-    async fn connect(&self, sessions: &mut Sessions) -> Result<(Connection, i64), Fault> {
+    async fn connect(&self, sessions: &mut Sessions) -> Result<Blocking, Fault> {
         let desk = &self.bus.desks[self.at];
         let session = loop {
             let changed = desk.changed.notified();
@@ -356,10 +359,7 @@ impl Reader {
         };
         let links = self.links.upgrade().ok_or(Fault::Closed)?;
         let connection = links[self.at].connect_beside(&session).await?;
-        drop(links);
-        let limit = Some(self.bus.config.timeout);
-        let id = connection.call(&Command::new("CLIENT").arg("ID"), limit).await?;
-        Ok((connection, id.read("CLIENT ID", &self.bus.counters, Reply::integer)?))
+        Blocking::new(connection, &links[self.at], self.bus.config.timeout, &self.bus.counters).await
     }
 
     fn wishes(&self) -> Wishes {

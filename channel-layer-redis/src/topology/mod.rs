@@ -55,7 +55,8 @@ pub(crate) async fn check_role(
     let role = |reply| Reply::list(reply)?.first()?.text();
     match connection.call(&Command::new("ROLE"), Some(limit)).await {
         Ok(reply) => match reply.read("ROLE", counters, role) {
-            Ok("master") => Ok(()),
+            // KeyDB: each of several masters that follow one another, and which pass messages on.
+            Ok("master" | "active-replica") => Ok(()),
             Ok(_) => Err(Fault::NotMaster(server.address.to_string())),
             Err(_) => Ok(()), // counted; the probe still shows whether it passes messages on
         },

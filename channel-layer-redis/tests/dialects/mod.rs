@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::support::{
     PATIENCE,
-    dialect::{Dialect, Frame, Speaker, answer, bulk},
+    dialect::{Dialect, Frame, Speaker, answer, bulk, refuse, unknown},
     layer, next, number, numbered,
     server::Server,
     until,
@@ -45,6 +45,55 @@ fn in_texts(frame: Frame) -> Frame {
     }
 }
 
+/// Redis 5, and proxies: the older protocol alone.
+const NO_HELLO: Dialect =
+    Dialect { command: |words| (words[0] == "HELLO").then(|| unknown("HELLO")), ..PLAIN };
+
+const OLD_PROTOCOL: Dialect = Dialect {
+    command: |words| (words[0] == "HELLO").then(|| refuse("NOPROTO unsupported protocol version")),
+    ..PLAIN
+};
+
+/// As an ACL refuses it.
+const HELLO_FORBIDDEN: Dialect = Dialect {
+    command: |words| {
+        (words[0] == "HELLO")
+            .then(|| refuse("NOPERM this user has no permissions to run the 'hello' command"))
+    },
+    ..PLAIN
+};
+
+const NO_CLIENT: Dialect =
+    Dialect { command: |words| (words[0] == "CLIENT").then(|| unknown("CLIENT")), ..PLAIN };
+
+const NO_ROLE: Dialect = Dialect { command: |words| (words[0] == "ROLE").then(|| unknown("ROLE")), ..PLAIN };
+
+/// KeyDB with `active-replica yes`.
+const ACTIVE_REPLICA: Dialect = Dialect {
+    command: |words| {
+        (words[0] == "ROLE").then(|| answer("{'active-replica', '10.0.0.1', 6379, 'connected', 0}"))
+    },
+    ..PLAIN
+};
+
+/// A proxy that passes on what applications use, and nothing about servers.
+const PROXY: Dialect = Dialect {
+    command: |words| {
+        ["HELLO", "CLIENT", "ROLE", "INFO", "CONFIG"].contains(&words[0]).then(|| unknown(words[0]))
+    },
+    reply: in_texts_but_messages,
+};
+
+/// As [`in_texts`], where arrays carry confirmations and messages as well.
+fn in_texts_but_messages(frame: Frame) -> Frame {
+    match &frame {
+        Frame::Many('*', items) if matches!(&items[..], [Frame::Bulk(Some(kind)), ..] if kind.ends_with(b"subscribe")) => {
+            frame
+        }
+        _ => in_texts(frame),
+    }
+}
+
 /// Two processes on one server of this dialect.
 async fn pair(server: &Server, dialect: Dialect, mode: &str) -> (RedisLayer, RedisLayer, Speaker) {
     let speaker = Speaker::to(server.port, dialect).await;
@@ -53,9 +102,11 @@ async fn pair(server: &Server, dialect: Dialect, mode: &str) -> (RedisLayer, Red
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_arrives_whole_in_every_shape_of_replies() {
+async fn a_burst_arrives_whole_over_every_dialect() {
     let server = Server::start();
-    for dialect in [FLAT, TEXTS] {
+    let dialects =
+        [FLAT, TEXTS, NO_HELLO, OLD_PROTOCOL, HELLO_FORBIDDEN, NO_CLIENT, NO_ROLE, ACTIVE_REPLICA, PROXY];
+    for (at, dialect) in dialects.into_iter().enumerate() {
         for mode in ["core", "native", "pubsub"] {
             let (one, two, _speaker) = pair(&server, dialect, mode).await;
             let mut mailbox = two.open(MailboxOptions::default()).await.unwrap();
@@ -64,10 +115,10 @@ async fn a_burst_arrives_whole_in_every_shape_of_replies() {
                 one.send(mailbox.channel(), numbered(n)).await.unwrap();
             }
             for n in 0..150 {
-                assert_eq!(number(&next(&mut mailbox).await), n, "{mode}");
+                assert_eq!(number(&next(&mut mailbox).await), n, "{at} {mode}");
             }
             let _ = one.group_send_message("room", numbered(150)).await.unwrap();
-            assert_eq!(number(&next(&mut mailbox).await), 150, "{mode}");
+            assert_eq!(number(&next(&mut mailbox).await), 150, "{at} {mode}");
             if mode != "pubsub" {
                 let jobs: ChannelName = "jobs".parse().unwrap();
                 for n in 0..20 {
@@ -75,13 +126,13 @@ async fn a_burst_arrives_whole_in_every_shape_of_replies() {
                 }
                 for n in 0..20 {
                     let job = timeout(PATIENCE, two.receive(&jobs)).await.unwrap().unwrap();
-                    assert_eq!(number(&job), n, "{mode}");
+                    assert_eq!(number(&job), n, "{at} {mode}");
                 }
                 one.send(&jobs, numbered(1)).await.unwrap();
                 one.flush().await.unwrap();
             }
             let is_nothing_lost = [&one, &two].iter().all(|layer| layer.stats().unreadable == 0);
-            assert!(is_nothing_lost, "{mode}: {:?}", two.stats());
+            assert!(is_nothing_lost, "{at} {mode}: {:?}", two.stats());
         }
     }
 }

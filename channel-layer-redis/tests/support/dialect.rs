@@ -61,6 +61,11 @@ pub(crate) fn unknown(name: &str) -> Vec<String> {
     vec![format!("no-such-{name}")]
 }
 
+/// Answers this error.
+pub(crate) fn refuse(error: &str) -> Vec<String> {
+    answer(&format!("redis.error_reply(\"{error}\")"))
+}
+
 /// Answers what this Lua expression says.
 pub(crate) fn answer(lua: &str) -> Vec<String> {
     ["EVAL", &format!("return {lua}"), "0"].map(str::to_owned).to_vec()
@@ -72,6 +77,9 @@ pub(crate) fn bulk(text: &str) -> Frame {
 
 async fn carry(client: TcpStream, port: u16, dialect: Dialect) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    for stream in [&client, &server] {
+        let _ = stream.set_nodelay(true); // small frames, one by one
+    }
     let (client_in, client_out) = client.into_split();
     let (server_in, server_out) = server.into_split();
     let command = move |frame: Frame| match frame.words().and_then(|words| {
@@ -115,11 +123,12 @@ impl Frame {
         let length = || line[1..].parse::<i64>().expect("a length");
         match kind {
             '$' if length() < 0 => Some((Self::Bulk(None), rest)),
-            // `=` is a text with its format, as INFO answers.
             '$' | '=' => {
                 let length = usize::try_from(length()).expect("it is not negative");
                 let bulk = rest.get(..length + 2)?;
-                Some((Self::Bulk(Some(bulk[..length].to_vec())), &rest[length + 2..]))
+                // A verbatim text names its format first.
+                let start = if kind == '=' { 4 } else { 0 };
+                Some((Self::Bulk(Some(bulk[start..length].to_vec())), &rest[length + 2..]))
             }
             '*' | '~' | '>' | '%' => {
                 let count = length().max(0) * if kind == '%' { 2 } else { 1 };

@@ -1,5 +1,6 @@
 //! Named channels, for workers: kept in Redis until one of the receivers, in whatever process, takes them.
 
+pub(crate) mod blocking;
 mod desk;
 mod members;
 mod reader;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     super::bus::Bus,
+    blocking::{self, Blocking},
     desk::Desk,
     store::{self, Stored},
 };
@@ -80,7 +81,7 @@ impl Reader {
     /// Serves receivers over one connection, until it breaks or nobody is left.
     async fn serve(&self) -> Result<(), Fault> {
         let session = self.session().await?;
-        let (connection, id) = self.connect(&session).await?;
+        let blocking = self.connect(&session).await?;
         let server = session.server.clone();
         drop(session); // or its connections would last as long as this one
         while !self.desk.is_closed() {
@@ -95,8 +96,8 @@ impl Reader {
             let first = fastrand::usize(..wanted.len());
             wanted.rotate_left(first);
             wanted.iter_mut().for_each(|(_, count)| *count = (*count).min(MOST));
-            if !self.take(&connection, &wanted).await? {
-                self.block(&connection, id, &wanted).await?;
+            if !self.take(&blocking.connection, &wanted).await? {
+                self.block(&blocking, &wanted).await?;
             }
         }
         Ok(())
@@ -126,22 +127,22 @@ impl Reader {
     }
 
     /// Waits for the next message on any of the channels. It is fresh, since they were empty just now.
-    async fn block(
-        &self,
-        connection: &Connection,
-        id: i64,
-        wanted: &[(ChannelName, usize)],
-    ) -> Result<(), Fault> {
+    async fn block(&self, blocking: &Blocking, wanted: &[(ChannelName, usize)]) -> Result<(), Fault> {
         let keys: Vec<_> = wanted.iter().map(|(channel, _)| self.bus.keys.queue(channel)).collect();
-        let command = Command::new("BLPOP").arg(&keys).arg(BLOCK.as_secs_f64());
-        let pop = connection.call(&command, Some(BLOCK + self.bus.config.timeout));
+        let Some(id) = blocking.id() else {
+            blocking::pause(self.unwanted(wanted, Duration::ZERO)).await;
+            return Ok(());
+        };
+        // In whole seconds: servers before Redis 6 know no others.
+        let command = Command::new("BLPOP").arg(&keys).arg(BLOCK.as_secs());
+        let pop = blocking.connection.call(&command, Some(BLOCK + self.bus.config.timeout));
         tokio::pin!(pop);
         let mut pause = Duration::ZERO;
         let reply = loop {
             tokio::select! {
                 reply = &mut pop => break reply?,
                 () = self.unwanted(wanted, pause) => {
-                    self.unblock(id).await;
+                    blocking::end(&self.links, self.at, id).await;
                     pause = UNBLOCK;
                 }
             }
@@ -164,13 +165,6 @@ impl Reader {
                 return;
             }
             changed.await;
-        }
-    }
-
-    /// Ends the pop without losing what it may have popped: the server does one or the other.
-    async fn unblock(&self, id: i64) {
-        if let Some(links) = self.links.upgrade() {
-            let _ = links[self.at].call(Command::new("CLIENT").arg("UNBLOCK").arg(id)).await; // asked again soon
         }
     }
 
@@ -215,13 +209,10 @@ impl Reader {
         }
     }
 
-    async fn connect(&self, session: &Session) -> Result<(Connection, i64), Fault> {
+    async fn connect(&self, session: &Session) -> Result<Blocking, Fault> {
         let links = self.links.upgrade().ok_or(Fault::Closed)?;
         let connection = links[self.at].connect_beside(session).await?;
-        drop(links);
-        let limit = Some(self.bus.config.timeout);
-        let id = connection.call(&Command::new("CLIENT").arg("ID"), limit).await?;
-        Ok((connection, id.read("CLIENT ID", &self.bus.counters, Reply::integer)?))
+        Blocking::new(connection, &links[self.at], self.bus.config.timeout, &self.bus.counters).await
     }
 }
 

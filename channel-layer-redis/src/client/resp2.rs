@@ -1,0 +1,187 @@
+//! Subscriptions without RESP3: on a connection of their own, since nothing else may be asked on it.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use futures_util::{FutureExt, StreamExt, task::AtomicWaker};
+use redis::{
+    RedisConnectionInfo, RedisError, Value,
+    aio::{PubSub, PubSubSink, PubSubStream},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::{AbortHandle, unconstrained, yield_now},
+};
+
+use super::{OnPush, push::Push, stream};
+use crate::config::{RedisConfig, Server};
+
+/// Bytes that may have been read and not been handed out. The client crate queues messages without a bound, so what is
+/// bounded is what it gets to read: beyond this, Redis is the one that waits.
+const UNREAD: usize = 8 << 20;
+
+/// Messages that are handed out before others have a turn.
+const TURN: usize = 64;
+
+/// A connection that only subscribes. It closes when it is dropped.
+pub(super) struct Subscriber {
+    sink: PubSubSink,
+    task: AbortHandle,
+}
+
+impl Subscriber {
+    pub(super) async fn open(
+        server: &Server,
+        config: &RedisConfig,
+        settings: &RedisConnectionInfo,
+        on_push: OnPush,
+    ) -> Result<Self, RedisError> {
+        let gauge = Arc::new(Gauge::default());
+        let stream = Gauged { stream: stream::open(server, config).await?, gauge: gauge.clone() };
+        let (sink, messages) = PubSub::new(settings, stream).await?.split();
+        let task = tokio::spawn(hand_out(messages, gauge, on_push)).abort_handle();
+        Ok(Self { sink, task })
+    }
+
+    pub(super) async fn subscribe(&self, channels: &[String]) -> Result<(), RedisError> {
+        self.sink.clone().subscribe(channels).await
+    }
+
+    pub(super) async fn unsubscribe(&self, channels: &[String]) -> Result<(), RedisError> {
+        self.sink.clone().unsubscribe(channels).await
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), RedisError> {
+        self.sink.clone().ping::<Value>().await.map(drop)
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber").finish_non_exhaustive()
+    }
+}
+
+/// Until the connection is over.
+async fn hand_out(mut messages: PubSubStream, gauge: Arc<Gauge>, on_push: OnPush) {
+    let mut handed_out = 0;
+    loop {
+        // Without tokio's budget, which would make a full queue look empty.
+        let next = match unconstrained(messages.next()).now_or_never() {
+            Some(next) => next,
+            None => {
+                gauge.clear();
+                messages.next().await
+            }
+        };
+        let Some(message) = next else {
+            return on_push(Push::Gone);
+        };
+        on_push(match message.get_channel::<Vec<u8>>() {
+            Ok(channel) => Push::Message { channel, payload: message.get_payload_bytes().to_vec() },
+            Err(_) => Push::Unreadable("a message without a channel".to_owned()),
+        });
+        handed_out += 1;
+        if handed_out % TURN == 0 {
+            yield_now().await;
+        }
+    }
+}
+
+/// How much has been read since the queue was last empty.
+#[derive(Default)]
+struct Gauge {
+    /// Relaxed: the bound may be missed by what one read brings.
+    read: AtomicUsize,
+    reader: AtomicWaker,
+}
+
+impl Gauge {
+    fn is_full(&self) -> bool {
+        self.read.load(Relaxed) > UNREAD
+    }
+
+    fn clear(&self) {
+        self.read.store(0, Relaxed);
+        self.reader.wake();
+    }
+}
+
+/// A stream that is not read while the gauge is full.
+struct Gauged<S> {
+    stream: S,
+    gauge: Arc<Gauge>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gauged<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.gauge.is_full() {
+            self.gauge.reader.register(cx.waker());
+            // Looked at again: it may have been cleared in between.
+            if self.gauge.is_full() {
+                return Poll::Pending;
+            }
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.gauge.read.fetch_add(buffer.filled().len() - before, Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gauged<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_handed_out_is_not_read_on() {
+        let (mut server, client) = duplex(1 << 20);
+        let gauge = Arc::new(Gauge::default());
+        let mut client = Gauged { stream: client, gauge: gauge.clone() };
+        tokio::spawn(async move { while server.write_all(&[0; 1 << 16]).await.is_ok() {} });
+        let mut read = 0;
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count) =
+            tokio::time::timeout(crate::config::SHORTEST * 100, client.read(&mut buffer)).await
+        {
+            read += count.unwrap();
+            assert!(read <= UNREAD + buffer.len());
+        }
+        assert!(read > UNREAD);
+        gauge.clear();
+        assert!(client.read(&mut buffer).await.unwrap() > 0);
+    }
+}
