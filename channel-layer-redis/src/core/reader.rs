@@ -11,7 +11,7 @@ use std::{
 };
 
 use channel_layer::{
-    ChannelName, Deliveries, Map, Message, RESERVED_KEY, Value,
+    ChannelName, Deliveries, GroupName, Map, Message, RESERVED_KEY, Value,
     mailbox::{Delivery, Refusal},
 };
 use tokio::{
@@ -42,6 +42,9 @@ const BLOCK: Duration = Duration::from_secs(5);
 const UNBLOCK: Duration = Duration::from_millis(20);
 /// Most messages of one key in one go.
 const MOST: usize = 128;
+
+/// Members that are looked at to find out which group a message was for.
+const COMPARED: usize = 8;
 
 /// The reader of one host, and what it needs.
 pub(super) struct Reader {
@@ -255,8 +258,23 @@ impl Reader {
         };
         let known: Vec<_> = names.iter().filter_map(|name| ChannelName::new(name.as_str()?).ok()).collect();
         let is_complete = known.len() == names.len();
-        self.hand_to(known, &message, expires);
+        let deliveries = self.hand_to(known.iter().cloned(), &message, expires);
+        if deliveries.full > 0 && matches!(to, Value::List(_)) {
+            self.bus.hub.warn_of_full(&self.groups_of_all(&known), &deliveries);
+        }
         if is_complete { Ok(()) } else { Err(CodecError::Message) }
+    }
+
+    /// The groups that all of these mailboxes are in: the message does not say which of them it was sent to.
+    fn groups_of_all(&self, members: &[ChannelName]) -> Vec<GroupName> {
+        let mut open = members.iter().filter(|member| self.bus.hub.contains(member));
+        let mut groups = open.next().map(|member| self.bus.hub.groups_of(member)).unwrap_or_default();
+        for member in open.take(COMPARED) {
+            let others = self.bus.hub.groups_of(member);
+            groups.retain(|group| others.contains(group));
+        }
+        groups.sort_unstable();
+        groups
     }
 
     fn hand_to(

@@ -46,6 +46,8 @@ struct Parcel {
     key: String,
     capacity: String,
     member: Vec<u8>,
+    /// How many of them.
+    members: usize,
 }
 
 /// Sends to the members of an audience: one message for each process that has any. Says what became of it here.
@@ -60,6 +62,7 @@ pub(super) async fn fan_out(
         fault if fault.is_outage() => Error::Unavailable(fault.into()),
         fault => fault.into(),
     })?;
+    let matched = members.len();
     let mut parcels: Vec<Vec<Parcel>> = links.iter().map(|_| Vec::new()).collect();
     let mut own = Vec::new();
     for members in by_process(members) {
@@ -78,15 +81,18 @@ pub(super) async fn fan_out(
     // Some hosts may have taken their part: then it does not look unsent.
     Fault::of_parts(sent).inspect_err(|_| bus.counters.publish_failed.one())?;
     bus.counters.published.one();
-    if !over.is_empty() {
-        bus.counters.full.add(over.len() as u64);
-        tracing::debug!(over = over.len(), groups = ?to.groups().collect::<Vec<_>>(), "processes over capacity");
-    }
-    let mut local = Deliveries::default();
+    let over_capacity = over.iter().map(|(_, members)| members).sum::<usize>();
+    bus.counters.full.add(over_capacity as u64);
+    let (mut local, mut missed) = (Deliveries::default(), Deliveries::default());
+    missed.full = over_capacity;
     for (key, count, back) in own {
-        let back = if over.contains(&key) { None } else { back.wait(bus.config.timeout).await };
+        let is_over = over.iter().any(|(full, _)| *full == key);
+        let back = if is_over { None } else { back.wait(bus.config.timeout).await };
+        missed.full += back.map_or(0, |back| back.full);
         add(&mut local, count, back);
     }
+    missed.matched = matched;
+    bus.hub.warn_of_full(to.groups(), &missed);
     Ok(local)
 }
 
@@ -152,11 +158,12 @@ fn parcel(bus: &Bus, members: &[ChannelName], message: &Message) -> Result<Parce
         key: bus.keys.messages(members[0].non_local()),
         capacity: bus.capacity_of(&members[0]),
         member,
+        members: members.len(),
     })
 }
 
-/// Says which keys were full.
-async fn put(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Vec<String>, Fault> {
+/// Says which keys were full, and for how many members.
+async fn put(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Vec<(String, usize)>, Fault> {
     let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.layer.expiry));
     let score = bus.clock.score();
     let mut arguments = vec![score.as_bytes(), expired.as_bytes(), lifetime.as_bytes()];
@@ -168,7 +175,7 @@ async fn put(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Vec<String>
     let over = reply.read("a script", &bus.counters, Reply::list)?;
     let mut key = |at: &Reply| {
         let at = usize::try_from(at.integer()?.checked_sub(1)?).ok()?;
-        keys.get_mut(at).map(std::mem::take)
+        Some((std::mem::take(keys.get_mut(at)?), parcels.get(at)?.members))
     };
     let key = |at| {
         key(at).or_else(|| {

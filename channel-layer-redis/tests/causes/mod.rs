@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use channel_layer::{ChannelLayer, ChannelLayerExt, Error};
+use channel_layer::{ChannelLayer, ChannelLayerExt, Error, MailboxOptions, MemoryLayer};
 use tracing::subscriber::DefaultGuard;
 
 use crate::support::{
     dialect::{Dialect, Speaker, answer},
-    layer, number, numbered,
+    layer, next, number, numbered,
     server::Server,
     until,
 };
@@ -164,4 +164,64 @@ async fn the_log_does_not_grow_with_the_messages() {
         assert!(refused.to_string().contains("OOM"), "{refused}");
     }
     assert_eq!((log.count("WARN", ""), log.count("ERROR", "")), (0, 0));
+}
+
+type Shared = Arc<dyn ChannelLayer>;
+
+/// Every layer, in one process and from another.
+#[tokio::test]
+async fn a_warning_about_full_members_names_their_group() {
+    let server = Server::start();
+    let mut layers: Vec<(String, Shared, Shared)> = Vec::new();
+    for mode in ["core", "native", "pubsub"] {
+        let address = format!("{}?mode={mode}&prefix={mode}&capacity=1000", server.address());
+        let (one, two) = (Arc::new(layer(&address).await), Arc::new(layer(&address).await));
+        layers.push((mode.to_owned(), one.clone(), one));
+        layers.push((format!("{mode}-elsewhere"), two, Arc::new(layer(&address).await)));
+    }
+    let memory: Shared = Arc::new(MemoryLayer::default());
+    layers.push(("memory".to_owned(), memory.clone(), memory));
+    for (name, one, sender) in layers {
+        let (log, _guard) = Log::begin();
+        let mut awake = one.new_channel().await.unwrap();
+        let asleep = one.open(MailboxOptions::default().with_capacity(5)).await.unwrap();
+        let (group, other) = (format!("room-{name}"), format!("quiet-{name}"));
+        one.join(&group, awake.channel()).await.unwrap();
+        one.join(&group, asleep.channel()).await.unwrap();
+        one.join(&other, asleep.channel()).await.unwrap();
+        for n in 0..20 {
+            let _ = sender.group_send_message(&group, numbered(n)).await.unwrap();
+            next(&mut awake).await;
+        }
+        let lines = log.count("WARN", &format!("group={group} full=1 matched=2"));
+        assert!((1..=3).contains(&lines), "{name}: {lines} lines"); // one a second
+        assert_eq!(log.count("WARN", &other), 0, "{name}");
+    }
+}
+
+/// All mailboxes of a process share one inbox in Redis, of the default capacity.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_inbox_has_no_room_for_is_warned_about_and_counted() {
+    let server = Server::start();
+    let one = layer(&format!("{}?mode=core", server.address())).await;
+    let two = layer(&format!("{}?mode=core&capacity=1", server.address())).await;
+    let mailboxes = [two.new_channel().await.unwrap(), two.new_channel().await.unwrap()];
+    for mailbox in &mailboxes {
+        two.join("g", mailbox.channel()).await.unwrap();
+    }
+    let inbox = format!("asgi{}!", mailboxes[0].channel().as_str().split('!').next().unwrap());
+    two.close().await.unwrap(); // nobody takes anything from there any more
+    server.cli(&["zadd", "asgi:group:g", "9999999999", mailboxes[0].channel().as_str()]);
+    server.cli(&["zadd", "asgi:group:g", "9999999999", mailboxes[1].channel().as_str()]);
+    let filled = ["zadd", &inbox].map(str::to_owned).into_iter();
+    let filled: Vec<_> =
+        filled.chain((0..100).flat_map(|n| ["9999999999".to_owned(), n.to_string()])).collect();
+    server.cli(&filled.iter().map(String::as_str).collect::<Vec<_>>());
+    let (log, _guard) = Log::begin();
+    for n in 0..10 {
+        let _ = one.group_send_message("g", numbered(n)).await.unwrap();
+    }
+    assert_eq!(one.stats().full, 20);
+    let lines = log.count("WARN", "group=g full=2 matched=2");
+    assert!((1..=3).contains(&lines), "{lines} lines");
 }

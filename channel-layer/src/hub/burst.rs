@@ -132,7 +132,7 @@ impl Drop for Burst {
     fn drop(&mut self) {
         let outcomes: Vec<_> = self.outcomes().collect();
         for (outcome, told) in outcomes.into_iter().zip(&mut self.told) {
-            self.totals.account(&outcome);
+            self.totals.account(self.walk.names(), &outcome);
             if let Some(told) = told.take() {
                 let _ = told.send(outcome); // who asked may have gone
             }

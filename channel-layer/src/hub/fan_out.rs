@@ -72,6 +72,6 @@ fn serve(member: &MailboxSender, delivery: &Delivery, deliveries: &mut Deliverie
 /// However it ends, also half-way, what it did is accounted for.
 impl Drop for FanOut {
     fn drop(&mut self) {
-        self.totals.account(&self.deliveries);
+        self.totals.account(self.walk.names(), &self.deliveries);
     }
 }

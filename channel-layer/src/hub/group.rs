@@ -3,12 +3,12 @@
 use super::{SLICE, line::Line};
 use crate::{
     mailbox::MailboxSender,
-    name::ChannelName,
+    name::{ChannelName, GroupName},
     sync::{PoisonError, RwLock},
 };
 
-#[derive(Default)]
 pub(super) struct Group {
+    name: GroupName,
     /// Any number of senders read the list at once; only joining and leaving write it.
     members: RwLock<Members>,
     /// Those who send to the group at this moment.
@@ -24,6 +24,14 @@ struct Members {
 }
 
 impl Group {
+    pub(super) fn new(name: GroupName) -> Self {
+        Self { name, members: RwLock::default(), line: Line::default() }
+    }
+
+    pub(super) fn name(&self) -> &GroupName {
+        &self.name
+    }
+
     /// Adds a member and says where, for [`leave`](Self::leave).
     pub(super) fn join(&self, member: MailboxSender) -> u32 {
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);

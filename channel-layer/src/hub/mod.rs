@@ -8,7 +8,7 @@
 //!
 //! # Slow consumers
 //! Nobody waits for them: a full mailbox does what its [`Policy`](crate::Policy) says, and is counted. A group whose
-//! members miss messages is warned about through `tracing`, at most once a second.
+//! members miss messages is warned about by name through `tracing`, at most once a second.
 //!
 //! # Accounting
 //! [`Hub::ledger`] tells what became of every message that was offered to a mailbox here.
@@ -35,7 +35,7 @@ pub use self::{
 };
 use self::{group::Group, memberships::Memberships, totals::Totals, walk::Walk};
 use crate::{
-    layer::Audience,
+    layer::{Audience, Deliveries},
     mailbox::{Delivery, Ledger, Mailbox, MailboxOwner, MailboxSender, Refusal, Terms},
     name::{ChannelName, GroupName},
 };
@@ -123,7 +123,8 @@ impl Hub {
         let Inhabitant { sender, memberships } = &mut *inhabitant;
         memberships.renew_or_insert(group, Instant::now(), || {
             // Joined while the entry is held: an empty group is only removed under the same lock.
-            let group = self.0.groups.entry(group.clone()).or_default();
+            let make = || Arc::new(Group::new(group.clone()));
+            let group = self.0.groups.entry(group.clone()).or_insert_with(make);
             let place = group.join(sender.clone());
             (group.clone(), place)
         });
@@ -148,6 +149,12 @@ impl Hub {
         drop(inhabitant);
         self.0.end(stale);
         none_left
+    }
+
+    /// Warns that members of groups were full and missed a message, if any were: at most once a second for each group.
+    /// For layers that know more than what was delivered here; what the hub delivers, it warns about itself.
+    pub fn warn_of_full<'a>(&self, groups: impl IntoIterator<Item = &'a GroupName>, deliveries: &Deliveries) {
+        self.0.totals.warn_of_full(groups, deliveries);
     }
 
     fn group(&self, name: &GroupName) -> Option<Arc<Group>> {

@@ -37,7 +37,7 @@ fn seen(group: &Group) -> HashMap<String, usize> {
 fn who_stays_is_seen_exactly_once_while_others_come_and_go() {
     check_random(
         || {
-            let group = Arc::new(Group::default());
+            let group = Arc::new(Group::new("g".parse().expect("a name")));
             let (first, stays, guest) = (mailbox("a!first"), mailbox("a!stays"), mailbox("a!guest"));
             let first_place = group.join(first.sender().clone());
             group.join(stays.sender().clone());
@@ -63,7 +63,7 @@ fn who_stays_is_seen_exactly_once_while_others_come_and_go() {
 fn who_has_left_is_not_seen_and_who_has_joined_is() {
     check_random(
         || {
-            let group = Arc::new(Group::default());
+            let group = Arc::new(Group::new("g".parse().expect("a name")));
             let (leaver, joiner) = (mailbox("a!leaver"), mailbox("a!joiner"));
             let place = group.join(leaver.sender().clone());
             // What has happened for certain when the walk begins.

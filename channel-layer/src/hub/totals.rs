@@ -1,6 +1,7 @@
 //! What one process has done with its messages so far.
 
 use std::{
+    collections::HashMap,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -10,11 +11,18 @@ use tokio::time::Instant;
 use crate::{
     layer::Deliveries,
     mailbox::{Dropped, Ledger},
+    name::GroupName,
     sync::{Mutex, PoisonError},
 };
 
 /// How often full mailboxes are reported, at most: in a busy room it happens at every message.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Groups whose last report is remembered.
+const REMEMBERED: usize = 512;
+
+/// Names of a message's further groups in a report.
+const NAMED: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Totals {
@@ -27,6 +35,13 @@ pub(super) struct Totals {
 
 #[derive(Debug, Default)]
 struct Warnings {
+    groups: HashMap<GroupName, Recent>,
+    /// Of all groups beyond those together.
+    others: Recent,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
     last: Option<Instant>,
     /// Refused since then.
     unreported: usize,
@@ -43,12 +58,14 @@ impl Totals {
         }
     }
 
-    /// What became of a message to a group.
-    pub(super) fn account(&self, deliveries: &Deliveries) {
+    /// What became of a message to groups.
+    pub(super) fn account<'a>(
+        &self,
+        groups: impl IntoIterator<Item = &'a GroupName>,
+        deliveries: &Deliveries,
+    ) {
         self.missed(deliveries.closed);
-        if deliveries.full > 0 {
-            self.warn_of_full(deliveries.full, deliveries.matched);
-        }
+        self.warn_of_full(groups, deliveries);
     }
 
     /// All that no open mailbox counts itself.
@@ -60,25 +77,47 @@ impl Totals {
         ledger
     }
 
-    /// Says that members missed a message, at most once a second.
-    fn warn_of_full(&self, full: usize, matched: usize) {
-        let Some(since_last) = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).add(full) else {
+    /// Says that members missed a message, at most once a second for each group: a message to several counts for the first.
+    pub(super) fn warn_of_full<'a>(
+        &self,
+        groups: impl IntoIterator<Item = &'a GroupName>,
+        deliveries: &Deliveries,
+    ) {
+        let &Deliveries { full, matched, .. } = deliveries;
+        let mut groups = groups.into_iter();
+        if full == 0 {
             return;
-        };
-        tracing::warn!(full, matched, since_last, "members of a group were full and missed a message");
+        }
+        let Some(group) = groups.next() else { return };
+        let since_last = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).add(group, full);
+        if let Some(since_last) = since_last {
+            let more: Vec<_> = groups.take(NAMED).map(GroupName::as_str).collect();
+            let more = (!more.is_empty()).then(|| more.join(", "));
+            tracing::warn!(%group, more, full, matched, since_last, "members of a group were full and missed a message");
+        }
     }
 }
 
 impl Warnings {
-    /// How many there were since the last report, if it is time for the next one.
-    fn add(&mut self, full: usize) -> Option<usize> {
-        self.unreported += full;
+    /// How many there were since the last report about this group, if it is time for the next one.
+    fn add(&mut self, group: &GroupName, full: usize) -> Option<usize> {
         let now = Instant::now();
-        if self.last.is_some_and(|last| now < last + WARNING_INTERVAL) {
+        let is_recent = |last: Option<Instant>| last.is_some_and(|last| now < last + WARNING_INTERVAL);
+        if !self.groups.contains_key(group) && self.groups.len() >= REMEMBERED {
+            self.groups.retain(|_, recent| is_recent(recent.last));
+        }
+        let is_crowded = self.groups.len() >= REMEMBERED;
+        let recent = match self.groups.get_mut(group) {
+            Some(recent) => recent,
+            None if is_crowded => &mut self.others,
+            None => self.groups.entry(group.clone()).or_default(),
+        };
+        recent.unreported += full;
+        if is_recent(recent.last) {
             return None;
         }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.unreported))
+        recent.last = Some(now);
+        Some(std::mem::take(&mut recent.unreported))
     }
 }
 
@@ -86,11 +125,25 @@ impl Warnings {
 mod tests {
     use super::*;
 
+    fn group(name: &str) -> GroupName {
+        name.parse().unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn full_mailboxes_are_reported_once_a_second_with_all_that_was_refused() {
-        let mut warnings = Warnings::default();
-        assert_eq!((warnings.add(3), warnings.add(4)), (Some(3), None));
+    async fn full_members_are_reported_once_a_second_per_group() {
+        let (mut warnings, g, h) = (Warnings::default(), group("g"), group("h"));
+        assert_eq!((warnings.add(&g, 3), warnings.add(&g, 4)), (Some(3), None));
+        assert_eq!((warnings.add(&h, 2), warnings.add(&h, 1)), (Some(2), None));
         tokio::time::advance(WARNING_INTERVAL).await;
-        assert_eq!(warnings.add(1), Some(5));
+        assert_eq!((warnings.add(&g, 1), warnings.add(&h, 1)), (Some(5), Some(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_number_of_full_groups_takes_bounded_memory_and_log() {
+        let mut warnings = Warnings::default();
+        let reports = (0..2000).filter(|n| warnings.add(&group(&format!("g{n}")), 1).is_some()).count();
+        assert_eq!((reports, warnings.groups.len()), (REMEMBERED + 1, REMEMBERED));
+        tokio::time::advance(WARNING_INTERVAL).await;
+        assert_eq!((warnings.add(&group("new"), 1), warnings.groups.len()), (Some(1), 1));
     }
 }

@@ -3,13 +3,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::group::Group;
-use crate::mailbox::MailboxSender;
+use crate::{mailbox::MailboxSender, name::GroupName};
 
 /// No map is locked on the way, and no member is looked up by name.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// Those not yet begun; the last one is under way.
     groups: Vec<Arc<Group>>,
+    /// How many are yet to be finished; the last of these is under way.
+    left: usize,
     /// How far the last one is.
     place: usize,
     except: Option<MailboxSender>,
@@ -20,12 +21,14 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn new(groups: Vec<Arc<Group>>, except: Option<MailboxSender>) -> Self {
         let seen = (groups.len() > 1).then(HashSet::new);
-        Self { groups, place: 0, except, seen }
+        Self { left: groups.len(), groups, place: 0, except, seen }
     }
 
     /// Shows the members at the next so many places; false once all have been shown.
     pub(super) fn step(&mut self, places: usize, mut show: impl FnMut(&MailboxSender)) -> bool {
-        let Some(group) = self.groups.last().cloned() else { return false };
+        let Some(group) = self.left.checked_sub(1).and_then(|at| self.groups.get(at)).cloned() else {
+            return false;
+        };
         let more = group.slice(self.place, places, |member| {
             if self.is_meant(member) {
                 show(member);
@@ -35,9 +38,14 @@ impl Walk {
             self.place += places;
             return true;
         }
-        self.groups.pop();
+        self.left -= 1;
         self.place = 0;
-        !self.groups.is_empty()
+        self.left > 0
+    }
+
+    /// The names of the groups.
+    pub(super) fn names(&self) -> impl Iterator<Item = &GroupName> {
+        self.groups.iter().map(|group| group.name())
     }
 
     fn is_meant(&mut self, member: &MailboxSender) -> bool {
