@@ -104,6 +104,7 @@
 //! | server-sent events, long polls, sessions that go on | [`Protocols::transports`], [`docs::transports`] |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
 //! | axum, hyper, tower | [`SocketService`] |
+//! | proxies in front | [`Protocols::trust`], [`docs::proxies`] |
 //! | tests | `testing`, with the feature of that name |
 //!
 //! # Order

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use channel_layer::{ChannelLayer, MemoryLayer};
 use http::{HeaderName, HeaderValue, Method, Response};
 
-use super::{ApplicationCommunicator, PATIENCE};
+use super::{ApplicationCommunicator, PATIENCE, PEER};
 use crate::{
     application::Application,
     frame::{Close, Frame},
@@ -31,6 +31,7 @@ impl HttpCommunicator {
     /// When the method or the path is none.
     pub fn new(application: Arc<dyn Application>, method: &str, path: &str) -> Self {
         let mut scope = Scope::default();
+        scope.peer = Some(PEER);
         scope.protocol = Protocol::Http;
         scope.method = Method::from_bytes(method.as_bytes()).expect("a method");
         scope.uri = path.parse().unwrap_or_else(|fault| panic!("path `{path}`: {fault}"));

@@ -58,12 +58,18 @@ mod live;
 mod stage;
 mod websocket;
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 pub use self::{
     application::ApplicationCommunicator, broadcasts::Broadcasts, expected::Expected, http::HttpCommunicator,
     live::LiveServer, stage::Stage, websocket::WebsocketCommunicator,
 };
+
+/// The address of a communicator's client: limits per address need one.
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// How long a communicator waits for anything, unless told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use channel_layer::{ChannelLayer, MemoryLayer};
 use http::{HeaderName, HeaderValue, header};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ApplicationCommunicator, Expected, PATIENCE};
+use super::{ApplicationCommunicator, Expected, PATIENCE, PEER};
 use crate::{
     application::Application,
     error::Result,
@@ -34,6 +34,7 @@ impl WebsocketCommunicator {
     /// When the path is none.
     pub fn new(application: Arc<dyn Application>, path: &str) -> Self {
         let mut scope = Scope::default();
+        scope.peer = Some(PEER);
         scope.uri = path.parse().unwrap_or_else(|fault| panic!("path `{path}`: {fault}"));
         let layer = Arc::new(MemoryLayer::default());
         Self { application, layer, scope, patience: PATIENCE, running: None }

@@ -6,7 +6,6 @@ pub(crate) mod headers;
 pub(crate) mod http;
 mod limits;
 mod pace;
-mod seldom;
 pub(crate) mod session;
 mod sockets;
 pub(crate) mod websocket;

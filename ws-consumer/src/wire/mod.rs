@@ -13,6 +13,7 @@ mod leaving;
 mod link;
 mod output;
 mod report;
+mod seldom;
 mod shared;
 mod state;
 
@@ -33,6 +34,7 @@ pub(crate) use self::{
     control::{CLOSE, Control, WHO, Who},
     hooks::{AnswerHook, Finishing, Verdict},
     link::Link,
+    seldom::Seldom,
     state::{Phase, Role},
 };
 pub use self::{

@@ -17,6 +17,7 @@ use ws_consumer::{
     Application, NotFound, Protocols, Result, Scope, Socket, SocketService, Transports,
     middleware::{Guard, Limiter, Rate, TrustedProxies},
     serve_connection, serve_connection_from,
+    testing::WebsocketCommunicator,
 };
 
 use crate::support::ways::Way;
@@ -123,6 +124,16 @@ async fn a_unix_socket_is_a_proxys_where_that_is_said() {
     }
     assert_eq!(Way::Post.status(&service, None, "/", &[]).await, 200, "the machine itself");
     assert_eq!(Way::Post.status(&service, None, "/", &[]).await, 429);
+}
+
+#[tokio::test]
+async fn clients_of_the_test_kit_have_an_address() {
+    let limits = Limiter::new().connections_per_address(1);
+    let application: Arc<dyn Application> = Arc::new(limits.around(hold));
+    let mut first = WebsocketCommunicator::new(application.clone(), "/");
+    assert!(first.connect().await.is_ok());
+    let mut second = WebsocketCommunicator::new(application, "/");
+    assert_eq!(second.connect().await.unwrap_err().status, 429);
 }
 
 /// What an application is told.

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     frame::Frame,
     scope::{Scope, UserId, customer},
-    wire::{Refuse, Verdict},
+    wire::{Refuse, Seldom, Verdict},
 };
 
 /// Addresses and users that are remembered at once, each.
@@ -65,6 +65,8 @@ pub struct Limiter {
     rates: Rates,
     tables: Arc<Tables>,
     beginning: Instant,
+    /// Requests without an address.
+    nameless: Seldom,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -96,6 +98,7 @@ impl Limiter {
             rates: Rates::default(),
             tables: Arc::default(),
             beginning: Instant::now(),
+            nameless: Seldom::default(),
         }
     }
 
@@ -173,8 +176,12 @@ impl Limiter {
             // Beside a proxy's requests, which tell of their clients: those of the machine itself.
             None if proxies.trusts(None) => Ok(Some(Ipv6Addr::UNSPECIFIED.into())),
             None => {
+                let Some(refused) = self.nameless.count() else {
+                    return Err(StatusCode::INTERNAL_SERVER_ERROR);
+                };
                 tracing::error!(
-                    "refused: there are limits per address, and nobody tells the address of this client: with axum use \
+                    refused,
+                    "there are limits per address, and nobody tells the address of this client: with axum use \
                      the feature `axum` and `into_make_service_with_connect_info::<SocketAddr>()`, elsewhere put a \
                      `Peer` into the request's extensions, and for a proxy behind a Unix socket trust `unix:`"
                 );

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{config::Transports, log::Shared, state::Session, token::SessionId};
-use crate::transport::seldom::Seldom;
+use crate::wire::Seldom;
 
 /// Bytes that a session takes beside what it keeps, about: its task, its consumer, its mailbox, and what the allocator adds.
 pub(super) const FIXED: usize = 8 << 10;
