@@ -7,7 +7,7 @@
 //! | T3 | `t3_a_wrong_output_is_named` |
 //! | T4 | `t4_a_router_is_an_application` |
 //! | T5 | `t5_leaving_before_anything_was_said_ends_well`, `t5_silence_is_told_in_time` |
-//! | T6 | `t6_paths_are_kept_as_they_came` |
+//! | T6 | `t6_paths_are_there_decoded_and_raw` |
 //! | T7 | `t7_nothing_is_received_without_waiting_for_it` |
 //! | T8 | no server without connections here: what is not called does not exist, and a connection's memory ends with it |
 //! | T9 | with a real browser, in the workspace's tests; `a_live_server_has_a_free_port` here |
@@ -109,17 +109,17 @@ async fn t5_silence_is_told_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_paths_are_kept_as_they_came() {
+async fn t6_paths_are_there_decoded_and_raw() {
     let tell = |mut socket: Socket| async move {
-        let (path, query) =
-            (socket.scope().path().to_owned(), socket.scope().uri.query().unwrap_or("").to_owned());
+        let scope = socket.scope();
+        let told = format!("{} {} {}", scope.path(), scope.raw_path(), scope.uri.query().unwrap_or(""));
         socket.accept().await?;
-        socket.send_text(format!("{path} {query}")).await
+        socket.send_text(told).await
     };
     for (asked, told) in [
-        ("/test%20path?foo=bar", "/test%20path foo=bar"),
-        ("/testws/?a=%20b", "/testws/ a=%20b"),
-        ("ws://example.com/test", "/test "),
+        ("/test%20path?foo=bar", "/test path /test%20path foo=bar"),
+        ("/testws/?a=%20b", "/testws/ /testws/ a=%20b"),
+        ("ws://example.com/test", "/test /test "),
     ] {
         let mut client = Stage::new(tell).websocket(asked);
         client.connect().await.unwrap();
