@@ -147,6 +147,10 @@ impl Router {
 
     /// Serves what a regular expression finds with any application.
     ///
+    /// Expressions are those of the crate `regex`, and those that Django projects have, as far as they can be matched in linear
+    /// time: classes are Unicode's, `(?P<name>...)`, `\Z`, `{,n}` and comments are understood. Look-around, backreferences,
+    /// conditions, atomic groups and possessive repetitions are refused.
+    ///
     /// # Panics
     /// When the expression is none; the message says why.
     pub fn re_path(self, pattern: &str, application: impl Application) -> Self {
