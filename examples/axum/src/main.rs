@@ -19,9 +19,11 @@ use axum::{
 };
 use channel_layer::{ChannelLayer, MemoryLayer};
 use clap::Parser;
-use tokio::signal;
+use tokio::{net::TcpListener, signal};
 use tower::ServiceExt;
-use ws_consumer::{NotFound, Protocols, Result, Router, Socket, SocketService, Sockets, listen};
+use ws_consumer::{
+    Drain, NotFound, Protocols, Result, Router, Socket, SocketService, Sockets, Transports, listen,
+};
 
 use self::votes::{Ballot, Votes};
 
@@ -62,19 +64,51 @@ async fn run(options: Options) -> io::Result<()> {
     let listener = listen(options.listen).await?;
     println!("axum on http://{}/", listener.local_addr()?);
     let (app, sockets) = app();
-    let stop = async { _ = signal::ctrl_c().await };
+    serve(listener, app, sockets, stopped()).await
+}
+
+/// Until told to stop: then axum accepts nobody, and waits for the responses under way, while the sockets are closed.
+async fn serve(
+    listener: TcpListener,
+    app: axum::Router,
+    sockets: [Sockets; 3],
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let closing = sockets.clone();
+    let stop = async move {
+        stop.await;
+        // Beside axum, which waits for event streams and polls to end.
+        closing.iter().for_each(|sockets| sockets.start_drain(Drain::going_away()));
+    };
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     for sockets in sockets {
-        sockets.close().await; // 1001 to all, and every `disconnect` has run
+        sockets.closed().await; // 1001 to all, and every `disconnect` has run
     }
     Ok(())
+}
+
+/// Ctrl-C, or what a process supervisor sends.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        let terminated = signal::unix::signal(signal::unix::SignalKind::terminate());
+        if let Ok(mut terminated) = terminated {
+            tokio::select! {
+                _ = terminated.recv() => return,
+                _ = signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = signal::ctrl_c().await;
 }
 
 /// The application, and its sockets, for the end.
 fn app() -> (axum::Router, [Sockets; 3]) {
     let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());
-    let service = |router: Router| Protocols::new().websocket(router).into_service(layer.clone());
+    let service = |router: Router| {
+        Protocols::new().websocket(router).transports(Transports::default()).into_service(layer.clone())
+    };
     let votes = service(Router::new().consumer("/votes", Votes::default));
     let hello = service(Router::new().application("/hello", hello));
     let live = service(Router::new().application("/live/{name}", live));

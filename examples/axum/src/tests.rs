@@ -61,3 +61,55 @@ async fn the_fallback_serves_sockets_and_the_pages_stay_axums() {
     stream.read_to_string(&mut page).await.unwrap();
     assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("the page"), "{page}");
 }
+
+/// What a request is answered with so far, and the connection.
+async fn ask(address: SocketAddr, request: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).await.unwrap();
+    (stream, String::from_utf8_lossy(&answer[..read]).into_owned())
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_event_streams_polls_and_sockets() {
+    let listener = listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (app, sockets) = app();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(serve(listener, app, sockets.clone(), async { _ = stopped.await }));
+
+    let mut socket = connect(address, "/votes").await;
+    let post = |body: String| {
+        format!(
+            "POST /votes HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let (_, opened) = ask(address, &post("{\"mode\":\"long-poll\"}\n".to_owned())).await;
+    let token =
+        opened.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let events = format!("GET /votes HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n");
+    stream.write_all(events.as_bytes()).await.unwrap();
+    let mut poll = TcpStream::connect(address).await.unwrap();
+    let asked = format!("{{\"token\":\"{token}\",\"cursor\":0,\"mode\":\"long-poll\"}}\n");
+    poll.write_all(post(asked).as_bytes()).await.unwrap();
+    while sockets[0].len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    // Nothing tells when the poll has arrived.
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+
+    drop(stop);
+    let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!("no close") };
+    assert_eq!(u16::from(close.code), 1001);
+    while let Some(Ok(_)) = socket.next().await {}
+    for mut way in [stream, poll] {
+        let mut rest = String::new();
+        way.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.starts_with("HTTP/1.1 200") && rest.contains("1001"), "{rest}");
+    }
+    server.await.unwrap().unwrap();
+    assert!(sockets.iter().all(Sockets::is_empty));
+}

@@ -144,6 +144,23 @@ impl Sockets {
         if let Some(afterwards) = self.0.afterwards.get() {
             afterwards().await;
         }
+        self.0.ended.cancel();
+    }
+
+    /// As [`drain`](Self::drain), in a task of its own: for servers that have to be told to stop while sockets are closed, as
+    /// [axum's](crate::SocketService) has. [`closed`](Self::closed) waits for the end.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start_drain(&self, drain: impl Into<Drain>) {
+        let (sockets, drain) = (self.clone(), drain.into());
+        tokio::spawn(async move { sockets.drain(drain).await });
+    }
+
+    /// Waits until a drain, by whomever, has ended: every `disconnect` hook has run, and the shutdown hooks after them. For
+    /// ever if there is none. Cancel safe.
+    pub async fn closed(&self) {
+        self.0.ended.cancelled().await;
     }
 
     /// Waits until what has been heard is handled, and what was sent for it has arrived.

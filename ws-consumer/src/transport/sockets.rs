@@ -11,7 +11,7 @@ use std::{
 };
 
 use channel_layer::{ChannelLayer, LayerEvent, LayerState};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     error::Reports,
@@ -37,6 +37,8 @@ pub(super) struct Inner {
     reports: Arc<Reports>,
     /// What is to be done once all have gone. Set once, before the first connection.
     pub(super) afterwards: OnceLock<Afterwards>,
+    /// A drain has ended.
+    pub(super) ended: CancellationToken,
     /// Over which the connections reach each other. Set once, before the first.
     pub(super) layer: OnceLock<Arc<dyn ChannelLayer>>,
     /// A lock held for a look-up; written once as a connection comes and once as it goes.
