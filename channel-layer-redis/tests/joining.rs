@@ -76,6 +76,44 @@ async fn a_named_channel_that_leaves_and_comes_back_at_once_stays() {
     }
 }
 
+/// Connections break at any moment of a call; who joins is a member all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joining_and_leaving_never_fail_while_connections_break() {
+    let mut server = Server::start();
+    for mode in ["core", "native", "pubsub"] {
+        let one = layer(&format!("{}?mode={mode}&prefix={mode}", server.address())).await;
+        let state = one.events().state();
+        let mut members = Vec::new();
+        for n in 0..60 {
+            match n {
+                20 => server.kill(),
+                40 => tokio::task::block_in_place(|| server.restart()),
+                n if n % 4 == 0 && !(20..40).contains(&n) => {
+                    let victims = if n % 8 == 0 { "pubsub" } else { "normal" };
+                    server.cli(&["client", "kill", "type", victims]);
+                }
+                _ => {}
+            }
+            let (stays, leaves) = (one.new_channel().await.unwrap(), one.new_channel().await.unwrap());
+            for mailbox in [&stays, &leaves] {
+                one.join("all", mailbox.channel()).await.expect(mode);
+                one.join(format!("own-{n}"), mailbox.channel()).await.expect(mode);
+            }
+            one.leave("all", leaves.channel()).await.expect(mode);
+            one.leave(format!("own-{n}"), leaves.channel()).await.expect(mode);
+            members.push((stays, leaves));
+        }
+        until("it is back", || async { !state.is_away() && one.health().await.is_ok() }).await;
+        let sent = one.group_send_message("all", numbered(-1)).await.unwrap();
+        assert_eq!(sent.local.delivered, 60, "{mode}");
+        for (n, (stays, leaves)) in members.iter_mut().enumerate() {
+            let _ = one.group_send_message(format!("own-{n}"), numbered(n as i64)).await.unwrap();
+            assert_eq!((number(&next(stays).await), number(&next(stays).await)), (-1, n as i64), "{mode}");
+            assert!(leaves.try_recv().is_none(), "{mode}");
+        }
+    }
+}
+
 /// Permissions can be taken away at any time, and given again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_whose_channel_is_forbidden_takes_no_other_group_with_it() {

@@ -132,7 +132,7 @@ fn group_of(n: i64) -> String {
 }
 
 impl Report {
-    /// What holds after every fault: nothing twice, nothing lost outside of it, no call without an end, and every
+    /// What holds after every fault: nothing twice, nothing of what was refused, nothing lost outside of it, no call without an end, and every
     /// channel live again in time.
     pub(crate) fn check(&self) -> &Self {
         eprintln!("{self}");
@@ -141,6 +141,11 @@ impl Report {
         assert!(lost.is_empty(), "lost outside of the fault: {lost:?}");
         let longest = self.sent.values().map(|sent| sent.took).max().unwrap_or_default();
         assert!(longest < LONGEST_CALL, "a call took {longest:?}");
+        let false_refusals = self.refused_and_received();
+        assert!(false_refusals.is_empty(), "refused as unavailable, and received: {false_refusals:?}");
+        let mut errors = self.sent.values().filter_map(|sent| sent.result.as_ref().err());
+        let other = errors.find(|error| !error.is_outage());
+        assert!(other.is_none(), "speakers outlive an outage: {other:?}");
         let live = self.live_after().expect("every channel is live again");
         assert!(live < LIVE, "live after {live:?}");
         self
@@ -171,6 +176,15 @@ impl Report {
     fn lost(&self) -> impl Iterator<Item = (&i64, &Sent)> {
         let received: HashSet<_> = self.received.iter().flatten().map(|(n, _)| *n).collect();
         self.sent.iter().filter(move |(n, sent)| sent.result.is_ok() && !received.contains(n))
+    }
+
+    /// Surely not sent, and received all the same: whoever sends it again would double it.
+    fn refused_and_received(&self) -> Vec<i64> {
+        let is_refused = |n: &i64| {
+            let result = self.sent.get(n).map(|sent| &sent.result);
+            matches!(result, Some(Err(Error::Unavailable(_))))
+        };
+        self.received.iter().flatten().map(|(n, _)| *n).filter(is_refused).collect()
     }
 
     /// Accepted, and lost, although all was well.
