@@ -20,7 +20,7 @@ pub use crate::binaries::path_of;
 pub use crate::browser::{Browser, Tab};
 pub use crate::client::{Ending, Member};
 pub use crate::http::{Answer, ask, ask_upgrade};
-pub use crate::limits::{allocated, may_open, open_files, resident};
+pub use crate::limits::{allocated, let_open, may_open, open_files, resident};
 pub use crate::peer::{python, verdict};
 pub use crate::program::{Program, Signal};
 pub use crate::proxy::{Proxy, Upgrades};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::program::Program;
 
@@ -15,6 +15,15 @@ pub fn may_open() -> usize {
             .expect("the soft limit may be raised up to the hard one");
     }
     most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+/// Lets a program that runs open so many files from now on.
+pub fn let_open(program: &Program, files: u64) {
+    let id = program.id().expect("the program still runs").cast_signed();
+    let id = Pid::from_raw(id).expect("no process has the id 0");
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(Some(id), Resource::Nofile, Rlimit { current: Some(files), maximum })
+        .expect("a child's limit may be changed");
 }
 
 /// The files that a program has open.

@@ -45,11 +45,12 @@ impl Server {
         Self::start_chat(Self::chat_command(listen, lane)).await
     }
 
-    /// The chat where it may open only so many files.
-    pub async fn chat_with_few_descriptors(files: usize) -> Self {
-        let chat = Self::chat_command("127.0.0.1:0", Lane::Handler);
+    /// The chat where it may open only so many files, with a channel layer of its own.
+    pub async fn chat_with_few_descriptors(files: usize, layer: &str) -> Self {
+        let mut chat = Self::chat_command("127.0.0.1:0", Lane::Handler);
+        chat.args(["--layer", layer]);
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        command.arg("-c").arg(format!("ulimit -Sn {files} && exec \"$0\" \"$@\""));
         command.arg(chat.as_std().get_program()).args(chat.as_std().get_args());
         Self::start_chat(command).await
     }

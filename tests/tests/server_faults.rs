@@ -2,12 +2,12 @@
 
 use std::{fs, time::Duration};
 
-use channels_tests::{Ending, Lane, Member, Server, Signal, within};
+use channels_tests::{Ending, Lane, Member, Redis, Server, Signal, let_open, within};
 use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 const HANDSHAKE: &str = "GET /ws/chat/lobby/ HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -32,17 +32,74 @@ async fn everybody_is_told_of_a_shutdown_after_what_was_said_before_it() {
 
 #[tokio::test]
 async fn running_out_of_descriptors_is_survived() {
-    let server = Server::chat_with_few_descriptors(64).await;
+    let server = Server::chat_with_few_descriptors(64, "memory://").await;
     let mut crowd = Vec::new();
     for _ in 0..100 {
         crowd.push(TcpStream::connect(server.address).await.expect("the kernel takes it"));
     }
-    sleep(Duration::from_millis(500)).await;
-    assert!(server.program.stderr().contains("accept failed"), "the limit was not met");
+    let met = async {
+        while !server.program.stderr().contains("no descriptors left") {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within("the limit", met).await;
     drop(crowd);
     let mut ann = Member::join(&server, "lobby").await;
     ann.say("still here").await;
     assert_eq!(ann.hear().await, "still here");
+}
+
+/// What a request is answered with, over a connection of its own.
+async fn answer(server: &Server, request: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(server.address).await.expect("the kernel takes it");
+    stream.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut answer = vec![0; 4096];
+    let read = within("an answer", stream.read(&mut answer)).await.expect("an answer");
+    (stream, String::from_utf8_lossy(&answer[..read]).into_owned())
+}
+
+const READY: &str = "GET /readyz HTTP/1.1\r\nhost: test\r\n\r\n";
+
+#[tokio::test]
+async fn clients_that_take_all_descriptors_do_not_cut_the_layer_off() {
+    let redis = Redis::start().await;
+    let server = Server::chat_with_few_descriptors(64, &redis.url()).await;
+    let began = Instant::now();
+    let mut ann = Member::join(&server, "lobby").await;
+    let mut crowd = Vec::new();
+    let refused = loop {
+        assert!(crowd.len() < 64, "the limit was not met");
+        match answer(&server, HANDSHAKE).await {
+            (stream, answer) if answer.starts_with("HTTP/1.1 101") => crowd.push(stream),
+            (_, answer) => break answer,
+        }
+    };
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
+    // Those that say nothing are in nobody's way.
+    for _ in 0..20 {
+        crowd.push(TcpStream::connect(server.address).await.expect("the kernel takes it"));
+    }
+    redis.cut("pubsub").await;
+    redis.cut("normal").await;
+    let ready = async {
+        while !answer(&server, READY).await.1.starts_with("HTTP/1.1 200") {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the layer's return", ready).await;
+    ann.say("still here").await;
+    // Behind the notice that she may have missed something.
+    while !ann.receive().await.to_string().contains("still here") {}
+    // A higher limit holds at once.
+    let_open(&server.program, 256);
+    let member = async {
+        while !answer(&server, HANDSHAKE).await.1.starts_with("HTTP/1.1 101") {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("room for another member", member).await;
+    let warnings = server.program.stderr().lines().filter(|line| line.contains("descriptors left")).count();
+    assert!((1..=1 + began.elapsed().as_secs() as usize).contains(&warnings), "{warnings}");
 }
 
 /// Kibibytes of memory that the server holds.

@@ -156,7 +156,7 @@ pub use self::{
     router::{RouteFault, Router},
     scope::{Peer, Protocol, Scope, Transport},
     server::{
-        NotFound, Protocols, Serve, SocketService, listen, listeners, serve, serve_connection,
+        NotFound, Protocols, Serve, SocketService, accept, listen, listeners, serve, serve_connection,
         serve_connection_from,
     },
     socket::{Handle, Socket, UsersExt, blocking},

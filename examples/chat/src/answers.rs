@@ -31,3 +31,10 @@ pub(crate) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
+
+/// Another method is asked for than these.
+pub(crate) fn only(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
+}

@@ -73,7 +73,8 @@ async fn run(options: Options) -> Result<(), String> {
     };
     let pages = tower::service_fn(|request| async move { Ok(pages::answer(&request)) });
     // The page's client goes on with its session after a connection broke, and without WebSockets where a proxy forbids them.
-    let service = Protocols::new().websocket(sockets).transports(Transports::default()).http(pages);
+    let protocols = Protocols::new().websocket(sockets).transports(Transports::default());
+    let service = protocols.health_checks().http(pages);
 
     println!("chat on http://{address}/");
     serve(listener, service.into_service(layer))

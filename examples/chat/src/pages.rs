@@ -6,14 +6,14 @@ use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::{
-    answers::{CSS, HTML, JS, SVG, empty, page},
+    answers::{CSS, HTML, JS, SVG, empty, only, page},
     client,
 };
 
 /// Answers a plain HTTP request.
 pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return empty(StatusCode::METHOD_NOT_ALLOWED);
+        return only("GET, HEAD");
     }
     let uri = request.uri();
     match uri.path() {
@@ -63,6 +63,15 @@ mod tests {
 
     fn get(uri: &str) -> Response<Full<Bytes>> {
         answer(&Request::get(uri).body(()).unwrap())
+    }
+
+    #[test]
+    fn a_method_that_is_not_allowed_is_told_which_are() {
+        let refused = answer(&Request::post("/").body(()).unwrap());
+        assert_eq!(
+            (refused.status().as_u16(), refused.headers()["allow"].to_str().unwrap()),
+            (405, "GET, HEAD")
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::{
-    answers::{CSS, HTML, JS, SVG, empty, page},
+    answers::{CSS, HTML, JS, SVG, empty, only, page},
     client,
     counts::Counts,
 };
@@ -19,7 +19,7 @@ pub(crate) fn answer<B>(request: &Request<B>, counts: &Counts) -> Response<Full<
         return page(JSON, head_size(request).to_string());
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return empty(StatusCode::METHOD_NOT_ALLOWED);
+        return only("GET, HEAD");
     }
     match path {
         "/" => page(HTML, include_str!("../page/index.html")),

@@ -11,7 +11,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// Answers a plain HTTP request.
 pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return empty(StatusCode::METHOD_NOT_ALLOWED);
+        return only("GET, HEAD");
     }
     match request.uri().path() {
         "/" => page("text/html; charset=utf-8", include_str!("../page/index.html")),
@@ -34,5 +34,12 @@ fn page(kind: &'static str, body: &'static str) -> Response<Full<Bytes>> {
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
+    response
+}
+
+/// Another method is asked for than these.
+fn only(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     response
 }

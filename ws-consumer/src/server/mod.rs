@@ -1,6 +1,8 @@
 //! From protocols to a tower service, and from a listener to connections.
 
 mod access;
+mod body;
+mod descriptors;
 mod health;
 mod hooks;
 mod listen;
@@ -12,6 +14,7 @@ mod service;
 mod tests;
 
 pub use self::{
+    descriptors::accept,
     listen::{listen, listeners},
     protocols::{NotFound, Protocols},
     serve::{Serve, serve, serve_connection, serve_connection_from},

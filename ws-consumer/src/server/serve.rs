@@ -11,14 +11,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
 use super::{
+    descriptors::{Room, accept_or_refuse},
     permits::{Permit, Permits, Permitted},
-    service::SocketService,
+    service::{Crowded, SocketService},
 };
 use crate::{scope::Peer, transport::Drain};
 
@@ -30,8 +31,8 @@ const HEAD: usize = 16 << 10;
 const DRAIN: Duration = Duration::from_secs(15);
 /// How long connections are left open after the last answer was made.
 const LAST_ANSWERS: Duration = Duration::from_millis(20);
-/// After a failed `accept`: long enough for descriptors to come free, short enough for nobody to notice.
-const BACK_OFF: Duration = Duration::from_millis(50);
+/// The same for a client that is only accepted to be refused, as there are no descriptors for it.
+const HEADERS_IF_SHORT: Duration = Duration::from_secs(1);
 
 /// Serves all connections of a listener, for ever or until [told to stop](Serve::with_graceful_shutdown).
 ///
@@ -91,7 +92,9 @@ impl<H> Serve<H> {
     }
 
     /// How many connections there may be, of any kind; further clients wait with the kernel. By default as many as there
-    /// are descriptors.
+    /// are descriptors, but for a reserve (a quarter of the soft limit, 64 at the most), so that the channel layer can reconnect to
+    /// its backend. Who comes while only the reserve is left gets 503, or the answer to a
+    /// [health check](crate::Protocols::health_checks), and leaves.
     pub fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);
         self
@@ -137,10 +140,13 @@ where
         // A WebSocket's own deadline comes first, and tells the consumer why.
         let patience = service.limits().write_timeout + service.limits().close_timeout;
         let (connections, stopping) = (connections.clone(), stopping.clone());
-        let each = move |stream, peer, permit| {
+        let each = move |stream, peer, permit, room| {
             let io = Permitted::new(stream, permit, patience);
             let mut extensions = extension(Peer(peer));
             extensions.insert(io.stalled());
+            if room != Room::Enough {
+                extensions.insert(Crowded);
+            }
             connections.spawn(connection_with(io, extensions, service.clone(), stopping.clone()));
         };
         let accepting = accepting.clone();
@@ -170,22 +176,20 @@ where
 }
 
 /// Accepts for ever. A failure, such as running out of descriptors, must not end the server.
-async fn accept_all(listener: TcpListener, permits: Permits, each: impl Fn(TcpStream, SocketAddr, Permit)) {
+async fn accept_all(
+    listener: TcpListener,
+    permits: Permits,
+    each: impl Fn(TcpStream, SocketAddr, Permit, Room),
+) {
+    let mut short = false;
     loop {
         let one = permits.one().await;
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Frames are written in batches already; waiting for more would only add latency.
-                let _ = stream.set_nodelay(true);
-                match permits.of(one, peer.ip()) {
-                    Some(permit) => each(stream, peer, permit),
-                    None => turn_away(&stream, peer),
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                sleep(BACK_OFF).await;
-            }
+        let (stream, peer, room) = accept_or_refuse(&listener, &mut short).await;
+        // Frames are written in batches already; waiting for more would only add latency.
+        let _ = stream.set_nodelay(true);
+        match permits.of(one, peer.ip()) {
+            Some(permit) => each(stream, peer, permit, room),
+            None => turn_away(&stream, peer),
         }
     }
 }
@@ -248,7 +252,7 @@ pub(super) async fn connection_with<I, H, R>(
     H::Future: Send,
     R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
-    let peer = extensions.get::<Peer>().copied();
+    let (peer, is_crowded) = (extensions.get::<Peer>().copied(), extensions.get::<Crowded>().is_some());
     let respond = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(extensions.clone());
         service.clone().call(request)
@@ -256,6 +260,9 @@ pub(super) async fn connection_with<I, H, R>(
     let mut http = http1::Builder::new();
     // Without a timer hyper has no timeouts at all, and says nothing about it.
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD);
+    if is_crowded {
+        http.header_read_timeout(HEADERS_IF_SHORT).keep_alive(false);
+    }
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(io), respond).with_upgrades());
     let outcome = tokio::select! {
         outcome = &mut connection => outcome,

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use super::{
     access::Access,
+    body,
     health::{self, Check, HealthPaths},
     hooks::Hooks,
 };
@@ -39,23 +40,39 @@ use crate::{
 /// A tower service that upgrades WebSockets and passes everything else on. Made by
 /// [`Protocols::into_service`](crate::Protocols::into_service); clones are the same service.
 ///
-/// Works wherever the response's upgrade is carried through: on [`serve`](crate::serve), on hyper, in axum:
+/// Works wherever the response's upgrade is carried through: on [`serve`](crate::serve), on hyper, in axum.
+///
+/// # In axum
 ///
 /// ```no_run
 /// # use std::sync::Arc;
-/// # use ws_consumer::{Protocols, Router};
-/// # async fn run(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// # use ws_consumer::{Drain, Protocols, Router, listen};
+/// # async fn run() -> std::io::Result<()> {
 /// let layer = Arc::new(channel_layer::MemoryLayer::default());
-/// let sockets = Protocols::new().websocket(Router::new()).into_service(layer);
+/// let service = Protocols::new().websocket(Router::new()).into_service(layer);
+/// let sockets = service.sockets().clone();
 /// let app = axum::Router::new()
 ///     .route("/", axum::routing::get(|| async { "the page" }))
-///     .fallback_service(sockets.clone());
+///     .fallback_service(service);
 /// // With the feature `axum` this tells limits and logs the addresses of clients.
 /// let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
-/// axum::serve(listener, app).await?;
-/// sockets.sockets().close().await; // 1001 to all, and every `disconnect` has run
+///
+/// let closing = sockets.clone();
+/// let stop = async move {
+///     _ = tokio::signal::ctrl_c().await;
+///     closing.start_drain(Drain::going_away()); // 1001 to all, beside axum, which waits for event streams and polls to end
+/// };
+/// let listener = listen("127.0.0.1:8000").await?;
+/// axum::serve(listener, app).with_graceful_shutdown(stop).await?; // every response has ended
+/// sockets.closed().await; // and every `disconnect` has run: axum does not wait for WebSockets
 /// # Ok(()) }
 /// ```
+///
+/// A drain that began only after `axum::serve` has returned would never begin while an event stream or a long poll is open. axum
+/// waits without limit for responses of the application's own: where those may be endless, give it a `timeout`.
+///
+/// [`serve`](crate::serve) keeps a reserve of descriptors for the channel layer; so does axum with a `Listener` whose `accept`
+/// calls [`accept`](crate::accept).
 pub struct SocketService<H> {
     shared: Arc<Shared>,
     http: H,
@@ -339,19 +356,32 @@ impl<H> SocketService<H> {
     {
         let shared = &self.shared;
         if !headers::are_sound(request.headers()) {
-            return Box::pin(async { Ok(of_socket(websocket::plain(StatusCode::BAD_REQUEST))) });
+            return refused(StatusCode::BAD_REQUEST.into());
+        }
+        if let Some(refuse) = body::odd_transfer(request.headers()) {
+            return refused(refuse);
+        }
+        let check = shared.health.and_then(|paths| paths.check(request.uri().path()));
+        if check.is_none() && request.extensions().get::<Crowded>().is_some() {
+            return refused(crowded());
         }
         if websocket::is_asked_for(&request) {
             return shared.websocket(request);
         }
         if let Some((directory, scope)) = shared.session_for(&request) {
+            if let Some(refuse) = body::odd_content(request.headers()) {
+                return refused(refuse);
+            }
             shared.watch();
             return Box::pin(async { Ok(directory.serve(scope, request).await.map(Either::Left)) });
         }
-        if let Some(check) = shared.health.and_then(|paths| paths.check(request.uri().path())) {
+        if let Some(check) = check {
             return shared.health(check);
         }
         if let Some((application, scope)) = shared.application_for(&request) {
+            if let Some(refuse) = body::odd_content(request.headers()) {
+                return refused(refuse);
+            }
             let open = shared.open(application);
             let answer =
                 plain_http::request(scope, request.into_body(), &shared.limits, &shared.sockets, open);
@@ -373,6 +403,20 @@ fn say_goodbye<R>(answer: &mut Response<R>, version: Version, sockets: &Sockets)
     if is_refused && version <= Version::HTTP_11 {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+}
+
+fn refused<R>(refuse: Refuse) -> Answering<R> {
+    Box::pin(async { Ok(of_socket(websocket::answer(refuse))) })
+}
+
+/// Of a request for whose client there are no descriptors. Only health checks are answered.
+#[derive(Clone, Copy)]
+pub(super) struct Crowded;
+
+fn crowded() -> Refuse {
+    let mut refuse = Refuse::from(StatusCode::SERVICE_UNAVAILABLE);
+    refuse.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    refuse
 }
 
 fn of_socket<R>(answer: websocket::Answer) -> Response<Either<ReplyBody, R>> {

@@ -81,3 +81,42 @@ async fn too_long_a_body_is_413_before_it_has_come() {
     let (answer, took) = post(&service(), "content-length: 1000000000", 3, 50_000).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && took < 10, "{took}: {answer}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn codings_that_are_not_undone_are_refused() {
+    let sessions = Protocols::new()
+        .requests(Router::new().http("/", Length::default))
+        .websocket(Router::new().application("/", crate::support::echo))
+        .transports(ws_consumer::Transports::default())
+        .into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>);
+    let ndjson = "content-type: application/x-ndjson\r\n";
+    for (head, status) in [
+        ("content-length: 3", "200"),
+        ("content-encoding: identity\r\ncontent-length: 3", "200"),
+        ("content-encoding: gzip\r\ncontent-length: 3", "415"),
+        ("content-encoding: br, gzip\r\ncontent-length: 3", "415"),
+        ("transfer-encoding: chunked", "200"),
+        // About the answer: it is sent as if nothing had been said.
+        ("te: identity, chunked\r\ncontent-length: 3", "200"),
+        ("te: trailers, deflate;q=0.5\r\ncontent-length: 3", "200"),
+        ("transfer-encoding: identity, chunked", "501"),
+        ("transfer-encoding: gzip, chunked", "501"),
+        ("transfer-encoding: identity\r\ntransfer-encoding: chunked", "501"),
+        ("transfer-encoding: chunked, identity", "400"),
+    ] {
+        for ours in ["", ndjson] {
+            let body = if head.contains("transfer") { "3\r\n{}\n\r\n0\r\n\r\n" } else { "{}\n" };
+            let request =
+                format!("POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{ours}{head}\r\n\r\n{body}");
+            let (mut client, server) = duplex(1 << 20);
+            tokio::spawn(serve_connection(server, sessions.clone()));
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            timed(client.read_to_string(&mut answer)).await.unwrap();
+            // Sessions want more than `{}`.
+            let expected = if ours.is_empty() || status != "200" { status } else { "400" };
+            assert_eq!(answer.get(9..12), Some(expected), "{ours}{head}: {answer}");
+            assert_eq!(answer.contains("accept-encoding: identity"), status == "415", "{answer}");
+        }
+    }
+}
