@@ -1,5 +1,6 @@
 //! Minutes of work for a server: run by `tests/run.sh --all`.
 
+mod bad_days;
 mod crowd;
 mod dead_member;
 mod hoard;

@@ -1,0 +1,166 @@
+//! A member who speaks all the while, keeps what it hears, and comes back when it is closed.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use channels_tests::Server;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+/// Between two messages of a member.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Before it comes back.
+const BEFORE_RETURN: Duration = Duration::from_millis(100);
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// What a member has noticed.
+#[derive(Clone, Debug)]
+pub(crate) enum Noticed {
+    /// Its connection ended, with this code if there was one.
+    Closed(Option<u16>),
+    /// It was told that something of its own could not be said.
+    Error(String),
+    /// A message: who said it, and its number among that member's.
+    Heard { speaker: usize, number: u64 },
+    /// It was told of a gap.
+    Notice,
+    /// It is there.
+    Opened,
+    /// It was not let in.
+    Refused,
+    /// It has said its message of this number.
+    Said(u64),
+}
+
+/// What all members have noticed, each in the order of time. A std lock: never held over an await.
+#[derive(Default)]
+pub(crate) struct Log(Mutex<Vec<Vec<(Instant, Noticed)>>>);
+
+impl Log {
+    fn add(&self, member: usize, noticed: Noticed) {
+        let mut members = self.0.lock().expect("no holder of this lock panics");
+        if members.len() <= member {
+            members.resize(member + 1, Vec::new());
+        }
+        members[member].push((Instant::now(), noticed));
+    }
+
+    /// What has been noticed since the last time that somebody asked.
+    pub(crate) fn take(&self) -> Vec<Vec<(Instant, Noticed)>> {
+        let mut members = self.0.lock().expect("no holder of this lock panics");
+        let empty = vec![Vec::new(); members.len()];
+        std::mem::replace(&mut members, empty)
+    }
+
+    /// Looks at it without taking it.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&[Vec<(Instant, Noticed)>]) -> T) -> T {
+        look(&self.0.lock().expect("no holder of this lock panics"))
+    }
+}
+
+/// Members by turns in either chat, so many to a room. They speak while `speak` is true, and end with the set.
+pub(crate) fn gather(
+    chats: [&Server; 2],
+    count: usize,
+    to_a_room: usize,
+    speak: &watch::Receiver<bool>,
+) -> (Arc<Log>, JoinSet<()>) {
+    let log = Arc::new(Log::default());
+    let mut members = JoinSet::new();
+    for id in 0..count {
+        let chat = chats[id % 2];
+        let url = chat.ws(&format!("/ws/chat/room-{}/", id / to_a_room));
+        let member = Member { id, url, log: log.clone(), speak: speak.clone(), said: 0 };
+        let address = chat.address;
+        members.spawn(async move { member.live(address).await });
+    }
+    (log, members)
+}
+
+struct Member {
+    id: usize,
+    url: String,
+    log: Arc<Log>,
+    speak: watch::Receiver<bool>,
+    said: u64,
+}
+
+impl Member {
+    async fn live(mut self, address: std::net::SocketAddr) {
+        loop {
+            match timeout(HANDSHAKE, self.open(address)).await {
+                Ok(Some(socket)) => {
+                    self.notice(Noticed::Opened);
+                    let code = self.talk(socket).await;
+                    self.notice(Noticed::Closed(code));
+                }
+                _ => self.notice(Noticed::Refused),
+            }
+            sleep(BEFORE_RETURN).await;
+        }
+    }
+
+    async fn open(&self, address: std::net::SocketAddr) -> Option<WebSocketStream<TcpStream>> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        Some(client_async(&self.url, stream).await.ok()?.0)
+    }
+
+    /// Until the connection ends; its code.
+    async fn talk(&mut self, mut socket: WebSocketStream<TcpStream>) -> Option<u16> {
+        // Not all at the same moment.
+        sleep(PAUSE.mul_f64(fastrand::f64())).await;
+        let mut ticks = interval(PAUSE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                next = socket.next() => match next {
+                    Some(Ok(Message::Text(text))) => self.hear(&text),
+                    Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return None,
+                },
+                // Also while it is quiet, so that not all speak at once when they may again.
+                _ = ticks.tick() => {
+                    if !*self.speak.borrow() {
+                        continue;
+                    }
+                    self.said += 1;
+                    let text = json!({ "message": format!("{} {}", self.id, self.said) }).to_string();
+                    self.notice(Noticed::Said(self.said));
+                    if socket.send(Message::text(text)).await.is_err() {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&self, text: &str) {
+        let value: Value = serde_json::from_str(text).expect("the chat speaks JSON");
+        if let Some(message) = value["message"].as_str() {
+            let (speaker, number) = message.split_once(' ').expect("only members speak here");
+            let [speaker, number] = [speaker, number].map(|text| text.parse::<u64>().expect("a number"));
+            let speaker = usize::try_from(speaker).expect("there are not that many");
+            self.notice(Noticed::Heard { speaker, number });
+        } else if value.get("notice").is_some() {
+            self.notice(Noticed::Notice);
+        } else if let Some(error) = value["error"].as_str() {
+            self.notice(Noticed::Error(error.to_owned()));
+        } else {
+            panic!("neither a message nor a notice nor an error: {text}");
+        }
+    }
+
+    fn notice(&self, noticed: Noticed) {
+        self.log.add(self.id, noticed);
+    }
+}

@@ -1,0 +1,123 @@
+//! Two chats on one Redis, and 200 members who speak all the while, through everything that Redis may do to them.
+//!
+//! `CHANNELS_FAULTS=kill,pause` runs only those whose names contain one of these words, `CHANNELS_MODES=core` only those modes.
+
+use std::{env, time::Duration};
+
+use channels_tests::{Lane, Server as Chat};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use self::{
+    fault::Fault,
+    member::Log,
+    proxy::Proxy,
+    report::{Report, all_live},
+    server::Server as Redis,
+};
+
+mod fault;
+mod member;
+// The layer's own tests use the rest of these.
+#[allow(dead_code)]
+#[path = "../../../../channel-layer-redis/tests/support/proxy.rs"]
+mod proxy;
+mod report;
+#[allow(dead_code)]
+#[path = "../../../../channel-layer-redis/tests/support/server.rs"]
+mod server;
+
+const MEMBERS: usize = 200;
+const TO_A_ROOM: usize = 20;
+const MODES: [&str; 3] = ["native", "pubsub", "core"];
+/// Of speaking before a fault, and after recovery.
+const BEFORE: Duration = Duration::from_millis(300);
+const AFTER: Duration = Duration::from_millis(500);
+/// Until everything that was said has been heard.
+const SETTLES: Duration = Duration::from_millis(600);
+/// Recovery that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_speakers_through_every_bad_day() {
+    let mut faults = Vec::new();
+    println!(
+        "mode | fault | live after | said | not heard | told of a gap | of an error | closed | doubled | out of order"
+    );
+    for mode in MODES.into_iter().filter(|mode| is_wanted("CHANNELS_MODES", mode)) {
+        let mut hall = Hall::open(mode).await;
+        for fault in Fault::ALL.iter().filter(|fault| is_wanted("CHANNELS_FAULTS", fault.name())) {
+            let report = hall.live_through(*fault).await;
+            println!("{mode} | {} | {report}", fault.name());
+            for fallen in report.faults() {
+                let example = report.example.as_deref().unwrap_or_default();
+                faults.push(format!("{mode}, {}: {fallen} {example}", fault.name()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+fn is_wanted(variable: &str, name: &str) -> bool {
+    env::var(variable).map_or(true, |words| words.split(',').any(|word| name.contains(word)))
+}
+
+/// All of it, in one mode.
+struct Hall {
+    redis: Redis,
+    proxy: Proxy,
+    _chats: [Chat; 2],
+    log: std::sync::Arc<Log>,
+    speak: watch::Sender<bool>,
+    _members: tokio::task::JoinSet<()>,
+}
+
+impl Hall {
+    async fn open(mode: &str) -> Self {
+        let redis = Redis::start_with(&["--enable-debug-command", "local"]);
+        let proxy = Proxy::to(redis.port).await;
+        // In mode core a process has one queue for all of its members: bursts are not what this is about.
+        let url = |address: String| format!("{address}?mode={mode}&capacity=1000");
+        let one = Chat::chat_with_layer(&url(redis.address()), Lane::Handler).await;
+        let two = Chat::chat_with_layer(&url(proxy.address()), Lane::Handler).await;
+        let (speak, may_speak) = watch::channel(true);
+        let (log, members) = member::gather([&one, &two], MEMBERS, TO_A_ROOM, &may_speak);
+        let mut hall = Self { redis, proxy, _chats: [one, two], log, speak, _members: members };
+        let live = hall.live_since(Instant::now()).await;
+        assert!(live.is_some(), "{mode}: the members do not hear each other to begin with");
+        hall.quiet().await;
+        hall.log.take();
+        hall
+    }
+
+    async fn live_through(&mut self, fault: Fault) -> Report {
+        self.speak.send_replace(true);
+        self.live_since(Instant::now()).await;
+        sleep(BEFORE).await;
+        let over = fault.happen(&mut self.redis, &self.proxy).await;
+        let live = self.live_since(over).await;
+        sleep(AFTER).await;
+        self.quiet().await;
+        Report::of(&self.log, |id| id / TO_A_ROOM, live)
+    }
+
+    /// How long it took since then until all heard all.
+    async fn live_since(&mut self, since: Instant) -> Option<Duration> {
+        let wait = async {
+            loop {
+                sleep(Duration::from_millis(20)).await;
+                if let Some(at) = all_live(&self.log, since) {
+                    return at - since;
+                }
+            }
+        };
+        timeout(PATIENCE, wait).await.ok()
+    }
+
+    async fn quiet(&self) {
+        self.speak.send_replace(false);
+        sleep(SETTLES).await;
+    }
+}

@@ -1,0 +1,156 @@
+//! What became of the members and of what they said.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::member::{Log, Noticed};
+
+/// One fault's outcome.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// From the fault's end until each member heard, of either process, what was said after it; none if never.
+    pub(crate) live: Option<Duration>,
+    pub(crate) said: usize,
+    pub(crate) heard: usize,
+    /// Pairs of a message and a member of its room who never heard it.
+    pub(crate) lost: usize,
+    pub(crate) doubled: usize,
+    pub(crate) disordered: usize,
+    pub(crate) closed: usize,
+    pub(crate) codes: Vec<u16>,
+    /// Members who were told of a gap, and of an error.
+    pub(crate) noticed: usize,
+    pub(crate) erred: usize,
+    /// Pairs that were lost although neither side was told anything.
+    pub(crate) silent: usize,
+    /// An error as members are told it.
+    pub(crate) example: Option<String>,
+}
+
+impl Report {
+    pub(crate) fn of(log: &Log, room_of: impl Fn(usize) -> usize, live: Option<Duration>) -> Self {
+        let members = log.take();
+        let mut report = Self { live, ..Self::default() };
+        let mut rooms: HashMap<usize, Vec<usize>> = HashMap::new();
+        for id in 0..members.len() {
+            rooms.entry(room_of(id)).or_default().push(id);
+        }
+        let (mut noticed, mut erred) = (HashSet::new(), HashSet::new());
+        let mut said = vec![Vec::new(); members.len()];
+        let mut heard: Vec<HashSet<(usize, u64)>> = vec![HashSet::new(); members.len()];
+        for (id, events) in members.iter().enumerate() {
+            let mut last: HashMap<usize, u64> = HashMap::new();
+            for (_, event) in events {
+                match event {
+                    Noticed::Said(number) => said[id].push(*number),
+                    Noticed::Heard { speaker, number } => {
+                        report.heard += 1;
+                        if !heard[id].insert((*speaker, *number)) {
+                            report.doubled += 1;
+                        } else if last.insert(*speaker, *number).is_some_and(|before| before > *number) {
+                            report.disordered += 1;
+                        }
+                    }
+                    Noticed::Notice => drop(noticed.insert(id)),
+                    Noticed::Error(text) => {
+                        erred.insert(id);
+                        report.example.get_or_insert_with(|| text.clone());
+                    }
+                    Noticed::Closed(code) => {
+                        report.closed += 1;
+                        report.codes.extend(code);
+                    }
+                    Noticed::Opened | Noticed::Refused => {}
+                }
+            }
+        }
+        for (speaker, numbers) in said.iter().enumerate() {
+            report.said += numbers.len();
+            for listener in &rooms[&room_of(speaker)] {
+                let missed =
+                    numbers.iter().filter(|number| !heard[*listener].contains(&(speaker, **number))).count();
+                report.lost += missed;
+                if !noticed.contains(listener) && !erred.contains(&speaker) {
+                    report.silent += missed;
+                }
+            }
+        }
+        (report.noticed, report.erred) = (noticed.len(), erred.len());
+        report
+    }
+
+    /// What the bar forbids; empty if it is met.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.closed > 0 {
+            faults.push(format!("{} closed, {:?}", self.closed, counted(&self.codes)));
+        }
+        for (count, what) in [
+            (self.silent, "lost without a word"),
+            (self.doubled, "doubled"),
+            (self.disordered, "out of order"),
+        ] {
+            if count > 0 {
+                faults.push(format!("{count} {what}"));
+            }
+        }
+        match self.live {
+            Some(live) if live <= LIVE => {}
+            Some(live) => faults.push(format!("live after {:.1} s only", live.as_secs_f64())),
+            None => faults.push("never live again".to_owned()),
+        }
+        faults
+    }
+}
+
+/// All hear all again within this.
+const LIVE: Duration = Duration::from_secs(2);
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let live = self.live.map_or("never".to_owned(), |live| format!("{:.2} s", live.as_secs_f64()));
+        let Self { said, lost, closed, noticed, erred, doubled, disordered, .. } = self;
+        write!(f, "{live} | {said} | {lost} | {noticed} | {erred} | {closed} | {doubled} | {disordered}")
+    }
+}
+
+fn counted(codes: &[u16]) -> HashMap<u16, usize> {
+    codes.iter().fold(HashMap::new(), |mut counts, code| {
+        *counts.entry(*code).or_default() += 1;
+        counts
+    })
+}
+
+/// When the last member had heard, of either process, what was said after `since`; none while one has not.
+pub(crate) fn all_live(log: &Log, since: Instant) -> Option<Instant> {
+    log.look(|members| {
+        let said_at: HashMap<(usize, u64), Instant> = members
+            .iter()
+            .enumerate()
+            .flat_map(|(id, events)| {
+                events.iter().filter_map(move |(at, event)| match event {
+                    Noticed::Said(number) if *at > since => Some(((id, *number), *at)),
+                    _ => None,
+                })
+            })
+            .collect();
+        let mut latest = since;
+        for events in members {
+            for process in [0, 1] {
+                let first = events.iter().find(|(at, event)| match event {
+                    Noticed::Heard { speaker, number } => {
+                        *at > since && speaker % 2 == process && said_at.contains_key(&(*speaker, *number))
+                    }
+                    _ => false,
+                });
+                latest = latest.max(first?.0);
+            }
+        }
+        Some(latest)
+    })
+}
