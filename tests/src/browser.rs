@@ -66,6 +66,11 @@ impl Tab<'_> {
         within("a page", self.current().await.goto(url)).await.expect("the page loads");
     }
 
+    /// Closes it.
+    pub async fn close(self) {
+        within("a tab's end", self.current().await.close_window()).await.expect("the tab closes");
+    }
+
     /// The address it shows.
     pub async fn url(&self) -> String {
         let url = within("an address", self.current().await.current_url()).await;

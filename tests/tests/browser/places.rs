@@ -1,4 +1,4 @@
-//! The JavaScript client in every place of a real browser where scripts run.
+//! The JavaScript client in every place of a real browser where scripts run, and on pages that are left.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channel_layer::MemoryLayer;
-use channels_tests::Browser;
+use channels_tests::{Browser, within};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -50,6 +50,7 @@ impl HttpConsumer for File {
         let path = socket.scope().param("path")?;
         let (kind, text) = match path {
             "places" => ("text/html", include_str!("places.html").to_owned()),
+            "passing" => ("text/html", include_str!("passing.html").to_owned()),
             "place.js" => ("text/javascript", include_str!("place.js").replace("ORIGIN", &self.0)),
             _ => {
                 let module = path.strip_prefix("client/").and_then(client_module);
@@ -108,4 +109,15 @@ async fn pages_and_workers_of_all_kinds_talk_over_all_transports() {
         }
         nobody_is_left(&mut counted).await;
     }
+}
+
+#[tokio::test]
+async fn pages_that_are_left_end_their_sessions() {
+    let (address, mut counted, _serving) = start().await;
+    let browser = Browser::start().await;
+    let tab = browser.open(&format!("http://{address}/passing")).await;
+    tab.until("it has been reloaded often", "return window.isOver === true").await;
+    within("sessions", counted.wait_for(|count| *count >= 3)).await.expect("the server counts");
+    tab.close().await;
+    nobody_is_left(&mut counted).await;
 }
