@@ -1,7 +1,4 @@
-//! Which hosts a request may be meant for.
-//!
-//! A page that builds links from the `Host` header builds them for whoever sent it; and a name that an attacker
-//! points at this server's address makes their page the "same host". A list of one's own names ends both.
+//! The hosts that a request may be meant for.
 
 use http::StatusCode;
 
@@ -13,6 +10,9 @@ use super::{
 use crate::wire::Refuse;
 
 /// Refuses with 400 what is not meant for one of these hosts, whatever the port.
+///
+/// A page that builds links from the `Host` header builds them for whoever sent it; and a name that an attacker points at
+/// this server's address makes their page the "same host". A list of one's own names ends both.
 ///
 /// ```
 /// use ws_consumer::{Router, middleware::{AllowedHosts, Guard}};

@@ -1,7 +1,4 @@
 //! One line per request, for the target `ws_consumer::access`.
-//!
-//! Paths are logged percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start
-//! an escape sequence.
 
 use std::net::IpAddr;
 

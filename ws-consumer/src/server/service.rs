@@ -73,6 +73,10 @@ use crate::{
 ///
 /// [`serve`](crate::serve) keeps a reserve of descriptors for the channel layer; so does axum with a `Listener` whose `accept`
 /// calls [`accept`](crate::accept).
+///
+/// Each request is one entry of the log, with the target `ws_consumer::access` and the level INFO. Paths are logged
+/// percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start an escape
+/// sequence.
 pub struct SocketService<H> {
     shared: Arc<Shared>,
     http: H,

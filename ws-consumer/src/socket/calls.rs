@@ -1,7 +1,4 @@
 //! Requests and their answers, in both directions, over a socket's JSON frames.
-//!
-//! A request is `{"ref": 7, "request": ...}`, its answer `{"ref": 7, "reply": ...}` or `{"ref": 7, "error": "why"}`. Who
-//! asks chooses the `ref`, a number or a string; the two directions count apart.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -50,6 +47,10 @@ struct Reply {
     reply: Option<Value>,
 }
 
+/// Requests and their answers over JSON frames, in both directions.
+///
+/// A request is `{"ref": 7, "request": ...}`, its answer `{"ref": 7, "reply": ...}` or `{"ref": 7, "error": "why"}`. The side
+/// that asks chooses the `ref`, a number or a string; the two directions count apart.
 impl Socket {
     /// Answers a client's request, `{"ref": 7, "request": ...}`, with what `work` makes of it, as
     /// `{"ref": 7, "reply": ...}`; with `{"ref": 7, "error": "why"}` when it cannot be used or `work` is not done by the
@@ -109,7 +110,8 @@ impl Socket {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Asks the client, `{"ref": 1, "request": ...}`, and waits for its answer, `{"ref": 1, "reply": ...}`.
+    /// Asks the client, `{"ref": 1, "request": ...}`, and waits for its answer, `{"ref": 1, "reply": ...}` or
+    /// `{"ref": 1, "error": "why"}`.
     ///
     /// Frames that come meanwhile keep their order and wait; a thousand of them, and the client is not read any more.
     /// An answer that comes after the deadline arrives as a frame like any other.

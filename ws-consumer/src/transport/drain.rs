@@ -1,11 +1,4 @@
-//! How all connections of a service end together.
-//!
-//! A drain has two parts. First nobody is heard any more: frames that have come are handled, and what comes of them is
-//! delivered, while everybody is still there to receive it. Then the connections are closed, all at once or over a time. A
-//! client that speaks in the second part is closed before its turn, its frame unhandled: taken from it, the frame would miss
-//! those who have left.
-//!
-//! Plain requests under way have no part in either: they end with their responses, or at the end of their time.
+//! The end of all connections of a service together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +8,14 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Sockets;
 use crate::{frame::Close, wire::Link};
 
-/// How all connections are ended: what the clients are told, and over how long.
+/// The way in which all connections are ended: what the clients are told, and over how long.
+///
+/// A drain has two parts. First no client is heard any more: frames that have come are handled, and what comes of them is
+/// delivered, while all clients are still there to receive it. Then the connections are closed, all at once or over a time. A
+/// client that speaks in the second part is closed before its turn, its frame unhandled: taken from it, the frame would miss
+/// those who have left.
+///
+/// Plain requests under way have no part in either: they end with their responses, or at the end of their time.
 ///
 /// ```
 /// use std::time::Duration;

@@ -39,6 +39,7 @@ mod outcomes;
 mod peers;
 mod pipelining;
 mod proxies;
+mod rendered;
 mod requests;
 mod resume;
 mod robustness;

@@ -1,7 +1,4 @@
-//! Who a client is.
-//!
-//! An [`Authenticator`] is the application's: it knows users. [`Auth`] is the guard that asks it, with a token or with
-//! what the session remembers, and leaves the answer with the scope: see [`Scope::user`].
+//! The guard that finds out who a client is.
 
 mod lease;
 mod login;
@@ -92,7 +89,11 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 }
 
-/// Finds out who a client is. By default from its session only, and lets in whoever it is.
+/// The guard that finds out who a client is. By default from its session only, and it lets in whoever it is.
+///
+/// It asks an [`Authenticator`], which is the application's and knows its users, with a token or with what the session
+/// remembers, and leaves the answer with the scope: see [`Scope::user`]. With [`Sessions`] further out, [`login`] and
+/// [`logout`] begin and end what the session remembers.
 ///
 /// A token that is shown counts more than a session, and one that is wrong is refused with 401, whatever the session
 /// says.

@@ -1,7 +1,4 @@
-//! Which proxies are believed, and what the client's address then is.
-//!
-//! Anybody can send `X-Forwarded-For`. It counts only when it comes from a proxy of one's own, and of its list only
-//! what such proxies have added: the part on the right.
+//! The proxies that are believed, and the client's address that follows.
 
 mod forwarded;
 mod seen;
@@ -32,6 +29,9 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// [`AllowedHosts`](super::AllowedHosts), the [`Limiter`](super::Limiter), [`Scope::client`], spans and access logs. In
 /// front of a service that is none of this crate's they are a guard of their own, ahead of the others:
 /// `proxies.and(limiter).layer()`.
+///
+/// Anybody can send such headers: they count only when they come from one of these proxies, and of a list of addresses only
+/// what such proxies have added, the part on the right.
 ///
 /// What they say is read from `X-Forwarded-For`, `-Host`, `-Port` and `-Proto`, and where one of these is absent, from
 /// `Forwarded` (RFC 7239). A proxy passes on what it does not set: name the one that yours sets, with

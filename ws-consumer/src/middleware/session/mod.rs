@@ -1,7 +1,4 @@
 //! Sessions: what a server remembers of a browser, under an id in a cookie.
-//!
-//! The stores are those of `tower-sessions`, of which there are many; a [`MemoryStore`] is here. Behind
-//! `tower-sessions`' own layer, which leaves its session in the request's extensions, that one is used.
 
 mod store;
 #[cfg(test)]
@@ -25,7 +22,11 @@ use crate::{
     wire::Refuse,
 };
 
-/// Puts the [`Session`] of a browser into the extensions: see [`Scope::session`].
+/// The guard that puts a browser's [`Session`] into the extensions: what the server remembers of it, under an id in a cookie.
+/// See [`Scope::session`].
+///
+/// The stores are those of `tower-sessions`, of which there are many; a [`MemoryStore`] is here. Behind the layer of
+/// `tower-sessions` itself, which leaves its session in the request's extensions, that one is used.
 ///
 /// On plain HTTP a changed session is saved, and its cookie set, with every response that is no failure of the server: that of
 /// a service behind the guard's layer, and that of an [`HttpConsumer`](crate::HttpConsumer), when its headers are sent. From a

@@ -1,0 +1,27 @@
+//! Rules stand where their readers are.
+
+use std::{fs, path::Path};
+
+/// What is no user's affair.
+const INTERNAL: [&str; 2] = ["limiter/table.rs", "middleware/mod.rs"];
+
+/// `cargo doc` renders nothing of private modules: what is said there beyond a title belongs to a public type.
+#[test]
+fn no_rule_is_hidden_in_a_private_module() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut left = vec![source.join("middleware"), source.join("socket"), source.join("server")];
+    let mut hidden = Vec::new();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a directory of the crate");
+            left.extend(entries.map(|entry| entry.expect("readable").path()));
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let is_internal = INTERNAL.iter().any(|internal| path.ends_with(internal));
+        if !is_internal && text.lines().take_while(|line| line.starts_with("//!")).any(|line| line == "//!") {
+            hidden.push(path);
+        }
+    }
+    assert!(hidden.is_empty(), "{hidden:#?}");
+}
