@@ -27,6 +27,14 @@ pub(crate) enum Fault {
     /// Nothing was sent: there is no working connection at present.
     #[error("not connected to Redis")]
     Down,
+    /// The server lacks or forbids what the mode cannot do without.
+    #[error("mode {mode} needs {command}, which Redis refuses: {reason}")]
+    Missing {
+        command: String,
+        mode: String,
+        /// What Redis says.
+        reason: String,
+    },
     /// The server that answered is a replica; what is published there reaches nobody else.
     #[error("the server at {0} is not a master")]
     NotMaster(String),
@@ -63,6 +71,7 @@ impl Fault {
             Self::Deadline(_) => "deadline",
             Self::Down => "down",
             Self::NotMaster(_) => "not a master",
+            Self::Missing { .. } => "missing",
             Self::Panicked(_) => "panicked",
             Self::Partly(fault) => fault.kind(),
             Self::Refused { code, .. } => code,
@@ -92,6 +101,7 @@ impl Fault {
             | Self::Broken(_)
             | Self::Deadline(_)
             | Self::Down
+            | Self::Missing { .. }
             | Self::NotMaster(_)
             | Self::Panicked(_)
             | Self::Unreachable(_) => true,
@@ -147,9 +157,10 @@ impl From<Fault> for Error {
             Fault::Deadline(limit) => Self::TimedOut(limit),
             Fault::Refused { ref code, .. } if is_passing(code) => Self::Unavailable(fault.into()),
             Fault::Broken(_) | Fault::Partly(_) => Self::Interrupted(fault.into()),
-            Fault::Panicked(_) | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
-                Self::Backend(fault.into())
-            }
+            Fault::Missing { .. }
+            | Fault::Panicked(_)
+            | Fault::Refused { .. }
+            | Fault::UnexpectedReply(_) => Self::Backend(fault.into()),
             Fault::Away(_) | Fault::Crowded | Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => {
                 Self::Unavailable(fault.into())
             }

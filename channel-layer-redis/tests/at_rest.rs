@@ -1,5 +1,6 @@
 //! What lies in Redis, for those who can read it there, and what Python can put there.
 
+mod acl;
 mod payloads;
 mod support;
 

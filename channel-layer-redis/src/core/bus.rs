@@ -1,7 +1,7 @@
 //! What the layer, its links, its readers and the keeper of its groups share.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, Weak,
+    Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{clock::Clock, groups, keys::Keys, memberships::Memberships, reader::Kept};
 use crate::{
-    client::{Reply, Script},
+    client::{Command, Reply, Script},
     config::RedisConfig,
     error::Fault,
     native::named::Desk,
@@ -24,6 +24,8 @@ use crate::{
     stats::Counters,
     supervisor::{Link, Mode, Probe, Restoration},
 };
+
+static NEEDED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("needed.lua")));
 
 #[derive(Debug)]
 pub(super) struct Bus {
@@ -197,6 +199,24 @@ impl Mode for Inbound {
             bus.memberships.written(&wanted);
         });
         Some(Restoration { commands, done })
+    }
+
+    /// On a key that nobody has.
+    fn needed(&self) -> Vec<(&'static str, Command)> {
+        let key = self.bus.keys.messages(&self.bus.client);
+        let on = |name: &'static str, arguments: &[&str]| (name, Command::new(name).arg(&key).arg(arguments));
+        let script = |make: fn(&Script, &[String], &[&[u8]]) -> Command| {
+            make(&NEEDED, std::slice::from_ref(&key), &[])
+        };
+        vec![
+            on("ZADD", &["XX", "0", "x"]),
+            on("ZREM", &["x"]),
+            on("PEXPIRE", &["1"]),
+            on("ZPOPMIN", &["1"]),
+            on("BZPOPMIN", &["0.001"]),
+            ("EVAL (with ZCARD, ZRANGE, ZREMRANGEBYSCORE, ZSCORE and PTTL)", script(Script::by_text)),
+            ("EVALSHA", script(Script::by_hash)),
+        ]
     }
 
     fn is_sequenced(&self) -> bool {

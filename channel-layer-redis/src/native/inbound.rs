@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     arrivals::{Arrival, Arrivals},
+    client::Command,
     codec::{self, CodecError, Envelope, Header, Target},
     supervisor::{Mode, Probe, Restoration},
 };
@@ -136,6 +137,11 @@ impl Mode for Inbound {
 
     fn restore(&self, _: bool) -> Option<Restoration> {
         None
+    }
+
+    /// Groups need nothing more, and other calls say themselves what is missing.
+    fn needed(&self) -> Vec<(&'static str, Command)> {
+        Vec::new()
     }
 
     fn is_sequenced(&self) -> bool {

@@ -7,6 +7,7 @@ use channel_layer::{EventSource, GroupName, Map, Message, Value, mailbox::Delive
 use super::{bus::Bus, directions, names::Place};
 use crate::{
     arrivals::{Arrival, Arrivals},
+    client::Command,
     codec::CodecError,
     supervisor::{Mode, Probe, Restoration},
 };
@@ -88,6 +89,11 @@ impl Mode for Inbound {
 
     fn restore(&self, _: bool) -> Option<Restoration> {
         None
+    }
+
+    /// Groups need nothing more, and other calls say themselves what is missing.
+    fn needed(&self) -> Vec<(&'static str, Command)> {
+        Vec::new()
     }
 
     fn is_sequenced(&self) -> bool {

@@ -69,6 +69,8 @@ pub(crate) trait Mode: std::fmt::Debug + Send + Sync + 'static {
     /// What a new session has to write before it is told of: all that Redis holds for this process, or what has been added
     /// while that was written. Nothing, in modes where Redis holds nothing.
     fn restore(&self, all: bool) -> Option<Restoration>;
+    /// What the mode cannot do without beside Pub/Sub, by name: commands that answer at once and change nothing.
+    fn needed(&self) -> Vec<(&'static str, Command)>;
     /// Is what it publishes an envelope, whose sequence the publisher fills in?
     fn is_sequenced(&self) -> bool;
     /// A message that comes back to this process.

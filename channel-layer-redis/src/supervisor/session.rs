@@ -56,15 +56,33 @@ impl Session {
         let session = Self { server, commands, subscriber, end };
         topology::check_role(&session.commands, &session.server, shared.config.timeout, &shared.counters)
             .await?;
+        session.rehearse(shared).await?;
         session.resume(shared).await?;
         session.restore(shared, true).await?;
         session.probe(shared).await?;
         Ok(session)
     }
 
+    /// Finds out before anybody relies on it whether the server has and allows what the mode needs.
+    async fn rehearse(&self, shared: &Shared) -> Result<(), Fault> {
+        let (names, commands): (Vec<_>, Vec<_>) = shared.mode.needed().into_iter().unzip();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let replies = self.commands.call_all(commands.into_iter().collect(), shared.config.timeout).await?;
+        for (name, reply) in names.into_iter().zip(replies) {
+            // Whatever else is wrong may be over before it matters.
+            if let Err(fault @ Fault::Missing { .. }) = reply.map_err(|fault| missing(name, fault, shared)) {
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
     /// Without its own channels a session is none; a group that is forbidden is one group less.
     async fn resume(&self, shared: &Shared) -> Result<(), Fault> {
-        self.subscribe(&shared.mode.own_channels(), shared).await?;
+        let own = shared.mode.own_channels();
+        self.subscribe(&own, shared).await.map_err(|fault| missing("SUBSCRIBE", fault, shared))?;
         let wanted = shared.subscriptions.to_resume(|channel| shared.mode.is_empty(channel));
         let mut outcome = Ok(());
         let note = |channels: &[String], answer| match answer {
@@ -103,7 +121,8 @@ impl Session {
         let limit = shared.config.timeout;
         let probe = shared.mode.probe();
         let command = Command::publish(&probe.channel, &probe.envelope);
-        self.commands.call(&command, Some(limit)).await?;
+        let published = self.commands.call(&command, Some(limit)).await;
+        published.map_err(|fault| missing("PUBLISH", fault, shared))?;
         match tokio::time::timeout(limit, probe.back).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Fault::Deadline(limit)),
@@ -158,6 +177,21 @@ impl Session {
             self.subscriber.unsubscribe(chunk, shared.config.timeout).await?;
         }
         Ok(())
+    }
+}
+
+/// A refusal that will last, with the command and the mode that needs it; any other fault as it is.
+fn missing(command: &str, fault: Fault, shared: &Shared) -> Fault {
+    let Fault::Refused { code, detail } = &fault else { return fault };
+    let text = detail.to_ascii_lowercase();
+    let signs = ["unknown command", "unsupported command", "can't run this command"];
+    match code == "NOPERM" || signs.iter().any(|sign| text.contains(sign)) {
+        true => Fault::Missing {
+            command: command.to_owned(),
+            mode: shared.config.mode.to_string(),
+            reason: format!("{code} {detail}"),
+        },
+        false => fault,
     }
 }
 
