@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 
 use channels_tests::{Lane, Member, Server as Chat, within};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
 
 use self::{
     proxy::{Manners, Proxy},
@@ -28,7 +32,7 @@ const MEMBERS: usize = 10;
 
 /// Two processes, and members of one room, by turns in either.
 struct Room {
-    _chats: [Chat; 2],
+    chats: [Chat; 2],
     members: Vec<Member>,
 }
 
@@ -40,7 +44,7 @@ impl Room {
         for n in 0..MEMBERS {
             members.push(Member::join(&chats[n % 2], "lobby").await);
         }
-        let mut room = Self { _chats: chats, members };
+        let mut room = Self { chats, members };
         room.hears_each_other("before").await;
         room
     }
@@ -74,10 +78,60 @@ async fn is_told(member: &mut Member) {
 }
 
 async fn next(member: &mut Member) -> Value {
-    let told = within("a message or a notice", member.receive()).await;
-    let value: Value = serde_json::from_str(told.to_text().expect("text")).expect("JSON");
+    let value = next_or_error(member).await;
     assert!(value.get("error").is_none(), "{value}");
     value
+}
+
+async fn next_or_error(member: &mut Member) -> Value {
+    let told = within("a message, a notice or an error", member.receive()).await;
+    serde_json::from_str(told.to_text().expect("text")).expect("JSON")
+}
+
+/// What a new WebSocket is answered: the status line and the headers.
+async fn answer_to_a_newcomer(chat: &Chat) -> String {
+    let mut stream = TcpStream::connect(chat.address).await.expect("the server accepts connections");
+    let request = format!(
+        "GET /ws/chat/lobby/ HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        chat.address
+    );
+    stream.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut answer = vec![0; 4096];
+    let count = within("an answer", stream.read(&mut answer)).await.expect("the server answers");
+    String::from_utf8_lossy(&answer[..count]).to_lowercase()
+}
+
+/// In every mode: whoever speaks meanwhile is told, and stays.
+#[tokio::test]
+async fn speakers_are_told_and_stay_while_redis_is_away() {
+    for mode in ["core", "native", "pubsub"] {
+        let mut redis = Redis::start();
+        let address = format!("{}?mode={mode}&capacity=1000", redis.address());
+        let mut room = Room::over(&address, &address).await;
+        redis.kill();
+        for turn in 0..8 {
+            for member in &mut room.members {
+                member.say(&format!("said in an outage, {turn}")).await;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        let answer = answer_to_a_newcomer(&room.chats[0]).await;
+        assert!(answer.starts_with("http/1.1 503") && answer.contains("retry-after:"), "{mode}: {answer}");
+        redis.restart();
+        for member in &mut room.members {
+            let mut errors = 0;
+            loop {
+                let told = next_or_error(member).await;
+                errors += usize::from(told.get("error").is_some());
+                if told["notice"].as_str().is_some_and(|notice| notice.contains("may have been missed")) {
+                    break;
+                }
+            }
+            assert!(errors >= 7, "{mode}: told of {errors} of 8");
+        }
+        room.hears_each_other("after").await;
+    }
 }
 
 #[tokio::test]
