@@ -8,6 +8,9 @@ pub struct Capabilities {
     pub cross_process: bool,
     /// [`flush`](crate::ChannelLayer::flush) empties the store for every process, not for this one alone.
     pub global_flush: bool,
+    /// Calls of [`group_send`](crate::ChannelLayer::group_send) to one group that are under way at the same time take effect
+    /// in the order in which their futures were first polled.
+    pub orders_calls: bool,
     /// A full channel answers `send` with [`ChannelFull`](crate::Error::ChannelFull); otherwise the
     /// message is dropped where it would have been received, and counted there.
     pub reports_full: bool,
@@ -27,6 +30,12 @@ impl Capabilities {
     /// Sets [`global_flush`](Self::global_flush).
     pub fn with_global_flush(mut self, yes: bool) -> Self {
         self.global_flush = yes;
+        self
+    }
+
+    /// Sets [`orders_calls`](Self::orders_calls).
+    pub fn with_orders_calls(mut self, yes: bool) -> Self {
+        self.orders_calls = yes;
         self
     }
 

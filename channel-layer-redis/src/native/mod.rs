@@ -191,6 +191,7 @@ impl ChannelLayer for NativeLayer {
         Capabilities::default()
             .with_cross_process(true)
             .with_global_flush(true)
+            .with_orders_calls(true)
             .with_reports_full(true)
             .with_stores_messages(true)
     }

@@ -134,7 +134,7 @@ impl PubSubLayer {
 #[deny(clippy::missing_trait_methods)]
 impl ChannelLayer for PubSubLayer {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_cross_process(true)
+        Capabilities::default().with_cross_process(true).with_orders_calls(true)
     }
 
     async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {

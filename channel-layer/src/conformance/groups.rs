@@ -56,6 +56,11 @@ pub async fn a_group_is_first_in_first_out(harness: &dyn Harness) -> Verdict {
     }
     stage.hears(&mut one, &numbers).await;
     stage.hears(&mut two, &numbers).await;
+    if stage.layer.capabilities().orders_calls {
+        stage.say_at_once(&lobby, &numbers).await;
+        stage.hears(&mut one, &numbers).await;
+        stage.hears(&mut two, &numbers).await;
+    }
     Ok(())
 }
 

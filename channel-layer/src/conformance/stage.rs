@@ -1,6 +1,11 @@
 //! What the cases share: a layer on a stage, with numbered messages.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
@@ -133,6 +138,17 @@ impl<'a> Stage<'a> {
     pub(super) async fn say(&self, to: impl Into<Audience>, number: i64) {
         let local = self.group_send(to, number).await.local;
         assert_eq!(local.matched, local.delivered + local.full + local.closed, "{local:?} adds up");
+    }
+
+    /// Messages that are under way at the same time.
+    pub(super) async fn say_at_once(&self, to: &GroupName, numbers: &[i64]) {
+        let say = |number: &i64| Some(Box::pin(self.say(to, *number)));
+        let mut calls: Vec<_> = numbers.iter().map(say).collect();
+        poll_fn(|cx| {
+            calls.retain_mut(|call| call.as_mut().is_some_and(|call| call.as_mut().poll(cx).is_pending()));
+            if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// The number of the next message on a named channel.

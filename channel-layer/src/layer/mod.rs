@@ -46,10 +46,8 @@ use crate::{
 /// A call under way when the backend is lost fails with [`TimedOut`](crate::Error::TimedOut) or
 /// [`Interrupted`](crate::Error::Interrupted): it may have taken effect, and no layer makes it again.
 ///
-/// # Order
-///
-/// Calls of [`group_send`](Self::group_send) that are under way at the same time take effect in the order in which their
-/// futures were first polled.
+/// Calls of [`group_send`](Self::group_send) that are under way at the same time keep their order where the layer
+/// [says so](Capabilities::orders_calls).
 ///
 /// The trait has no default bodies, so that a backend or a wrapper cannot forget a method. Conveniences are in
 /// [`ChannelLayerExt`](crate::ChannelLayerExt).

@@ -80,7 +80,11 @@ impl MemoryLayer {
 #[deny(clippy::missing_trait_methods)]
 impl ChannelLayer for MemoryLayer {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_global_flush(true).with_reports_full(true).with_stores_messages(true)
+        Capabilities::default()
+            .with_global_flush(true)
+            .with_orders_calls(true)
+            .with_reports_full(true)
+            .with_stores_messages(true)
     }
 
     async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {

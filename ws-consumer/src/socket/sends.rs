@@ -43,9 +43,9 @@ impl Socket {
     /// not say that the message was sent. With 32 messages or 256 KiB under way it waits. They go on when the connection
     /// ends.
     ///
-    /// The order is kept by every layer that begins a [`group_send`](channel_layer::ChannelLayer::group_send) when its
-    /// future is first polled, as those of this project do. Of messages that fail, none is repeated; later ones may
-    /// arrive.
+    /// Where the layer does not [keep the order of calls](channel_layer::Capabilities::orders_calls), as Redis in mode
+    /// `core`, each call waits for its answer, as `group_send` does. Of messages that fail, none is repeated; later ones
+    /// may arrive.
     ///
     /// # Errors
     /// As [`group_send`](Self::group_send), as far as they are known at once.
@@ -83,6 +83,9 @@ impl Socket {
     }
 
     async fn pipelined(&mut self, prepared: Result<(Box<Audience>, Message)>) -> Result<()> {
+        if !self.layer.capabilities().orders_calls {
+            return self.group_send_message(prepared).await;
+        }
         let (to, message) = prepared?;
         let sends = self.sends.get_or_insert_default();
         let bytes = message.size();

@@ -42,6 +42,7 @@ impl Consumer for Speaker {
 
 fn far_away() -> (Arc<Failing>, Server) {
     let layer = Arc::new(Failing::default());
+    layer.order_calls();
     *layer.delay.lock().expect("no panic") = ROUND_TRIP;
     let protocols = Protocols::new().websocket(consumer(|| Speaker));
     let service = protocols.into_service(layer.clone() as Arc<dyn ChannelLayer>);
@@ -60,6 +61,24 @@ async fn messages_share_a_round_trip_and_keep_their_order() {
         assert_eq!(client.text().await, format!("{number}"));
     }
     assert_eq!(begun.elapsed().as_millis() / ROUND_TRIP.as_millis(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_keeps_no_order_is_waited_for() {
+    let layer = Arc::new(Failing::default());
+    *layer.delay.lock().expect("no panic") = ROUND_TRIP;
+    let protocols = Protocols::new().websocket(consumer(|| Speaker));
+    let service = protocols.into_service(layer.clone() as Arc<dyn ChannelLayer>);
+    let server = Server { layer: layer.memory.clone(), service };
+    let mut client = server.connect("/").await;
+    for number in 0..5 {
+        client.send(&format!("{number}")).await;
+    }
+    sleep(ROUND_TRIP / 2).await;
+    assert_eq!(layer.group_sends.load(Relaxed), 1);
+    for number in 0..5 {
+        assert_eq!(client.text().await, format!("{number}"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

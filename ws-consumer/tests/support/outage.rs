@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -55,6 +55,7 @@ pub struct Failing {
     /// How long the backend takes for each message to a group.
     pub delay: Mutex<Duration>,
     pub group_sends: AtomicUsize,
+    orders_calls: AtomicBool,
     events: EventSource,
 }
 
@@ -62,6 +63,11 @@ impl Failing {
     /// Calls fail from now on, or work again; nobody is told.
     pub fn set(&self, trouble: impl Into<Option<Trouble>>) {
         *self.trouble.lock().expect("no panic") = trouble.into();
+    }
+
+    /// Messages to groups may be under way at the same time.
+    pub fn order_calls(&self) {
+        self.orders_calls.store(true, Relaxed);
     }
 
     /// Everybody is told that the backend is away.
@@ -85,7 +91,7 @@ impl Failing {
 #[async_trait]
 impl ChannelLayer for Failing {
     fn capabilities(&self) -> Capabilities {
-        self.memory.capabilities()
+        self.memory.capabilities().with_orders_calls(self.orders_calls.load(Relaxed))
     }
     async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {
         self.memory.open(options).await
