@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use channels_tests::{Browser, Lane, Server, Tab};
+use channels_tests::{Browser, Lane, Redis, Server, Tab};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -203,12 +203,26 @@ async fn serve_page(html: &'static str) -> (SocketAddr, JoinSet<()>) {
 // The notice is for what the server says of one's own words.
 #[tokio::test]
 async fn an_error_of_the_server_is_shown_as_a_notice() {
+    let mut redis = Redis::start().await;
+    let server = Server::chat_with_layer(&redis.url(), Lane::Handler).await;
+    let browser = Browser::start().await;
+    let tab = enter(&browser, &server, "lobby").await;
+    redis.kill().await;
+    say(&tab, "does anybody hear me?").await;
+    tab.until("the notice appears", "return document.querySelector('#notice').innerText !== ''").await;
+    tab.until("the connection lives", OPEN).await;
+}
+
+#[tokio::test]
+async fn half_an_emoji_is_said_as_a_replacement_character() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let tab = enter(&browser, &server, "lobby").await;
-    // Half a surrogate pair cannot be typed, but pasted; it is no text, and no JSON reader should take it.
+    // It cannot be typed, but pasted.
     tab.eval("document.querySelector('#message-input').value = 'half \\ud83d'", Vec::new()).await;
     tab.click("message-submit").await;
-    tab.until("the notice appears", "return document.querySelector('#notice').innerText !== ''").await;
-    tab.until("the connection lives", OPEN).await;
+    until_messages(&tab, 1).await;
+    assert_eq!(tab.eval(TEXTS, Vec::new()).await, json!(["half \u{fffd}"]));
+    let pending = "return document.querySelectorAll('.pending').length";
+    assert_eq!(tab.eval(pending, Vec::new()).await, json!(0), "it is known as one's own");
 }

@@ -174,7 +174,8 @@ function displayName(room) {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = input.value;
+  // As it will come back: half a character, which a cut or a paste may leave, is replaced on the way.
+  const text = new TextDecoder().decode(new TextEncoder().encode(input.value));
   if (text.trim() === "" || submit.disabled || !send(text)) return;
   input.value = "";
   input.focus();
