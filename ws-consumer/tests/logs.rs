@@ -16,7 +16,8 @@ use tracing::{
     span,
 };
 use ws_consumer::{
-    Consumer, Error, Frame, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, UsersExt,
+    Consumer, Error, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Router, Socket, Transports,
+    UsersExt,
     middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced, TrustedProxies},
 };
 
@@ -404,5 +405,36 @@ async fn an_entry_tells_the_status_of_a_refusal_or_the_code_of_a_close() {
         assert!(entries[0].contains(&format!(" {expected}")), "{expected}: {}", entries[0]);
         let both = entries[0].contains("status=") && entries[0].contains("code=");
         assert!(!both, "{}", entries[0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_sessions_lack_room_for_is_told_once_a_second() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let layer = Arc::new(channel_layer::MemoryLayer::default());
+    for (refuses, message) in [(true, "no room for another session"), (false, "end early")] {
+        let mut transports = Transports::default();
+        match refuses {
+            true => transports.max_sessions = 1,
+            false => transports.max_waiting_per_address = 1,
+        }
+        let router = || Router::new().consumer("/{rest:path}", Told::default);
+        let server = Server::with_sessions(router(), &layer, transports, Limits::default());
+        let body = "{\"mode\":\"poll\"}\n";
+        let request = format!(
+            "POST /x HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/x-ndjson\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        for _ in 0..2 {
+            for _ in 0..50 {
+                raw(&server, request.as_bytes()).await;
+            }
+            tokio::time::advance(std::time::Duration::from_secs(2)).await;
+        }
+        let lines = captured.take();
+        let told: Vec<_> = lines.iter().filter(|line| line.contains(message)).collect();
+        assert_eq!(told.len(), 2, "{told:#?}");
     }
 }

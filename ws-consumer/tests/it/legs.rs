@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::support::{
-    Server,
+    HANDSHAKE, Server,
     diary::Diary,
     sessions::{ALL, Fault, Heard, SessionClient},
     timed,
 };
 use channel_layer::{ChannelLayerExt, MemoryLayer};
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep, timeout},
+};
 use ws_consumer::{
     Close, Consumer, Drain, Frame, Limits, NoEvents, Refuse, Result, Router, Socket, Transport, Transports,
     middleware::{Guard, Visit},
@@ -363,5 +366,19 @@ async fn a_token_dies_with_the_use_of_its_successor_in_another_process_too() {
             let dead = json!({ "token": former, "mode": "send" });
             assert_eq!(timed(client.post(dead, &[])).await.unwrap().0, 410, "{transport:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tab_closed_before_anything_has_left_leaves_no_ghost() {
+    let stage = Stage::new();
+    let handshake = HANDSHAKE.replace("GET /", "GET /open/");
+    let handshake = handshake.replace("\r\n\r\n", "\r\nsec-websocket-protocol: channels.v1\r\n\r\n");
+    for _ in 0..5 {
+        let mut pipe = stage.server.pipe();
+        timed(pipe.write_all(handshake.as_bytes())).await.expect("the server reads");
+        drop(pipe);
+        sleep(Duration::from_secs(1)).await;
+        assert!(stage.server.service.sockets().is_empty());
     }
 }

@@ -59,6 +59,7 @@ impl Consumer for Member {
             }
             ("json", _) => frame.json::<Vec<u8>>().map(|_| ()),
             ("close", _) => socket.close(Close::new(4001, "as you wish")).await,
+            ("bye", _) => socket.close(Close::new(4001, "é".repeat(100))).await,
             ("count", n) => {
                 for i in 0..n.parse().expect("a number") {
                     socket.send(format!("{i}")).await?;
@@ -269,6 +270,25 @@ async fn a_client_that_closes_ends_its_session_and_leaves_its_groups() {
         })
         .await;
         assert_eq!(stage.diary.all().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_reason_is_cut_between_characters_by_either_side() {
+    let cut = "é".repeat(61);
+    for transport in ALL {
+        let stage = Stage::new();
+        let mut client = stage.client(transport).await;
+        client.send("bye").await;
+        assert_eq!(timed(client.next()).await.unwrap(), Heard::Close(4001, cut.clone()), "{transport:?}");
+
+        let client = stage.client(Transport::LongPoll).await;
+        let close = json!({ "code": 4002, "reason": "é".repeat(100) });
+        let asked = json!({ "token": client.token, "mode": "send", "close": close });
+        timed(client.post(asked, &[])).await.unwrap();
+        stage.diary.grows_to(2).await;
+        assert_eq!(stage.diary.all()[1], "disconnect 4002");
+        drop(client);
     }
 }
 

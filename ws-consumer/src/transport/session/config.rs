@@ -29,7 +29,7 @@ pub struct Transports {
     pub batch: usize,
     /// Sessions that there may be in this process: 100,000. One more is refused with 503. One that has ended takes no place.
     pub max_sessions: usize,
-    /// Sessions without a connection that there may be of one address: 4,096. One more ends the oldest of them. Addresses of
+    /// Sessions without a connection that there may be of one address: 2,048. One more ends the oldest of them. Addresses of
     /// IPv6 count by their /64, and clients whose address is not known as one.
     pub max_waiting_per_address: usize,
     /// Bytes that all sessions together may take: 256 MiB. Counted is what they keep of frames, in either direction, with what
@@ -37,7 +37,7 @@ pub struct Transports {
     /// request, and 8 KiB for the rest. Beyond it sessions without a connection end, the oldest first; where there are none,
     /// the others keep nothing that they have sent, and new ones are refused with 503.
     pub max_bytes: usize,
-    /// Bytes of them that the sessions without a connection, and the requests under way, of one address may take: 32 MiB.
+    /// Bytes of them that the sessions without a connection, and the requests under way, of one address may take: 24 MiB.
     /// Beyond it the oldest of these sessions end; where there are none, the request is refused with 503.
     pub max_bytes_per_address: usize,
     /// How long another process may take to answer for a session of its own: 2 s. Then it counts as gone.
@@ -53,9 +53,9 @@ impl Default for Transports {
             window: Duration::from_secs(10),
             batch: 100,
             max_sessions: 100_000,
-            max_waiting_per_address: 4096,
+            max_waiting_per_address: 2048,
             max_bytes: 256 << 20,
-            max_bytes_per_address: 32 << 20,
+            max_bytes_per_address: 24 << 20,
             reach: Duration::from_secs(2),
         }
     }
