@@ -147,3 +147,17 @@ async fn a_client_shows_its_certificate_and_may_trust_anybody() {
         assert!(refused.to_string().contains(named), "{options}: {refused}");
     }
 }
+
+#[tokio::test]
+async fn without_hello_over_tls_the_error_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = certify(dir.path(), "other");
+    let port = free_port();
+    let mut arguments = settings(dir.path(), port);
+    arguments.iter_mut().step_by(2).for_each(|name| *name = format!("--{name}"));
+    arguments.extend(["--rename-command", "HELLO", ""].map(str::to_owned));
+    let _server = Server::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let config: RedisConfig = format!("rediss://localhost:{port}").parse().unwrap();
+    let error = RedisLayer::open(config.with_root_certificate(root)).await.unwrap_err();
+    assert!(format!("{error:?}").contains("HELLO (RESP3)"), "{error:?}");
+}
