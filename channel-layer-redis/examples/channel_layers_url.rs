@@ -13,7 +13,7 @@ use channel_layer_redis::RedisConfig;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value as Json};
 
-/// What a host's name holds beside letters and digits stays readable.
+/// The set of bytes to encode in a host: hyphens, dots and underscores stay readable.
 const HOST: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 fn main() -> ExitCode {

@@ -9,7 +9,7 @@ use channel_layer::Error;
 /// No variant holds a payload or a password: faults are logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    /// Nothing was sent: there is no working connection at present, for this reason.
+    /// No working connection at present, for this reason. The call was not sent.
     #[error("not connected to Redis: {0}")]
     Away(Box<Fault>),
     /// The connection broke while the call was under way: it may have taken effect.
@@ -18,13 +18,13 @@ pub(crate) enum Fault {
     /// This side ended it.
     #[error("the layer was closed")]
     Closed,
-    /// Nothing was sent: too many calls wait for their turn.
+    /// Too many calls wait for their turn. The call was not sent.
     #[error("too many calls wait to be sent to Redis")]
     Crowded,
     /// No answer in time: the call may still take effect.
     #[error("no answer from Redis within {0:?}")]
     Deadline(Duration),
-    /// Nothing was sent: there is no working connection at present.
+    /// No working connection at present. The call was not sent.
     #[error("not connected to Redis")]
     Down,
     /// The server lacks or forbids what the mode cannot do without.
@@ -32,10 +32,10 @@ pub(crate) enum Fault {
     Missing {
         command: String,
         mode: String,
-        /// What Redis says.
+        /// The reason that Redis gives.
         reason: String,
     },
-    /// The server that answered is a replica; what is published there reaches nobody else.
+    /// The server that answered is a replica; a message published there reaches no other server.
     #[error("the server at {0} is not a master")]
     NotMaster(String),
     /// A task of ours panicked, which is a defect; it goes on, with a new connection.
@@ -94,7 +94,7 @@ impl Fault {
         }
     }
 
-    /// Is it the connection that is away, slow or broken, and not the call that was refused?
+    /// Returns whether the connection is away, slow or broken, as opposed to a call that was refused.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Away(_)

@@ -1,4 +1,4 @@
-//! What lies in Redis, for those who can read it there, and what Python can put there.
+//! The data at rest in Redis: what readers of the database see, and what Python can write there.
 
 mod acl;
 mod payloads;

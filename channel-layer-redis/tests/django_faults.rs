@@ -112,7 +112,7 @@ async fn memberships_that_were_lost_are_made_again_as_soon_as_redis_takes_them()
     until("a member again", || async { server.cli(&["zcard", "asgi:group:g"]) == "1" }).await;
 }
 
-/// How the groups of a layer in mode `core` can be lost while its connections are well.
+/// Commands that lose the groups of a layer in mode `core` while its connections work.
 const LOSSES: [&[&[&str]]; 5] = [
     &[&["flushall"]],
     &[&["flushdb", "async"]],
@@ -163,7 +163,7 @@ async fn evicted_groups_are_made_again() {
     assert_eq!(number(&next(&mut mailbox).await), 1);
 }
 
-/// It is as much gone from Redis as one that Redis has lost.
+/// Such a membership is missing from Redis just like one that Redis has lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_taken_out_by_another_process_stays_out() {
     let server = Server::start();

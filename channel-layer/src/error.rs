@@ -66,14 +66,14 @@ impl Error {
         matches!(self, Self::ChannelFull { .. } | Self::Unavailable(_))
     }
 
-    /// Is it the backend that is away, slow or broken at present, through no fault of the caller's? Connections and
-    /// sessions outlive such an error: it passes.
+    /// Returns whether the backend is away, slow or broken at present, through no fault of the caller. Such
+    /// an error is temporary: connections and sessions outlive it.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_)) || self.is_uncertain()
     }
 
-    /// May the call have taken effect, though it failed? It is not to be made again on the quiet: a message would
-    /// arrive twice.
+    /// Returns whether the call may have taken effect although it failed. Do not repeat such a call silently:
+    /// a message could arrive twice.
     pub fn is_uncertain(&self) -> bool {
         matches!(self, Self::Interrupted(_) | Self::TimedOut(_))
     }
@@ -97,7 +97,7 @@ impl Error {
 #[derive(Clone, Copy, Debug)]
 pub struct Causes<'a>(pub &'a (dyn std::error::Error + 'static));
 
-/// As deep as a chain is shown: a source that is its own would be a chain without end.
+/// The longest chain of causes that is shown: an error that is its own source would be endless.
 const MOST_CAUSES: usize = 16;
 
 impl fmt::Display for Causes<'_> {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_from_faults_of_callers_and_its_outcome_is_certain_or_not() {
+    fn each_error_is_transient_an_outage_or_uncertain_as_documented() {
         let cause = || BoxError::from("cause");
         let all = [
             (Error::Backend(cause()), "none"),

@@ -86,13 +86,13 @@ impl From<Receiver<LayerEvent>> for LayerEvents {
 pub struct LayerState(Arc<AtomicUsize>);
 
 impl LayerState {
-    /// Is the backend known to be out of reach? Calls that need it fail at once with
-    /// [`Unavailable`](crate::Error::Unavailable) then.
+    /// Returns whether the backend is known to be out of reach. Calls that need it then fail at once with
+    /// [`Unavailable`](crate::Error::Unavailable).
     ///
     /// True before the first connection, from the loss of a connection until every channel is live again, and once
     /// the layer is closed. Takes one atomic load.
     pub fn is_away(&self) -> bool {
-        // Relaxed: a hint; who sees it late is told by the call itself.
+        // Relaxed: a hint. A caller that sees it late gets the error from the call itself.
         self.0.load(Relaxed) != 0
     }
 }
@@ -113,7 +113,7 @@ impl LayerState {
 /// ```
 #[derive(Debug)]
 pub struct EventSource {
-    /// Nothing once the layer is closed: that is how listeners learn it. Held for an access.
+    /// `None` once the layer is closed, which ends the listeners' streams. Locked for single accesses only.
     sender: Mutex<Option<broadcast::Sender<LayerEvent>>>,
     state: LayerState,
 }

@@ -37,7 +37,7 @@ pub fn resident(program: &Program) -> usize {
     status(program, "VmRSS:")
 }
 
-/// The same without what lies in files: its code, which is read in as it is used.
+/// The private memory that a program has in use, in bytes: without its code and other mapped files.
 pub fn allocated(program: &Program) -> usize {
     status(program, "RssAnon:")
 }

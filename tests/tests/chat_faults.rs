@@ -88,7 +88,7 @@ async fn next_or_error(member: &mut Member) -> Value {
     serde_json::from_str(told.to_text().expect("text")).expect("JSON")
 }
 
-/// What a new WebSocket is answered: the status line and the headers.
+/// Opens a new WebSocket, and returns the status line and the headers of the answer.
 async fn answer_to_a_newcomer(chat: &Chat) -> String {
     let mut stream = TcpStream::connect(chat.address).await.expect("the server accepts connections");
     let request = format!(

@@ -49,7 +49,7 @@ async fn running_out_of_descriptors_is_survived() {
     assert_eq!(ann.hear().await, "still here");
 }
 
-/// What a request is answered with, over a connection of its own.
+/// Sends a request over its own connection, and returns the connection and the answer.
 async fn answer(server: &Server, request: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(server.address).await.expect("the kernel takes it");
     stream.write_all(request.as_bytes()).await.expect("the server reads");

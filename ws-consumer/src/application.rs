@@ -40,8 +40,8 @@ pub trait Application: Send + Sync + 'static {
         false
     }
 
-    /// As [`uses_ambient_credentials`](Self::uses_ambient_credentials), for this request: a
-    /// [`Router`](crate::Router) asks the route that serves it. By default the same for all.
+    /// Returns the answer of [`uses_ambient_credentials`](Self::uses_ambient_credentials) for this request: a
+    /// [`Router`](crate::Router) asks the route that serves it. By default the same for all requests.
     fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
         let _ = scope;
         self.uses_ambient_credentials()

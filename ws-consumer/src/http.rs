@@ -17,9 +17,9 @@ use crate::{
 
 /// Handles one plain HTTP request: at once, in parts, or when the channel layer brings something.
 ///
-/// It lives until the response is complete or the client leaves, also after [`handle`](Self::handle) has returned. One that
-/// then waits for events, and whose user guards have found out, receives what is [sent to that user](crate::UsersExt), too.
-/// Served by [`Protocols::requests`](crate::Protocols::requests).
+/// A consumer lives until the response is complete or the client leaves, even after [`handle`](Self::handle)
+/// has returned. If it then waits for events, and a guard has identified the user, it also receives events
+/// [sent to that user](crate::UsersExt). Served by [`Protocols::requests`](crate::Protocols::requests).
 ///
 /// ```
 /// use bytes::Bytes;

@@ -67,7 +67,8 @@
 //! | | the server shuts down | 1001 |
 //! | always | | `disconnect` runs exactly once after every `connect` that began, also after a panic; the groups are left even if it could not run |
 //!
-//! Whose fault an error is, is told by [`Error::fault`]; mistakes of the server are logged with their place.
+//! [`Error::fault`] returns the party that caused an error. Mistakes of the server are logged with their
+//! source location.
 //!
 //! A plain HTTP request that an application serves ends with its response: by then an error is a status as before accept
 //! (no answer at all is 500), and after the response has begun it breaks the response off, so that the client does not take
@@ -75,12 +76,13 @@
 //!
 //! # Outages of the channel layer
 //!
-//! A socket that was accepted, and its session, live on while the layer's backend is away. Groups that it joins meanwhile
-//! are joined when the backend is back. A message that the layer refuses (`Unavailable`) has reached nobody, also not in
-//! this process; one that timed out (`TimedOut`) may have been delivered. Neither is sent again: the speaker is told, and
-//! decides. Once the backend is back, [`layer_event`](Consumer::layer_event) tells of the gap. New sockets and sessions are
-//! refused until then, unless [`accept_in_outage`](Protocols::accept_in_outage) lets them in; plain requests are answered
-//! as far as they do not need the layer.
+//! A socket that was accepted, and its session, live on while the layer's backend is away. Groups that it
+//! joins meanwhile are joined when the backend is back. A message that the layer refuses (`Unavailable`) has
+//! reached no member, not even in this process; one that timed out (`TimedOut`) may have been delivered.
+//! Neither is sent again: the sender gets the error and decides. Once the backend is back,
+//! [`layer_event`](Consumer::layer_event) reports the gap. New sockets and sessions are refused until then,
+//! unless [`accept_in_outage`](Protocols::accept_in_outage) lets them in; plain requests are answered as far
+//! as they do not need the layer.
 //!
 //! # Stopping
 //!

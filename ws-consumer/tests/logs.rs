@@ -375,9 +375,9 @@ async fn an_application_that_is_no_consumer_fails_with_a_line() {
     assert!(errors.len() == 1 && errors[0].contains("tests/logs.rs:"), "{errors:#?}");
 }
 
-/// How a connection ends in front of `Traced`: the request, what is sent, and what the last entry says.
+/// Each case: the bytes that a client sends in front of `Traced`, and a part of the last log entry.
 #[tokio::test(start_paused = true)]
-async fn an_entry_tells_the_status_of_a_refusal_or_the_code_of_a_close() {
+async fn entries_tell_the_status_of_a_refusal_or_the_code_of_a_close() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     let upgrade = HANDSHAKE.split_once("connection").unwrap().1;

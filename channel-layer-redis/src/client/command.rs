@@ -106,7 +106,7 @@ impl Script {
     }
 }
 
-/// Does the server not know `HELLO`, not allow it, or not speak RESP3? It may be well without.
+/// Returns whether the server lacks or forbids `HELLO`, or does not speak RESP3. RESP2 may still work.
 pub(super) fn is_hello_refused(error: &RedisError) -> bool {
     let text = error.to_string().to_ascii_lowercase();
     match error.code() {

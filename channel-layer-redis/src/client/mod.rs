@@ -40,11 +40,11 @@ const WRITE_BUFFER: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     commands: MultiplexedConnection,
-    /// Nothing in RESP3.
+    /// `None` in RESP3.
     beside: Option<Arc<Beside>>,
 }
 
-/// How to subscribe in RESP2.
+/// The second connection, which carries the subscriptions in RESP2.
 struct Beside {
     server: Server,
     config: RedisConfig,
@@ -53,7 +53,7 @@ struct Beside {
     subscriber: OnceCell<Subscriber>,
 }
 
-/// What is done with pushes. Called inside the connection's own task, so it must never wait.
+/// The callback for pushes. Called inside the connection's own task, so it must never wait.
 pub(crate) type OnPush = Arc<dyn Fn(Push) + Send + Sync>;
 
 impl Connection {
@@ -68,7 +68,7 @@ impl Connection {
         }
     }
 
-    /// Nothing as error: there was no answer in time.
+    /// Connects in this version of the protocol. The error is `None` if no answer came in time.
     async fn open_with(
         protocol: ProtocolVersion,
         server: &Server,

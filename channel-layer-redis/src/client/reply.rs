@@ -1,7 +1,8 @@
-//! Replies, in whichever of their shapes a server gives them.
+//! Replies, read by their content whatever their shape.
 //!
-//! The same command is answered differently by versions of the protocol (a score is a double or a text), of Redis
-//! (`ZPOPMIN key n` is flat or nested) and of servers that speak like it. What is read here is the content.
+//! Versions of the protocol (a score is a double or a text), of Redis (`ZPOPMIN key n` is flat or nested) and
+//! other servers with its protocol answer the same command in different shapes. This module reads all of
+//! them.
 
 use redis::Value;
 
@@ -158,7 +159,7 @@ mod tests {
         Reply::from_value(parse_redis_value(bytes.as_bytes()).unwrap()).unwrap()
     }
 
-    /// As recorded from Redis 6.0 to 7.4, KeyDB 6.2, and in both versions of the protocol.
+    /// The shapes were recorded from Redis 6.0 to 7.4 and KeyDB 6.2, in both versions of the protocol.
     #[test]
     fn scored_members_are_read_in_every_shape() {
         let shapes = [

@@ -101,10 +101,10 @@ async fn hand_out(mut messages: PubSubStream, gauge: Arc<Gauge>, on_push: OnPush
     }
 }
 
-/// How much has been read since the queue was last empty.
+/// The number of bytes read since the queue was last empty.
 #[derive(Default)]
 struct Gauge {
-    /// Relaxed: the bound may be missed by what one read brings.
+    /// Relaxed: the bound may be exceeded by the bytes of one read.
     read: AtomicUsize,
     reader: AtomicWaker,
 }

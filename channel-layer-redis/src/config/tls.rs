@@ -65,7 +65,7 @@ fn is_unverified(requirements: Option<&str>, check_name: Option<&str>) -> Result
     }
 }
 
-/// As in Python, the key may stand in the file of the certificate.
+/// Checks the client's certificate and key. The key may be in the certificate's file, as in Python.
 fn client(certificate: Option<Vec<u8>>, key: Option<Vec<u8>>) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     match (certificate, key) {
         (Some(certificate), key) => {

@@ -41,13 +41,14 @@ pub(super) struct Bus {
     pub(super) own: Own<(Message, Vec<ChannelName>)>,
     /// Some group may have lost members by mailboxes that were dropped.
     pub(super) changed: Notify,
-    /// Somebody has found that Redis may have lost a group.
+    /// Notified when Redis may have lost a group.
     pub(super) suspicion: Notify,
-    /// What each host had deleted when it was last known to hold all that we want, if it says so. Held for an access.
+    /// The deletion counters of each host at the time when it was last known to hold all wanted memberships.
+    /// `None` for a host that does not report them. Locked for single accesses only.
     pub(super) deleted: Mutex<Vec<Option<String>>>,
-    /// What the names of this process's mailboxes have between their prefix and their `!`.
+    /// The part of this process's mailbox names between the prefix and the `!`.
     pub(super) client: String,
-    /// One per host: who waits there.
+    /// The waiting receivers, per host.
     pub(super) desks: Vec<Desk<Kept>>,
     /// One per host: the beginnings of mailboxes' names, up to the `!`. Held for a look.
     inboxes: Vec<Mutex<Vec<String>>>,

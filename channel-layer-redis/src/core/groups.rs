@@ -24,7 +24,7 @@ static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rene
 /// Commands under way at once.
 pub(super) const CHUNK: usize = 500;
 
-/// How often a membership is tried to be written while connections come and go.
+/// The number of attempts to write a membership while connections come and go.
 const ATTEMPTS: usize = 3;
 
 /// Adds a mailbox of this process to a group, here and in Redis. In an outage it is wanted from then on.

@@ -23,9 +23,10 @@ use super::{
 };
 use crate::{client::Command, error::Fault, ring::host_of, supervisor::Link};
 
-/// How often dropped mailboxes are looked for, beside the moments when a group has lost its last one.
+/// The interval at which dropped mailboxes are looked for, in addition to whenever a group loses its last
+/// one.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often memberships are renewed, at most; more often if they end sooner.
+/// The longest interval between renewals of memberships; shorter if they expire sooner.
 const RENEWAL: Duration = Duration::from_secs(3600);
 /// Members of a group that are looked for. One that is there is enough.
 const SAMPLE: usize = 8;
@@ -184,7 +185,8 @@ fn successes(memberships: &[Membership], outcomes: &[Result<(), Fault>]) -> Vec<
     done.map(|(membership, _)| membership.clone()).collect()
 }
 
-/// What the server has deleted so far, as a text that changes with it; nothing if it does not say.
+/// Returns the server's deletion counters as a text that changes with them, or `None` if it does not report
+/// them.
 async fn deleted(link: &Link) -> Result<Option<String>, Fault> {
     let mut text = String::new();
     for section in ["stats", "commandstats"] {
@@ -217,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_statistics_change_when_something_is_deleted_and_not_otherwise() {
+    fn only_deletions_change_the_statistics() {
         let info = |zrem: u32, del: u32, evicted: u32| {
             format!(
                 "# Stats\r\nevicted_keys:{evicted}\r\n# Commandstats\r\ncmdstat_zrem:calls={zrem},usec=5,x=1\r\n\

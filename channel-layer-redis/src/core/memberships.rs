@@ -17,20 +17,20 @@ pub(super) struct Memberships(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     all: HashMap<ChannelName, HashMap<GroupName, Standing>>,
-    /// Some may have to be written: who looks for them and finds none clears it.
+    /// Set if some may have to be written. Cleared by a search that finds none.
     any_wanted: bool,
     /// Ended here, while Redis could not be told.
     leaving: HashSet<Membership>,
 }
 
-/// What Redis knows of a membership.
+/// The state of a membership in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// A caller is writing it.
     New,
-    /// It has to be written; perhaps it has been.
+    /// To be written; may have been written already.
     Wanted,
-    /// It has to be written, and surely has never been.
+    /// To be written; has certainly not been written yet.
     Unsent,
     Written,
 }
@@ -140,7 +140,7 @@ impl Memberships {
         written.map(|(group, channel, _)| (group.clone(), channel.clone())).collect()
     }
 
-    /// Has Redis been told of this one, and has it not ended since?
+    /// Returns whether this membership has been written to Redis and has not ended since.
     pub(super) fn is_written(&self, (group, channel): &Membership) -> bool {
         let state = self.lock();
         let standing = state.all.get(channel).and_then(|groups| groups.get(group));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_redis_lost_or_was_not_told_is_wanted_until_it_is_written() {
+    fn lost_and_unwritten_memberships_are_wanted_until_written() {
         let memberships = Memberships::default();
         let (g, h) = (add(&memberships, "g"), add(&memberships, "h"));
         memberships.written(std::slice::from_ref(&g));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_while_it_was_written_is_taken_out_again_and_who_came_back_is_not() {
+    fn memberships_ended_while_written_are_removed_unless_renewed() {
         let memberships = Memberships::default();
         let g = add(&memberships, "g");
         memberships.remove(&g.0, &g.1);

@@ -389,7 +389,8 @@ impl Reader {
 /// A key, a member and its score.
 type Popped<'a> = (&'a [u8], &'a [u8], f64);
 
-/// Nothing inside if nothing came in time.
+/// Reads the reply to a blocking pop of one member. The inner value is `None` if none came in time, the outer
+/// one if the reply is malformed.
 fn popped_one(reply: &Reply) -> Option<Option<Popped<'_>>> {
     match &reply.leaves()[..] {
         [] => Some(None),

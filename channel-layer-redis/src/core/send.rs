@@ -46,7 +46,7 @@ struct Parcel {
     key: String,
     capacity: String,
     member: Vec<u8>,
-    /// How many of them.
+    /// The number of members named.
     members: usize,
 }
 

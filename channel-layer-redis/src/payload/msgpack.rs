@@ -19,9 +19,10 @@ pub(super) fn map(bytes: &[u8]) -> Result<Map, CodecError> {
     }
 }
 
-/// Is every text UTF-8? The deserializer gives one that is not as bytes, which is another type of value.
+/// Returns whether every text is UTF-8. The deserializer returns any other text as bytes, which is another
+/// type of value.
 ///
-/// Lists and maps are but headers before their items, so that nothing has to be nested.
+/// Lists and maps are only headers before their items, so a flat scan is enough.
 fn has_whole_texts(mut bytes: &[u8]) -> bool {
     while let Some((first, rest)) = bytes.split_first() {
         let length = |width: usize| {

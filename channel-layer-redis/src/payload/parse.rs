@@ -149,7 +149,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What follows `\u`, with the other half of its pair.
+    /// Reads the digits after `\u`, together with the other half of a surrogate pair.
     fn unit(&mut self) -> Result<char> {
         let first = self.hex()?;
         let behind = self.at;
@@ -322,7 +322,7 @@ mod tests {
     }
 
     proptest! {
-        /// As another reader has it.
+        /// Compares with the result of `serde_json`.
         #[test]
         fn plain_json_is_read_as_others_read_it(value in any_json(), pretty in any::<bool>()) {
             let value = serde_json::json!({"v": value});

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_that_is_no_part_of_a_name_keeps_no_mailbox_from_opening() {
+    fn mailboxes_open_under_a_prefix_that_is_no_part_of_a_name() {
         for prefix in ["channels:", "app:ws", "a b", "é", "a!b", "{tag}", "\n", &"x".repeat(95)] {
             let names = Names::new(prefix);
             assert!(names.draw("specific").unwrap().as_str().starts_with("specific."), "{prefix}");

@@ -60,18 +60,20 @@ pub(crate) trait Mode: std::fmt::Debug + Send + Sync + 'static {
     fn node(&self) -> &str;
     /// Subscribed to at all times.
     fn own_channels(&self) -> Vec<String>;
-    /// Does nobody here need this channel of a group any more?
+    /// Returns whether no mailbox here needs this channel of a group any more.
     fn is_empty(&self, channel: &str) -> bool;
     /// The first message of a new subscription may follow: what was before it was not missed.
     fn begins(&self, channel: &str);
-    /// Where what happens to the link is told.
+    /// The receiver of the link's events.
     fn events(&self) -> &EventSource;
-    /// What a new session has to write before it is told of: all that Redis holds for this process, or what has been added
-    /// while that was written. Nothing, in modes where Redis holds nothing.
+    /// Returns the commands that a new session runs before it is announced: for everything that Redis holds
+    /// for this process, or only for what was added in the meantime. `None` in modes where Redis holds no
+    /// state.
     fn restore(&self, all: bool) -> Option<Restoration>;
-    /// What the mode cannot do without beside Pub/Sub, by name: commands that answer at once and change nothing.
+    /// Returns the commands that the mode requires in addition to Pub/Sub, by name. They answer at once and
+    /// change nothing.
     fn needed(&self) -> Vec<(&'static str, Command)>;
-    /// Is what it publishes an envelope, whose sequence the publisher fills in?
+    /// Returns whether published messages are envelopes whose sequence the publisher fills in.
     fn is_sequenced(&self) -> bool;
     /// A message that comes back to this process.
     fn probe(&self) -> Probe;
@@ -110,16 +112,16 @@ struct Shared {
     counters: Arc<Counters>,
     subscriptions: Subscriptions,
     outbox: Arc<Outbox>,
-    /// The session in use; nothing while there is none. Written by the supervisor alone.
+    /// The session in use, if any. Written by the supervisor only.
     session: watch::Sender<Option<Arc<Session>>>,
-    /// The same as a flag, read at the start of every call. Relaxed: who reads it a moment late meets the
-    /// refusal of the queue instead.
+    /// Set while there is a session. Read at the start of every call. Relaxed: a call that reads it a moment
+    /// late is refused by the queue instead.
     up: AtomicBool,
-    /// Has there ever been a session? Relaxed: set once, and nothing else hangs on it.
+    /// Set with the first session. Relaxed: set once, and no other data depends on it.
     known: AtomicBool,
     /// Why there is no session, or was none until the present one.
     trouble: watch::Sender<Option<Fault>>,
-    /// What has been warned about since there was a session. The supervisor alone locks it.
+    /// The faults already warned about since the last session. Locked by the supervisor only.
     troubles: Mutex<HashSet<String>>,
 }
 
@@ -237,7 +239,7 @@ impl Link {
         self.shared.away()
     }
 
-    /// Has it ever been connected?
+    /// Returns whether it has ever been connected.
     pub(crate) fn is_known(&self) -> bool {
         self.shared.known.load(Relaxed)
     }

@@ -89,7 +89,8 @@ async fn follow_wishes(shared: &Shared, session: &Session) -> Fault {
     }
 }
 
-/// What was asked for while the session was made, and came too late to be made with it: by those who did not wait.
+/// Carries out the changes that were requested while the session was being set up, by callers that do not
+/// wait for the result.
 async fn catch_up(shared: &Shared, session: &Session) -> Result<(), Fault> {
     session.restore(shared, false).await?;
     carry_out(shared, session, shared.subscriptions.changes_now(|channel| shared.mode.is_empty(channel)))
@@ -159,7 +160,7 @@ impl Shared {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever missed something since all was well is told.
+    /// Reports the gap since the last working session, in which messages may have been missed.
     fn tell_of_session(&self, well: Option<Instant>) {
         if let Some(well) = well {
             let gap = well.elapsed();

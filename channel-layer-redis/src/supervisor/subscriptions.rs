@@ -144,12 +144,12 @@ impl Subscriptions {
         }
     }
 
-    /// What there is to do now.
+    /// Takes the changes that are due now.
     pub(super) fn changes_now(&self, is_empty: impl Fn(&str) -> bool) -> Changes {
         self.take(Instant::now(), &is_empty).0
     }
 
-    /// What there is to do now, and when there may be more.
+    /// Takes the changes that are due now, and returns the time at which more may be due.
     fn take(&self, now: Instant, is_empty: &impl Fn(&str) -> bool) -> (Changes, Option<Instant>) {
         let mut state = self.state();
         let subscribe = std::mem::take(&mut state.wanted);
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interruption_fails_those_who_wait_and_keeps_what_has_members() {
+    async fn an_interruption_fails_waiters_and_keeps_groups_with_members() {
         let subscriptions = live(&["old"]);
         let new = group("new");
         let (hold, answer) = subscriptions.acquire(&new);

@@ -12,10 +12,10 @@ use crate::{
     stats::Counters,
 };
 
-/// How often a sentinel is asked, beside what it tells by itself: its word may be lost.
+/// The interval at which a sentinel is asked, in addition to its own announcements, which may be lost.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What sentinels are asked.
+/// The parameters of a question to the sentinels.
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     pub(super) service: &'a str,
@@ -23,8 +23,8 @@ pub(super) struct Question<'a> {
     pub(super) counters: &'a Counters,
 }
 
-/// The master, as most of the sentinels that answer see it. Once most of all do, nobody else is waited for: a machine
-/// that is gone takes its sentinel with it.
+/// Returns the master according to most of the sentinels that answer. Does not wait for the others once a
+/// majority of all agrees: a lost machine takes its sentinel with it.
 pub(super) async fn master(
     sentinels: &[Server],
     question: Question<'_>,

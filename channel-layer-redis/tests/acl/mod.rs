@@ -1,4 +1,4 @@
-//! What a user of Redis needs in each mode, as the page for operators says.
+//! The permissions that a Redis user needs in each mode, as listed on the page for operators.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -122,7 +122,7 @@ async fn a_command_that_is_missing_is_named_with_its_mode() {
     }
 }
 
-/// What a mode can do without, it does without.
+/// Checks that a mode works without the commands that it does not require.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mode_works_without_what_it_does_not_need() {
     let server = Server::start();

@@ -15,7 +15,7 @@ use crate::support::{
     until,
 };
 
-/// What is logged on this thread, without colours and times.
+/// The log output of this thread, without colours and times.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

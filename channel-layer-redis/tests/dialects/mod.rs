@@ -54,7 +54,7 @@ const OLD_PROTOCOL: Dialect = Dialect {
     ..PLAIN
 };
 
-/// As an ACL refuses it.
+/// A server whose ACL refuses `HELLO`.
 const HELLO_FORBIDDEN: Dialect = Dialect {
     command: |words| {
         (words[0] == "HELLO")
@@ -84,7 +84,7 @@ const PROXY: Dialect = Dialect {
     reply: in_texts_but_messages,
 };
 
-/// As [`in_texts`], where arrays carry confirmations and messages as well.
+/// Like [`in_texts`], for servers that send confirmations and messages as arrays too.
 fn in_texts_but_messages(frame: Frame) -> Frame {
     match &frame {
         Frame::Many('*', items) if matches!(&items[..], [Frame::Bulk(Some(kind)), ..] if kind.ends_with(b"subscribe")) => {

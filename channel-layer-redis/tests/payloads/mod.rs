@@ -1,4 +1,4 @@
-//! What Python can write, and a message cannot always hold.
+//! Values that Python can write and that a message cannot always hold.
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, Map, Message, Value};
 use serde_json::{Value as Json, json};
@@ -6,9 +6,9 @@ use serde_json::{Value as Json, json};
 use crate::support::{layer, next, python::Python, server::Server, until};
 
 struct Case {
-    /// As Python has it.
+    /// The value in Python.
     sent: Json,
-    /// Nothing if it cannot be carried.
+    /// `None` if it cannot be carried.
     json: Option<Value>,
     msgpack: Option<Value>,
 }

@@ -8,7 +8,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// How a server differs from the one behind it.
+/// The differences between an emulated server and the real one behind it.
 #[derive(Clone, Copy)]
 pub(crate) struct Dialect {
     /// Another command in place of this one, by its words, the name in capitals.

@@ -22,7 +22,7 @@ use super::proxy::{Manners, Proxy};
 pub(crate) struct Redis<T> {
     start: fn() -> (T, String),
     running: OnceLock<(T, String)>,
-    /// What stands between the layers and their one host, where a test may cut them off.
+    /// The proxy between the layers and their one host, for tests that cut the connection.
     proxy: Option<OnceCell<Proxy>>,
 }
 

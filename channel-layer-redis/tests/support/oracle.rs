@@ -132,8 +132,8 @@ fn group_of(n: i64) -> String {
 }
 
 impl Report {
-    /// What holds after every fault: nothing twice, nothing of what was refused, nothing lost outside of it, no call without an end, and every
-    /// channel live again in time.
+    /// Asserts the guarantees that hold after every fault: no duplicates, no delivery of refused messages, no
+    /// loss outside of the fault, no call without an end, and every channel live again in time.
     pub(crate) fn check(&self) -> &Self {
         eprintln!("{self}");
         assert_eq!(self.duplicates(), 0, "nothing comes twice");
@@ -151,7 +151,7 @@ impl Report {
         self
     }
 
-    /// Consumers are told that they may have missed something, and for about how long.
+    /// Asserts that consumers learn that they may have missed messages, and for about how long.
     pub(crate) fn check_gap(&self) -> &Self {
         let gap = self.events.iter().find_map(|event| match event {
             LayerEvent::Reconnected { gap } => Some(*gap),

@@ -64,7 +64,7 @@ impl Python {
         answer["ok"].take()
     }
 
-    /// As [`call`](Self::call), and false if Python raises an exception.
+    /// Calls a function like [`call`](Self::call). Returns false if Python raises an exception.
     pub(crate) async fn try_call(&mut self, name: &str, arguments: Json) -> bool {
         self.begin(name, arguments).await;
         self.line().await.get("error").is_none()

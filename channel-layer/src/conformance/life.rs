@@ -48,7 +48,7 @@ pub async fn a_closed_layer_says_so(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// Who waits for a message or an event when the layer is closed waits no longer.
+/// Closing the layer ends every wait for a message or an event.
 pub async fn closing_ends_what_waits(harness: &dyn Harness) -> Verdict {
     let stage = Stage::new(harness).await;
     let (mut events, state) = (stage.layer.events(), stage.layer.events().state());

@@ -24,7 +24,7 @@ use crate::{
     name::{ChannelName, GroupName},
 };
 
-/// How often the layer's state is looked at.
+/// The interval at which the layer's state is polled.
 const LOOK: Duration = Duration::from_millis(5);
 
 pub(super) struct Stage<'a> {

@@ -58,7 +58,7 @@ impl Totals {
         }
     }
 
-    /// What became of a message to groups.
+    /// Counts the outcome of a message to groups, and warns of full members.
     pub(super) fn account<'a>(
         &self,
         groups: impl IntoIterator<Item = &'a GroupName>,
@@ -77,7 +77,8 @@ impl Totals {
         ledger
     }
 
-    /// Says that members missed a message, at most once a second for each group: a message to several counts for the first.
+    /// Warns that members missed a message, at most once a second for each group. A message to several groups
+    /// counts for the first.
     pub(super) fn warn_of_full<'a>(
         &self,
         groups: impl IntoIterator<Item = &'a GroupName>,
@@ -99,7 +100,8 @@ impl Totals {
 }
 
 impl Warnings {
-    /// How many there were since the last report about this group, if it is time for the next one.
+    /// Adds missed messages. Returns their number since the last report about this group if the next report
+    /// is due.
     fn add(&mut self, group: &GroupName, full: usize) -> Option<usize> {
         let now = Instant::now();
         let is_recent = |last: Option<Instant>| last.is_some_and(|last| now < last + WARNING_INTERVAL);

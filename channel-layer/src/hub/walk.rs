@@ -9,12 +9,12 @@ use crate::{mailbox::MailboxSender, name::GroupName};
 #[derive(Debug)]
 pub(super) struct Walk {
     groups: Vec<Arc<Group>>,
-    /// How many are yet to be finished; the last of these is under way.
+    /// The number of groups yet to be finished; the last of these is under way.
     left: usize,
-    /// How far the last one is.
+    /// The position in the group under way.
     place: usize,
     except: Option<MailboxSender>,
-    /// Who has been seen, by address: only kept for several groups, where it matters.
+    /// The members seen so far, by address. Only kept for several groups, which may share members.
     seen: Option<HashSet<usize>>,
 }
 

@@ -106,7 +106,7 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Who is in which group, if this layer can tell about all processes.
     fn directory(&self) -> Option<&dyn GroupDirectory>;
 
-    /// What happens to the backend from now on, and whether it is in reach. Ends once the layer is closed.
+    /// Returns the backend's events from now on, and whether it is in reach. Ends once the layer is closed.
     fn events(&self) -> LayerEvents;
 
     /// Checks that messages get through.

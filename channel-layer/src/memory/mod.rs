@@ -50,7 +50,7 @@ pub struct MemoryLayer {
     closed: AtomicBool,
     /// Ended when the layer is closed.
     events: EventSource,
-    /// The same as `closed`, for those who wait.
+    /// Mirrors `closed` for waiting tasks.
     ended: watch::Sender<bool>,
 }
 

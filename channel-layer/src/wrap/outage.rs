@@ -50,7 +50,7 @@ struct Shared {
 struct State {
     /// Since when the backend has been away.
     since: Option<Instant>,
-    /// How long a call waits for an answer that does not come.
+    /// The time that a call waits for an answer that does not come.
     hangs: Option<Duration>,
 }
 
@@ -74,8 +74,8 @@ impl Outage {
         }
     }
 
-    /// Has the backend take messages without an answer, until [`end`](Self::end): whoever sends to others is told after
-    /// this time that it [timed out](Error::TimedOut).
+    /// Makes the backend take messages without an answer, until [`end`](Self::end). Sends to others [time
+    /// out](Error::TimedOut) after this time.
     pub fn hang(&self, limit: Duration) {
         self.state().hangs = Some(limit);
     }

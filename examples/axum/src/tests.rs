@@ -62,7 +62,7 @@ async fn the_fallback_serves_sockets_and_the_pages_stay_axums() {
     assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("the page"), "{page}");
 }
 
-/// What a request is answered with so far, and the connection.
+/// Sends a request, and returns the beginning of the answer and the connection.
 async fn ask(address: SocketAddr, request: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -72,7 +72,7 @@ fn client_module(path: &str) -> Option<String> {
     fs::read_to_string(client.join(path)).ok()
 }
 
-/// Where it listens, how many are connected, and the server itself, which ends with the set.
+/// Starts a server. Returns its address, the number of connections, and its task, which ends with the set.
 async fn start() -> (SocketAddr, watch::Receiver<usize>, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the port is known");

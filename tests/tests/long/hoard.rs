@@ -1,4 +1,5 @@
-//! What one client can make a server keep, by each way in: judged by the growth of the server's memory.
+//! The memory that one client can make a server keep, over each transport: judged by the growth of the
+//! server.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// What a client may make a server grow by.
+/// Bytes by which a client may make a server grow.
 const MOST: usize = 64 << 20;
 
 const OPEN: &str = "{\"mode\":\"poll\"}\n";
@@ -60,7 +61,7 @@ fn post(headers: &str, body: &str) -> String {
     )
 }
 
-/// So many sessions over one connection, and how many were let in.
+/// Opens `count` sessions over one connection, and returns the number of those admitted.
 async fn open_sessions(connection: &mut Connection, count: usize, headers: &str) -> usize {
     let request = post(headers, OPEN);
     let mut open = 0;
@@ -189,7 +190,7 @@ fn handshake(headers: &str) -> String {
 
 const SESSION: &str = "sec-websocket-protocol: channels.v1\r\n";
 
-/// What the server grows by, at the most, while a client speaks and takes nothing.
+/// Returns the bytes by which the server grows, at the most, while a client sends and reads nothing.
 async fn flood(server: &Server, headers: &str, size: usize) -> usize {
     let before = allocated(&server.program);
     let mut stream = unread(server, &handshake(headers)).await;

@@ -115,7 +115,7 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
     }
 }
 
-/// What the failure of a hook means for a connection that is open. An error ends it.
+/// Handles the failure of a hook on an open connection. An error returned from here ends the connection.
 async fn fail<C: Consumer>(
     consumer: &mut C,
     socket: &mut Socket,

@@ -1,4 +1,4 @@
-//! What a hook may answer instead of `Ok`, and what the peer then sees.
+//! Errors of hooks and sockets, and the effect of each on the connection.
 
 mod misuse;
 mod reports;
@@ -19,10 +19,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a hook or a socket's function failed.
 ///
-/// Whatever converts into a [`BoxError`] converts into it by `?`: every error that is [`Send`] and [`Sync`], `String` and
-/// `&str`, `Box<dyn std::error::Error + Send + Sync>`, and `anyhow::Error`. It counts as [`Other`](Self::Other), unless a
-/// [`channel_layer::Error`] is among its causes, which keeps its meaning. That is why this type does not implement
-/// [`std::error::Error`] itself.
+/// Every type that converts into a [`BoxError`] converts into this type by `?`: every error that is [`Send`]
+/// and [`Sync`], `String` and `&str`, `Box<dyn std::error::Error + Send + Sync>`, and `anyhow::Error`. It
+/// counts as [`Other`](Self::Other), unless a [`channel_layer::Error`] is among its causes, which keeps its
+/// meaning. That is why this type does not implement [`std::error::Error`] itself.
 ///
 /// ```
 /// # use ws_consumer::Result;
@@ -50,7 +50,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// # Whose fault
 ///
-/// [`fault`](Self::fault) tells; it decides what the client sees and what is logged.
+/// [`fault`](Self::fault) returns it. It determines what the client sees and what is logged.
 ///
 /// | error | fault |
 /// |---|---|
@@ -72,7 +72,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// What the client sent cannot be used: 400 before the socket is accepted; after it the consumer's
+    /// Unusable input from the client: 400 before the socket is accepted; after it the consumer's
     /// [`error`](crate::Consumer::error) hook decides.
     BadInput(BoxError),
     /// The connection has ended, or the client's side of it.
@@ -95,11 +95,11 @@ pub enum Error {
     TimedOut(Duration),
 }
 
-/// Whose fault an [`Error`] is.
+/// The party that caused an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// What the client sent cannot be used.
+    /// The client: its input cannot be used.
     Client,
     /// The channel layer is out of reach, too slow or full at present; trying later may help.
     Layer,
@@ -120,7 +120,7 @@ impl Error {
         Self::Other(cause.into())
     }
 
-    /// Whose fault it is.
+    /// Returns the party that caused the error.
     pub fn fault(&self) -> Fault {
         match self {
             Self::BadInput(_) => Fault::Client,
@@ -135,24 +135,25 @@ impl Error {
         }
     }
 
-    /// Is it the client's fault?
+    /// Returns whether the client caused the error.
     pub fn is_bad_input(&self) -> bool {
         self.fault() == Fault::Client
     }
 
-    /// Is the channel layer out of reach, too slow or full at present?
+    /// Returns whether the channel layer is out of reach, too slow or full at present.
     pub fn is_layer_outage(&self) -> bool {
         self.fault() == Fault::Layer
     }
 
-    /// May what failed have been done all the same? Then it is not to be tried again blindly.
+    /// Returns whether the failed call may have taken effect all the same. Such a call should not be repeated
+    /// blindly.
     pub fn is_uncertain(&self) -> bool {
         matches!(self, Self::Layer(error) if error.is_uncertain())
     }
 
-    /// What a client is told by default, for those errors after which the connection lives: `{"error": text}`, with
-    /// `"uncertain": true` where it [may have been done](Self::is_uncertain) all the same. Nothing for all others: their texts are not
-    /// meant for clients.
+    /// Returns the default answer to the client for errors after which the connection lives: `{"error":
+    /// text}`, with `"uncertain": true` where the call [may have taken effect](Self::is_uncertain) all the
+    /// same. `None` for all others: their texts are not meant for clients.
     pub fn answer(&self) -> Option<serde_json::Value> {
         match self.fault() {
             Fault::Client | Fault::Layer if self.is_uncertain() => {
@@ -163,7 +164,7 @@ impl Error {
         }
     }
 
-    /// In words that a client may read.
+    /// Returns a text that a client may read.
     pub(crate) fn told(&self) -> String {
         match self {
             Self::BadInput(error) => error.to_string(),
@@ -189,7 +190,7 @@ impl Error {
         All(self)
     }
 
-    /// What a client sees that has not been accepted yet.
+    /// Returns the status for a client that has not been accepted yet.
     pub(crate) fn status(&self) -> StatusCode {
         match (self, self.fault()) {
             (Self::Refused(status), _) => *status,
@@ -236,7 +237,8 @@ fn outage<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a channel_layer::
     causes.find_map(|cause| cause.downcast_ref::<channel_layer::Error>()).filter(|layer| is_layers(layer))
 }
 
-/// Is the fault the layer's own? It may pass; where it does not, it is no reason to end a connection either.
+/// Returns whether the layer itself is at fault. That is no reason to end a connection, even where it does
+/// not pass.
 fn is_layers(error: &channel_layer::Error) -> bool {
     use channel_layer::Error::{Backend, ChannelFull};
     error.is_outage() || matches!(error, Backend(_) | ChannelFull { .. })

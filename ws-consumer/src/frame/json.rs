@@ -17,7 +17,8 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     })
 }
 
-/// The same text with every lone surrogate as `\ufffd`, of the same length; nothing if there is none.
+/// Returns the text with every lone surrogate replaced by `\ufffd`, at the same length. `None` if there is
+/// none.
 fn replaced(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut out = String::new();

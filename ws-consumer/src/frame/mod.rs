@@ -158,7 +158,8 @@ impl Close {
         Self { code, reason: reason.into() }
     }
 
-    /// As much of the reason as a close frame has room for, cut between characters: 123 bytes at most, over every transport.
+    /// Returns the part of the reason that fits into a close frame, cut between characters: at most 123
+    /// bytes, over every transport.
     pub fn sendable_reason(&self) -> &str {
         let end =
             (0..=MAX_REASON.min(self.reason.len())).rev().find(|end| self.reason.is_char_boundary(*end));

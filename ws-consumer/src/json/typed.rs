@@ -120,7 +120,7 @@ pub trait TypedConsumer: Sized + Send + 'static {
         async {}
     }
 
-    /// As [`Consumer::error`]; the answer is in this consumer's format.
+    /// Handles an error like [`Consumer::error`]; the answer is in this consumer's format.
     fn error(
         &mut self,
         socket: &mut TypedSocket<'_, Self>,

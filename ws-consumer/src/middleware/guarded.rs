@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::guard::{Guard, Visit};
 use crate::{application::Application, error::Result, scope::Scope, socket::Socket, wire::Running};
 
-/// How long a guard may take with an answer: as long as an application with its decision.
+/// The time limit for a guard's work on an answer, the same as for an application's decision.
 const FINISH: Duration = Duration::from_secs(10);
 
 /// See [`Guard::around`].

@@ -15,13 +15,13 @@ use crate::{
 pub(super) struct Access {
     method: Method,
     path: String,
-    /// Where the server knows it; a proxy's, unless it is trusted.
+    /// The client's address, if known; that of a proxy, unless the proxy is trusted.
     client: Option<IpAddr>,
     began: Instant,
 }
 
 impl Access {
-    /// Nothing, at no price, if nobody listens.
+    /// Returns `None` at no cost if no subscriber is interested.
     pub(super) fn begin<B>(request: &Request<B>) -> Option<Self> {
         tracing::enabled!(target: "ws_consumer::access", tracing::Level::INFO).then(|| Self {
             method: request.method().clone(),

@@ -1,7 +1,7 @@
-//! How a request's body is coded, where that is not as it is read here.
+//! Checks of a request body's codings: unsupported ones are refused.
 //!
-//! A body that is coded otherwise than the application thinks is garbage to it, and two servers on a request's way that
-//! read its end differently take a part of it for the next request.
+//! An application cannot read a body in an unexpected coding. Two servers on a request's way that disagree on
+//! where its body ends take a part of the body for the next request.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 

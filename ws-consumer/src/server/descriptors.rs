@@ -103,7 +103,7 @@ pub(super) async fn accept_or_refuse(
     }
 }
 
-/// Nothing if there is no descriptor, after a while.
+/// Accepts a connection. Returns `None`, after a pause, if there is no descriptor for one.
 async fn try_accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Room)> {
     loop {
         match listener.accept().await {
@@ -126,13 +126,13 @@ async fn try_accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Ro
     }
 }
 
-/// Is it only about the connection that was to be accepted?
+/// Returns whether the error concerns only the connection that was to be accepted.
 fn is_of_one(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// What a descriptor would meet that was opened now.
+/// Returns the room that a descriptor opened now would find.
 fn look(listener: &TcpListener) -> Room {
     match of_process::lowest(listener) {
         Ok(number) => room(number, of_process::limit()).min_of(system()),
@@ -234,7 +234,7 @@ mod of_process {
     }
 }
 
-/// Where numbers tell nothing, there is no reserve.
+/// On systems where descriptor numbers carry no information, there is no reserve.
 #[cfg(not(unix))]
 mod of_process {
     use std::io;

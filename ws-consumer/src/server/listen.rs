@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 /// `net.core.somaxconn`, which is 4096 since version 5.4.
 const BACKLOG: u32 = 4096;
 
-/// Listens on an address: as [`TcpListener::bind`] does, but with room for 4,096 connections that wait to be accepted. A
-/// crowd that reconnects after a deploy is not turned away by the kernel.
+/// Listens on an address like [`TcpListener::bind`], but with a backlog of 4,096 connections, so that the
+/// kernel does not refuse clients that all reconnect after a deploy.
 ///
 /// Port 0 lets the system choose. Of a name with several addresses, the first that can be had is taken.
 ///
@@ -24,7 +24,7 @@ const BACKLOG: u32 = 4096;
 /// ```
 ///
 /// # Errors
-/// What the system says, an address in use for example; `InvalidInput` for a name that has no address.
+/// Returns the system's error, such as an address in use, and `InvalidInput` for a name that has no address.
 pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let mut fault = None;
     for address in lookup_host(address).await? {

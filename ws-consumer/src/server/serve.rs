@@ -27,11 +27,11 @@ use crate::{scope::Peer, transport::Drain};
 const HEADERS: Duration = Duration::from_secs(10);
 /// Bytes of a request's head; hyper's own limit is about 400 KiB.
 const HEAD: usize = 16 << 10;
-/// How long a shutdown waits for hooks and answers after the drain.
+/// The time that a shutdown waits for hooks and answers after the drain.
 const DRAIN: Duration = Duration::from_secs(15);
-/// How long connections are left open after the last answer was made.
+/// The time that connections are left open after the last answer was made.
 const LAST_ANSWERS: Duration = Duration::from_millis(20);
-/// The same for a client that is only accepted to be refused, as there are no descriptors for it.
+/// The limit for the headers of a client that is only accepted to be refused, for lack of descriptors.
 const HEADERS_IF_SHORT: Duration = Duration::from_secs(1);
 
 /// Serves all connections of a listener, for ever or until [told to stop](Serve::with_graceful_shutdown).
@@ -215,7 +215,7 @@ where
     connection(io, None, service, CancellationToken::new()).await;
 }
 
-/// As [`serve_connection`], for one whose other end has an address, such as TLS over TCP.
+/// Serves one connection like [`serve_connection`], for a peer with an address, such as TLS over TCP.
 pub async fn serve_connection_from<I, H, R>(io: I, peer: SocketAddr, service: SocketService<H>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -102,7 +102,7 @@ struct Shared {
     events: Mutex<Option<LayerEvents>>,
     /// Passes the layer's events on, from the first connection until the service is dropped.
     watch: OnceLock<AbortOnDrop>,
-    /// Are new sockets let in while the layer has lost its backend?
+    /// Whether new sockets are admitted while the layer has lost its backend.
     accepts_in_outage: bool,
 }
 
@@ -401,7 +401,8 @@ impl<H> SocketService<H> {
     }
 }
 
-/// Who is refused because the server goes away tries another one, over another connection.
+/// Closes the connection of a client that is refused because the server shuts down, so that it retries over
+/// another connection, which may lead to another server.
 fn say_goodbye<R>(answer: &mut Response<R>, version: Version, sockets: &Sockets) {
     let is_refused = answer.status() == StatusCode::SERVICE_UNAVAILABLE && sockets.is_closing();
     if is_refused && version <= Version::HTTP_11 {

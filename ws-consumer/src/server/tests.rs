@@ -27,7 +27,7 @@ impl Consumer for Listener {
     const GROUPS: &'static [&'static str] = &["news"];
 }
 
-/// The same by hand.
+/// A listener that answers the request itself.
 impl HttpConsumer for Listener {
     type Event = NoEvents;
     const GROUPS: &'static [&'static str] = &["news"];

@@ -39,8 +39,9 @@ impl Handle {
     /// Sends a frame; waits while a slow client has a mebibyte to take. Cancel safe.
     ///
     /// # Errors
-    /// As [`Socket::send`]: [`NotAccepted`](crate::Error::NotAccepted) before the client was let in,
-    /// [`Closed`](crate::Error::Closed) after the end, and for a plain HTTP request, whose answer is a response.
+    /// Those of [`Socket::send`]: [`NotAccepted`](crate::Error::NotAccepted) before the client was let in,
+    /// [`Closed`](crate::Error::Closed) after the end, and for a plain HTTP request, whose answer is a
+    /// response.
     pub async fn send(&self, frame: impl Into<Frame>) -> Result<()> {
         let mut frame = Some(frame.into());
         poll_fn(|cx| self.0.poll_send_beside(cx, &mut frame)).await
@@ -49,7 +50,7 @@ impl Handle {
     /// Sends `value` as JSON in a text frame.
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`Misuse`](crate::Error::Misuse) for a value that is no JSON.
+    /// Those of [`send`](Self::send); [`Misuse`](crate::Error::Misuse) for a value that is no JSON.
     #[track_caller]
     pub fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> impl Future<Output = Result<()>> + Send {
         let frame = Frame::from_json(value);

@@ -45,13 +45,13 @@ pub struct Socket {
     scope: Box<Scope>,
     layer: Arc<dyn ChannelLayer>,
     channel: Option<ChannelName>,
-    /// What runs beside the hooks. Boxed: few connections have any.
+    /// The tasks that run beside the hooks. Boxed: few connections have any.
     jobs: Option<Box<Jobs>>,
     /// Messages to groups that are under way. Boxed as well.
     sends: Option<Box<Sends>>,
     /// Numbers the requests to the client.
     requests: u32,
-    /// What the client said last, while it is handled.
+    /// The text that the client sent last, while it is handled.
     heard: Option<Box<str>>,
 }
 
@@ -166,8 +166,8 @@ impl Socket {
     /// The next frame or event, or `None` once the connection has ended.
     ///
     /// # Errors
-    /// What a job that [`spawn`](Self::spawn) started, or a message that was
-    /// [pipelined](Self::group_send_pipelined), has failed with.
+    /// The error of a job that [`spawn`](Self::spawn) started, or of a
+    /// [pipelined](Self::group_send_pipelined) message.
     pub async fn next(&mut self) -> Result<Option<Input>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -188,7 +188,7 @@ impl Socket {
     /// Sends `value` as JSON in a text frame.
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`Misuse`](Error::Misuse) for a value that is no JSON.
+    /// Those of [`send`](Self::send); [`Misuse`](Error::Misuse) for a value that is no JSON.
     #[track_caller]
     pub fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) -> impl Future<Output = Result<()>> + Send {
         // At once: the value need not be `Sync`, and the future, which idle connections keep room for, is small.
@@ -290,7 +290,7 @@ impl Socket {
     /// Leaves a group. It is fine if the connection was not in it.
     ///
     /// # Errors
-    /// As [`group_add`](Self::group_add).
+    /// Those of [`group_add`](Self::group_add).
     #[track_caller]
     pub fn group_discard<G>(&mut self, group: G) -> impl Future<Output = Result<()>> + Send
     where
@@ -311,8 +311,8 @@ impl Socket {
     /// Waits for the layer's answer; [`group_send_pipelined`](Self::group_send_pipelined) does not.
     ///
     /// # Errors
-    /// As [`group_add`](Self::group_add); [`Misuse`](Error::Misuse) for an event that is no map. Members that miss it are
-    /// no error.
+    /// Those of [`group_add`](Self::group_add); [`Misuse`](Error::Misuse) for an event that is no map.
+    /// Members that miss it are no error.
     #[track_caller]
     pub fn group_send<G, T>(&mut self, group: G, event: &T) -> impl Future<Output = Result<()>> + Send
     where

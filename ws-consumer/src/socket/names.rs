@@ -1,4 +1,4 @@
-//! Whose fault an invalid name is: the server's, unless the client's texts made it invalid.
+//! The cause of an invalid name: the server, unless the client's texts made it invalid.
 
 use std::{borrow::Cow, cmp::Reverse};
 

@@ -20,8 +20,8 @@ const BYTES_UNDER_WAY: usize = 256 << 10;
 /// Failures that are kept for the `error` hook; a hook that sends on in an outage could have any number.
 const FAILURES: usize = 32;
 
-/// What a connection has under way. Goes on without it: what a client said before it left still counts. Each call has the
-/// layer's deadline.
+/// The sends of a connection that are under way. They go on after its end: messages that a client sent before
+/// it left still count. Each call has the layer's deadline.
 #[derive(Default)]
 pub(super) struct Sends {
     tasks: JoinSet<Sent>,
@@ -35,20 +35,20 @@ struct Sent {
 }
 
 impl Socket {
-    /// As [`group_send`](Self::group_send), without waiting for the layer's answer: messages of this socket are under way
-    /// at the same time, in the order of the calls. Where the layer's backend is far away, a client would otherwise be
-    /// heard once per round trip.
+    /// Sends an event like [`group_send`](Self::group_send), without waiting for the layer's answer: messages
+    /// of this socket are under way at the same time, in the order of the calls. With `group_send`, a distant
+    /// backend limits each client to one message per round trip.
     ///
     /// A failure that is not known at once is reported later, as if [`event`](crate::Consumer::event) had failed: `Ok` does
     /// not say that the message was sent. With 32 messages or 256 KiB under way it waits. They go on when the connection
     /// ends.
     ///
-    /// Where the layer does not [keep the order of calls](channel_layer::Capabilities::orders_calls), as Redis in mode
-    /// `core`, each call waits for its answer, as `group_send` does. Of messages that fail, none is repeated; later ones
-    /// may arrive.
+    /// On a layer that does not [keep the order of calls](channel_layer::Capabilities::orders_calls), such as
+    /// Redis in mode `core`, each call waits for its answer, as `group_send` does. Of messages that fail,
+    /// none is repeated; later ones may arrive.
     ///
     /// # Errors
-    /// As [`group_send`](Self::group_send), as far as they are known at once.
+    /// Those of [`group_send`](Self::group_send) that are known at once.
     #[track_caller]
     pub fn group_send_pipelined<G, T>(
         &mut self,
@@ -63,11 +63,11 @@ impl Socket {
         self.pipelined(prepared)
     }
 
-    /// As [`group_send_json`](Self::group_send_json), without waiting for the layer's answer: see
-    /// [`group_send_pipelined`](Self::group_send_pipelined).
+    /// Sends a frame like [`group_send_json`](Self::group_send_json), without waiting for the layer's answer:
+    /// see [`group_send_pipelined`](Self::group_send_pipelined).
     ///
     /// # Errors
-    /// As [`group_send_pipelined`](Self::group_send_pipelined).
+    /// Those of [`group_send_pipelined`](Self::group_send_pipelined).
     #[track_caller]
     pub fn group_send_json_pipelined<G, T>(
         &mut self,

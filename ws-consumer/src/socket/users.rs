@@ -74,13 +74,14 @@ impl Socket {
 
 /// Messages to users, over any layer: from a consumer, a handler of plain HTTP or anything else that has the layer.
 ///
-/// A user is a group, of the connections that are [identified](Socket::identify) as that user's: by themselves behind
-/// [`Auth`](crate::middleware::Auth) and other guards that find out who a client is. What is sent to a user costs what the
-/// number of that user's connections costs, however many others there are. All of the user's consumers receive it, also those
-/// that do not know the event.
+/// A user is a group, of the connections that are [identified](Socket::identify) as that user's:
+/// automatically behind [`Auth`](crate::middleware::Auth) and other guards that authenticate clients. The
+/// cost of a message depends on the number of that user's connections only. All of the user's consumers
+/// receive it, including those that do not know the event.
 ///
-/// What reaches no connection in any process is logged, once for each user: with WARN for a close, with INFO for an event. A
-/// layer that cannot tell what other processes have received (in mode `core` of `channel-layer-redis`) logs nothing.
+/// A message that reaches no connection in any process is logged, once for each user: with WARN for a close,
+/// with INFO for an event. A layer that cannot tell what other processes have received (in mode `core` of
+/// `channel-layer-redis`) logs nothing.
 ///
 /// ```
 /// # async fn run(layer: channel_layer::MemoryLayer) -> ws_consumer::Result<()> {

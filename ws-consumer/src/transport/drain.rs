@@ -35,17 +35,18 @@ pub struct Drain {
 /// Connections are closed in batches, one per step: fine enough to be even, coarse enough to cost nothing.
 const STEP: Duration = Duration::from_millis(50);
 
-/// How long consumers may take to handle what had come before the drain; and then, what others had sent to them.
+/// The time limit for consumers to handle input that came before the drain, and again for messages that
+/// others then sent to them.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long requests under way may take to be answered. With `PATIENCE` and what a server waits at the end, below the 30 s
-/// after which common supervisors kill a process.
+/// The default time limit for requests under way. Together with `PATIENCE` and the server's waits at the end,
+/// below the 30 s after which common supervisors kill a process.
 const REQUESTS: Duration = Duration::from_secs(10);
 
-/// Between two looks at whether consumers are still busy.
+/// The interval between checks whether consumers are still busy.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How long the layer's backend may take to answer before its answer is not waited for.
+/// The longest wait for the layer's backend to answer.
 const BACKEND: Duration = Duration::from_secs(1);
 
 impl Drain {
@@ -66,15 +67,15 @@ impl Drain {
         self
     }
 
-    /// How long plain requests under way may take to be answered, from the beginning of the drain on, and at least until the
-    /// last socket has been closed: 10 s by default. A request that is not answered by then gets 503, and a
-    /// response that has begun is broken off.
+    /// Sets the time limit for plain requests under way, from the beginning of the drain on: 10 s by default.
+    /// Requests always have until the last socket has been closed. A request that is not answered by then
+    /// gets 503, and a response that has begun is broken off.
     pub fn requests_within(mut self, time: Duration) -> Self {
         self.requests = time;
         self
     }
 
-    /// How long it takes, but for the hooks that run after the last close.
+    /// Returns the longest duration of the drain, without the hooks that run after the last close.
     pub(crate) fn time(&self) -> Duration {
         self.over.saturating_add(2 * PATIENCE).max(self.requests)
     }
@@ -113,13 +114,15 @@ impl Sockets {
         self.drain(Drain::going_away()).await;
     }
 
-    /// As [`close`](Self::close), with what the clients are told and over how long. What was sent before is sent.
+    /// Closes all sockets like [`close`](Self::close), with a chosen close code and duration. Output queued
+    /// before the drain is still sent.
     ///
     /// Frames are no longer read; those that have been read are handled, for 3 s at the most, and what their hooks send is
     /// delivered before the first client is closed. While the closes are [spread](Drain::over), a client that speaks is
     /// closed before its turn, and its frame is not handled.
     ///
-    /// Dropped before all have been told, the others stay; nobody new is let in all the same.
+    /// If the future is dropped before all clients have been closed, the others stay connected; new clients
+    /// are still refused.
     pub async fn drain(&self, drain: impl Into<Drain>) {
         let drain = drain.into();
         let began = Instant::now();
@@ -147,8 +150,8 @@ impl Sockets {
         self.0.ended.cancel();
     }
 
-    /// As [`drain`](Self::drain), in a task of its own: for servers that have to be told to stop while sockets are closed, as
-    /// [axum's](crate::SocketService) has. [`closed`](Self::closed) waits for the end.
+    /// Runs [`drain`](Self::drain) in its own task, for servers that must be told to stop while sockets are
+    /// being closed, such as [axum's](crate::SocketService). [`closed`](Self::closed) waits for the end.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

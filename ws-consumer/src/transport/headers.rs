@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// What says where a request comes from, where it goes, and where it ends.
+/// The headers that say where a request comes from, where it goes, and where it ends.
 const READ: [HeaderName; 18] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,

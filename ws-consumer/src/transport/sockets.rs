@@ -26,14 +26,14 @@ pub struct Sockets(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     /// Knows when the last task of a connection has ended, its `disconnect` hook included.
     pub(super) tasks: TaskTracker,
-    /// The same of plain requests.
+    /// Knows when the last task of a plain request has ended.
     pub(super) requests: TaskTracker,
     closing: AtomicBool,
-    /// Have the channel layer's events told that it has lost its backend? A hint, so relaxed.
+    /// Set while the channel layer's events say that it has lost its backend. Relaxed: a hint.
     cut_off: AtomicBool,
-    /// The same as the layer itself knows it. Set once, before the first connection.
+    /// The layer's own view of its backend. Set once, before the first connection.
     backend: OnceLock<LayerState>,
-    /// How often failures of its connections are logged.
+    /// Limits how often failures of its connections are logged.
     reports: Arc<Reports>,
     /// What is to be done once all have gone. Set once, before the first connection.
     pub(super) afterwards: OnceLock<Afterwards>,
@@ -123,7 +123,8 @@ impl Sockets {
         open.links.values().cloned().collect()
     }
 
-    /// Is the channel layer known to have lost its backend? Nobody new would hear anything from others then.
+    /// Returns whether the channel layer is known to have lost its backend. New clients would then get no
+    /// messages from others.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.0.cut_off.load(Relaxed) || self.0.backend.get().is_some_and(LayerState::is_away)
     }
@@ -177,7 +178,7 @@ impl Sockets {
         self.0.tasks.spawn(task);
     }
 
-    /// What carries sessions at the moment.
+    /// Returns the connections that carry sessions at the moment.
     pub(super) fn legs(&self) -> Vec<Arc<Link>> {
         self.open().legs.values().cloned().collect()
     }

@@ -20,29 +20,29 @@ pub(crate) type AnswerHook = Box<dyn FnOnce(&mut HeaderMap) + Send>;
 /// Looks at every frame of the client before it counts.
 pub(crate) type Meter = Box<dyn FnMut(&Frame) -> Verdict + Send>;
 
-/// What becomes of a frame.
+/// The treatment of a frame.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Verdict {
     /// The application never sees it, and the client is sent this.
     Answer(Frame),
     /// The connection ends instead.
     Close(Close),
-    /// It counts.
+    /// The frame counts.
     Pass,
-    /// It counts, and for so long nothing further is read.
+    /// The frame counts, and reading pauses for this time.
     Pause(Duration),
 }
 
 /// Runs before the answer to a plain request leaves, with its status.
 pub(crate) type FinishHook = Box<dyn FnOnce(StatusCode) -> Finishing + Send>;
 
-/// What the answer to a plain request waits for.
+/// A future that the answer to a plain request waits for.
 pub(crate) type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why an answer waits.
 enum Held {
     For(Finishing),
-    /// It is being polled.
+    /// The future is being polled.
     Polled,
 }
 
@@ -132,7 +132,7 @@ impl Hooks {
         self.held.is_some()
     }
 
-    /// What an answer waits for, to be polled outside of the lock.
+    /// Takes the future that an answer waits for, to be polled outside of the lock.
     pub(super) fn take_held(&mut self) -> Option<Finishing> {
         match self.held.replace(Held::Polled) {
             Some(Held::For(finishing)) => Some(finishing),

@@ -1,4 +1,4 @@
-//! How a connection is ended by the server: step by step, so that nothing of what was said is lost.
+//! The end of a connection by the server, step by step, so that no message is lost.
 
 use std::task::Waker;
 
@@ -11,12 +11,13 @@ use super::{
 use crate::frame::Close;
 
 impl Link {
-    /// Is it answered by a response, not by a socket?
+    /// Returns whether this is a plain request, answered by a response.
     pub(crate) fn is_request(&self) -> bool {
         self.state().http
     }
 
-    /// Nothing more is read from the client; what has been read is handled. Who has not been let in is refused.
+    /// Stops reading from the client; input that has been read is handled. A client that is not admitted yet
+    /// is refused.
     pub(crate) fn mute(&self) {
         if self.phase() == Phase::Undecided {
             return self.shut_down(Close::GOING_AWAY.into());
@@ -54,8 +55,8 @@ impl Link {
         true
     }
 
-    /// Does the application have something to do that the client has said, or asked for? Not while it waits for the
-    /// client's next word.
+    /// Returns whether the application is handling input or a request of the client. False while it waits for
+    /// the client's next frame.
     pub(crate) fn handles_input(&self) -> bool {
         let state = self.state();
         match state.phase {
@@ -66,8 +67,8 @@ impl Link {
         }
     }
 
-    /// As [`shut_down`](Self::shut_down), once the application has handled what has come so far: messages that were
-    /// delivered to it are not lost. How long that may take is up to the caller.
+    /// Shuts the connection down like [`shut_down`](Self::shut_down), once the application has handled its
+    /// input so far: messages that were delivered to it are not lost. The caller limits the time.
     pub(crate) fn see_out(&self, close: Close) {
         let mut state = self.state();
         if state.must_end_now() {
@@ -80,7 +81,7 @@ impl Link {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// The server shuts down. Who has not been let in is told to come again.
+    /// Ends the connection because the server shuts down. A client that is not admitted yet gets 503.
     pub(crate) fn shut_down(&self, close: Close) {
         if self.refuse(StatusCode::SERVICE_UNAVAILABLE.into()).is_ok() {
             return self.wake_application();
@@ -98,7 +99,8 @@ impl State {
         matches!(self.leaving.as_deref(), Some(Leaving::Muted))
     }
 
-    /// What a session has taken from its client is handled, so that it stops taking instead.
+    /// Returns whether no input is to be read. False for a session: input that it has taken is handled, and
+    /// it stops taking more instead.
     pub(super) fn wants_no_input(&self) -> bool {
         self.is_muted() && self.role != Role::Session
     }

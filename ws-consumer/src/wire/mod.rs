@@ -136,7 +136,7 @@ impl From<StatusCode> for Refuse {
 }
 
 impl Refuse {
-    /// Nothing can be done at present: 503, with the time after which to come back.
+    /// A temporary refusal: 503, with the time after which to retry.
     pub(crate) fn unavailable() -> Self {
         let mut refuse = Self::from(StatusCode::SERVICE_UNAVAILABLE);
         refuse.headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));

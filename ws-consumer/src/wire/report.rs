@@ -1,4 +1,4 @@
-//! What is logged of failures.
+//! Logging of failures.
 
 use std::mem::discriminant;
 

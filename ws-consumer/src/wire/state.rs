@@ -67,19 +67,19 @@ pub(super) struct State {
     pub(super) sought: bool,
     /// How the connection ended, or is to end. Set once.
     pub(super) close: Option<Close>,
-    /// How far its end by the server has come. Boxed: it is rare.
+    /// The progress of a close by the server. Boxed: it is rare.
     pub(super) leaving: Option<Box<Leaving>>,
-    /// Is the application at work on something that the client said, or asked for?
+    /// Whether the application is handling a frame or a request of the client.
     pub(super) handles: bool,
     /// Set once anything was taken to be sent after the answer.
     pub(super) said: bool,
     /// Did it end without the application's doing?
     pub(super) lost: bool,
-    /// How often failures are logged; the service's, or made when there is a first one.
+    /// Limits how often failures are logged; the service's, or created for the first failure.
     pub(super) reports: Option<Arc<Reports>>,
-    /// Which kind of error was logged last, and ends the connection.
+    /// The kind of error that was logged last and ends the connection.
     pub(super) reported: Option<Discriminant<Error>>,
-    /// With which status the client's request was answered, if it was not accepted.
+    /// The status of the answer, if the client was not accepted.
     pub(super) status: Option<StatusCode>,
     /// Boxed, and gone when nobody asked for anything: most connections have none.
     pub(super) hooks: Option<Box<Hooks>>,
@@ -91,13 +91,13 @@ pub(super) struct State {
     pub(super) task: Option<Waker>,
 }
 
-/// How a connection is ended by the server.
+/// The steps in which the server ends a connection.
 pub(super) enum Leaving {
-    /// Nothing is read. What has been read is handled.
+    /// Reading has stopped. Input that has been read is handled.
     Muted,
     /// The client's next frame ends it, unhandled.
     Refusing(Close),
-    /// It ends when all that has come is handled.
+    /// The connection ends once all its input is handled.
     Last(Close),
 }
 
@@ -257,7 +257,7 @@ impl State {
         }
     }
 
-    /// As [`may_send`](Self::may_send), for what only a socket can carry.
+    /// Checks like [`may_send`](Self::may_send), for output that only a socket can carry.
     pub(super) fn may_send_frames(&self) -> Result<()> {
         if self.http {
             return Err(Error::other("a plain request is answered by a response, not by frames"));
@@ -331,7 +331,7 @@ impl State {
         self.wake_task();
     }
 
-    /// Does the answer to a plain request wait for guards? Until they are done nothing leaves.
+    /// Returns whether the answer to a plain request waits for guards. Until they are done nothing is sent.
     pub(super) fn is_held(&self) -> bool {
         self.hooks.as_ref().is_some_and(|hooks| hooks.is_holding())
     }

@@ -82,7 +82,8 @@ impl Attempts {
     }
 }
 
-/// Is the fault in what the worker was given, or in what it passed on? Neither gets better by itself.
+/// Returns whether the fault lies in the worker's input, or in a value that it passed on. A retry helps in
+/// neither case.
 fn would_fail_again(error: &Error) -> bool {
     match error {
         Error::BadInput(_) | Error::Misuse(_) => true,

@@ -195,7 +195,7 @@ struct Post {
     jobs: TaskTracker,
     stopping: CancellationToken,
     aborting: CancellationToken,
-    /// How often failures are logged.
+    /// Limits how often failures are logged.
     reports: Arc<Reports>,
 }
 

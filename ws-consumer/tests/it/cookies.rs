@@ -18,7 +18,7 @@ fn service(application: impl ws_consumer::Application) -> SocketService<NotFound
     protocols.into_service(Arc::new(MemoryLayer::default()))
 }
 
-/// What browsers and other programs of the same host put around a cookie of ours.
+/// Header lines with a cookie of ours among those that browsers and other programs of the same host add.
 fn lines(ours: &str) -> Vec<Vec<Vec<u8>>> {
     let one = |line: &[u8]| vec![line.to_vec()];
     let (b, quoted) = (ours.as_bytes(), ours.replacen('=', "=\"", 1) + "\"");

@@ -1,4 +1,4 @@
-//! What a server that is told to stop finishes: requests under way, and what members have said.
+//! The work that a stopping server finishes: requests under way, and messages that members have sent.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -51,7 +51,7 @@ enum Built {
     Built,
 }
 
-/// Is answered by what somebody else does for it.
+/// A request that is answered when another task has done the work.
 #[derive(Default)]
 struct Report;
 
@@ -164,7 +164,7 @@ async fn what_has_not_begun_is_refused_and_its_connection_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_http2_requests_under_way_are_answered_and_later_ones_refused() {
+async fn http2_requests_under_way_are_answered_and_later_ones_refused() {
     let service = requests();
     let (near, far) = duplex(64 << 10);
     let answering = service.clone();
@@ -312,7 +312,7 @@ async fn chatters(number: usize, client: Client) -> (Vec<String>, u16) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_member_hears_of_what_was_said_before_the_end_all_hear() {
+async fn messages_before_the_end_reach_all_members_or_none() {
     let spread = Drain::restart().over(Duration::from_millis(500));
     for (work, frames, away, drain) in [
         (0, false, 0, Drain::going_away()),
@@ -347,7 +347,7 @@ async fn what_one_member_hears_of_what_was_said_before_the_end_all_hear() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_closes_are_spread_who_speaks_is_closed_unheard_and_the_quiet_remain() {
+async fn during_spread_closes_speakers_are_closed_unheard() {
     let server = room(0, false, 0);
     let mut clients = Vec::new();
     for _ in 0..12 {

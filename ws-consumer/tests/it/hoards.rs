@@ -1,4 +1,4 @@
-//! What sessions may keep, and who ends first when it is too much.
+//! The data that sessions may keep, and the order in which sessions end when there is too much.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -140,7 +140,7 @@ impl Stage {
     }
 }
 
-/// Does the client's session go on?
+/// Returns whether the client's session goes on.
 async fn goes_on(client: &mut SessionClient) -> bool {
     timed(client.connect(Transport::Poll)).await.expect("let in");
     client.open["resumed"] == true
@@ -326,7 +326,7 @@ async fn a_speaker_that_takes_nothing_is_not_listened_to() {
 
 type Parts = BoxBody<Bytes, Infallible>;
 
-/// So many parts of a body, one per time; without an end if `stays`.
+/// Returns a body of `count` parts, one per interval; without an end if `stays`.
 fn parts(first: String, part: usize, count: usize, every: Duration, stays: bool) -> Parts {
     let stream = futures_util::stream::unfold(0, move |number| {
         let first = first.clone();

@@ -124,7 +124,7 @@ async fn connected(mut client: WebsocketCommunicator) -> WebsocketCommunicator {
     client
 }
 
-/// How a client of each kind is let in, and how many of ann's connections that makes.
+/// Each case: the way a client authenticates, and the number of connections of `ann` afterwards.
 #[tokio::test(start_paused = true)]
 async fn whoever_is_known_as_a_user_is_reached_as_that_user() {
     let tokens =

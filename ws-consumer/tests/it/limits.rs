@@ -1,4 +1,4 @@
-//! What happens to a message over a limit, and to its connection: answered, slowed down or closed.
+//! The treatment of a message over a limit, and of its connection: answered, slowed down or closed.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use std::{sync::Arc, time::Duration};

@@ -1,4 +1,4 @@
-//! What becomes of a session and its cookie, over plain HTTP and over sockets.
+//! The life of a session and its cookie, over plain HTTP and over sockets.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use std::convert::Infallible;
@@ -34,7 +34,7 @@ async fn act(session: &Session, deed: &str) -> Result<()> {
     Ok(())
 }
 
-/// Does what the query says, one after the other.
+/// Performs the actions of the query, one after the other.
 #[derive(Default)]
 struct Doer;
 
@@ -95,7 +95,7 @@ impl Site {
         Self { sessions, store }
     }
 
-    /// What is said of the cookie in the answer.
+    /// Sends a request, and returns the `Set-Cookie` header of the answer.
     async fn ask(&self, way: Way, cookie: &str, deeds: &str) -> Option<String> {
         let guards = Cookies::new().and(self.sessions.clone());
         let uri = format!("/?{deeds}");

@@ -1,4 +1,4 @@
-//! Whose fault a call is that cannot be carried out: the server's, unless the client's texts made it so.
+//! The cause of a call that cannot be carried out: the server, unless the client's texts made it invalid.
 
 use channel_layer::{ChannelLayerExt, GroupName};
 use serde::Deserialize;
@@ -59,7 +59,8 @@ const MISTAKES: [&str; 15] = [
     "layer",
 ];
 
-/// Does what its URL says in `connect`, and what frames say behind `do `; joins what they name behind `join`.
+/// Makes the mistake that its URL names in `connect`, or a frame after `do `; joins the room named after
+/// `join`.
 #[derive(Default)]
 struct Clumsy;
 

@@ -1,4 +1,4 @@
-//! What an application is told of a request is the same over every transport: the subprotocols, and the path.
+//! The subprotocols and the path of a request are the same for an application over every transport.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What clients see while the channel layer's backend is away.
+//! The behaviour towards clients while the channel layer's backend is away.
 
 use std::{sync::Arc, time::Duration};
 

@@ -136,7 +136,7 @@ async fn clients_of_the_test_kit_have_an_address() {
     assert_eq!(second.connect().await.unwrap_err().status, 429);
 }
 
-/// What an application is told.
+/// Returns a service, and the peers and clients that its application sees.
 fn telling(trusted: &[&str]) -> (SocketService<NotFound>, Arc<Mutex<Vec<String>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let tell = told.clone();

@@ -43,7 +43,7 @@ fn service(origins: impl Into<Origins>, trusted: &[&str]) -> SocketService<NotFo
         .into_service(Arc::new(MemoryLayer::default()))
 }
 
-/// What every way answers a page of this origin with.
+/// Returns the status that a page of this origin gets, the same over every transport.
 async fn verdict(
     service: &SocketService<NotFound>,
     peer: Option<&str>,

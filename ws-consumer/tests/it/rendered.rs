@@ -1,8 +1,8 @@
-//! Rules stand where their readers are.
+//! Rules are documented where `cargo doc` shows them.
 
 use std::{fs, path::Path};
 
-/// What is no user's affair.
+/// Modules whose documentation is internal.
 const INTERNAL: [&str; 2] = ["limiter/table.rs", "middleware/mod.rs"];
 
 /// `cargo doc` renders nothing of private modules: what is said there beyond a title belongs to a public type.

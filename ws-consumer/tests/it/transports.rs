@@ -235,7 +235,7 @@ async fn bad_input_is_answered_and_failures_close() {
     }
 }
 
-/// As pages send half of an emoji: in JSON of their own, and where JSON carries the texts.
+/// Half of an emoji comes in a page's own JSON, and in the JSON that carries the texts of a long poll.
 #[tokio::test(start_paused = true)]
 async fn half_of_an_emoji_is_read_over_every_transport() {
     for transport in ALL {

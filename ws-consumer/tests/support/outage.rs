@@ -15,7 +15,7 @@ use channel_layer::{
 };
 use tokio::time::sleep;
 
-/// What every call that needs the backend fails with.
+/// The error of every call that needs the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     Backend,
@@ -47,12 +47,13 @@ impl Trouble {
     }
 }
 
-/// By the contract of layers: memberships become wanted state, and nothing that is refused reaches anybody.
+/// A layer that fails by the contract: memberships become wanted state, and a refused message reaches no
+/// member.
 #[derive(Debug, Default)]
 pub struct Failing {
     pub memory: Arc<MemoryLayer>,
     trouble: Mutex<Option<Trouble>>,
-    /// How long the backend takes for each message to a group.
+    /// The time that the backend takes for each message to a group.
     pub delay: Mutex<Duration>,
     pub group_sends: AtomicUsize,
     orders_calls: AtomicBool,

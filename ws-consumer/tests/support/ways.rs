@@ -6,7 +6,7 @@ use http_body_util::Full;
 use tower_service::Service;
 use ws_consumer::{NotFound, Peer, SocketService};
 
-/// How a client asks.
+/// The transport of a client's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     WebSocket,

@@ -9,13 +9,14 @@ use crate::{
     supervisor::Link,
 };
 
-/// How often a server is asked for messages where a blocking pop could not be ended: the longest that one waits there.
+/// The polling interval for servers where a blocking pop cannot be ended; also the longest wait for a message
+/// there.
 const POLL: Duration = Duration::from_millis(50);
 
 /// A connection for blocking pops.
 pub(crate) struct Blocking {
     pub(crate) connection: Connection,
-    /// What the server calls the connection; nothing where it does not let us end a pop.
+    /// The server's id of the connection, or `None` where the server does not allow ending a pop.
     id: Option<i64>,
 }
 
@@ -44,7 +45,8 @@ impl Blocking {
         Ok(Self { connection, id })
     }
 
-    /// What ends a pop, if the server lets us. Otherwise none must be begun: see [`pause`].
+    /// Returns the id for [`end`], if the server allows ending a pop. Without one no blocking pop may be
+    /// started: see [`pause`].
     pub(crate) fn id(&self) -> Option<i64> {
         self.id
     }

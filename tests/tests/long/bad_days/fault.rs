@@ -1,4 +1,4 @@
-//! What a Redis server, or the way to it, may do to its clients.
+//! Faults of a Redis server, or of the network on the way to it.
 
 use std::{
     io::{BufRead, BufReader, Write},

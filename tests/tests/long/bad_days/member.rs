@@ -1,4 +1,4 @@
-//! A member who speaks all the while, keeps what it hears, and comes back when it is closed.
+//! A member that sends all the time, records the messages it receives, and reconnects when it is closed.
 
 use std::{
     sync::{Arc, Mutex},
@@ -22,26 +22,26 @@ const PAUSE: Duration = Duration::from_secs(1);
 const BEFORE_RETURN: Duration = Duration::from_millis(100);
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// What a member has noticed.
+/// An observation of a member.
 #[derive(Clone, Debug)]
 pub(crate) enum Noticed {
     /// Its connection ended, with this code if there was one.
     Closed(Option<u16>),
-    /// It was told that something of its own could not be said.
+    /// An error came: one of its own messages could not be sent.
     Error(String),
-    /// A message: who said it, and its number among that member's.
+    /// A message came: its sender, and its number among that sender's.
     Heard { speaker: usize, number: u64 },
-    /// It was told of a gap.
+    /// A notice of a gap came.
     Notice,
-    /// It is there.
+    /// The connection was accepted.
     Opened,
-    /// It was not let in.
+    /// The connection was refused.
     Refused,
-    /// It has said its message of this number.
+    /// The message of this number was sent.
     Said(u64),
 }
 
-/// What all members have noticed, each in the order of time. A std lock: never held over an await.
+/// The observations of all members, each in the order of time. A std lock: never held over an await.
 #[derive(Default)]
 pub(crate) struct Log(Mutex<Vec<Vec<(Instant, Noticed)>>>);
 
@@ -54,7 +54,7 @@ impl Log {
         members[member].push((Instant::now(), noticed));
     }
 
-    /// What has been noticed since the last time that somebody asked.
+    /// Takes the observations since the last call.
     pub(crate) fn take(&self) -> Vec<Vec<(Instant, Noticed)>> {
         let mut members = self.0.lock().expect("no holder of this lock panics");
         let empty = vec![Vec::new(); members.len()];

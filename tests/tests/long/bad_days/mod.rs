@@ -103,7 +103,7 @@ impl Hall {
         Report::of(&self.log, |id| id / TO_A_ROOM, live)
     }
 
-    /// How long it took since then until all heard all.
+    /// Waits until all members receive all messages again, and returns the time since then.
     async fn live_since(&mut self, since: Instant) -> Option<Duration> {
         let wait = async {
             loop {

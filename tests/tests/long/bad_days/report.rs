@@ -1,4 +1,4 @@
-//! What became of the members and of what they said.
+//! The outcome for the members and their messages.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -84,7 +84,7 @@ impl Report {
         report
     }
 
-    /// What the bar forbids; empty if it is met.
+    /// Returns the violations of the acceptance criteria; empty if they are met.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.closed > 0 {

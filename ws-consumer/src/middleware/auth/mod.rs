@@ -89,17 +89,19 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 }
 
-/// The guard that finds out who a client is. By default from its session only, and it lets in whoever it is.
+/// The guard that authenticates clients. By default it looks at the session only, and admits anonymous
+/// clients too.
 ///
-/// It asks an [`Authenticator`], which is the application's and knows its users, with a token or with what the session
-/// remembers, and leaves the answer with the scope: see [`Scope::user`]. With [`Sessions`] further out, [`login`] and
-/// [`logout`] begin and end what the session remembers.
+/// The application's [`Authenticator`] looks up the user of a token or of a session. The result is stored in
+/// the scope: see [`Scope::user`]. With [`Sessions`] further out, [`login`] and [`logout`] begin and end what
+/// the session remembers.
 ///
 /// A token that is shown counts more than a session, and one that is wrong is refused with 401, whatever the session
 /// says.
 ///
-/// A user's connections are [identified](Socket::identify) by themselves: what is [sent to the user](crate::UsersExt) reaches
-/// them, and they can be closed together, from any process. [`no_identify`](Self::no_identify) turns that off.
+/// A user's connections are [identified](Socket::identify) automatically: messages [to the
+/// user](crate::UsersExt) reach them, and they can be closed together, from any process.
+/// [`no_identify`](Self::no_identify) turns that off.
 ///
 /// ```
 /// use ws_consumer::{Result, Router};

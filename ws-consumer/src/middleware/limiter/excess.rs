@@ -14,9 +14,9 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A longer message is not searched for the number of a request: it is over a limit already.
 const SEARCHED: usize = 16 << 10;
 
-/// What happens to a message over a [`Limiter`](super::Limiter)'s rate, and to its connection.
+/// The treatment of a message over a [`Limiter`](super::Limiter)'s rate, and of its connection.
 ///
-/// On plain HTTP it is a refusal with 429 in any case.
+/// A plain HTTP request is refused with 429 in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverLimit {
@@ -38,7 +38,7 @@ impl Default for OverLimit {
     }
 }
 
-/// What there was too much of, and when there is room again.
+/// The limit that was exceeded, and the time until there is room again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Excess {
     pub(super) what: &'static str,
@@ -50,7 +50,7 @@ impl Excess {
         self.nanoseconds.div_ceil(1_000_000_000)
     }
 
-    /// What becomes of a frame that is over the limit.
+    /// Returns the treatment of a frame over the limit.
     pub(super) fn verdict(self, rule: OverLimit, frame: &Frame) -> Verdict {
         match rule {
             OverLimit::Answer => Verdict::Answer(self.answer(frame)),

@@ -140,7 +140,7 @@ impl Limiter {
         self.with(|tables| tables.user.bytes = Some(Table::new(rate, KEYS)))
     }
 
-    /// What happens to a message too many, instead of a close with 1013.
+    /// Sets the treatment of messages over the limit, instead of a close with 1013.
     ///
     /// ```
     /// use ws_consumer::middleware::{Limiter, OverLimit, Rate};
@@ -164,7 +164,7 @@ impl Limiter {
         self
     }
 
-    /// Whose places and messages count. Nothing where no limit is for addresses.
+    /// Returns the address that connections and messages count for. `None` if no limit is per address.
     fn address(&self, visit: &Visit<'_>) -> Result<Option<IpAddr>, StatusCode> {
         let Pair { messages, bytes } = &self.tables.address;
         if self.connections.is_none() && messages.is_none() && bytes.is_none() {

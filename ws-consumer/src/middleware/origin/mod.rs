@@ -241,7 +241,7 @@ impl Guard for Origins {
         *self != Self::Any
     }
 
-    /// What is behind is known here: it tells where a client has to name its origin.
+    /// Overridden because the inner application tells which requests must name an origin.
     fn around(self, inner: impl Application) -> impl Application {
         OriginCheck::new(self, inner)
     }

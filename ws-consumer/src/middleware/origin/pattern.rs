@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use http::uri::Authority;
 
-/// What a browser says in `Origin`: `scheme://host[:port]`, strictly, but for one slash at the end, which some programs
-/// add. Schemes that are not the web's may go without a host: `file://`.
+/// The value of an `Origin` header: strictly `scheme://host[:port]`, except for one slash at the end, which
+/// some programs add. Schemes other than the web's may lack a host: `file://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::middleware) struct Origin {
     pub(in crate::middleware) scheme: String,
@@ -84,7 +84,7 @@ impl OriginPattern {
     }
 }
 
-/// As it was written, but for a slash at the end.
+/// Writes the pattern as it was given, without a slash at the end.
 impl fmt::Display for OriginPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Pattern::Origin { scheme, subdomains, host, port } = &self.0 else { return f.write_str("null") };

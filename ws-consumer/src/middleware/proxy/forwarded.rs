@@ -6,10 +6,10 @@ use http::{HeaderMap, header};
 
 use super::address;
 
-/// What one proxy has said about the request that it received.
+/// The statement of one proxy about the request that it received.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Element<'a> {
-    /// Whom it received the request from.
+    /// The address that the proxy received the request from.
     pub(super) client: Option<IpAddr>,
     pub(super) host: Option<Cow<'a, str>>,
     pub(super) proto: Option<Cow<'a, str>>,

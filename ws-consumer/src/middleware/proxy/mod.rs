@@ -23,20 +23,20 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The proxies that are believed about the client: its address, and the origin that it sees. By default none.
+/// The proxies that are trusted about the client: its address, and the origin that it sees. By default none.
 ///
 /// Set once with [`Protocols::trust`](crate::Protocols::trust), they serve everything behind: the origin check,
 /// [`AllowedHosts`](super::AllowedHosts), the [`Limiter`](super::Limiter), [`Scope::client`], spans and access logs. In
 /// front of a service that is none of this crate's they are a guard of their own, ahead of the others:
 /// `proxies.and(limiter).layer()`.
 ///
-/// Anybody can send such headers: they count only when they come from one of these proxies, and of a list of addresses only
-/// what such proxies have added, the part on the right.
+/// Any client can send such headers: they count only when they come from one of these proxies. Of a list of
+/// addresses, only the part on the right counts, which such proxies have added.
 ///
-/// What they say is read from `X-Forwarded-For`, `-Host`, `-Port` and `-Proto`, and where one of these is absent, from
+/// The headers read are `X-Forwarded-For`, `-Host`, `-Port` and `-Proto`, and where one of these is absent,
 /// `Forwarded` (RFC 7239). A proxy passes on what it does not set: name the one that yours sets, with
-/// [`x_forwarded_only`](Self::x_forwarded_only) or [`forwarded_only`](Self::forwarded_only), where clients could make up
-/// the other.
+/// [`x_forwarded_only`](Self::x_forwarded_only) or [`forwarded_only`](Self::forwarded_only), where clients
+/// could make up the other.
 ///
 /// * The client is the rightmost address that is no trusted proxy's.
 /// * The host is what the outermost of the trusted proxies was asked for. A port in it counts before
@@ -71,7 +71,7 @@ enum Headers {
 #[derive(Debug)]
 pub struct NoAddress(String);
 
-/// What trusted proxies have told.
+/// The statements of trusted proxies.
 struct Told<'a> {
     scheme: Option<&'static str>,
     host: Option<Cow<'a, str>>,
@@ -149,7 +149,7 @@ impl TrustedProxies {
         (client, proxies)
     }
 
-    /// Who has asked whom, from the nearest on.
+    /// Returns the client address that each proxy has recorded, from the nearest proxy on.
     fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         if self.reads_x() && headers.contains_key(FOR) {
             let lines = headers.get_all(FOR).iter().map(|line| line.as_bytes());

@@ -13,7 +13,7 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// The origin that a request was sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// `http` or `https`; nothing if nobody whose word counts has told.
+    /// `http` or `https`; `None` if no trusted proxy has told.
     scheme: Option<&'static str>,
     host: Authority,
     port: Port,
@@ -60,7 +60,7 @@ impl Seen {
         self.host.host().to_ascii_lowercase()
     }
 
-    /// Is a page of this origin the server's own?
+    /// Returns whether a page of this origin is the server's own.
     pub(crate) fn is_of(&self, origin: &Origin) -> bool {
         let scheme_fits = self.scheme.is_none_or(|scheme| scheme == origin.scheme);
         let port_fits = match self.port {
@@ -71,8 +71,8 @@ impl Seen {
         origin.is_web() && scheme_fits && port_fits && origin.host() == self.host()
     }
 
-    /// As a browser writes it. A scheme that nobody has told is TLS's, except on the machine itself: elsewhere browsers
-    /// send no `Sec-Fetch-Site`, on which this depends.
+    /// Returns the origin as a browser writes it. An unknown scheme is `https`, except on the local machine:
+    /// elsewhere browsers send `Sec-Fetch-Site`, on which this depends, over TLS only.
     fn text(&self, uri: &Uri) -> String {
         let host = self.host();
         let is_local = host == "localhost"

@@ -63,7 +63,7 @@ fn clients_are_found_in_both_kinds_of_headers() {
     }
 }
 
-/// What a trusted proxy says, and the origin that a page has then.
+/// Pairs of a trusted proxy's headers and the origin that a page then has.
 #[test]
 fn a_page_sees_what_its_proxies_were_asked_for() {
     for (lines, seen) in [

@@ -15,7 +15,7 @@ const SHORT: u32 = 16;
 /// The names of groups that are not the pattern's own.
 const PREFIX: &str = "__bound_";
 
-/// How many characters a group may have matched.
+/// The number of characters that a group may match.
 #[derive(Clone, Debug)]
 pub(super) struct Bound {
     group: String,
@@ -31,12 +31,13 @@ impl Bound {
     }
 }
 
-/// Is it a group of ours?
+/// Returns whether a group was added by this module.
 pub(super) fn is_bound(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// The expression without its long bounds, and these. Nothing if there are none, or if they cannot be checked.
+/// Returns the expression without its long bounds, and the bounds. `None` if there are none, or if they
+/// cannot be checked.
 pub(super) fn split(pattern: &str) -> Option<(Regex, Vec<Bound>)> {
     let hir = Parser::new().parse(pattern).ok()?;
     let mut atoms = Vec::new();
@@ -60,7 +61,8 @@ enum Atom {
     Repeated { set: ClassUnicode, may_be_none: bool },
 }
 
-/// Nothing for an expression with branches, or repetitions of more than one character.
+/// Appends the parts of an expression in sequence. `None` for one with branches, or with repetitions of more
+/// than one character.
 fn flatten(hir: &Hir, atoms: &mut Vec<Atom>) -> Option<()> {
     match hir.kind() {
         HirKind::Empty => {}
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_that_is_checked_matches_what_one_that_is_compiled_does() {
+    fn checked_bounds_match_the_same_as_compiled_ones() {
         for pattern in [
             r"^([a-f]{2,20})/([0-9]{0,18})/?$",
             r"^x(?P<a>[a-c]{17,18})$",

@@ -20,7 +20,7 @@ const TOO_LARGE: &str = "it is too large when it is compiled: repeat without an 
 #[derive(Clone)]
 pub(super) struct RegexRoute {
     regex: Regex,
-    /// What is to hold beside it.
+    /// The bounds to check in addition to the expression.
     bounds: Vec<Bound>,
     /// The names of its groups; none if they go by number.
     names: Vec<Arc<str>>,
@@ -65,7 +65,7 @@ fn compile(pattern: &str, limit: usize) -> Result<Regex, String> {
     })
 }
 
-/// How much of `path` decodes to so many bytes.
+/// Returns the length of the prefix of `path` that decodes to this number of bytes.
 fn undecoded(path: &str, bytes: usize) -> usize {
     let path = path.as_bytes();
     let mut at = 0;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_match_begins_where_it_ends_in_the_path_as_it_came() {
+    fn the_rest_after_a_match_keeps_its_encoding() {
         for (path, bytes, rest) in [
             ("/a/b", 2, "/b"),
             ("/%61/b", 2, "/b"),

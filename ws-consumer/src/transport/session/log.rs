@@ -49,7 +49,7 @@ impl Payload {
         }
     }
 
-    /// The same without what others may have too.
+    /// Returns the bytes taken in memory, without those of messages that other sessions may keep too.
     fn own(&self) -> usize {
         match self {
             Self::Binary(bytes) | Self::Text(bytes) => ENTRY + OWN + bytes.len(),
@@ -112,7 +112,7 @@ pub(super) struct Log {
     entries: VecDeque<Payload>,
     /// Bytes that they take in memory.
     bytes: usize,
-    /// The same without what others may have too.
+    /// Bytes taken in memory, without those of messages that other sessions may keep too.
     own: usize,
     /// Counts messages that others may have too.
     shared: Shared,

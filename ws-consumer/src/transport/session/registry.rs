@@ -1,8 +1,9 @@
-//! The registry of all sessions of a service: how many there may be, how many bytes they may keep, and which of them end when
-//! there are too many.
+//! The registry of all sessions of a service. It limits their number and the bytes they keep, and selects
+//! those that end when there are too many.
 //!
-//! What a session keeps counts always: its log, and what its client has said. While it waits, without a connection, the rest of
-//! it counts too, for its client's address as well: what has a connection is bounded where connections are.
+//! The data that a session keeps always counts: its log and its client's input. While it waits without a
+//! connection, the rest of it counts too, for its client's address as well. Sessions with a connection are
+//! bounded by the limits of connections.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

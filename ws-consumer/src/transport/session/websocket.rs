@@ -119,7 +119,7 @@ fn take_offer(mut scope: Scope) -> (Scope, Option<Option<(Token, u64)>>) {
 
 /// Passes on between a socket and a leg.
 struct Carrier {
-    /// Has the session begun with it?
+    /// Whether the session began with this connection.
     is_new: bool,
     directory: Directory,
     socket: Socket,
