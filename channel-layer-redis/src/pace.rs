@@ -21,7 +21,8 @@ struct State {
 }
 
 impl Pace {
-    /// If it is time for a warning: how many events it stands for, this one included.
+    /// Counts an event. Returns the number of events since the last warning, this one included, if a warning
+    /// is due.
     pub(crate) fn pass(&self) -> Option<u64> {
         // Nothing in here is left half done by a panic.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -27,7 +27,8 @@ impl Warnings {
         }
     }
 
-    /// If it is time for a warning of this kind: how many events it stands for.
+    /// Counts an event. Returns the number of events since the last warning of this kind, if a warning is
+    /// due.
     pub(crate) fn pass(&self, what: &'static str, why: &str) -> Option<u64> {
         // Nothing in here is left half done by a panic.
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);

@@ -76,7 +76,7 @@ async fn a_named_channel_that_leaves_and_comes_back_at_once_stays() {
     }
 }
 
-/// Connections break at any moment of a call; who joins is a member all the same.
+/// Connections break at any moment of a call; the joining mailbox becomes a member all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joining_and_leaving_never_fail_while_connections_break() {
     let mut server = Server::start();

@@ -119,7 +119,7 @@ pub struct EventSource {
 }
 
 impl EventSource {
-    /// The events of a backend that consists of so many servers, each of them out of reach at first.
+    /// Creates the events of a backend with this number of servers, each of them out of reach at first.
     pub fn new(servers: usize) -> Self {
         let state = LayerState(Arc::new(AtomicUsize::new(servers)));
         Self { sender: Mutex::new(Some(broadcast::Sender::new(EVENTS))), state }
@@ -136,7 +136,7 @@ impl EventSource {
         self.state.0.fetch_add(1, Relaxed);
     }
 
-    /// Tells all who listen.
+    /// Sends an event to all listeners.
     pub fn raise(&self, event: LayerEvent) {
         if let Some(sender) = &*self.sender() {
             let _ = sender.send(event); // nobody may be listening

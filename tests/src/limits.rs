@@ -17,7 +17,7 @@ pub fn may_open() -> usize {
     most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// Lets a program that runs open so many files from now on.
+/// Sets the number of files that a running program may open.
 pub fn let_open(program: &Program, files: u64) {
     let id = program.id().expect("the program still runs").cast_signed();
     let id = Pid::from_raw(id).expect("no process has the id 0");

@@ -45,7 +45,7 @@ impl Server {
         Self::start_chat(Self::chat_command(listen, lane)).await
     }
 
-    /// The chat where it may open only so many files, with a channel layer of its own.
+    /// Starts the chat with its own channel layer, allowed to open this number of files.
     pub async fn chat_with_few_descriptors(files: usize, layer: &str) -> Self {
         let mut chat = Self::chat_command("127.0.0.1:0", Lane::Handler);
         chat.args(["--layer", layer]);

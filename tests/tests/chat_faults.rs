@@ -102,7 +102,7 @@ async fn answer_to_a_newcomer(chat: &Chat) -> String {
     String::from_utf8_lossy(&answer[..count]).to_lowercase()
 }
 
-/// In every mode: whoever speaks meanwhile is told, and stays.
+/// In every mode, a member that sends meanwhile gets an error and stays connected.
 #[tokio::test]
 async fn speakers_are_told_and_stay_while_redis_is_away() {
     for mode in ["core", "native", "pubsub"] {

@@ -75,7 +75,7 @@ impl fmt::Debug for Subscriber {
     }
 }
 
-/// Until the connection is over.
+/// Passes on messages until the connection is over.
 async fn hand_out(mut messages: PubSubStream, gauge: Arc<Gauge>, on_push: OnPush) {
     let mut handed_out = 0;
     loop {

@@ -210,8 +210,8 @@ impl RedisConfig {
         self
     }
 
-    /// Takes any certificate of a server, as `ssl_cert_reqs=None` does in Python: what is sent is encrypted, and whoever
-    /// sits in between can read it all the same.
+    /// Takes any certificate of a server, as `ssl_cert_reqs=None` does in Python: the traffic is encrypted,
+    /// but an attacker in between can still read it.
     pub fn with_unverified_servers(mut self) -> Self {
         self.tls.is_unverified = true;
         self

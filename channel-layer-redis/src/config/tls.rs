@@ -1,4 +1,4 @@
-//! TLS: whom to trust, and who we are. The options have redis-py's names.
+//! TLS: trusted certificates, and the client's own. The options have redis-py's names.
 
 use std::fmt;
 

@@ -160,7 +160,7 @@ pub(super) fn number(bus: &Bus, reply: &Reply) -> Result<i64> {
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub(super) bus: Arc<Bus>,
-    /// Which host.
+    /// The index of the host.
     pub(super) at: usize,
 }
 
@@ -202,7 +202,7 @@ impl Mode for Inbound {
         Some(Restoration { commands, done })
     }
 
-    /// On a key that nobody has.
+    /// Returns the commands of this mode, on a key that does not exist.
     fn needed(&self) -> Vec<(&'static str, Command)> {
         let key = self.bus.keys.messages(&self.bus.client);
         let on = |name: &'static str, arguments: &[&str]| (name, Command::new(name).arg(&key).arg(arguments));

@@ -120,7 +120,7 @@ pub(super) async fn members(bus: &Bus, links: &[Link], group: &GroupName) -> Res
     Ok(members.iter().filter_map(name).collect())
 }
 
-/// Which of these groups have none of the members that are given with them, by their places.
+/// Returns the indices of the groups that have none of the members given with them.
 pub(super) async fn without_any(
     bus: &Bus,
     link: &Link,

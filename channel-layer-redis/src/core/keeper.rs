@@ -1,10 +1,10 @@
 //! The task that keeps Redis's groups as this process wants them: memberships are renewed for as long as their mailboxes
 //! live, made again after Redis has lost them, and ended soon after a mailbox was dropped.
 //!
-//! # How a loss is told from a channel that somebody took out
-//! Another process may take a channel of ours out of a group, and then it stays out. A group has been lost if it has none
-//! of our members any more, and the server has deleted something since the last look: its own statistics say so. Where
-//! they cannot be read, a group without any of our members counts as lost.
+//! # Telling a loss from a removal
+//! Another process may remove a channel of ours from a group, and then it stays removed. A group counts as lost if it
+//! has none of our members any more and the server's statistics show a deletion since the last check. Where they cannot
+//! be read, every group without any of our members counts as lost.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -36,7 +36,7 @@ enum Standing {
 }
 
 impl Memberships {
-    /// False if it was there already.
+    /// Adds a membership. Returns false if it was there already.
     pub(super) fn add(&self, group: &GroupName, channel: &ChannelName) -> bool {
         let mut state = self.lock();
         state.leaving.remove(&(group.clone(), channel.clone()));
@@ -91,7 +91,7 @@ impl Memberships {
         }
     }
 
-    /// Those that have to be written.
+    /// Returns the memberships that have to be written.
     pub(super) fn wanted(&self, is_meant: impl Fn(&GroupName) -> bool) -> Vec<Membership> {
         let mut state = self.lock();
         if !state.any_wanted {
@@ -109,12 +109,12 @@ impl Memberships {
         wanted
     }
 
-    /// Those that have ended and are to be taken out of Redis.
+    /// Returns the memberships that have ended and are to be removed from Redis.
     pub(super) fn leaving(&self, is_meant: impl Fn(&GroupName) -> bool) -> Vec<Membership> {
         self.lock().leaving.iter().filter(|(group, _)| is_meant(group)).cloned().collect()
     }
 
-    /// Redis has them now. Who has left meanwhile is to be taken out again.
+    /// Notes that Redis has these memberships. Those that ended meanwhile are to be removed again.
     pub(super) fn written(&self, memberships: &[Membership]) {
         let mut state = self.lock();
         for (group, channel) in memberships {
@@ -133,7 +133,7 @@ impl Memberships {
         }
     }
 
-    /// Those that Redis has been told of.
+    /// Returns the memberships that have been written to Redis.
     pub(super) fn all_written(&self) -> Vec<Membership> {
         let state = self.lock();
         let written = state.iter().filter(|(_, _, standing)| *standing == Standing::Written);

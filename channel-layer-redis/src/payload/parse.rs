@@ -183,7 +183,7 @@ impl Reader<'_> {
         }
     }
 
-    /// True if there was any.
+    /// Skips digits. Returns whether there were any.
     fn take_digits(&mut self) -> bool {
         let start = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {

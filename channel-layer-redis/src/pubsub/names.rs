@@ -24,8 +24,8 @@ impl Names {
         Self { prefix: prefix.to_owned(), groups: format!("{prefix}__group__") }
     }
 
-    /// A new name that nobody can guess. It goes without the layer's prefix where that is no part of a name: Redis
-    /// and Python take any channel for one, and whoever sends to a mailbox was told its whole name.
+    /// Returns a new name that cannot be guessed. The layer's prefix is omitted where it is no valid part of
+    /// a name: Redis and Python accept any channel, and a sender to a mailbox has its whole name.
     pub(super) fn draw(&self, prefix: &str) -> Result<ChannelName> {
         let rest = format!("{prefix}.{}", hex_id()?);
         match ChannelName::new(format!("{}{rest}", self.prefix)) {

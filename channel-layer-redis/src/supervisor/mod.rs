@@ -119,7 +119,7 @@ struct Shared {
     up: AtomicBool,
     /// Set with the first session. Relaxed: set once, and no other data depends on it.
     known: AtomicBool,
-    /// Why there is no session, or was none until the present one.
+    /// The reason why there is no session, or was none until the present one.
     trouble: watch::Sender<Option<Fault>>,
     /// The faults already warned about since the last session. Locked by the supervisor only.
     troubles: Mutex<HashSet<String>>,
@@ -234,7 +234,7 @@ impl Link {
         self.shared.subscriptions.is_live(channel)
     }
 
-    /// Why calls fail at once at present.
+    /// Returns the fault with which calls fail at once at present.
     pub(crate) fn away(&self) -> Fault {
         self.shared.away()
     }

@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// Why there is no session.
+    /// Returns the reason why there is no session.
     pub(super) fn away(&self) -> Fault {
         match &*self.trouble.borrow() {
             Some(fault) => Fault::Away(Box::new(fault.clone())),

@@ -63,7 +63,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Finds out before anybody relies on it whether the server has and allows what the mode needs.
+    /// Checks, before the session is used, that the server has and allows the commands of the mode.
     async fn rehearse(&self, shared: &Shared) -> Result<(), Fault> {
         let (names, commands): (Vec<_>, Vec<_>) = shared.mode.needed().into_iter().unzip();
         if names.is_empty() {

@@ -192,7 +192,8 @@ impl Subscriptions {
         self.state().refused.insert(name);
     }
 
-    /// The connection is gone: who waits is told. What has members when the next one comes stays wanted.
+    /// Fails all waiting callers after the loss of the connection. Groups that have members when the next one
+    /// comes stay wanted.
     pub(super) fn interrupted(&self, fault: &Fault) {
         let mut state = self.state();
         for waiting in state.groups.values_mut().flat_map(|entry| entry.waiting.drain(..)) {

@@ -178,7 +178,7 @@ impl Report {
         self.sent.iter().filter(move |(n, sent)| sent.result.is_ok() && !received.contains(n))
     }
 
-    /// Surely not sent, and received all the same: whoever sends it again would double it.
+    /// Returns messages that were reported as not sent, and received all the same: a retry would double them.
     fn refused_and_received(&self) -> Vec<i64> {
         let is_refused = |n: &i64| {
             let result = self.sent.get(n).map(|sent| &sent.result);

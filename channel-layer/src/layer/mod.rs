@@ -40,8 +40,8 @@ use crate::{
 /// * [`send`](Self::send) to a mailbox of this process, and a `group_send` that is
 ///   [`local_only`](Audience::local_only), need no backend.
 /// * [`receive`](Self::receive) waits.
-/// * All other calls fail at once with [`Unavailable`](crate::Error::Unavailable). A message that is refused so has
-///   reached nobody, members in this process included.
+/// * All other calls fail at once with [`Unavailable`](crate::Error::Unavailable). Such a message has reached
+///   no member, not even in this process.
 ///
 /// A call under way when the backend is lost fails with [`TimedOut`](crate::Error::TimedOut) or
 /// [`Interrupted`](crate::Error::Interrupted): it may have taken effect, and no layer makes it again.
@@ -78,7 +78,7 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ChannelOwned`](crate::Error::ChannelOwned) for the channel of an open mailbox;
-    /// [`Closed`](crate::Error::Closed) once the layer is closed, for those who wait already too.
+    /// [`Closed`](crate::Error::Closed) once the layer is closed, also for calls that wait already.
     async fn receive(&self, channel: &ChannelName) -> Result<Message>;
 
     /// Adds a channel to a group. Adding it again renews a membership by name; nothing else changes.
@@ -99,8 +99,9 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// fine. A future dropped half-way may have reached some, or may yet.
     ///
     /// # Errors
-    /// [`Unavailable`](crate::Error::Unavailable): it has reached nobody, and is not sent later.
-    /// [`TimedOut`](crate::Error::TimedOut): it may have been delivered; sending it again could deliver it twice.
+    /// [`Unavailable`](crate::Error::Unavailable): the message has reached no member, and is not sent later.
+    /// [`TimedOut`](crate::Error::TimedOut): the message may have been delivered; sending it again could
+    /// deliver it twice.
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport>;
 
     /// Who is in which group, if this layer can tell about all processes.

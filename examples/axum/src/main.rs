@@ -67,7 +67,8 @@ async fn run(options: Options) -> io::Result<()> {
     serve(listener, app, sockets, stopped()).await
 }
 
-/// Until told to stop: then axum accepts nobody, and waits for the responses under way, while the sockets are closed.
+/// Serves until told to stop. Then axum accepts no further clients, and waits for the responses under way,
+/// while the sockets are closed.
 async fn serve(
     listener: TcpListener,
     app: axum::Router,

@@ -118,8 +118,8 @@ pub trait Consumer: Send + 'static {
     /// hook is not called for its own failure.
     ///
     /// By default the client is told of bad input and of outages of the channel layer, as `{"error": text}`
-    /// ([`Error::answer`]), and everything else ends the connection. A hook of one's own has the same for what it does not
-    /// handle, by [`Socket::answer_error`].
+    /// ([`Error::answer`]), and everything else ends the connection. A custom hook does the same for errors
+    /// that it does not handle, by [`Socket::answer_error`].
     ///
     /// In an outage what the hook did is cut short where it failed, and nothing is repeated: after a
     /// [timeout](Error::is_uncertain) the layer may have done it.

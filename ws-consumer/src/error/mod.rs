@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// The result of hooks and of the socket's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a hook or a socket's function failed.
+/// The reason why a hook or a socket's function failed.
 ///
 /// Every type that converts into a [`BoxError`] converts into this type by `?`: every error that is [`Send`]
 /// and [`Sync`], `String` and `&str`, `Box<dyn std::error::Error + Send + Sync>`, and `anyhow::Error`. It

@@ -13,7 +13,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Kinds that are told apart within that time. All others count as one: texts of errors may differ without bound.
 const KINDS: usize = 16;
 
-/// Which kinds of failures have been logged lately, and how many were not. One per service, shared by its connections.
+/// The kinds of failures that have been logged lately, and the number of those suppressed. One per service,
+/// shared by its connections.
 #[derive(Debug, Default)]
 pub(crate) struct Reports(Mutex<Vec<Kind>>);
 

@@ -47,8 +47,9 @@ pub trait Guard: Send + Sync + 'static {
     /// Lets a client pass, or says with what it is refused.
     fn admit(&self, visit: &mut Visit<'_>) -> impl Future<Output = Result<(), Refuse>> + Send;
 
-    /// After a request of plain HTTP was served, by a service or by an application, and before its answer leaves: when its
-    /// headers are known. `extensions` are those of the request. Sockets have no such moment.
+    /// Runs after a plain HTTP request was served, by a service or by an application, once the headers of its
+    /// answer are known and before the answer is sent. `extensions` are those of the request. Not called for
+    /// sockets.
     fn finish(&self, extensions: &Extensions, status: StatusCode) -> impl Future<Output = ()> + Send {
         let _ = (extensions, status);
         async {}

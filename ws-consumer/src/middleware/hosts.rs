@@ -11,8 +11,9 @@ use crate::wire::Refuse;
 
 /// Refuses with 400 what is not meant for one of these hosts, whatever the port.
 ///
-/// A page that builds links from the `Host` header builds them for whoever sent it; and a name that an attacker points at
-/// this server's address makes their page the "same host". A list of one's own names ends both.
+/// A page that builds links from the `Host` header lets the sender of a request choose them. A name that an
+/// attacker points at this server's address makes the attacker's page the "same host". A list of the server's
+/// own names prevents both.
 ///
 /// ```
 /// use ws_consumer::{Router, middleware::{AllowedHosts, Guard}};

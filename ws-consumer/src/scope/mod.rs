@@ -116,12 +116,12 @@ impl Transport {
     }
 }
 
-/// The other end of a connection: put into a request's extensions by whoever accepted it. With the feature `axum`,
-/// axum's `ConnectInfo<SocketAddr>` counts as well.
+/// The other end of a connection. The server that accepted it puts it into a request's extensions. With the
+/// feature `axum`, axum's `ConnectInfo<SocketAddr>` counts as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// The other end of a request's connection, if whoever accepted it has told.
+/// Returns the other end of a request's connection, if the server that accepted it has set it.
 pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     let ours = extensions.get::<Peer>().map(|peer| peer.0);
     #[cfg(feature = "axum")]
@@ -196,7 +196,7 @@ impl Scope {
         self.uri.path()
     }
 
-    /// For those who let the URI be replaced.
+    /// Forgets the path, for callers that replace the URI.
     pub(crate) fn forget_path(&mut self) {
         self.decoded = OnceLock::new();
     }

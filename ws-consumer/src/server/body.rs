@@ -29,7 +29,8 @@ pub(super) fn odd_content(headers: &HeaderMap) -> Option<Refuse> {
     Some(refuse)
 }
 
-/// Of a list that may be spread over several lines. One that is no text is an item that nobody knows.
+/// Returns the items of a list that may be spread over several lines. A line that is no text is an unknown
+/// item.
 fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lists = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?"));
     lists.flat_map(|list| list.split(',')).map(str::trim)

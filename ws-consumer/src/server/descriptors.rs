@@ -1,8 +1,9 @@
 //! Accepting, as long as the process has descriptors that others do not need more.
 //!
-//! A process without descriptors cannot open a connection to the channel layer's backend: when that breaks, everybody is
-//! deaf until clients leave. So the last quarter of them, 64 at the most, is not given to clients. A part of this reserve serves
-//! those who come all the same, for as long as it takes to refuse them, and to answer health checks.
+//! A process without descriptors cannot reconnect to the channel layer's backend: when that connection
+//! breaks, no messages arrive until clients leave. Therefore the last quarter of the descriptors, at most 64,
+//! is not given to clients. A part of this reserve serves to refuse further clients, and to answer health
+//! checks.
 //!
 //! A new descriptor gets the lowest number that is free, so its number tells how many are taken, by whatever in the process.
 
@@ -20,9 +21,9 @@ use tokio::{
 
 /// Descriptors that are not for clients, at the most.
 const RESERVE: u64 = 64;
-/// Between two looks at whether descriptors have come free: short enough for nobody to notice.
+/// The interval between checks for free descriptors, too short for a client to notice.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// Between two warnings.
+/// The shortest interval between two warnings.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Descriptors that are left, as a new one's number tells.
@@ -32,7 +33,7 @@ pub(super) enum Room {
     Enough,
     /// To refuse clients.
     Short,
-    /// For nobody of ours.
+    /// Not even to refuse clients.
     None,
 }
 
@@ -179,7 +180,8 @@ fn system_room(counts: &str) -> Room {
     if most.saturating_sub(open) < RESERVE { Room::None } else { Room::Enough }
 }
 
-/// When the last warning was. Of the process, as its descriptors are: several listeners meet the same shortage.
+/// The time of the last warning. Shared by the process, like its descriptors: several listeners meet the same
+/// shortage.
 static WARNED: Mutex<Option<Instant>> = Mutex::new(None);
 
 fn may_warn() -> bool {

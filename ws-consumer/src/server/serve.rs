@@ -91,10 +91,11 @@ impl<H> Serve<H> {
         self
     }
 
-    /// How many connections there may be, of any kind; further clients wait with the kernel. By default as many as there
-    /// are descriptors, but for a reserve (a quarter of the soft limit, 64 at the most), so that the channel layer can reconnect to
-    /// its backend. Who comes while only the reserve is left gets 503, or the answer to a
-    /// [health check](crate::Protocols::health_checks), and leaves.
+    /// Sets the greatest number of connections of any kind; further clients wait in the kernel's queue. By
+    /// default as many as there are descriptors, but for a reserve (a quarter of the soft limit, 64 at the
+    /// most), so that the channel layer can reconnect to its backend. While only the reserve is left, a new
+    /// client gets 503, or the answer to a [health check](crate::Protocols::health_checks), and is
+    /// disconnected.
     pub fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);
         self

@@ -227,8 +227,8 @@ impl Socket {
         self.link.send_encoded(message)
     }
 
-    /// Tells the client of an error as a consumer's [`error`](crate::Consumer::error) hook does by default: with
-    /// [`Error::answer`]. A hook of one's own passes on to it what it does not handle.
+    /// Tells the client of an error as a consumer's [`error`](crate::Consumer::error) hook does by default:
+    /// with [`Error::answer`]. A custom hook calls this for errors that it does not handle.
     ///
     /// # Errors
     /// The error itself, where the client is not to read it; as [`send`](Self::send).

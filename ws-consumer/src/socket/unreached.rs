@@ -9,7 +9,7 @@ use std::{
 
 use crate::scope::printable;
 
-/// Entries of the log per period: one who tells thousands of absent users something must not fill it.
+/// Entries of the log per period: messages to thousands of absent users must not fill it.
 const MOST: usize = 64;
 const PERIOD: Duration = Duration::from_secs(60);
 
@@ -20,7 +20,7 @@ pub(super) enum Purpose {
     Event,
 }
 
-/// Locked for a look-up, and only for what reaches nobody.
+/// Locked for a look-up, and only for messages that reach no connection.
 static NOTED: LazyLock<Mutex<Noted>> = LazyLock::new(Mutex::default);
 
 /// The users that the log has named. Kept as hashes; cleared a while after there are too many.
@@ -45,7 +45,7 @@ impl Noted {
     }
 }
 
-/// Logs that nobody was there, once for each user of a layer.
+/// Logs that no connection was reached, once for each user of a layer.
 pub(super) fn note<L: ?Sized>(layer: &L, user: &str, purpose: Purpose) {
     let layer = std::ptr::from_ref(layer).cast::<()>().addr();
     let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -41,9 +41,10 @@ pub struct NoIdentify;
 impl Socket {
     /// Says whose connection this is. What is sent to that user reaches it until it ends. Saying it twice is fine.
     ///
-    /// A connection whose user is known when it is accepted is identified by that: whoever
-    /// [`Auth`](crate::middleware::Auth) lets in as a user, and whose scope has a [`UserId`](crate::middleware::UserId) from
-    /// another guard, or from the HTTP stack in front. [`NoIdentify`](crate::middleware::NoIdentify) turns it off.
+    /// A connection whose user is known when it is accepted is identified automatically: from
+    /// [`Auth`](crate::middleware::Auth), or from a [`UserId`](crate::middleware::UserId) that another guard
+    /// or the HTTP stack in front has put into the scope. [`NoIdentify`](crate::middleware::NoIdentify) turns
+    /// it off.
     ///
     /// # Errors
     /// What the layer says.

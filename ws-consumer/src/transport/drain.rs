@@ -10,10 +10,10 @@ use crate::{frame::Close, wire::Link};
 
 /// The way in which all connections are ended: what the clients are told, and over how long.
 ///
-/// A drain has two parts. First no client is heard any more: frames that have come are handled, and what comes of them is
-/// delivered, while all clients are still there to receive it. Then the connections are closed, all at once or over a time. A
-/// client that speaks in the second part is closed before its turn, its frame unhandled: taken from it, the frame would miss
-/// those who have left.
+/// A drain has two parts. First reading stops: frames that have arrived are handled, and the resulting
+/// messages are delivered, while all clients are still connected. Then the connections are closed, all at
+/// once or over a period. A client that sends a frame in the second part is closed before its turn, its frame
+/// unhandled: the clients closed already would miss it.
 ///
 /// Plain requests under way have no part in either: they end with their responses, or at the end of their time.
 ///
@@ -213,8 +213,8 @@ impl Sockets {
         }
     }
 
-    /// Those whose hooks are busy wait no longer. What carries a session ends with it, after its last frame; what carries
-    /// one of another process is told now.
+    /// Ends connections whose hooks are still busy. A connection that carries a session ends with it, after
+    /// its last frame; one that carries a session of another process is closed now.
     async fn end_late(&self, sockets: &[Arc<Link>], drain: &Drain) {
         if timeout(PATIENCE, self.0.tasks.wait()).await.is_err() {
             sockets.iter().for_each(|link| link.shut_down(drain.close()));

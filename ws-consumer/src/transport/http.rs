@@ -201,7 +201,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
         .await;
     }
 
-    /// If nobody reads it any more because its client takes nothing.
+    /// Counts the client as slow, if its response ends because nothing of it is read.
     fn count_slow(&self) {
         if self.stalled.is_set() {
             let link = self.wire.link();

@@ -39,7 +39,7 @@ pub(super) struct Inner {
     pub(super) afterwards: OnceLock<Afterwards>,
     /// A drain has ended.
     pub(super) ended: CancellationToken,
-    /// Over which the connections reach each other. Set once, before the first.
+    /// The channel layer of the connections. Set once, before the first connection.
     pub(super) layer: OnceLock<Arc<dyn ChannelLayer>>,
     /// A lock held for a look-up; written once as a connection comes and once as it goes.
     open: Mutex<Open>,
@@ -115,7 +115,7 @@ impl Sockets {
         self.0.closing.load(Relaxed)
     }
 
-    /// Lets nobody in from now on. Those who are there.
+    /// Refuses new clients from now on, and returns the present connections.
     pub(super) fn begin_close(&self) -> Vec<Arc<Link>> {
         // Under the lock, so that a connection is either seen here or sees the flag.
         let open = self.open();

@@ -39,21 +39,22 @@ pub(crate) type FinishHook = Box<dyn FnOnce(StatusCode) -> Finishing + Send>;
 /// A future that the answer to a plain request waits for.
 pub(crate) type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Why an answer waits.
+/// The reason why an answer waits.
 enum Held {
     For(Finishing),
     /// The future is being polled.
     Polled,
 }
 
-/// Those for answers and frames run under the connection's lock: short, and without a way back into the connection.
+/// The hooks of a connection. Those for answers and frames run under its lock: they must be short, and must
+/// not call back into the connection.
 #[derive(Default)]
 pub(super) struct Hooks {
     answer: Vec<AnswerHook>,
     finish: Vec<FinishHook>,
     held: Option<Held>,
     meters: Vec<Meter>,
-    /// Until then nothing is read from the client.
+    /// Nothing is read from the client until this has passed.
     pause: Option<Pin<Box<Sleep>>>,
 }
 

@@ -42,7 +42,8 @@ impl Link {
         }
     }
 
-    /// Do further frames come too late? The first that is refused while the closes are spread ends a session.
+    /// Returns whether further frames come too late. The first one refused while the closes are spread ends a
+    /// session.
     pub(crate) fn refuses_input(&self) -> bool {
         let mut state = self.state();
         let Some(leaving) = state.leaving.as_deref_mut() else { return false };
@@ -113,7 +114,7 @@ impl State {
         self.http || self.phase != Phase::Open || is_idle
     }
 
-    /// True for a frame that comes too late, and so ends the connection.
+    /// Returns true for a frame that comes too late, and so ends the connection.
     pub(super) fn refuses(&mut self, input: &Input) -> bool {
         if !matches!(input, Input::Frame(_)) || self.role == Role::Session {
             return false;

@@ -56,7 +56,7 @@ impl Link {
         state.reports.get_or_insert_default().clone()
     }
 
-    /// Was an error of this kind logged, and not survived?
+    /// Returns whether an error of this kind was logged and not survived.
     pub(crate) fn was_reported(&self, error: &Error) -> bool {
         self.state().reported == Some(mem::discriminant(error))
     }
@@ -282,7 +282,7 @@ impl Link {
         state.wait(cx)
     }
 
-    /// Ready while no more than so many bytes wait to be sent, or after the end.
+    /// Ready while at most `bytes` wait to be sent, or after the end.
     pub(crate) fn poll_drained(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<()> {
         let mut state = self.state();
         if state.phase == Phase::Ended || (state.outputs.bytes() <= bytes && state.has_room()) {

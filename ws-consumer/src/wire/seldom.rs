@@ -25,7 +25,7 @@ impl Seldom {
         self.count_by(1)
     }
 
-    /// Counts so many more.
+    /// Counts `more` events.
     pub(crate) fn count_by(&self, more: u64) -> Option<u64> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.count += more;

@@ -47,7 +47,7 @@ async fn the_accept_key_is_the_one_of_the_rfc() {
     );
 }
 
-/// Of headers that are not the server's own, cookies among them, bytes above 0x7f are nobody's affair here.
+/// Bytes above 0x7f are accepted in headers that the server does not read itself, cookies among them.
 #[tokio::test(start_paused = true)]
 async fn foreign_headers_may_hold_any_byte_above_ascii() {
     for byte in 0x80..=0xFF {

@@ -294,7 +294,7 @@ async fn a_page_reaches_users_and_a_request_that_waits_is_reached() {
     assert_eq!(waiting.get_response().await.body(), "page");
 }
 
-/// A server whose layer is away lets nobody in half: who would not be reached is refused.
+/// While its layer is away, a server refuses clients that could not be reached as users.
 #[tokio::test(start_paused = true)]
 async fn a_user_who_cannot_be_identified_is_not_let_in() {
     #[derive(Default)]

@@ -214,7 +214,7 @@ async fn a_logout_on_an_open_socket_ends_the_session_for_good() {
     }
 }
 
-/// One of a user who is gone is ended as well, wherever that is noticed.
+/// The session of a deleted user is ended as well, wherever that is noticed.
 #[tokio::test]
 async fn the_session_of_a_user_who_is_gone_is_not_begun_anew() {
     use ws_consumer::middleware::{Auth, Authenticator, auth_stack};

@@ -61,7 +61,7 @@ pub struct Failing {
 }
 
 impl Failing {
-    /// Calls fail from now on, or work again; nobody is told.
+    /// Makes calls fail from now on, or work again, without an event.
     pub fn set(&self, trouble: impl Into<Option<Trouble>>) {
         *self.trouble.lock().expect("no panic") = trouble.into();
     }
@@ -71,7 +71,7 @@ impl Failing {
         self.orders_calls.store(true, Relaxed);
     }
 
-    /// Everybody is told that the backend is away.
+    /// Raises the event that the backend is away.
     pub fn cut_off(&self) {
         self.set(Trouble::Unavailable);
         self.events.down();

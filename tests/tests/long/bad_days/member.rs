@@ -16,9 +16,9 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-/// Between two messages of a member.
+/// The interval between two messages of a member.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Before it comes back.
+/// The wait before a member reconnects.
 const BEFORE_RETURN: Duration = Duration::from_millis(100);
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
@@ -67,7 +67,8 @@ impl Log {
     }
 }
 
-/// Members by turns in either chat, so many to a room. They speak while `speak` is true, and end with the set.
+/// Starts members alternately in either chat, a fixed number per room. They send while `speak` is true, and
+/// end with the set.
 pub(crate) fn gather(
     chats: [&Server; 2],
     count: usize,
@@ -114,7 +115,7 @@ impl Member {
         Some(client_async(&self.url, stream).await.ok()?.0)
     }
 
-    /// Until the connection ends; its code.
+    /// Sends and receives until the connection ends, and returns the close code.
     async fn talk(&mut self, mut socket: WebSocketStream<TcpStream>) -> Option<u16> {
         // Not all at the same moment.
         sleep(PAUSE.mul_f64(fastrand::f64())).await;

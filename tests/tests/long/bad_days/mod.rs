@@ -1,4 +1,4 @@
-//! Two chats on one Redis, and 200 members who speak all the while, through everything that Redis may do to them.
+//! Two chats on one Redis, and 200 members that send all the time, through each fault of Redis.
 //!
 //! `CHANNELS_FAULTS=kill,pause` runs only those whose names contain one of these words, `CHANNELS_MODES=core` only those modes.
 
@@ -35,7 +35,7 @@ const MODES: [&str; 3] = ["native", "pubsub", "core"];
 /// Of speaking before a fault, and after recovery.
 const BEFORE: Duration = Duration::from_millis(300);
 const AFTER: Duration = Duration::from_millis(500);
-/// Until everything that was said has been heard.
+/// The time until all messages under way have been received.
 const SETTLES: Duration = Duration::from_millis(600);
 /// Recovery that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(12);

@@ -17,13 +17,13 @@ pub(crate) struct Report {
     pub(crate) live: Option<Duration>,
     pub(crate) said: usize,
     pub(crate) heard: usize,
-    /// Pairs of a message and a member of its room who never heard it.
+    /// Pairs of a message and a member of its room that never received it.
     pub(crate) lost: usize,
     pub(crate) doubled: usize,
     pub(crate) disordered: usize,
     pub(crate) closed: usize,
     pub(crate) codes: Vec<u16>,
-    /// Members who were told of a gap, and of an error.
+    /// Members that got a notice of a gap, and those that got an error.
     pub(crate) noticed: usize,
     pub(crate) erred: usize,
     /// Pairs that were lost although neither side was told anything.
@@ -126,7 +126,8 @@ fn counted(codes: &[u16]) -> HashMap<u16, usize> {
     })
 }
 
-/// When the last member had heard, of either process, what was said after `since`; none while one has not.
+/// Returns the time at which the last member had received a message sent after `since` from each process, or
+/// `None` while one has not.
 pub(crate) fn all_live(log: &Log, since: Instant) -> Option<Instant> {
     log.look(|members| {
         let said_at: HashMap<(usize, u64), Instant> = members

@@ -36,8 +36,8 @@ pub async fn login<U: Identity>(session: &Session, user: &U) -> Result<()> {
     Ok(session.save().await?)
 }
 
-/// Ends a session, with all that it holds: it is gone from the store, and on plain HTTP the cookie is taken back with the
-/// answer. It is fine if nobody was logged in: no session is begun by that.
+/// Ends a session, with all that it holds: it is gone from the store, and on plain HTTP the cookie is taken
+/// back with the answer. A call without a logged-in user does no harm, and begins no session.
 ///
 /// # Errors
 /// The store fails.
@@ -98,9 +98,9 @@ impl Socket {
         Ok(())
     }
 
-    /// Logs out: ends the browser's session, and makes this connection nobody's: what is [sent to the
-    /// user](crate::UsersExt) does not reach it any more. Other connections of the session go
-    /// on until they are [checked again](super::Auth::recheck_every), or told to close.
+    /// Logs out: ends the browser's session, and detaches this connection from the user: messages [to the
+    /// user](crate::UsersExt) do not reach it any more. Other connections of the session go on until they are
+    /// [checked again](super::Auth::recheck_every), or told to close.
     ///
     /// # Errors
     /// There is no session, or its store fails.

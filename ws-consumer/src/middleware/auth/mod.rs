@@ -1,4 +1,4 @@
-//! The guard that finds out who a client is.
+//! The guard that authenticates clients.
 
 mod lease;
 mod login;

@@ -44,9 +44,9 @@ const KEYS: usize = 100_000;
 /// and as many users are remembered, in a few megabytes; who has not been seen for as long as a bucket takes to fill
 /// is forgotten, and each look-up costs the same however many there are.
 ///
-/// Users are those of a guard further out: see [`UserId`]. The client's address is what [`TrustedProxies`] say, or else the
-/// [`Peer`](crate::Peer)'s. A limit per address refuses with 500, and logs why, where nobody tells either; behind a trusted
-/// Unix socket, clients that the proxy does not name count as one.
+/// Users are those of a guard further out: see [`UserId`]. The client's address is what [`TrustedProxies`]
+/// say, or else the [`Peer`](crate::Peer)'s. A limit per address refuses with 500, and logs the reason, where
+/// neither is known; behind a trusted Unix socket, clients that the proxy does not name count as one.
 ///
 /// ```
 /// use ws_consumer::{Router, middleware::{Guard, Limiter, Rate}};

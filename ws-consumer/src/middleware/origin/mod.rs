@@ -158,7 +158,7 @@ impl fmt::Display for OriginRules {
     }
 }
 
-/// Why a client is refused, and what its origin was compared with.
+/// The reason of a refusal, and the values that the origin was compared with.
 #[derive(Debug, PartialEq, Eq)]
 struct Refused {
     why: &'static str,
@@ -195,8 +195,8 @@ impl Asked<'_> {
     }
 }
 
-/// Gives a request for an event stream the origin that its browser does not name: whoever looks for it is to find it, as
-/// with a WebSocket.
+/// Adds the origin to a request for an event stream, whose browser does not name it, so that applications
+/// find it as with a WebSocket.
 pub(crate) fn name_origin(scope: &mut Scope) {
     let asked = Asked::from(&*scope);
     let seen = asked.seen(TrustedProxies::default().or_of(&scope.extensions));
@@ -292,7 +292,7 @@ impl<A: Application> Application for OriginCheck<A> {
     }
 }
 
-/// Headers come from anybody: escaped, and not more of them than a line takes.
+/// Logs a refusal. Headers are untrusted, so they are escaped, and cut to what one log line takes.
 fn log(request: &Asked<'_>, rules: &OriginRules, refused: &Refused) {
     let shown = |name| {
         let value = request.headers.get(name).map(|value| value.as_bytes().escape_ascii().to_string());

@@ -102,7 +102,7 @@ fn only(c: char) -> ClassUnicode {
     ClassUnicode::new([ClassUnicodeRange::new(c, c)])
 }
 
-/// From the beginning of the text on, is it clear with each character where it belongs?
+/// Returns whether each character of a text, read from its beginning, belongs to one atom only.
 fn has_one_way(atoms: &[Atom]) -> bool {
     let Some((Atom::Begin, rest)) = atoms.split_first() else { return false };
     rest.iter().enumerate().all(|(at, atom)| match atom {

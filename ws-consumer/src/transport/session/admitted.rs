@@ -12,7 +12,7 @@ use super::token::SessionId;
 /// Sessions of other processes whose clients were looked at here.
 const REMEMBERED: usize = 10_000;
 
-/// By session, and how many sessions have the same.
+/// Digests by session, and the number of sessions with the same one.
 #[derive(Default)]
 pub(super) struct Admitted {
     sessions: HashMap<SessionId, u64>,
@@ -21,7 +21,8 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
-    /// The digest of what a browser adds by itself and an application may act on. Keyed, so that nobody can make two that look the same.
+    /// Returns the digest of the credentials that a browser adds by itself and an application may act on.
+    /// Keyed, so that collisions cannot be constructed.
     pub(super) fn digest(&self, headers: &HeaderMap) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         for name in [header::ORIGIN, header::COOKIE, header::AUTHORIZATION, header::HOST] {

@@ -51,7 +51,7 @@ struct Inner {
     layer: Arc<dyn ChannelLayer>,
     output: Arc<OutputLimits>,
     sockets: Sockets,
-    /// Do sessions begin while the layer has lost its backend?
+    /// Whether sessions may begin while the layer has lost its backend.
     accepts_in_outage: bool,
     registry: Arc<Registry>,
     /// Locked for a look-up.

@@ -14,7 +14,7 @@ use crate::{
 const INBOX: usize = 64;
 const INBOX_BYTES: usize = 64 << 10;
 
-/// Between two looks at what becomes of a frame that is kept waiting by a shutdown.
+/// The interval between checks of a frame that is kept waiting by a shutdown.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What became of the client's frames.

@@ -27,7 +27,7 @@ pub(super) enum Payload {
 
 /// Bytes that an entry takes beside its own: its place in the queue, which may be half empty.
 const ENTRY: usize = 2 * size_of::<Payload>();
-/// Bytes that a payload of one's own takes beside them: a count of references, and what the allocator adds.
+/// Bytes of overhead of an unshared payload: a reference count, and the allocator's overhead.
 const OWN: usize = 64;
 /// Bytes up to which a part of a larger buffer is copied, rather than the whole buffer kept.
 const PART: usize = 4 << 10;

@@ -13,10 +13,10 @@ use hyper::body::Body;
 use super::{directory::unavailable, registry::Reading};
 use crate::{error::BoxError, transport::pace::Paced, wire::Refuse};
 
-/// Bytes that are taken in before anybody has looked at who sends them.
+/// Bytes that are read before the client is checked.
 const UNSEEN: usize = 16 << 10;
 
-/// A body of at most so many bytes, as far as it has come.
+/// A body of a limited number of bytes, as far as it has arrived.
 pub(super) struct Intake<B> {
     body: Paced<B>,
     data: Vec<u8>,

@@ -52,7 +52,7 @@ struct State {
     live: usize,
     bytes: usize,
     next: u64,
-    /// Those that wait, the oldest first.
+    /// The sessions that wait, the oldest first.
     waiting: BTreeMap<u64, SessionId>,
     /// Clients whose address is not known count as one.
     addresses: HashMap<Option<IpAddr>, Share>,
