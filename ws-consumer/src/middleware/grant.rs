@@ -22,10 +22,10 @@ const SECRET: usize = 32;
 
 /// The keys that grants are signed with: the newest signs, all count.
 ///
-/// A grant is the name of a group that a browser carries from the server that knows what it may to the server that holds its
-/// socket. The page comes from Django, say, which knows the user and the rooms that are theirs; it writes a grant into the
-/// page, the page's script sends it over the socket, and the consumer [joins the group](Socket::join_granted) without asking
-/// anybody. In Python a grant is
+/// A grant is the name of a group that a browser carries from the server that knows its permissions to the
+/// server that holds its socket. For example, the page comes from Django, which knows the user and the user's
+/// rooms. Django writes a grant into the page, the page's script sends it over the socket, and the consumer
+/// [joins the group](Socket::join_granted) without a further check. In Python a grant is
 #[doc = concat!("```python\n", include_str!("grant.py"), "```")]
 /// with the name of a key, so that keys can be changed while grants of the old one are under way, and, if it is for one
 /// user only, with the id that the socket's server knows that user by.

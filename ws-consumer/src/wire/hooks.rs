@@ -54,7 +54,7 @@ pub(super) struct Hooks {
     finish: Vec<FinishHook>,
     held: Option<Held>,
     meters: Vec<Meter>,
-    /// Nothing is read from the client until this has passed.
+    /// The pause during which no frames are read from the client.
     pause: Option<Pin<Box<Sleep>>>,
 }
 

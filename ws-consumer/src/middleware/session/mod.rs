@@ -90,7 +90,7 @@ pub struct Sessions<S> {
     cookie: SessionCookie,
 }
 
-/// Not the name of any framework that may serve the same host.
+/// The default name of the cookie, which differs from those of frameworks that may serve the same host.
 const COOKIE: &str = "channels_session";
 
 #[derive(Clone, Debug)]
