@@ -27,20 +27,24 @@ use crate::{
 /// A browser sends a page's cookies along with any socket that the page opens, to whatever server; only the `Origin` header
 /// tells the server whose page it is. Without this check any page could use the socket in its visitor's name.
 ///
-/// 1. Two `Origin` headers are a bad request. 2. An origin is `scheme://host[:port]`, perhaps with a slash at
-/// its end; everything else is refused. 3. Scheme, host and port are compared, the host in lower case, the
-/// port with the scheme's default; a pattern without a scheme fits web pages only (http and https). 4. `null`
-/// and `file://` are refused unless they are listed. 5. A client without an origin is no browser. It is let
-/// in unless it sends a `Cookie` to a route that [acts on cookies](Application::uses_ambient_credentials_at)
-/// or other credentials that a browser adds by itself: without these it carries no credentials but its own.
-/// [`OriginRules::allow_missing`] and [`deny_missing`](OriginRules::deny_missing) say it explicitly. 6. Every
-/// origin is let in only by saying [`Origins::Any`]. 7. The rule is the same for WebSockets, event streams,
-/// long polls, polls and the requests beside them. A browser names no origin when a page reads an event
-/// stream of its own server; what it says in `Sec-Fetch-Site` and `Referer` instead, which no page can set,
-/// counts as one. On plain HTTP a request without an origin that only reads (`GET`, `HEAD`) is let in:
-/// browsers name none with their own pages' links. 8. A refusal happens before the upgrade, and the log says
-/// what was compared by which rule. 9. "The same host" is the one in `Host`. What a proxy says of host, port
-/// and scheme counts only from [`TrustedProxies`], for all of them alike. 10. The check is on by default.
+/// 1. Two `Origin` headers are a bad request.
+/// 2. An origin is `scheme://host[:port]`, perhaps with a slash at its end; everything else is refused.
+/// 3. Scheme, host and port are compared, the host in lower case, the port with the scheme's default; a pattern
+///    without a scheme fits web pages only (http and https).
+/// 4. `null` and `file://` are refused unless they are listed.
+/// 5. A client without an origin is no browser. It is let in unless it sends a `Cookie` to a route that
+///    [acts on cookies](Application::uses_ambient_credentials_at) or other credentials that a browser adds by itself:
+///    without these it carries no credentials but its own. [`OriginRules::allow_missing`] and
+///    [`deny_missing`](OriginRules::deny_missing) say it explicitly.
+/// 6. Every origin is let in only by saying [`Origins::Any`].
+/// 7. The rule is the same for WebSockets, event streams, long polls, polls and the requests beside them. A browser names no
+///    origin when a page reads an event stream of its own server; what it says in `Sec-Fetch-Site` and `Referer` instead,
+///    which no page can set, counts as one. On plain HTTP a request without an origin that only reads (`GET`, `HEAD`) is
+///    let in: browsers name none with their own pages' links.
+/// 8. A refusal happens before the upgrade, and the log says what was compared by which rule.
+/// 9. "The same host" is the one in `Host`. What a proxy says of host, port and scheme counts only from
+///    [`TrustedProxies`], for all of them alike.
+/// 10. The check is on by default.
 ///
 /// The name in `Host` is whatever the client was told: a page of `http://evil.example`, whose owner lets that name lead to
 /// this server's address, is a page of the same host. It is sent no cookies of another name, but where being able to reach
