@@ -44,7 +44,7 @@ pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, NoBatch> 
     let body = std::str::from_utf8(body).map_err(|_| NoBatch::Malformed)?;
     let mut lines = body.split_terminator('\n');
     let control = lines.next().filter(|line| line.starts_with('{')).ok_or(NoBatch::Malformed)?;
-    let control = serde_json::from_str(control).map_err(|_| NoBatch::Malformed)?;
+    let control = frame::read(control).map_err(|_| NoBatch::Malformed)?;
     let mut frames = Vec::new();
     for line in lines {
         if frames.len() == limits.frames {
@@ -171,6 +171,15 @@ mod tests {
         let frames = read("{\"cursor\":3}\n\"a\\nb\"\n{\"bytes\":\"AAE=\"}\n").unwrap();
         assert_eq!(frames, [Frame::from("a\nb"), Frame::from(vec![0, 1])]);
         assert_eq!(parse(b"{\"cursor\":3,\"later\":1}", LIMITS).unwrap().control.cursor, Some(3));
+    }
+
+    #[test]
+    fn half_an_emoji_spoils_no_control_object() {
+        let control = |body: &str| parse(body.as_bytes(), LIMITS).unwrap().control;
+        let reason = |body| control(body).close.unwrap().reason;
+        assert_eq!(reason(r#"{"close":{"code":4000,"reason":"no \ud83d"}}"#), "no \u{fffd}");
+        assert_eq!(reason(r#"{"close":{"code":4000,"reason":"\uD83D\ude00"}}"#), "\u{1f600}");
+        assert_eq!(control(r#"{"ping":"\udead"}"#).ping, Some("\u{fffd}".into()));
     }
 
     #[test]

@@ -49,14 +49,22 @@ use crate::{
 
 /// Is it a request of a session, over plain HTTP?
 pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is = |text: &str, wanted: &str| {
-        text.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
+    let is = |item: &[u8], wanted: &str| {
+        let kind = item.split(|byte| *byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes())
     };
+    let headers = request.headers();
     match *request.method() {
         // Exactly: a foreign page may send some types without asking first, with parameters of its own making.
-        Method::POST => is(header(header::CONTENT_TYPE), "application/x-ndjson"),
-        Method::GET => header(header::ACCEPT).split(',').any(|kind| is(kind, "text/event-stream")),
+        Method::POST => {
+            let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+            is(kind, "application/x-ndjson")
+        }
+        // A list of one or more lines, whose other items may hold bytes that are no text.
+        Method::GET => {
+            let lines = headers.get_all(header::ACCEPT).iter().map(HeaderValue::as_bytes);
+            lines.flat_map(|line| line.split(|byte| *byte == b',')).any(|kind| is(kind, "text/event-stream"))
+        }
         _ => false,
     }
 }
@@ -129,6 +137,13 @@ mod tests {
             assert!(!is_asked_for(&request("POST", "content-type", other)));
         }
         assert!(!is_asked_for(&request("GET", "content-type", "application/x-ndjson")));
+        for lines in [&[&b"text/html"[..], b"text/event-stream"][..], &[b"x/\xe9, Text/Event-Stream"]] {
+            let mut request = request("GET", "host", "a");
+            for line in lines {
+                request.headers_mut().append(header::ACCEPT, HeaderValue::from_bytes(line).unwrap());
+            }
+            assert!(is_asked_for(&request), "{lines:?}");
+        }
     }
 
     #[test]

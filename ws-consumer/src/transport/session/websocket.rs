@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    frame::{Close, Frame},
+    frame::{self, Close, Frame},
     scope::Scope,
     socket::Socket,
     wire::{Accept, Input, Refuse},
@@ -220,7 +220,7 @@ impl Carrier {
     }
 
     async fn hear_control(&mut self, text: &str) -> Result<()> {
-        let Ok(control) = serde_json::from_str::<Control>(text) else {
+        let Ok(control) = frame::read::<Control>(text) else {
             return self.socket.close(Close::new(Close::INVALID_PAYLOAD, "no control object")).await;
         };
         if let Some(cursor) = control.cursor {
