@@ -12,14 +12,23 @@ use percent_encoding::percent_decode;
 /// host travel in the same header, in whatever encoding.
 pub(in crate::middleware) fn read(headers: &HeaderMap) -> CookieJar {
     let mut jar = CookieJar::new();
-    let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     // Of two cookies of one name the first counts: browsers send the one with the longer path first.
-    for (name, value) in lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(pair) {
+    for (name, value) in pairs(headers) {
         if jar.get(&name).is_none() {
             jar.add_original(Cookie::new(name, value));
         }
     }
     jar
+}
+
+/// The values of all cookies of one name: a browser has one for each path and domain, perhaps of several programs.
+pub(in crate::middleware) fn values(headers: &HeaderMap, name: &str) -> impl Iterator<Item = String> {
+    pairs(headers).filter(move |(other, _)| other == name).map(|(_, value)| value)
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (String, String)> {
+    let lines = headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
+    lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(pair)
 }
 
 fn pair(pair: &[u8]) -> Option<(String, String)> {

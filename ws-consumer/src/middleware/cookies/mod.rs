@@ -8,7 +8,7 @@ use cookie::CookieJar;
 pub use cookie::{Cookie, Key, SameSite};
 use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 
-pub(super) use self::header::read;
+pub(super) use self::header::{read, values};
 use super::guard::{Guard, Visit};
 use crate::wire::Refuse;
 

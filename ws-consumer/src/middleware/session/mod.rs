@@ -13,7 +13,7 @@ pub use tower_sessions_core::{Session, SessionStore};
 
 pub use self::store::MemoryStore;
 use super::{
-    cookies::{append, read},
+    cookies::{append, values},
     guard::{Guard, Visit},
 };
 use crate::{
@@ -164,8 +164,9 @@ impl SessionCookie {
         self.lifetime.try_into().unwrap_or(cookie::time::Duration::MAX)
     }
 
+    /// That of the first cookie which can be one: another program of the host may use the name for a longer path.
     fn id(&self, headers: &HeaderMap) -> Option<Id> {
-        read(headers).get(&self.name)?.value().parse().ok()
+        values(headers, &self.name).find_map(|value| value.parse().ok())
     }
 
     fn build(&self, value: String) -> Cookie<'static> {

@@ -72,6 +72,19 @@ async fn a_session_is_found_again_and_its_id_is_not_the_clients_to_choose() {
 }
 
 #[tokio::test]
+async fn a_foreign_cookie_of_the_same_name_hides_no_session() {
+    let sessions = Sessions::new(MemoryStore::default()).name("s");
+    let ours = begun(&sessions).await;
+    for foreign in ["s=l2hv0tpx9w0fqk9y3pqv6fzgq5yafq3c", "s=", "s=\"\"", "s=%ff", "s"] {
+        for cookies in [format!("{foreign}; {ours}"), format!("{ours}; {foreign}")] {
+            let again = visit(&sessions, Some(&cookies)).await;
+            assert_eq!(again.0.session().unwrap().get::<u8>("n").await.unwrap(), Some(1), "{cookies}");
+            assert!(answer(again).is_empty(), "{cookies}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_cookie_of_django_is_neither_read_nor_overwritten() {
     let django = "sessionid=l2hv0tpx9w0fqk9y3pqv6fzgq5yafq3c";
     let sessions = Sessions::new(MemoryStore::default());
