@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::{
     guard::{Guard, Visit},
-    origin::host_fits,
+    origin::{canonical, host_fits},
     proxy::{Seen, TrustedProxies},
 };
 use crate::wire::Refuse;
@@ -31,7 +31,7 @@ pub struct AllowedHosts {
 impl AllowedHosts {
     /// These hosts; `.example.com` means the domain and all below it.
     pub fn new<T: AsRef<str>>(hosts: impl IntoIterator<Item = T>) -> Self {
-        let hosts = hosts.into_iter().map(|host| host.as_ref().to_ascii_lowercase()).collect();
+        let hosts = hosts.into_iter().map(|host| canonical(host.as_ref())).collect();
         Self { hosts, proxies: TrustedProxies::default() }
     }
 
@@ -104,6 +104,7 @@ mod tests {
             assert!(has(&AllowedHosts::local(), host), "{host}");
         }
         assert!(!has(&AllowedHosts::local(), "example.com"));
+        assert!(has(&AllowedHosts::new(["[2001:DB8:0::1]"]), "[2001:db8::1]:8000"));
     }
 
     #[test]

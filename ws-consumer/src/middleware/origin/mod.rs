@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt, net::SocketAddr};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
 pub use self::pattern::{NoOrigin, OriginPattern};
-pub(super) use self::pattern::{Origin, authority, host_fits};
+pub(super) use self::pattern::{Origin, authority, canonical, host_fits};
 use super::{
     guard::{Guard, Visit},
     proxy::{Seen, TrustedProxies, unnamed},
@@ -29,7 +29,7 @@ use crate::{
 ///
 /// 1. Two `Origin` headers are a bad request.
 /// 2. An origin is `scheme://host[:port]`, perhaps with a slash at its end; everything else is refused.
-/// 3. Scheme, host and port are compared, the host in lower case, the port with the scheme's default; a pattern
+/// 3. Scheme, host and port are compared, the host in lower case (of IPv6 in its shortest form), the port with the scheme's default; a pattern
 ///    without a scheme fits web pages only (http and https).
 /// 4. `null` and `file://` are refused unless they are listed.
 /// 5. A client without an origin is no browser. It is let in unless it sends a `Cookie` to a route that

@@ -1,6 +1,6 @@
 //! Origins and what they are compared with, without IO.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use http::uri::Authority;
 
@@ -29,7 +29,7 @@ impl Origin {
 
     /// In lower case; empty if there is none.
     pub(in crate::middleware) fn host(&self) -> String {
-        self.authority.as_ref().map(|authority| authority.host().to_ascii_lowercase()).unwrap_or_default()
+        self.authority.as_ref().map(|authority| canonical(authority.host())).unwrap_or_default()
     }
 
     /// The port that is meant, if the scheme has one.
@@ -128,11 +128,14 @@ impl FromStr for OriginPattern {
             return Ok(Self(Pattern::Origin { scheme, subdomains: false, host: String::new(), port: None }));
         }
         let (subdomains, rest) = rest.strip_prefix('.').map_or((false, rest), |rest| (true, rest));
-        let authority = authority(rest).ok_or_else(|| fault("this is no host with or without a port"))?;
+        let authority = authority(rest).ok_or_else(|| match rest.is_ascii() {
+            true => fault("this is no host with or without a port"),
+            false => fault("browsers write such a host in ASCII (Punycode): `xn--..`"),
+        })?;
         Ok(Self(Pattern::Origin {
             scheme,
             subdomains,
-            host: authority.host().to_ascii_lowercase(),
+            host: canonical(authority.host()),
             port: authority.port_u16(),
         }))
     }
@@ -152,6 +155,13 @@ impl fmt::Display for NoOrigin {
 }
 
 impl std::error::Error for NoOrigin {}
+
+/// The text that stands for a host: in lower case, and an address of IPv6 in its shortest form, as browsers write it.
+pub(in crate::middleware) fn canonical(host: &str) -> String {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = bare.and_then(|bare| bare.parse::<Ipv6Addr>().ok());
+    address.map_or_else(|| host.to_ascii_lowercase(), |address| format!("[{address}]"))
+}
 
 fn is_scheme(scheme: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');

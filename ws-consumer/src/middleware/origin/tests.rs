@@ -37,6 +37,8 @@ fn the_same_host_and_clients_without_an_origin_come_in() {
         ("a.com:443", "https://a.com"),
         ("a.com", "http://a.com/"),
         ("[::1]:8000", "http://[::1]:8000"),
+        ("[0:0:0::1]:8000", "http://[::1]:8000"),
+        ("[2001:DB8::1]", "https://[2001:db8:0::1]"),
     ] {
         assert_eq!(same_host(host, &[origin]), OK, "{host} {origin}");
     }
@@ -100,6 +102,7 @@ fn patterns_let_in_what_the_original_lets_in() {
         ("http://a.com", "http://a.com:80"),
         ("https://a.com:443", "https://a.com"),
         ("http://[::1]:8000", "[::1]"),
+        ("http://[2001:db8::1]", "http://[2001:DB8:0:0::1]"),
         ("http://x.a.com", ".a.com"),
         ("http://a.com", ".a.com"),
         ("http://x.a.com:8080", "http://.a.com:8080"),
@@ -141,6 +144,7 @@ fn patterns_keep_out_what_the_original_keeps_out() {
         // Differs: these break the original.
         ("http://a.com:99999", "http://a.com"),
         ("http://[", "a.com"),
+        ("http://[::2]", "[::1]"),
         ("file://", "null"),
         ("null", "file://"),
         ("file://a", "file://"),
@@ -170,10 +174,14 @@ fn patterns_that_are_none_are_told_at_the_start() {
         "://a.com",
         "a b",
         ".",
+        "b\u{fc}cher.example",
     ] {
         assert!(pattern.parse::<OriginPattern>().is_err(), "{pattern}");
     }
     assert!("*".parse::<OriginPattern>().unwrap_err().to_string().contains("Origins::Any"));
+    assert!(
+        "https://b\u{fc}cher.example".parse::<OriginPattern>().unwrap_err().to_string().contains("Punycode")
+    );
 }
 
 #[test]

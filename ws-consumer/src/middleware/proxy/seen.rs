@@ -6,7 +6,7 @@ use std::{fmt, net::SocketAddr};
 use http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
 
 use super::{Told, TrustedProxies};
-use crate::middleware::origin::{Origin, authority};
+use crate::middleware::origin::{Origin, authority, canonical};
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
@@ -55,9 +55,9 @@ impl Seen {
         Some(Self { scheme, host, port })
     }
 
-    /// The host, in lower case.
+    /// The host, in lower case; of IPv6 in its shortest form.
     pub(crate) fn host(&self) -> String {
-        self.host.host().to_ascii_lowercase()
+        canonical(self.host.host())
     }
 
     /// Returns whether a page of this origin is the server's own.
