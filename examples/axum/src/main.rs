@@ -9,7 +9,7 @@
 
 mod votes;
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -19,7 +19,7 @@ use axum::{
 };
 use channel_layer::{ChannelLayer, MemoryLayer};
 use clap::Parser;
-use tokio::{net::TcpListener, signal};
+use tokio::{net::TcpListener, signal, time::sleep};
 use tower::ServiceExt;
 use ws_consumer::{
     Drain, NotFound, Protocols, Result, Router, Socket, SocketService, Sockets, Transports, listen,
@@ -64,8 +64,12 @@ async fn run(options: Options) -> io::Result<()> {
     let listener = listen(options.listen).await?;
     println!("axum on http://{}/", listener.local_addr()?);
     let (app, sockets) = app();
-    serve(listener, app, sockets, stopped()).await
+    serve(listener, app, sockets, stopped(), PATIENCE).await
 }
+
+/// The time that axum is given for requests and responses after all sockets are closed. By itself it waits without limit, also
+/// for a client that has sent half of a request's head.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until told to stop. Then axum accepts no further clients, and waits for the responses under way,
 /// while the sockets are closed.
@@ -74,6 +78,7 @@ async fn serve(
     app: axum::Router,
     sockets: [Sockets; 3],
     stop: impl Future<Output = ()> + Send + 'static,
+    patience: Duration,
 ) -> io::Result<()> {
     let closing = sockets.clone();
     let stop = async move {
@@ -82,10 +87,21 @@ async fn serve(
         closing.iter().for_each(|sockets| sockets.start_drain(Drain::going_away()));
     };
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
-    for sockets in sockets {
-        sockets.closed().await; // 1001 to all, and every `disconnect` has run
+    let served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future();
+    let all_closed = async || {
+        for sockets in &sockets {
+            sockets.closed().await; // 1001 to all, and every `disconnect` has run
+        }
+    };
+    let too_late = async {
+        all_closed().await;
+        sleep(patience).await;
+    };
+    tokio::select! {
+        served = served => served?,
+        () = too_late => {}
     }
+    all_closed().await;
     Ok(())
 }
 

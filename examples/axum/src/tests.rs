@@ -72,12 +72,30 @@ async fn ask(address: SocketAddr, request: &str) -> (TcpStream, String) {
 }
 
 #[tokio::test]
+async fn half_a_request_does_not_hold_up_a_shutdown() {
+    let listener = listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (app, sockets) = app();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server =
+        tokio::spawn(serve(listener, app, sockets, async { _ = stopped.await }, Duration::from_millis(20)));
+    // Accepted in this order: once the second is answered, the first is being read.
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n").await.unwrap();
+    let (_whole, answer) = ask(address, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(stop);
+    server.await.unwrap().unwrap();
+    drop(half);
+}
+
+#[tokio::test]
 async fn a_shutdown_ends_event_streams_polls_and_sockets() {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (app, sockets) = app();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, app, sockets.clone(), async { _ = stopped.await }));
+    let server = tokio::spawn(serve(listener, app, sockets.clone(), async { _ = stopped.await }, PATIENCE));
 
     let mut socket = connect(address, "/votes").await;
     let post = |body: String| {

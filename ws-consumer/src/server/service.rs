@@ -63,13 +63,22 @@ use crate::{
 ///     closing.start_drain(Drain::going_away()); // 1001 to all, beside axum, which waits for event streams and polls to end
 /// };
 /// let listener = listen("127.0.0.1:8000").await?;
-/// axum::serve(listener, app).with_graceful_shutdown(stop).await?; // every response has ended
-/// sockets.closed().await; // and every `disconnect` has run: axum does not wait for WebSockets
+/// let served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future();
+/// let patience = async {
+///     sockets.closed().await; // every `disconnect` has run: axum does not wait for WebSockets
+///     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+/// };
+/// tokio::select! {
+///     served = served => served?, // every response has ended
+///     () = patience => {}         // somebody has begun a request and does not end it
+/// }
+/// sockets.closed().await;
 /// # Ok(()) }
 /// ```
 ///
 /// A drain that began only after `axum::serve` has returned would never begin while an event stream or a long poll is open. axum
-/// waits without limit for responses of the application's own: where those may be endless, give it a `timeout`.
+/// waits without limit for responses of the application's own, and for clients that send half of a request's head: so it is given
+/// some time, and no more.
 ///
 /// [`serve`](crate::serve) keeps a reserve of descriptors for the channel layer; so does axum with a `Listener` whose `accept`
 /// calls [`accept`](crate::accept).
