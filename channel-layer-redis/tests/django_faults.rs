@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
-use channel_layer::{ChannelLayer, ChannelLayerExt, Error, LayerEvent};
+use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, Error, LayerEvent};
 use channel_layer_redis::RedisLayer;
 use futures_util::{FutureExt, future::try_join_all};
 use support::{
-    layer, next, number, numbered,
+    group, layer, next, number, numbered,
     oracle::{Report, observe},
     proxy::{Manners, Proxy},
     sentinel::Sentinels,
@@ -112,13 +112,21 @@ async fn memberships_that_were_lost_are_made_again_as_soon_as_redis_takes_them()
     until("a member again", || async { server.cli(&["zcard", "asgi:group:g"]) == "1" }).await;
 }
 
-/// Commands that lose the groups of a layer in mode `core` while its connections work.
-const LOSSES: [&[&[&str]]; 5] = [
-    &[&["flushall"]],
-    &[&["flushdb", "async"]],
-    &[&["del", "asgi:group:g", "asgi:group:h"]],
-    &[&["unlink", "asgi:group:g"], &["rename", "asgi:group:h", "away"]],
-    &[&["eval", "return redis.call('DEL', KEYS[1], KEYS[2])", "2", "asgi:group:g", "asgi:group:h"]],
+/// Commands that lose the groups of a layer in mode `core` while its connections work. One for each case: between two
+/// commands, the first loss could be found and repaired alone.
+const LOSSES: [&[&str]; 5] = [
+    &["flushall"],
+    &["flushdb", "async"],
+    &["del", "asgi:group:g", "asgi:group:h"],
+    &[
+        "eval",
+        "redis.call('UNLINK', KEYS[1]) return redis.call('RENAME', KEYS[2], KEYS[3])",
+        "3",
+        "asgi:group:g",
+        "asgi:group:h",
+        "away",
+    ],
+    &["eval", "return redis.call('DEL', KEYS[1], KEYS[2])", "2", "asgi:group:g", "asgi:group:h"],
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,7 +140,7 @@ async fn groups_that_redis_lost_are_made_again_and_the_gap_is_told() {
     let state = one.events().state();
     for (n, loss) in (1..).zip(LOSSES) {
         let mut events = one.events();
-        loss.iter().for_each(|command| drop(server.cli(command)));
+        server.cli(loss);
         let told = timeout(support::PATIENCE, events.next()).await.expect("a gap is told");
         assert!(matches!(told, Some(LayerEvent::Reconnected { .. })), "{loss:?}: {told:?}");
         assert!(!state.is_away());
@@ -230,5 +238,51 @@ async fn a_killed_master_is_replaced() {
             Instant::now()
         });
         check(&report.await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_keep_their_order_though_scripts_and_callers_go() {
+    let servers = [Server::start(), Server::start()];
+    let address = format!("redis://127.0.0.1:{},127.0.0.1:{}/0", servers[0].port, servers[1].port);
+    for mode in MODES {
+        let (one, two) = pair(&address, mode).await;
+        let (g, h) = (group("g"), group("h"));
+        let mut members = Vec::new();
+        for _ in 0..4 {
+            let mailbox = two.new_channel().await.expect("a mailbox");
+            two.group_add(&g, mailbox.channel()).await.expect("it joins");
+            members.push(mailbox);
+        }
+        let (mut tasks, mut kept) = (Vec::new(), Vec::new());
+        for n in 0..400 {
+            if n % 50 == 0 {
+                block_in_place(|| servers[n / 50 % 2].cli(&["script", "flush"]));
+            }
+            let (one, n) = (one.clone(), i64::try_from(n).expect("a small number"));
+            let to = if n % 5 == 0 { Audience::from(h.clone()).and(g.clone()) } else { g.clone().into() };
+            let mut call = Box::pin(async move { one.group_send(&to, numbered(n)).await });
+            let begun = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+            if n % 7 == 3 {
+                continue; // given up, sent or not
+            }
+            kept.push(n);
+            match begun {
+                Poll::Ready(sent) => drop(sent.expect("it is sent")),
+                Poll::Pending => tasks.push(tokio::spawn(call)),
+            }
+        }
+        for sent in try_join_all(tasks).await.expect("no task panics") {
+            let _ = sent.expect("it is sent");
+        }
+        for mailbox in &mut members {
+            let mut heard = Vec::new();
+            while heard.last() != kept.last() {
+                heard.push(number(&next(mailbox).await));
+            }
+            assert!(heard.is_sorted(), "{mode}: {heard:?}");
+            heard.retain(|n| n % 7 != 3);
+            assert_eq!(heard, kept, "{mode}");
+        }
     }
 }

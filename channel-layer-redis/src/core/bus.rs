@@ -11,7 +11,7 @@ use channel_layer::{
 };
 use tokio::sync::Notify;
 
-use super::{clock::Clock, groups, keys::Keys, memberships::Memberships, reader::Kept};
+use super::{clock::Clock, groups, keys::Keys, memberships::Memberships, reader::Kept, turns::Turns};
 use crate::{
     client::{Command, Reply, Script},
     config::RedisConfig,
@@ -39,6 +39,8 @@ pub(super) struct Bus {
     pub(super) memberships: Memberships,
     /// Group messages to our own mailboxes, and which.
     pub(super) own: Own<(Message, Vec<ChannelName>)>,
+    /// Group messages that have not been handed to the links yet.
+    pub(super) turns: Turns,
     /// Some group may have lost members by mailboxes that were dropped.
     pub(super) changed: Notify,
     /// Notified when Redis may have lost a group.
@@ -71,6 +73,7 @@ impl Bus {
             events: EventSource::new(config.places.len()),
             memberships: Memberships::default(),
             own: Own::default(),
+            turns: Turns::default(),
             changed: Notify::new(),
             suspicion: Notify::new(),
             deleted: Mutex::new(vec![None; hosts]),

@@ -17,6 +17,7 @@ mod keys;
 mod memberships;
 mod reader;
 mod send;
+mod turns;
 
 use std::{
     fmt,
@@ -157,6 +158,7 @@ impl ChannelLayer for CoreLayer {
         Capabilities::default()
             .with_cross_process(true)
             .with_global_flush(true)
+            .with_orders_calls(true)
             .with_reports_full(true)
             .with_shares_capacity(true)
             .with_stores_messages(true)

@@ -7,6 +7,7 @@ use std::{
 
 use channel_layer::{Audience, ChannelName, Deliveries, Error, Message, RESERVED_KEY, Result, Value};
 use futures_util::future::{join_all, try_join_all};
+use tokio::time::timeout;
 
 use super::{
     bus::{Bus, number, run},
@@ -17,7 +18,7 @@ use crate::{
     client::{Reply, Script},
     error::Fault,
     shared::check_size,
-    supervisor::Link,
+    supervisor::{Link, Queued},
 };
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
@@ -51,12 +52,16 @@ struct Parcel {
 }
 
 /// Sends to the members of an audience: one message for each process that has any. Says what became of it here.
+///
+/// Calls look up members at the same time, and their messages are queued in the order in which the calls were begun.
 pub(super) async fn fan_out(
     bus: &Bus,
     links: &[Link],
     to: &Audience,
     message: &Message,
 ) -> Result<Deliveries> {
+    // In the first poll: nothing may wait before.
+    let turn = bus.turns.enter(to.groups());
     // Only read so far: whatever breaks here, nothing was sent.
     let members = members(bus, links, to).await.map_err(|fault| match fault {
         fault if fault.is_outage() => Error::Unavailable(fault.into()),
@@ -75,8 +80,12 @@ pub(super) async fn fan_out(
         }
         parcels[host].push(parcel);
     }
-    let sends = links.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
-    let sent = join_all(sends.map(|(link, parcels)| put(bus, link, parcels))).await;
+    // Earlier calls have their members by then, or are given up: they have the same limits for that.
+    timeout(bus.config.timeout * 2, turn.wait()).await.map_err(|_| Fault::Crowded)?;
+    let puts = links.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
+    let puts = join_all(puts.map(|(link, parcels)| Put::queue(bus, link, parcels))).await;
+    drop(turn);
+    let sent = join_all(puts.into_iter().map(async |put| put?.over(bus).await)).await;
     let over: Vec<_> = sent.iter().flatten().flatten().cloned().collect();
     // Some hosts may have taken their part: then it does not look unsent.
     Fault::of_parts(sent).inspect_err(|_| bus.counters.publish_failed.one())?;
@@ -162,26 +171,43 @@ fn parcel(bus: &Bus, members: &[ChannelName], message: &Message) -> Result<Parce
     })
 }
 
-/// Says which keys were full, and for how many members.
-async fn put(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Vec<(String, usize)>, Fault> {
-    let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.layer.expiry));
-    let score = bus.clock.score();
-    let mut arguments = vec![score.as_bytes(), expired.as_bytes(), lifetime.as_bytes()];
-    for parcel in &parcels {
-        arguments.extend([parcel.capacity.as_bytes(), parcel.member.as_slice()]);
+/// Parcels that are queued for one host.
+struct Put {
+    parcels: Vec<Parcel>,
+    queued: Queued,
+}
+
+impl Put {
+    /// Queues them by the script's text, which is sent once: by its hash, a server that does not know it would have it
+    /// sent again, behind later messages.
+    async fn queue(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Self, Fault> {
+        let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.layer.expiry));
+        let score = bus.clock.score();
+        let mut arguments = vec![score.as_bytes(), expired.as_bytes(), lifetime.as_bytes()];
+        for parcel in &parcels {
+            arguments.extend([parcel.capacity.as_bytes(), parcel.member.as_slice()]);
+        }
+        let keys: Vec<_> = parcels.iter().map(|parcel| parcel.key.clone()).collect();
+        let queued = link.queue(FAN_OUT.by_text(&keys, &arguments)).await?;
+        Ok(Self { parcels, queued })
     }
-    let mut keys: Vec<_> = parcels.iter().map(|parcel| parcel.key.clone()).collect();
-    let reply = run(link, &FAN_OUT, &keys, &arguments).await?;
-    let over = reply.read("a script", &bus.counters, Reply::list)?;
-    let mut key = |at: &Reply| {
-        let at = usize::try_from(at.integer()?.checked_sub(1)?).ok()?;
-        Some((std::mem::take(keys.get_mut(at)?), parcels.get(at)?.members))
-    };
-    let key = |at| {
-        key(at).or_else(|| {
-            at.note_unreadable("a script", &bus.counters);
-            None
-        })
-    };
-    Ok(over.iter().filter_map(key).collect())
+
+    /// Returns the keys that were full, and for how many members.
+    async fn over(self, bus: &Bus) -> Result<Vec<(String, usize)>, Fault> {
+        let reply = self.queued.reply().await?;
+        let over = reply.read("a script", &bus.counters, Reply::list)?;
+        let mut parcels = self.parcels;
+        let mut key = |at: &Reply| {
+            let at = usize::try_from(at.integer()?.checked_sub(1)?).ok()?;
+            let parcel = parcels.get_mut(at)?;
+            Some((std::mem::take(&mut parcel.key), parcel.members))
+        };
+        let key = |at| {
+            key(at).or_else(|| {
+                at.note_unreadable("a script", &bus.counters);
+                None
+            })
+        };
+        Ok(over.iter().filter_map(key).collect())
+    }
 }

@@ -45,7 +45,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-pub(crate) use self::{backoff::Backoff, session::Session};
+pub(crate) use self::{backoff::Backoff, outbox::Queued, session::Session};
 use self::{outbox::Outbox, publisher::Sequences, subscriptions::Subscriptions};
 use crate::{
     client::{Command, Connection, Reply},
@@ -190,10 +190,15 @@ impl Link {
 
     /// Any command that answers at once.
     pub(crate) async fn call(&self, command: Command) -> Result<Reply, Fault> {
+        self.queue(command).await?.reply().await
+    }
+
+    /// As [`call`](Self::call), without waiting for the reply: whatever is queued after it is sent after it.
+    pub(crate) async fn queue(&self, command: Command) -> Result<Queued, Fault> {
         if !self.is_up() {
             return Err(self.shared.away());
         }
-        self.shared.outbox.call(command).await
+        self.shared.outbox.queue(command).await
     }
 
     /// Subscribes to a channel if need be, and then runs `join`, which says whether it added a member.

@@ -82,6 +82,19 @@ pub(super) struct Call {
     pub(super) answer: oneshot::Sender<Result<Reply, Fault>>,
 }
 
+/// A command that has its place.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    reply: oneshot::Receiver<Result<Reply, Fault>>,
+}
+
+impl Queued {
+    /// Waits for the reply.
+    pub(crate) async fn reply(self) -> Result<Reply, Fault> {
+        self.reply.await.unwrap_or(Err(Fault::Closed))
+    }
+}
+
 impl Outbox {
     /// One whose batches hold so many commands, and where a command waits so long for room.
     pub(super) fn new(most: usize, patience: Duration) -> Self {
@@ -105,12 +118,12 @@ impl Outbox {
         .await
     }
 
-    /// Queues any command that answers at once, and waits for the answer.
-    pub(super) async fn call(&self, command: Command) -> Result<Reply, Fault> {
+    /// Queues any command that answers at once. It is sent whether its reply is waited for or not.
+    pub(super) async fn queue(&self, command: Command) -> Result<Queued, Fault> {
         self.wait_for_room().await?;
         let (answer, reply) = oneshot::channel();
         self.push(|batch| batch.entries.push(Entry::Call(Box::new(Call { command, answer }))))?;
-        reply.await.unwrap_or(Err(Fault::Closed))
+        Ok(Queued { reply })
     }
 
     /// Waits until there is something to send. Cancel safe.

@@ -140,12 +140,13 @@ impl<'a> Stage<'a> {
         assert_eq!(local.matched, local.delivered + local.full + local.closed, "{local:?} adds up");
     }
 
-    /// Messages that are under way at the same time.
+    /// Messages that are under way at the same time: begun in order, and then polled in the opposite one.
     pub(super) async fn say_at_once(&self, to: &GroupName, numbers: &[i64]) {
         let say = |number: &i64| Some(Box::pin(self.say(to, *number)));
         let mut calls: Vec<_> = numbers.iter().map(say).collect();
         poll_fn(|cx| {
             calls.retain_mut(|call| call.as_mut().is_some_and(|call| call.as_mut().poll(cx).is_pending()));
+            calls.reverse();
             if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;

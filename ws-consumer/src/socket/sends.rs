@@ -43,8 +43,8 @@ impl Socket {
     /// not say that the message was sent. With 32 messages or 256 KiB under way it waits. They go on when the connection
     /// ends.
     ///
-    /// On a layer that does not [keep the order of calls](channel_layer::Capabilities::orders_calls), such as
-    /// Redis in mode `core`, each call waits for its answer, as `group_send` does. Of messages that fail,
+    /// On a layer that does not [keep the order of calls](channel_layer::Capabilities::orders_calls), each call
+    /// waits for its answer, as `group_send` does; the layers of this project keep it. Of messages that fail,
     /// none is repeated; later ones may arrive.
     ///
     /// # Errors

@@ -1,0 +1,150 @@
+//! The order of calls to the same group.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+};
+
+use channel_layer::GroupName;
+
+/// The calls to groups that are under way. Those to one group have their turns in the order in which they were entered,
+/// also where some of them are given up.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// Held for a few accesses.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entered: u64,
+    /// The numbers of the calls to each group that has any.
+    queues: HashMap<GroupName, VecDeque<u64>>,
+    waiting: HashMap<u64, Waker>,
+}
+
+/// One call's place. The next call has its turn when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    number: u64,
+    groups: Vec<GroupName>,
+}
+
+impl Turns {
+    /// Enters a call to all of these groups at once, so that two calls to the same groups never wait for each other.
+    pub(super) fn enter<'a>(&self, groups: impl Iterator<Item = &'a GroupName>) -> Turn<'_> {
+        let groups: Vec<_> = groups.cloned().collect();
+        let mut state = self.lock();
+        state.entered += 1;
+        let number = state.entered;
+        for group in &groups {
+            state.queues.entry(group.clone()).or_default().push_back(number);
+        }
+        drop(state);
+        Turn { turns: self, number, groups }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here is left half done by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    /// Waits until no earlier call to one of the groups is left.
+    pub(super) async fn wait(&self) {
+        poll_fn(|cx| {
+            let mut state = self.turns.lock();
+            if self.groups.iter().all(|group| state.first(group) == Some(self.number)) {
+                return Poll::Ready(());
+            }
+            state.waiting.insert(self.number, cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.turns.lock();
+        let mut wakers = Vec::new();
+        state.waiting.remove(&self.number);
+        for group in &self.groups {
+            let Some(queue) = state.queues.get_mut(group) else { continue };
+            queue.retain(|number| *number != self.number);
+            if queue.is_empty() {
+                state.queues.remove(group);
+            }
+            // It looks at its other groups itself.
+            let next = state.first(group).and_then(|next| state.waiting.remove(&next));
+            wakers.extend(next);
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake); // not under the lock
+    }
+}
+
+impl State {
+    fn first(&self, group: &GroupName) -> Option<u64> {
+        self.queues.get(group)?.front().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn enter<'a>(turns: &'a Turns, groups: &[&str]) -> Turn<'a> {
+        let groups: Vec<GroupName> = groups.iter().map(|group| group.parse().unwrap()).collect();
+        turns.enter(groups.iter())
+    }
+
+    fn has_come(turn: &Turn<'_>) -> bool {
+        turn.wait().now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_call_waits_for_earlier_ones_to_its_groups_only() {
+        let turns = Turns::default();
+        let [a, b, both, late] = [&["a"][..], &["b"], &["b", "a", "a"], &["a"]].map(|to| enter(&turns, to));
+        assert!(has_come(&a) && has_come(&b) && !has_come(&both) && !has_come(&late));
+        drop(b);
+        assert!(!has_come(&both));
+        drop(a);
+        assert!(has_come(&both) && !has_come(&late));
+        drop(both);
+        assert!(has_come(&late));
+        drop(late);
+        let state = turns.lock();
+        assert!(state.queues.is_empty() && state.waiting.is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_lets_none_overtake() {
+        let turns = Turns::default();
+        let [first, second, third] = [&["a"][..]; 3].map(|to| enter(&turns, to));
+        drop(second);
+        assert!(!has_come(&third));
+        drop(first);
+        assert!(has_come(&third));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_in_order() {
+        let (turns, order) = (Turns::default(), Mutex::new(Vec::new()));
+        let mut calls: Vec<_> = (0..50).map(|n| (n, enter(&turns, &["a", "b"]))).collect();
+        calls.reverse();
+        let wait = calls.into_iter().map(async |(n, turn)| {
+            turn.wait().await;
+            order.lock().unwrap().push(n);
+        });
+        futures_util::future::join_all(wait).await;
+        assert!(order.into_inner().unwrap().is_sorted());
+    }
+}
