@@ -22,6 +22,7 @@ fn service(application: impl ws_consumer::Application) -> SocketService<NotFound
 fn lines(ours: &str) -> Vec<Vec<Vec<u8>>> {
     let one = |line: &[u8]| vec![line.to_vec()];
     let (b, quoted) = (ours.as_bytes(), ours.replacen('=', "=\"", 1) + "\"");
+    let many: String = (0..200).map(|n| format!("k{n}=v{n}; ")).collect();
     vec![
         one(b),
         one(&[b, "; city=Montr\u{e9}al".as_bytes()].concat()),
@@ -34,6 +35,11 @@ fn lines(ours: &str) -> Vec<Vec<Vec<u8>>> {
         one(&[b, b"; sessionid=other; token=other; jar=other; id=other"].concat()),
         one(&[br#"json={"a":"b=c"}; p="a\073b"; "#, b].concat()),
         one(quoted.as_bytes()),
+        one(&[b"$Version=\"1\"; ", quoted.as_bytes(), b"; $Path=\"/\""].concat()),
+        one(ours.replacen('=', "\t = ", 1).as_bytes()),
+        one(&[many.as_bytes(), b].concat()),
+        one(&[b"big=", "x".repeat(4096).as_bytes(), b"; ", b].concat()),
+        vec![b"\xff\xfe".to_vec(), Vec::new(), b.to_vec()],
     ]
 }
 

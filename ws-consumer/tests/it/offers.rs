@@ -37,7 +37,10 @@ async fn told(
         let offers = [&["channels.v1"], offers].concat().join(", ");
         client.headers.push(("sec-websocket-protocol", offers));
     } else if !offers.is_empty() {
-        let names = offers.iter().map(|name| format!("protocol={}", name.replace('+', "%2B")));
+        let names = offers.iter().map(|name| {
+            let name = name.replace('%', "%25").replace('+', "%2B").replace('#', "%23");
+            format!("protocol={}", name.replace('&', "%26"))
+        });
         let sign = if path.contains('?') { '&' } else { '?' };
         let path = format!("{path}{sign}{}", names.collect::<Vec<_>>().join("&"));
         client = SessionClient::new(&server.service, &path);
@@ -57,6 +60,8 @@ async fn offers_of_subprotocols_are_the_same_over_every_way() {
             ("/x", &["v3.chat", "v2.chat"][..], r#"/x /x None ["v3.chat", "v2.chat"]"#),
             ("/x?a=1", &["chat+json"], r#"/x /x Some("a=1") ["chat+json"]"#),
             ("/x", &[], "/x /x None []"),
+            ("/x", &["a%2Bb", "x|y~z'`!#$&*^_.-"], r#"/x /x None ["a%2Bb", "x|y~z'`!#$&*^_.-"]"#),
+            ("/x?protocols=1&=", &["v1", "v1.1"], r#"/x /x Some("protocols=1&=") ["v1", "v1.1"]"#),
             ("/a%20b%2Fc", &["v1"], r#"/a b/c /a%20b%2Fc None ["v1"]"#),
             ("/%E6%B1%89?q=%20", &[], "/\u{6c49} /%E6%B1%89 Some(\"q=%20\") []"),
         ] {

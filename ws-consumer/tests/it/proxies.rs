@@ -88,6 +88,26 @@ const SPOKEN: &[(Lines, &str, &str)] = &[
     ),
     (&[("host", "a.example"), ("x-forwarded-proto", "https")], "https://a.example:8443", "https://b.example"),
     (&[("host", "a.example")], "https://a.example:8443", "https://in"),
+    (&[("host", "a.example"), ("x-forwarded-proto", " WSS ")], "https://A.Example:443", "http://a.example"),
+    (
+        &[
+            ("host", "in"),
+            ("forwarded", "for=\"[2001:db8::1]:4711\";proto=HTTPS;host=A.example"),
+            ("forwarded", "For=10.0.0.2;Proto=http;by=\"_x\""),
+        ],
+        "https://a.example",
+        "http://a.example",
+    ),
+    (
+        &[("host", "in"), ("x-forwarded-host", "[2001:DB8:0::1]:8443"), ("x-forwarded-proto", "Https, http")],
+        "https://[2001:db8::1]:8443",
+        "https://[2001:db8::2]:8443",
+    ),
+    (
+        &[("host", "xn--bcher-kva.example:443"), ("x-forwarded-proto", "https")],
+        "https://xn--bcher-kva.example",
+        "https://xn--bcher-kva.example:444",
+    ),
     (&[("host", "[::1]:8000"), ("x-forwarded-proto", "http")], "http://[::1]:8000", "http://[::1]"),
 ];
 

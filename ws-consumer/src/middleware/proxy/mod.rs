@@ -226,7 +226,16 @@ fn scheme_of(text: &str) -> Option<&'static str> {
 
 fn network(text: &str) -> Result<IpNet, NoAddress> {
     let host = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>().or_else(|_| host()).map_err(|_| NoAddress(text.to_owned()))
+    text.parse::<IpNet>().or_else(|_| host()).map(unmapped).map_err(|_| NoAddress(text.to_owned()))
+}
+
+/// Addresses of IPv4 that are written as IPv6 are compared as what they are.
+fn unmapped(network: IpNet) -> IpNet {
+    let v4 = match network {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    v4.and_then(|(address, length)| IpNet::new(address.into(), length).ok()).unwrap_or(network)
 }
 
 /// An address, perhaps with a port, as some proxies add one.

@@ -128,7 +128,8 @@ pub(crate) fn unnamed(headers: &HeaderMap, seen: Option<&Seen>, uri: &Uri) -> Op
     let site = headers.get(SEC_FETCH_SITE)?;
     let own = (site == "same-origin").then(|| {
         // No page can set this one either. It is what `Origin` would be, also where a proxy hides the port.
-        let referer = headers.get(header::REFERER).and_then(|referer| page_of(referer.to_str().ok()?));
+        let referer = headers.get(header::REFERER).map(|referer| String::from_utf8_lossy(referer.as_bytes()));
+        let referer = referer.and_then(|referer| page_of(&referer));
         HeaderValue::try_from(referer.or_else(|| Some(seen?.text(uri)))?).ok()
     });
     Some(own.flatten().unwrap_or(HeaderValue::from_static("null")))

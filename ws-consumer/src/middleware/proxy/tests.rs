@@ -19,6 +19,22 @@ fn a_list_counts_only_from_a_trusted_peer() {
 }
 
 #[test]
+fn networks_of_ipv4_may_be_written_as_ipv6() {
+    for (network, trusted) in [
+        ("::ffff:10.0.0.1", true),
+        ("::ffff:10.0.0.0/104", true),
+        ("::ffff:10.1.0.0/112", false),
+        ("::/0", false),
+    ] {
+        let proxies = TrustedProxies::new([network]).unwrap();
+        for peer in ["10.0.0.1", "::ffff:10.0.0.1"] {
+            let peer: IpAddr = peer.parse().unwrap();
+            assert_eq!(proxies.trusts(Some(peer.to_canonical())), trusted, "{network} {peer}");
+        }
+    }
+}
+
+#[test]
 fn the_rightmost_address_that_is_no_proxy_counts() {
     assert_eq!(client("10.0.0.1:1", &[b"6.6.6.6, 1.2.3.4, 10.0.0.2"]), "1.2.3.4");
     assert_eq!(client("10.0.0.1:1", &[b"6.6.6.6", b"1.2.3.4"]), "1.2.3.4");

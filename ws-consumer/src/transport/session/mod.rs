@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(origin(&[host, own]).as_deref(), Some("https://a:8000"));
         assert_eq!(origin(&[("host", "localhost:8000"), own]).as_deref(), Some("http://localhost:8000"));
         assert_eq!(origin(&[host, own, ("referer", "http://b:1/x?y")]).as_deref(), Some("http://b:1"));
+        assert_eq!(origin(&[host, own, ("referer", "http://b:1/caf\u{e9}")]).as_deref(), Some("http://b:1"));
         assert_eq!(origin(&[host, own, ("referer", "ftp://b/")]).as_deref(), Some("https://a:8000"));
         assert_eq!(origin(&[host, ("sec-fetch-site", "cross-site"), ("referer", "http://a:8000/")]), null);
         assert_eq!(origin(&[host, ("sec-fetch-site", "none")]), null);
