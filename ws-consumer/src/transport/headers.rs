@@ -1,4 +1,4 @@
-//! Bytes that no header which the server acts on may hold, whatever the request asks for.
+//! What no header that the server acts on may hold, whatever the request asks for.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -26,8 +26,11 @@ const READ: [HeaderName; 18] = [
 
 /// Some parsers take the byte 0x85, a line's end in Latin-1, for one, and see two headers where there is one. As a part
 /// of UTF-8 it is none. In all other headers, cookies among them, bytes above 0x7F are opaque (RFC 9110, section 5.5).
+///
+/// Of two `Host` lines, two servers on the request's way may each read another (RFC 9112, section 3.2).
 pub(crate) fn are_sound(headers: &HeaderMap) -> bool {
-    READ.iter().flat_map(|name| headers.get_all(name)).all(is_sound)
+    let has_one_host = headers.get_all(header::HOST).iter().nth(1).is_none();
+    has_one_host && READ.iter().flat_map(|name| headers.get_all(name)).all(is_sound)
 }
 
 fn is_sound(value: &HeaderValue) -> bool {
@@ -53,6 +56,15 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_bytes(value).unwrap());
             assert_eq!(are_sound(&headers), sound, "{name}: {}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_second_host_is_one_too_many() {
+        let mut headers = HeaderMap::new();
+        for sound in [true, false] {
+            headers.append("host", HeaderValue::from_static("a"));
+            assert_eq!(are_sound(&headers), sound);
         }
     }
 }

@@ -189,6 +189,10 @@ async fn a_made_up_host_is_the_same_host_unless_hosts_are_listed() {
     let bare = service(Origins::SameHost, &[]);
     let lines = [("host", "evil")];
     assert_eq!(verdict(&bare, None, "http://evil", &lines).await, 200, "documented at `Origins`");
+    for second in ["evil", "a.example"] {
+        let lines = [("host", "a.example"), ("host", second)];
+        assert_eq!(verdict(&bare, None, "http://a.example", &lines).await, 400, "a second host: {second}");
+    }
     let listed = Protocols::new()
         .both(AllowedHosts::new(["a.example"]).around(Ambient.around(greet)))
         .trust(TrustedProxies::new(["10.0.0.0/8"]).expect("a network"))
