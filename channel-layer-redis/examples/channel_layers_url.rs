@@ -135,10 +135,14 @@ impl Host {
         let text = || scalar(value).ok_or_else(|| format!("`{name}` must be text or a number"));
         match name {
             "ssl_cert_reqs" => {
-                self.shared.insert(name.to_owned(), scalar(value).unwrap_or_else(|| "none".to_owned()));
+                let required = if value.is_null() { "none".to_owned() } else { text()? };
+                self.shared.insert(name.to_owned(), required);
             }
             // As if they were not there.
             _ if value.is_null() => {}
+            "username" | "password" if value.is_boolean() => {
+                return Err(format!("`{name}` must be text or a number"));
+            }
             "db" | "username" | "password" => self.own.push((name.to_owned(), text()?)),
             "ssl_check_hostname" | "ssl_ca_certs" | "ssl_certfile" | "ssl_keyfile" => {
                 self.shared.insert(name.to_owned(), text()?);
@@ -258,7 +262,8 @@ fn login(host: &Map<String, Json>) -> Result<String, String> {
     let text = |name| match host.get(name) {
         None | Some(Json::Null) => Ok(String::new()),
         Some(value) => {
-            scalar(value).map(|text| encode(&text)).ok_or(format!("`{name}` must be text or a number"))
+            let text = scalar(value).filter(|_| !value.is_boolean());
+            text.map(|text| encode(&text)).ok_or(format!("`{name}` must be text or a number"))
         }
     };
     let (username, password) = (text("username")?, text("password")?);
@@ -270,6 +275,15 @@ fn database(host: &Map<String, Json>) -> Result<u32, String> {
     match host.get("db") {
         None | Some(Json::Null) => Ok(0),
         Some(db) => whole(db).and_then(|db| u32::try_from(db).ok()).ok_or("`db` must be a number".to_owned()),
+    }
+}
+
+/// Anything else would be a guess whether passwords are encrypted.
+fn is_tls(settings: &Map<String, Json>) -> Result<bool, String> {
+    match settings.get("ssl") {
+        None | Some(Json::Null) => Ok(false),
+        Some(Json::Bool(is_tls)) => Ok(*is_tls),
+        Some(_) => Err("`ssl` must be true or false".to_owned()),
     }
 }
 
@@ -285,12 +299,11 @@ fn sentinel(host: &Map<String, Json>) -> Result<Host, String> {
         None | Some(Json::Null) => &none,
         Some(own) => own.as_object().ok_or("`sentinel_kwargs` must be an object")?,
     };
-    let is_tls =
-        |settings: &Map<String, Json>| settings.get("ssl").is_some_and(|ssl| ssl == &Json::Bool(true));
-    if is_tls(host) != is_tls(of_sentinels) {
+    let is_tls = is_tls(host)?;
+    if is_tls != self::is_tls(of_sentinels)? {
         return Err("`ssl` must be the same for the sentinels (`sentinel_kwargs`) and the master".to_owned());
     }
-    let scheme = if is_tls(host) { "rediss" } else { "redis" };
+    let scheme = if is_tls { "rediss" } else { "redis" };
     let mut made = Host::new(format!(
         "{scheme}+sentinel://{}{sentinels}/{}/{}",
         login(host)?,
@@ -301,7 +314,9 @@ fn sentinel(host: &Map<String, Json>) -> Result<Host, String> {
         match (name.as_str(), scalar(value)) {
             ("ssl", _) => {}
             _ if value.is_null() => {}
-            ("username" | "password", Some(text)) => made.own.push((format!("sentinel_{name}"), text)),
+            ("username" | "password", Some(text)) if !value.is_boolean() => {
+                made.own.push((format!("sentinel_{name}"), text))
+            }
             _ => return Err(format!("`{name}` in `sentinel_kwargs` has no counterpart here")),
         }
     }

@@ -131,9 +131,9 @@ fn settings_of_tls_and_of_sockets_find_their_place() {
     assert!(core(differ).unwrap_err().contains("entry 2"));
 }
 
-#[test]
-fn an_entry_that_is_not_understood_is_named() {
-    let cases = [
+/// Entries of `hosts`, and what the error names.
+fn entries_that_are_not_understood() -> Vec<(serde_json::Value, &'static str)> {
+    vec![
         (json!(["h"]), "pair"),
         (json!(["h", 1, 2]), "pair"),
         (json!(["h", "port"]), "port"),
@@ -149,6 +149,23 @@ fn an_entry_that_is_not_understood_is_named() {
         (json!({"host": "h", "db": "x"}), "db"),
         (json!({"host": "h", "db": -1}), "db"),
         (json!({"host": "h", "password": ["p"]}), "password"),
+        (json!({"host": "h", "password": false}), "password"),
+        (json!({"address": "redis://h", "password": true}), "password"),
+        (json!({"address": "rediss://h", "ssl_cert_reqs": ["required"]}), "ssl_cert_reqs"),
+        (
+            json!({"sentinels": [["a", 1]], "master_name": "m", "sentinel_kwargs": {"password": true}}),
+            "password",
+        ),
+        (
+            json!({"sentinels": [["a", 1]], "master_name": "m", "ssl": 1, "sentinel_kwargs": {"ssl": 1}}),
+            "ssl",
+        ),
+        (
+            json!({"sentinels": [["a", 1]], "master_name": "m", "ssl": "true", "sentinel_kwargs": {"ssl": "true"}}),
+            "ssl",
+        ),
+        (json!({"sentinels": [["a", 1]], "service_name": "m"}), "master_name"),
+        (json!({"sentinels": [["a", 1]], "master_name": "m", "service_name": "m"}), "service_name"),
         (json!({"host": "h", "username": "u"}), "password"),
         (json!({"host": "h", "ssl": true}), "ssl"),
         (json!({"host": "h", "colour": 1}), "colour"),
@@ -163,14 +180,22 @@ fn an_entry_that_is_not_understood_is_named() {
         (json!({"address": "rediss://h", "ssl_check_hostname": false}), "ssl_check_hostname"),
         (json!({"address": "redis://h", "ssl_cert_reqs": null}), "ssl_cert_reqs"),
         (json!({"address": "redis://h", "socket_timeout": "soon"}), "socket_timeout"),
-    ];
-    for (host, named) in cases {
+    ]
+}
+
+#[test]
+fn an_entry_that_is_not_understood_is_named() {
+    for (host, named) in entries_that_are_not_understood() {
         let shared = matches!(&host, serde_json::Value::Object(host) if host.keys().any(|name| name.starts_with("ss")));
         let hosts = if shared { json!([host]) } else { json!([["first", 1], host]) };
         let error = core(json!({"hosts": hosts})).expect_err(&hosts.to_string());
         assert!(error.contains(named), "{hosts}: {error}");
         assert!(!error.contains("canary"));
     }
+}
+
+#[test]
+fn a_setting_that_is_not_understood_is_named() {
     for (config, named) in [
         (json!([]), "CONFIG"),
         (json!({"capacity": "many"}), "capacity"),

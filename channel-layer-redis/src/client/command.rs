@@ -106,13 +106,17 @@ impl Script {
     }
 }
 
-/// Returns whether the server lacks or forbids `HELLO`, or does not speak RESP3. RESP2 may still work.
-pub(super) fn is_hello_refused(error: &RedisError) -> bool {
-    let text = error.to_string().to_ascii_lowercase();
+/// Returns whether a connection that began with `HELLO` was refused in a way that the older protocol may avoid: servers
+/// and proxies refuse the command in many words.
+pub(super) fn is_hello_refused(error: &RedisError, has_password: bool) -> bool {
     match error.code() {
-        Some("NOAUTH" | "WRONGPASS" | "LOADING") => false,
-        Some("NOPROTO") => true,
-        _ => {
+        // The same for every command.
+        Some("LOADING" | "WRONGPASS") => false,
+        // A proxy may take the password by `AUTH` alone.
+        Some("NOAUTH") => has_password,
+        Some(_) => true,
+        None => {
+            let text = error.to_string().to_ascii_lowercase();
             error.kind() == redis::ErrorKind::RESP3NotSupported
                 || ["hello", "unknown command", "unsupported command"].iter().any(|sign| text.contains(sign))
         }
@@ -149,6 +153,35 @@ fn without_arguments(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_refuses_hello_alone_leads_to_the_older_protocol() {
+        for (reply, without_password, with_password) in [
+            ("ERR unknown command `HELLO`, with args beginning with: `3`, ", true, true),
+            ("ERR unknown command 'hello'", true, true),
+            ("ERR Unknown or disabled command", true, true),
+            ("ERR invalid command", true, true),
+            ("ERR syntax error", true, true),
+            ("NOPERM this user has no permissions to run the 'hello' command", true, true),
+            ("NOPERM No permissions to run the command", true, true),
+            ("NOPROTO unsupported protocol version", true, true),
+            ("unknown command", true, true),
+            ("NOAUTH Authentication required.", false, true),
+            ("WRONGPASS invalid username-password pair or user is disabled.", false, false),
+            ("LOADING Redis is loading the dataset in memory", false, false),
+        ] {
+            let Ok(redis::Value::ServerError(error)) =
+                redis::parse_redis_value(format!("-{reply}\r\n").as_bytes())
+            else {
+                panic!("{reply} is an error");
+            };
+            let error = RedisError::from(error);
+            assert_eq!(is_hello_refused(&error, false), without_password, "{reply}");
+            assert_eq!(is_hello_refused(&error, true), with_password, "{reply}");
+        }
+        let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(!is_hello_refused(&broken, true));
+    }
 
     #[test]
     fn a_refusal_does_not_repeat_the_arguments() {

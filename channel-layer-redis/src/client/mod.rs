@@ -59,8 +59,10 @@ pub(crate) type OnPush = Arc<dyn Fn(Push) + Send + Sync>;
 impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(server: &Server, config: &RedisConfig, on_push: OnPush) -> Result<Self, Fault> {
+        let is_refused =
+            |error: &RedisError| command::is_hello_refused(error, server.login.password.is_some());
         match Self::open_with(ProtocolVersion::RESP3, server, config, on_push.clone()).await {
-            Err(error) if error.as_ref().is_some_and(command::is_hello_refused) => {
+            Err(error) if error.as_ref().is_some_and(is_refused) => {
                 let opened = Self::open_with(ProtocolVersion::RESP2, server, config, on_push).await;
                 opened.map_err(|error| unreachable(error, config))
             }

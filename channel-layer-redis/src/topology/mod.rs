@@ -52,15 +52,25 @@ pub(crate) async fn check_role(
     limit: Duration,
     counters: &Counters,
 ) -> Result<(), Fault> {
-    let role = |reply| Reply::list(reply)?.first()?.text();
+    let role = |reply| Reply::list(reply)?.first()?.text().filter(|role| is_role(role));
     match connection.call(&Command::new("ROLE"), Some(limit)).await {
         Ok(reply) => match reply.read("ROLE", counters, role) {
-            // KeyDB: each of several masters that follow one another, and which pass messages on.
-            Ok("master" | "active-replica") => Ok(()),
-            Ok(_) => Err(Fault::NotMaster(server.address.to_string())),
-            Err(_) => Ok(()), // counted; the probe still shows whether it passes messages on
+            Ok(role) if is_replica(role) => Err(Fault::NotMaster(server.address.to_string())),
+            // A role of no known name, or an answer without any, is counted; the probe still shows whether it passes
+            // messages on.
+            Ok(_) | Err(_) => Ok(()),
         },
         Err(Fault::Refused { code, .. }) if code != "LOADING" => Ok(()),
         Err(fault) => Err(fault),
     }
+}
+
+fn is_replica(role: &str) -> bool {
+    ["replica", "sentinel", "slave"].iter().any(|known| role.eq_ignore_ascii_case(known))
+}
+
+fn is_role(role: &str) -> bool {
+    // KeyDB's active replica is one of several masters that follow one another and pass messages on.
+    let is_master = ["active-replica", "master"].iter().any(|known| role.eq_ignore_ascii_case(known));
+    is_master || is_replica(role)
 }

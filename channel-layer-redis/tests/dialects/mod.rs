@@ -177,3 +177,53 @@ async fn an_unreadable_reply_is_counted_and_never_passed_over() {
         }
     }
 }
+
+/// A proxy that answers everything but `AUTH` with `NOAUTH` before the login.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_goes_by_auth_alone_is_sent_so() {
+    let server = Server::start_with(&["--requirepass", "canary"]);
+    let command = |words: &[&str]| (words[0] == "HELLO").then(|| vec!["PING".to_owned()]);
+    let speaker = Speaker::to(server.port, Dialect { command, ..PLAIN }).await;
+    let address = |login: &str| speaker.address().replace("redis://", &format!("redis://{login}"));
+    let one = layer(&address(":canary@")).await;
+    let mut mailbox = one.new_channel().await.unwrap();
+    one.join("room", mailbox.channel()).await.unwrap();
+    let _ = one.group_send_message("room", numbered(1)).await.unwrap();
+    assert_eq!(number(&next(&mut mailbox).await), 1);
+    for (login, named) in [("", "NOAUTH"), (":wrong@", "authentication failed")] {
+        let config: RedisConfig = address(login).parse().unwrap();
+        let refused = RedisLayer::open(config).await.unwrap_err().to_string();
+        assert!(refused.contains(named), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_is_read_in_every_shape() {
+    type Case = (fn(&[&str]) -> Option<Vec<String>>, bool, u64);
+    macro_rules! role {
+        ($lua:literal) => {
+            |words| (words[0] == "ROLE").then(|| answer($lua))
+        };
+    }
+    let cases: [Case; 11] = [
+        (role!("{'master', 0, {}}"), true, 0),
+        (role!("{'MASTER'}"), true, 0),
+        (role!("{'active-replica', 'h', 1, 'connected', 0}"), true, 0),
+        (role!("{'slave', 'h', 1, 'connected', 0}"), false, 0),
+        (role!("{'Replica', 'h', 1, 'stable_sync'}"), false, 0),
+        (role!("{'sentinel', {}}"), false, 0),
+        (role!("{'proxy'}"), true, 1),
+        (role!("{}"), true, 1),
+        (role!("{{'slave'}}"), true, 1),
+        (role!("'master'"), true, 1),
+        (role!("false"), true, 1),
+    ];
+    let server = Server::start();
+    for (at, (command, serves, unreadable)) in cases.into_iter().enumerate() {
+        let speaker = Speaker::to(server.port, Dialect { command, ..PLAIN }).await;
+        match RedisLayer::connect(&speaker.address()).await {
+            Ok(layer) => assert!(serves && layer.stats().unreadable.min(1) == unreadable, "case {at}"),
+            Err(error) => assert!(!serves && error.to_string().contains("not a master"), "{at}: {error}"),
+        }
+    }
+}
