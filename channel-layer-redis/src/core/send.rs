@@ -7,7 +7,6 @@ use std::{
 
 use channel_layer::{Audience, ChannelName, Deliveries, Error, Message, RESERVED_KEY, Result, Value};
 use futures_util::future::{join_all, try_join_all};
-use tokio::time::timeout;
 
 use super::{
     bus::{Bus, number, run},
@@ -80,8 +79,8 @@ pub(super) async fn fan_out(
         }
         parcels[host].push(parcel);
     }
-    // Earlier calls have their members by then, or are given up: they have the same limits for that.
-    timeout(bus.config.timeout * 2, turn.wait()).await.map_err(|_| Fault::Crowded)?;
+    // The limits of a lookup: its turn in the queue, and its way.
+    turn.wait(bus.config.timeout * 2).await;
     let puts = links.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
     let puts = join_all(puts.map(|(link, parcels)| Put::queue(bus, link, parcels))).await;
     drop(turn);

@@ -5,9 +5,11 @@ use std::{
     future::poll_fn,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use channel_layer::GroupName;
+use tokio::time::timeout;
 
 /// The calls to groups that are under way. Those to one group have their turns in the order in which they were entered,
 /// also where some of them are given up.
@@ -54,17 +56,33 @@ impl Turns {
 }
 
 impl Turn<'_> {
-    /// Waits until no earlier call to one of the groups is left.
-    pub(super) async fn wait(&self) {
-        poll_fn(|cx| {
+    /// Waits until no earlier call to one of the groups is left. After so long, those that are left have lost their turns:
+    /// each had its members or was given up by then, if anybody polled it.
+    pub(super) async fn wait(&self, limit: Duration) {
+        let turn = poll_fn(|cx| {
             let mut state = self.turns.lock();
-            if self.groups.iter().all(|group| state.first(group) == Some(self.number)) {
+            if self.groups.iter().all(|group| state.first(group).is_none_or(|first| first >= self.number)) {
                 return Poll::Ready(());
             }
             state.waiting.insert(self.number, cx.waker().clone());
             Poll::Pending
-        })
-        .await;
+        });
+        if timeout(limit, turn).await.is_err() {
+            self.overtake();
+        }
+    }
+
+    fn overtake(&self) {
+        let mut state = self.turns.lock();
+        let mut wakers = Vec::new();
+        for group in &self.groups {
+            while let Some(first) = state.first(group).filter(|first| *first < self.number) {
+                state.queues.get_mut(group).and_then(VecDeque::pop_front);
+                wakers.extend(state.waiting.remove(&first));
+            }
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake); // not under the lock
     }
 }
 
@@ -100,17 +118,19 @@ mod tests {
 
     use super::*;
 
+    const LIMIT: Duration = Duration::from_secs(2);
+
     fn enter<'a>(turns: &'a Turns, groups: &[&str]) -> Turn<'a> {
         let groups: Vec<GroupName> = groups.iter().map(|group| group.parse().unwrap()).collect();
         turns.enter(groups.iter())
     }
 
     fn has_come(turn: &Turn<'_>) -> bool {
-        turn.wait().now_or_never().is_some()
+        turn.wait(LIMIT).now_or_never().is_some()
     }
 
-    #[test]
-    fn a_call_waits_for_earlier_ones_to_its_groups_only() {
+    #[tokio::test]
+    async fn a_call_waits_for_earlier_ones_to_its_groups_only() {
         let turns = Turns::default();
         let [a, b, both, late] = [&["a"][..], &["b"], &["b", "a", "a"], &["a"]].map(|to| enter(&turns, to));
         assert!(has_come(&a) && has_come(&b) && !has_come(&both) && !has_come(&late));
@@ -125,8 +145,8 @@ mod tests {
         assert!(state.queues.is_empty() && state.waiting.is_empty(), "nothing is left behind");
     }
 
-    #[test]
-    fn a_call_that_is_given_up_lets_none_overtake() {
+    #[tokio::test]
+    async fn a_call_that_is_given_up_lets_none_overtake() {
         let turns = Turns::default();
         let [first, second, third] = [&["a"][..]; 3].map(|to| enter(&turns, to));
         drop(second);
@@ -141,10 +161,24 @@ mod tests {
         let mut calls: Vec<_> = (0..50).map(|n| (n, enter(&turns, &["a", "b"]))).collect();
         calls.reverse();
         let wait = calls.into_iter().map(async |(n, turn)| {
-            turn.wait().await;
+            turn.wait(LIMIT).await;
             order.lock().unwrap().push(n);
         });
         futures_util::future::join_all(wait).await;
         assert!(order.into_inner().unwrap().is_sorted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_nobody_polls_loses_its_turn() {
+        let turns = Turns::default();
+        let [stalled, next, last] = [&["a", "b"][..], &["a"], &["b", "a"]].map(|to| enter(&turns, to));
+        next.wait(LIMIT).await;
+        assert!(!has_come(&last), "the one before it has its turn");
+        drop(next);
+        last.wait(LIMIT).await;
+        assert!(has_come(&stalled), "it goes on when it is polled again");
+        drop((stalled, last));
+        let state = turns.lock();
+        assert!(state.queues.is_empty() && state.waiting.is_empty());
     }
 }
