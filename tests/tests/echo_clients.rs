@@ -1,6 +1,6 @@
 //! The echo server: frames of all kinds and sizes, by two clients.
 
-use channels_tests::{Ending, Member, Server, verdict};
+use channels_tests::{Ending, Member, Server, Signal, verdict};
 use tokio_tungstenite::tungstenite::Message;
 
 const MIB: usize = 1 << 20;
@@ -31,6 +31,15 @@ async fn text_and_binary_come_back_as_they_went() {
         assert_echoed(&mut member, Message::binary(bytes(length))).await;
         assert_echoed(&mut member, Message::text(text(length))).await;
     }
+}
+
+#[tokio::test]
+async fn a_supervisors_signal_closes_with_1001() {
+    let mut server = Server::echo(MIB).await;
+    let member = Member::connect(&server, "/").await;
+    server.program.signal(Signal::TERM);
+    assert_eq!(member.ending().await, Ending::Closed(1001));
+    assert!(server.program.wait().await.success());
 }
 
 #[tokio::test]

@@ -68,6 +68,20 @@ async fn run(options: Options) -> Result<(), String> {
         Protocols::new().websocket(sockets).limits(limits).into_service(Arc::new(MemoryLayer::default()));
 
     println!("echo on ws://{address}/");
-    let stop = async { _ = signal::ctrl_c().await };
-    serve(listener, service).with_graceful_shutdown(stop).await.map_err(|error| error.to_string())
+    serve(listener, service).with_graceful_shutdown(stopped()).await.map_err(|error| error.to_string())
+}
+
+/// Ctrl-C, or what a process supervisor sends.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        let terminated = signal::unix::signal(signal::unix::SignalKind::terminate());
+        if let Ok(mut terminated) = terminated {
+            tokio::select! {
+                _ = terminated.recv() => return,
+                _ = signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = signal::ctrl_c().await;
 }
