@@ -37,7 +37,7 @@ pub struct Transports {
     /// request, and 8 KiB for the rest. Beyond it sessions without a connection end, the oldest first; where there are none,
     /// the others keep nothing that they have sent, and new ones are refused with 503.
     pub max_bytes: usize,
-    /// Bytes of them that the sessions without a connection, and the requests under way, of one address may take: 24 MiB.
+    /// Bytes of them that the sessions without a connection, and the requests under way, of one address may take: 16 MiB.
     /// Beyond it the oldest of these sessions end; where there are none, the request is refused with 503.
     pub max_bytes_per_address: usize,
     /// How long another process may take to answer for a session of its own: 2 s. Then it counts as gone.
@@ -55,7 +55,7 @@ impl Default for Transports {
             max_sessions: 100_000,
             max_waiting_per_address: 2048,
             max_bytes: 256 << 20,
-            max_bytes_per_address: 24 << 20,
+            max_bytes_per_address: 16 << 20,
             reach: Duration::from_secs(2),
         }
     }
