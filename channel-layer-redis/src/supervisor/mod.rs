@@ -193,7 +193,7 @@ impl Link {
         self.queue(command).await?.reply().await
     }
 
-    /// As [`call`](Self::call), without waiting for the reply: whatever is queued after it is sent after it.
+    /// Queues a command as [`call`](Self::call) does, without waiting for the reply. Later commands are sent after it.
     pub(crate) async fn queue(&self, command: Command) -> Result<Queued, Fault> {
         if !self.is_up() {
             return Err(self.shared.away());

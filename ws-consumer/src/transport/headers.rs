@@ -1,4 +1,4 @@
-//! What no header that the server acts on may hold, whatever the request asks for.
+//! The bytes that no header may hold on which the server acts, whatever the request asks for.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
