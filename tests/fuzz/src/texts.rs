@@ -72,13 +72,16 @@ pub fn origins(input: &[u8]) {
     let listed = is_let_in(listed, scope.clone());
     assert!(!listed || origin == "null" || is_an_origin(origin), "{pattern:?} lets {origin:?} in");
     let own = is_let_in(OriginRules::same_host().trust(proxies), scope);
-    assert!(!own || is_an_origin(origin), "{host:?} is taken for the host of {origin:?}");
+    let has_host = || origin.split_once("://").is_some_and(|(_, rest)| !matches!(rest, "" | "/"));
+    assert!(!own || (is_an_origin(origin) && has_host()), "{host:?} is taken for the host of {origin:?}");
 }
 
-/// No path, no user, no blank: `scheme://host[:port]` and nothing else.
+/// No path but one slash, no user, no blank: `scheme://host[:port]`, or a scheme alone that is none of the web's.
 fn is_an_origin(text: &str) -> bool {
-    let rest = text.split_once("://").map(|(_, rest)| rest);
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '@', '?', '#', '\\', ' ']))
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let is_web = ["http", "https", "ws", "wss"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+    !(rest.is_empty() && is_web) && !rest.contains(['/', '@', '?', '#', '\\', ' '])
 }
 
 fn is_let_in(rules: OriginRules, scope: Scope) -> bool {

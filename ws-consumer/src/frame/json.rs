@@ -108,6 +108,25 @@ mod tests {
         assert!(read::<u8>(r#"{"\ud83d":1}"#).unwrap_err().to_string().contains("invalid type"));
     }
 
+    #[test]
+    fn floats_are_read_to_the_last_bit() {
+        let many_digits = format!("777{}", "8".repeat(74));
+        for text in [
+            "0.1",
+            "1.7976931348623157e308",
+            "5e-324",
+            "9007199254740993.0",
+            "0.30000000000000004",
+            &many_digits,
+        ] {
+            assert_eq!(
+                read::<f64>(text).unwrap().to_bits(),
+                text.parse::<f64>().unwrap().to_bits(),
+                "{text}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn any_string_of_javascript_is_read_as_javascript_would_send_it(units: Vec<u16>) {
