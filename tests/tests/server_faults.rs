@@ -44,6 +44,13 @@ async fn running_out_of_descriptors_is_survived() {
     };
     within("the limit", met).await;
     drop(crowd);
+    // The server refuses clients until it has seen that the crowd is gone.
+    let admitted = async {
+        while !answer(&server, HANDSHAKE).await.1.starts_with("HTTP/1.1 101") {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within("room again", admitted).await;
     let mut ann = Member::join(&server, "lobby").await;
     ann.say("still here").await;
     assert_eq!(ann.hear().await, "still here");
