@@ -80,8 +80,9 @@ pub fn origins(input: &[u8]) {
 fn is_an_origin(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let is_web = ["http", "https", "ws", "wss"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
-    !(rest.is_empty() && is_web) && !rest.contains(['/', '@', '?', '#', '\\', ' '])
+    let is_web = || ["http", "https", "ws", "wss"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+    let lacks_host = rest.is_empty() && is_web();
+    !lacks_host && !rest.contains(['/', '@', '?', '#', '\\', ' '])
 }
 
 fn is_let_in(rules: OriginRules, scope: Scope) -> bool {
