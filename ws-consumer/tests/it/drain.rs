@@ -376,7 +376,8 @@ async fn during_spread_closes_speakers_are_closed_unheard() {
         assert_eq!(code, 1012, "they answer pings, and nothing was said to them");
         last = last.max(at);
     }
-    assert!(last - began > Duration::from_secs(50), "{:?}", last - began);
+    // The order is random: the two that spoke may have been the last of the twelve.
+    assert!(last - began > Duration::from_secs(40), "{:?}", last - began);
     timed(drain).await.unwrap();
 }
 
