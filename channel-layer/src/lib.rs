@@ -1,5 +1,6 @@
 #![doc = include_str!("docs/front.md")]
 
+pub mod backbone;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod docs;

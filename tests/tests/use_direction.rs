@@ -9,7 +9,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const CRATES: [(&str, &str); 3] = [
     (
         "channel-layer",
-        "sync error name value message config capability events mailbox layer ext hub memory wrap registry conformance docs",
+        "sync error name value message config capability events mailbox layer ext hub memory backbone wrap registry conformance docs",
     ),
     (
         "channel-layer-redis",

@@ -1,0 +1,57 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(50);
+/// Short, because Redis is used again that much later; attempts are cheap, and jitter spreads them.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Doubling with full jitter, for ever: a thousand processes that lost the same server come back spread out.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// How long to wait; nothing before the first attempt.
+    pub(crate) fn next(&mut self) -> Duration {
+        let attempts = self.attempts;
+        self.attempts = attempts.saturating_add(1);
+        let Some(doublings) = attempts.checked_sub(1) else { return Duration::ZERO };
+        let most = FIRST.saturating_mul(1 << doublings.min(8)).min(LONGEST);
+        most.mul_f64(fastrand::f64())
+    }
+
+    /// Starts over, if the connection was good for something: one that breaks at once must not be tried in a
+    /// tight loop.
+    pub(crate) fn connected_for(&mut self, lifetime: Duration) {
+        if lifetime > LONGEST {
+            self.attempts = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_attempt_is_at_once_and_no_later_one_waits_longer_than_a_second() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.next(), Duration::ZERO);
+        let waits: Vec<_> = (0..10_000).map(|_| backoff.next()).collect();
+        assert!(waits.iter().all(|wait| *wait <= LONGEST));
+        assert!(waits.iter().any(|wait| *wait > LONGEST / 2), "it does grow");
+        assert!(waits.iter().any(|wait| *wait < LONGEST / 2), "it is spread");
+    }
+
+    #[test]
+    fn a_connection_that_breaks_at_once_does_not_start_it_over() {
+        let mut backoff = Backoff::default();
+        backoff.next();
+        backoff.connected_for(Duration::from_millis(5));
+        assert_eq!(backoff.attempts, 1);
+        backoff.connected_for(Duration::from_secs(5));
+        assert_eq!(backoff.next(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,202 @@
+//! Failures between this process and its bus.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::error::{BoxError, Error};
+
+/// A failure on the way to the bus. It can be cloned: one broken link fails many calls.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// There is no link at present, for this reason. The call was not sent.
+    #[error("not connected: {0}")]
+    Away(Box<LinkError>),
+    /// The layer was closed.
+    #[error("the layer was closed")]
+    Closed,
+    /// Too many calls wait to be sent. The call was not sent.
+    #[error("too many calls wait to be sent")]
+    Crowded,
+    /// No answer in time: the call may still take effect.
+    #[error("no answer within {0:?}")]
+    Deadline(Duration),
+    /// There is no link at present. The call was not sent.
+    #[error("not connected")]
+    Down,
+    /// The error of the backend.
+    #[error("{}", cause(.0))]
+    Failed(Arc<Error>),
+    /// A task of the engine panicked, which is a defect; it goes on, with a new link.
+    #[error("panicked: {0}")]
+    Panicked(String),
+    /// One of several shards failed, and others may have taken their part.
+    #[error("sent to some of the groups only: {0}")]
+    Partly(Box<LinkError>),
+}
+
+impl LinkError {
+    /// Whether the call had surely no effect.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Away(_) | Self::Closed | Self::Crowded | Self::Down => true,
+            Self::Failed(error) => matches!(**error, Error::Unavailable(_)),
+            Self::Deadline(_) | Self::Panicked(_) | Self::Partly(_) => false,
+        }
+    }
+
+    /// Whether the link is away, slow or broken, as opposed to a call that was refused.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Away(_) | Self::Deadline(_) | Self::Down | Self::Panicked(_) => true,
+            Self::Failed(error) => error.is_outage(),
+            Self::Closed | Self::Crowded | Self::Partly(_) => false,
+        }
+    }
+
+    /// Whether a call that failed like this leaves a link that cannot be used any more.
+    pub(super) fn ends_link(&self) -> bool {
+        match self {
+            Self::Deadline(_) | Self::Panicked(_) | Self::Closed | Self::Down => true,
+            Self::Failed(error) => error.is_uncertain(),
+            Self::Away(_) | Self::Crowded | Self::Partly(_) => false,
+        }
+    }
+
+    /// The kind of failure, by which warnings are counted.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Away(error) | Self::Partly(error) => error.kind(),
+            other => other.to_string(),
+        }
+    }
+
+    /// The outcome of one message for several groups. It counts as unsent only if no part of it was sent.
+    pub(super) fn of_parts<T>(parts: impl IntoIterator<Item = Result<T, Self>>) -> Result<(), Self> {
+        let (mut unsent, mut sent) = (None, None);
+        for part in parts {
+            match part {
+                Err(error) if error.is_unsent() => unsent = unsent.or(Some(error)),
+                Ok(_) => sent = sent.or(Some(Ok(()))),
+                Err(error) => sent = Some(Err(error)),
+            }
+        }
+        match (unsent, sent) {
+            (Some(error), Some(_)) => Err(Self::Partly(Box::new(error))),
+            (Some(error), None) => Err(error),
+            (None, sent) => sent.unwrap_or(Ok(())),
+        }
+    }
+}
+
+impl From<Error> for LinkError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Closed => Self::Closed,
+            error => Self::Failed(Arc::new(error)),
+        }
+    }
+}
+
+impl From<LinkError> for Error {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Closed => Self::Closed,
+            LinkError::Deadline(limit) => Self::TimedOut(limit),
+            LinkError::Failed(error) => copy(&error),
+            LinkError::Panicked(_) => Self::Backend(error.into()),
+            LinkError::Partly(_) => Self::Interrupted(error.into()),
+            LinkError::Away(_) | LinkError::Crowded | LinkError::Down => Self::Unavailable(error.into()),
+        }
+    }
+}
+
+/// An error of the same variant, whose cause is shared.
+fn copy(error: &Arc<Error>) -> Error {
+    let shared = || SharedCause(error.clone()).into();
+    match &**error {
+        Error::ChannelFull { channel } => Error::ChannelFull { channel: channel.clone() },
+        Error::ChannelOwned { channel } => Error::ChannelOwned { channel: channel.clone() },
+        Error::Closed => Error::Closed,
+        Error::Config(config) => Error::Config(config.clone()),
+        Error::InvalidMessage(_) => Error::InvalidMessage(shared()),
+        Error::InvalidName(name) => Error::InvalidName(*name),
+        Error::TimedOut(limit) => Error::TimedOut(*limit),
+        Error::Unsupported(what) => Error::Unsupported(what),
+        Error::Unavailable(_) => Error::Unavailable(shared()),
+        Error::Interrupted(_) => Error::Interrupted(shared()),
+        Error::Backend(_) => Error::Backend(shared()),
+    }
+}
+
+/// The cause of an error that several callers get.
+#[derive(Debug)]
+struct SharedCause(Arc<Error>);
+
+impl fmt::Display for SharedCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&cause(&self.0))
+    }
+}
+
+impl std::error::Error for SharedCause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        boxed(&self.0).and_then(|cause| cause.source())
+    }
+}
+
+fn boxed(error: &Error) -> Option<&BoxError> {
+    match error {
+        Error::Backend(cause)
+        | Error::InvalidMessage(cause)
+        | Error::Interrupted(cause)
+        | Error::Unavailable(cause) => Some(cause),
+        _ => None,
+    }
+}
+
+/// The backend's own words, without those of [`Error`].
+fn cause(error: &Error) -> String {
+    boxed(error).map_or_else(|| error.to_string(), |cause| cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(error: Error) -> LinkError {
+        error.into()
+    }
+
+    #[test]
+    fn a_message_taken_by_some_shards_is_not_unsent() {
+        let deadline = || LinkError::Deadline(Duration::ZERO);
+        assert!(LinkError::of_parts([Ok(1), Ok(2)]).is_ok());
+        let none = LinkError::of_parts::<()>([Err(LinkError::Down), Err(LinkError::Crowded)]);
+        assert!(matches!(none, Err(LinkError::Down)));
+        assert!(matches!(LinkError::of_parts([Ok(1), Err(deadline())]), Err(LinkError::Deadline(_))));
+        for part in [Ok(1), Err(deadline())] {
+            let outcome = LinkError::of_parts([Err(LinkError::Down), part]).unwrap_err();
+            assert!(!Error::from(outcome).is_transient());
+        }
+    }
+
+    #[test]
+    fn only_an_unsent_call_is_transient() {
+        let away = || failed(Error::Unavailable("full".into()));
+        for unsent in [LinkError::Crowded, LinkError::Down, away(), LinkError::Away(Box::new(away()))] {
+            assert!(unsent.is_unsent() && Error::from(unsent).is_transient());
+        }
+        for uncertain in [LinkError::Deadline(Duration::ZERO), failed(Error::Interrupted("cut".into()))] {
+            assert!(uncertain.ends_link() && Error::from(uncertain).is_uncertain());
+        }
+    }
+
+    #[test]
+    fn each_caller_gets_the_backends_words() {
+        let error = failed(Error::Backend("NOPERM no permission".into()));
+        let (one, two) = (Error::from(error.clone()), Error::from(error));
+        assert!(matches!((&one, &two), (Error::Backend(_), Error::Backend(_))));
+        assert_eq!(one.to_string(), "the channel layer's backend failed: NOPERM no permission");
+        assert_eq!(two.to_string(), one.to_string());
+    }
+}

@@ -1,0 +1,127 @@
+//! Settings of the engine.
+
+use std::time::Duration;
+
+use crate::config::LayerConfig;
+
+/// The shortest time for a setting that would otherwise never be met, or always.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The least bound of a message: the engine's own messages must get through.
+const LEAST_MESSAGE: usize = 512;
+
+/// Settings of a [`HubLayer`](super::HubLayer).
+///
+/// ```
+/// use std::time::Duration;
+/// use channel_layer::{LayerConfig, backbone::HubOptions};
+///
+/// let options = HubOptions::new(LayerConfig::default()).with_timeout(Duration::from_millis(300));
+/// assert_eq!(options.heartbeat, Duration::from_millis(500));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HubOptions {
+    /// The settings that all layers have.
+    pub layer: LayerConfig,
+    /// The longest time for one call of a link before the link counts as broken. 1 s.
+    pub timeout: Duration,
+    /// The longest time for connecting, login included. 1 s.
+    pub connect_timeout: Duration,
+    /// The interval of [`ping`](super::BackboneLink::ping). 0.5 s.
+    pub heartbeat: Duration,
+    /// The interval at which a message is sent through the bus and back. 5 s.
+    pub probe: Duration,
+    /// How long a subscription outlives the last member of its group here. 2 s: a page that is loaded again costs no
+    /// round trip.
+    pub linger: Duration,
+    /// The longest message in bytes, as it is published, that is sent or read. 16 MiB.
+    pub max_message: usize,
+    /// Whether [`subscribe_shared`](super::BackboneLink::subscribe_shared) has the bus choose one receiver for each
+    /// message. False.
+    pub shared_subscriptions: bool,
+}
+
+impl HubOptions {
+    /// The defaults, with these settings of the layer.
+    pub fn new(layer: LayerConfig) -> Self {
+        Self {
+            layer,
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            heartbeat: Duration::from_millis(500),
+            probe: Duration::from_secs(5),
+            linger: Duration::from_secs(2),
+            max_message: 16 << 20,
+            shared_subscriptions: false,
+        }
+    }
+
+    /// Sets [`timeout`](Self::timeout).
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets [`connect_timeout`](Self::connect_timeout).
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets [`heartbeat`](Self::heartbeat).
+    pub fn with_heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = interval;
+        self
+    }
+
+    /// Sets [`probe`](Self::probe).
+    pub fn with_probe(mut self, interval: Duration) -> Self {
+        self.probe = interval;
+        self
+    }
+
+    /// Sets [`linger`](Self::linger).
+    pub fn with_linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Sets [`max_message`](Self::max_message), in bytes.
+    pub fn with_max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Sets [`shared_subscriptions`](Self::shared_subscriptions).
+    pub fn with_shared_subscriptions(mut self, yes: bool) -> Self {
+        self.shared_subscriptions = yes;
+        self
+    }
+
+    /// Every setting moved to its nearest bound, so that clocks can be added to.
+    pub(super) fn bounded(self) -> Self {
+        let between = |time: Duration| time.clamp(SHORTEST, LayerConfig::LONGEST);
+        Self {
+            layer: self.layer.bounded(),
+            timeout: between(self.timeout),
+            connect_timeout: between(self.connect_timeout),
+            heartbeat: between(self.heartbeat),
+            probe: between(self.probe),
+            linger: self.linger.min(LayerConfig::LONGEST),
+            max_message: self.max_message.max(LEAST_MESSAGE),
+            ..self
+        }
+    }
+
+    /// The longest time for a whole call: its turn in the queue, and its way.
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout * 2
+    }
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        Self::new(LayerConfig::default())
+    }
+}

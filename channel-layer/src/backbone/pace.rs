@@ -1,0 +1,50 @@
+//! The pace of warnings about what may happen with every message: one a second.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// The least time between two warnings of one kind.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Lets one warning a second through, and counts the others.
+#[derive(Debug, Default)]
+pub(super) struct Pace(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Instant>,
+    held: u64,
+}
+
+impl Pace {
+    /// Counts an event. Returns the number of events since the last warning, this one included, if a warning
+    /// is due.
+    pub(super) fn pass(&self) -> Option<u64> {
+        // Nothing in here is left half done by a panic.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.held += 1;
+        let now = Instant::now();
+        if state.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
+            return None;
+        }
+        state.last = Some(now);
+        Some(std::mem::take(&mut state.held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_warning_a_second_tells_of_all() {
+        let pace = Pace::default();
+        assert_eq!([(); 3].map(|()| pace.pass()), [Some(1), None, None]);
+        tokio::time::advance(PAUSE).await;
+        assert_eq!([(); 2].map(|()| pace.pass()), [Some(3), None]);
+    }
+}

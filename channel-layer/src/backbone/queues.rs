@@ -1,0 +1,105 @@
+//! Work queues: named channels whose messages wait at the server until one receiver takes each.
+
+use std::{fmt, pin::Pin, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{error::Result, name::ChannelName};
+
+/// Work queues of a bus, for named channels.
+///
+/// The engine takes messages only for receivers that wait, and gives back what was taken for one that has left. So a
+/// `receive` that is dropped takes no message with it.
+#[async_trait]
+pub trait Queues: fmt::Debug + Send + Sync {
+    /// Adds a message to a channel's queue.
+    ///
+    /// # Errors
+    /// [`ChannelFull`](crate::Error::ChannelFull) if the queue holds [`capacity`](Push::capacity) messages that have not
+    /// expired.
+    async fn push(&self, channel: &ChannelName, push: Push<'_>) -> Result<Pushed>;
+
+    /// Makes a taker, with a connection of its own where waiting would hold up other calls. It ends with its link.
+    async fn taker(&self) -> Result<Box<dyn Taker>>;
+
+    /// Puts messages back at the front of the queue they were taken from, in their order.
+    async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()>;
+
+    /// Ends this process's forwarding to a channel: another process may forward from now on.
+    async fn release(&self, channel: &ChannelName, process: &str) -> Result<()>;
+
+    /// Deletes all queues of this layer.
+    async fn clear(&self) -> Result<()>;
+}
+
+/// Takes messages from queues.
+#[async_trait]
+pub trait Taker: fmt::Debug + Send {
+    /// Takes messages that have not expired, up to the wanted number of each channel. Waits for the first one if there
+    /// is none, until `changed` resolves; then returns soon, with what it has taken by then or with none.
+    ///
+    /// The call is never dropped half-way while the layer is open: what it takes from the server, it returns. It may
+    /// return without a message at any time. An error ends the taker.
+    async fn take(&mut self, wanted: &[Wanted], changed: Changed<'_>) -> Result<Vec<Taken>>;
+}
+
+/// Resolves when a taker is to return: other messages are wanted, or the link has ended.
+pub type Changed<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
+
+/// A channel and the number of messages that its receivers wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The number of messages, at least one.
+    pub count: usize,
+}
+
+/// A message that was taken from a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The body, as it was pushed.
+    pub body: Bytes,
+    /// The queue's own data to give the message back with.
+    pub receipt: Bytes,
+}
+
+/// A message for a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Push<'a> {
+    /// The encoded message.
+    pub body: &'a [u8],
+    /// The number of messages that the queue may hold, at least one.
+    pub capacity: usize,
+    /// The time after which the message is dropped, by the server's clock.
+    pub expiry: Duration,
+    /// The role of the process that pushes.
+    pub role: Role<'a>,
+}
+
+/// The role of a process that pushes to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role<'a> {
+    /// The sender of a message to the channel.
+    Sender,
+    /// One of the processes that forward the messages of a group to the channel. Only one of them may: the server keeps a
+    /// lease with the name of the process, renewed by every push.
+    Forwarder {
+        /// The name of this process.
+        process: &'a str,
+        /// The processes that have handed over, separated by spaces: their leases are void for this process.
+        past: &'a str,
+    },
+}
+
+/// The outcome of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// Another process forwards to this channel. The message was not added.
+    Elsewhere,
+    /// The message was added.
+    Stored,
+}

@@ -1,0 +1,43 @@
+//! The way of messages from a link into the engine.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+/// Receives the messages of one link. Clones share it.
+#[derive(Clone)]
+pub struct InboundSink {
+    receive: Arc<dyn Fn(&str, &[u8]) + Send + Sync>,
+    /// Cleared when the link has ended: its successor has begun, and may get the same messages. Relaxed: a message that
+    /// is delivered in the same moment came in before.
+    live: Arc<AtomicBool>,
+}
+
+impl InboundSink {
+    pub(super) fn new(receive: impl Fn(&str, &[u8]) + Send + Sync + 'static) -> Self {
+        Self { receive: Arc::new(receive), live: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// Delivers a message. Does not wait; while too much is queued, it hands out messages itself before it returns, so
+    /// that the client library reads no more meanwhile.
+    pub fn deliver(&self, topic: &str, payload: &[u8]) {
+        if self.live.load(Relaxed) {
+            (self.receive)(topic, payload);
+        }
+    }
+
+    /// Drops everything from now on.
+    pub(super) fn end(&self) {
+        self.live.store(false, Relaxed);
+    }
+}
+
+impl fmt::Debug for InboundSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboundSink").field("live", &self.live).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,59 @@
+//! Warnings of any kind, at most one a second each: a failure that every message meets must not fill the log.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use super::pace::Pace;
+
+/// Kinds that are told apart. A server's words are among them, so their number has to be bounded.
+const KINDS: usize = 64;
+
+/// The warnings of one layer. A kind is the operation that failed, and the reason.
+#[derive(Debug, Default)]
+pub(super) struct Warnings {
+    /// Held for a map access.
+    kinds: Mutex<HashMap<(&'static str, String), Pace>>,
+    /// All other kinds together.
+    others: Pace,
+}
+
+impl Warnings {
+    /// Counts an event. Returns the number of events since the last warning of this kind, if a warning is
+    /// due.
+    pub(super) fn pass(&self, what: &'static str, why: &str) -> Option<u64> {
+        // No panic leaves the map in an invalid state.
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kind, is_full) = ((what, why.to_owned()), kinds.len() >= KINDS);
+        match kinds.get(&kind) {
+            Some(pace) => pace.pass(),
+            None if is_full => self.others.pass(),
+            None => kinds.entry(kind).or_default().pass(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_kind_is_warned_about_once_a_second() {
+        let warnings = Warnings::default();
+        assert_eq!(warnings.pass("a", "OOM"), Some(1));
+        assert_eq!((warnings.pass("a", "OOM"), warnings.pass("a", "OOM")), (None, None));
+        assert_eq!((warnings.pass("a", "NOPERM"), warnings.pass("b", "OOM")), (Some(1), Some(1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(warnings.pass("a", "OOM"), Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_kinds_is_bounded() {
+        let warnings = Warnings::default();
+        let written = (0..1000).filter(|n| warnings.pass("a", &n.to_string()).is_some()).count();
+        assert_eq!(written, KINDS + 1);
+    }
+}
