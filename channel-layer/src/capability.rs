@@ -1,11 +1,30 @@
-//! What a backend can do.
+//! The abilities of a backend.
 
-/// What a backend can do. Callers and tests ask this, never which backend they are on.
+/// The abilities of a backend. Callers and tests look here, never at the type of the backend.
+///
+/// All fields are `false` by default. A backend sets what holds without exception: the
+/// conformance suite (feature `conformance`) tests every claim.
+///
+/// ```
+/// use channel_layer::{Capabilities, ChannelLayer, MemoryLayer};
+///
+/// let mine = Capabilities::default().with_cross_process(true).with_shares_work(true);
+/// assert!(mine.shares_work && !mine.stores_messages);
+///
+/// assert!(MemoryLayer::default().capabilities().stores_messages);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
+    /// [`group_add`](crate::ChannelLayer::group_add), [`group_discard`](crate::ChannelLayer::group_discard) and
+    /// [`group_discard_all`](crate::ChannelLayer::group_discard_all) reach a channel of another process, through the process
+    /// that owns it. Otherwise they return [`Unsupported`](crate::Error::Unsupported) for such a channel.
+    pub adds_foreign: bool,
     /// Two layers on the same store reach each other's channels, from different processes too.
     pub cross_process: bool,
+    /// Messages that were lost while the layer was connected raise [`Lost`](crate::LayerEvent::Lost). Formats without
+    /// sequence numbers cannot tell.
+    pub detects_loss: bool,
     /// [`flush`](crate::ChannelLayer::flush) empties the store for every process, not for this one alone.
     pub global_flush: bool,
     /// Calls of [`group_send`](crate::ChannelLayer::group_send) to one group that are under way at the same time take effect
@@ -16,14 +35,29 @@ pub struct Capabilities {
     pub reports_full: bool,
     /// The channels of one process share one capacity, so that a slow one can fill the others.
     pub shares_capacity: bool,
+    /// Each message on a named channel goes to exactly one of its receivers, whichever processes they are in. Holds
+    /// with and without [`stores_messages`](Self::stores_messages).
+    pub shares_work: bool,
     /// Messages on named channels wait for a receiver that is not there yet.
     pub stores_messages: bool,
 }
 
 impl Capabilities {
+    /// Sets [`adds_foreign`](Self::adds_foreign).
+    pub fn with_adds_foreign(mut self, yes: bool) -> Self {
+        self.adds_foreign = yes;
+        self
+    }
+
     /// Sets [`cross_process`](Self::cross_process).
     pub fn with_cross_process(mut self, yes: bool) -> Self {
         self.cross_process = yes;
+        self
+    }
+
+    /// Sets [`detects_loss`](Self::detects_loss).
+    pub fn with_detects_loss(mut self, yes: bool) -> Self {
+        self.detects_loss = yes;
         self
     }
 
@@ -48,6 +82,12 @@ impl Capabilities {
     /// Sets [`shares_capacity`](Self::shares_capacity).
     pub fn with_shares_capacity(mut self, yes: bool) -> Self {
         self.shares_capacity = yes;
+        self
+    }
+
+    /// Sets [`shares_work`](Self::shares_work).
+    pub fn with_shares_work(mut self, yes: bool) -> Self {
+        self.shares_work = yes;
         self
     }
 

@@ -18,17 +18,31 @@ const EVENTS: usize = 64;
 /// Set in a state whose layer was closed.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
-/// A change in the state of a layer's backend.
+/// A change in the state of a layer's backend, or a loss of messages.
+///
+/// An outage of the backend, or of one of its servers, raises one [`Disconnected`](Self::Disconnected) and later one
+/// [`Reconnected`](Self::Reconnected), however many connections it takes down. Without an outage and without a loss there
+/// is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayerEvent {
     /// The backend is out of reach. Messages sent by others in the meantime do not arrive.
     Disconnected,
+    /// Messages of other processes were lost while the backend was in reach: a gap in their sequence numbers shows
+    /// that they were sent and have never come in. Raised only by layers that
+    /// [detect losses](crate::Capabilities::detects_loss).
+    ///
+    /// The groups and channels of the messages are unknown, since only their numbers are missing. Messages lost during an
+    /// outage are not counted here: the gap of [`Reconnected`](Self::Reconnected) covers them.
+    Lost {
+        /// The number of messages that are missing, at least one.
+        count: u64,
+    },
     /// The backend is back and every channel of this process is live again, with all memberships that were added
     /// meanwhile. Also raised without a [`Disconnected`](Self::Disconnected) before it, by a layer that found that its
     /// backend had lost memberships and has made them again.
     Reconnected {
-        /// For how long messages may have been missed.
+        /// The time for which messages may have been missed. It is never shorter than the outage.
         gap: Duration,
     },
 }

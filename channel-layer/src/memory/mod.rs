@@ -80,10 +80,14 @@ impl MemoryLayer {
 #[deny(clippy::missing_trait_methods)]
 impl ChannelLayer for MemoryLayer {
     fn capabilities(&self) -> Capabilities {
+        // Every channel is of this process, so that all of them can be added and all receivers share the work. Not
+        // `detects_loss`: no message is lost on the way.
         Capabilities::default()
+            .with_adds_foreign(true)
             .with_global_flush(true)
             .with_orders_calls(true)
             .with_reports_full(true)
+            .with_shares_work(true)
             .with_stores_messages(true)
     }
 

@@ -57,9 +57,14 @@ struct Warning {
 }
 
 async fn warn(socket: &mut Socket, event: LayerEvent) -> Result<()> {
-    let LayerEvent::Reconnected { gap } = event else { return Ok(()) };
-    let seconds = gap.max(Duration::from_secs(1)).as_secs();
-    let notice = format!("Messages of the last {seconds} s may have been missed.");
+    let notice = match event {
+        LayerEvent::Reconnected { gap } => {
+            let seconds = gap.max(Duration::from_secs(1)).as_secs();
+            format!("Messages of the last {seconds} s may have been missed.")
+        }
+        LayerEvent::Lost { .. } => "Messages may have been missed.".to_owned(),
+        _ => return Ok(()),
+    };
     socket.send_json(&Warning { notice }).await
 }
 

@@ -83,10 +83,11 @@ pub trait Consumer: Send + 'static {
         async { Ok(()) }
     }
 
-    /// The channel layer lost its backend, or has it back. By default it is ignored.
+    /// The channel layer lost its backend, has it back, or lost messages. By default it is ignored.
     ///
     /// After [`Reconnected`](LayerEvent::Reconnected) every group is live again, but what others sent during the gap is
-    /// lost: read anew what must not be missed, or tell the client.
+    /// lost: read anew what must not be missed, or tell the client. After [`Lost`](LayerEvent::Lost) do the same: messages
+    /// to any channel or group of this process are missing, perhaps none of this socket's.
     fn layer_event(
         &mut self,
         socket: &mut Socket,

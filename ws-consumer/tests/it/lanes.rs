@@ -336,7 +336,7 @@ impl channel_layer::ChannelLayer for Shaky {
 }
 
 #[tokio::test]
-async fn every_consumer_learns_of_a_gap() {
+async fn every_consumer_learns_of_a_gap_and_of_a_loss() {
     struct Worried;
     impl Consumer for Worried {
         type Event = NoEvents;
@@ -351,9 +351,11 @@ async fn every_consumer_learns_of_a_gap() {
     let mut clients = [server.connect("/").await, server.connect("/").await];
     events.send(channel_layer::LayerEvent::Disconnected).unwrap();
     events.send(channel_layer::LayerEvent::Reconnected { gap: Duration::from_secs(2) }).unwrap();
+    events.send(channel_layer::LayerEvent::Lost { count: 3 }).unwrap();
     for client in &mut clients {
         assert_eq!(client.text().await, "Disconnected");
         assert_eq!(client.text().await, "Reconnected { gap: 2s }");
+        assert_eq!(client.text().await, "Lost { count: 3 }");
     }
     drop(server);
     assert_eq!(events.receiver_count(), 1, "a client's connection still holds the service");
