@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use channel_layer::Error;
+use channel_layer::{Error, backbone::LinkError};
 
 /// A fault on the way to Redis. `Clone`, because one broken connection fails many calls.
 ///
@@ -165,6 +165,12 @@ impl From<Fault> for Error {
                 Self::Unavailable(fault.into())
             }
         }
+    }
+}
+
+impl From<Fault> for LinkError {
+    fn from(fault: Fault) -> Self {
+        Error::from(fault).into()
     }
 }
 

@@ -14,7 +14,6 @@ mod keys;
 mod layer;
 mod native;
 mod own;
-mod pace;
 mod payload;
 mod pubsub;
 mod ring;
@@ -23,7 +22,6 @@ mod shared;
 mod stats;
 mod supervisor;
 mod topology;
-mod warnings;
 
 #[doc = include_str!("docs/django.md")]
 pub mod django {}

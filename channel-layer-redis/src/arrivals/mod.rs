@@ -18,7 +18,7 @@ use channel_layer::{
 };
 use tokio::sync::oneshot;
 
-use crate::stats::Counters;
+use crate::stats::{Count, Counters};
 
 /// So much may wait, in messages and in bytes of their values. Beyond that the connection's task hands out itself, and
 /// meanwhile reads nothing: Redis is the one that waits.
@@ -104,7 +104,7 @@ impl Arrivals {
         let more = burst.step();
         let made = burst.deliveries() - before;
         if !more {
-            burst.outcomes().for_each(|outcome| self.counters.full.add(outcome.full as u64));
+            burst.outcomes().for_each(|outcome| self.counters.add(Count::Full, outcome.full as u64));
             *turn = None;
         }
         Some(made)
@@ -119,14 +119,14 @@ impl Arrivals {
             }
             Arrival::Groups(to, Post { delivery: Delivery { message, expires }, told, .. }) => {
                 let outcome = self.hub.fan_out(&to, message, expires).finish();
-                self.counters.full.add(outcome.full as u64);
+                self.counters.add(Count::Full, outcome.full as u64);
                 if let Some(told) = told {
                     let _ = told.send(outcome); // its sender may have gone
                 }
             }
             Arrival::Channel(channel, delivery) => {
                 let refused = matches!(self.hub.send(&channel, delivery), Some(Err(_)));
-                self.counters.full.add(u64::from(refused));
+                self.counters.add(Count::Full, u64::from(refused));
             }
             Arrival::Other(act) => act(),
         }

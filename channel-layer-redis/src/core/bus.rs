@@ -21,7 +21,7 @@ use crate::{
     payload::Payload,
     ring::host_of,
     shared::Probes,
-    stats::Counters,
+    stats::{self, Counters},
     supervisor::{Link, Mode, Probe, Restoration},
 };
 
@@ -65,7 +65,7 @@ impl Bus {
         let client = format!("{:032x}", fastrand::u128(..));
         let hosts = config.places.len();
         let bus = Arc::new(Self {
-            counters: Arc::default(),
+            counters: stats::counters(),
             hub: Hub::new(),
             keys: Keys::new(&config.prefix),
             payload: Payload::of_core(&config),

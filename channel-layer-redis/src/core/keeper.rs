@@ -21,7 +21,7 @@ use super::{
     groups::{self, CHUNK},
     memberships::Membership,
 };
-use crate::{client::Command, error::Fault, ring::host_of, supervisor::Link};
+use crate::{client::Command, error::Fault, ring::host_of, stats::Count, supervisor::Link};
 
 /// The interval at which dropped mailboxes are looked for, in addition to whenever a group loses its last
 /// one.
@@ -87,7 +87,8 @@ impl Bus {
             let outcomes = join_all(chunk.iter().map(add)).await;
             self.memberships.written(&successes(chunk, &outcomes));
             if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-                self.counters.warnings.warn("memberships of this process cannot be written to Redis", fault);
+                self.counters
+                    .warn("memberships of this process cannot be written to Redis", &fault.clone().into());
                 return;
             }
         }
@@ -98,7 +99,7 @@ impl Bus {
             let outcomes =
                 join_all(chunk.iter().map(|membership| groups::renew(self, links, membership))).await;
             if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-                self.counters.warnings.warn("memberships of this process cannot be renewed", fault);
+                self.counters.warn("memberships of this process cannot be renewed", &fault.clone().into());
                 return;
             }
         }
@@ -161,8 +162,8 @@ impl Bus {
             ?gap,
             "Redis had lost groups of this process, and messages to them"
         );
-        self.counters.groups_lost.add(lost.len() as u64);
-        self.counters.gap_milliseconds.add_time(gap);
+        self.counters.add(Count::GroupsLost, lost.len() as u64);
+        self.counters.add(Count::GapMilliseconds, u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
         self.events.raise(LayerEvent::Reconnected { gap });
     }
 

@@ -31,6 +31,7 @@ use crate::{
         self,
         blocking::{self, Blocking},
     },
+    stats::Count,
     supervisor::{Backoff, Link, Session},
 };
 
@@ -206,7 +207,7 @@ impl Reader {
 
     pub(super) fn taken(&self, wishes: &Wishes, key: &[u8], member: &[u8], score: f64) {
         let counters = &self.bus.counters;
-        counters.received.one();
+        counters.one(Count::Received);
         let lifetime = clock::left(score, self.bus.config.layer.expiry);
         if lifetime.is_zero() {
             return; // Python looks after that when it sends, and never here
@@ -242,7 +243,7 @@ impl Reader {
     ) -> Result<(), CodecError> {
         map.remove(RESERVED_KEY); // a group's message names its member also where there is only one
         let message = Message::try_from(map).map_err(|_| CodecError::Message)?;
-        self.bus.counters.taken.one();
+        self.bus.counters.one(Count::Taken);
         self.bus.desks[self.at].hand_out(channel, vec![Kept { message, member: member.to_vec(), score }]);
         Ok(())
     }
@@ -292,7 +293,7 @@ impl Reader {
                 _ => deliveries.closed += 1,
             }
         }
-        self.bus.counters.full.add(deliveries.full as u64);
+        self.bus.counters.add(Count::Full, deliveries.full as u64);
         deliveries
     }
 
@@ -333,15 +334,16 @@ impl Reader {
         let mut again = None;
         for (channel, messages) in leftovers {
             match self.put_back(&links[self.at], &channel, &messages).await {
-                Ok(()) => self.bus.counters.given_back.add(messages.len() as u64),
+                Ok(()) => self.bus.counters.add(Count::GivenBack, messages.len() as u64),
                 // Surely not sent: tried again.
                 Err(fault) if fault.is_unsent() => {
                     desk.keep(&channel, messages);
                     again = Some(Instant::now() + Duration::from_secs(1));
                 }
                 Err(fault) => {
-                    self.bus.counters.lost.add(messages.len() as u64);
-                    if let Some(times) = self.bus.counters.warnings.pass("lost messages", fault.kind()) {
+                    self.bus.counters.add(Count::Lost, messages.len() as u64);
+                    if let Some(times) = self.bus.counters.warning_due("lost messages", &fault.clone().into())
+                    {
                         let count = messages.len();
                         tracing::warn!(%channel, count, %fault, times, "lost messages of a general channel");
                     }

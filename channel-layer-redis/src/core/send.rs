@@ -17,6 +17,7 @@ use crate::{
     client::{Reply, Script},
     error::Fault,
     shared::check_size,
+    stats::Count,
     supervisor::{Link, Queued},
 };
 
@@ -33,11 +34,11 @@ pub(super) async fn push(bus: &Bus, links: &[Link], channel: &ChannelName, messa
     let arguments =
         [score.as_bytes(), expired.as_bytes(), lifetime.as_bytes(), capacity.as_bytes(), member.as_slice()];
     let pushed = run(&links[bus.host_of(channel)], &PUSH, &[key], &arguments).await;
-    let reply = pushed.inspect_err(|_| bus.counters.publish_failed.one())?;
+    let reply = pushed.inspect_err(|_| bus.counters.one(Count::PublishFailed))?;
     if number(bus, &reply)? == 0 {
         return Err(Error::ChannelFull { channel: channel.to_string() });
     }
-    bus.counters.published.one();
+    bus.counters.one(Count::Published);
     Ok(())
 }
 
@@ -87,10 +88,10 @@ pub(super) async fn fan_out(
     let sent = join_all(puts.into_iter().map(async |put| put?.over(bus).await)).await;
     let over: Vec<_> = sent.iter().flatten().flatten().cloned().collect();
     // Some hosts may have taken their part: then it does not look unsent.
-    Fault::of_parts(sent).inspect_err(|_| bus.counters.publish_failed.one())?;
-    bus.counters.published.one();
+    Fault::of_parts(sent).inspect_err(|_| bus.counters.one(Count::PublishFailed))?;
+    bus.counters.one(Count::Published);
     let over_capacity = over.iter().map(|(_, members)| members).sum::<usize>();
-    bus.counters.full.add(over_capacity as u64);
+    bus.counters.add(Count::Full, over_capacity as u64);
     let (mut local, mut missed) = (Deliveries::default(), Deliveries::default());
     missed.full = over_capacity;
     for (key, count, back) in own {

@@ -22,7 +22,7 @@ use crate::{
     config::RedisConfig,
     keys::Keys,
     ring,
-    stats::Counters,
+    stats::{self, Counters},
     supervisor::Link,
 };
 
@@ -55,7 +55,7 @@ impl Bus {
             keys: Keys::new(&config.prefix),
             events: EventSource::new(config.places.len()),
             config,
-            counters: Arc::default(),
+            counters: stats::counters(),
             hub: Hub::new(),
             node_name: format!("{node:016x}"),
             node,

@@ -15,6 +15,7 @@ use crate::{
     arrivals::{Arrival, Arrivals},
     client::Command,
     codec::{self, CodecError, Envelope, Header, Target},
+    stats::Count,
     supervisor::{Mode, Probe, Restoration},
 };
 
@@ -40,9 +41,9 @@ impl Inbound {
         let envelope = Envelope::decode(payload)?;
         let place = self.sequences().note(channel, &envelope.header);
         match place {
-            Place::Next { lost } => self.bus.counters.lost.add(lost),
+            Place::Next { lost } => self.bus.counters.add(Count::Lost, lost),
             Place::Stale => {
-                self.bus.counters.stale.one();
+                self.bus.counters.one(Count::Stale);
                 return Ok(());
             }
         }
@@ -156,7 +157,7 @@ impl Mode for Inbound {
     }
 
     fn received(&self, channel: &[u8], payload: &[u8]) {
-        self.bus.counters.received.one();
+        self.bus.counters.one(Count::Received);
         if let Err(error) = self.read(channel, payload) {
             self.bus.counters.note_unreadable("a message", error);
         }

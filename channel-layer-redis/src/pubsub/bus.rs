@@ -10,7 +10,12 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{directions::Seen, named::Named, names::Names};
 use crate::{
-    config::RedisConfig, own::Own, payload::Payload, ring::host_of, shared::Probes, stats::Counters,
+    config::RedisConfig,
+    own::Own,
+    payload::Payload,
+    ring::host_of,
+    shared::Probes,
+    stats::{self, Counters},
     supervisor::Link,
 };
 
@@ -37,7 +42,7 @@ impl Bus {
     pub(super) fn new(config: Arc<RedisConfig>) -> Arc<Self> {
         let node = format!("{:016x}", fastrand::u64(..));
         let bus = Arc::new(Self {
-            counters: Arc::default(),
+            counters: stats::counters(),
             hub: Hub::new(),
             names: Names::new(&config.prefix),
             payload: Payload::of_pubsub(&config),

@@ -9,6 +9,7 @@ use crate::{
     arrivals::{Arrival, Arrivals},
     client::Command,
     codec::CodecError,
+    stats::Count,
     supervisor::{Mode, Probe, Restoration},
 };
 
@@ -108,7 +109,7 @@ impl Mode for Inbound {
         if self.bus.probes.received(channel, payload) {
             return;
         }
-        self.bus.counters.received.one();
+        self.bus.counters.one(Count::Received);
         if let Err(error) = self.read(channel, payload) {
             self.bus.counters.note_unreadable("a message", error);
         }

@@ -51,7 +51,7 @@ use crate::{
     client::{Command, Connection, Reply},
     config::{Place, RedisConfig},
     error::Fault,
-    stats::Counters,
+    stats::{Count, Counters},
 };
 
 /// What a link carries: names of channels, and what is done with messages.
@@ -178,12 +178,12 @@ impl Link {
     /// Publishes an envelope, or whatever the mode publishes; says how many processes took it.
     pub(crate) async fn publish(&self, channel: String, envelope: Vec<u8>) -> Result<u64, Fault> {
         if !self.is_up() {
-            self.shared.counters.publish_failed.one();
+            self.shared.counters.one(Count::PublishFailed);
             return Err(self.shared.away());
         }
         let published = self.shared.outbox.publish(channel, envelope).await;
         if published == Err(Fault::Crowded) {
-            self.shared.counters.publish_failed.one(); // the others are counted where they are answered
+            self.shared.counters.one(Count::PublishFailed); // the others are counted where they are answered
         }
         published
     }

@@ -17,7 +17,7 @@ use crate::{
     codec,
     config::RedisConfig,
     error::Fault,
-    stats::Counters,
+    stats::{Count, Counters},
 };
 
 /// Commands in one write: enough to make the price of a round trip vanish, few enough that Redis works on some while
@@ -152,13 +152,13 @@ impl Waiting {
             }
         }
         let accepted = counts.iter().filter(|count| count.is_ok()).count();
-        counters.published.add(accepted as u64);
-        counters.publish_failed.add((counts.len() - accepted) as u64);
+        counters.add(Count::Published, accepted as u64);
+        counters.add(Count::PublishFailed, (counts.len() - accepted) as u64);
         self.publishes.keep(Ok(counts));
     }
 
     fn refuse(self, fault: &Fault, counters: &Counters) {
-        counters.publish_failed.add(self.publishes.len() as u64);
+        counters.add(Count::PublishFailed, self.publishes.len() as u64);
         for (_, answer) in self.calls {
             let _ = answer.send(Err(fault.clone()));
         }

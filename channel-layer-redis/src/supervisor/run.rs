@@ -11,7 +11,7 @@ use futures_util::future::try_join;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, backoff::Backoff, panics::caught, session::Session, subscriptions::Changes};
-use crate::{error::Fault, topology};
+use crate::{error::Fault, stats::Count, topology};
 
 /// Warnings about one outage, at most: a server may say something else each time.
 const TROUBLES: usize = 16;
@@ -164,8 +164,8 @@ impl Shared {
     fn tell_of_session(&self, well: Option<Instant>) {
         if let Some(well) = well {
             let gap = well.elapsed();
-            self.counters.reconnects.one();
-            self.counters.gap_milliseconds.add_time(gap);
+            self.counters.one(Count::Reconnects);
+            self.counters.add(Count::GapMilliseconds, u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
             tracing::warn!(?gap, "messages of others may have been missed");
             self.mode.events().raise(LayerEvent::Reconnected { gap });
         }
@@ -179,8 +179,8 @@ impl Shared {
         let was_up = self.set_session(None).is_some();
         self.subscriptions.interrupted(if *fault == Fault::Closed { fault } else { &Fault::Down });
         if was_up && *fault != Fault::Closed {
-            self.counters.disconnects.one();
-            self.counters.warnings.warn("lost the connection to Redis", fault);
+            self.counters.one(Count::Disconnects);
+            self.counters.warn("lost the connection to Redis", &fault.clone().into());
             self.mode.events().raise(LayerEvent::Disconnected);
         }
     }
@@ -191,10 +191,10 @@ impl Shared {
         if self.mode.is_empty(channel) {
             return self.subscriptions.answered(&[channel.to_owned()], Err(fault));
         }
-        if let Some(times) = self.counters.warnings.pass("a group hears nothing", fault.kind()) {
+        if let Some(times) = self.counters.warning_due("a group hears nothing", &fault.clone().into()) {
             tracing::warn!(channel, %fault, times, "the members of a group hear nothing any more");
         }
-        self.counters.subscribe_refused.one();
+        self.counters.one(Count::SubscribeRefused);
         self.subscriptions.refused(channel, fault);
     }
 
@@ -214,7 +214,7 @@ impl Shared {
     }
 
     fn cannot_connect(&self, fault: Fault) {
-        self.counters.connect_failed.one();
+        self.counters.one(Count::ConnectFailed);
         let (place, text) = (&self.place, fault.to_string());
         let mut troubles = self.troubles();
         if troubles.len() < TROUBLES && troubles.insert(text) {

@@ -110,7 +110,7 @@ impl Session {
         match refused {
             None => done(),
             Some(fault) => {
-                shared.counters.warnings.warn("Redis does not take what it holds for this process", &fault);
+                shared.counters.warn("Redis does not take what it holds for this process", &fault.into());
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ use super::{
     super::{bus::Bus, remote},
     store::{self, As},
 };
-use crate::{codec::Target, supervisor::Link};
+use crate::{codec::Target, stats::Count, supervisor::Link};
 
 /// What may wait to be forwarded; the channel itself has a capacity of its own.
 const BOUNDS: Bounds = Bounds { messages: 4096, bytes: 16 << 20 };
@@ -140,7 +140,7 @@ async fn forward(bus: Arc<Bus>, mut mailbox: Mailbox) {
 async fn push(bus: &Bus, links: &[Link], channel: &ChannelName, message: &Message, past: &Past) {
     match store::push(bus, links, channel, message, As::Forwarder { past: &past.nodes }).await {
         Ok(()) => {}
-        Err(Error::ChannelFull { .. }) => bus.counters.full.one(),
+        Err(Error::ChannelFull { .. }) => bus.counters.one(Count::Full),
         Err(error) => tracing::debug!(%channel, %error, "could not forward"),
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     client::{Command, Connection, Reply},
     config::Server,
     error::Fault,
-    stats::Counters,
+    stats::{Count, Counters},
     supervisor::{Backoff, Link, Session},
 };
 
@@ -117,7 +117,7 @@ impl Reader {
             match taken {
                 Ok(messages) => {
                     any |= !messages.is_empty();
-                    self.bus.counters.taken.add(messages.len() as u64);
+                    self.bus.counters.add(Count::Taken, messages.len() as u64);
                     self.desk.hand_out(channel, messages);
                 }
                 Err(fault) => refused = Err(fault),
@@ -150,7 +150,7 @@ impl Reader {
         let place = |key: &[u8]| keys.iter().position(|known| known.as_bytes() == key);
         let popped = |reply| popped(reply, place);
         if let Some((at, message)) = reply.read("BLPOP", &self.bus.counters, popped)? {
-            self.bus.counters.taken.one();
+            self.bus.counters.one(Count::Taken);
             self.desk.hand_out(&wanted[at].0, vec![message]);
         }
         Ok(())
@@ -175,15 +175,16 @@ impl Reader {
         let mut again = None;
         for (channel, messages) in leftovers {
             match store::give_back(&self.bus, &links, &channel, &messages).await {
-                Ok(()) => self.bus.counters.given_back.add(messages.len() as u64),
+                Ok(()) => self.bus.counters.add(Count::GivenBack, messages.len() as u64),
                 // Surely not sent: tried again.
                 Err(fault) if fault.is_unsent() => {
                     self.desk.keep(&channel, messages);
                     again = Some(Instant::now() + BLOCK);
                 }
                 Err(fault) => {
-                    self.bus.counters.lost.add(messages.len() as u64);
-                    if let Some(times) = self.bus.counters.warnings.pass("lost messages", fault.kind()) {
+                    self.bus.counters.add(Count::Lost, messages.len() as u64);
+                    if let Some(times) = self.bus.counters.warning_due("lost messages", &fault.clone().into())
+                    {
                         let count = messages.len();
                         tracing::warn!(%channel, count, %fault, times, "lost messages of a named channel");
                     }
@@ -219,7 +220,9 @@ impl Reader {
 /// Why a reader begins anew: a refusal will last until somebody does something.
 pub(crate) fn tell(counters: &Counters, fault: &Fault) {
     match fault {
-        Fault::Refused { .. } => counters.warnings.warn("Redis refuses to hand out named channels", fault),
+        Fault::Refused { .. } => {
+            counters.warn("Redis refuses to hand out named channels", &fault.clone().into())
+        }
         _ => tracing::debug!(%fault, "the reader of named channels begins anew"),
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     client::{Command, Commands, Connection, Reply, Script},
     codec,
     error::Fault,
+    stats::Count,
     supervisor::Link,
 };
 
@@ -64,10 +65,10 @@ pub(in super::super) async fn push(
     let (lifetime, capacity, node) = (lifetime.as_bytes(), capacity.as_bytes(), bus.node_name.as_bytes());
     let arguments = [body, lifetime, capacity, node, lease.as_bytes(), past.as_bytes()];
     let pushed = run(link_of(links, channel.as_str()), &PUSH, &keys, &arguments).await;
-    let reply = pushed.inspect_err(|_| bus.counters.publish_failed.one())?;
+    let reply = pushed.inspect_err(|_| bus.counters.one(Count::PublishFailed))?;
     match reply.read("a script", &bus.counters, Reply::integer)? {
         0 => return Err(Error::ChannelFull { channel: channel.to_string() }),
-        1 => bus.counters.published.one(),
+        1 => bus.counters.one(Count::Published),
         _ => {} // another process forwards
     }
     Ok(())
