@@ -8,13 +8,13 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Doubling with full jitter, for ever: a thousand processes that lost the same server come back spread out.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     attempts: u32,
 }
 
 impl Backoff {
     /// How long to wait; nothing before the first attempt.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub fn next(&mut self) -> Duration {
         let attempts = self.attempts;
         self.attempts = attempts.saturating_add(1);
         let Some(doublings) = attempts.checked_sub(1) else { return Duration::ZERO };
@@ -24,7 +24,7 @@ impl Backoff {
 
     /// Starts over, if the connection was good for something: one that breaks at once must not be tried in a
     /// tight loop.
-    pub(crate) fn connected_for(&mut self, lifetime: Duration) {
+    pub fn connected_for(&mut self, lifetime: Duration) {
         if lifetime > LONGEST {
             self.attempts = 0;
         }

@@ -1,0 +1,210 @@
+//! Sequence numbers: losses and repetitions on the way from one process to another.
+//!
+//! A publisher numbers its messages on each topic from 1. The number is 8 bytes, of which the first 3 count *eras*: how
+//! often the publisher has forgotten its numbers, to bound them, and begun again.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    hash::{BuildHasher, RandomState},
+};
+
+/// The position of the era in a number.
+const ERA_AT: u32 = 40;
+
+/// Topics whose number is remembered by their publisher. Beyond, all begin again in the next era.
+const TOPICS: usize = 1 << 16;
+
+/// Publishers and topics that are remembered by their subscriber. Beyond, all begin again, and one loss of each may go
+/// unseen.
+const STREAMS: usize = 1 << 16;
+
+/// Messages to several groups that are remembered: each comes in once per group.
+const UNIONS: usize = 4096;
+
+/// The number of a topic's first message in an era.
+fn first_of(era: u64) -> u64 {
+    era << ERA_AT | 1
+}
+
+/// The era of a number, and the rest.
+fn split(sequence: u64) -> (u64, u64) {
+    (sequence >> ERA_AT, sequence & ((1 << ERA_AT) - 1))
+}
+
+/// Numbers the messages of this process on one shard.
+#[derive(Debug, Default)]
+pub(super) struct Numbering {
+    last: HashMap<Box<[u8]>, u64>,
+    era: u64,
+}
+
+impl Numbering {
+    /// The number of the next message on a topic. It grows whatever is forgotten, so that no message seems to be late.
+    pub(super) fn next(&mut self, topic: &[u8]) -> u64 {
+        if let Some(last) = self.last.get_mut(topic) {
+            *last += 1;
+            return *last;
+        }
+        if self.last.len() >= TOPICS {
+            self.last.clear();
+            self.era += 1;
+        }
+        let first = first_of(self.era);
+        self.last.insert(topic.into(), first);
+        first
+    }
+}
+
+/// The last number of each publisher on each topic of one shard.
+#[derive(Debug, Default)]
+pub(super) struct GapDetector {
+    /// By a hash of the topic, which is shorter: two that collide cost a wrong count and nothing else.
+    topics: HashMap<u64, HashMap<u64, u64>>,
+    streams: usize,
+    hasher: RandomState,
+}
+
+/// The position of a message in its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Position {
+    /// The next one, or the first one seen; after this number of messages that were not seen.
+    Next { lost: u64 },
+    /// One that came in already, or that later ones have overtaken.
+    Stale,
+}
+
+impl GapDetector {
+    /// Notes a message.
+    pub(super) fn note(&mut self, topic: &str, publisher: u64, sequence: u64) -> Position {
+        if sequence == 0 {
+            return Position::Next { lost: 0 }; // not numbered: the first probe of a link
+        }
+        let topic = self.hasher.hash_one(topic);
+        let known = self.topics.get_mut(&topic).and_then(|streams| streams.get_mut(&publisher));
+        let Some(last) = known else {
+            self.begin(topic, publisher, sequence);
+            return Position::Next { lost: 0 };
+        };
+        let (era, number) = split(sequence);
+        // 1: the publisher has begun again, whatever somebody else may have claimed in its name.
+        if sequence > *last || number == 1 {
+            let (last_era, last_number) = split(*last);
+            // The messages that it had sent before it began again cannot be counted.
+            let seen = if era == last_era { last_number } else { 0 };
+            *last = sequence;
+            return Position::Next { lost: number.saturating_sub(seen.saturating_add(1)) };
+        }
+        Position::Stale
+    }
+
+    /// Forgets a topic that is subscribed to from now on: earlier messages are not lost.
+    pub(super) fn forget(&mut self, topic: &str) {
+        let streams = self.topics.remove(&self.hasher.hash_one(topic));
+        self.streams -= streams.map_or(0, |streams| streams.len());
+    }
+
+    fn begin(&mut self, topic: u64, publisher: u64, sequence: u64) {
+        if self.streams >= STREAMS {
+            self.topics.clear();
+            self.streams = 0;
+        }
+        self.topics.entry(topic).or_default().insert(publisher, sequence);
+        self.streams += 1;
+    }
+}
+
+/// The messages to several groups that have been handed out already.
+#[derive(Debug, Default)]
+pub(super) struct RecentUnions {
+    seen: HashSet<u128>,
+    order: VecDeque<u128>,
+}
+
+impl RecentUnions {
+    /// Whether it is the first copy of the message with this id.
+    pub(super) fn is_first(&mut self, id: u128) -> bool {
+        if !self.seen.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > UNIONS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_grows_though_its_topic_was_forgotten() {
+        let mut numbering = Numbering::default();
+        assert_eq!([numbering.next(b"a"), numbering.next(b"b"), numbering.next(b"a")], [1, 1, 2]);
+        for n in 0..TOPICS {
+            numbering.next(&n.to_be_bytes());
+        }
+        assert!(numbering.last.len() <= TOPICS);
+        assert!(numbering.next(b"a") > 2);
+    }
+
+    #[test]
+    fn gaps_are_counted_and_repeats_are_stale() {
+        let mut detector = GapDetector::default();
+        let mut note = |topic: &str, sequence| detector.note(topic, 1, sequence);
+        assert_eq!(note("a", 5), Position::Next { lost: 0 }, "earlier messages are not lost");
+        assert_eq!(note("a", 6), Position::Next { lost: 0 });
+        assert_eq!(note("b", 7), Position::Next { lost: 0 }, "each topic has its own sequence");
+        assert_eq!(note("a", 10), Position::Next { lost: 3 });
+        assert_eq!(note("a", 10), Position::Stale);
+        assert_eq!(note("a", 8), Position::Stale);
+        assert_eq!(note("a", 11), Position::Next { lost: 0 });
+        assert_eq!(note("a", 1), Position::Next { lost: 0 }, "the publisher began again");
+        note("a", u64::MAX);
+        assert_eq!(note("a", 1), Position::Next { lost: 0 }, "however far it had come, or was said to");
+    }
+
+    #[test]
+    fn a_new_era_is_not_late_though_its_beginning_was_missed() {
+        let mut detector = GapDetector::default();
+        let mut note = |sequence| detector.note("a", 1, sequence);
+        let first = first_of(1);
+        note(50);
+        assert_eq!(note(first + 2), Position::Next { lost: 2 });
+        assert_eq!(note(first + 3), Position::Next { lost: 0 });
+        assert_eq!(note(51), Position::Stale, "sent before, and overtaken");
+    }
+
+    #[test]
+    fn messages_before_a_subscription_are_not_lost() {
+        let mut detector = GapDetector::default();
+        detector.note("a", 1, 1);
+        detector.note("b", 1, 1);
+        detector.forget("a");
+        assert_eq!(detector.note("a", 1, 9), Position::Next { lost: 0 });
+        assert_eq!(detector.note("b", 1, 9), Position::Next { lost: 7 });
+        assert_eq!(detector.streams, 2);
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_comes_in() {
+        let (mut detector, mut unions) = (GapDetector::default(), RecentUnions::default());
+        for publisher in 0..2 * STREAMS as u64 {
+            detector.note("a", publisher, 1);
+            assert!(unions.is_first(publisher.into()));
+        }
+        assert!(detector.streams <= STREAMS);
+        assert!(unions.seen.len() <= UNIONS && unions.order.len() <= UNIONS);
+    }
+
+    #[test]
+    fn a_union_is_handed_out_once() {
+        let mut unions = RecentUnions::default();
+        assert!(unions.is_first(1));
+        assert!(!unions.is_first(1));
+        assert!(unions.is_first(2));
+    }
+}

@@ -1,0 +1,243 @@
+//! The way to one server, through all its outages.
+//!
+//! # Reconnect
+//! For ever, at once the first time, then after pauses that double up to a second, with full jitter. A new link is used
+//! once every topic is subscribed to again and confirmed, and a message has come back through it.
+//!
+//! # Faults
+//! The end of a link is seen at once. A silent link is found by the heartbeat; a server that takes messages without
+//! handing them out by the probe, which takes the way of every message.
+//!
+//! # Cancel safety
+//! A message that is queued is sent, whether its caller still waits or not.
+//!
+//! # Uncertainty
+//! A call that timed out, or whose link broke, may have taken effect. No call is repeated.
+
+mod supervise;
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    counters::{Count, Counters},
+    error::LinkError,
+    handler::ShardHandler,
+    link::{Backbone, BackboneLink},
+    options::HubOptions,
+    outbox::{BATCH, Outbox},
+    publisher::Publisher,
+    session::{Context, Session},
+    subscriptions::Subscriptions,
+};
+use crate::events::EventSource;
+
+/// The way to one server of a layer. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Shard {
+    shared: Arc<Shared>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+#[derive(Debug)]
+struct Shared {
+    context: Context,
+    events: Arc<EventSource>,
+    outbox: Arc<Outbox>,
+    /// The session in use, if any. Written by the supervisor only.
+    session: watch::Sender<Option<Arc<Session>>>,
+    /// The link of the session, for callers that wait for one.
+    link: watch::Sender<Option<Arc<dyn BackboneLink>>>,
+    /// Set while there is a session. Read at the start of every call. Relaxed: a call that reads it a moment
+    /// late is refused by the outbox instead.
+    up: AtomicBool,
+    /// Set with the first session. Relaxed: set once, and no other data depends on it.
+    known: AtomicBool,
+    /// The reason why there is no session, or was none until the present one.
+    trouble: watch::Sender<Option<LinkError>>,
+    /// The errors already warned about since the last session. Locked by the supervisor only.
+    troubles: Mutex<HashSet<String>>,
+}
+
+impl Shard {
+    /// Starts to connect, and goes on for ever.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(
+        backbone: Arc<dyn Backbone>,
+        handler: Arc<dyn ShardHandler>,
+        options: HubOptions,
+        counters: Arc<Counters>,
+        events: Arc<EventSource>,
+    ) -> Self {
+        let options = options.bounded();
+        let (limit, stamp) = (options.timeout, handler.stamp());
+        let outbox = Arc::new(Outbox::new(BATCH, limit));
+        let subscriptions = Subscriptions::new(options.linger);
+        let context = Context { backbone, handler, options, counters: counters.clone(), subscriptions };
+        let shared = Arc::new(Shared {
+            context,
+            events,
+            outbox: outbox.clone(),
+            session: watch::Sender::new(None),
+            link: watch::Sender::new(None),
+            up: AtomicBool::new(false),
+            known: AtomicBool::new(false),
+            trouble: watch::Sender::new(None),
+            troubles: Mutex::default(),
+        });
+        let supervisor = tokio::spawn(supervise::run(shared.clone()));
+        let publisher = Publisher { outbox, session: shared.session.subscribe(), counters, limit, stamp };
+        Self { shared, tasks: [supervisor, tokio::spawn(publisher.run())] }
+    }
+
+    /// Waits for the first session, or for the reason why there is none.
+    ///
+    /// # Errors
+    /// What the first attempt to connect came to.
+    pub async fn connected(&self) -> Result<(), LinkError> {
+        let mut session = self.shared.session.subscribe();
+        let mut trouble = self.shared.trouble.subscribe();
+        let options = &self.shared.context.options;
+        // Each step of a session's beginning, and one to spare.
+        let limit = options.connect_timeout * 3 + options.timeout * 8;
+        let outcome = async {
+            tokio::select! {
+                biased;
+                _ = session.wait_for(Option::is_some) => Ok(()),
+                reason = trouble.wait_for(Option::is_some) => {
+                    Err(reason.ok().and_then(|reason| reason.clone()).unwrap_or(LinkError::Closed))
+                }
+            }
+        };
+        timeout(limit, outcome).await.unwrap_or(Err(LinkError::Deadline(limit)))
+    }
+
+    /// Publishes a message. Returns the number of connections that took it, where the bus tells.
+    ///
+    /// # Errors
+    /// [`LinkError::is_unsent`] tells whether it was surely not sent.
+    pub async fn publish(&self, topic: &str, payload: &[u8]) -> Result<Option<usize>, LinkError> {
+        let counters = &self.shared.context.counters;
+        if !self.is_up() {
+            counters.one(Count::PublishFailed);
+            return Err(self.away());
+        }
+        let published = self.shared.outbox.publish(topic, payload).await;
+        if matches!(published, Err(LinkError::Crowded)) {
+            counters.one(Count::PublishFailed); // others are counted where they are answered
+        }
+        published
+    }
+
+    /// Subscribes to a topic if need be, and then runs `join`, which returns whether it added a member.
+    ///
+    /// In an outage it does not wait: the topic is wanted from now on, and the next session is not announced before it is
+    /// subscribed to. Before the first session it fails.
+    pub async fn join(&self, topic: &str, join: impl FnOnce() -> bool) -> Result<(), LinkError> {
+        // One timeout for a call under way, one for this one.
+        let limit = self.shared.context.options.patience();
+        let deadline = Instant::now() + limit;
+        let hold = loop {
+            if !self.is_known() {
+                return Err(self.away());
+            }
+            let (hold, answer) = self.shared.context.subscriptions.acquire(topic);
+            // Read after the topic was asked for: a session that has come up since has either seen it, or is seen here.
+            let Some(answer) = answer.filter(|_| self.is_up()) else { break hold };
+            let answer = timeout_at(deadline, answer).await.map_err(|_| LinkError::Deadline(limit))?;
+            match answer.unwrap_or(Err(LinkError::Closed)) {
+                Ok(()) => break hold,
+                Err(error) if error.is_outage() && Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        };
+        if join() {
+            hold.joined();
+        }
+        Ok(())
+    }
+
+    /// Notes that a topic has lost its last member here. Its subscription ends after the linger.
+    pub fn emptied(&self, topic: &str) {
+        self.shared.context.subscriptions.emptied(topic);
+    }
+
+    /// Whether messages of a topic come in.
+    pub fn is_subscribed(&self, topic: &str) -> bool {
+        self.shared.context.subscriptions.is_live(topic)
+    }
+
+    /// The error with which calls fail at once at present.
+    pub fn away(&self) -> LinkError {
+        self.shared.away()
+    }
+
+    /// Whether it has ever been connected.
+    pub fn is_known(&self) -> bool {
+        self.shared.known.load(Relaxed)
+    }
+
+    /// Whether it is connected.
+    pub fn is_up(&self) -> bool {
+        self.shared.up.load(Relaxed)
+    }
+
+    /// Measures the time that a message takes through the bus and back.
+    ///
+    /// # Errors
+    /// Those of [`publish`](Self::publish), and [`LinkError::Deadline`] if it does not come back.
+    pub async fn round_trip(&self) -> Result<Duration, LinkError> {
+        supervise::round_trip(&self.shared).await
+    }
+
+    /// The link in use.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn link(&self) -> Result<Arc<dyn BackboneLink>, LinkError> {
+        self.shared.link.borrow().clone().ok_or_else(|| self.away())
+    }
+
+    /// The link in use, now and later; `None` while there is none.
+    pub fn links(&self) -> watch::Receiver<Option<Arc<dyn BackboneLink>>> {
+        self.shared.link.subscribe()
+    }
+
+    /// Publishes what is queued, and ends the link. Later calls fail with [`LinkError::Closed`].
+    pub async fn close(&self) {
+        if self.is_up()
+            && let Some(probe) = self.shared.context.handler.probe(None)
+        {
+            // It stands last in the queue, so its answer means that the others have theirs.
+            let last = self.shared.outbox.publish(&probe.topic, &probe.payload);
+            let _ = timeout(self.shared.context.options.patience(), last).await; // what is left is lost with the link
+        }
+        self.end();
+    }
+
+    fn end(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.outbox.close();
+        self.shared.leave(&LinkError::Closed);
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

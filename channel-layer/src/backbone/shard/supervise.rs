@@ -1,0 +1,228 @@
+//! The supervisor's task: connects, watches, loses the link, connects again.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    super::{
+        backoff::Backoff, counters::Count, error::LinkError, panics::caught, session::Session,
+        subscriptions::Changes,
+    },
+    Shared,
+};
+use crate::events::LayerEvent;
+
+/// Warnings about one outage, at most: a server may answer something else each time.
+const TROUBLES: usize = 16;
+
+/// Runs for ever, also after a panic: a layer without its supervisor would look as if its server were away.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut backoff = Backoff::default();
+    // The time until which all was surely well; `None` before the first session.
+    let mut well = None;
+    loop {
+        if let Err(error) = caught("supervisor", supervise(&shared, &mut backoff, &mut well)).await {
+            shared.leave(&error);
+            shared.cannot_connect(error);
+        }
+    }
+}
+
+async fn supervise(shared: &Shared, backoff: &mut Backoff, well: &mut Option<Instant>) {
+    loop {
+        sleep(backoff.next()).await;
+        let session = match Session::open(&shared.context).await {
+            Ok(session) => Arc::new(session),
+            Err(error) => {
+                shared.cannot_connect(error);
+                continue;
+            }
+        };
+        let opened = Instant::now();
+        shared.enter(session.clone());
+        let error = match catch_up(shared, &session).await {
+            Ok(()) => {
+                shared.announce(*well);
+                watch(shared, &session, well).await
+            }
+            Err(error) => error,
+        };
+        session.fail(error.clone());
+        shared.leave(&error);
+        backoff.connected_for(opened.elapsed());
+    }
+}
+
+/// Waits until something is wrong.
+async fn watch(shared: &Shared, session: &Session, well: &mut Option<Instant>) -> LinkError {
+    *well = Some(Instant::now());
+    tokio::select! {
+        error = session.failed() => error,
+        error = heartbeat(shared, session, well) => error,
+        error = follow_changes(shared, session) => error,
+        error = probe(shared) => error,
+    }
+}
+
+async fn heartbeat(shared: &Shared, session: &Session, well: &mut Option<Instant>) -> LinkError {
+    loop {
+        sleep(shared.context.options.heartbeat).await;
+        let asked = Instant::now();
+        if let Err(error) = session.ping(&shared.context).await {
+            return error;
+        }
+        *well = Some(asked);
+    }
+}
+
+/// Subscribes and unsubscribes as groups come and go.
+async fn follow_changes(shared: &Shared, session: &Session) -> LinkError {
+    let context = &shared.context;
+    loop {
+        let changes = context.subscriptions.changes(|topic| context.handler.is_unused(topic)).await;
+        if let Err(error) = carry_out(shared, session, changes).await {
+            return error;
+        }
+    }
+}
+
+/// Carries out the changes that were requested while the session was being set up, by callers that do not
+/// wait for the result.
+async fn catch_up(shared: &Shared, session: &Session) -> Result<(), LinkError> {
+    let context = &shared.context;
+    session.restore(context).await?;
+    let changes = context.subscriptions.changes_now(|topic| context.handler.is_unused(topic));
+    carry_out(shared, session, changes).await
+}
+
+async fn carry_out(shared: &Shared, session: &Session, changes: Changes) -> Result<(), LinkError> {
+    let context = &shared.context;
+    session.unsubscribe(&changes.unsubscribe, context).await?;
+    changes.subscribe.iter().for_each(|topic| context.handler.begins(topic));
+    // The callers get the answer, also a refusal, which is no reason for a new link.
+    let tell = |topic: &str, answer: Result<(), LinkError>| {
+        match answer {
+            Err(error) => context.refused(topic, error),
+            Ok(()) => context.subscriptions.answered(&[topic.to_owned()], Ok(())),
+        }
+        Ok(())
+    };
+    session.subscribe(&changes.subscribe, context, tell).await
+}
+
+async fn probe(shared: &Shared) -> LinkError {
+    loop {
+        sleep(shared.context.options.probe).await;
+        match round_trip(shared).await {
+            // Too much to do is no reason for a new link; the heartbeat watches meanwhile.
+            Ok(_) | Err(LinkError::Crowded) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Sends a message to this process on the way of all messages, and measures the time.
+pub(super) async fn round_trip(shared: &Shared) -> Result<Duration, LinkError> {
+    let limit = shared.context.options.patience();
+    let started = Instant::now();
+    if !shared.up.load(Relaxed) {
+        return Err(shared.away());
+    }
+    let Some(probe) = shared.context.handler.probe(None) else { return Ok(Duration::ZERO) };
+    let way = async {
+        shared.outbox.publish(&probe.topic, &probe.payload).await?;
+        probe.back.await.map_err(|_| LinkError::Closed)
+    };
+    timeout(limit, way).await.map_err(|_| LinkError::Deadline(limit))??;
+    Ok(started.elapsed())
+}
+
+impl Shared {
+    /// Calls go through from now on.
+    fn enter(&self, session: Arc<Session>) {
+        tracing::info!(link = ?session.link, "connected");
+        self.troubles().clear();
+        self.set_session(Some(session));
+        if self.outbox.is_closed() {
+            // Closed while the session was made, perhaps before it could be found: it would never end.
+            self.set_session(None);
+        }
+    }
+
+    /// The reason why there is no session.
+    pub(super) fn away(&self) -> LinkError {
+        if self.outbox.is_closed() {
+            return LinkError::Closed;
+        }
+        match &*self.trouble.borrow() {
+            Some(error) => LinkError::Away(Box::new(error.clone())),
+            None => LinkError::Down,
+        }
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, HashSet<String>> {
+        // No panic leaves the set in an invalid state.
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports the gap since the last working session, in which messages may have been missed.
+    fn announce(&self, well: Option<Instant>) {
+        if let Some(well) = well {
+            let gap = well.elapsed();
+            self.context.counters.one(Count::Reconnects);
+            self.context.counters.add_gap(gap);
+            tracing::warn!(?gap, "messages of others may have been missed");
+            self.events.raise(LayerEvent::Reconnected { gap });
+        }
+    }
+
+    /// Calls fail at once from now on.
+    pub(super) fn leave(&self, error: &LinkError) {
+        let is_closed = matches!(error, LinkError::Closed);
+        if !is_closed {
+            self.trouble.send_replace(Some(error.clone()));
+        }
+        let was_up = self.set_session(None).is_some();
+        self.context.subscriptions.interrupted(if is_closed { error } else { &LinkError::Down });
+        if was_up && !is_closed {
+            self.context.counters.one(Count::Disconnects);
+            self.context.counters.warn("lost the connection to the bus", error);
+            self.events.raise(LayerEvent::Disconnected);
+        }
+    }
+
+    /// Changes the session, the flag and the state together, under the lock of the session: whoever sees one sees the
+    /// others.
+    fn set_session(&self, mut session: Option<Arc<Session>>) -> Option<Arc<Session>> {
+        self.session.send_modify(|current| {
+            let is_up = session.is_some();
+            self.link.send_replace(session.as_ref().map(|session| session.link.clone()));
+            match (self.up.swap(is_up, Relaxed), is_up) {
+                (false, true) => self.events.up(),
+                (true, false) => self.events.down(),
+                _ => {}
+            }
+            self.known.fetch_or(is_up, Relaxed);
+            std::mem::swap(current, &mut session);
+        });
+        session
+    }
+
+    fn cannot_connect(&self, error: LinkError) {
+        self.context.counters.one(Count::ConnectFailed);
+        let bus = &self.context.backbone;
+        let mut troubles = self.troubles();
+        if troubles.len() < TROUBLES && troubles.insert(error.to_string()) {
+            tracing::warn!(?bus, %error, "cannot connect, and goes on trying");
+        } else {
+            tracing::debug!(?bus, %error, "cannot connect");
+        }
+        drop(troubles);
+        self.trouble.send_replace(Some(error));
+    }
+}
