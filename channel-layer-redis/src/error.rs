@@ -61,25 +61,6 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// A name for all that are alike: what Redis says, or what has broken.
-    pub(crate) fn kind(&self) -> &str {
-        match self {
-            Self::Away(fault) => fault.kind(),
-            Self::Broken(_) => "broken",
-            Self::Closed => "closed",
-            Self::Crowded => "crowded",
-            Self::Deadline(_) => "deadline",
-            Self::Down => "down",
-            Self::NotMaster(_) => "not a master",
-            Self::Missing { .. } => "missing",
-            Self::Panicked(_) => "panicked",
-            Self::Partly(fault) => fault.kind(),
-            Self::Refused { code, .. } => code,
-            Self::UnexpectedReply(_) => "unexpected reply",
-            Self::Unreachable(_) => "unreachable",
-        }
-    }
-
     /// Has the call surely had no effect?
     pub(crate) fn is_unsent(&self) -> bool {
         match self {

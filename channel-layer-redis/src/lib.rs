@@ -1,7 +1,6 @@
 #![doc = include_str!("docs/crate.md")]
 
 mod arrivals;
-mod client;
 mod codec;
 mod config;
 mod core;
@@ -12,6 +11,7 @@ mod error;
 pub mod fuzz;
 mod keys;
 mod layer;
+mod link;
 mod native;
 mod own;
 mod payload;
@@ -21,7 +21,6 @@ mod schemes;
 mod shared;
 mod stats;
 mod supervisor;
-mod topology;
 
 #[doc = include_str!("docs/django.md")]
 pub mod django {}

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 
 use super::{clock::Clock, groups, keys::Keys, memberships::Memberships, reader::Kept, turns::Turns};
 use crate::{
-    client::{Command, Reply, Script},
     config::RedisConfig,
     error::Fault,
+    link::client::{Command, Reply, Script},
     native::named::Desk,
     own::Own,
     payload::Payload,

@@ -10,8 +10,8 @@ use super::{
     memberships::Membership,
 };
 use crate::{
-    client::{Command, Reply, Script},
     error::Fault,
+    link::client::{Command, Reply, Script},
     ring::host_of,
     supervisor::Link,
 };

@@ -21,7 +21,7 @@ use super::{
     groups::{self, CHUNK},
     memberships::Membership,
 };
-use crate::{client::Command, error::Fault, ring::host_of, stats::Count, supervisor::Link};
+use crate::{error::Fault, link::client::Command, ring::host_of, stats::Count, supervisor::Link};
 
 /// The interval at which dropped mailboxes are looked for, in addition to whenever a group loses its last
 /// one.

@@ -46,9 +46,9 @@ use self::{
     reader::Reader,
 };
 use crate::{
-    client::{Command, Reply},
     config::RedisConfig,
     error::Fault,
+    link::client::{Command, Reply},
     ring::host_of,
     stats::Stats,
     supervisor::Link,

@@ -24,9 +24,9 @@ use super::{
     clock,
 };
 use crate::{
-    client::{Command, Connection, Reply, Script},
     codec::CodecError,
     error::Fault,
+    link::client::{Command, Connection, Reply, Script},
     native::named::{
         self,
         blocking::{self, Blocking},

@@ -14,8 +14,8 @@ use super::{
     groups,
 };
 use crate::{
-    client::{Reply, Script},
     error::Fault,
+    link::client::{Reply, Script},
     shared::check_size,
     stats::Count,
     supervisor::{Link, Queued},

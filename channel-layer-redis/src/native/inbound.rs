@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     arrivals::{Arrival, Arrivals},
-    client::Command,
     codec::{self, CodecError, Envelope, Header, Target},
+    link::client::Command,
     stats::Count,
     supervisor::{Mode, Probe, Restoration},
 };

@@ -7,8 +7,8 @@ use channel_layer::{EventSource, GroupName, Map, Message, Value, mailbox::Delive
 use super::{bus::Bus, directions, names::Place};
 use crate::{
     arrivals::{Arrival, Arrivals},
-    client::Command,
     codec::CodecError,
+    link::client::Command,
     stats::Count,
     supervisor::{Mode, Probe, Restoration},
 };

@@ -48,9 +48,9 @@ use tokio::{
 pub(crate) use self::{backoff::Backoff, outbox::Queued, session::Session};
 use self::{outbox::Outbox, publisher::Sequences, subscriptions::Subscriptions};
 use crate::{
-    client::{Command, Connection, Reply},
     config::{Place, RedisConfig},
     error::Fault,
+    link::client::{Command, Connection, Reply},
     stats::{Count, Counters},
 };
 

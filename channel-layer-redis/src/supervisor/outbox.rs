@@ -19,8 +19,8 @@ use tokio::{
 
 use super::answers::{Promise, Ticket};
 use crate::{
-    client::{Command, Reply},
     error::Fault,
+    link::client::{Command, Reply},
 };
 
 /// Commands that wait to be sent. A caller waits when it is full; it is emptied at once while there is no

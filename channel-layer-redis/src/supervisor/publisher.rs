@@ -13,10 +13,10 @@ use super::{
     session::Session,
 };
 use crate::{
-    client::{Commands, Replies, Reply},
     codec,
     config::RedisConfig,
     error::Fault,
+    link::client::{Commands, Replies, Reply},
     stats::{Count, Counters},
 };
 

@@ -11,7 +11,7 @@ use futures_util::future::try_join;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Shared, backoff::Backoff, panics::caught, session::Session, subscriptions::Changes};
-use crate::{error::Fault, stats::Count, topology};
+use crate::{error::Fault, link::topology, stats::Count};
 
 /// Warnings about one outage, at most: a server may say something else each time.
 const TROUBLES: usize = 16;

@@ -7,10 +7,10 @@ use tokio::sync::Notify;
 
 use super::{Mode, Restoration, Shared};
 use crate::{
-    client::{Command, Connection, Push},
     config::Server,
     error::Fault,
-    topology,
+    link::client::{Command, Connection, Push},
+    link::topology,
 };
 
 /// Channels in one `SUBSCRIBE`: a hundred thousand groups are a hundred commands.

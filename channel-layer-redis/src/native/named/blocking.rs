@@ -3,8 +3,8 @@
 use std::{sync::Weak, time::Duration};
 
 use crate::{
-    client::{Command, Connection, Reply},
     error::Fault,
+    link::client::{Command, Connection, Reply},
     stats::Counters,
     supervisor::Link,
 };

@@ -16,9 +16,9 @@ use super::{
     store::{self, Stored},
 };
 use crate::{
-    client::{Command, Connection, Reply},
     config::Server,
     error::Fault,
+    link::client::{Command, Connection, Reply},
     stats::{Count, Counters},
     supervisor::{Backoff, Link, Session},
 };

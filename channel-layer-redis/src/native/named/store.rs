@@ -10,9 +10,9 @@ use super::{
     desk::Kept,
 };
 use crate::{
-    client::{Command, Commands, Connection, Reply, Script},
     codec,
     error::Fault,
+    link::client::{Command, Commands, Connection, Reply, Script},
     stats::Count,
     supervisor::Link,
 };

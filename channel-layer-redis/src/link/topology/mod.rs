@@ -8,9 +8,9 @@ use std::{future::pending, time::Duration};
 
 use self::sentinel::Question;
 use crate::{
-    client::{Command, Connection, Reply},
     config::{Place, RedisConfig, Server},
     error::Fault,
+    link::client::{Command, Connection, Reply},
     stats::Counters,
 };
 

@@ -6,9 +6,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{
-    client::{Command, Connection, Push, Reply},
     config::{Address, Login, RedisConfig, Server},
     error::Fault,
+    link::client::{Command, Connection, Push, Reply},
     stats::Counters,
 };
 
