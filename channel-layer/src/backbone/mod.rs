@@ -11,7 +11,9 @@ mod outbox;
 mod pace;
 mod panics;
 mod publisher;
+mod queue_reader;
 mod queues;
+mod receivers;
 mod sequence;
 mod session;
 mod shard;
@@ -26,6 +28,7 @@ pub use self::{
     handler::{Probe, ShardHandler, Stamp},
     link::{Backbone, BackboneLink, Batch, Inbound, Subscription},
     options::HubOptions,
+    queue_reader::{Links, QueueReader},
     queues::{Changed, Push, Pushed, Queues, Role, Taken, Taker, Wanted},
     shard::Shard,
     sink::InboundSink,

@@ -1,0 +1,341 @@
+use std::sync::atomic::AtomicUsize;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::{sync::Notify, task::yield_now};
+
+use super::*;
+use crate::backbone::{Changed, Inbound, Push, Pushed, Subscription};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// The messages at the server: they outlive a link.
+#[derive(Debug, Default)]
+struct Server {
+    messages: Mutex<Vec<Taken>>,
+    pushed: Notify,
+    takers: AtomicUsize,
+    /// The failures of the next calls of `give_back`.
+    failures: Mutex<Vec<Error>>,
+    /// The wanted channels of each call of `take`.
+    calls: Mutex<Vec<Vec<Wanted>>>,
+}
+
+impl Server {
+    fn push(&self, channel: &str, n: u8) {
+        let body = Bytes::copy_from_slice(&[n]);
+        let taken =
+            Taken { channel: channel.parse().unwrap(), receipt: Bytes::from_static(b"receipt"), body };
+        self.messages.lock().unwrap().push(taken);
+        self.pushed.notify_one();
+    }
+
+    fn waiting(&self) -> Vec<u8> {
+        self.messages.lock().unwrap().iter().map(|taken| taken.body[0]).collect()
+    }
+
+    fn pop(&self, wanted: &[Wanted]) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        for wanted in wanted {
+            let mut left = wanted.count;
+            taken.extend(self.messages.lock().unwrap().extract_if(.., |message| {
+                let is_taken = message.channel == wanted.channel && left > 0;
+                left -= usize::from(is_taken);
+                is_taken
+            }));
+        }
+        taken
+    }
+}
+
+#[derive(Clone, Debug)]
+struct FakeLink(Arc<Server>);
+
+#[derive(Debug)]
+struct FakeTaker(Arc<Server>);
+
+#[async_trait]
+impl BackboneLink for FakeLink {
+    async fn publish(&self, _: &str, _: Bytes) -> crate::Result<Option<usize>> {
+        Ok(None)
+    }
+
+    async fn subscribe(&self, _: &str) -> crate::Result<Subscription> {
+        Ok(Subscription::Confirmed)
+    }
+
+    async fn unsubscribe(&self, _: &str) -> crate::Result<()> {
+        Ok(())
+    }
+
+    async fn next(&self) -> crate::Result<Inbound> {
+        std::future::pending().await
+    }
+
+    fn queues(&self) -> Option<&dyn Queues> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Queues for FakeLink {
+    async fn push(&self, _: &ChannelName, _: Push<'_>) -> crate::Result<Pushed> {
+        Ok(Pushed::Stored)
+    }
+
+    async fn taker(&self) -> crate::Result<Box<dyn Taker>> {
+        self.0.takers.fetch_add(1, Relaxed);
+        Ok(Box::new(FakeTaker(self.0.clone())))
+    }
+
+    async fn give_back(&self, _: &ChannelName, messages: &[Taken]) -> crate::Result<()> {
+        if let Some(error) = self.0.failures.lock().unwrap().pop() {
+            return Err(error);
+        }
+        assert!(messages.iter().all(|taken| &*taken.receipt == b"receipt"));
+        self.0.messages.lock().unwrap().splice(..0, messages.to_vec());
+        Ok(())
+    }
+
+    async fn release(&self, _: &ChannelName, _: &str) -> crate::Result<()> {
+        Ok(())
+    }
+
+    async fn clear(&self) -> crate::Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Taker for FakeTaker {
+    async fn take(&mut self, wanted: &[Wanted], mut changed: Changed<'_>) -> crate::Result<Vec<Taken>> {
+        self.0.calls.lock().unwrap().push(wanted.to_vec());
+        loop {
+            let pushed = self.0.pushed.notified();
+            let taken = self.0.pop(wanted);
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            tokio::select! {
+                () = pushed => {}
+                () = &mut changed => {
+                    (&mut changed).await; // it may be polled again
+                    return Ok(self.0.pop(wanted));
+                }
+            }
+        }
+    }
+}
+
+/// A reader, the server, and the sender of links.
+struct Stage {
+    reader: Arc<QueueReader>,
+    server: Arc<Server>,
+    links: watch::Sender<Option<Arc<dyn BackboneLink>>>,
+    counters: Arc<Counters>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let server = Arc::<Server>::default();
+        let links = watch::Sender::new(Some(Arc::new(FakeLink(server.clone())) as Arc<dyn BackboneLink>));
+        let counters = Arc::<Counters>::default();
+        let decode = |body: &[u8]| match body {
+            [0] => Err("zero"),
+            body => Ok(Message::new("job").with("n", i64::from(body[0]))),
+        };
+        let reader = QueueReader::new(links.subscribe(), counters.clone(), &HubOptions::default(), decode);
+        Self { reader: Arc::new(reader), server, links, counters }
+    }
+
+    fn receive(&self, channel: &str) -> JoinHandle<Option<i64>> {
+        let (reader, channel) = (self.reader.clone(), channel.parse().unwrap());
+        tokio::spawn(async move { reader.receive(&channel).await.map(|message| number(&message)) })
+    }
+
+    fn relink(&self) {
+        self.links.send_replace(Some(Arc::new(FakeLink(self.server.clone()))));
+    }
+
+    /// The numbers of messages given back and lost.
+    fn given_back(&self) -> (u64, u64) {
+        let stats = self.counters.snapshot();
+        (stats.given_back, stats.lost)
+    }
+
+    fn calls(&self) -> usize {
+        self.server.calls.lock().unwrap().len()
+    }
+}
+
+fn number(message: &Message) -> i64 {
+    message.get("n").and_then(|n| n.as_i64()).unwrap()
+}
+
+/// Longer than the grace, and shorter than anything else.
+async fn pause() {
+    sleep(GRACE * 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_taken_for_receivers_only() {
+    let stage = Stage::new();
+    stage.server.push("jobs", 1);
+    pause().await;
+    assert_eq!(stage.server.takers.load(Relaxed), 0, "no receiver, no taker");
+    assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
+    stage.server.push("jobs", 2);
+    pause().await;
+    assert_eq!(stage.server.waiting(), [2]);
+    assert_eq!(stage.receive("jobs").await.unwrap(), Some(2));
+    assert_eq!((stage.server.takers.load(Relaxed), stage.counters.snapshot().taken), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_receiver_takes_no_message_with_it() {
+    let stage = Stage::new();
+    let receive = stage.receive("jobs");
+    pause().await;
+    receive.abort();
+    stage.server.push("jobs", 1); // the call of the taker is still under way
+    pause().await;
+    assert_eq!((stage.server.waiting(), stage.given_back()), (vec![1], (1, 0)));
+    pause().await;
+    stage.server.push("jobs", 2);
+    pause().await;
+    assert_eq!(stage.given_back(), (1, 0), "the taker has returned");
+    assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_in_a_loop_keeps_the_call_of_the_taker() {
+    let stage = Stage::new();
+    let jobs = "jobs".parse().unwrap();
+    for _ in 0..10 {
+        assert!(timeout(GRACE, stage.reader.receive(&jobs)).await.is_err());
+    }
+    assert_eq!(stage.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leftover_is_given_back_while_others_wait() {
+    let stage = Stage::new();
+    let (first, second) = (stage.receive("jobs"), stage.receive("jobs"));
+    let other = stage.receive("other");
+    pause().await;
+    // Both messages are taken at once, and one receiver leaves before it has its own.
+    first.abort();
+    stage.server.push("jobs", 1);
+    stage.server.push("jobs", 2);
+    assert_eq!(second.await.unwrap(), Some(1));
+    pause().await;
+    assert_eq!((stage.server.waiting(), stage.given_back()), (vec![2], (1, 0)));
+    assert!(!other.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_is_shared_in_order() {
+    let stage = Stage::new();
+    (1..=200).for_each(|n| stage.server.push("jobs", n));
+    let tasks: Vec<_> = (0..200).map(|_| stage.receive("jobs")).collect();
+    let mut got = Vec::new();
+    for task in tasks {
+        got.push(task.await.unwrap().unwrap());
+    }
+    assert_eq!(got, (1..=200).collect::<Vec<_>>());
+    assert!(stage.server.calls.lock().unwrap().iter().flatten().all(|wanted| wanted.count <= MOST));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_channel_is_taken_from_at_once() {
+    let stage = Stage::new();
+    let first = stage.receive("jobs");
+    pause().await;
+    stage.server.push("other", 7);
+    assert_eq!(stage.receive("other").await.unwrap(), Some(7));
+    stage.server.push("jobs", 1);
+    assert_eq!(first.await.unwrap(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_gives_back_and_ends_receivers() {
+    let stage = Stage::new();
+    let jobs = "jobs".parse().unwrap();
+    assert!(timeout(GRACE, stage.reader.receive(&jobs)).await.is_err());
+    stage.server.push("jobs", 1);
+    yield_now().await;
+    let waiting = stage.receive("other");
+    yield_now().await;
+    stage.reader.close(LONG).await;
+    assert_eq!(waiting.await.unwrap(), None);
+    assert_eq!((stage.server.waiting(), stage.given_back().1), (vec![1], 0));
+    assert_eq!(stage.reader.receive(&jobs).await, None, "closed for good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_given_back_again_only_if_surely_unsent() {
+    let stage = Stage::new();
+    let jobs = "jobs".parse().unwrap();
+    let unsent = || Error::Unavailable("away".into());
+    *stage.server.failures.lock().unwrap() = vec![unsent(), unsent()];
+    for (n, outcome) in [(1, (1, 0)), (2, (1, 1))] {
+        assert!(timeout(GRACE, stage.reader.receive(&jobs)).await.is_err());
+        stage.server.push("jobs", n);
+        sleep(LONG).await;
+        assert_eq!(stage.given_back(), outcome);
+        stage.server.messages.lock().unwrap().clear();
+        stage.server.failures.lock().unwrap().push(Error::Interrupted("cut".into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_link_is_taken_from() {
+    let stage = Stage::new();
+    let receive = stage.receive("jobs");
+    pause().await;
+    stage.links.send_replace(None);
+    pause().await;
+    stage.server.push("jobs", 1);
+    sleep(LONG).await;
+    assert_eq!(stage.server.waiting(), [1], "no link");
+    stage.relink();
+    assert_eq!(receive.await.unwrap(), Some(1));
+    assert_eq!(stage.server.takers.load(Relaxed), 2);
+    // A link that is replaced while no receiver waits.
+    pause().await;
+    stage.relink();
+    stage.server.push("jobs", 2);
+    assert_eq!(stage.receive("jobs").await.unwrap(), Some(2));
+    assert_eq!(stage.server.takers.load(Relaxed), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_message_is_dropped_and_counted() {
+    let stage = Stage::new();
+    stage.server.push("jobs", 0);
+    stage.server.push("jobs", 1);
+    assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
+    assert_eq!(stage.counters.snapshot().unreadable, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_task_ends_with_the_layer() {
+    let stage = Stage::new();
+    let receive = stage.receive("jobs");
+    pause().await;
+    drop(stage.links);
+    assert_eq!(receive.await.unwrap(), None);
+    let task = stage.reader.take_task().unwrap();
+    task.await.unwrap();
+    assert_eq!(Arc::strong_count(&stage.reader.reading), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taker_of_other_messages_is_called_without_receivers() {
+    let stage = Stage::new();
+    stage.reader.take_always();
+    pause().await;
+    assert_eq!(*stage.server.calls.lock().unwrap(), [vec![]]);
+    stage.server.push("jobs", 1);
+    assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
+}
