@@ -17,6 +17,7 @@ mod receivers;
 mod sequence;
 mod session;
 mod shard;
+mod shared_receiver;
 mod sink;
 mod subscriptions;
 mod warnings;

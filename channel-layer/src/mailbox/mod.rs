@@ -15,6 +15,7 @@ mod ledger;
 mod meter;
 mod queue;
 mod sender;
+pub(crate) mod shared;
 
 use std::{
     fmt,

@@ -1,7 +1,6 @@
 //! The in-memory layer: one process, no server, nothing kept beyond it.
 
 mod named;
-mod receiver;
 
 use std::{
     future::poll_fn,

@@ -8,10 +8,12 @@ use std::{
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use super::receiver::{Named, Receiver};
 use crate::{
     hub::Hub,
-    mailbox::{Bounds, Delivery, Refusal},
+    mailbox::{
+        Bounds, Delivery, Refusal,
+        shared::{SharedMailbox, SharedReceiver},
+    },
     name::{ChannelName, GroupName},
 };
 
@@ -22,7 +24,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// from a connection's.
 #[derive(Debug, Default)]
 pub(super) struct NamedChannels {
-    channels: DashMap<ChannelName, Arc<Named>>,
+    channels: DashMap<ChannelName, Arc<SharedMailbox>>,
     /// When the last sweep was; who finds it long ago does the next.
     swept: Mutex<Option<Instant>>,
 }
@@ -46,8 +48,13 @@ impl NamedChannels {
     }
 
     /// A receiver of the channel, or nothing if the channel is somebody's own.
-    pub(super) fn receiver(&self, hub: &Hub, channel: &ChannelName, bounds: Bounds) -> Option<Receiver> {
-        self.named(hub, channel, bounds).map(Receiver::new)
+    pub(super) fn receiver(
+        &self,
+        hub: &Hub,
+        channel: &ChannelName,
+        bounds: Bounds,
+    ) -> Option<SharedReceiver> {
+        self.named(hub, channel, bounds).map(|named| named.receiver())
     }
 
     /// Adds the channel to a group; makes the channel if need be.
@@ -84,12 +91,13 @@ impl NamedChannels {
         true
     }
 
-    fn named(&self, hub: &Hub, channel: &ChannelName, bounds: Bounds) -> Option<Arc<Named>> {
+    fn named(&self, hub: &Hub, channel: &ChannelName, bounds: Bounds) -> Option<Arc<SharedMailbox>> {
         if let Some(named) = self.channels.get(channel) {
             return Some(named.clone());
         }
         let entry = self.channels.entry(channel.clone());
-        let named = entry.or_try_insert_with(|| hub.open(channel.clone(), bounds).map(Named::new).ok_or(()));
+        let named =
+            entry.or_try_insert_with(|| hub.open(channel.clone(), bounds).map(SharedMailbox::new).ok_or(()));
         named.ok().map(|named| named.clone())
     }
 }

@@ -1,0 +1,139 @@
+//! Receivers of named channels on a bus without queues.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use crate::{
+    hub::Hub,
+    mailbox::{
+        Bounds,
+        shared::{SharedMailbox, SharedReceiver},
+    },
+    name::ChannelName,
+};
+
+/// The shortest time for which a mailbox outlives its last receiver, for one that was cancelled and comes back, as in a
+/// `select!` inside a loop.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// The named channels that this process receives from. Each is a mailbox that outlives its last receiver by the linger.
+#[derive(Debug, Default)]
+pub(super) struct SharedReceivers(Mutex<HashMap<ChannelName, Arc<SharedMailbox>>>);
+
+impl SharedReceivers {
+    /// Makes a receiver, and tells whether its mailbox was made for it. Returns `None` if the channel is the mailbox of
+    /// a connection.
+    pub(super) fn enter(
+        &self,
+        hub: &Hub,
+        channel: &ChannelName,
+        bounds: Bounds,
+    ) -> Option<(SharedReceiver, bool)> {
+        let mut mailboxes = self.lock();
+        if let Some(mailbox) = mailboxes.get(channel) {
+            return Some((mailbox.receiver(), false));
+        }
+        let mailbox = SharedMailbox::new(hub.open(channel.clone(), bounds)?);
+        let receiver = mailbox.receiver();
+        mailboxes.insert(channel.clone(), mailbox);
+        Some((receiver, true))
+    }
+
+    /// Whether the channel has or had receivers within the linger.
+    pub(super) fn contains(&self, channel: &ChannelName) -> bool {
+        self.lock().contains_key(channel)
+    }
+
+    /// Waits until there was no receiver for the linger, and ends the mailbox of the channel. One call for each new
+    /// mailbox.
+    pub(super) async fn retire(&self, channel: &ChannelName, linger: Duration) {
+        let mut was_idle = false;
+        loop {
+            sleep(linger.max(GRACE)).await;
+            let mut mailboxes = self.lock();
+            let Some(mailbox) = mailboxes.get(channel) else { return };
+            let is_idle = !mailbox.has_receivers();
+            if is_idle && was_idle {
+                // Dropped under the lock: a receiver that comes next finds the name free.
+                mailboxes.remove(channel);
+                return;
+            }
+            was_idle = is_idle;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, Arc<SharedMailbox>>> {
+        // No panic leaves the map half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::{mailbox::Delivery, message::Message};
+
+    const LINGER: Duration = Duration::from_secs(2);
+    const BOUNDS: Bounds = Bounds { messages: 10, bytes: 1 << 20 };
+
+    fn jobs() -> ChannelName {
+        "jobs".parse().unwrap()
+    }
+
+    fn deliver(hub: &Hub, n: i64) {
+        let expires = Instant::now() + LINGER * 10;
+        hub.send(&jobs(), Delivery { message: Message::new("job").with("n", n), expires }).unwrap().unwrap();
+    }
+
+    fn number(message: &Message) -> i64 {
+        message.get("n").and_then(|n| n.as_i64()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_message_reaches_one_receiver() {
+        let (hub, receivers) = (Hub::new(), SharedReceivers::default());
+        let (one, is_new) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
+        let (two, is_known) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
+        assert!(is_new && !is_known);
+        let (one, two) =
+            (tokio::spawn(async move { one.recv().await }), tokio::spawn(async move { two.recv().await }));
+        tokio::task::yield_now().await;
+        deliver(&hub, 1);
+        deliver(&hub, 2);
+        let mut got = [number(&one.await.unwrap()), number(&two.await.unwrap())];
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_mailbox_outlives_its_last_receiver_by_the_linger() {
+        let (hub, receivers) = (Hub::new(), SharedReceivers::default());
+        let (receiver, _) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
+        assert!(timeout(LINGER / 4, receiver.recv()).await.is_err());
+        let channel = jobs();
+        let mut retire = std::pin::pin!(receivers.retire(&channel, LINGER));
+        assert!(timeout(LINGER * 10, &mut retire).await.is_err(), "a receiver waits");
+        drop(receiver);
+        deliver(&hub, 1);
+        assert!(timeout(LINGER / 2, &mut retire).await.is_err());
+        let (again, is_new) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
+        assert_eq!((number(&again.recv().await), is_new), (1, false));
+        drop(again);
+        retire.await;
+        assert!(!receivers.contains(&jobs()) && !hub.contains(&jobs()));
+    }
+
+    #[test]
+    fn the_mailbox_of_a_connection_has_no_other_receivers() {
+        let (hub, receivers) = (Hub::new(), SharedReceivers::default());
+        let _mailbox = hub.open(jobs(), BOUNDS).unwrap();
+        assert!(receivers.enter(&hub, &jobs(), BOUNDS).is_none());
+    }
+}
