@@ -25,6 +25,7 @@ use super::{
     error::LinkError,
     link::BackboneLink,
     options::HubOptions,
+    panics::caught,
     queues::{Queues, Taken, Taker, Wanted},
     receivers::{Decoded, GRACE, Receivers},
 };
@@ -141,7 +142,7 @@ impl Reading {
         while !self.is_over() {
             self.until_wanted(None).await;
             let began = Instant::now();
-            if let Err(error) = self.serve().await {
+            if let Err(error) = caught("queue reader", self.serve()).await.and_then(|served| served) {
                 self.tell(&error);
                 backoff.connected_for(began.elapsed());
                 sleep(backoff.next()).await;
