@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-use channel_layer::{Audience, ChannelName, Error, GroupName, Map, Message};
+use channel_layer::{Audience, ChannelName, Error, GroupName, Message, value::DecodeError};
 
 const VERSION: u8 = 1;
 /// Where the sequence stands; the task that publishes fills it in.
@@ -57,7 +57,7 @@ pub(crate) enum Target {
 pub(crate) struct Envelope<'a> {
     pub(crate) header: Header,
     pub(crate) target: Target,
-    /// The message, for [`decode_body`].
+    /// The message, for [`Message::from_bytes`].
     pub(crate) body: &'a [u8],
 }
 
@@ -74,16 +74,16 @@ pub(crate) enum CodecError {
     Key,
     #[error("a broken message")]
     Message,
-    #[error("no message in msgpack, or one with a key that is no text, or a text that is no UTF-8")]
-    Msgpack,
+    #[error("no message in msgpack: {0}")]
+    Msgpack(#[from] DecodeError),
     #[error("nested too deeply")]
     TooDeep,
     #[error("an envelope beyond the limit")]
     TooLong,
 }
 
-/// Up to this size a message is encoded into its envelope: to keep the bytes, as [`body`] does, costs more than to make
-/// them again.
+/// Up to this size a message is encoded into its envelope: to keep the bytes, as [`Message::to_bytes`] does, costs more
+/// than to make them again.
 const SMALL: usize = 1024;
 
 /// Puts a message into an envelope. Its sequence is 0 until [`set_sequence`].
@@ -96,8 +96,8 @@ pub(crate) fn encode(header: &Header, target: &Target, message: Option<&Message>
     bytes.extend(u32::try_from(header.lifetime.as_millis()).unwrap_or(u32::MAX).to_be_bytes());
     put_target(&mut bytes, target);
     match message {
-        Some(message) if message.size() <= SMALL => write_body(&mut bytes, message).map_err(invalid)?,
-        Some(message) => bytes.extend(body(message)?),
+        Some(message) if message.size() <= SMALL => message.write_to(&mut bytes)?,
+        Some(message) => bytes.extend_from_slice(&message.to_bytes()?),
         None => {}
     }
     Ok(bytes)
@@ -122,31 +122,6 @@ pub(crate) fn set_sequence(envelope: &mut [u8], sequence: u64) {
     if let Some(place) = envelope.get_mut(SEQUENCE_AT..SEQUENCE_AT + 8) {
         place.copy_from_slice(&sequence.to_be_bytes());
     }
-}
-
-/// The message in msgpack, made once however often it is sent.
-pub(crate) fn body(message: &Message) -> Result<&[u8], Error> {
-    struct Body(Result<Vec<u8>, String>);
-    let made = message.derived(|message| {
-        let mut bytes = Vec::with_capacity(message.size());
-        Body(write_body(&mut bytes, message).map(|()| bytes))
-    });
-    made.0.as_deref().map_err(|error| invalid(error.clone()))
-}
-
-fn write_body(bytes: &mut Vec<u8>, message: &Message) -> Result<(), String> {
-    rmp_serde::encode::write(bytes, message).map_err(|error| error.to_string())
-}
-
-fn invalid(reason: String) -> Error {
-    Error::InvalidMessage(reason.into())
-}
-
-/// Reads what [`body`] wrote.
-pub(crate) fn decode_body(bytes: &[u8]) -> Result<Message, CodecError> {
-    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
-    let map: Map = serde::Deserialize::deserialize(&mut reader).map_err(|_| CodecError::Message)?;
-    Message::try_from(map).map_err(|_| CodecError::Message)
 }
 
 impl<'a> Envelope<'a> {
@@ -306,7 +281,7 @@ mod tests {
             let envelope = Envelope::decode(&bytes).unwrap();
             assert_eq!(envelope.header, Header { sequence: 9, ..header() });
             assert_eq!(envelope.target, target);
-            assert_eq!(decode_body(envelope.body).unwrap(), message());
+            assert_eq!(Message::from_bytes(envelope.body).unwrap(), message());
         }
         let (channel, group) = ("a.1!x".parse::<ChannelName>().unwrap(), "g".parse::<GroupName>().unwrap());
         let requests = [Target::Add(channel.clone(), group.clone()), Target::Discard(channel, group)];
@@ -321,9 +296,7 @@ mod tests {
         for length in [SMALL / 2, SMALL * 2] {
             let message = message().with("text", "x".repeat(length));
             let bytes = encode(&header(), &Target::Done, Some(&message)).unwrap();
-            assert!(bytes.ends_with(&rmp_serde::to_vec(&message).unwrap()));
-            assert!(bytes.ends_with(body(&message).unwrap()));
-            assert_eq!(body(&message).unwrap().len(), message.size(), "no memory is asked for twice");
+            assert!(bytes.ends_with(&message.to_bytes().unwrap()));
         }
     }
 
@@ -340,8 +313,9 @@ mod tests {
         let target = Target::Channel("a.1!x".parse().unwrap());
         let bytes = encode(&header(), &target, Some(&message())).unwrap();
         for end in 0..bytes.len() {
-            let read = Envelope::decode(&bytes[..end]).and_then(|envelope| decode_body(envelope.body));
-            assert!(read.is_err(), "cut at {end}");
+            let read = Envelope::decode(&bytes[..end]).ok();
+            let read = read.and_then(|envelope| Message::from_bytes(envelope.body).ok());
+            assert!(read.is_none(), "cut at {end}");
         }
     }
 
@@ -351,7 +325,7 @@ mod tests {
             if let Some(first) = bytes.first_mut() {
                 *first = VERSION;
             }
-            let _ = Envelope::decode(&bytes).and_then(|envelope| decode_body(envelope.body));
+            let _ = Envelope::decode(&bytes).map(|envelope| Message::from_bytes(envelope.body));
         }
     }
 }

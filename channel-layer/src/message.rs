@@ -1,5 +1,7 @@
 //! What travels: a map of values, shared by all that hold it.
 
+mod wire;
+
 use std::{
     any::Any,
     fmt,

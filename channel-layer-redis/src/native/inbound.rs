@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use channel_layer::{Audience, EventSource, mailbox::Delivery};
+use channel_layer::{Audience, EventSource, Message, mailbox::Delivery};
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     arrivals::{Arrival, Arrivals},
-    codec::{self, CodecError, Envelope, Header, Target},
+    codec::{CodecError, Envelope, Header, Target},
     link::client::Command,
     stats::Count,
     supervisor::{Mode, Probe, Restoration},
@@ -112,7 +112,8 @@ impl Inbound {
 }
 
 fn delivery(header: &Header, body: &[u8]) -> Result<Delivery, CodecError> {
-    Ok(Delivery { message: codec::decode_body(body)?, expires: Instant::now() + header.lifetime })
+    let message = Message::from_bytes(body).map_err(|_| CodecError::Message)?;
+    Ok(Delivery { message, expires: Instant::now() + header.lifetime })
 }
 
 impl Mode for Inbound {

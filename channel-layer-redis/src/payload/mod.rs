@@ -4,7 +4,6 @@
 //! has no prefix; the zset of mode `core` has one, because equal members would be one member.
 
 mod json;
-mod msgpack;
 mod parse;
 
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use channel_layer::{Error, Map, Message, Result, Value, value::MAX_DEPTH};
 
 use crate::{
-    codec::{self, CodecError},
+    codec::CodecError,
     config::{RedisConfig, Serializer},
     crypt::Keyring,
 };
@@ -74,17 +73,21 @@ impl Payload {
     fn parse(&self, body: &[u8]) -> Result<Map, CodecError> {
         match self.serializer {
             Serializer::Json => parse::map(body),
-            Serializer::Msgpack => msgpack::map(body),
+            Serializer::Msgpack => Ok(Map::from_msgpack(body)?),
         }
     }
 
     fn body(&self, message: &Message, extra: Option<(&str, &Value)>) -> Result<Vec<u8>> {
         match self.serializer {
             Serializer::Json => Ok(close_json(open_json(message)?, message.map(), extra)?.into_bytes()),
-            Serializer::Msgpack => match extra {
-                None => Ok(codec::body(message)?.to_vec()),
-                Some((key, value)) => append_msgpack(codec::body(message)?, message.map().len(), key, value),
-            },
+            Serializer::Msgpack => {
+                let mut bytes = Vec::with_capacity(message.size() + 128); // and some names
+                match extra {
+                    None => bytes.extend_from_slice(&message.to_bytes()?),
+                    Some((key, value)) => message.write_with(key, value, &mut bytes)?,
+                }
+                Ok(bytes)
+            }
         }
     }
 }
@@ -104,26 +107,6 @@ fn close_json(open: &str, map: &Map, extra: Option<(&str, &Value)>) -> Result<St
     }
     text.push('}');
     Ok(text)
-}
-
-/// A map in msgpack begins with the count of its entries, and the rest stands as it is.
-fn append_msgpack(body: &[u8], entries: usize, key: &str, value: &Value) -> Result<Vec<u8>> {
-    let invalid = |error: String| Error::InvalidMessage(error.into());
-    let mut bytes = Vec::with_capacity(body.len() + key.len() + value.size() + 8);
-    let count = u32::try_from(entries + 1).map_err(|error| invalid(error.to_string()))?;
-    rmp::encode::write_map_len(&mut bytes, count).map_err(|error| invalid(error.to_string()))?;
-    bytes.extend(&body[head_of(entries)..]);
-    rmp_serde::encode::write(&mut bytes, key).map_err(|error| invalid(error.to_string()))?;
-    rmp_serde::encode::write(&mut bytes, value).map_err(|error| invalid(error.to_string()))?;
-    Ok(bytes)
-}
-
-fn head_of(entries: usize) -> usize {
-    match entries {
-        0..16 => 1,
-        16..0x1_0000 => 3,
-        _ => 5,
-    }
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ fn msgpack_that_cannot_be_carried_is_an_error() {
         b"",
     ] {
         let read = plain(Serializer::Msgpack).decode(odd);
-        assert_eq!(read, Err(CodecError::Msgpack), "{odd:?}");
+        assert!(matches!(read, Err(CodecError::Msgpack(_))), "{odd:?}");
     }
 }
 

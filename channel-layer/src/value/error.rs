@@ -68,6 +68,9 @@ pub enum ValueError {
     /// Lists and maps are nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// A text, byte string, list or map is longer than the 32 bits of its length in msgpack allow.
+    #[error("longer than 32 bits can count")]
+    TooLong,
     /// The type knows no such field and says that it wants no others.
     #[error("field {} is unknown, expected {}", Name(.field), OneOf(.expected))]
     UnknownField {

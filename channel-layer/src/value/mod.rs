@@ -50,6 +50,7 @@ mod error;
 mod from_value;
 mod key;
 mod map;
+mod msgpack;
 mod ser;
 mod size;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use self::{
     error::ValueError,
     from_value::from_value,
     map::{IntoIter, Iter, Map},
+    msgpack::DecodeError,
     to_value::to_value,
 };
 

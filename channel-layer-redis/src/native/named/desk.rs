@@ -243,7 +243,7 @@ mod tests {
 
     fn stored(n: i64) -> Stored {
         let mut bytes = b"99:".to_vec();
-        bytes.extend(crate::codec::body(&Message::new("job").with("n", n)).unwrap());
+        Message::new("job").with("n", n).write_to(&mut bytes).unwrap();
         Stored(bytes)
     }
 

@@ -10,7 +10,6 @@ use super::{
     desk::Kept,
 };
 use crate::{
-    codec,
     error::Fault,
     link::client::{Command, Commands, Connection, Reply, Script},
     stats::Count,
@@ -52,7 +51,7 @@ pub(in super::super) async fn push(
     message: &Message,
     role: As<'_>,
 ) -> Result<()> {
-    let body = codec::body(message)?;
+    let body = message.to_bytes()?;
     bus.check_size(body.len())?;
     let keys = [bus.keys.queue(channel), bus.keys.lease(channel)];
     let layer = &bus.config.layer;
@@ -63,7 +62,7 @@ pub(in super::super) async fn push(
         As::Sender => ("0".to_owned(), ""),
     };
     let (lifetime, capacity, node) = (lifetime.as_bytes(), capacity.as_bytes(), bus.node_name.as_bytes());
-    let arguments = [body, lifetime, capacity, node, lease.as_bytes(), past.as_bytes()];
+    let arguments = [&body, lifetime, capacity, node, lease.as_bytes(), past.as_bytes()];
     let pushed = run(link_of(links, channel.as_str()), &PUSH, &keys, &arguments).await;
     let reply = pushed.inspect_err(|_| bus.counters.one(Count::PublishFailed))?;
     match reply.read("a script", &bus.counters, Reply::integer)? {
@@ -139,7 +138,7 @@ impl Kept for Stored {
     /// The message, without the time it expires at.
     fn message(&self) -> Option<Message> {
         let colon = self.0.iter().take(20).position(|byte| *byte == b':')?;
-        codec::decode_body(&self.0[colon + 1..]).ok()
+        Message::from_bytes(&self.0[colon + 1..]).ok()
     }
 }
 

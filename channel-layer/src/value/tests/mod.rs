@@ -2,6 +2,7 @@ mod basics;
 mod depth;
 mod derived;
 mod errors;
+mod msgpack;
 mod properties;
 mod wire;
 

@@ -7,7 +7,7 @@ use proptest::{
 use super::{Map, Value, from_value, to_value};
 
 /// Any value but a NaN, which equals nothing.
-fn values() -> impl Strategy<Value = Value> {
+pub(super) fn values() -> impl Strategy<Value = Value> {
     let floats = f64::POSITIVE | f64::NEGATIVE | f64::NORMAL | f64::SUBNORMAL | f64::ZERO | f64::INFINITE;
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,0 +1,150 @@
+//! Messages as bytes.
+
+use bytes::Bytes;
+
+use super::{Message, RESERVED_KEY};
+use crate::{
+    error::{Error, Result},
+    value::{DecodeError, Map, Value, ValueError},
+};
+
+/// What [`Message::to_bytes`] has made.
+struct Encoded(Result<Bytes, ValueError>);
+
+impl Message {
+    /// Encodes the message as a map in MessagePack.
+    ///
+    /// The bytes are made once and kept with the message, for all its clones: a message that goes to several servers is
+    /// encoded once. For a small message that goes out once, [`write_to`](Self::write_to) is faster. Text becomes
+    /// `str`, bytes become `bin`, floats have 64 bits, integers and lengths the shortest form, and the entries keep
+    /// their order: equal bytes for the same message in every version of this crate. There are
+    /// [test vectors](https://docs.rs/crate/channel-layer/latest/source/vectors/message.json) for other languages.
+    ///
+    /// ```
+    /// use channel_layer::Message;
+    ///
+    /// let message = Message::new("chat.message").with("n", 7);
+    /// let bytes = message.to_bytes()?;
+    /// assert_eq!(bytes, b"\x82\xa4type\xacchat.message\xa1n\x07"[..]);
+    /// assert_eq!(bytes.len(), message.size());
+    /// assert_eq!(Message::from_bytes(&bytes)?, message);
+    /// # Ok::<(), channel_layer::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidMessage`](Error::InvalidMessage) if lists and maps are nested deeper than
+    /// [`MAX_DEPTH`](crate::value::MAX_DEPTH), or a part is longer than 4 GiB.
+    pub fn to_bytes(&self) -> Result<Bytes> {
+        self.encoded().cloned()
+    }
+
+    /// Appends what [`to_bytes`](Self::to_bytes) returns, without keeping it.
+    ///
+    /// # Errors
+    /// As [`to_bytes`](Self::to_bytes). The buffer is then as it was.
+    pub fn write_to(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        Ok(self.map().write_msgpack(bytes)?)
+    }
+
+    /// Appends the message with one more entry at its end, for formats that put an address into the message. The key
+    /// may be the reserved one; it must not be in the message yet.
+    ///
+    /// # Errors
+    /// As [`to_bytes`](Self::to_bytes). The buffer is then as it was.
+    pub fn write_with(&self, key: &str, value: &Value, bytes: &mut Vec<u8>) -> Result<()> {
+        Ok(self.map().write_msgpack_with(self.encoded()?, (key, value), bytes)?)
+    }
+
+    /// Decodes a message from MessagePack, of any sender in any language.
+    ///
+    /// Takes memory in proportion to the input only; see [`Map::from_msgpack`]. A `type` is not required.
+    ///
+    /// ```
+    /// use channel_layer::{Error, Message, value::DecodeError};
+    ///
+    /// let Err(Error::InvalidMessage(source)) = Message::from_bytes(b"\x81\xa4type") else { panic!("cut off") };
+    /// assert_eq!(source.downcast_ref(), Some(&DecodeError::Truncated));
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidMessage`](Error::InvalidMessage) with a [`DecodeError`] as its source.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let map = Map::from_msgpack(bytes)?;
+        if map.contains_key(RESERVED_KEY) {
+            return Err(DecodeError::ReservedKey.into());
+        }
+        Ok(Self::share(map))
+    }
+
+    fn encoded(&self) -> Result<&Bytes> {
+        let made = self.derived(|message| {
+            let mut bytes = Vec::with_capacity(message.size());
+            Encoded(message.map().write_msgpack(&mut bytes).map(|()| bytes.into()))
+        });
+        made.0.as_ref().map_err(|error| error.clone().into())
+    }
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        Self::InvalidMessage(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_made_once_for_all_clones() {
+        let message = Message::new("a").with("b", Value::bytes([1]));
+        let first = message.to_bytes().unwrap();
+        assert_eq!(message.clone().to_bytes().unwrap().as_ptr(), first.as_ptr());
+        let mut appended = b"head".to_vec();
+        message.write_to(&mut appended).unwrap();
+        assert_eq!(appended, [b"head", &first[..]].concat());
+        assert_eq!(Message::from_bytes(&first).unwrap(), message);
+    }
+
+    #[test]
+    fn an_entry_is_added_whatever_the_count() {
+        for count in [0, 1, 15, 16, 17, 65_535, 65_536] {
+            let map: Map = (0..count).map(|n| (n.to_string(), Value::from(n))).collect();
+            let mut bytes = b"head".to_vec();
+            let message = Message::share(map.clone());
+            message.write_with(RESERVED_KEY, &"to".into(), &mut bytes).unwrap();
+            let read = Map::from_msgpack(bytes.strip_prefix(b"head").unwrap()).unwrap();
+            assert_eq!(read.keys().last(), Some(RESERVED_KEY), "{count}");
+            let mut expected = map;
+            expected.insert(RESERVED_KEY, "to");
+            assert_eq!(read, expected);
+        }
+    }
+
+    #[test]
+    fn the_reserved_key_is_refused_at_the_top_only() {
+        let source = |error| match error {
+            Error::InvalidMessage(source) => source.downcast_ref::<DecodeError>().copied(),
+            _ => None,
+        };
+        let mut bytes = Vec::new();
+        Message::new("a").write_with(RESERVED_KEY, &"to".into(), &mut bytes).unwrap();
+        let error = Message::from_bytes(&bytes).unwrap_err();
+        assert_eq!(source(error), Some(DecodeError::ReservedKey));
+        let inside = Message::new("a").with("inside", Map::from([(RESERVED_KEY, 1)]));
+        assert_eq!(Message::from_bytes(&inside.to_bytes().unwrap()).unwrap(), inside);
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused_each_time() {
+        let deep = (0..200).fold(Value::Null, |inside, _| Value::List(vec![inside]));
+        let message = Message::new("a").with("deep", deep);
+        for _ in 0..2 {
+            assert!(matches!(message.to_bytes(), Err(Error::InvalidMessage(_))));
+        }
+        let mut bytes = b"head".to_vec();
+        assert!(matches!(message.write_to(&mut bytes), Err(Error::InvalidMessage(_))));
+        assert!(matches!(message.write_with("to", &Value::Null, &mut bytes), Err(Error::InvalidMessage(_))));
+        assert_eq!(bytes, b"head");
+    }
+}

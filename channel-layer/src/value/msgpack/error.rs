@@ -1,0 +1,50 @@
+//! What is wrong with bytes that should be a message.
+
+use super::super::MAX_DEPTH;
+
+/// Bytes that are no map in MessagePack, or one that no message can hold.
+///
+/// The text names kinds and never what a value holds, and can be logged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A value of an extension type, such as a timestamp. Messages have none.
+    #[error("extension type {kind} is not supported")]
+    Extension {
+        /// The number of the extension type. MessagePack itself takes the negative ones.
+        kind: i8,
+    },
+    /// A text that is not UTF-8.
+    #[error("a string that is not UTF-8")]
+    InvalidUtf8,
+    /// A key that is not text.
+    #[error("map keys must be strings, found {found}")]
+    KeyNotAString {
+        /// The kind of the key, as in [`Value::kind`](crate::Value::kind).
+        found: &'static str,
+    },
+    /// A single value, or a list.
+    #[error("a message must be a map, found {found}")]
+    NotAMap {
+        /// The kind of the value, as in [`Value::kind`](crate::Value::kind).
+        found: &'static str,
+    },
+    /// The byte 0xc1, which MessagePack never uses.
+    #[error("a byte that begins no value")]
+    Reserved,
+    /// The map has the key [`RESERVED_KEY`](crate::RESERVED_KEY), which is for no message.
+    #[error("a reserved key")]
+    ReservedKey,
+    /// Lists and maps are nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// Bytes after the end of the map.
+    #[error("{len} bytes after the end")]
+    TrailingBytes {
+        /// The number of these bytes.
+        len: usize,
+    },
+    /// The end of the input before the end of the map, or a length beyond what is left of the input.
+    #[error("cut off, or a length beyond the end")]
+    Truncated,
+}

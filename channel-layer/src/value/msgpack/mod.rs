@@ -1,0 +1,59 @@
+//! MessagePack, the bytes of messages: text as `str`, bytes as `bin`, floats with 64 bits, all else in its shortest form.
+
+mod error;
+mod read;
+mod write;
+
+pub use self::error::DecodeError;
+use super::{Map, Value, ValueError, depth::Levels};
+
+impl Map {
+    /// Decodes a map from MessagePack, as any language writes it: also in forms that are not the shortest, and with
+    /// floats of 32 bits. When a key comes twice, the last value wins and the first place is kept, as in Python.
+    ///
+    /// A length in the input is only a claim. It is compared with the number of bytes that are left before memory is
+    /// allocated: on a 64-bit machine, decoding allocates at most 80 bytes for each byte of the input. The caller bounds
+    /// the input.
+    ///
+    /// ```
+    /// use channel_layer::{Map, value::DecodeError};
+    ///
+    /// let map = Map::from_msgpack(b"\x81\xa1n\x07")?;
+    /// assert_eq!(map["n"].as_i64(), Some(7));
+    ///
+    /// let four_billion_items = b"\x81\xa1n\xdd\xff\xff\xff\xff";
+    /// assert_eq!(Map::from_msgpack(four_billion_items), Err(DecodeError::Truncated));
+    /// # Ok::<(), DecodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A [`DecodeError`] for anything but one whole map, and for values that no message can hold.
+    pub fn from_msgpack(bytes: &[u8]) -> Result<Self, DecodeError> {
+        read::map(bytes)
+    }
+
+    /// Appends the map in MessagePack. The appended bytes are [`size`](Self::size) in number.
+    ///
+    /// # Errors
+    /// [`TooDeep`](ValueError::TooDeep), [`TooLong`](ValueError::TooLong). The buffer is then as it was.
+    pub fn write_msgpack(&self, bytes: &mut Vec<u8>) -> Result<(), ValueError> {
+        write::append(bytes, |out| write::map(out, self, Levels::ALL))
+    }
+
+    /// Appends the map in MessagePack with one more entry at its end, as formats have it that put an address into the
+    /// message. `body` is what [`write_msgpack`](Self::write_msgpack) has appended for this map.
+    pub(crate) fn write_msgpack_with(
+        &self,
+        body: &[u8],
+        (key, value): (&str, &Value),
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), ValueError> {
+        let entries = body.get(write::map_head(self.len())..).unwrap_or_default();
+        write::append(bytes, |out| {
+            write::map_len(out, self.len() + 1)?;
+            out.as_mut_vec().extend_from_slice(entries);
+            write::text(out, key)?;
+            write::value(out, value, Levels::ALL.enter()?)
+        })
+    }
+}
