@@ -40,9 +40,6 @@ const MOST: usize = 64;
 /// The interval of attempts to give messages back while there is no link.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a taker may go on after its link has ended: a pop that blocks may have to end by itself.
-const LATEST: Duration = Duration::from_secs(10);
-
 /// Reads the queues of one shard for the receivers of its named channels.
 ///
 /// A task of its own takes messages while receivers wait, and gives back those whose receivers have left. It starts
@@ -187,14 +184,15 @@ impl Reading {
             }
             Poll::Ready(())
         }));
+        let grace = taker.grace();
         let too_late = async {
             self.ended(link).await;
-            sleep(LATEST).await;
+            sleep(grace).await;
         };
         tokio::select! {
             biased;
             taken = taker.take(wanted, changed.as_mut()) => Ok(taken?),
-            () = too_late => Err(LinkError::Deadline(LATEST)),
+            () = too_late => Err(LinkError::Deadline(grace)),
         }
     }
 

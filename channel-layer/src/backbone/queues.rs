@@ -39,9 +39,15 @@ pub trait Taker: fmt::Debug + Send {
     /// Takes messages that have not expired, up to the wanted number of each channel. Waits for the first one if there
     /// is none, until `changed` resolves; then returns soon, with what it has taken by then or with none.
     ///
-    /// The call is never dropped half-way while the layer is open: what it takes from the server, it returns. It may
-    /// return without a message at any time. An error ends the taker.
+    /// The call is not dropped half-way while the layer is open, unless its link has ended for longer than the
+    /// [grace](Self::grace): what it takes from the server, it returns. It may return without a message at any time. An error ends the taker.
     async fn take(&mut self, wanted: &[Wanted], changed: Changed<'_>) -> Result<Vec<Taken>>;
+
+    /// The time for which a call of [`take`](Self::take) goes on after its link has ended, before it is dropped with what
+    /// it may have taken: a pop that blocks may have to end by itself. 10 s.
+    fn grace(&self) -> Duration {
+        Duration::from_secs(10)
+    }
 }
 
 /// Resolves when a taker is to return: other messages are wanted, or the link has ended.

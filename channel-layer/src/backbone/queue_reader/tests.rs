@@ -15,6 +15,8 @@ struct Server {
     messages: Mutex<Vec<Taken>>,
     pushed: Notify,
     takers: AtomicUsize,
+    /// Whether the first taker never returns.
+    is_stuck: AtomicBool,
     /// The failures of the next calls of `give_back`.
     failures: Mutex<Vec<Error>>,
     /// The wanted channels of each call of `take`.
@@ -54,6 +56,10 @@ struct FakeLink(Arc<Server>);
 #[derive(Debug)]
 struct FakeTaker(Arc<Server>);
 
+/// A taker that never returns.
+#[derive(Debug)]
+struct StuckTaker;
+
 #[async_trait]
 impl BackboneLink for FakeLink {
     async fn publish(&self, _: &str, _: Bytes) -> crate::Result<Option<usize>> {
@@ -84,7 +90,9 @@ impl Queues for FakeLink {
     }
 
     async fn taker(&self) -> crate::Result<Box<dyn Taker>> {
-        self.0.takers.fetch_add(1, Relaxed);
+        if self.0.takers.fetch_add(1, Relaxed) == 0 && self.0.is_stuck.load(Relaxed) {
+            return Ok(Box::new(StuckTaker));
+        }
         Ok(Box::new(FakeTaker(self.0.clone())))
     }
 
@@ -124,6 +132,13 @@ impl Taker for FakeTaker {
                 }
             }
         }
+    }
+}
+
+#[async_trait]
+impl Taker for StuckTaker {
+    async fn take(&mut self, _: &[Wanted], _: Changed<'_>) -> crate::Result<Vec<Taken>> {
+        std::future::pending().await
     }
 }
 
@@ -338,4 +353,16 @@ async fn a_taker_of_other_messages_is_called_without_receivers() {
     assert_eq!(*stage.server.calls.lock().unwrap(), [vec![]]);
     stage.server.push("jobs", 1);
     assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taker_that_does_not_return_is_dropped_with_its_link() {
+    let stage = Stage::new();
+    stage.server.is_stuck.store(true, Relaxed);
+    stage.server.push("jobs", 1);
+    let receive = stage.receive("jobs");
+    sleep(LONG).await;
+    assert!(!receive.is_finished());
+    stage.relink();
+    assert_eq!(receive.await.unwrap(), Some(1));
 }
