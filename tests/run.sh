@@ -26,6 +26,8 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
+# Debian's nats-server lies there.
+export PATH="$PATH:/usr/sbin"
 # Two minutes of Redis's bad days: for --all.
 long_fault_test=the_same_layers_survive_one_fault_after_the_other
 bad_days_test=two_hundred_speakers_through_every_bad_day
@@ -73,6 +75,7 @@ main() {
 install_packages() {
   local missing=()
   command -v redis-server >/dev/null || missing+=(redis-server)
+  command -v nats-server >/dev/null || missing+=(nats-server)
   has_chromium || missing+=(chromium)
   command -v chromedriver >/dev/null || missing+=(chromium-driver)
   command -v node >/dev/null || missing+=(nodejs)

@@ -1,0 +1,3 @@
+//! A real server.
+
+pub(crate) mod server;
