@@ -1,0 +1,100 @@
+//! Pops that wait for a message, on a connection of their own.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use channel_layer::backbone::Changed;
+use tokio::time::sleep;
+
+use super::{
+    Connections,
+    client::{Command, Commands, Connection, Replies, Reply},
+};
+use crate::error::Fault;
+
+/// The polling interval for servers that do not allow ending a pop; also the longest wait for a message there.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The interval at which a pop is asked to end, until it does: the first time may come before it has begun.
+const UNBLOCK: Duration = Duration::from_millis(20);
+
+/// A connection for blocking pops.
+pub(crate) struct Blocking {
+    connection: Connection,
+    /// The server's id of the connection, or `None` if the server does not allow ending a pop.
+    id: Option<i64>,
+    /// Held weakly: the connections of a link end with it.
+    link: Weak<Connections>,
+    limit: Duration,
+}
+
+impl Blocking {
+    /// Connects, and finds out whether a pop can be ended: proxies and some servers lack `CLIENT`, and an ACL may forbid
+    /// it.
+    pub(crate) async fn open(link: &Arc<Connections>) -> Result<Self, Fault> {
+        let connection = link.connect_beside().await?;
+        let id = match connection.call(&Command::new("CLIENT").arg("ID"), Some(link.limit())).await {
+            Ok(id) => Some(id.read("CLIENT ID", &link.counters, Reply::integer)?),
+            Err(Fault::Refused { .. }) => None,
+            Err(fault) => return Err(fault),
+        };
+        let id = match id {
+            // It does not block yet, so this has no effect.
+            Some(id) => link.call(unblock(id)).await.is_ok().then_some(id),
+            None => None,
+        };
+        if id.is_none() {
+            tracing::info!(every = ?POLL, "polling for messages: the server refuses CLIENT ID or CLIENT UNBLOCK");
+        }
+        Ok(Self { connection, id, link: Arc::downgrade(link), limit: link.limit() })
+    }
+
+    /// Sends commands that answer at once.
+    pub(crate) async fn call_all(&self, commands: Commands) -> Result<Replies, Fault> {
+        self.connection.call_all(commands, self.limit).await
+    }
+
+    /// Runs a pop that waits for at most this long, and ends it early when `changed` resolves. No message is lost by
+    /// that: the server ends the pop or pops. Returns `None` after the polling interval if the server does not allow it.
+    pub(crate) async fn pop(
+        &self,
+        command: &Command,
+        wait: Duration,
+        changed: Changed<'_>,
+    ) -> Result<Option<Reply>, Fault> {
+        let Some(id) = self.id else {
+            tokio::select! {
+                () = changed => {}
+                () = sleep(POLL) => {}
+            }
+            return Ok(None);
+        };
+        let end = async {
+            changed.await;
+            loop {
+                if let Some(link) = self.link.upgrade() {
+                    let _ = link.call(unblock(id)).await; // sent again soon
+                }
+                sleep(UNBLOCK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            reply = self.connection.call(command, Some(wait + self.limit)) => reply.map(Some),
+            never = end => never,
+        }
+    }
+}
+
+impl fmt::Debug for Blocking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocking").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn unblock(id: i64) -> Command {
+    Command::new("CLIENT").arg("UNBLOCK").arg(id)
+}

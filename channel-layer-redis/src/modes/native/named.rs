@@ -1,0 +1,209 @@
+//! Named channels in Redis: each is a list of messages, and each message follows the time at which it expires, in
+//! milliseconds of the server's clock.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use channel_layer::{
+    ChannelName, Error, Result,
+    backbone::{Changed, Push, Pushed, Queues, Role, Taken, Taker, Wanted},
+};
+
+use crate::{
+    error::Fault,
+    keys::Keys,
+    link::{
+        Blocking, Connections,
+        client::{Command, Commands, Reply, Script},
+    },
+    stats::Counters,
+};
+
+/// How long a process remains the one that forwards a group's messages to a named channel. Any process that added the
+/// channel may take over then.
+const LEASE_MILLISECONDS: &str = "5000";
+
+/// How long only those processes may take over that have seen the farewell of the one before: all others could be behind
+/// it, and forward messages that it has forwarded.
+const HANDOVER_MILLISECONDS: &str = "1000";
+
+/// How long one pop waits: a message may be popped without a receiver for so long after the last one has left.
+const WAIT: Duration = Duration::from_secs(1);
+
+static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("release.lua")));
+static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("take.lua")));
+static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("return.lua")));
+
+/// The lists on the server of one link.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    connections: Arc<Connections>,
+    keys: Keys,
+}
+
+impl Lists {
+    pub(crate) fn new(connections: Arc<Connections>, keys: Keys) -> Self {
+        Self { connections, keys }
+    }
+
+    /// Runs a script that returns a number.
+    async fn run(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<i64, Fault> {
+        let reply = self.connections.run(script, keys, arguments).await?;
+        reply.read("a script", &self.connections.counters, Reply::integer)
+    }
+}
+
+#[async_trait]
+impl Queues for Lists {
+    async fn push(&self, channel: &ChannelName, push: Push<'_>) -> Result<Pushed> {
+        let keys = [self.keys.queue(channel), self.keys.lease(channel)];
+        let (expiry, capacity) = (push.expiry.as_millis().to_string(), push.capacity.max(1).to_string());
+        let (process, lease, past) = match push.role {
+            Role::Forwarder { process, past } => (process, LEASE_MILLISECONDS, past),
+            Role::Sender => ("", "0", ""),
+        };
+        let texts = [&*expiry, &*capacity, process, lease, past].map(str::as_bytes);
+        let [expiry, capacity, process, lease, past] = texts;
+        match self.run(&PUSH, &keys, &[push.body, expiry, capacity, process, lease, past]).await? {
+            0 => Err(Error::ChannelFull { channel: channel.to_string() }),
+            1 => Ok(Pushed::Stored),
+            _ => Ok(Pushed::Elsewhere),
+        }
+    }
+
+    async fn taker(&self) -> Result<Box<dyn Taker>> {
+        let blocking = Blocking::open(&self.connections).await?;
+        let counters = self.connections.counters.clone();
+        Ok(Box::new(ListTaker { blocking, keys: self.keys.clone(), counters }))
+    }
+
+    async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()> {
+        let expiry = self.connections.config.layer.expiry.as_millis().to_string();
+        // The script puts one before the other, so the last one comes first.
+        let messages: Vec<_> = messages.iter().rev().map(|taken| [&*taken.receipt, &taken.body].concat()).collect();
+        let mut arguments = vec![expiry.as_bytes()];
+        arguments.extend(messages.iter().map(Vec::as_slice));
+        self.run(&RETURN, &[self.keys.queue(channel)], &arguments).await?;
+        Ok(())
+    }
+
+    async fn release(&self, channel: &ChannelName, process: &str) -> Result<()> {
+        let arguments = [process.as_bytes(), HANDOVER_MILLISECONDS.as_bytes()];
+        self.run(&RELEASE, &[self.keys.lease(channel)], &arguments).await?;
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<()> {
+        Ok(self.connections.clear(&self.keys.queue_pattern()).await?)
+    }
+}
+
+#[derive(Debug)]
+struct ListTaker {
+    blocking: Blocking,
+    keys: Keys,
+    counters: Arc<Counters>,
+}
+
+#[async_trait]
+impl Taker for ListTaker {
+    async fn take(&mut self, wanted: &[Wanted], changed: Changed<'_>) -> Result<Vec<Taken>> {
+        let waiting = self.take_waiting(wanted).await?;
+        if !waiting.is_empty() {
+            return Ok(waiting);
+        }
+        // A message that comes now is fresh: the lists were empty.
+        let keys: Vec<_> = wanted.iter().map(|wanted| self.keys.queue(&wanted.channel)).collect();
+        // In whole seconds: servers before Redis 6 know no others.
+        let command = Command::new("BLPOP").arg(&keys).arg(WAIT.as_secs());
+        let Some(reply) = self.blocking.pop(&command, WAIT, changed).await? else { return Ok(Vec::new()) };
+        let popped = |reply| popped(reply, |key| keys.iter().position(|known| known.as_bytes() == key));
+        let popped = reply.read("BLPOP", &self.counters, popped)?;
+        Ok(popped.map(|(at, bytes)| taken(&wanted[at].channel, bytes)).into_iter().collect())
+    }
+}
+
+impl ListTaker {
+    /// Takes messages that wait already. A list that is refused, perhaps because its key holds something else, takes none
+    /// from the others.
+    async fn take_waiting(&self, wanted: &[Wanted]) -> Result<Vec<Taken>, Fault> {
+        let commands = |make: fn(&Script, &[String], &[&[u8]]) -> Command| {
+            let command = |Wanted { channel, count }: &Wanted| {
+                make(&TAKE, &[self.keys.queue(channel)], &[count.to_string().as_bytes()])
+            };
+            wanted.iter().map(command).collect::<Commands>()
+        };
+        let mut replies: Vec<_> = self.blocking.call_all(commands(Script::by_hash)).await?.collect();
+        if replies.iter().any(|reply| reply.as_ref().is_err_and(Fault::is_unknown_script)) {
+            replies = self.blocking.call_all(commands(Script::by_text)).await?.collect();
+        }
+        let (mut all, mut refused) = (Vec::new(), None);
+        for (wanted, reply) in wanted.iter().zip(replies) {
+            match reply.and_then(|reply| self.read(&wanted.channel, &reply)) {
+                Ok(messages) => all.extend(messages),
+                Err(fault) => refused = Some(fault),
+            }
+        }
+        match refused {
+            Some(fault) if all.is_empty() => Err(fault),
+            _ => Ok(all),
+        }
+    }
+
+    fn read(&self, channel: &ChannelName, reply: &Reply) -> Result<Vec<Taken>, Fault> {
+        let items = reply.read("a script", &self.counters, Reply::list)?;
+        let bytes = |item: &Reply| Some(item.read("a script", &self.counters, Reply::bytes).ok()?.to_vec());
+        Ok(items.iter().filter_map(bytes).map(|bytes| taken(channel, bytes)).collect())
+    }
+}
+
+/// The index of a key, and the message that was popped there. The inner value is `None` if none came in time, the outer
+/// one if the reply is malformed.
+fn popped(reply: &Reply, index: impl Fn(&[u8]) -> Option<usize>) -> Option<Option<(usize, Vec<u8>)>> {
+    match &reply.leaves()[..] {
+        [] => Some(None),
+        [key, message] => Some(Some((index(key.bytes()?)?, message.bytes()?.to_vec()))),
+        _ => None,
+    }
+}
+
+/// Splits a list's element into the time at which it expires, which it is given back with, and the message.
+fn taken(channel: &ChannelName, element: Vec<u8>) -> Taken {
+    let mut body = Bytes::from(element);
+    let colon = body.iter().take(20).position(|byte| *byte == b':');
+    let receipt = body.split_to(colon.map_or(0, |at| at + 1));
+    Taken { channel: channel.clone(), body, receipt }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_is_split_at_its_first_colon() {
+        let jobs = "jobs".parse().unwrap();
+        let split = |element: &str| {
+            let Taken { receipt, body, .. } = taken(&jobs, element.into());
+            [receipt, body].map(|part| String::from_utf8(part.to_vec()).unwrap())
+        };
+        assert_eq!(split("1795218817999:a:b"), ["1795218817999:", "a:b"]);
+        assert_eq!(split("no time"), ["", "no time"]);
+        assert_eq!(split("1234567890123456789012:"), ["", "1234567890123456789012:"]);
+    }
+
+    #[test]
+    fn a_pop_is_read_with_its_key() {
+        let text = |text: &str| Reply::Bytes(text.into());
+        let index = |key: &[u8]| (key == b"q").then_some(3);
+        assert_eq!(popped(&Reply::Nothing, index), Some(None));
+        let reply = Reply::List(vec![text("q"), text("1:x")]);
+        assert_eq!(popped(&reply, index), Some(Some((3, b"1:x".to_vec()))));
+        assert_eq!(popped(&Reply::List(vec![text("other"), text("1:x")]), index), None);
+        assert_eq!(popped(&text("q"), index), None);
+    }
+}
