@@ -10,9 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     codec::{self, Envelope},
     config::{RedisConfig, Serializer},
-    core,
     crypt::Keyring,
-    native,
+    modes, native,
     payload::Payload,
     pubsub,
 };
@@ -33,7 +32,7 @@ pub fn pubsub(input: &[u8]) {
 pub fn core(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let config = config("core").with_serializer_format(serializer(*choice)).with_random_prefix_length(0);
-    core::fuzz::taken(config, records(rest));
+    modes::core::fuzz::taken(config, records(rest));
 }
 
 /// What comes in is handed out by a task.

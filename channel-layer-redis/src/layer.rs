@@ -10,7 +10,7 @@ use channel_layer::{
 
 use crate::{
     config::{RedisConfig, RedisMode},
-    core::CoreLayer,
+    modes::core::CoreLayer,
     native::NativeLayer,
     pubsub::PubSubLayer,
     stats::Stats,

@@ -3,7 +3,6 @@
 mod arrivals;
 mod codec;
 mod config;
-mod core;
 mod crypt;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -12,6 +11,7 @@ pub mod fuzz;
 mod keys;
 mod layer;
 mod link;
+mod modes;
 mod native;
 mod own;
 mod payload;

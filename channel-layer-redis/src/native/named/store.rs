@@ -25,9 +25,11 @@ const LEASE_MILLISECONDS: i64 = 5000;
 const HANDOVER_MILLISECONDS: i64 = 1000;
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../modes/native/push.lua")));
-static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../modes/native/release.lua")));
+static RELEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("../../modes/native/release.lua")));
 static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../modes/native/take.lua")));
-static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../modes/native/return.lua")));
+static RETURN: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("../../modes/native/return.lua")));
 
 /// A message as it stands in its list, and as it goes back there if nobody wants it.
 #[derive(Clone, Debug, PartialEq)]
