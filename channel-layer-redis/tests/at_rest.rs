@@ -4,8 +4,10 @@ mod acl;
 mod payloads;
 mod support;
 
+use std::{path::Path, process::Command};
+
 use channel_layer::{ChannelLayer, ChannelName, Message};
-use support::{layer, server::Server};
+use support::{layer, python::python, server::Server};
 
 /// Everything that is in there.
 fn all(server: &Server) -> String {
@@ -33,4 +35,19 @@ async fn with_a_key_no_word_of_a_message_can_be_read_where_it_waits() {
             assert_eq!(read.get("secret").and_then(|secret| secret.as_str()), Some("canary"));
         }
     }
+}
+
+#[test]
+fn pythons_msgpack_agrees_with_the_vectors_of_messages() {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let checked = Command::new(python())
+        .arg("-B")
+        .arg(crate_folder.join("tests/peers/vectors.py"))
+        .arg(crate_folder.join("../channel-layer/vectors/message.json"))
+        .output()
+        .unwrap();
+    let (counts, errors) =
+        (String::from_utf8(checked.stdout).unwrap(), String::from_utf8(checked.stderr).unwrap());
+    assert!(checked.status.success(), "{errors}");
+    assert_eq!(counts, "27 10\n", "both ways, and read");
 }

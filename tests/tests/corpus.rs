@@ -24,10 +24,11 @@ fn run(target: &str, function: Target) -> usize {
 
 #[test]
 fn the_corpora_of_the_fuzz_targets_pass() {
-    let targets: [(&str, Target); 9] = [
+    let targets: [(&str, Target); 10] = [
         ("addresses", harness::addresses),
         ("frames", harness::frames),
         ("grants", harness::grants),
+        ("messages", harness::messages),
         ("names", harness::names),
         ("origins", harness::origins),
         ("requests", harness::requests),

@@ -14,5 +14,5 @@ pub use self::{
     door::requests,
     sessions::sessions,
     texts::{addresses, grants, names, origins, routes},
-    wire::{frames, values},
+    wire::{frames, messages, values},
 };

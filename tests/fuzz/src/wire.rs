@@ -129,6 +129,18 @@ pub fn values(input: &[u8]) {
     from_a_client(input);
 }
 
+/// Messages from a peer: what can be read is read as serde reads it, and what is written is read again.
+pub fn messages(input: &[u8]) {
+    let Ok(message) = Message::from_bytes(input) else { return };
+    let written = message.to_bytes().expect("it was read");
+    assert_eq!(written.len(), message.size());
+    let again = Message::from_bytes(&written).expect("it was written");
+    assert_eq!(again.to_bytes().expect("it was read"), written);
+    let theirs: Message = rmp_serde::from_slice(input).expect("serde reads more");
+    assert_eq!(rmp_serde::to_vec(&theirs).expect("it was read"), written);
+    let _ = message.decode::<Event>();
+}
+
 fn from_a_client(input: &[u8]) {
     let binary = Frame::from(input.to_vec());
     let _ = MessagePack::decode::<Event>(&binary);

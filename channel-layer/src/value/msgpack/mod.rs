@@ -51,9 +51,9 @@ impl Map {
         let entries = body.get(write::map_head(self.len())..).unwrap_or_default();
         write::append(bytes, |out| {
             write::map_len(out, self.len() + 1)?;
-            out.as_mut_vec().extend_from_slice(entries);
+            out.extend_from_slice(entries);
             write::text(out, key)?;
-            write::value(out, value, Levels::ALL.enter()?)
+            write::value(out, value, write::enter(Levels::ALL)?)
         })
     }
 }
