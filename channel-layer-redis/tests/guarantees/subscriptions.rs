@@ -98,7 +98,7 @@ async fn a_mailbox_given_up_while_it_opens_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_empty_group_hears_without_a_new_subscription_while_it_lingers() {
+async fn a_group_joined_again_while_it_lingers_is_not_given_up() {
     let server = Server::start();
     let linger = Duration::from_millis(400);
     for mode in ["native", "pubsub"] {
