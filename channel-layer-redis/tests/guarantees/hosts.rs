@@ -63,9 +63,10 @@ async fn an_outage_of_one_of_two_hosts_is_told_once() {
         }
         let [on_well, on_ill] = groups;
         let mut events = one.events();
+        let state = events.state();
         ill.kill();
         assert_eq!(timeout(Duration::from_secs(10), events.next()).await, Ok(Some(LayerEvent::Disconnected)));
-        assert!(!one.is_connected(), "{mode}");
+        assert!(!one.is_connected() && state.is_away(), "{mode}");
         for (n, name) in (0..).zip(&on_well) {
             assert_eq!(one.group_send_message(name, numbered(n)).await.unwrap().local.delivered, 1, "{mode}");
             assert_eq!(number(&next(&mut mailbox).await), n, "{mode}");
@@ -81,6 +82,7 @@ async fn an_outage_of_one_of_two_hosts_is_told_once() {
             assert_eq!(one.group_send_message(name, numbered(n)).await.unwrap().local.delivered, 1, "{mode}");
             assert_eq!(number(&next(&mut mailbox).await), n, "{mode}");
         }
+        assert!(!state.is_away(), "{mode}");
         let more = timeout(Duration::from_millis(200), events.next()).await;
         assert!(more.is_err(), "{mode}: {more:?}");
         assert_eq!((one.stats().disconnects, one.stats().reconnects), (1, 1), "{mode}");

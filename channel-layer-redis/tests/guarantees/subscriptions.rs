@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, MailboxOptions};
+use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Remote};
 use futures_util::FutureExt;
 use tokio::{
     task::JoinSet,
@@ -17,29 +17,31 @@ use super::{
 /// The first member and the last one change all the time, without a linger that would hide it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_joined_hears_though_others_leave_meanwhile() {
-    const TASKS: i64 = 6;
+    const TASKS: usize = 8;
     const ROUNDS: i64 = 60;
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let (one, two) = pair(&server, mode, "linger=0").await;
-        let (one, two) = (Arc::new(one), Arc::new(two));
-        let mut tasks = JoinSet::new();
-        for task in 0..TASKS {
-            let (one, two) = (one.clone(), two.clone());
-            tasks.spawn(async move {
-                let options = MailboxOptions::default().with_capacity(100_000);
-                let mut mailbox = one.open(options).await.unwrap();
-                for round in 0..ROUNDS {
+        let one = Arc::new(one);
+        for round in 0..ROUNDS {
+            let mut tasks = JoinSet::new();
+            for _ in 0..TASKS {
+                let (one, mailbox) = (one.clone(), one.new_channel().await.unwrap());
+                tasks.spawn(async move {
+                    for _ in 0..4 {
+                        one.join("g", mailbox.channel()).await.unwrap();
+                        one.leave("g", mailbox.channel()).await.unwrap();
+                    }
                     one.join("g", mailbox.channel()).await.unwrap();
-                    let n = task * ROUNDS + round;
-                    let _ = two.group_send_message("g", numbered(n)).await.unwrap();
-                    while number(&next(&mut mailbox).await) != n {}
-                    one.leave("g", mailbox.channel()).await.unwrap();
-                }
-            });
-        }
-        while let Some(done) = tasks.join_next().await {
-            done.unwrap_or_else(|error| panic!("{mode}: {error}"));
+                    mailbox
+                });
+            }
+            let mut members = tasks.join_all().await;
+            let sent = two.group_send_message("g", numbered(round)).await.unwrap();
+            assert_eq!(sent.remote, Remote::Processes(1), "{mode}: round {round}");
+            for member in &mut members {
+                assert_eq!(number(&next(member).await), round, "{mode}");
+            }
         }
         until("nothing is left", || async {
             // Of the mailboxes' own channels, which mode pubsub has, nothing either.
@@ -157,10 +159,10 @@ async fn a_report_counts_other_processes_only_while_a_group_lingers() {
         one.join("g", near.channel()).await.unwrap();
         one.leave("g", near.channel()).await.unwrap();
         let report = one.group_send_message("g", numbered(1)).await.unwrap();
-        assert_eq!((report.local.matched, report.remote), (0, channel_layer::Remote::Processes(0)), "{mode}");
+        assert_eq!((report.local.matched, report.remote), (0, Remote::Processes(0)), "{mode}");
         two.join("g", far.channel()).await.unwrap();
         let report = one.group_send_message("g", numbered(2)).await.unwrap();
-        assert_eq!((report.local.matched, report.remote), (0, channel_layer::Remote::Processes(1)), "{mode}");
+        assert_eq!((report.local.matched, report.remote), (0, Remote::Processes(1)), "{mode}");
     }
 }
 
