@@ -14,7 +14,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// How long to wait; nothing before the first attempt.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let attempts = self.attempts;
         self.attempts = attempts.saturating_add(1);
         let Some(doublings) = attempts.checked_sub(1) else { return Duration::ZERO };
@@ -38,8 +38,8 @@ mod tests {
     #[test]
     fn the_first_attempt_is_at_once_and_no_later_one_waits_longer_than_a_second() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.next(), Duration::ZERO);
-        let waits: Vec<_> = (0..10_000).map(|_| backoff.next()).collect();
+        assert_eq!(backoff.pause(), Duration::ZERO);
+        let waits: Vec<_> = (0..10_000).map(|_| backoff.pause()).collect();
         assert!(waits.iter().all(|wait| *wait <= LONGEST));
         assert!(waits.iter().any(|wait| *wait > LONGEST / 2), "it does grow");
         assert!(waits.iter().any(|wait| *wait < LONGEST / 2), "it is spread");
@@ -48,10 +48,10 @@ mod tests {
     #[test]
     fn a_connection_that_breaks_at_once_does_not_start_it_over() {
         let mut backoff = Backoff::default();
-        backoff.next();
+        backoff.pause();
         backoff.connected_for(Duration::from_millis(5));
         assert_eq!(backoff.attempts, 1);
         backoff.connected_for(Duration::from_secs(5));
-        assert_eq!(backoff.next(), Duration::ZERO);
+        assert_eq!(backoff.pause(), Duration::ZERO);
     }
 }

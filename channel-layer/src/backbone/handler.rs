@@ -21,6 +21,9 @@ pub trait ShardHandler: fmt::Debug + Send + Sync + 'static {
     /// Notes that a subscription begins: earlier messages were not missed.
     fn begins(&self, topic: &str);
 
+    /// Notes that a new link begins: messages that are missing from before are told by its gap.
+    fn resumes(&self);
+
     /// A message that comes back to this process: by its own topic, or by this one. `None` if the format has no room for
     /// it.
     fn probe(&self, topic: Option<&str>) -> Option<Probe>;

@@ -37,6 +37,8 @@ pub struct HubOptions {
     pub linger: Duration,
     /// The longest message in bytes, as it is published, that is sent or read. 16 MiB.
     pub max_message: usize,
+    /// Whether links have [`queues`](super::BackboneLink::queues) for named channels. False.
+    pub queues: bool,
     /// Whether [`subscribe_shared`](super::BackboneLink::subscribe_shared) has the bus choose one receiver for each
     /// message. False.
     pub shared_subscriptions: bool,
@@ -53,6 +55,7 @@ impl HubOptions {
             probe: Duration::from_secs(5),
             linger: Duration::from_secs(2),
             max_message: 16 << 20,
+            queues: false,
             shared_subscriptions: false,
         }
     }
@@ -90,6 +93,12 @@ impl HubOptions {
     /// Sets [`max_message`](Self::max_message), in bytes.
     pub fn with_max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
+        self
+    }
+
+    /// Sets [`queues`](Self::queues).
+    pub fn with_queues(mut self, yes: bool) -> Self {
+        self.queues = yes;
         self
     }
 

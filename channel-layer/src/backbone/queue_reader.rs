@@ -142,7 +142,7 @@ impl Reading {
             if let Err(error) = caught("queue reader", self.serve()).await.and_then(|served| served) {
                 self.tell(&error);
                 backoff.connected_for(began.elapsed());
-                sleep(backoff.next()).await;
+                sleep(backoff.pause()).await;
             }
         }
         self.receivers.close();

@@ -59,9 +59,18 @@ impl Numbering {
 #[derive(Debug, Default)]
 pub(super) struct GapDetector {
     /// By a hash of the topic, which is shorter: two that collide cost a wrong count and nothing else.
-    topics: HashMap<u64, HashMap<u64, u64>>,
+    topics: HashMap<u64, HashMap<u64, Last>>,
     streams: usize,
+    /// The number of interruptions.
+    link: u32,
     hasher: RandomState,
+}
+
+/// The last number of a stream, and the link it came in by.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    sequence: u64,
+    link: u32,
 }
 
 /// The position of a message in its sequence.
@@ -69,6 +78,8 @@ pub(super) struct GapDetector {
 pub(super) enum Position {
     /// The next one, or the first one seen; after this number of messages that were not seen.
     Next { lost: u64 },
+    /// The first one of its stream since an interruption, after this number of messages that were not seen.
+    Resumed { lost: u64 },
     /// One that came in already, or that later ones have overtaken.
     Stale,
 }
@@ -87,14 +98,21 @@ impl GapDetector {
         };
         let (era, number) = split(sequence);
         // 1: the publisher has begun again, whatever somebody else may have claimed in its name.
-        if sequence > *last || number == 1 {
-            let (last_era, last_number) = split(*last);
-            // The messages that it had sent before it began again cannot be counted.
-            let seen = if era == last_era { last_number } else { 0 };
-            *last = sequence;
-            return Position::Next { lost: number.saturating_sub(seen.saturating_add(1)) };
+        if sequence <= last.sequence && (number != 1 || sequence == last.sequence) {
+            return Position::Stale;
         }
-        Position::Stale
+        let (last_era, last_number) = split(last.sequence);
+        // The messages that it had sent before it began again cannot be counted.
+        let seen = if era == last_era { last_number } else { 0 };
+        let is_same_link = last.link == self.link;
+        *last = Last { sequence, link: self.link };
+        let lost = number.saturating_sub(seen.saturating_add(1));
+        if is_same_link { Position::Next { lost } } else { Position::Resumed { lost } }
+    }
+
+    /// Notes that messages may have been missed on all topics.
+    pub(super) fn interrupt(&mut self) {
+        self.link = self.link.wrapping_add(1);
     }
 
     /// Forgets a topic that is subscribed to from now on: earlier messages are not lost.
@@ -108,7 +126,7 @@ impl GapDetector {
             self.topics.clear();
             self.streams = 0;
         }
-        self.topics.entry(topic).or_default().insert(publisher, sequence);
+        self.topics.entry(topic).or_default().insert(publisher, Last { sequence, link: self.link });
         self.streams += 1;
     }
 }
@@ -165,6 +183,16 @@ mod tests {
         assert_eq!(note("a", 1), Position::Next { lost: 0 }, "the publisher began again");
         note("a", u64::MAX);
         assert_eq!(note("a", 1), Position::Next { lost: 0 }, "however far it had come, or was said to");
+        assert_eq!(note("a", 1), Position::Stale, "the first message repeated");
+    }
+
+    #[test]
+    fn a_gap_after_an_interruption_is_told_apart() {
+        let mut detector = GapDetector::default();
+        detector.note("a", 1, 1);
+        detector.interrupt();
+        assert_eq!(detector.note("a", 1, 5), Position::Resumed { lost: 3 });
+        assert_eq!(detector.note("a", 1, 7), Position::Next { lost: 1 });
     }
 
     #[test]

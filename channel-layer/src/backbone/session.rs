@@ -79,6 +79,7 @@ impl Session {
     /// Subscribes to the topics of the process and of its groups. Without the former the session fails; a group that is
     /// forbidden is one group less.
     async fn resume(&self, context: &Context) -> Result<(), LinkError> {
+        context.handler.resumes();
         let own = context.handler.own_topics();
         self.subscribe(&own, context, |_, answer| answer).await?;
         let wanted = context.subscriptions.to_resume(|topic| context.handler.is_unused(topic));

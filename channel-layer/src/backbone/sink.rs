@@ -8,10 +8,13 @@ use std::{
     },
 };
 
+/// Takes a topic and a payload.
+type Receive = dyn Fn(&str, &[u8]) + Send + Sync;
+
 /// Receives the messages of one link. Clones share it.
 #[derive(Clone)]
 pub struct InboundSink {
-    receive: Arc<dyn Fn(&str, &[u8]) + Send + Sync>,
+    receive: Arc<Receive>,
     /// Cleared when the link has ended: its successor has begun, and may get the same messages. Relaxed: a message that
     /// is delivered in the same moment came in before.
     live: Arc<AtomicBool>,

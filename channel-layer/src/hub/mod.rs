@@ -48,6 +48,11 @@ pub trait GroupObserver: Send + Sync + 'static {
     /// A group has lost its last member; by the time of the call it may have a new one. Runs wherever the member
     /// left, in a mailbox's `Drop` too: it must not wait or panic.
     fn group_emptied(&self, group: &GroupName);
+
+    /// A mailbox was closed. Runs in its `Drop`: it must not wait or panic.
+    fn mailbox_closed(&self, channel: &ChannelName) {
+        let _ = channel;
+    }
 }
 
 /// The mailboxes and groups of one process. Clones share them.
@@ -266,6 +271,9 @@ impl MailboxOwner for Rooms {
         if let Some((_, inhabitant)) = self.mailboxes.remove(channel) {
             self.totals.mailbox_closed(inhabitant.sender.ledger());
             self.end(inhabitant.memberships);
+            if let Some(observer) = self.observer.get() {
+                observer.mailbox_closed(channel);
+            }
         }
     }
 }

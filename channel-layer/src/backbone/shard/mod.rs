@@ -227,6 +227,10 @@ impl Shard {
             let _ = timeout(self.shared.context.options.patience(), last).await; // what is left is lost with the link
         }
         self.end();
+        // An aborted task keeps the link until the runtime has dropped it.
+        while !self.tasks.iter().all(JoinHandle::is_finished) {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn end(&self) {

@@ -35,7 +35,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 async fn supervise(shared: &Shared, backoff: &mut Backoff, well: &mut Option<Instant>) {
     loop {
-        sleep(backoff.next()).await;
+        sleep(backoff.pause()).await;
         let session = match Session::open(&shared.context).await {
             Ok(session) => Arc::new(session),
             Err(error) => {

@@ -1,0 +1,255 @@
+//! The state that a layer, its shards and its tasks share.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    counters::Counters,
+    echoes::{PendingByNumber, PendingEchoes},
+    envelope::{self, Header, Target},
+    error::LinkError,
+    format::{Destination, Format, ShardOf, Topics},
+    options::HubOptions,
+    sequence::RecentUnions,
+    shard::Shard,
+};
+use crate::{
+    error::{Error, Result},
+    events::EventSource,
+    hub::{GroupObserver, Hub},
+    layer::Deliveries,
+    message::Message,
+    name::{ChannelName, GroupName},
+};
+
+/// The names of topics.
+#[derive(Clone, Debug)]
+pub(super) enum Names {
+    /// Those of other software, with its payloads.
+    Foreign(Arc<dyn Format>),
+    /// The engine's own, with envelopes.
+    Own(Topics),
+}
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) options: HubOptions,
+    pub(super) counters: Arc<Counters>,
+    pub(super) hub: Hub,
+    pub(super) events: Arc<EventSource>,
+    pub(super) names: Names,
+    pub(super) shard_of: ShardOf,
+    /// The number of this process.
+    pub(super) node: u64,
+    /// The same in hexadecimal: the name of this process.
+    pub(super) process: String,
+    /// Group messages of this process that will come back, in envelopes.
+    pub(super) echoes: PendingByNumber<Own, Deliveries>,
+    /// The same in foreign formats.
+    pub(super) foreign_echoes: PendingEchoes<Message>,
+    /// Probes, and requests to other processes.
+    pub(super) requests: PendingByNumber<(), ()>,
+    /// Set once the layer is closed.
+    pub(super) closed: watch::Sender<bool>,
+    /// Held for a set access, by the tasks of links: several shards, one memory.
+    unions: Mutex<RecentUnions>,
+    /// Numbers the envelopes. Relaxed: they have to differ, and nothing else.
+    numbers: AtomicU64,
+    /// The shards own the engine, so it knows them weakly. Set once, before the first message can come in.
+    shards: OnceLock<Weak<[Shard]>>,
+}
+
+/// A group message of this process: its bytes need not be decoded when it comes back.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) message: Message,
+    pub(super) expires: Instant,
+}
+
+impl Engine {
+    pub(super) fn new(
+        options: HubOptions,
+        counters: Arc<Counters>,
+        names: Names,
+        shard_of: ShardOf,
+        shards: usize,
+    ) -> Arc<Self> {
+        let node = fastrand::u64(..);
+        let engine = Arc::new(Self {
+            options: options.bounded(),
+            counters,
+            hub: Hub::new(),
+            events: Arc::new(EventSource::new(shards)),
+            names,
+            shard_of,
+            node,
+            process: format!("{node:016x}"),
+            echoes: PendingByNumber::default(),
+            foreign_echoes: PendingEchoes::default(),
+            requests: PendingByNumber::default(),
+            closed: watch::Sender::new(false),
+            unions: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            shards: OnceLock::new(),
+        });
+        engine.hub.observe(Arc::new(Observer(Arc::downgrade(&engine))));
+        engine
+    }
+
+    pub(super) fn set_shards(&self, shards: &Arc<[Shard]>) {
+        self.shards.set(Arc::downgrade(shards)).expect("a layer sets its shards once");
+    }
+
+    /// The shards, while the layer lives.
+    pub(super) fn shards(&self) -> Option<Arc<[Shard]>> {
+        self.shards.get()?.upgrade()
+    }
+
+    /// Fails once the layer is closed.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if *self.closed.borrow() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// The time at which a message expires that is delivered now.
+    pub(super) fn expires(&self) -> Instant {
+        Instant::now() + self.options.layer.expiry
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Relaxed)
+    }
+
+    /// An envelope of this process.
+    pub(super) fn envelope(
+        &self,
+        number: u64,
+        target: &Target,
+        message: Option<&Message>,
+    ) -> Result<Vec<u8>> {
+        let lifetime = self.options.layer.expiry;
+        let header = Header { publisher: self.node, number, sequence: 0, lifetime };
+        let bytes = envelope::encode(&header, target, message)?;
+        self.check_size(bytes.len())?;
+        Ok(bytes)
+    }
+
+    /// Refuses messages over the limit of the bus.
+    pub(super) fn check_size(&self, bytes: usize) -> Result<()> {
+        let most = self.options.max_message;
+        if bytes > most {
+            let reason = format!("it takes {bytes} bytes on the wire, and {most} is the limit");
+            return Err(Error::InvalidMessage(reason.into()));
+        }
+        Ok(())
+    }
+
+    /// The longest time for a whole call: its turn in the queue, and its way.
+    pub(super) fn patience(&self) -> Duration {
+        self.options.patience()
+    }
+
+    /// The topic and the shard of a group.
+    pub(super) fn place_of_group<'a>(&self, shards: &'a [Shard], group: &GroupName) -> (String, &'a Shard) {
+        match &self.names {
+            Names::Own(topics) => (topics.group(group), self.shard(shards, group.as_str())),
+            Names::Foreign(format) => {
+                let topic = format.group_topic(group);
+                let shard = self.shard(shards, &topic);
+                (topic, shard)
+            }
+        }
+    }
+
+    /// The topic and the shard of a channel that is subscribed to by itself.
+    pub(super) fn place_of_channel<'a>(
+        &self,
+        shards: &'a [Shard],
+        channel: &ChannelName,
+    ) -> (String, &'a Shard) {
+        match &self.names {
+            Names::Own(topics) => (topics.queue(channel), self.shard(shards, channel.as_str())),
+            Names::Foreign(format) => {
+                let topic = format.channel_topic(channel);
+                let shard = self.shard(shards, &topic);
+                (topic, shard)
+            }
+        }
+    }
+
+    /// The shard that a name belongs to.
+    pub(super) fn shard<'a>(&self, shards: &'a [Shard], name: &str) -> &'a Shard {
+        &shards[(self.shard_of)(name, shards.len()).min(shards.len() - 1)]
+    }
+
+    /// The group or channel of a topic.
+    pub(super) fn destination(&self, topic: &str) -> Option<Destination> {
+        match &self.names {
+            Names::Own(topics) => topics.destination(topic),
+            Names::Foreign(format) => format.destination(topic),
+        }
+    }
+
+    /// Adds a mailbox of this process to a group, once the group's messages come in. Returns false if it was closed
+    /// meanwhile.
+    pub(super) async fn join(
+        &self,
+        shards: &[Shard],
+        group: &GroupName,
+        channel: &ChannelName,
+    ) -> Result<bool, LinkError> {
+        let mut joined = false;
+        let (topic, shard) = self.place_of_group(shards, group);
+        let join = || {
+            joined = self.hub.join(group, channel);
+            joined
+        };
+        shard.join(&topic, join).await?;
+        Ok(joined)
+    }
+
+    /// Publishes to every process, by the first shard.
+    pub(super) async fn publish_to_everyone(&self, shards: &[Shard], target: &Target) -> Result<()> {
+        let Names::Own(topics) = &self.names else { return Ok(()) };
+        let envelope = self.envelope(self.next_number(), target, None)?;
+        shards[0].publish(&topics.everyone(), &envelope).await?;
+        Ok(())
+    }
+
+    /// Whether this is the first copy of a message to several groups.
+    pub(super) fn is_first_copy(&self, id: u128) -> bool {
+        self.unions.lock().unwrap_or_else(PoisonError::into_inner).is_first(id)
+    }
+
+    fn emptied(&self, place: impl FnOnce(&[Shard]) -> (String, &Shard)) {
+        if let Some(shards) = self.shards() {
+            let (topic, shard) = place(&shards);
+            shard.emptied(&topic);
+        }
+    }
+}
+
+/// Ends subscriptions with their groups and mailboxes. The hub owns it, so it owns no part of the layer.
+struct Observer(Weak<Engine>);
+
+impl GroupObserver for Observer {
+    fn group_emptied(&self, group: &GroupName) {
+        if let Some(engine) = self.0.upgrade() {
+            engine.emptied(|shards| engine.place_of_group(shards, group));
+        }
+    }
+
+    fn mailbox_closed(&self, channel: &ChannelName) {
+        let Some(engine) = self.0.upgrade() else { return };
+        let is_subscribed = matches!(engine.names, Names::Foreign(_)) || !channel.is_process_local();
+        if is_subscribed {
+            engine.emptied(|shards| engine.place_of_channel(shards, channel));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The handler of one shard: reads what comes in. Runs inside the link's task, so nothing in here waits.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::{
+    counters::Count,
+    engine::{Engine, Names, Own},
+    envelope::{self, Envelope, Header, Target},
+    format::{Decoded, Destination, Format},
+    handler::{Probe, ShardHandler, Stamp},
+    inbound_queue::{Arriving, InboundQueue},
+    requests,
+    sequence::{GapDetector, Position},
+};
+use crate::{error::BoxError, events::LayerEvent, layer::Audience, mailbox::Delivery, message::Message};
+
+#[derive(Debug)]
+pub(super) struct Handler {
+    engine: Arc<Engine>,
+    queue: Arc<InboundQueue>,
+    /// Held for a map access, by the tasks of this shard alone.
+    gaps: Mutex<GapDetector>,
+}
+
+impl Handler {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        let queue = InboundQueue::new(engine.hub.clone(), engine.counters.clone());
+        Self { engine, queue, gaps: Mutex::default() }
+    }
+
+    fn read(&self, topic: &str, payload: &[u8]) -> Result<(), BoxError> {
+        if payload.len() > self.engine.options.max_message {
+            return Err("it is over the limit".into());
+        }
+        match &self.engine.names {
+            Names::Own(_) => self.read_envelope(topic, payload),
+            Names::Foreign(format) => self.read_foreign(&**format, topic, payload),
+        }
+    }
+
+    fn read_envelope(&self, topic: &str, payload: &[u8]) -> Result<(), BoxError> {
+        let envelope = Envelope::decode(payload)?;
+        let Header { publisher, sequence, .. } = envelope.header;
+        let position = self.gaps().note(topic, publisher, sequence);
+        match position {
+            Position::Next { lost } => {
+                self.engine.counters.add(Count::Lost, lost);
+                if lost > 0 {
+                    self.engine.events.raise(LayerEvent::Lost { count: lost });
+                }
+            }
+            Position::Resumed { lost } => self.engine.counters.add(Count::Lost, lost),
+            Position::Stale => {
+                self.engine.counters.one(Count::Stale);
+                return Ok(());
+            }
+        }
+        self.handle(envelope)
+    }
+
+    /// Queues every change of mailboxes and groups, so that all of them happen in the order in which they were sent.
+    fn handle(&self, envelope: Envelope<'_>) -> Result<(), BoxError> {
+        let Envelope { header, target, body } = envelope;
+        let engine = self.engine.clone();
+        match target {
+            Target::Audience(audience) => self.to_groups(&header, audience, body)?,
+            Target::Channel(channel) => {
+                self.queue.push(Arriving::Channel(channel, delivery(&header, body)?));
+            }
+            Target::Add(channel, group) => {
+                self.in_order(move || requests::add(&engine, &header, channel, group));
+            }
+            Target::Discard(channel, group) => {
+                self.in_order(move || requests::discard(&engine, &header, &channel, Some(&group)));
+            }
+            Target::DiscardAll(channel) => {
+                self.in_order(move || requests::discard(&engine, &header, &channel, None));
+            }
+            Target::Done => self.back(header.number),
+            Target::Probe if self.is_ours(&header) => self.back(header.number),
+            // This process has flushed before it published.
+            Target::Flush if !self.is_ours(&header) => self.in_order(move || {
+                engine.hub.leave_all();
+                engine.hub.discard_messages();
+            }),
+            Target::Flush | Target::Probe => {}
+        }
+        Ok(())
+    }
+
+    fn in_order(&self, act: impl FnOnce() + Send + 'static) {
+        self.queue.push(Arriving::Other(Box::new(act)));
+    }
+
+    fn to_groups(&self, header: &Header, audience: Audience, body: &[u8]) -> Result<(), BoxError> {
+        let id = u128::from(header.publisher) << 64 | u128::from(header.number);
+        if audience.is_union() && !self.engine.is_first_copy(id) {
+            return Ok(());
+        }
+        let own = self.is_ours(header).then(|| self.engine.echoes.take(header.number)).flatten();
+        let (delivery, told) = match own {
+            Some((Own { message, expires }, told)) => (Delivery { message, expires }, Some(told)),
+            None => (delivery(header, body)?, None),
+        };
+        self.queue.push(Arriving::to(audience, delivery, told));
+        Ok(())
+    }
+
+    fn read_foreign(&self, format: &dyn Format, topic: &str, payload: &[u8]) -> Result<(), BoxError> {
+        let expires = self.engine.expires();
+        match format.destination(topic).ok_or("it came in by an unknown topic")? {
+            Destination::Channel(channel) => {
+                let Decoded { message, .. } = format.decode(None, payload)?;
+                self.queue.push(Arriving::Channel(channel, Delivery { message, expires }));
+            }
+            Destination::Group(group) => {
+                if let Some((message, told)) = self.engine.foreign_echoes.take(topic.as_bytes(), payload) {
+                    self.queue.push(Arriving::to(group.into(), Delivery { message, expires }, Some(told)));
+                    return Ok(());
+                }
+                let Decoded { message, audience, union } = format.decode(Some(group.clone()), payload)?;
+                if union.is_none_or(|id| self.engine.is_first_copy(id)) {
+                    let audience = audience.unwrap_or_else(|| group.into());
+                    self.queue.push(Arriving::to(audience, Delivery { message, expires }, None));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A probe in a foreign format is the number alone, on a topic of its own.
+    fn is_foreign_probe(&self, topic: &str, payload: &[u8]) -> bool {
+        let Names::Foreign(format) = &self.engine.names else { return false };
+        if topic != format.probe_topic(&self.engine.process) {
+            return false;
+        }
+        self.back(payload.try_into().map(u64::from_be_bytes).unwrap_or_default());
+        true
+    }
+
+    fn back(&self, number: u64) {
+        if let Some(((), done)) = self.engine.requests.take(number) {
+            let _ = done.send(()); // the caller may have gone
+        }
+    }
+
+    fn is_ours(&self, header: &Header) -> bool {
+        header.publisher == self.engine.node
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, GapDetector> {
+        // No panic leaves the detector in an invalid state.
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn delivery(header: &Header, body: &[u8]) -> Result<Delivery, BoxError> {
+    Ok(Delivery { message: Message::from_bytes(body)?, expires: Instant::now() + header.lifetime })
+}
+
+impl ShardHandler for Handler {
+    fn own_topics(&self) -> Vec<String> {
+        match &self.engine.names {
+            Names::Own(topics) => vec![topics.process(&self.engine.process), topics.everyone()],
+            Names::Foreign(format) => vec![format.probe_topic(&self.engine.process)],
+        }
+    }
+
+    fn is_unused(&self, topic: &str) -> bool {
+        match self.engine.destination(topic) {
+            Some(Destination::Channel(channel)) => !self.engine.hub.contains(&channel),
+            Some(Destination::Group(group)) => self.engine.hub.member_count(&group) == 0,
+            None => true,
+        }
+    }
+
+    /// Named channels are shared by their receivers.
+    fn is_shared(&self, topic: &str) -> bool {
+        self.engine.options.shared_subscriptions
+            && matches!(self.engine.destination(topic), Some(Destination::Channel(_)))
+    }
+
+    fn begins(&self, topic: &str) {
+        self.gaps().forget(topic);
+    }
+
+    fn resumes(&self) {
+        self.gaps().interrupt();
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        matches!(self.engine.names, Names::Own(_)).then_some(envelope::set_sequence as Stamp)
+    }
+
+    fn probe(&self, topic: Option<&str>) -> Option<Probe> {
+        let number = self.engine.next_number();
+        let (own_topic, payload) = match &self.engine.names {
+            Names::Own(topics) => {
+                let envelope = self.engine.envelope(number, &Target::Probe, None).ok()?;
+                (topics.process(&self.engine.process), envelope)
+            }
+            // Nothing but application messages may go to a topic that other software reads.
+            Names::Foreign(_) if topic.is_some() => return None,
+            Names::Foreign(format) => {
+                (format.probe_topic(&self.engine.process), number.to_be_bytes().to_vec())
+            }
+        };
+        let topic = topic.map_or(own_topic, str::to_owned);
+        Some(Probe { topic, payload, back: self.engine.requests.add_detached(number, ()) })
+    }
+
+    fn received(&self, topic: &str, payload: &[u8]) {
+        if self.is_foreign_probe(topic, payload) {
+            return;
+        }
+        self.engine.counters.one(Count::Received);
+        if let Err(error) = self.read(topic, payload) {
+            self.engine.counters.note_unreadable("a message", error);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+use std::time::Duration;
+
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout},
+};
+
+use super::*;
+use crate::{
+    mailbox::{Bounds, Mailbox},
+    message::Message,
+};
+
+fn queue() -> (Arc<InboundQueue>, Hub) {
+    let hub = Hub::new();
+    (InboundQueue::new(hub.clone(), Arc::default()), hub)
+}
+
+fn member(hub: &Hub, name: &str, messages: usize) -> Mailbox {
+    let mailbox = hub.open(name.parse().unwrap(), Bounds { messages, bytes: 64 << 20 }).unwrap();
+    hub.join(&room(), mailbox.channel());
+    mailbox
+}
+
+fn room() -> GroupName {
+    "room".parse().unwrap()
+}
+
+fn delivery(n: usize) -> Delivery {
+    let expires = Instant::now() + Duration::from_secs(60);
+    Delivery { message: Message::new("m").with("n", n as u64), expires }
+}
+
+fn to_room(n: usize) -> Arriving {
+    Arriving::to(room().into(), delivery(n), None)
+}
+
+fn numbers(mailbox: &mut Mailbox) -> Vec<usize> {
+    let number = |message: Message| message.get("n").and_then(|n| n.as_u64()).unwrap() as usize;
+    std::iter::from_fn(|| mailbox.try_recv()).map(number).collect()
+}
+
+async fn until_all_is_handed_out(queue: &InboundQueue) {
+    let handed_out = async {
+        while queue.waiting().attended {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), handed_out).await.expect("somebody hands out");
+}
+
+#[tokio::test]
+async fn pushing_only_queues() {
+    let (queue, hub) = queue();
+    let mut mailbox = member(&hub, "a!1", 100);
+    (0..3).for_each(|n| queue.push(to_room(n)));
+    assert!(mailbox.sender().is_empty(), "nobody else has had a turn");
+    until_all_is_handed_out(&queue).await;
+    assert_eq!(numbers(&mut mailbox), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn messages_are_handed_out_in_order() {
+    let (queue, hub) = queue();
+    let (mut mailbox, mut elsewhere) = (member(&hub, "a!1", 1000), member(&hub, "a!2", 1000));
+    let other: GroupName = "other".parse().unwrap();
+    hub.join(&other, mailbox.channel());
+    for n in 0..300 {
+        queue.push(match n % 7 {
+            0 => Arriving::Channel(mailbox.channel().clone(), delivery(n)),
+            1 => Arriving::to(other.clone().into(), delivery(n), None),
+            2 => Arriving::to(Audience::from(room()).and(other.clone()), delivery(n), None),
+            _ => to_room(n),
+        });
+    }
+    until_all_is_handed_out(&queue).await;
+    assert!(numbers(&mut mailbox).into_iter().eq(0..300));
+    assert!(
+        numbers(&mut elsewhere).into_iter().eq((0..300).filter(|n| n % 7 > 1)),
+        "not what others are sent"
+    );
+}
+
+#[tokio::test]
+async fn a_change_of_a_group_takes_effect_at_its_place() {
+    let (queue, hub) = queue();
+    let mut mailbox = member(&hub, "a!1", 100);
+    let (hub_of_later, channel) = (hub.clone(), mailbox.channel().clone());
+    queue.push(to_room(0));
+    queue.push(Arriving::Other(Box::new(move || hub_of_later.leave(&room(), &channel))));
+    queue.push(to_room(1));
+    until_all_is_handed_out(&queue).await;
+    assert_eq!(numbers(&mut mailbox), [0]);
+}
+
+#[tokio::test]
+async fn each_sender_gets_its_own_outcome() {
+    let (queue, hub) = queue();
+    let _keeps_two = member(&hub, "a!small", 2);
+    let _keeps_all = member(&hub, "a!large", 100);
+    let mut told = Vec::new();
+    for n in 0..4 {
+        let (sender, receiver) = oneshot::channel();
+        queue.push(Arriving::to(room().into(), delivery(n), Some(sender)));
+        told.push(receiver);
+    }
+    let mut delivered = Vec::new();
+    for receiver in told {
+        let outcome = receiver.await.unwrap();
+        delivered.push((outcome.matched, outcome.delivered, outcome.full));
+    }
+    assert_eq!(delivered, [(2, 2, 0), (2, 2, 0), (2, 1, 1), (2, 1, 1)]);
+    assert_eq!(queue.counters.snapshot().full, 2);
+}
+
+#[tokio::test]
+async fn members_have_turns_before_a_burst_fills_them() {
+    let (queue, hub) = queue();
+    let (members, messages) = (1000, 2000);
+    let mut receivers = tokio::task::JoinSet::new();
+    for n in 0..members {
+        let mut mailbox = member(&hub, &format!("a!{n}"), 100);
+        receivers.spawn(async move {
+            for n in 0..messages {
+                assert_eq!(mailbox.recv().await.get("n").and_then(|n| n.as_u64()), Some(n as u64));
+            }
+        });
+    }
+    (0..messages).for_each(|n| queue.push(to_room(n)));
+    until_all_is_handed_out(&queue).await;
+    assert_eq!(hub.ledger().dropped.total(), 0);
+    while let Some(received) = receivers.join_next().await {
+        received.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_bounds_pushing_hands_out_in_order() {
+    let (queue, hub) = queue();
+    let all = 3 * MESSAGES;
+    let mut mailbox = member(&hub, "a!1", all + 3);
+    for n in 0..all {
+        queue.push(to_room(n));
+        assert!(queue.waiting().queue.len() <= MESSAGES);
+    }
+    assert!(!mailbox.sender().is_empty());
+    let large = Message::new("m").with("n", all as u64).with("text", "x".repeat(BYTES / 2));
+    for n in 0..3 {
+        let message = large.clone().with("n", (all + n) as u64);
+        queue.push(Arriving::to(room().into(), Delivery { message, ..delivery(0) }, None));
+        assert!(queue.waiting().bytes <= BYTES);
+    }
+    until_all_is_handed_out(&queue).await;
+    assert!(numbers(&mut mailbox).into_iter().eq(0..all + 3));
+}
+
+/// Two threads that hand out, as when a queue is full: the connection's and the one beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_tasks_that_hand_out_keep_the_order() {
+    let (queue, hub) = queue();
+    let all = 20_000;
+    let mut mailbox = member(&hub, "a!1", all);
+    for n in 0..all {
+        queue.push(to_room(n));
+        if n % 3 == 0 {
+            queue.step();
+        }
+    }
+    until_all_is_handed_out(&queue).await;
+    assert!(numbers(&mut mailbox).into_iter().eq(0..all));
+}
+
+#[tokio::test]
+async fn no_memory_is_kept_once_all_is_handed_out() {
+    let (queue, hub) = queue();
+    for round in 0..3 {
+        let mut mailbox = member(&hub, "a!1", 1000);
+        (0..1000).for_each(|n| queue.push(to_room(n)));
+        until_all_is_handed_out(&queue).await;
+        assert_eq!(numbers(&mut mailbox).len(), 1000, "round {round}");
+        assert_eq!((queue.waiting().queue.capacity(), Arc::strong_count(&queue)), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_panic_does_not_stop_later_messages() {
+    let (queue, hub) = queue();
+    let mut mailbox = member(&hub, "a!1", 100);
+    queue.push(to_room(0));
+    queue.push(Arriving::Other(Box::new(|| panic!("as an observer may"))));
+    queue.push(to_room(1));
+    until_all_is_handed_out(&queue).await;
+    queue.push(to_room(2));
+    until_all_is_handed_out(&queue).await;
+    assert_eq!(numbers(&mut mailbox), [0, 1, 2]);
+}
