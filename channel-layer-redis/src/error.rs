@@ -61,6 +61,24 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Whether the server does not know a script. The script was not run.
+    pub(crate) fn is_unknown_script(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "NOSCRIPT")
+    }
+
+    /// Whether the server refuses something to this user.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "NOPERM")
+    }
+
+    /// Whether the server lacks a command, or refuses it to this user whatever its arguments.
+    pub(crate) fn is_missing(&self) -> bool {
+        let Self::Refused { detail, .. } = self else { return false };
+        let text = detail.to_ascii_lowercase();
+        let signs = ["unknown command", "unsupported command", "can't run this command"];
+        signs.iter().any(|sign| text.contains(sign)) || self.is_forbidden() && text.contains("command")
+    }
+
     /// Has the call surely had no effect?
     pub(crate) fn is_unsent(&self) -> bool {
         match self {

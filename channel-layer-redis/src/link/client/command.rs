@@ -49,6 +49,12 @@ impl Commands {
         self.push(Command::publish(channel, payload));
     }
 
+    /// The number of commands.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn as_inner(&self) -> &Pipeline {
         &self.0
     }

@@ -1,0 +1,319 @@
+//! One Redis server as a message bus: Pub/Sub on a pair of connections, one for commands, one for messages.
+//!
+//! When either fails, both are given up: a process that hears but cannot send, or the reverse, is worse off than one that
+//! knows it is cut off.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use channel_layer::{
+    Result,
+    backbone::{Backbone, BackboneLink, Batch, Inbound, InboundSink, Queues, Subscription},
+};
+use futures_util::future::{join_all, try_join};
+
+use super::{
+    client::{Command, Commands, Connection, OnPush, Push, Reply},
+    connections::Connections,
+    end::End,
+    topology,
+};
+use crate::{
+    config::{Place, RedisConfig, Server},
+    error::Fault,
+    stats::Counters,
+};
+
+/// Commands of a restoration in one write, each with a deadline of its own.
+const CHUNK: usize = 1000;
+
+/// The part of a mode that links use.
+pub(crate) trait LinkMode: fmt::Debug + Send + Sync + 'static {
+    /// The name of this process, by which the server lists its connections.
+    fn process(&self) -> &str;
+
+    /// The commands that the mode requires in addition to Pub/Sub, by name. They answer at once and change nothing.
+    fn needed(&self) -> Vec<(&'static str, Command)> {
+        Vec::new()
+    }
+
+    /// The work queues of a link.
+    fn queues(&self, connections: &Arc<Connections>) -> Option<Box<dyn Queues>> {
+        let _ = connections;
+        None
+    }
+
+    /// The commands that restore what the server holds for this process: everything, or what was added since the last
+    /// call.
+    fn restore(&self, all: bool) -> Option<Restoration> {
+        let _ = all;
+        None
+    }
+}
+
+/// Commands that give the server what it holds for this process.
+pub(crate) struct Restoration {
+    pub(crate) commands: Vec<Command>,
+    /// Run once the server has accepted all of them. What it refuses is tried again by the mode.
+    pub(crate) done: Box<dyn FnOnce() + Send>,
+}
+
+/// Makes the links to one place.
+pub(crate) struct RedisBackbone {
+    place: Place,
+    config: Arc<RedisConfig>,
+    counters: Arc<Counters>,
+    mode: Arc<dyn LinkMode>,
+    /// Those of the latest link. Held for an access.
+    latest: Mutex<Weak<Connections>>,
+}
+
+/// A working pair of connections.
+pub(crate) struct RedisLink {
+    place: Place,
+    connections: Arc<Connections>,
+    subscriber: Connection,
+    mode: Arc<dyn LinkMode>,
+    queues: Option<Box<dyn Queues>>,
+    end: Arc<End>,
+    sink: Arc<OnceLock<InboundSink>>,
+    /// Set by the first restoration. Relaxed: calls come one after the other.
+    is_restored: AtomicBool,
+}
+
+impl RedisBackbone {
+    pub(crate) fn new(
+        place: Place,
+        config: Arc<RedisConfig>,
+        counters: Arc<Counters>,
+        mode: Arc<dyn LinkMode>,
+    ) -> Self {
+        Self { place, config, counters, mode, latest: Mutex::default() }
+    }
+
+    /// The connections of the latest link, for as long as it lives.
+    pub(crate) fn connections(&self) -> Option<Arc<Connections>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    async fn open(&self, server: &Server, role: &str, on_push: OnPush) -> Result<Connection, Fault> {
+        let connection = Connection::open(server, &self.config, on_push).await?;
+        let name = format!("channel-layer:{}:{role}", self.mode.process());
+        let name = Command::new("CLIENT").arg("SETNAME").arg(name);
+        match connection.call(&name, Some(self.config.timeout)).await {
+            Ok(_) | Err(Fault::Refused { .. }) => Ok(connection), // a name is a courtesy
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn link(&self) -> Result<RedisLink, Fault> {
+        let (config, counters) = (&self.config, &self.counters);
+        let server = topology::resolve(&self.place, config, counters).await?;
+        let (end, sink) = (Arc::new(End::default()), Arc::new(OnceLock::new()));
+        let on_push = || on_push(sink.clone(), end.clone(), counters.clone());
+        let (commands, subscriber) =
+            try_join(self.open(&server, "commands", on_push()), self.open(&server, "subscriber", on_push()))
+                .await?;
+        topology::check_role(&commands, &server, config.timeout, counters).await?;
+        let connections =
+            Arc::new(Connections::new(server, commands, end.clone(), config.clone(), counters.clone()));
+        let link = RedisLink {
+            place: self.place.clone(),
+            queues: self.mode.queues(&connections),
+            connections,
+            subscriber,
+            mode: self.mode.clone(),
+            end,
+            sink,
+            is_restored: AtomicBool::new(false),
+        };
+        link.rehearse().await?;
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&link.connections);
+        Ok(link)
+    }
+}
+
+#[async_trait]
+impl Backbone for RedisBackbone {
+    async fn connect(&self) -> Result<Arc<dyn BackboneLink>> {
+        Ok(Arc::new(self.link().await?))
+    }
+}
+
+impl RedisLink {
+    /// Checks that the server has and allows the commands of the mode.
+    async fn rehearse(&self) -> Result<(), Fault> {
+        let (names, commands): (Vec<_>, Vec<_>) = self.mode.needed().into_iter().unzip();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let replies = self.connections.call_all(commands.into_iter().collect()).await?;
+        for (name, reply) in names.into_iter().zip(replies) {
+            if let Err(fault) = reply
+                && (fault.is_forbidden() || fault.is_missing())
+            {
+                return Err(self.needs(name, &fault));
+            } // whatever else is wrong may be over before it matters
+        }
+        Ok(())
+    }
+
+    /// A refusal of one of the commands of Pub/Sub. One that concerns the command itself names the mode.
+    fn refused(&self, command: &str, fault: Fault) -> channel_layer::Error {
+        if fault.is_missing() { self.needs(command, &fault).into() } else { fault.into() }
+    }
+
+    fn needs(&self, command: &str, fault: &Fault) -> Fault {
+        let reason = match fault {
+            Fault::Refused { code, detail } => format!("{code} {detail}"),
+            other => other.to_string(),
+        };
+        let mode = self.connections.config.mode.to_string();
+        Fault::Missing { command: command.to_owned(), mode, reason }
+    }
+
+    /// The number of connections that took a message.
+    fn count(&self, reply: Result<Reply, Fault>) -> Result<Option<usize>> {
+        let count = reply.and_then(|reply| reply.read("PUBLISH", &self.connections.counters, Reply::integer));
+        Ok(Some(count.map_err(|fault| self.refused("PUBLISH", fault))?.try_into().unwrap_or(0)))
+    }
+}
+
+#[async_trait]
+impl BackboneLink for RedisLink {
+    async fn publish(&self, topic: &str, bytes: Bytes) -> Result<Option<usize>> {
+        let command = Command::publish(topic, &bytes);
+        self.count(self.connections.commands.call(&command, Some(self.connections.limit())).await)
+    }
+
+    async fn publish_all(&self, batch: &Batch) -> Result<Vec<Result<Option<usize>>>> {
+        let mut commands = Commands::with_capacity(batch.len());
+        batch.iter().for_each(|(topic, payload)| commands.publish(topic.as_bytes(), payload));
+        Ok(self.connections.call_all(commands).await?.map(|reply| self.count(reply)).collect())
+    }
+
+    async fn subscribe(&self, topic: &str) -> Result<Subscription> {
+        let subscribed = self.subscriber.subscribe(&[topic.to_owned()], self.connections.limit()).await;
+        subscribed.map(|()| Subscription::Confirmed).map_err(|fault| self.refused("SUBSCRIBE", fault))
+    }
+
+    /// Redis refuses a whole command for one of its channels. So a refused command is sent again in halves, side by side:
+    /// all forbidden channels are found in eleven round trips.
+    async fn subscribe_all(&self, topics: &[String]) -> Result<Vec<Result<Subscription>>> {
+        let mut answers: Vec<_> = topics.iter().map(|_| Ok(Subscription::Confirmed)).collect();
+        let mut left = if topics.is_empty() { Vec::new() } else { vec![0..topics.len()] };
+        while !left.is_empty() {
+            let subscribe = |range: &std::ops::Range<usize>| {
+                self.subscriber.subscribe(&topics[range.clone()], self.connections.limit())
+            };
+            let outcomes = join_all(left.iter().map(subscribe)).await;
+            for (range, outcome) in std::mem::take(&mut left).into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(()) => {}
+                    Err(fault @ Fault::Refused { .. }) if range.len() == 1 => {
+                        answers[range.start] = Err(self.refused("SUBSCRIBE", fault));
+                    }
+                    Err(Fault::Refused { .. }) => {
+                        let middle = range.start + range.len() / 2;
+                        left.extend([range.start..middle, middle..range.end]);
+                    }
+                    Err(fault) => return Err(fault.into()),
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn unsubscribe(&self, topic: &str) -> Result<()> {
+        self.unsubscribe_all(&[topic.to_owned()]).await
+    }
+
+    async fn unsubscribe_all(&self, topics: &[String]) -> Result<()> {
+        Ok(self.subscriber.unsubscribe(topics, self.connections.limit()).await?)
+    }
+
+    fn attach(&self, sink: InboundSink) -> bool {
+        self.sink.set(sink).is_ok()
+    }
+
+    async fn next(&self) -> Result<Inbound> {
+        let Connections { config, server, counters, .. } = &*self.connections;
+        let fault = tokio::select! {
+            fault = self.end.wait() => fault,
+            fault = topology::moved(&self.place, config, server, counters) => fault,
+        };
+        Err(fault.into())
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let Connections { commands, server, counters, .. } = &*self.connections;
+        let limit = self.connections.limit();
+        try_join(topology::check_role(commands, server, limit, counters), self.subscriber.ping(limit))
+            .await?;
+        Ok(())
+    }
+
+    /// A refusal is no reason to be without a link.
+    async fn restore(&self) -> Result<()> {
+        let all = !self.is_restored.swap(true, Relaxed);
+        let Some(Restoration { commands, done }) = self.mode.restore(all) else { return Ok(()) };
+        let (mut commands, mut refused) = (commands.into_iter().peekable(), None);
+        while commands.peek().is_some() {
+            for reply in self.connections.call_all(commands.by_ref().take(CHUNK).collect()).await? {
+                refused = refused.or(reply.err());
+            }
+        }
+        match refused {
+            None => done(),
+            Some(fault) => {
+                let counters = &self.connections.counters;
+                counters.warn("Redis does not take what it holds for this process", &fault.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn queues(&self) -> Option<&dyn Queues> {
+        self.queues.as_deref()
+    }
+}
+
+/// Passes on messages, and ends the link with its connections.
+fn on_push(sink: Arc<OnceLock<InboundSink>>, end: Arc<End>, counters: Arc<Counters>) -> OnPush {
+    Arc::new(move |push| match push {
+        Push::Gone => end.fail(Fault::Broken("closed by the other side".to_owned())),
+        Push::Message { channel, payload } => match (std::str::from_utf8(&channel), sink.get()) {
+            (Ok(topic), Some(sink)) => sink.deliver(topic, &payload),
+            (Ok(_), None) => {} // before the first subscription
+            (Err(error), _) => counters.note_unreadable("a message", error),
+        },
+        Push::Unreadable(reason) => counters.note_unreadable("a push", reason),
+    })
+}
+
+impl Drop for RedisLink {
+    fn drop(&mut self) {
+        self.connections.queue.stop();
+    }
+}
+
+/// Shows the address, without a password.
+impl fmt::Debug for RedisLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.connections.fmt(f)
+    }
+}
+
+/// Shows the place, without a password.
+impl fmt::Debug for RedisBackbone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place)
+    }
+}

@@ -1,0 +1,234 @@
+//! Commands other than `PUBLISH`: concurrent callers share writes, and commands are sent in the order in which they were
+//! queued.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::{
+    sync::{
+        mpsc::{self, error::SendTimeoutError},
+        oneshot,
+    },
+    task::AbortHandle,
+};
+
+use super::{
+    client::{Command, Commands, Reply},
+    end::End,
+};
+use crate::error::Fault;
+
+/// Commands that wait to be sent. A caller waits while it is full.
+const QUEUE: usize = 4096;
+
+/// Commands in one write: enough to make the price of a round trip vanish, and few enough that Redis works on them while
+/// the next write is put together.
+const BATCH: usize = 256;
+
+/// Writes under way.
+const IN_FLIGHT: usize = 8;
+
+/// The commands of one link. They end with it.
+#[derive(Debug)]
+pub(super) struct CommandQueue {
+    calls: mpsc::Sender<Call>,
+    /// The longest time that a command waits for room.
+    patience: Duration,
+    task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Call {
+    command: Command,
+    answer: oneshot::Sender<Result<Reply, Fault>>,
+}
+
+/// A command that is queued. It is sent whether its reply is waited for or not.
+#[derive(Debug)]
+pub(crate) struct Queued(oneshot::Receiver<Result<Reply, Fault>>);
+
+impl Queued {
+    /// Waits for the reply.
+    pub(crate) async fn reply(self) -> Result<Reply, Fault> {
+        self.0.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+impl CommandQueue {
+    /// Starts to send by `send`, which gives one reply for each command. Its error ends the link.
+    pub(super) fn start<R, F>(
+        patience: Duration,
+        end: Arc<End>,
+        send: impl Fn(Commands) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: IntoIterator<Item = Result<Reply, Fault>> + Send + 'static,
+        F: Future<Output = Result<R, Fault>> + Send + 'static,
+    {
+        let (calls, queued) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(run(queued, EndsLink(end), send)).abort_handle();
+        Self { calls, patience, task }
+    }
+
+    /// Queues a command that answers at once. Later commands are sent after it.
+    pub(super) async fn queue(&self, command: Command) -> Result<Queued, Fault> {
+        let (answer, reply) = oneshot::channel();
+        match self.calls.send_timeout(Call { command, answer }, self.patience).await {
+            Ok(()) => Ok(Queued(reply)),
+            Err(SendTimeoutError::Timeout(_)) => Err(Fault::Crowded),
+            Err(SendTimeoutError::Closed(_)) => Err(Fault::Down),
+        }
+    }
+
+    /// Sends no more. Callers that wait for a reply get an error.
+    pub(super) fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+/// Sends what is queued, until the queue is stopped.
+async fn run<R, F>(mut calls: mpsc::Receiver<Call>, end: EndsLink, send: impl Fn(Commands) -> F)
+where
+    R: IntoIterator<Item = Result<Reply, Fault>>,
+    F: Future<Output = Result<R, Fault>>,
+{
+    let (mut flying, mut batch) = (FuturesUnordered::new(), Vec::new());
+    loop {
+        tokio::select! {
+            biased;
+            // First, so that a write is on its way before the next one is put together: order depends on it.
+            Some(()) = flying.next() => {}
+            count = calls.recv_many(&mut batch, BATCH), if flying.len() < IN_FLIGHT => {
+                if count == 0 {
+                    return;
+                }
+                let calls = std::mem::take(&mut batch);
+                let (commands, answers): (Vec<_>, Vec<_>) =
+                    calls.into_iter().map(|call| (call.command, call.answer)).unzip();
+                let sending = send(commands.into_iter().collect());
+                flying.push(answer(sending, answers, &end.0));
+            }
+        }
+    }
+}
+
+async fn answer<R: IntoIterator<Item = Result<Reply, Fault>>>(
+    sending: impl Future<Output = Result<R, Fault>>,
+    answers: Vec<oneshot::Sender<Result<Reply, Fault>>>,
+    end: &End,
+) {
+    match sending.await {
+        // A caller that has gone does not mind.
+        Ok(replies) => answers.into_iter().zip(replies).for_each(|(answer, reply)| drop(answer.send(reply))),
+        Err(fault) => {
+            answers.into_iter().for_each(|answer| drop(answer.send(Err(fault.clone()))));
+            end.fail(fault);
+        }
+    }
+}
+
+/// However the task ends, a panic included, the link ends with it.
+struct EndsLink(Arc<End>);
+
+impl Drop for EndsLink {
+    fn drop(&mut self) {
+        self.0.fail(ended());
+    }
+}
+
+fn ended() -> Fault {
+    Fault::Broken("the connection was given up".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::Mutex};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn numbered(number: usize) -> Command {
+        Command::new("ECHO").arg(number)
+    }
+
+    /// A queue whose commands are answered by their number, and the sizes of its writes.
+    fn answering() -> (CommandQueue, Arc<Mutex<Vec<usize>>>) {
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let seen = writes.clone();
+        let next = Arc::new(Mutex::new(0));
+        let queue = CommandQueue::start(LIMIT, Arc::default(), move |commands: Commands| {
+            let (seen, next) = (seen.clone(), next.clone());
+            async move {
+                seen.lock().unwrap().push(commands.len());
+                let mut next = next.lock().unwrap();
+                let replies: Vec<_> =
+                    (0..commands.len() as i64).map(|n| Ok(Reply::Integer(*next + n))).collect();
+                *next += commands.len() as i64;
+                Ok(replies)
+            }
+        });
+        (queue, writes)
+    }
+
+    #[tokio::test]
+    async fn commands_share_writes_and_keep_their_order() {
+        let (queue, writes) = answering();
+        let mut queued = Vec::new();
+        for number in 0..300 {
+            queued.push(queue.queue(numbered(number)).await.unwrap());
+        }
+        for (number, queued) in queued.into_iter().enumerate() {
+            assert_eq!(queued.reply().await, Ok(Reply::Integer(number as i64)));
+        }
+        let writes = writes.lock().unwrap();
+        assert_eq!(writes.iter().sum::<usize>(), 300);
+        assert!(writes.len() < 10 && writes.iter().all(|count| *count <= BATCH), "{writes:?}");
+    }
+
+    #[tokio::test]
+    async fn a_command_is_sent_without_its_caller() {
+        let (queue, writes) = answering();
+        drop(queue.queue(numbered(0)).await.unwrap());
+        queue.queue(numbered(1)).await.unwrap().reply().await.unwrap();
+        assert_eq!(writes.lock().unwrap().iter().sum::<usize>(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_waits_for_room_until_its_deadline() {
+        let send = |_: Commands| pending::<Result<Vec<Result<Reply, Fault>>, Fault>>();
+        let queue = CommandQueue::start(LIMIT, Arc::default(), send);
+        let mut kept = Vec::new();
+        let refused = loop {
+            match queue.queue(numbered(0)).await {
+                Ok(queued) => kept.push(queued),
+                Err(fault) => break fault,
+            }
+        };
+        assert_eq!(refused, Fault::Crowded);
+        assert!(kept.len() >= QUEUE && kept.len() <= QUEUE + IN_FLIGHT * BATCH, "{}", kept.len());
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_ends_the_link() {
+        let end = Arc::new(End::default());
+        let queue = CommandQueue::start(LIMIT, end.clone(), |_: Commands| async {
+            Err::<Vec<_>, _>(Fault::Deadline(LIMIT))
+        });
+        let reply = queue.queue(numbered(0)).await.unwrap().reply().await;
+        assert_eq!(reply, Err(Fault::Deadline(LIMIT)));
+        assert_eq!(end.wait().await, Fault::Deadline(LIMIT));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_queue_answers_its_callers() {
+        let send = |_: Commands| pending::<Result<Vec<Result<Reply, Fault>>, Fault>>();
+        let end = Arc::new(End::default());
+        let queue = CommandQueue::start(LIMIT, end.clone(), send);
+        let queued = queue.queue(numbered(0)).await.unwrap();
+        queue.stop();
+        assert_eq!(queued.reply().await, Err(ended()));
+        assert_eq!(end.wait().await, ended());
+        assert_eq!(queue.queue(numbered(1)).await.unwrap_err(), Fault::Down);
+    }
+}

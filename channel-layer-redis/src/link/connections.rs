@@ -1,0 +1,106 @@
+//! The commands of one link, for the parts of a mode that send other commands than `PUBLISH`.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    client::{Command, Commands, Connection, Replies, Reply, Script},
+    commands::{CommandQueue, Queued},
+    end::End,
+};
+use crate::{
+    config::{RedisConfig, Server},
+    error::Fault,
+    stats::Counters,
+};
+
+/// Keys in one page of `SCAN`.
+const PAGE: usize = 1000;
+
+/// The connection for commands of one link. It may outlive the link; commands are refused then.
+pub(crate) struct Connections {
+    pub(super) server: Server,
+    pub(super) commands: Connection,
+    pub(super) queue: CommandQueue,
+    pub(crate) config: Arc<RedisConfig>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Connections {
+    pub(super) fn new(
+        server: Server,
+        commands: Connection,
+        end: Arc<End>,
+        config: Arc<RedisConfig>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let (connection, limit) = (commands.clone(), config.timeout);
+        let queue = CommandQueue::start(limit, end, move |commands| {
+            let connection = connection.clone();
+            async move { connection.call_all(commands, limit).await }
+        });
+        Self { server, commands, queue, config, counters }
+    }
+
+    /// Sends a command that answers at once.
+    pub(crate) async fn call(&self, command: Command) -> Result<Reply, Fault> {
+        self.queue(command).await?.reply().await
+    }
+
+    /// Queues a command as [`call`](Self::call) does, without waiting for the reply. Later commands are sent after it.
+    pub(crate) async fn queue(&self, command: Command) -> Result<Queued, Fault> {
+        self.queue.queue(command).await
+    }
+
+    /// Runs a script, by its text if the server does not know it yet.
+    pub(crate) async fn run(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[&[u8]],
+    ) -> Result<Reply, Fault> {
+        match self.call(script.by_hash(keys, arguments)).await {
+            // The script was not run, so it is safe to send it again.
+            Err(fault) if fault.is_unknown_script() => self.call(script.by_text(keys, arguments)).await,
+            reply => reply,
+        }
+    }
+
+    /// Deletes all keys that match a pattern.
+    pub(crate) async fn clear(&self, pattern: &str) -> Result<(), Fault> {
+        let mut cursor = "0".to_owned();
+        loop {
+            let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(PAGE);
+            let reply = self.call(scan).await?;
+            let (next, keys) = reply.read("SCAN", &self.counters, Reply::page)?;
+            if !keys.is_empty() {
+                self.call(Command::new("UNLINK").arg(keys)).await?;
+            }
+            if next == "0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
+    /// Sends commands in one write, past the queue.
+    pub(super) async fn call_all(&self, commands: Commands) -> Result<Replies, Fault> {
+        self.commands.call_all(commands, self.limit()).await
+    }
+
+    /// Opens a further connection to the same server, for commands that block.
+    pub(crate) async fn connect_beside(&self) -> Result<Connection, Fault> {
+        Connection::open(&self.server, &self.config, Arc::new(|_| {})).await
+    }
+
+    /// The longest time for one command.
+    pub(crate) fn limit(&self) -> Duration {
+        self.config.timeout
+    }
+}
+
+/// Shows the address, without a password.
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.server.address)
+    }
+}
