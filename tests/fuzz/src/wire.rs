@@ -41,7 +41,7 @@ impl Consumer for Echo {
 pub fn frames(input: &[u8]) {
     let Some((choice, frames)) = input.split_first() else { return };
     let answers = [None, Some(u64::from(*choice))].map(|seed| answer(frames, seed, choice & 1 == 1));
-    assert_eq!(messages(&answers[0]), messages(&answers[1]), "how it is cut makes a difference");
+    assert_eq!(answered(&answers[0]), answered(&answers[1]), "how it is cut makes a difference");
 }
 
 fn answer(frames: &[u8], seed: Option<u64>, multiplex: bool) -> Vec<u8> {
@@ -62,7 +62,7 @@ fn answer(frames: &[u8], seed: Option<u64>, multiplex: bool) -> Vec<u8> {
 }
 
 /// What a server has said: its messages, and the code it closed with. Pongs are left out, as several pings may have one.
-fn messages(answer: &[u8]) -> (Vec<&[u8]>, Option<u16>) {
+fn answered(answer: &[u8]) -> (Vec<&[u8]>, Option<u16>) {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
     assert!(answer.starts_with(b"HTTP/1.1 101 "), "the handshake is sound");
     let (mut rest, mut messages) = (&answer[end..], Vec::new());
