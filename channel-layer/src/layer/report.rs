@@ -1,45 +1,65 @@
-//! What became of a message to groups.
+//! The result of a message to groups.
 
-/// What became of a `group_send`: in this process to the message, elsewhere as far as the backend knows.
+/// The result of a `group_send`: exact for this process, and as far as the backend knows for the others.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
+/// use channel_layer::{Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message, Remote};
+///
+/// let layer = MemoryLayer::default();
+/// let (lobby, staff) = (GroupName::new("lobby")?, GroupName::new("staff")?);
+/// let mailbox = layer.new_channel().await?;
+/// layer.group_add(&lobby, mailbox.channel()).await?;
+/// layer.group_add(&staff, mailbox.channel()).await?;
+///
+/// let both = Audience::from(lobby).and(staff);
+/// let report = layer.group_send(&both, Message::new("notice")).await?;
+/// assert_eq!(report.local.delivered, 1, "a member of both groups receives once");
+/// assert_eq!(report.remote, Remote::None, "memory has one process");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a report tells whether members missed the message"]
 #[non_exhaustive]
 pub struct SendReport {
-    /// In this process.
+    /// The members in this process.
     pub local: Deliveries,
-    /// In other processes.
+    /// The other processes.
     pub remote: Remote,
 }
 
 impl SendReport {
-    /// A report.
+    /// Creates a report.
     pub fn new(local: Deliveries, remote: Remote) -> Self {
         Self { local, remote }
     }
 }
 
-/// One message and the mailboxes of one process: `matched` is the sum of the others.
+/// One message and the channels of one process, each counted once, named channels included: `matched` is the sum of
+/// the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deliveries {
-    /// Members that the audience named.
+    /// Members of at least one of the audience's groups, without the excepted channel.
     pub matched: usize,
-    /// Members whose mailbox took the message.
+    /// Members whose mailbox took the message, which says that it waits there and not that it has been received. It can
+    /// still expire, or make room for another under the mailbox's [`Policy`](crate::Policy).
     pub delivered: usize,
-    /// Members whose mailbox was full.
+    /// Members whose mailbox was full, so that they miss the message.
     pub full: usize,
     /// Members that left in the same moment.
     pub closed: usize,
 }
 
-/// What is known about other processes.
+/// The knowledge about other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remote {
     /// There are none, or they were not asked for.
     None,
-    /// So many of them took the message.
+    /// The bus has handed the message to the connections of this number of other processes. This says neither that it
+    /// has arrived there nor how many members they have.
     Processes(usize),
-    /// The backend does not tell.
+    /// The backend does not report it.
     Unknown,
 }

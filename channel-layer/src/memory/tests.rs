@@ -129,6 +129,45 @@ async fn a_closed_layer_says_so() {
     assert!(matches!(layer.new_channel().await, Err(Error::Closed)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_closed_layer_ends_its_waiters_and_leaves_mailboxes_readable() {
+    let layer = small();
+    let mut mailbox = layer.new_channel().await.unwrap();
+    layer.join("g", mailbox.channel()).await.unwrap();
+    let _report = layer.group_send_message("g", numbered(1)).await.unwrap();
+    let (jobs, more, mut events) = (jobs(), "more".parse().unwrap(), layer.events());
+    let waiting = async { tokio::join!(layer.receive(&jobs), layer.receive(&jobs), layer.receive(&more)) };
+    let ((one, two, three), closed) = tokio::join!(waiting, layer.close());
+    closed.unwrap();
+    for received in [one, two, three] {
+        assert!(matches!(received, Err(Error::Closed)), "{received:?}");
+    }
+    assert_eq!(events.next().await, None);
+    assert_eq!(mailbox.recv().await, numbered(1));
+    assert_eq!((layer.hub().group_count(), layer.hub().mailbox_count()), (0, 1));
+}
+
+#[tokio::test]
+async fn all_memberships_of_a_channel_end_at_once_and_no_others() {
+    let layer = small();
+    let (mine, other) = (layer.new_channel().await.unwrap(), layer.new_channel().await.unwrap());
+    let named = jobs();
+    for group in ["a", "b"] {
+        for channel in [mine.channel(), other.channel(), &named] {
+            layer.join(group, channel).await.unwrap();
+        }
+    }
+    for (channel, left) in [(mine.channel(), 2), (&named, 1), (mine.channel(), 1)] {
+        layer.group_discard_all(channel).await.unwrap();
+        for group in ["a", "b"] {
+            let report = layer.group_send_message(group, numbered(1)).await.unwrap();
+            assert_eq!(report.local.matched, left, "{channel}");
+        }
+    }
+    layer.join("a", mine.channel()).await.unwrap();
+    assert_eq!(layer.group_send_message("a", numbered(1)).await.unwrap().local.matched, 2);
+}
+
 #[tokio::test]
 async fn times_without_an_end_are_times() {
     let config = LayerConfig::default().with_expiry(Duration::MAX).with_group_expiry(Duration::MAX);

@@ -15,7 +15,11 @@ use crate::error::NameError;
 /// A name is shorter than this, in bytes.
 pub const MAX_NAME_LENGTH: usize = 100;
 
-/// Where a message is received: the address of one connection (`specific.4f62!Zy1b`) or of workers (`thumbnails`).
+/// The address of one connection (`specific.4f62!Zy1b`) or of workers (`thumbnails`).
+///
+/// A name has 1 to 99 bytes: ASCII letters, digits, `-`, `_`, `.` and at most one `!`, which is not the first. Names are
+/// case-sensitive. Dots may stand anywhere, also first, last and doubled, so that a backend whose addresses give `.` or
+/// upper case a meaning has to map them. No name has a `/`, a space or a wildcard.
 ///
 /// ```
 /// use channel_layer::ChannelName;
@@ -23,18 +27,24 @@ pub const MAX_NAME_LENGTH: usize = 100;
 /// let name: ChannelName = "specific.4f62!Zy1b".parse()?;
 /// assert_eq!(name.non_local(), "specific.4f62!");
 /// assert!("two!marks!".parse::<ChannelName>().is_err());
+/// assert!("..a..b.".parse::<ChannelName>().is_ok());
+/// assert_ne!("Jobs".parse::<ChannelName>()?, "jobs".parse::<ChannelName>()?);
 /// # Ok::<(), channel_layer::NameError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
-/// A group: a name that any number of channels can be added to.
+/// The name of a group, which any number of channels can be added to.
+///
+/// A name has 1 to 99 bytes: ASCII letters, digits, `-`, `_` and `.`. Names are case-sensitive, and dots may stand
+/// anywhere, as in a [`ChannelName`]. A group and a channel may have the same name.
 ///
 /// ```
 /// use channel_layer::GroupName;
 ///
 /// assert!("chat_lobby".parse::<GroupName>().is_ok());
 /// assert!("chat!lobby".parse::<GroupName>().is_err());
+/// assert!("a".repeat(99).parse::<GroupName>().is_ok() && "a".repeat(100).parse::<GroupName>().is_err());
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupName(Arc<str>);
