@@ -21,6 +21,8 @@ mod message;
 mod name;
 mod sync;
 
+#[doc(hidden)]
+pub use self::layer::LayerCall;
 pub use self::{
     capability::Capabilities,
     config::{CapacityRules, LayerConfig, MailboxOptions, Policy},

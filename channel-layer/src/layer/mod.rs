@@ -1,15 +1,17 @@
 //! The agreement with authors of backends: [`ChannelLayer`].
 
 mod audience;
+mod delegate;
 mod directory;
 mod report;
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::fmt;
 
 use async_trait::async_trait;
 
 pub use self::{
     audience::Audience,
+    delegate::LayerCall,
     directory::GroupDirectory,
     report::{Deliveries, Remote, SendReport},
 };
@@ -212,68 +214,3 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Ends the layer: see [Closing](Self#closing). Closing twice is fine.
     async fn close(&self) -> Result<()>;
 }
-
-/// A call under way.
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
-
-/// A pointer to a layer is a layer. The lint keeps the list whole when the trait grows.
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<L: ChannelLayer + ?Sized> ChannelLayer for $pointer<L> {
-            fn capabilities(&self) -> Capabilities {
-                (**self).capabilities()
-            }
-            async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {
-                (**self).open(options).await
-            }
-            // Written out, like `group_send`, so that the future is passed on as it is, without a box of its own.
-            fn send<'a, 'b, 'c>(&'a self, channel: &'b ChannelName, message: Message) -> Boxed<'c, ()>
-            where
-                'a: 'c,
-                'b: 'c,
-                Self: 'c,
-            {
-                (**self).send(channel, message)
-            }
-            async fn receive(&self, channel: &ChannelName) -> Result<Message> {
-                (**self).receive(channel).await
-            }
-            async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
-                (**self).group_add(group, channel).await
-            }
-            async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
-                (**self).group_discard(group, channel).await
-            }
-            async fn group_discard_all(&self, channel: &ChannelName) -> Result<()> {
-                (**self).group_discard_all(channel).await
-            }
-            fn group_send<'a, 'b, 'c>(&'a self, to: &'b Audience, message: Message) -> Boxed<'c, SendReport>
-            where
-                'a: 'c,
-                'b: 'c,
-                Self: 'c,
-            {
-                (**self).group_send(to, message)
-            }
-            fn directory(&self) -> Option<&dyn GroupDirectory> {
-                (**self).directory()
-            }
-            fn events(&self) -> LayerEvents {
-                (**self).events()
-            }
-            async fn health(&self) -> Result<Health> {
-                (**self).health().await
-            }
-            async fn flush(&self) -> Result<()> {
-                (**self).flush().await
-            }
-            async fn close(&self) -> Result<()> {
-                (**self).close().await
-            }
-        }
-    };
-}
-forward!(Arc);
-forward!(Box);
