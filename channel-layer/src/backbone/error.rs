@@ -75,6 +75,8 @@ impl LinkError {
         let (mut unsent, mut sent) = (None, None);
         for part in parts {
             match part {
+                // Every shard would have refused it.
+                Err(Self::Failed(error)) if error.is_bad_input() => return Err(Self::Failed(error)),
                 Err(error) if error.is_unsent() => unsent = unsent.or(Some(error)),
                 Ok(_) => sent = sent.or(Some(Ok(()))),
                 Err(error) => sent = Some(Err(error)),

@@ -36,6 +36,9 @@ pub trait Format: fmt::Debug + Send + Sync + 'static {
     /// A prefix that makes no valid name.
     fn mailbox_name(&self, prefix: &str) -> Result<ChannelName>;
 
+    /// Whether a name is one of those that [`mailbox_name`](Self::mailbox_name) makes: only its own process receives from it.
+    fn is_mailbox(&self, channel: &ChannelName) -> bool;
+
     /// Encodes a message, to an audience or to a single channel.
     ///
     /// # Errors

@@ -69,7 +69,10 @@ impl NamedChannels {
         channel: &ChannelName,
     ) -> Result<Message> {
         let owned = || Error::ChannelOwned { channel: channel.to_string() };
-        let is_owned = channel.is_process_local() && matches!(engine.names, Names::Own(_));
+        let is_owned = match &engine.names {
+            Names::Own(_) => channel.is_process_local(),
+            Names::Foreign(format) => format.is_mailbox(channel),
+        };
         match self {
             _ if is_owned => Err(owned()),
             Self::Queues(readers) => {
