@@ -185,7 +185,12 @@ impl Engine {
 
     /// The shard that a name belongs to.
     pub(super) fn shard<'a>(&self, shards: &'a [Shard], name: &str) -> &'a Shard {
-        &shards[(self.shard_of)(name, shards.len()).min(shards.len() - 1)]
+        &shards[self.shard_index(shards, name)]
+    }
+
+    /// The index of the shard that a name belongs to.
+    pub(super) fn shard_index(&self, shards: &[Shard], name: &str) -> usize {
+        (self.shard_of)(name, shards.len()).min(shards.len() - 1)
     }
 
     /// The group or channel of a topic.

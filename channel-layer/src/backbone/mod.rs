@@ -11,6 +11,7 @@ mod engine;
 pub mod envelope;
 mod error;
 mod format;
+mod forwarders;
 mod handler;
 mod hub_layer;
 mod inbound;

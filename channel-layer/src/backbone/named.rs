@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
-use tokio::time::timeout;
 
 use super::{
-    counters::Count,
     engine::{Engine, Names},
-    error::LinkError,
+    forwarders::Forwarders,
     queue_reader::QueueReader,
-    queues::{Push, Pushed, Role},
+    queues::Role,
     sending,
     shard::Shard,
     shared_receiver::SharedReceivers,
@@ -24,7 +22,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum NamedChannels {
     /// One reader per shard.
-    Queues(Vec<QueueReader>),
+    Queues {
+        readers: Vec<QueueReader>,
+        forwarders: Forwarders,
+    },
     Subscriptions(Arc<SharedReceivers>),
 }
 
@@ -36,12 +37,12 @@ impl NamedChannels {
         let reader = |shard: &Shard| {
             QueueReader::new(shard.links(), engine.counters.clone(), &engine.options, Message::from_bytes)
         };
-        Self::Queues(shards.iter().map(reader).collect())
+        Self::Queues { readers: shards.iter().map(reader).collect(), forwarders: Forwarders::default() }
     }
 
     /// Whether messages for this channel wait in a queue.
     pub(super) fn is_queue(&self, channel: &ChannelName) -> bool {
-        matches!(self, Self::Queues(_)) && !channel.is_process_local()
+        matches!(self, Self::Queues { .. }) && !channel.is_process_local()
     }
 
     /// Whether this process receives from the channel by a subscription.
@@ -57,7 +58,9 @@ impl NamedChannels {
         message: &Message,
     ) -> Result<()> {
         match self {
-            Self::Queues(_) => push(engine, shards, channel, message, Role::Sender).await.map(drop),
+            Self::Queues { .. } => {
+                sending::to_queue(engine, shards, channel, message, Role::Sender).await.map(drop)
+            }
             Self::Subscriptions(_) => sending::to_channel(engine, shards, channel, message).await,
         }
     }
@@ -75,8 +78,8 @@ impl NamedChannels {
         };
         match self {
             _ if is_owned => Err(owned()),
-            Self::Queues(readers) => {
-                let reader = &readers[index(engine, shards, channel)];
+            Self::Queues { readers, .. } => {
+                let reader = &readers[engine.shard_index(shards, channel.as_str())];
                 reader.receive(channel).await.ok_or(Error::Closed)
             }
             Self::Subscriptions(receivers) => {
@@ -104,13 +107,15 @@ impl NamedChannels {
         group: &GroupName,
         channel: &ChannelName,
     ) -> Result<()> {
-        let _ = (engine, shards, group, channel);
-        Err(Error::Unsupported("named channels in groups"))
+        match self {
+            Self::Queues { forwarders, .. } => forwarders.join(engine, shards, group, channel).await,
+            Self::Subscriptions(_) => Err(Error::Unsupported("named channels in groups")),
+        }
     }
 
     /// Drops the messages of queues.
     pub(super) async fn clear(&self, shards: &[Shard]) -> Result<()> {
-        let Self::Queues(readers) = self else { return Ok(()) };
+        let Self::Queues { readers, .. } = self else { return Ok(()) };
         readers.iter().for_each(QueueReader::discard);
         let clear = async |shard: &Shard| match shard.link()?.queues() {
             Some(queues) => queues.clear().await,
@@ -119,8 +124,9 @@ impl NamedChannels {
         try_join_all(shards.iter().map(clear)).await.map(drop)
     }
 
-    pub(super) async fn close(&self, engine: &Engine, _: &[Shard]) {
-        if let Self::Queues(readers) = self {
+    pub(super) async fn close(&self, engine: &Engine, shards: &[Shard]) {
+        if let Self::Queues { readers, forwarders } = self {
+            forwarders.close(engine, shards).await;
             join_all(readers.iter().map(|reader| reader.close(engine.patience() * 2))).await;
         }
     }
@@ -133,33 +139,4 @@ async fn retire(receivers: Arc<SharedReceivers>, engine: Arc<Engine>, channel: C
         () = receivers.retire(&channel, engine.options.linger) => {}
         _ = closed.wait_for(|closed| *closed) => {}
     }
-}
-
-fn index(engine: &Engine, shards: &[Shard], channel: &ChannelName) -> usize {
-    (engine.shard_of)(channel.as_str(), shards.len()).min(shards.len() - 1)
-}
-
-/// Adds a message to the queue of a channel.
-pub(super) async fn push(
-    engine: &Engine,
-    shards: &[Shard],
-    channel: &ChannelName,
-    message: &Message,
-    role: Role<'_>,
-) -> Result<Pushed> {
-    let body = message.to_bytes()?;
-    engine.check_size(body.len())?;
-    let layer = &engine.options.layer;
-    let push = Push { body: &body, capacity: layer.capacity_of(channel).max(1), expiry: layer.expiry, role };
-    let limit = engine.patience();
-    let pushing = async {
-        let link = shards[index(engine, shards, channel)].link()?;
-        let queues = link.queues().ok_or(Error::Unsupported("named channels"))?;
-        timeout(limit, queues.push(channel, push)).await.map_err(|_| LinkError::Deadline(limit))?
-    };
-    let pushed = pushing.await.inspect_err(|_| engine.counters.one(Count::PublishFailed))?;
-    if pushed == Pushed::Stored {
-        engine.counters.one(Count::Published);
-    }
-    Ok(pushed)
 }

@@ -1,17 +1,20 @@
 //! Messages to mailboxes of other processes, and to groups.
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::{
+    counters::Count,
     engine::{Engine, Names, Own},
     envelope::Target,
     error::LinkError,
     format::Format,
+    queues::{Push, Pushed, Role},
     requests::owner_of,
     shard::Shard,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     layer::{Audience, Deliveries, Remote, SendReport},
     message::Message,
     name::{ChannelName, GroupName},
@@ -47,6 +50,33 @@ pub(super) async fn to_channel(
     let envelope = engine.envelope(engine.next_number(), &Target::Channel(channel.clone()), Some(message))?;
     engine.shard(shards, owner).publish(&topics.process(owner), &envelope).await?;
     Ok(())
+}
+
+/// Adds a message to the queue of a named channel.
+pub(super) async fn to_queue(
+    engine: &Engine,
+    shards: &[Shard],
+    channel: &ChannelName,
+    message: &Message,
+    role: Role<'_>,
+) -> Result<Pushed> {
+    let body = message.to_bytes()?;
+    engine.check_size(body.len())?;
+    let layer = &engine.options.layer;
+    let push = Push { body: &body, capacity: layer.capacity_of(channel).max(1), expiry: layer.expiry, role };
+    let limit = engine.patience();
+    let pushing = async {
+        let link = engine.shard(shards, channel.as_str()).link()?;
+        let queues = link.queues().ok_or(Error::Unsupported("named channels"))?;
+        timeout(limit, queues.push(channel, push)).await.map_err(|_| LinkError::Deadline(limit))?
+    };
+    let pushed = pushing.await;
+    match &pushed {
+        Ok(Pushed::Stored) => engine.counters.one(Count::Published),
+        Ok(Pushed::Elsewhere) | Err(Error::ChannelFull { .. }) => {}
+        Err(_) => engine.counters.one(Count::PublishFailed),
+    }
+    pushed
 }
 
 /// Sends to the members of groups, in all processes.

@@ -30,7 +30,10 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use self::{link::BusLink, queues::Stored};
+use self::{
+    link::BusLink,
+    queues::{Lease, Stored},
+};
 use super::link::{Backbone, BackboneLink, Inbound};
 use crate::{
     error::{Error, Result},
@@ -111,8 +114,7 @@ struct State {
     /// Of shared subscriptions: one of the links gets each message.
     shared: HashMap<String, Vec<u64>>,
     queues: HashMap<ChannelName, Vec<Stored>>,
-    /// The processes that forward to a channel, the present one first.
-    forwarders: HashMap<ChannelName, Vec<String>>,
+    leases: HashMap<ChannelName, Lease>,
 }
 
 /// The messages that wait for one link.

@@ -1,6 +1,6 @@
 //! The work queues of the bus.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,11 +15,31 @@ use crate::{
     name::ChannelName,
 };
 
+/// How long a process holds the lease of a channel without renewing it.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// How long the lease of a process that has closed is kept for those that have seen its farewell.
+const HANDOVER: Duration = Duration::from_secs(1);
+
 /// A message in a queue.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     body: Bytes,
     expires: Instant,
+}
+
+/// The processes that forward to a channel.
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// The present one first, and those before it that may not be done yet with what came before their farewells.
+    holders: Vec<String>,
+    ends: Instant,
+}
+
+impl Lease {
+    fn new(now: Instant) -> Self {
+        Self { holders: Vec::new(), ends: now + LEASE }
+    }
 }
 
 #[derive(Debug)]
@@ -41,15 +61,22 @@ impl BusQueues {
 }
 
 impl State {
-    /// Whether a process may forward to a channel. It becomes the first forwarder if there is none, or if the first one has
-    /// handed over.
+    /// Whether a process may forward to a channel, for which it renews the lease. It takes the lease over if there is none,
+    /// or if the first holder is one of the past processes.
     fn may_forward(&mut self, channel: &ChannelName, process: &str, past: &str) -> bool {
-        let forwarders = self.forwarders.entry(channel.clone()).or_default();
-        forwarders.retain(|known| known == process || !past.contains(known.as_str()));
-        if forwarders.is_empty() {
-            forwarders.push(process.to_owned());
+        let now = Instant::now();
+        let lease = self.leases.entry(channel.clone()).or_insert_with(|| Lease::new(now));
+        if lease.ends <= now {
+            *lease = Lease::new(now);
         }
-        forwarders.iter().any(|known| known == process)
+        if !lease.holders.iter().any(|holder| holder == process) {
+            if lease.holders.first().is_some_and(|first| !past.split(' ').any(|process| process == first)) {
+                return false;
+            }
+            lease.holders.insert(0, process.to_owned());
+        }
+        lease.ends = now + LEASE;
+        true
     }
 
     fn queue(&mut self, channel: &ChannelName) -> &mut Vec<Stored> {
@@ -93,7 +120,7 @@ impl Queues for BusQueues {
         let queue = state.queue(channel);
         for taken in messages.iter().rev() {
             let millis = taken.receipt.as_ref().try_into().map(u64::from_be_bytes).unwrap_or_default();
-            let expires = Instant::now() + std::time::Duration::from_millis(millis);
+            let expires = Instant::now() + Duration::from_millis(millis);
             queue.insert(0, Stored { body: taken.body.clone(), expires });
         }
         drop(state);
@@ -104,8 +131,11 @@ impl Queues for BusQueues {
     async fn release(&self, channel: &ChannelName, process: &str) -> Result<()> {
         self.bus.thaw().await;
         let mut state = self.bus.state();
-        if let Some(forwarders) = state.forwarders.get_mut(channel) {
-            forwarders.retain(|known| known != process);
+        if let Some(lease) = state.leases.get_mut(channel) {
+            match lease.holders.first() {
+                Some(first) if first == process => lease.ends = Instant::now() + HANDOVER,
+                _ => lease.holders.retain(|holder| holder != process),
+            }
         }
         Ok(())
     }
