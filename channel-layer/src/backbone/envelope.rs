@@ -14,7 +14,7 @@
 //! | the rest | the message, as [`Message::to_bytes`] makes it; kinds 0 and 1 only |
 //!
 //! Numbers are big-endian. A reader drops an envelope of an unknown version or kind: a new one is first read everywhere,
-//! and written later.
+//! and written later. The file `vectors/envelope.json` of this crate has test vectors for other languages.
 
 use std::time::Duration;
 

@@ -43,6 +43,59 @@ fn an_envelope_is_read_as_it_was_written() {
     }
 }
 
+/// The bytes were made by a program in another language.
+#[test]
+fn the_vectors_hold_both_ways() {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../vectors/envelope.json")).unwrap();
+    let rows = vectors["envelopes"].as_array().unwrap();
+    assert!(rows.len() > 10);
+    for row in rows {
+        let bytes = from_hex(&row["hex"]);
+        let envelope = Envelope::decode(&bytes).unwrap();
+        let number = |name: &str| row[name].as_str().unwrap().parse::<u64>().unwrap();
+        let lifetime = Duration::from_millis(row["lifetime_ms"].as_u64().unwrap());
+        let [publisher, number, sequence] = ["publisher", "number", "sequence"].map(number);
+        let header = Header { publisher, number, sequence, lifetime };
+        assert_eq!((envelope.header, &envelope.target), (header, &target_of(row)), "{row}");
+        assert_eq!(envelope.body, from_hex(&row["body"]), "{row}");
+        let message = (!envelope.body.is_empty()).then(|| Message::from_bytes(envelope.body).unwrap());
+        assert_eq!(encode(&header, &envelope.target, message.as_ref()).unwrap(), bytes, "{row}");
+    }
+    for row in vectors["refused"].as_array().unwrap() {
+        assert!(Envelope::decode(&from_hex(&row["hex"])).is_err(), "{row}");
+    }
+}
+
+fn target_of(row: &serde_json::Value) -> Target {
+    let names: Vec<_> =
+        row["targets"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let channel = || names[0].parse().unwrap();
+    match row["kind"].as_str().unwrap() {
+        "add" => Target::Add(channel(), group(names[1])),
+        "audience" => {
+            let all = Audience::from(group(names[0]));
+            let all = names[1..].iter().fold(all, |all, name| all.and(group(name)));
+            match row["except"].as_str().unwrap() {
+                "" => Target::Audience(all),
+                except => Target::Audience(all.except(except.parse::<ChannelName>().unwrap())),
+            }
+        }
+        "channel" => Target::Channel(channel()),
+        "discard" => Target::Discard(channel(), group(names[1])),
+        "discard_all" => Target::DiscardAll(channel()),
+        "done" => Target::Done,
+        "flush" => Target::Flush,
+        "probe" => Target::Probe,
+        other => panic!("an unknown kind: {other}"),
+    }
+}
+
+fn from_hex(text: &serde_json::Value) -> Vec<u8> {
+    let text = text.as_str().unwrap();
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
 #[test]
 fn a_large_message_has_the_same_bytes_as_a_small_one() {
     for length in [SMALL / 2, SMALL * 2] {
