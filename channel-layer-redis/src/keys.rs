@@ -7,6 +7,7 @@
 //! | `PREFIX:c:all` | Pub/Sub channel | messages to all processes: flush |
 //! | `PREFIX:q:CHANNEL` | list | messages that wait on a named channel |
 //! | `PREFIX:l:CHANNEL` | string | the process that forwards group messages to a named channel |
+//! | `PREFIX:o:CHANNEL:ID` | string | an id that a named channel has received from a group |
 //!
 //! Names hold no `:`, so whatever the prefix, two different things never share a key. In a cluster,
 //! a hash tag will take the place of the prefix.
@@ -52,6 +53,10 @@ impl Keys {
 
     pub(crate) fn lease(&self, channel: &ChannelName) -> String {
         self.key("l", channel.as_str())
+    }
+
+    pub(crate) fn once(&self, channel: &ChannelName, id: u128) -> String {
+        format!("{}:{id:032x}", self.key("o", channel.as_str()))
     }
 
     fn key(&self, kind: &str, name: &str) -> String {

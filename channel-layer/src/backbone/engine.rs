@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -58,6 +58,8 @@ pub(super) struct Engine {
     pub(super) requests: PendingByNumber<(), ()>,
     /// Set once the layer is closed.
     pub(super) closed: watch::Sender<bool>,
+    /// Set with the first named channel in a group. Relaxed: a message that comes in at the same moment may have come before.
+    pub(super) forwards: AtomicBool,
     /// Held for a set access, by the tasks of links: several shards, one memory.
     unions: Mutex<RecentUnions>,
     /// Numbers the envelopes. Relaxed: they have to differ, and nothing else.
@@ -72,6 +74,11 @@ pub(super) struct Own {
     pub(super) message: Message,
     pub(super) expires: Instant,
 }
+
+/// The id of the envelope that a message came in by, kept with the message. `None` for a message of this process that has not
+/// been on the bus.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EnvelopeId(pub(super) Option<u128>);
 
 impl Engine {
     pub(super) fn new(
@@ -95,6 +102,7 @@ impl Engine {
             foreign_echoes: PendingEchoes::default(),
             requests: PendingByNumber::default(),
             closed: watch::Sender::new(false),
+            forwards: AtomicBool::new(false),
             unions: Mutex::default(),
             numbers: AtomicU64::new(1),
             shards: OnceLock::new(),

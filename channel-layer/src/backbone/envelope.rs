@@ -50,6 +50,13 @@ pub struct Header {
     pub lifetime: Duration,
 }
 
+impl Header {
+    /// The id of the envelope: unique among all publishers.
+    pub fn id(&self) -> u128 {
+        u128::from(self.publisher) << 64 | u128::from(self.number)
+    }
+}
+
 /// The recipients of an envelope, or what it asks of its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

@@ -262,7 +262,7 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
         if self.engine.closed.send_replace(true) {
             return Ok(());
         }
-        self.named.close(&self.engine, &self.shards).await;
+        self.named.close(&self.engine).await;
         join_all(self.shards.iter().map(Shard::close)).await;
         self.engine.hub.leave_all();
         self.engine.events.end();

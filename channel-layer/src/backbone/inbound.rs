@@ -1,12 +1,12 @@
 //! The handler of one shard: reads what comes in. Runs inside the link's task, so nothing in here waits.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed};
 
 use tokio::time::Instant;
 
 use super::{
     counters::Count,
-    engine::{Engine, Names, Own},
+    engine::{Engine, EnvelopeId, Names, Own},
     envelope::{self, Envelope, Header, Target},
     format::{Decoded, Destination, Format},
     handler::{Probe, ShardHandler, Stamp},
@@ -99,12 +99,17 @@ impl Handler {
     }
 
     fn to_groups(&self, header: &Header, audience: Audience, body: &[u8]) -> Result<(), BoxError> {
-        let id = u128::from(header.publisher) << 64 | u128::from(header.number);
-        if audience.is_union() && !self.engine.is_first_copy(id) {
+        if audience.is_union() && !self.engine.is_first_copy(header.id()) {
             return Ok(());
         }
         let own = self.is_ours(header).then(|| self.engine.echoes.take(header.number)).flatten();
         let (delivery, told) = match own {
+            _ if self.engine.forwards.load(Relaxed) => {
+                // Decoded anew: the id belongs to this envelope, and the sender may send its message again.
+                let delivery = delivery(header, body)?;
+                delivery.message.derived(|_| EnvelopeId(Some(header.id())));
+                (delivery, own.map(|(_, told)| told))
+            }
             Some((Own { message, expires }, told)) => (Delivery { message, expires }, Some(told)),
             None => (delivery(header, body)?, None),
         };

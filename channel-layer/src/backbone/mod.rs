@@ -85,7 +85,7 @@ pub use self::{
     link::{Backbone, BackboneLink, Batch, Inbound, Subscription},
     options::HubOptions,
     queue_reader::{Links, QueueReader},
-    queues::{Changed, Push, Pushed, Queues, Role, Taken, Taker, Wanted},
+    queues::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
     shard::Shard,
     sink::InboundSink,
 };

@@ -8,7 +8,6 @@ use super::{
     engine::{Engine, Names},
     forwarders::Forwarders,
     queue_reader::QueueReader,
-    queues::Role,
     sending,
     shard::Shard,
     shared_receiver::SharedReceivers,
@@ -58,9 +57,7 @@ impl NamedChannels {
         message: &Message,
     ) -> Result<()> {
         match self {
-            Self::Queues { .. } => {
-                sending::to_queue(engine, shards, channel, message, Role::Sender).await.map(drop)
-            }
+            Self::Queues { .. } => sending::to_queue(engine, shards, channel, message, None).await,
             Self::Subscriptions(_) => sending::to_channel(engine, shards, channel, message).await,
         }
     }
@@ -124,9 +121,9 @@ impl NamedChannels {
         try_join_all(shards.iter().map(clear)).await.map(drop)
     }
 
-    pub(super) async fn close(&self, engine: &Engine, shards: &[Shard]) {
+    pub(super) async fn close(&self, engine: &Engine) {
         if let Self::Queues { readers, forwarders } = self {
-            forwarders.close(engine, shards).await;
+            forwarders.close(engine).await;
             join_all(readers.iter().map(|reader| reader.close(engine.patience() * 2))).await;
         }
     }

@@ -26,9 +26,6 @@ pub trait Queues: fmt::Debug + Send + Sync {
     /// Puts messages back at the front of the queue they were taken from, in their order.
     async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()>;
 
-    /// Ends this process's forwarding to a channel: another process may forward from now on.
-    async fn release(&self, channel: &ChannelName, process: &str) -> Result<()>;
-
     /// Deletes all queues of this layer.
     async fn clear(&self) -> Result<()>;
 }
@@ -82,30 +79,16 @@ pub struct Push<'a> {
     pub capacity: usize,
     /// The time after which the message is dropped, by the server's clock.
     pub expiry: Duration,
-    /// The role of the process that pushes.
-    pub role: Role<'a>,
-}
-
-/// The role of a process that pushes to a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role<'a> {
-    /// The sender of a message to the channel.
-    Sender,
-    /// One of the processes that forward the messages of a group to the channel. Only one of them may: the server keeps a
-    /// lease with the name of the process, renewed by every push.
-    Forwarder {
-        /// The name of this process.
-        process: &'a str,
-        /// The processes that have handed over, separated by spaces: their leases are void for this process.
-        past: &'a str,
-    },
+    /// The id of a message that several processes push: the first push of an id counts, for half a minute at least. `None`
+    /// for a message that only its sender pushes.
+    pub once: Option<u128>,
 }
 
 /// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// Another process forwards to this channel. The message was not added.
-    Elsewhere,
+    /// The id was known: another process has pushed the message.
+    Known,
     /// The message was added.
     Stored,
 }

@@ -9,7 +9,7 @@ use super::{
     envelope::Target,
     error::LinkError,
     format::Format,
-    queues::{Push, Pushed, Role},
+    queues::{Push, Pushed},
     requests::owner_of,
     shard::Shard,
 };
@@ -52,18 +52,18 @@ pub(super) async fn to_channel(
     Ok(())
 }
 
-/// Adds a message to the queue of a named channel.
+/// Adds a message to the queue of a named channel, once if it has an id that several processes push.
 pub(super) async fn to_queue(
     engine: &Engine,
     shards: &[Shard],
     channel: &ChannelName,
     message: &Message,
-    role: Role<'_>,
-) -> Result<Pushed> {
+    once: Option<u128>,
+) -> Result<()> {
     let body = message.to_bytes()?;
     engine.check_size(body.len())?;
     let layer = &engine.options.layer;
-    let push = Push { body: &body, capacity: layer.capacity_of(channel).max(1), expiry: layer.expiry, role };
+    let push = Push { body: &body, capacity: layer.capacity_of(channel).max(1), expiry: layer.expiry, once };
     let limit = engine.patience();
     let pushing = async {
         let link = engine.shard(shards, channel.as_str()).link()?;
@@ -73,10 +73,10 @@ pub(super) async fn to_queue(
     let pushed = pushing.await;
     match &pushed {
         Ok(Pushed::Stored) => engine.counters.one(Count::Published),
-        Ok(Pushed::Elsewhere) | Err(Error::ChannelFull { .. }) => {}
+        Ok(Pushed::Known) | Err(Error::ChannelFull { .. }) => {}
         Err(_) => engine.counters.one(Count::PublishFailed),
     }
-    pushed
+    pushed.map(drop)
 }
 
 /// Sends to the members of groups, in all processes.

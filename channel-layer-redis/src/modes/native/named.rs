@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use channel_layer::{
     ChannelName, Error, Result,
-    backbone::{Changed, Push, Pushed, Queues, Role, Taken, Taker, Wanted},
+    backbone::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
 };
 
 use crate::{
@@ -23,19 +23,13 @@ use crate::{
     stats::Counters,
 };
 
-/// How long a process remains the one that forwards a group's messages to a named channel. Any process that added the
-/// channel may take over then.
-const LEASE_MILLISECONDS: &str = "5000";
-
-/// How long only those processes may take over that have seen the farewell of the one before: all others could be behind
-/// it, and forward messages that it has forwarded.
-const HANDOVER_MILLISECONDS: &str = "1000";
+/// How long the id of a message is remembered that several processes may push.
+const REMEMBERED_MILLISECONDS: &str = "30000";
 
 /// How long one pop waits: a message may be popped without a receiver for so long after the last one has left.
 const WAIT: Duration = Duration::from_secs(1);
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
-static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("release.lua")));
 static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("take.lua")));
 static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("return.lua")));
 
@@ -61,18 +55,14 @@ impl Lists {
 #[async_trait]
 impl Queues for Lists {
     async fn push(&self, channel: &ChannelName, push: Push<'_>) -> Result<Pushed> {
-        let keys = [self.keys.queue(channel), self.keys.lease(channel)];
+        let mut keys = vec![self.keys.queue(channel)];
+        keys.extend(push.once.map(|id| self.keys.once(channel, id)));
         let (expiry, capacity) = (push.expiry.as_millis().to_string(), push.capacity.max(1).to_string());
-        let (process, lease, past) = match push.role {
-            Role::Forwarder { process, past } => (process, LEASE_MILLISECONDS, past),
-            Role::Sender => ("", "0", ""),
-        };
-        let texts = [&*expiry, &*capacity, process, lease, past].map(str::as_bytes);
-        let [expiry, capacity, process, lease, past] = texts;
-        match self.run(&PUSH, &keys, &[push.body, expiry, capacity, process, lease, past]).await? {
+        let arguments = [push.body, expiry.as_bytes(), capacity.as_bytes(), REMEMBERED_MILLISECONDS.as_bytes()];
+        match self.run(&PUSH, &keys, &arguments).await? {
             0 => Err(Error::ChannelFull { channel: channel.to_string() }),
             1 => Ok(Pushed::Stored),
-            _ => Ok(Pushed::Elsewhere),
+            _ => Ok(Pushed::Known),
         }
     }
 
@@ -89,12 +79,6 @@ impl Queues for Lists {
         let mut arguments = vec![expiry.as_bytes()];
         arguments.extend(messages.iter().map(Vec::as_slice));
         self.run(&RETURN, &[self.keys.queue(channel)], &arguments).await?;
-        Ok(())
-    }
-
-    async fn release(&self, channel: &ChannelName, process: &str) -> Result<()> {
-        let arguments = [process.as_bytes(), HANDOVER_MILLISECONDS.as_bytes()];
-        self.run(&RELEASE, &[self.keys.lease(channel)], &arguments).await?;
         Ok(())
     }
 

@@ -1,16 +1,6 @@
--- KEYS: queue, lease. ARGV: message, lifetime in ms, capacity, node, lease in ms or 0, nodes whose farewell came before.
--- Answers 1 when it was added, 0 when the channel is full, 2 when another process forwards.
-local lease = tonumber(ARGV[5])
-if lease > 0 then
-  -- Who forwards, and those before it that may not be done yet with what came before their farewells.
-  local holders = redis.call('GET', KEYS[2]) or ARGV[4]
-  if not string.find(holders, ARGV[4], 1, true) then
-    local first = string.match(holders, '^%x+')
-    if not string.find(ARGV[6], first, 1, true) then return 2 end
-    holders = ARGV[4] .. ' ' .. string.sub(holders, 1, 200)
-  end
-  redis.call('SET', KEYS[2], holders, 'PX', lease)
-end
+-- KEYS: queue, and the id of the message if it may come by several processes. ARGV: message, expiry in ms, capacity, how long in
+-- ms an id is remembered. Returns 1 when the message was added, 0 when the channel is full, 2 when its id was known.
+if KEYS[2] and not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[4]) then return 2 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local capacity = tonumber(ARGV[3])
@@ -21,7 +11,7 @@ while length >= capacity do
   redis.call('LPOP', KEYS[1])
   length = length - 1
 end
-local lifetime = tonumber(ARGV[2])
-redis.call('RPUSH', KEYS[1], string.format('%.0f:', now + lifetime) .. ARGV[1])
-if redis.call('PTTL', KEYS[1]) < lifetime then redis.call('PEXPIRE', KEYS[1], lifetime) end
+local expiry = tonumber(ARGV[2])
+redis.call('RPUSH', KEYS[1], string.format('%.0f:', now + expiry) .. ARGV[1])
+if redis.call('PTTL', KEYS[1]) < expiry then redis.call('PEXPIRE', KEYS[1], expiry) end
 return 1

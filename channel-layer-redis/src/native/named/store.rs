@@ -24,9 +24,8 @@ const LEASE_MILLISECONDS: i64 = 5000;
 /// forward what it has forwarded.
 const HANDOVER_MILLISECONDS: i64 = 1000;
 
-static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../modes/native/push.lua")));
-static RELEASE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("../../modes/native/release.lua")));
+static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("release.lua")));
 static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../modes/native/take.lua")));
 static RETURN: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("../../modes/native/return.lua")));

@@ -28,12 +28,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use self::{
-    link::BusLink,
-    queues::{Lease, Stored},
-};
+use self::{link::BusLink, queues::Stored};
 use super::link::{Backbone, BackboneLink, Inbound};
 use crate::{
     error::{Error, Result},
@@ -114,7 +111,8 @@ struct State {
     /// Of shared subscriptions: one of the links gets each message.
     shared: HashMap<String, Vec<u64>>,
     queues: HashMap<ChannelName, Vec<Stored>>,
-    leases: HashMap<ChannelName, Lease>,
+    /// The ids of messages that several processes may push, and the time of the first push.
+    pushed_once: HashMap<u128, Instant>,
 }
 
 /// The messages that wait for one link.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    super::queues::{Changed, Push, Pushed, Queues, Role, Taken, Taker, Wanted},
+    super::queues::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
     Condition, Shared, State,
 };
 use crate::{
@@ -15,31 +15,14 @@ use crate::{
     name::ChannelName,
 };
 
-/// How long a process holds the lease of a channel without renewing it.
-const LEASE: Duration = Duration::from_secs(5);
-
-/// How long the lease of a process that has closed is kept for those that have seen its farewell.
-const HANDOVER: Duration = Duration::from_secs(1);
+/// How long ids are remembered.
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// A message in a queue.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     body: Bytes,
     expires: Instant,
-}
-
-/// The processes that forward to a channel.
-#[derive(Debug)]
-pub(super) struct Lease {
-    /// The present one first, and those before it that may not be done yet with what came before their farewells.
-    holders: Vec<String>,
-    ends: Instant,
-}
-
-impl Lease {
-    fn new(now: Instant) -> Self {
-        Self { holders: Vec::new(), ends: now + LEASE }
-    }
 }
 
 #[derive(Debug)]
@@ -61,22 +44,11 @@ impl BusQueues {
 }
 
 impl State {
-    /// Whether a process may forward to a channel, for which it renews the lease. It takes the lease over if there is none,
-    /// or if the first holder is one of the past processes.
-    fn may_forward(&mut self, channel: &ChannelName, process: &str, past: &str) -> bool {
+    /// Whether no push has had this id within the time that ids are remembered.
+    fn is_new(&mut self, id: u128) -> bool {
         let now = Instant::now();
-        let lease = self.leases.entry(channel.clone()).or_insert_with(|| Lease::new(now));
-        if lease.ends <= now {
-            *lease = Lease::new(now);
-        }
-        if !lease.holders.iter().any(|holder| holder == process) {
-            if lease.holders.first().is_some_and(|first| !past.split(' ').any(|process| process == first)) {
-                return false;
-            }
-            lease.holders.insert(0, process.to_owned());
-        }
-        lease.ends = now + LEASE;
-        true
+        self.pushed_once.retain(|_, at| now.duration_since(*at) < REMEMBERED);
+        self.pushed_once.insert(id, now).is_none()
     }
 
     fn queue(&mut self, channel: &ChannelName) -> &mut Vec<Stored> {
@@ -93,10 +65,10 @@ impl Queues for BusQueues {
         self.bus.thaw().await;
         let mut state = self.bus.state();
         state.check(self.link)?;
-        if let Role::Forwarder { process, past } = push.role
-            && !state.may_forward(channel, process, past)
+        if let Some(id) = push.once
+            && !state.is_new(id)
         {
-            return Ok(Pushed::Elsewhere);
+            return Ok(Pushed::Known);
         }
         let queue = state.queue(channel);
         if queue.len() >= push.capacity {
@@ -125,18 +97,6 @@ impl Queues for BusQueues {
         }
         drop(state);
         self.bus.pushed.notify_waiters();
-        Ok(())
-    }
-
-    async fn release(&self, channel: &ChannelName, process: &str) -> Result<()> {
-        self.bus.thaw().await;
-        let mut state = self.bus.state();
-        if let Some(lease) = state.leases.get_mut(channel) {
-            match lease.holders.first() {
-                Some(first) if first == process => lease.ends = Instant::now() + HANDOVER,
-                _ => lease.holders.retain(|holder| holder != process),
-            }
-        }
         Ok(())
     }
 

@@ -1,29 +1,10 @@
 use super::*;
 
-#[test]
-fn a_farewell_counts_once_it_came_by_all_shards() {
-    let mut past = Past::default();
-    assert!(!past.note("a", 2) && past.processes.is_empty());
-    assert!(!past.note("b", 2));
-    assert!(past.note("a", 2));
-    assert_eq!(past.processes, "a");
-    assert!(past.note("b", 2));
-    assert_eq!(past.processes, "a b");
-}
-
-#[test]
-fn old_farewells_are_forgotten() {
-    let mut past = Past::default();
-    for process in 0..REMEMBERED + 1 {
-        assert!(past.note(&process.to_string(), 1));
-    }
-    assert_eq!(past.processes.split(' ').count(), REMEMBERED);
-    assert!(past.processes.starts_with("1 "));
-}
-
 /// Named channels in groups, by layers on the bus for tests.
 #[cfg(feature = "conformance")]
 mod layers {
+    use tokio::time::timeout;
+
     use super::*;
     use crate::{
         backbone::{
@@ -104,7 +85,7 @@ mod layers {
             for n in 0..50 {
                 send(&sender, "g", n).await;
                 if n == 0 {
-                    two.join("g", &jobs()).await.unwrap(); // now that `one` holds the lease
+                    two.join("g", &jobs()).await.unwrap();
                 }
                 if n == 20 {
                     let one = one.clone();
@@ -115,6 +96,34 @@ mod layers {
             tokio::time::sleep(Duration::from_secs(2)).await;
             assert_eq!(received(&sender).await, (0..50).collect::<Vec<_>>(), "{shards} shards");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_channel_added_by_two_processes_hears_all_its_groups() {
+        let buses = [Bus::new()];
+        let (one, two) = (layer(&buses).await, layer(&buses).await);
+        one.join("a", &jobs()).await.unwrap();
+        two.join("b", &jobs()).await.unwrap();
+        for n in 0..10 {
+            send(&one, if n % 2 == 0 { "a" } else { "b" }, n).await;
+        }
+        let [a, b] = ["a", "b"].map(|group| group.parse::<GroupName>().unwrap());
+        let _ = two.group_send(&Audience::from(a).and(b), Message::new("job").with("n", 10)).await.unwrap();
+        let mut numbers = received(&two).await;
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..=10).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn equal_messages_are_forwarded_each() {
+        let buses = [Bus::new()];
+        let one = layer(&buses).await;
+        one.join("g", &jobs()).await.unwrap();
+        let (group, message) = ("g".parse::<GroupName>().unwrap(), Message::new("job").with("n", 1));
+        for _ in 0..3 {
+            let _ = one.group_send(&group.clone().into(), message.clone()).await.unwrap();
+        }
+        assert_eq!(received(&one).await, [1, 1, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -105,10 +105,6 @@ impl Queues for FakeLink {
         Ok(())
     }
 
-    async fn release(&self, _: &ChannelName, _: &str) -> crate::Result<()> {
-        Ok(())
-    }
-
     async fn clear(&self) -> crate::Result<()> {
         Ok(())
     }
