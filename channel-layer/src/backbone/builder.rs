@@ -29,7 +29,7 @@ impl<B: Backbone> HubLayerBuilder<B> {
             options,
             names: Names::Own(Topics::new("channels")),
             shard_of: spread,
-            counters: Arc::default(),
+            counters: Arc::new(Counters::metered()),
         }
     }
 

@@ -90,6 +90,17 @@ counters! {
 }
 
 impl Counters {
+    /// Counters whose increments go to the `metrics` facade as `channel_layer_backbone_<name>_total`, with the feature of
+    /// that name.
+    pub fn metered() -> Self {
+        #[cfg(feature = "metrics")]
+        return Self::recorded_by(|count, more| {
+            metrics::counter!(format!("channel_layer_backbone_{}_total", count.name())).increment(more);
+        });
+        #[cfg(not(feature = "metrics"))]
+        Self::default()
+    }
+
     /// Counters whose increments go to a recorder as well.
     pub fn recorded_by(recorder: Recorder) -> Self {
         Self { recorder: Some(recorder), ..Self::default() }
