@@ -14,17 +14,25 @@ use super::{
 #[tokio::test]
 async fn what_was_sent_before_a_close_arrives() {
     let server = Server::start();
+    let jobs: ChannelName = "jobs".parse().unwrap();
     for mode in ["native", "pubsub", "core"] {
         let (one, two) = pair(&server, mode, "capacity=1000").await;
         let mut mailbox = two.open(MailboxOptions::default().with_capacity(1000)).await.unwrap();
+        let stores = one.capabilities().stores_messages;
         one.send(mailbox.channel(), numbered(0)).await.unwrap();
+        one.send(&jobs, numbered(0)).await.unwrap();
         for n in 1..=200 {
             // Polled once, so that it is queued, and dropped.
             assert!(one.send(mailbox.channel(), numbered(n)).now_or_never().is_none());
+            assert!(!stores || one.send(&jobs, numbered(n)).now_or_never().is_none());
         }
         one.close().await.unwrap();
         for n in 0..=200 {
             assert_eq!(number(&next(&mut mailbox).await), n, "{mode}");
+            if stores {
+                let job = timeout(support::PATIENCE, two.receive(&jobs)).await.expect("it is stored");
+                assert_eq!(number(&job.unwrap()), n, "{mode}");
+            }
         }
     }
 }
