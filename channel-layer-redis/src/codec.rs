@@ -68,16 +68,12 @@ pub(crate) enum CodecError {
     Version,
     #[error("a broken envelope")]
     Broken,
-    #[error("an integer beyond 64 bits")]
-    Integer,
     #[error("encrypted with another key, too old, or not encrypted")]
     Key,
     #[error("a broken message")]
     Message,
-    #[error("no message in msgpack: {0}")]
-    Msgpack(#[from] DecodeError),
-    #[error("nested too deeply")]
-    TooDeep,
+    #[error("no message: {0}")]
+    Payload(#[from] DecodeError),
     #[error("an envelope beyond the limit")]
     TooLong,
 }

@@ -3,12 +3,9 @@
 //! All of it has to be set as on the Python side: serializer, keys, and the length of the random prefix. Pub/Sub
 //! has no prefix; the zset of mode `core` has one, because equal members would be one member.
 
-mod json;
-mod parse;
-
 use std::time::Duration;
 
-use channel_layer::{Error, Map, Message, Result, Value, value::MAX_DEPTH};
+use channel_layer::{Error, Map, Message, Result, Value};
 
 use crate::{
     codec::CodecError,
@@ -72,14 +69,18 @@ impl Payload {
 
     fn parse(&self, body: &[u8]) -> Result<Map, CodecError> {
         match self.serializer {
-            Serializer::Json => parse::map(body),
+            Serializer::Json => Ok(Map::from_json(body)?),
             Serializer::Msgpack => Ok(Map::from_msgpack(body)?),
         }
     }
 
     fn body(&self, message: &Message, extra: Option<(&str, &Value)>) -> Result<Vec<u8>> {
         match self.serializer {
-            Serializer::Json => Ok(close_json(open_json(message)?, message.map(), extra)?.into_bytes()),
+            Serializer::Json => Ok(match extra {
+                None => message.to_json()?,
+                Some((key, value)) => message.to_json_with(key, value)?,
+            }
+            .into_bytes()),
             Serializer::Msgpack => {
                 let mut bytes = Vec::with_capacity(message.size() + 128); // and some names
                 match extra {
@@ -90,23 +91,6 @@ impl Payload {
             }
         }
     }
-}
-
-/// Made once however often it is sent; without the closing brace.
-fn open_json(message: &Message) -> Result<&str> {
-    struct Open(Result<String, json::JsonError>);
-    let made = message.derived(|message| Open(json::open_map(message.map())));
-    made.0.as_deref().map_err(|error| Error::InvalidMessage((*error).into()))
-}
-
-fn close_json(open: &str, map: &Map, extra: Option<(&str, &Value)>) -> Result<String> {
-    let mut text = open.to_owned();
-    if let Some((key, value)) = extra {
-        json::put_entry(&mut text, map.is_empty(), key, value, MAX_DEPTH)
-            .map_err(|error| Error::InvalidMessage(error.into()))?;
-    }
-    text.push('}');
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use channel_layer::RESERVED_KEY;
+use channel_layer::{RESERVED_KEY, value::MAX_DEPTH};
 use proptest::prelude::*;
 
 use super::*;
@@ -149,7 +149,7 @@ fn msgpack_that_cannot_be_carried_is_an_error() {
         b"",
     ] {
         let read = plain(Serializer::Msgpack).decode(odd);
-        assert!(matches!(read, Err(CodecError::Msgpack(_))), "{odd:?}");
+        assert!(matches!(read, Err(CodecError::Payload(_))), "{odd:?}");
     }
 }
 

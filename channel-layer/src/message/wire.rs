@@ -55,6 +55,24 @@ impl Message {
         Ok(self.map().write_msgpack_with(self.encoded()?, (key, value), bytes)?)
     }
 
+    /// Encodes the message in JSON as Python writes it: see [`Map::to_json`]. The text is made once and kept with the
+    /// message.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`](Error::InvalidMessage) if the message holds bytes, which JSON cannot, or is nested too deeply.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(self.opened_json()?.to_owned() + "}")
+    }
+
+    /// Encodes the message in JSON with one more entry at its end, as [`write_with`](Self::write_with) does in
+    /// MessagePack.
+    ///
+    /// # Errors
+    /// As [`to_json`](Self::to_json).
+    pub fn to_json_with(&self, key: &str, value: &Value) -> Result<String> {
+        Ok(self.map().close_json(self.opened_json()?, (key, value))?)
+    }
+
     /// Decodes a message from MessagePack, of any sender in any language.
     ///
     /// Takes memory in proportion to the input only; see [`Map::from_msgpack`]. A `type` is not required.
@@ -74,6 +92,12 @@ impl Message {
             return Err(DecodeError::ReservedKey.into());
         }
         Ok(Self::share(map))
+    }
+
+    fn opened_json(&self) -> Result<&str> {
+        struct Opened(Result<String, ValueError>);
+        let made = self.derived(|message| Opened(message.map().open_json()));
+        made.0.as_deref().map_err(|error| error.clone().into())
     }
 
     fn encoded(&self) -> Result<&Bytes> {
@@ -119,6 +143,21 @@ mod tests {
             expected.insert(RESERVED_KEY, "to");
             assert_eq!(read, expected);
         }
+    }
+
+    #[test]
+    fn json_is_pythons_with_and_without_another_entry() {
+        let message = Message::new("a").with("x", 1.5);
+        for _ in 0..2 {
+            assert_eq!(message.to_json().unwrap(), r#"{"type": "a", "x": 1.5}"#);
+            let with = message.to_json_with(RESERVED_KEY, &"to".into()).unwrap();
+            assert_eq!(with, r#"{"type": "a", "x": 1.5, "__asgi_channel__": "to"}"#);
+        }
+        let empty = Message::share(Map::new());
+        assert_eq!(empty.to_json_with("k", &Value::Null).unwrap(), r#"{"k": null}"#);
+        assert_eq!(Message::new("a").to_json().unwrap(), Message::new("a").map().to_json().unwrap());
+        let bytes = Message::new("a").with("b", Value::bytes([1]));
+        assert!(matches!(bytes.to_json(), Err(Error::InvalidMessage(_))));
     }
 
     #[test]

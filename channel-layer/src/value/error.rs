@@ -20,6 +20,9 @@ pub enum ValueError {
     /// The type's own serde code refused, in its own words.
     #[error("{0}")]
     Custom(String),
+    /// JSON has no bytes.
+    #[error("JSON cannot hold bytes: use msgpack, or send text")]
+    BytesInJson,
     /// The same field stands there twice (for instance under an alias).
     #[error("field `{field}` is given twice")]
     DuplicateField {

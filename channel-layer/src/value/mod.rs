@@ -45,9 +45,11 @@ mod access;
 mod builder;
 mod convert;
 mod de;
+mod decode_error;
 mod depth;
 mod error;
 mod from_value;
+mod json;
 mod key;
 mod map;
 mod msgpack;
@@ -58,11 +60,11 @@ mod tests;
 mod to_value;
 
 pub use self::{
+    decode_error::DecodeError,
     depth::MAX_DEPTH,
     error::ValueError,
     from_value::from_value,
     map::{IntoIter, Iter, Map},
-    msgpack::DecodeError,
     to_value::to_value,
 };
 

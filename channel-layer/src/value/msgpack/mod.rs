@@ -1,11 +1,9 @@
 //! MessagePack, the bytes of messages: text as `str`, bytes as `bin`, floats with 64 bits, all else in its shortest form.
 
-mod error;
 mod read;
 mod write;
 
-pub use self::error::DecodeError;
-use super::{Map, Value, ValueError, depth::Levels};
+use super::{DecodeError, Map, Value, ValueError, depth::Levels};
 
 impl Map {
     /// Decodes a map from MessagePack, as any language writes it: also in forms that are not the shortest, and with

@@ -2,10 +2,7 @@
 
 use rmp::Marker;
 
-use super::{
-    super::{Map, Value, ValueError, depth::Levels},
-    DecodeError,
-};
+use super::super::{DecodeError, Map, Value, ValueError, depth::Levels};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 

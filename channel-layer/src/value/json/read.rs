@@ -3,20 +3,19 @@
 //! A half becomes U+FFFD, since a text here is Unicode. An integer beyond 64 bits is an error: as a float it would be
 //! another number.
 
-use channel_layer::{Map, Value, value::MAX_DEPTH};
+use super::super::{DecodeError, Map, Value, depth::Levels};
 
-use crate::codec::CodecError;
-
-type Result<T> = std::result::Result<T, CodecError>;
+type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Reads a map and nothing behind it.
 pub(super) fn map(bytes: &[u8]) -> Result<Map> {
     let mut reader = Reader { bytes: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), at: 0 };
-    let value = reader.value(MAX_DEPTH)?;
+    let value = reader.value(Levels::ALL)?;
     reader.skip_space();
-    match value {
-        Value::Map(map) if reader.at == reader.bytes.len() => Ok(map),
-        _ => Err(CodecError::Message),
+    match (value, reader.rest().len()) {
+        (Value::Map(map), 0) => Ok(map),
+        (Value::Map(_), len) => Err(DecodeError::TrailingBytes { len }),
+        (other, _) => Err(DecodeError::NotAMap { found: other.kind() }),
     }
 }
 
@@ -26,7 +25,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn value(&mut self, levels: usize) -> Result<Value> {
+    fn value(&mut self, levels: Levels) -> Result<Value> {
         self.skip_space();
         match self.peek() {
             Some(b'{') => self.entries(levels),
@@ -47,7 +46,7 @@ impl Reader<'_> {
             ("-Infinity", Value::F64(f64::NEG_INFINITY)),
         ];
         let found = words.into_iter().find(|(word, _)| self.rest().starts_with(word.as_bytes()));
-        let (word, value) = found.ok_or(CodecError::Message)?;
+        let (word, value) = found.ok_or(self.fault())?;
         self.at += word.len();
         Ok(value)
     }
@@ -56,7 +55,7 @@ impl Reader<'_> {
         let start = self.at;
         self.take_if(b'-');
         if !self.take_if(b'0') && !self.take_digits() {
-            return Err(CodecError::Message);
+            return Err(self.fault());
         }
         let mut is_float = false;
         if self.peek() == Some(b'.') && self.bytes.get(self.at + 1).is_some_and(u8::is_ascii_digit) {
@@ -68,19 +67,19 @@ impl Reader<'_> {
             let _ = self.take_if(b'+') || self.take_if(b'-');
             is_float = self.take_digits();
             if !is_float {
-                return Err(CodecError::Message);
+                return Err(self.fault());
             }
         }
-        let text = str::from_utf8(&self.bytes[start..self.at]).map_err(|_| CodecError::Message)?;
+        let text = str::from_utf8(&self.bytes[start..self.at]).map_err(|_| self.fault())?;
         if is_float {
-            return text.parse().map(Value::F64).map_err(|_| CodecError::Message);
+            return text.parse().map(Value::F64).map_err(|_| self.fault());
         }
         let small = text.parse::<i64>().map(Value::from);
-        small.or_else(|_| text.parse::<u64>().map(Value::from)).map_err(|_| CodecError::Integer)
+        small.or_else(|_| text.parse::<u64>().map(Value::from)).map_err(|_| DecodeError::NumberOutOfRange)
     }
 
-    fn items(&mut self, levels: usize) -> Result<Value> {
-        let inside = levels.checked_sub(1).ok_or(CodecError::TooDeep)?;
+    fn items(&mut self, levels: Levels) -> Result<Value> {
+        let inside = levels.enter().map_err(|_| DecodeError::TooDeep)?;
         let mut items = Vec::new();
         self.at += 1;
         if self.take_after_space(b']') {
@@ -95,8 +94,8 @@ impl Reader<'_> {
         }
     }
 
-    fn entries(&mut self, levels: usize) -> Result<Value> {
-        let inside = levels.checked_sub(1).ok_or(CodecError::TooDeep)?;
+    fn entries(&mut self, levels: Levels) -> Result<Value> {
+        let inside = levels.enter().map_err(|_| DecodeError::TooDeep)?;
         let mut map = Map::new();
         self.at += 1;
         if self.take_after_space(b'}') {
@@ -121,9 +120,9 @@ impl Reader<'_> {
         loop {
             let byte = self.next()?;
             match byte {
-                b'"' => return String::from_utf8(text).map_err(|_| CodecError::Message),
+                b'"' => return String::from_utf8(text).map_err(|_| self.fault()),
                 b'\\' => self.escape(&mut text)?,
-                0..0x20 => return Err(CodecError::Message),
+                0..0x20 => return Err(self.fault()),
                 // A surrogate in UTF-8: no text, but what `surrogatepass` writes and Python reads.
                 0xed if matches!(self.rest(), [0xa0..=0xbf, 0x80..=0xbf, ..]) => {
                     self.at += 2;
@@ -143,7 +142,7 @@ impl Reader<'_> {
             b'r' => '\r',
             b't' => '\t',
             b'u' => self.unit()?,
-            _ => return Err(CodecError::Message),
+            _ => return Err(self.fault()),
         };
         put(text, character);
         Ok(())
@@ -166,8 +165,8 @@ impl Reader<'_> {
 
     fn hex(&mut self) -> Result<u16> {
         let digits = self.rest().get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let digits = digits.and_then(|digits| str::from_utf8(digits).ok()).ok_or(CodecError::Message)?;
-        let unit = u16::from_str_radix(digits, 16).map_err(|_| CodecError::Message)?;
+        let digits = digits.and_then(|digits| str::from_utf8(digits).ok()).ok_or(self.fault())?;
+        let unit = u16::from_str_radix(digits, 16).map_err(|_| self.fault())?;
         self.at += 4;
         Ok(unit)
     }
@@ -199,17 +198,21 @@ impl Reader<'_> {
     }
 
     fn expect(&mut self, byte: u8) -> Result<()> {
-        if self.take_if(byte) { Ok(()) } else { Err(CodecError::Message) }
+        if self.take_if(byte) { Ok(()) } else { Err(self.fault()) }
     }
 
     fn next(&mut self) -> Result<u8> {
-        let byte = self.peek().ok_or(CodecError::Message)?;
+        let byte = self.peek().ok_or(self.fault())?;
         self.at += 1;
         Ok(byte)
     }
 
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
+    }
+
+    fn fault(&self) -> DecodeError {
+        DecodeError::Syntax { at: self.at }
     }
 
     fn rest(&self) -> &[u8] {
@@ -225,7 +228,7 @@ fn put(text: &mut Vec<u8>, character: char) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::super::MAX_DEPTH, *};
 
     fn only(value: &str) -> Result<Value> {
         map(format!("{{\"v\": {value}}}").as_bytes()).map(|map| map["v"].clone())
@@ -263,12 +266,12 @@ mod tests {
     #[test]
     fn what_cannot_be_carried_is_an_error() {
         for number in ["18446744073709551616", "-9223372036854775809", &"9".repeat(400)] {
-            assert_eq!(only(number), Err(CodecError::Integer), "{number}");
+            assert_eq!(only(number), Err(DecodeError::NumberOutOfRange), "{number}");
         }
         let deep = |levels: usize| only(&format!("{}{}", "[".repeat(levels), "]".repeat(levels)));
         assert!(deep(MAX_DEPTH - 1).is_ok());
-        assert_eq!(deep(MAX_DEPTH), Err(CodecError::TooDeep));
-        assert_eq!(deep(100_000), Err(CodecError::TooDeep));
+        assert_eq!(deep(MAX_DEPTH), Err(DecodeError::TooDeep));
+        assert_eq!(deep(100_000), Err(DecodeError::TooDeep));
         for broken in [
             "",
             "nan",
@@ -296,11 +299,14 @@ mod tests {
             "\"\u{1}\"",
             "{\"a\": 1,}",
         ] {
-            assert_eq!(only(broken), Err(CodecError::Message), "{broken}");
+            assert!(matches!(only(broken), Err(DecodeError::Syntax { .. })), "{broken}");
         }
-        for broken in [&b"[1]"[..], b"{} x", b"{\"a\": \"\xff\"}", b"{\"a\": \"\xc3", b"", b"1"] {
-            assert_eq!(map(broken), Err(CodecError::Message), "{broken:?}");
+        for broken in [&b"{\"a\": \"\xff\"}"[..], b"{\"a\": \"\xc3", b""] {
+            assert!(matches!(map(broken), Err(DecodeError::Syntax { .. })), "{broken:?}");
         }
+        assert_eq!(map(b"[1]"), Err(DecodeError::NotAMap { found: "list" }));
+        assert_eq!(map(b"1"), Err(DecodeError::NotAMap { found: "integer" }));
+        assert_eq!(map(b"{} x"), Err(DecodeError::TrailingBytes { len: 1 }));
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {

@@ -1,8 +1,8 @@
-//! What is wrong with bytes that should be a message.
+//! The faults of bytes that should be a message.
 
-use super::super::MAX_DEPTH;
+use super::MAX_DEPTH;
 
-/// Bytes that are no map in MessagePack, or one that no message can hold.
+/// Bytes that are no map in MessagePack or JSON, or one that no message can hold.
 ///
 /// The text names kinds and never what a value holds, and can be logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -29,12 +29,21 @@ pub enum DecodeError {
         /// The kind of the value, as in [`Value::kind`](crate::Value::kind).
         found: &'static str,
     },
+    /// An integer beyond 64 bits, in JSON. As a float it would be another number.
+    #[error("integer does not fit in 64 bits")]
+    NumberOutOfRange,
     /// The byte 0xc1, which MessagePack never uses.
     #[error("a byte that begins no value")]
     Reserved,
     /// The map has the key [`RESERVED_KEY`](crate::RESERVED_KEY), which is for no message.
     #[error("a reserved key")]
     ReservedKey,
+    /// Text that is not JSON.
+    #[error("not JSON at byte {at}")]
+    Syntax {
+        /// The offset of the fault, in bytes.
+        at: usize,
+    },
     /// Lists and maps are nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,

@@ -2,21 +2,12 @@
 
 use std::fmt::Write;
 
-use channel_layer::{Map, Value, value::MAX_DEPTH};
-
-/// A value that JSON, as Python writes it, cannot hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum JsonError {
-    #[error("JSON cannot hold bytes: use msgpack, or send text")]
-    Bytes,
-    #[error("nested deeper than {MAX_DEPTH} levels")]
-    TooDeep,
-}
+use super::super::{Map, Value, ValueError, depth::Levels};
 
 /// A map, without its closing brace: more may follow.
-pub(super) fn open_map(map: &Map) -> Result<String, JsonError> {
+pub(super) fn open_map(map: &Map) -> Result<String, ValueError> {
     let mut text = String::with_capacity(map.size() + map.size() / 4);
-    put_entries(&mut text, map, MAX_DEPTH)?;
+    put_entries(&mut text, map, Levels::ALL)?;
     Ok(text)
 }
 
@@ -26,8 +17,8 @@ pub(super) fn put_entry(
     first: bool,
     key: &str,
     value: &Value,
-    levels: usize,
-) -> Result<(), JsonError> {
+    levels: Levels,
+) -> Result<(), ValueError> {
     if !first {
         text.push_str(", ");
     }
@@ -36,7 +27,7 @@ pub(super) fn put_entry(
     put(text, value, levels)
 }
 
-fn put(text: &mut String, value: &Value, levels: usize) -> Result<(), JsonError> {
+fn put(text: &mut String, value: &Value, levels: Levels) -> Result<(), ValueError> {
     match value {
         Value::Null => text.push_str("null"),
         Value::Bool(true) => text.push_str("true"),
@@ -45,7 +36,7 @@ fn put(text: &mut String, value: &Value, levels: usize) -> Result<(), JsonError>
         Value::U64(number) => put_display(text, number),
         Value::F64(number) => put_float(text, *number),
         Value::Str(string) => put_text(text, string),
-        Value::Bytes(_) => return Err(JsonError::Bytes),
+        Value::Bytes(_) => return Err(ValueError::BytesInJson),
         Value::List(items) => return put_list(text, items, levels),
         Value::Map(map) => {
             put_entries(text, map, levels)?;
@@ -55,8 +46,8 @@ fn put(text: &mut String, value: &Value, levels: usize) -> Result<(), JsonError>
     Ok(())
 }
 
-fn put_list(text: &mut String, items: &[Value], levels: usize) -> Result<(), JsonError> {
-    let inside = levels.checked_sub(1).ok_or(JsonError::TooDeep)?;
+fn put_list(text: &mut String, items: &[Value], levels: Levels) -> Result<(), ValueError> {
+    let inside = levels.enter()?;
     text.push('[');
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
@@ -68,8 +59,8 @@ fn put_list(text: &mut String, items: &[Value], levels: usize) -> Result<(), Jso
     Ok(())
 }
 
-fn put_entries(text: &mut String, map: &Map, levels: usize) -> Result<(), JsonError> {
-    let inside = levels.checked_sub(1).ok_or(JsonError::TooDeep)?;
+fn put_entries(text: &mut String, map: &Map, levels: Levels) -> Result<(), ValueError> {
+    let inside = levels.enter()?;
     text.push('{');
     for (at, (key, value)) in map.iter().enumerate() {
         put_entry(text, at == 0, key, value, inside)?;
@@ -127,7 +118,7 @@ mod tests {
 
     fn json(value: impl Into<Value>) -> String {
         let mut text = String::new();
-        put(&mut text, &value.into(), MAX_DEPTH).unwrap();
+        put(&mut text, &value.into(), Levels::ALL).unwrap();
         text
     }
 
@@ -159,8 +150,8 @@ mod tests {
 
     #[test]
     fn bytes_and_bottomless_lists_are_refused() {
-        assert_eq!(put(&mut String::new(), &Value::bytes([1]), MAX_DEPTH), Err(JsonError::Bytes));
+        assert_eq!(put(&mut String::new(), &Value::bytes([1]), Levels::ALL), Err(ValueError::BytesInJson));
         let deep = (0..200).fold(Value::Null, |inner, _| Value::List(vec![inner]));
-        assert_eq!(put(&mut String::new(), &deep, MAX_DEPTH), Err(JsonError::TooDeep));
+        assert_eq!(put(&mut String::new(), &deep, Levels::ALL), Err(ValueError::TooDeep));
     }
 }
