@@ -290,4 +290,7 @@ impl<B> fmt::Debug for HubLayer<B> {
 
 #[cfg(test)]
 #[cfg(feature = "conformance")]
+mod simulation;
+#[cfg(test)]
+#[cfg(feature = "conformance")]
 mod tests;
