@@ -72,7 +72,11 @@ impl Member {
 
 async fn simulate(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let bus = Bus::with_options(BusOptions { seed, acknowledges: seed % 3 > 0, ..BusOptions::default() });
+    let bus = Bus::with_options(BusOptions {
+        seed,
+        acknowledges: !seed.is_multiple_of(3),
+        ..BusOptions::default()
+    });
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {
         processes.push(Process::new(&bus).await);
