@@ -35,6 +35,9 @@ pub(crate) enum Fault {
         /// The reason that Redis gives.
         reason: String,
     },
+    /// No link at present, in the words of the engine. The call was not sent.
+    #[error("{0}")]
+    NoLink(String),
     /// The server that answered is a replica; a message published there reaches no other server.
     #[error("the server at {0} is not a master")]
     NotMaster(String),
@@ -86,6 +89,7 @@ impl Fault {
             | Self::Closed
             | Self::Crowded
             | Self::Down
+            | Self::NoLink(_)
             | Self::NotMaster(_)
             | Self::Unreachable(_) => true,
             Self::Refused { code, .. } => is_passing(code),
@@ -101,6 +105,7 @@ impl Fault {
             | Self::Deadline(_)
             | Self::Down
             | Self::Missing { .. }
+            | Self::NoLink(_)
             | Self::NotMaster(_)
             | Self::Panicked(_)
             | Self::Unreachable(_) => true,
@@ -160,9 +165,12 @@ impl From<Fault> for Error {
             | Fault::Panicked(_)
             | Fault::Refused { .. }
             | Fault::UnexpectedReply(_) => Self::Backend(fault.into()),
-            Fault::Away(_) | Fault::Crowded | Fault::Down | Fault::NotMaster(_) | Fault::Unreachable(_) => {
-                Self::Unavailable(fault.into())
-            }
+            Fault::Away(_)
+            | Fault::Crowded
+            | Fault::Down
+            | Fault::NoLink(_)
+            | Fault::NotMaster(_)
+            | Fault::Unreachable(_) => Self::Unavailable(fault.into()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The connections to one server. This module knows no messages.
 
 mod backbone;
+mod blocking;
 pub(crate) mod client;
 mod commands;
 mod connections;
@@ -9,6 +10,7 @@ pub(crate) mod topology;
 
 pub(crate) use self::{
     backbone::{LinkMode, RedisBackbone, Restoration},
+    blocking::Blocking,
     commands::Queued,
     connections::Connections,
 };

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{MutexGuard, PoisonError, Weak},
+    sync::{Arc, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -18,10 +18,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::{
     bus::Bus,
-    groups::{self, CHUNK},
+    groups::CHUNK,
+    host::{Core, Host},
     memberships::Membership,
 };
-use crate::{error::Fault, link::client::Command, ring::host_of, stats::Count, supervisor::Link};
+use crate::{error::Fault, link::client::Command, ring::host_of, stats::Count};
 
 /// The interval at which dropped mailboxes are looked for, in addition to whenever a group loses its last
 /// one.
@@ -35,81 +36,82 @@ const DELETING: [&str; 9] =
     ["del", "flushall", "flushdb", "migrate", "move", "rename", "renamenx", "swapdb", "unlink"];
 
 /// Looks after the memberships of this process until the layer is gone.
-pub(super) async fn keep(bus: Weak<Bus>, links: Weak<[Link]>) {
-    let Some(config) = bus.upgrade().map(|bus| bus.config.clone()) else { return };
+pub(super) async fn keep(bus: Arc<Bus>, core: Weak<Core>) {
+    let config = bus.config.clone();
     let mut renewal = interval((config.layer.group_expiry / 4).clamp(Duration::from_millis(10), RENEWAL));
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // When all that we want was last known to be there, by host.
     let mut well = vec![Instant::now(); config.places.len()];
     let (mut next_look, mut calm_until) = (Instant::now() + config.probe, Instant::now());
     loop {
-        let Some(strong) = bus.upgrade() else { return };
         let (mut is_renewal, mut is_look) = (false, false);
         tokio::select! {
-            () = strong.changed.notified() => {}
+            () = bus.changed.notified() => {}
             () = sleep(SWEEP) => {}
             _ = renewal.tick() => is_renewal = true,
             () = sleep_until(next_look) => is_look = true,
-            () = strong.suspicion.notified(), if calm_until <= Instant::now() => is_look = true,
+            () = bus.suspicion.notified(), if calm_until <= Instant::now() => is_look = true,
         }
-        let Some(links) = links.upgrade() else { return };
-        strong.memberships.end_dead(&strong.hub);
-        strong.carry_out(&links).await;
+        let Some(core) = core.upgrade() else { return };
+        bus.memberships.end_dead(&bus.hub);
+        core.carry_out().await;
         if is_renewal {
-            strong.renew(&links).await;
+            core.renew_all().await;
         }
         if is_look {
-            strong.look(&links, &mut well).await;
+            core.look(&mut well).await;
             next_look = Instant::now() + config.probe;
             calm_until = Instant::now() + SWEEP;
         }
     }
 }
 
-impl Bus {
+impl Core {
     /// Writes what Redis has not been told of. What fails is tried again after the next sweep: the connection may be well,
     /// and Redis may have no room.
-    async fn carry_out(&self, links: &[Link]) {
-        let is_there = |group: &GroupName| groups::link_of(links, group).is_up();
-        for chunk in self.memberships.leaving(is_there).chunks(CHUNK) {
+    async fn carry_out(&self) {
+        let is_there = |group: &GroupName| self.host_of(group).shard.is_up();
+        for chunk in self.bus.memberships.leaving(is_there).chunks(CHUNK) {
             let remove = |(group, channel): &Membership| {
                 let (group, channel) = (group.clone(), channel.clone());
-                async move { groups::remove(self, links, &group, &channel).await }
+                async move { self.remove(&group, &channel).await }
             };
             let outcomes = join_all(chunk.iter().map(remove)).await;
-            self.memberships.left(&successes(chunk, &outcomes));
+            self.bus.memberships.left(&successes(chunk, &outcomes));
         }
-        for chunk in self.memberships.wanted(is_there).chunks(CHUNK) {
+        for chunk in self.bus.memberships.wanted(is_there).chunks(CHUNK) {
             let add = |(group, channel): &Membership| {
                 let (group, channel) = (group.clone(), channel.clone());
-                async move { groups::add(self, links, &group, &channel).await }
+                async move { self.add(&group, &channel).await }
             };
             let outcomes = join_all(chunk.iter().map(add)).await;
-            self.memberships.written(&successes(chunk, &outcomes));
+            self.bus.memberships.written(&successes(chunk, &outcomes));
             if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-                self.counters
+                self.bus
+                    .counters
                     .warn("memberships of this process cannot be written to Redis", &fault.clone().into());
                 return;
             }
         }
     }
 
-    async fn renew(&self, links: &[Link]) {
-        for chunk in self.memberships.all_written().chunks(CHUNK) {
-            let outcomes =
-                join_all(chunk.iter().map(|membership| groups::renew(self, links, membership))).await;
+    async fn renew_all(&self) {
+        for chunk in self.bus.memberships.all_written().chunks(CHUNK) {
+            let outcomes = join_all(chunk.iter().map(|membership| self.renew(membership))).await;
             if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-                self.counters.warn("memberships of this process cannot be renewed", &fault.clone().into());
+                self.bus
+                    .counters
+                    .warn("memberships of this process cannot be renewed", &fault.clone().into());
                 return;
             }
         }
     }
 
     /// Looks whether Redis still has the groups that it was told of.
-    async fn look(&self, links: &[Link], well: &mut [Instant]) {
+    async fn look(&self, well: &mut [Instant]) {
         for (at, well) in well.iter_mut().enumerate() {
             let began = Instant::now();
-            match self.look_at(at, links, *well).await {
+            match self.look_at(at, *well).await {
                 Ok(()) => *well = began,
                 // Its loss is told by others. All is made again with the next connection, after which is looked anew.
                 Err(fault) => tracing::debug!(%fault, "could not look for memberships"),
@@ -117,34 +119,36 @@ impl Bus {
         }
     }
 
-    async fn look_at(&self, at: usize, links: &[Link], well: Instant) -> Result<(), Fault> {
-        let link = &links[at];
-        let deleted = deleted(link).await?;
+    async fn look_at(&self, at: usize, well: Instant) -> Result<(), Fault> {
+        let host = &self.hosts[at];
+        let deleted = deleted(host).await?;
         if deleted.is_some() && deleted == self.deleted()[at] {
             return Ok(());
         }
-        let groups = self.groups_at(at, links.len());
+        let groups = self.groups_at(at);
         let mut lost = HashSet::new();
         for chunk in groups.chunks(CHUNK) {
-            for at in groups::without_any(self, link, chunk).await? {
+            for at in host.without_any(&self.bus, chunk).await? {
                 // Who has left meanwhile is rightly missed.
                 let is_wanted = |(group, members): &&(GroupName, Vec<ChannelName>)| {
-                    members.iter().all(|member| self.memberships.is_written(&(group.clone(), member.clone())))
+                    members
+                        .iter()
+                        .all(|member| self.bus.memberships.is_written(&(group.clone(), member.clone())))
                 };
                 lost.extend(chunk.get(at).filter(is_wanted).map(|(group, _)| group.clone()));
             }
         }
         if !lost.is_empty() {
-            self.make_again(links, &lost, well).await;
+            self.make_again(&lost, well).await;
         }
         self.deleted()[at] = deleted;
         Ok(())
     }
 
     /// From now on, what a server deletes may be a group of ours.
-    pub(super) async fn note_deletions(&self, links: &[Link]) {
-        for (at, link) in links.iter().enumerate() {
-            let deleted = deleted(link).await.unwrap_or_default(); // then the first look decides
+    pub(super) async fn note_deletions(&self) {
+        for (at, host) in self.hosts.iter().enumerate() {
+            let deleted = deleted(host).await.unwrap_or_default(); // then the first look decides
             self.deleted()[at] = deleted;
         }
     }
@@ -153,25 +157,27 @@ impl Bus {
         self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn make_again(&self, links: &[Link], lost: &HashSet<GroupName>, well: Instant) {
-        self.memberships.want_all(|group| lost.contains(group));
-        self.carry_out(links).await;
+    async fn make_again(&self, lost: &HashSet<GroupName>, well: Instant) {
+        self.bus.memberships.want_all(|group| lost.contains(group));
+        self.carry_out().await;
         let gap = well.elapsed();
         tracing::warn!(
             groups = lost.len(),
             ?gap,
             "Redis had lost groups of this process, and messages to them"
         );
-        self.counters.add(Count::GroupsLost, lost.len() as u64);
-        self.counters.add(Count::GapMilliseconds, u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
-        self.events.raise(LayerEvent::Reconnected { gap });
+        self.bus.counters.add(Count::GroupsLost, lost.len() as u64);
+        self.bus.counters.add(Count::GapMilliseconds, u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
+        self.bus.events.raise(LayerEvent::Reconnected { gap });
     }
 
     /// The groups of one host that Redis has been told of, with some of their members.
-    fn groups_at(&self, at: usize, hosts: usize) -> Vec<(GroupName, Vec<ChannelName>)> {
+    fn groups_at(&self, at: usize) -> Vec<(GroupName, Vec<ChannelName>)> {
         let mut groups = HashMap::<GroupName, Vec<ChannelName>>::new();
-        let all = self.memberships.all_written();
-        for (group, channel) in all.into_iter().filter(|(group, _)| host_of(group.as_str(), hosts) == at) {
+        let all = self.bus.memberships.all_written();
+        for (group, channel) in
+            all.into_iter().filter(|(group, _)| host_of(group.as_str(), self.hosts.len()) == at)
+        {
             let members = groups.entry(group).or_default();
             if members.len() < SAMPLE {
                 members.push(channel);
@@ -188,10 +194,10 @@ fn successes(memberships: &[Membership], outcomes: &[Result<(), Fault>]) -> Vec<
 
 /// Returns the server's deletion counters as a text that changes with them, or `None` if it does not report
 /// them.
-async fn deleted(link: &Link) -> Result<Option<String>, Fault> {
+async fn deleted(host: &Host) -> Result<Option<String>, Fault> {
     let mut text = String::new();
     for section in ["stats", "commandstats"] {
-        match link.call(Command::new("INFO").arg(section)).await {
+        match host.call(Command::new("INFO").arg(section)).await {
             Ok(reply) => text.extend(reply.text()),
             Err(Fault::Refused { .. }) => return Ok(None),
             Err(fault) => return Err(fault),

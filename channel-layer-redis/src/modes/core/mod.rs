@@ -12,17 +12,20 @@ mod clock;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod groups;
+mod handler;
+mod host;
 mod keeper;
 mod keys;
 mod memberships;
-mod reader;
+mod named;
+mod probes;
 mod send;
 mod turns;
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -32,34 +35,23 @@ use async_trait::async_trait;
 use channel_layer::{
     Audience, Capabilities, ChannelLayer, ChannelName, Error, GroupDirectory, GroupName, Health, LayerEvents,
     Mailbox, MailboxOptions, Message, Remote, Result, SendReport,
+    backbone::{BackboneStats, QueueReader, Shard},
     hub::Hub,
     mailbox::{Delivery, Refusal},
 };
 use futures_util::future::{join_all, select_all, try_join_all};
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{task::JoinHandle, time::Instant};
 
 use self::{
-    bus::{Bus, Inbound},
-    reader::Reader,
+    bus::Bus,
+    handler::Handler,
+    host::{Core, Host},
 };
-use crate::{
-    config::RedisConfig,
-    error::Fault,
-    link::client::{Command, Reply},
-    ring::host_of,
-    stats::Stats,
-    supervisor::Link,
-};
+use crate::{config::RedisConfig, link::RedisBackbone, modes::options, ring::host_of};
 
 /// The layer of this mode.
 pub(crate) struct CoreLayer {
-    bus: Arc<Bus>,
-    /// One per host. Everything else knows them weakly, so that dropping the layer ends them.
-    links: Arc<[Link]>,
-    readers: Mutex<Vec<JoinHandle<()>>>,
+    core: Arc<Core>,
     keeper: JoinHandle<()>,
     closed: AtomicBool,
 }
@@ -68,39 +60,54 @@ impl CoreLayer {
     /// Connects, and waits for it.
     pub(crate) async fn open(config: RedisConfig) -> Result<Self> {
         let layer = Self::start(config);
-        try_join_all(layer.links.iter().map(Link::connected)).await?;
-        layer.bus.note_deletions(&layer.links).await;
+        try_join_all(layer.shards().map(Shard::connected)).await?;
+        layer.core.note_deletions().await;
         Ok(layer)
     }
 
     /// Connects in the background.
     pub(crate) fn start(config: RedisConfig) -> Self {
         let config = Arc::new(config);
-        let bus = Bus::new(config.clone());
-        let link = |(at, place): (usize, &crate::config::Place)| {
-            let mode = Arc::new(Inbound { bus: bus.clone(), at });
-            Link::start(place.clone(), config.clone(), mode, bus.counters.clone())
+        let (bus, options) = (Bus::new(config.clone()), options(&config));
+        let host = |(at, place): (usize, &crate::config::Place)| {
+            let handler = Arc::new(Handler { bus: bus.clone(), at });
+            let counters = bus.counters.clone();
+            let backbone =
+                RedisBackbone::new(place.clone(), config.clone(), counters.clone(), handler.clone());
+            let backbone = Arc::new(backbone);
+            let shard = Shard::start(
+                backbone.clone(),
+                handler,
+                options.clone(),
+                counters.clone(),
+                bus.events.clone(),
+            );
+            let reading = bus.clone();
+            let reader =
+                QueueReader::new(shard.links(), counters, &options, move |member| reading.read(member));
+            Host { shard, backbone, reader }
         };
-        let links: Arc<[Link]> = config.places.iter().enumerate().map(link).collect();
-        let reader = |at| {
-            let reader = Reader { bus: bus.clone(), links: Arc::downgrade(&links), at };
-            tokio::spawn(reader.run())
-        };
-        let readers = Mutex::new((0..links.len()).map(reader).collect());
-        let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&bus), Arc::downgrade(&links)));
-        Self { bus, links, readers, keeper, closed: AtomicBool::new(false) }
+        let hosts: Vec<_> = config.places.iter().enumerate().map(host).collect();
+        let deleted = Mutex::new(vec![None; hosts.len()]);
+        let core = Arc::new(Core { bus: bus.clone(), hosts, deleted });
+        let keeper = tokio::spawn(keeper::keep(bus, Arc::downgrade(&core)));
+        Self { core, keeper, closed: AtomicBool::new(false) }
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        self.bus.counters.snapshot()
+    pub(crate) fn stats(&self) -> BackboneStats {
+        self.core.bus.counters.snapshot()
     }
 
     pub(crate) fn hub(&self) -> &Hub {
-        &self.bus.hub
+        &self.core.bus.hub
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        self.links.iter().all(Link::is_up)
+        self.shards().all(Shard::is_up)
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.core.hosts.iter().map(|host| &host.shard)
     }
 
     fn enter(&self) -> Result<()> {
@@ -108,44 +115,17 @@ impl CoreLayer {
     }
 
     fn expires(&self) -> Instant {
-        Instant::now() + self.bus.config.layer.expiry
+        Instant::now() + self.core.bus.config.layer.expiry
     }
 
     /// A name that hashes alike in full and up to its `!`: Python sends to the host of the one and receives from
     /// the host of the other.
     fn draw(&self, head: &str) -> Result<ChannelName> {
-        let hosts = self.links.len();
+        let hosts = self.core.hosts.len();
         loop {
             let channel = ChannelName::random(head)?;
             if host_of(channel.as_str(), hosts) == host_of(channel.non_local(), hosts) {
                 return Ok(channel);
-            }
-        }
-    }
-
-    async fn clear(&self, link: &Link) -> Result<(), Fault> {
-        let mut cursor = "0".to_owned();
-        loop {
-            let pattern = self.bus.keys.pattern();
-            let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
-            let reply = link.call(scan).await?;
-            let (next, keys) = reply.read("SCAN", &self.bus.counters, Reply::page)?;
-            if !keys.is_empty() {
-                link.call(Command::new("UNLINK").arg(keys)).await?;
-            }
-            if next == "0" {
-                return Ok(());
-            }
-            cursor = next;
-        }
-    }
-
-    async fn close_readers(&self) {
-        self.bus.desks.iter().for_each(|desk| desk.close());
-        let readers = std::mem::take(&mut *self.readers.lock().unwrap_or_else(PoisonError::into_inner));
-        for mut reader in readers {
-            if timeout(self.bus.config.timeout * 4, &mut reader).await.is_err() {
-                reader.abort();
             }
         }
     }
@@ -166,12 +146,13 @@ impl ChannelLayer for CoreLayer {
 
     async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {
         self.enter()?;
-        let head = format!("{}.{}", options.prefix, self.bus.client);
+        let bus = &self.core.bus;
+        let head = format!("{}.{}", options.prefix, bus.client);
         loop {
             let channel = self.draw(&head)?;
-            let terms = self.bus.config.layer.terms_of(&channel, &options);
-            if let Some(mailbox) = self.bus.hub.open(channel, terms) {
-                self.bus.receive_for(mailbox.channel().non_local());
+            let terms = bus.config.layer.terms_of(&channel, &options);
+            if let Some(mailbox) = bus.hub.open(channel, terms) {
+                self.core.receive_for(mailbox.channel());
                 return Ok(mailbox);
             }
         }
@@ -179,12 +160,12 @@ impl ChannelLayer for CoreLayer {
 
     async fn send(&self, channel: &ChannelName, message: Message) -> Result<()> {
         self.enter()?;
-        if !self.bus.is_ours(channel) {
-            return send::push(&self.bus, &self.links, channel, &message).await;
+        if !self.core.bus.is_ours(channel) {
+            return send::push(&self.core, channel, &message).await;
         }
-        match self.bus.hub.send(channel, Delivery { message, expires: self.expires() }) {
+        match self.core.bus.hub.send(channel, Delivery { message, expires: self.expires() }) {
             Some(Err(Refusal::Full)) => Err(Error::ChannelFull { channel: channel.to_string() }),
-            _ => Ok(()), // a closed mailbox of ours is fine
+            _ => Ok(()), // a closed mailbox of this process
         }
     }
 
@@ -194,41 +175,40 @@ impl ChannelLayer for CoreLayer {
             return Err(Error::ChannelOwned { channel: channel.to_string() });
         }
         // A message may come in on any host.
-        let desks = self.bus.desks.iter().map(|desk| Box::pin(desk.receive(channel)));
-        select_all(desks).await.0.ok_or(Error::Closed)
+        let receive = self.core.hosts.iter().map(|host| Box::pin(host.reader.receive(channel)));
+        select_all(receive).await.0.ok_or(Error::Closed)
     }
 
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.enter()?;
-        if !self.bus.is_ours(channel) {
-            return Ok(groups::add(&self.bus, &self.links, group, channel).await?);
+        match self.core.bus.is_ours(channel) {
+            true => self.core.join(group, channel).await,
+            false => Ok(self.core.add(group, channel).await?),
         }
-        groups::join(&self.bus, &self.links, group, channel).await
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.enter()?;
-        if !self.bus.is_ours(channel) {
-            return Ok(groups::remove(&self.bus, &self.links, group, channel).await?);
+        match self.core.bus.is_ours(channel) {
+            true => self.core.leave(group, channel).await,
+            false => Ok(self.core.remove(group, channel).await?),
         }
-        groups::leave(&self.bus, &self.links, group, channel).await
     }
 
     async fn group_discard_all(&self, channel: &ChannelName) -> Result<()> {
         self.enter()?;
-        self.bus.hub.leave_groups_of(channel);
-        let groups = self.bus.memberships.take(channel);
-        let leave = groups.iter().map(|group| groups::leave(&self.bus, &self.links, group, channel));
-        join_all(leave).await.into_iter().collect()
+        self.core.bus.hub.leave_groups_of(channel);
+        let groups = self.core.bus.memberships.take(channel);
+        join_all(groups.iter().map(|group| self.core.leave(group, channel))).await.into_iter().collect()
     }
 
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport> {
         self.enter()?;
         if to.is_local_only() {
-            let deliveries = self.bus.hub.broadcast(to, message, self.expires()).await;
+            let deliveries = self.core.bus.hub.broadcast(to, message, self.expires()).await;
             return Ok(SendReport::new(deliveries, Remote::None));
         }
-        let local = send::fan_out(&self.bus, &self.links, to, &message).await?;
+        let local = send::fan_out(&self.core, to, &message).await?;
         Ok(SendReport::new(local, Remote::Unknown)) // Redis holds it for the others until they come for it
     }
 
@@ -237,26 +217,28 @@ impl ChannelLayer for CoreLayer {
     }
 
     fn events(&self) -> LayerEvents {
-        self.bus.events.subscribe()
+        self.core.bus.events.subscribe()
     }
 
     async fn health(&self) -> Result<Health> {
         self.enter()?;
-        let trips = try_join_all(self.links.iter().map(Link::round_trip)).await?;
+        let trips = try_join_all(self.shards().map(Shard::round_trip)).await?;
+        let hub = self.hub();
         let slowest = trips.into_iter().max().unwrap_or(Duration::ZERO);
-        Ok(Health::new(slowest, self.bus.hub.mailbox_count(), self.bus.hub.group_count()))
+        Ok(Health::new(slowest, hub.mailbox_count(), hub.group_count()))
     }
 
     async fn flush(&self) -> Result<()> {
         self.enter()?;
-        if let Some(link) = self.links.iter().find(|link| !link.is_up()) {
-            return Err(link.away().into()); // before anything is dropped here
-        }
-        self.bus.memberships.clear();
-        self.bus.hub.leave_all();
-        try_join_all(self.links.iter().map(|link| self.clear(link))).await?;
-        self.bus.desks.iter().for_each(|desk| desk.discard());
-        self.bus.hub.discard_messages();
+        // Before anything is dropped here.
+        let connections: Vec<_> = self.core.hosts.iter().map(Host::connections).collect::<Result<_, _>>()?;
+        let bus = &self.core.bus;
+        bus.memberships.clear();
+        bus.hub.leave_all();
+        let pattern = bus.keys.pattern();
+        try_join_all(connections.iter().map(|host| host.clear(&pattern))).await?;
+        self.core.hosts.iter().for_each(|host| host.reader.discard());
+        bus.hub.discard_messages();
         Ok(())
     }
 
@@ -265,11 +247,12 @@ impl ChannelLayer for CoreLayer {
             return Ok(());
         }
         self.keeper.abort();
-        groups::leave_all(&self.bus, &self.links).await;
-        self.close_readers().await;
-        join_all(self.links.iter().map(Link::close)).await;
-        self.bus.hub.leave_all();
-        self.bus.events.end();
+        self.core.leave_all().await;
+        let limit = self.core.bus.config.timeout * 4;
+        join_all(self.core.hosts.iter().map(|host| host.reader.close(limit))).await;
+        join_all(self.shards().map(Shard::close)).await;
+        self.core.bus.hub.leave_all();
+        self.core.bus.events.end();
         Ok(())
     }
 }
@@ -277,20 +260,17 @@ impl ChannelLayer for CoreLayer {
 impl Drop for CoreLayer {
     fn drop(&mut self) {
         self.keeper.abort();
-        self.bus.desks.iter().for_each(|desk| desk.close());
-        let readers = self.readers.get_mut().unwrap_or_else(PoisonError::into_inner);
-        readers.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// Shows where it stands, and no address.
+/// Shows the state, and no address.
 impl fmt::Debug for CoreLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoreLayer")
-            .field("client", &self.bus.client)
-            .field("hosts", &self.links.len())
+            .field("client", &self.core.bus.client)
+            .field("hosts", &self.core.hosts.len())
             .field("connected", &self.is_connected())
-            .field("hub", &self.bus.hub)
+            .field("hub", self.hub())
             .finish()
     }
 }

@@ -5,40 +5,46 @@ use std::{
     sync::LazyLock,
 };
 
-use channel_layer::{Audience, ChannelName, Deliveries, Error, Message, RESERVED_KEY, Result, Value};
+use channel_layer::{
+    Audience, ChannelName, Deliveries, Error, Message, Result, Value,
+    backbone::{Push, Queues},
+};
 use futures_util::future::{join_all, try_join_all};
 
 use super::{
-    bus::{Bus, number, run},
+    bus::Bus,
     clock::score_before,
-    groups,
+    host::{Core, Host},
+    named::Sets,
 };
 use crate::{
     error::Fault,
-    link::client::{Reply, Script},
-    shared::check_size,
+    link::{
+        Queued,
+        client::{Reply, Script},
+    },
     stats::Count,
-    supervisor::{Link, Queued},
 };
 
-static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
 static FAN_OUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("fan_out.lua")));
 
 /// Adds a message to a channel of another process, or of workers.
-pub(super) async fn push(bus: &Bus, links: &[Link], channel: &ChannelName, message: &Message) -> Result<()> {
-    let member = bus.encode(channel, message)?;
-    let key = bus.keys.messages(channel.non_local());
-    let (capacity, lifetime) = (bus.capacity_of(channel), bus.expiry_millis());
-    let expired = score_before(bus.config.layer.expiry);
-    let score = bus.clock.score();
-    let arguments =
-        [score.as_bytes(), expired.as_bytes(), lifetime.as_bytes(), capacity.as_bytes(), member.as_slice()];
-    let pushed = run(&links[bus.host_of(channel)], &PUSH, &[key], &arguments).await;
-    let reply = pushed.inspect_err(|_| bus.counters.one(Count::PublishFailed))?;
-    if number(bus, &reply)? == 0 {
-        return Err(Error::ChannelFull { channel: channel.to_string() });
+pub(super) async fn push(core: &Core, channel: &ChannelName, message: &Message) -> Result<()> {
+    let (bus, at) = (&core.bus, core.bus.host_of(channel));
+    let (body, capacity) = (bus.encode(channel, message)?, bus.capacity_of(channel));
+    let push = Push { body: &body, capacity, expiry: bus.config.layer.expiry, once: None };
+    let pushed = match core.hosts[at].connections() {
+        Ok(connections) => Sets { bus: bus.clone(), at, connections }.push(channel, push).await,
+        Err(fault) => Err(fault.into()),
+    };
+    match pushed {
+        Ok(_) => bus.counters.one(Count::Published),
+        Err(full @ Error::ChannelFull { .. }) => return Err(full),
+        Err(error) => {
+            bus.counters.one(Count::PublishFailed);
+            return Err(error);
+        }
     }
-    bus.counters.one(Count::Published);
     Ok(())
 }
 
@@ -54,36 +60,32 @@ struct Parcel {
 /// Sends to the members of an audience: one message for each process that has any. Says what became of it here.
 ///
 /// Calls look up members at the same time, and their messages are queued in the order in which the calls were begun.
-pub(super) async fn fan_out(
-    bus: &Bus,
-    links: &[Link],
-    to: &Audience,
-    message: &Message,
-) -> Result<Deliveries> {
+pub(super) async fn fan_out(core: &Core, to: &Audience, message: &Message) -> Result<Deliveries> {
+    let Core { bus, hosts, .. } = core;
     // In the first poll: nothing may wait before.
     let turn = bus.turns.enter(to.groups());
     // Only read so far: whatever breaks here, nothing was sent.
-    let members = members(bus, links, to).await.map_err(|fault| match fault {
+    let members = members(core, to).await.map_err(|fault| match fault {
         fault if fault.is_outage() => Error::Unavailable(fault.into()),
         fault => fault.into(),
     })?;
     let matched = members.len();
-    let mut parcels: Vec<Vec<Parcel>> = links.iter().map(|_| Vec::new()).collect();
+    let mut parcels: Vec<Vec<Parcel>> = hosts.iter().map(|_| Vec::new()).collect();
     let mut own = Vec::new();
     for members in by_process(members) {
         let parcel = parcel(bus, &members, message)?;
         let host = bus.host_of(&members[0]);
         if bus.is_ours(&members[0]) {
             let count = members.len();
-            let back = bus.own.expect(&parcel.key, &parcel.member, (message.clone(), members));
+            let back = bus.echoes.add(&parcel.key, &parcel.member, (message.clone(), members));
             own.push((parcel.key.clone(), count, back));
         }
         parcels[host].push(parcel);
     }
     // The limits of a lookup: its turn in the queue, and its way.
     turn.wait(bus.config.timeout * 2).await;
-    let puts = links.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
-    let puts = join_all(puts.map(|(link, parcels)| Put::queue(bus, link, parcels))).await;
+    let puts = hosts.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
+    let puts = join_all(puts.map(|(host, parcels)| Put::queue(bus, host, parcels))).await;
     drop(turn);
     let sent = join_all(puts.into_iter().map(async |put| put?.over(bus).await)).await;
     let over: Vec<_> = sent.iter().flatten().flatten().cloned().collect();
@@ -122,8 +124,9 @@ fn add(sum: &mut Deliveries, members: usize, back: Option<Deliveries>) {
 }
 
 /// Who is meant, each once, in the order in which Redis has them.
-async fn members(bus: &Bus, links: &[Link], to: &Audience) -> Result<Vec<ChannelName>, Fault> {
-    let lists = try_join_all(to.groups().map(|group| groups::members(bus, links, group))).await?;
+async fn members(core: &Core, to: &Audience) -> Result<Vec<ChannelName>, Fault> {
+    let bus = &core.bus;
+    let lists = try_join_all(to.groups().map(|group| core.members(group))).await?;
     for (group, list) in to.groups().zip(&lists) {
         // A look will tell whether Redis has lost it, or somebody has taken them out.
         if bus.hub.member_count(group) > 0 && !list.iter().any(|channel| bus.is_ours(channel)) {
@@ -161,12 +164,10 @@ fn by_process(members: Vec<ChannelName>) -> Vec<Vec<ChannelName>> {
 
 fn parcel(bus: &Bus, members: &[ChannelName], message: &Message) -> Result<Parcel> {
     let names = Value::list(members.iter().map(ChannelName::as_str));
-    let member = bus.payload.encode(message, Some((RESERVED_KEY, &names)))?;
-    check_size(&bus.config, member.len())?;
     Ok(Parcel {
         key: bus.keys.messages(members[0].non_local()),
-        capacity: bus.capacity_of(&members[0]),
-        member,
+        capacity: bus.capacity_of(&members[0]).to_string(),
+        member: bus.encode_with(message, Some(&names))?,
         members: members.len(),
     })
 }
@@ -180,7 +181,7 @@ struct Put {
 impl Put {
     /// Queues them by the script's text, which is sent once: by its hash, a server that does not know it would have it
     /// sent again, behind later messages.
-    async fn queue(bus: &Bus, link: &Link, parcels: Vec<Parcel>) -> Result<Self, Fault> {
+    async fn queue(bus: &Bus, host: &Host, parcels: Vec<Parcel>) -> Result<Self, Fault> {
         let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.layer.expiry));
         let score = bus.clock.score();
         let mut arguments = vec![score.as_bytes(), expired.as_bytes(), lifetime.as_bytes()];
@@ -188,7 +189,7 @@ impl Put {
             arguments.extend([parcel.capacity.as_bytes(), parcel.member.as_slice()]);
         }
         let keys: Vec<_> = parcels.iter().map(|parcel| parcel.key.clone()).collect();
-        let queued = link.queue(FAN_OUT.by_text(&keys, &arguments)).await?;
+        let queued = host.connections()?.queue(FAN_OUT.by_text(&keys, &arguments)).await?;
         Ok(Self { parcels, queued })
     }
 

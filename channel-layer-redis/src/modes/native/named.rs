@@ -58,7 +58,8 @@ impl Queues for Lists {
         let mut keys = vec![self.keys.queue(channel)];
         keys.extend(push.once.map(|id| self.keys.once(channel, id)));
         let (expiry, capacity) = (push.expiry.as_millis().to_string(), push.capacity.max(1).to_string());
-        let arguments = [push.body, expiry.as_bytes(), capacity.as_bytes(), REMEMBERED_MILLISECONDS.as_bytes()];
+        let arguments =
+            [push.body, expiry.as_bytes(), capacity.as_bytes(), REMEMBERED_MILLISECONDS.as_bytes()];
         match self.run(&PUSH, &keys, &arguments).await? {
             0 => Err(Error::ChannelFull { channel: channel.to_string() }),
             1 => Ok(Pushed::Stored),
@@ -75,7 +76,8 @@ impl Queues for Lists {
     async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()> {
         let expiry = self.connections.config.layer.expiry.as_millis().to_string();
         // The script puts one before the other, so the last one comes first.
-        let messages: Vec<_> = messages.iter().rev().map(|taken| [&*taken.receipt, &taken.body].concat()).collect();
+        let messages: Vec<_> =
+            messages.iter().rev().map(|taken| [&*taken.receipt, &taken.body].concat()).collect();
         let mut arguments = vec![expiry.as_bytes()];
         arguments.extend(messages.iter().map(Vec::as_slice));
         self.run(&RETURN, &[self.keys.queue(channel)], &arguments).await?;

@@ -6,10 +6,7 @@ mod members;
 mod reader;
 mod store;
 
-pub(crate) use self::{
-    desk::{Desk, GRACE, Kept},
-    reader::tell,
-};
+pub(crate) use self::desk::Desk;
 pub(super) use self::{
     members::Members,
     reader::Reader,

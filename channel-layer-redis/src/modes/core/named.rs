@@ -1,0 +1,281 @@
+//! Messages in Redis: those of a general channel, or of all mailboxes of a process, wait in one sorted set.
+//!
+//! Messages for mailboxes are taken as they come, those for general channels while a receiver waits for one. Python
+//! keeps a copy of a message that it is about to receive (`$inflight`); a message that is popped here is popped once, so
+//! no other process receives it again.
+
+use std::{
+    pin::pin,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use channel_layer::{
+    BoxError, ChannelName, Deliveries, Error, GroupName, Map, Message, RESERVED_KEY, Result, Value,
+    backbone::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
+    mailbox::{Delivery, Refusal},
+};
+use tokio::time::Instant;
+
+use super::{
+    bus::Bus,
+    clock::{self, score_before},
+};
+use crate::{
+    error::Fault,
+    link::{
+        Blocking, Connections,
+        client::{Command, Reply, Script},
+    },
+    stats::Count,
+};
+
+static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
+static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("return.lua")));
+
+/// How long one pop waits, as in Python. A change ends it.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Most messages of one inbox in one pop.
+const MOST: usize = 128;
+
+/// Long enough for a reply under way. A pop that waits is given up after it: its mailboxes hear no message meanwhile.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Members that are compared to find out which group a message was for.
+const COMPARED: usize = 8;
+
+/// The sorted sets on the server of one link.
+#[derive(Debug)]
+pub(super) struct Sets {
+    pub(super) bus: Arc<Bus>,
+    /// The index of the host.
+    pub(super) at: usize,
+    pub(super) connections: Arc<Connections>,
+}
+
+#[async_trait]
+impl Queues for Sets {
+    async fn push(&self, channel: &ChannelName, push: Push<'_>) -> Result<Pushed> {
+        let key = self.bus.keys.messages(channel.non_local());
+        let (score, expired) = (self.bus.clock.score(), score_before(push.expiry));
+        let (expiry, capacity) = (push.expiry.as_millis().to_string(), push.capacity.to_string());
+        let [score, expired, expiry, capacity] = [&score, &expired, &expiry, &capacity].map(String::as_bytes);
+        let reply =
+            self.connections.run(&PUSH, &[key], &[score, expired, expiry, capacity, push.body]).await?;
+        match reply.read("a script", &self.bus.counters, Reply::integer)? {
+            0 => Err(Error::ChannelFull { channel: channel.to_string() }),
+            _ => Ok(Pushed::Stored),
+        }
+    }
+
+    async fn taker(&self) -> Result<Box<dyn Taker>> {
+        let blocking = Blocking::open(&self.connections).await?;
+        Ok(Box::new(SetTaker { bus: self.bus.clone(), at: self.at, blocking }))
+    }
+
+    async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()> {
+        let lifetime = self.bus.expiry_millis();
+        let mut arguments = vec![lifetime.as_bytes()];
+        arguments.extend(messages.iter().flat_map(|taken| [&*taken.receipt, &*taken.body]));
+        self.connections.run(&RETURN, &[self.bus.keys.messages(channel.as_str())], &arguments).await?;
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<()> {
+        Ok(self.connections.clear(&self.bus.keys.pattern()).await?)
+    }
+}
+
+/// Takes the messages of general channels, and delivers those of mailboxes itself.
+#[derive(Debug)]
+struct SetTaker {
+    bus: Arc<Bus>,
+    at: usize,
+    blocking: Blocking,
+}
+
+#[async_trait]
+impl Taker for SetTaker {
+    async fn take(&mut self, wanted: &[Wanted], changed: Changed<'_>) -> Result<Vec<Taken>> {
+        let inboxes = &self.bus.inboxes[self.at];
+        let added = inboxes.added.notified();
+        let changed = pin!(async {
+            tokio::select! {
+                () = added => {}
+                () = changed => {}
+            }
+        });
+        let counts: Vec<_> = inboxes.names().into_iter().map(|name| (name, MOST)).collect();
+        let general = wanted.iter().map(|wanted| (wanted.channel.to_string(), wanted.count));
+        let mut keys: Vec<_> = counts.into_iter().chain(general).collect();
+        keys.iter_mut().for_each(|(name, _)| *name = self.bus.keys.messages(name));
+        if keys.is_empty() {
+            changed.await;
+            return Ok(Vec::new());
+        }
+        match self.pop(&keys, wanted).await? {
+            Some(taken) => Ok(taken),
+            None => Ok(self.wait(keys, wanted, changed).await?.into_iter().collect()),
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        GRACE
+    }
+}
+
+impl SetTaker {
+    /// Takes messages that wait already. Returns `None` if there was none.
+    async fn pop(&self, keys: &[(String, usize)], wanted: &[Wanted]) -> Result<Option<Vec<Taken>>, Fault> {
+        let commands = keys.iter().map(|(key, count)| Command::new("ZPOPMIN").arg(key).arg(*count));
+        let replies = self.blocking.call_all(commands.collect()).await?;
+        let (mut all, mut refused) = (None, Ok(None));
+        for ((key, _), reply) in keys.iter().zip(replies) {
+            // A key that is refused, perhaps because it holds something else, takes no message from the others.
+            let reply = match reply {
+                Ok(reply) => reply,
+                Err(fault) => {
+                    refused = Err(fault);
+                    continue;
+                }
+            };
+            // Some versions answer pairs, and some one list.
+            for pair in reply.leaves().chunks(2) {
+                match pair[0].bytes().zip(pair.get(1).and_then(|score| score.score())) {
+                    Some((member, score)) => all.get_or_insert_with(Vec::new).extend(self.bus.taken(
+                        wanted,
+                        key.as_bytes(),
+                        member,
+                        score,
+                    )),
+                    None => reply.note_unreadable("ZPOPMIN", &self.bus.counters),
+                }
+            }
+        }
+        if all.is_some() { Ok(all) } else { refused }
+    }
+
+    /// Waits for the next message.
+    async fn wait(
+        &self,
+        mut keys: Vec<(String, usize)>,
+        wanted: &[Wanted],
+        changed: Changed<'_>,
+    ) -> Result<Option<Taken>, Fault> {
+        // In turn: the pop prefers the first.
+        let first = fastrand::usize(..keys.len());
+        keys.rotate_left(first);
+        let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
+        // In whole seconds: servers before Redis 6 know no others.
+        let command = Command::new("BZPOPMIN").arg(&keys).arg(WAIT.as_secs());
+        let Some(reply) = self.blocking.pop(&command, WAIT, changed).await? else { return Ok(None) };
+        let popped = reply.read("BZPOPMIN", &self.bus.counters, popped)?;
+        Ok(popped.and_then(|(key, member, score)| self.bus.taken(wanted, key, member, score)))
+    }
+}
+
+/// A key, a member and its score.
+type Popped<'a> = (&'a [u8], &'a [u8], f64);
+
+/// Reads the reply to a blocking pop of one member. The inner value is `None` if none came in time, the outer one if the
+/// reply is malformed.
+fn popped(reply: &Reply) -> Option<Option<Popped<'_>>> {
+    match &reply.leaves()[..] {
+        [] => Some(None),
+        [key, member, score] => Some(Some((key.bytes()?, member.bytes()?, score.score()?))),
+        _ => None,
+    }
+}
+
+impl Bus {
+    /// Delivers a popped message to the mailboxes that it names. Returns it instead if it is one of a general channel.
+    pub(super) fn taken(&self, wanted: &[Wanted], key: &[u8], member: &[u8], score: f64) -> Option<Taken> {
+        self.counters.one(Count::Received);
+        let lifetime = clock::left(score, self.config.layer.expiry);
+        if lifetime.is_zero() {
+            return None; // Python looks after that when it sends, and never here
+        }
+        if let Some(((message, members), back)) = self.echoes.take(key, member) {
+            let deliveries = self.deliver_to(members, &message, Instant::now() + lifetime);
+            let _ = back.send(deliveries); // the caller may have gone
+            return None;
+        }
+        let general = self.keys.channel_of(key);
+        if let Some(channel) = general.filter(|channel| wanted.iter().any(|known| known.channel == *channel))
+        {
+            let (body, receipt) = (Bytes::copy_from_slice(member), Bytes::from(score.to_string()));
+            return Some(Taken { channel, body, receipt });
+        }
+        if let Err(error) = self.deliver(member, Instant::now() + lifetime) {
+            self.counters.note_unreadable("a message", error);
+        }
+        None
+    }
+
+    /// Reads a message of a general channel.
+    pub(super) fn read(&self, member: &[u8]) -> Result<Message, BoxError> {
+        let mut map = self.decode(member)?;
+        map.remove(RESERVED_KEY); // a group's message names its member also where there is only one
+        Ok(Message::try_from(map)?)
+    }
+
+    fn decode(&self, member: &[u8]) -> Result<Map, BoxError> {
+        if member.len() > self.config.max_message {
+            return Err("it is over the limit".into());
+        }
+        Ok(self.payload.decode(member)?)
+    }
+
+    /// Delivers to the mailboxes that a message names: one from `send`, a list from `group_send`. Those that are gone are
+    /// passed over.
+    fn deliver(&self, member: &[u8], expires: Instant) -> Result<(), BoxError> {
+        let mut map = self.decode(member)?;
+        let to = map.remove(RESERVED_KEY).ok_or("it names no recipient")?;
+        let message = Message::try_from(map)?;
+        let names = match &to {
+            Value::List(names) => &names[..],
+            one => std::slice::from_ref(one),
+        };
+        let known: Vec<_> = names.iter().filter_map(|name| ChannelName::new(name.as_str()?).ok()).collect();
+        let is_complete = known.len() == names.len();
+        let deliveries = self.deliver_to(known.iter().cloned(), &message, expires);
+        if deliveries.full > 0 && matches!(to, Value::List(_)) {
+            self.hub.warn_of_full(&self.groups_of_all(&known), &deliveries);
+        }
+        if is_complete { Ok(()) } else { Err("a recipient is no channel's name".into()) }
+    }
+
+    fn deliver_to(
+        &self,
+        members: impl IntoIterator<Item = ChannelName>,
+        message: &Message,
+        expires: Instant,
+    ) -> Deliveries {
+        let mut deliveries = Deliveries::default();
+        for member in members {
+            deliveries.matched += 1;
+            match self.hub.send(&member, Delivery { message: message.clone(), expires }) {
+                Some(Ok(())) => deliveries.delivered += 1,
+                Some(Err(Refusal::Full)) => deliveries.full += 1,
+                _ => deliveries.closed += 1,
+            }
+        }
+        self.counters.add(Count::Full, deliveries.full as u64);
+        deliveries
+    }
+
+    /// The groups that all of these mailboxes are in: the message does not say which of them it was sent to.
+    fn groups_of_all(&self, members: &[ChannelName]) -> Vec<GroupName> {
+        let mut open = members.iter().filter(|member| self.hub.contains(member));
+        let mut groups = open.next().map(|member| self.hub.groups_of(member)).unwrap_or_default();
+        for member in open.take(COMPARED) {
+            let others = self.hub.groups_of(member);
+            groups.retain(|group| others.contains(group));
+        }
+        groups.sort_unstable();
+        groups
+    }
+}
