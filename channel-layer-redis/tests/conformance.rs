@@ -1,22 +1,53 @@
-//! The suite that every backend must pass, on real servers.
+//! The suite that every backend must pass, on real servers: all of it on one host, and a part of it on other topologies.
+//! `conformance_long` has the rest.
 
 mod support;
 
-use support::{harness::Redis, server::Server};
+use channel_layer::conformance::run_all;
+use support::{
+    harness::{Corner, Redis, one_host, smoke, two_hosts, without_faults},
+    sentinel::Sentinels,
+};
 
-mod on_one_host {
-    channel_layer::conformance_tests!(super::Redis::that_can_be_lost(|| {
-        let server = super::Server::start();
-        let address = server.address();
-        (server, address)
-    }));
+mod native_on_one_host {
+    channel_layer::conformance_tests!(
+        super::Redis::new(|| super::one_host("")),
+        skips: [directory]
+    );
 }
 
-mod on_two_hosts {
-    channel_layer::conformance_tests!(super::Redis::new(|| {
-        let servers = [super::Server::start(), super::Server::start()];
-        let [one, two] = &servers;
-        let address = format!("redis://127.0.0.1:{},127.0.0.1:{}/0", one.port, two.port);
-        (servers, address)
-    }));
+mod core_on_one_host {
+    channel_layer::conformance_tests!(
+        super::Redis::new(|| super::one_host("?mode=core")),
+        skips: [directory, shares_capacity]
+    );
+}
+
+mod pubsub_on_one_host {
+    channel_layer::conformance_tests!(
+        super::Redis::new(|| super::one_host("?mode=pubsub")),
+        skips: [adds_foreign, directory, global_flush, reports_full, shares_work, stores_messages]
+    );
+}
+
+#[test]
+fn a_part_of_the_suite_holds_on_two_hosts() {
+    run_all(&smoke(), 4, || Redis::new(|| two_hosts(""))).check(&[]);
+    run_all(&smoke(), 4, || Redis::new(|| two_hosts("?mode=core"))).check(&[]);
+    run_all(&smoke(), 4, || Redis::new(|| two_hosts("?mode=pubsub"))).check(&[]);
+}
+
+#[test]
+fn a_part_of_the_suite_holds_encrypted() {
+    run_all(&smoke(), 4, Redis::encrypted).check(&[]);
+}
+
+#[test]
+fn a_part_of_the_suite_holds_behind_sentinels() {
+    let sentinels = Sentinels::start();
+    let cases: Vec<_> = smoke().into_iter().filter(without_faults).collect();
+    for mode in ["native", "core", "pubsub"] {
+        let address = format!("{}?mode={mode}", sentinels.address());
+        run_all(&cases, 4, || Corner::of(&address)).check(&[]);
+    }
 }

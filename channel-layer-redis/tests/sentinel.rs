@@ -1,15 +1,13 @@
-//! Behind sentinels: the suite, and failovers.
+//! Behind sentinels: failovers. The suite on them is in `conformance` and `conformance_long`.
 
 mod support;
 
 use std::{net::TcpListener, sync::Arc, thread, time::Duration};
 
-use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Error, conformance};
+use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Error};
 use channel_layer_redis::RedisLayer;
 use support::{
-    PATIENCE,
-    harness::Corner,
-    layer, number, numbered,
+    PATIENCE, layer, number, numbered,
     oracle::observe,
     sentinel::{SERVICE, Sentinel, Sentinels},
     server::Server,
@@ -19,23 +17,6 @@ use tokio::{
     task::block_in_place,
     time::{Instant, timeout},
 };
-
-/// One set of servers for all cases, because it takes seconds to start; each has a prefix of its own.
-#[test]
-fn the_suite_holds_behind_sentinels() {
-    let sentinels = Sentinels::start();
-    let address = &sentinels.address();
-    for cases in conformance::cases().chunks(8) {
-        thread::scope(|scope| {
-            for case in cases {
-                scope.spawn(|| {
-                    eprintln!("{}", case.name);
-                    let _ = conformance::run(&Corner::of(address), case);
-                });
-            }
-        });
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_failover_is_followed() {

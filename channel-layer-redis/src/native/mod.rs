@@ -189,10 +189,12 @@ type Echo<'a> = echo::Ticket<'a, Own, Deliveries>;
 impl ChannelLayer for NativeLayer {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
+            .with_adds_foreign(true)
             .with_cross_process(true)
             .with_global_flush(true)
             .with_orders_calls(true)
             .with_reports_full(true)
+            .with_shares_work(true)
             .with_stores_messages(true)
     }
 

@@ -11,52 +11,112 @@ use std::{
 use async_trait::async_trait;
 use channel_layer::{
     ChannelLayer, LayerConfig,
-    conformance::{Harness, Timing},
+    conformance::{Case, Harness, Residue, Timing, case},
 };
 use channel_layer_redis::{RedisConfig, RedisLayer};
 use tokio::sync::OnceCell;
 
-use super::proxy::{Manners, Proxy};
+use super::{
+    proxy::{Manners, Proxy},
+    server::{Server, cli},
+};
+
+/// The largest message of the layers: more than the suite asks for, and less than takes time.
+const MAX_MESSAGE: usize = 2 << 20;
+
+/// One case of each kind that depends on the topology: what crosses the wire, is shared, broken and left behind.
+const SMOKE: [&str; 7] = [
+    "a_group_spans_processes",
+    "a_member_of_several_groups_hears_once_at_a_peer",
+    "closing_leaves_nothing_at_the_server",
+    "every_value_arrives_at_a_peer",
+    "every_value_arrives_on_a_named_channel_of_a_peer",
+    "members_outlive_a_severance",
+    "the_size_limit_holds_for_a_group",
+];
+
+/// A part of the suite that takes seconds.
+pub(crate) fn smoke() -> Vec<Case> {
+    SMOKE.iter().map(|name| case(name).expect("a case of the suite")).collect()
+}
+
+/// Whether a case can run on a [`Corner`] of servers that are not its own: it breaks nothing, and counts nothing there.
+pub(crate) fn without_faults(case: &Case) -> bool {
+    !["outages", "residue"].contains(&case.area)
+}
+
+pub(crate) fn one_host(options: &str) -> (Server, String) {
+    let server = Server::start();
+    let address = server.address() + options;
+    (server, address)
+}
+
+pub(crate) fn two_hosts(options: &str) -> ([Server; 2], String) {
+    let servers = [Server::start(), Server::start()];
+    let [one, two] = &servers;
+    let address = format!("redis://127.0.0.1:{},127.0.0.1:{}/0{options}", one.port, two.port);
+    (servers, address)
+}
 
 /// The servers of one test. Two layers on them, each with connections of its own, stand for two processes.
 pub(crate) struct Redis<T> {
     start: fn() -> (T, String),
     running: OnceLock<(T, String)>,
-    /// The proxy between the layers and their one host, for tests that cut the connection.
-    proxy: Option<OnceCell<Proxy>>,
+    /// The proxies between the layers and their hosts.
+    proxies: OnceCell<Vec<Proxy>>,
+    size_limit: usize,
 }
 
-/// A corner of servers that other tests use too: a prefix of its own.
+/// A part of servers that other tests use too: a prefix of its own.
 pub(crate) struct Corner {
     address: String,
     prefix: String,
 }
 
 impl<T> Redis<T> {
+    /// Servers whose address has the form `redis://127.0.0.1:PORT,127.0.0.1:PORT/...`.
     pub(crate) fn new(start: fn() -> (T, String)) -> Self {
-        Self { start, running: OnceLock::new(), proxy: None }
+        Self { start, running: OnceLock::new(), proxies: OnceCell::new(), size_limit: MAX_MESSAGE }
     }
 
-    /// One host, whose address is `redis://127.0.0.1:PORT/...`, that can be taken away.
-    pub(crate) fn that_can_be_lost(start: fn() -> (T, String)) -> Self {
-        Self { proxy: Some(OnceCell::new()), ..Self::new(start) }
-    }
-
-    fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()?.get()
+    /// The ports of the servers, and what stands before and after them in the address.
+    fn hosts(&self) -> (&str, Vec<u16>, &str) {
+        let (_, address) = self.running.get_or_init(self.start);
+        let (head, rest) = address.split_once("://").expect("an address as promised");
+        let (hosts, rest) = rest.split_once('/').expect("an address as promised");
+        let port = |host: &str| host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        (head, hosts.split(',').map(|host| port(host).expect("a port")).collect(), rest)
     }
 
     async fn open(&self, config: LayerConfig) -> Arc<dyn ChannelLayer> {
-        let (_, address) = self.running.get_or_init(self.start);
-        if let Some(proxy) = &self.proxy {
-            let (head, rest) = address.split_once("127.0.0.1:").expect("an address as promised");
-            let (port, rest) = rest.split_once('/').expect("an address as promised");
-            let port = port.parse().expect("a port");
-            let proxy = proxy.get_or_init(|| Proxy::to(port)).await;
-            let address = format!("{head}127.0.0.1:{}/{rest}", proxy.port);
-            return open(address.parse().expect("a valid address"), config).await;
-        }
-        open(address.parse().expect("a valid address"), config).await
+        let (head, ports, rest) = self.hosts();
+        let start = async || {
+            let mut proxies = Vec::new();
+            for port in &ports {
+                proxies.push(Proxy::to(*port).await);
+            }
+            proxies
+        };
+        let proxies = self.proxies.get_or_init(start).await;
+        let hosts: Vec<_> = proxies.iter().map(|proxy| format!("127.0.0.1:{}", proxy.port)).collect();
+        let address: RedisConfig =
+            format!("{head}://{}/{rest}", hosts.join(",")).parse().expect("a valid address");
+        open(address, config).await
+    }
+
+    /// Whether there is a server to behave like this.
+    fn set(&self, manners: Manners) -> bool {
+        let proxies = self.proxies.get();
+        proxies.into_iter().flatten().for_each(|proxy| proxy.set(manners));
+        proxies.is_some()
+    }
+}
+
+impl Redis<Server> {
+    /// Mode core with encryption, which makes four bytes of three.
+    pub(crate) fn encrypted() -> Self {
+        let start = || one_host("?mode=core&symmetric_encryption_keys=secret&random_prefix_length=0");
+        Self { size_limit: MAX_MESSAGE / 4 * 3, ..Self::new(start) }
     }
 }
 
@@ -67,10 +127,6 @@ impl Corner {
         Self { address: address.to_owned(), prefix }
     }
 
-    fn proxy(&self) -> Option<&Proxy> {
-        None
-    }
-
     async fn open(&self, config: LayerConfig) -> Arc<dyn ChannelLayer> {
         let address: RedisConfig = self.address.parse().expect("a valid address");
         open(address.with_prefix(&self.prefix), config).await
@@ -78,42 +134,92 @@ impl Corner {
 }
 
 async fn open(address: RedisConfig, config: LayerConfig) -> Arc<dyn ChannelLayer> {
-    Arc::new(RedisLayer::open(address.with_layer_config(config)).await.expect("Redis is up"))
+    // A linger as short as a test's patience.
+    let linger = Duration::from_millis(200);
+    let address = address.with_layer_config(config).with_max_message(MAX_MESSAGE).with_linger(linger);
+    Arc::new(RedisLayer::open(address).await.expect("Redis is up"))
 }
 
-macro_rules! harness {
-    (impl[$($t:ident)?] $name:ty) => {
-        #[async_trait]
-        impl<$($t: Send + Sync)?> Harness for $name {
-            async fn layer(&self, config: LayerConfig) -> Arc<dyn ChannelLayer> {
-                self.open(config).await
-            }
-
-            async fn peer(&self, config: LayerConfig) -> Option<Arc<dyn ChannelLayer>> {
-                Some(self.open(config).await)
-            }
-
-            async fn begin_outage(&self) -> bool {
-                let proxy = self.proxy();
-                proxy.inspect(|proxy| proxy.set(Manners::Refuse)).is_some()
-            }
-
-            async fn end_outage(&self) {
-                if let Some(proxy) = self.proxy() {
-                    proxy.set(Manners::Pass);
-                }
-            }
-
-            async fn elapse(&self, time: Duration) {
-                tokio::time::sleep(time).await;
-            }
-
-            fn timing(&self) -> Timing {
-                // The server counts milliseconds, so a second is long.
-                Timing::real().with_expiries(Duration::from_secs(1), Duration::from_secs(1))
-            }
-        }
-    };
+/// The server counts milliseconds, so a second is long.
+fn timing() -> Timing {
+    let second = Duration::from_secs(1);
+    Timing::real().with_expiries(second, second).with_resolution(Duration::from_millis(300))
 }
-harness!(impl[T] Redis<T>);
-harness!(impl[] Corner);
+
+/// What one server holds. Its own client, which asks, does not count.
+fn held(port: u16) -> Residue {
+    let lines = |args: &[&str]| cli(port, args).lines().filter(|line| !line.is_empty()).count();
+    Residue {
+        connections: lines(&["client", "list"]) - 1,
+        subscriptions: lines(&["pubsub", "channels"]) + lines(&["pubsub", "shardchannels"]),
+        keys: cli(port, &["dbsize"]).parse().expect("a number"),
+    }
+}
+
+#[async_trait]
+impl<T: Send + Sync> Harness for Redis<T> {
+    async fn layer(&self, config: LayerConfig) -> Arc<dyn ChannelLayer> {
+        self.open(config).await
+    }
+
+    async fn peer(&self, config: LayerConfig) -> Option<Arc<dyn ChannelLayer>> {
+        Some(self.open(config).await)
+    }
+
+    async fn elapse(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    async fn sever(&self) -> bool {
+        self.set(Manners::Refuse)
+    }
+
+    async fn freeze(&self) -> bool {
+        self.set(Manners::Stall)
+    }
+
+    async fn mend(&self) -> bool {
+        self.set(Manners::Pass)
+    }
+
+    async fn residue(&self) -> Option<Residue> {
+        let sum = |all: Residue, one: Residue| Residue {
+            connections: all.connections + one.connections,
+            subscriptions: all.subscriptions + one.subscriptions,
+            keys: all.keys + one.keys,
+        };
+        Some(self.hosts().1.into_iter().map(held).fold(Residue::default(), sum))
+    }
+
+    fn size_limit(&self) -> Option<usize> {
+        Some(self.size_limit)
+    }
+
+    fn timing(&self) -> Timing {
+        timing()
+    }
+}
+
+/// Without faults: the servers are not the test's own. The cases about them run on [`Redis`].
+#[async_trait]
+impl Harness for Corner {
+    async fn layer(&self, config: LayerConfig) -> Arc<dyn ChannelLayer> {
+        self.open(config).await
+    }
+
+    async fn peer(&self, config: LayerConfig) -> Option<Arc<dyn ChannelLayer>> {
+        Some(self.open(config).await)
+    }
+
+    async fn elapse(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    fn size_limit(&self) -> Option<usize> {
+        Some(MAX_MESSAGE)
+    }
+
+    fn timing(&self) -> Timing {
+        timing()
+    }
+}

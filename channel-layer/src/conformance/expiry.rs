@@ -1,146 +1,145 @@
-//! Expiry: what waited for too long is dropped, and makes room.
-
-use std::time::Duration;
+//! Expiry: a message or a membership ends at its time, neither earlier nor later, and makes room.
 
 use super::{
     Harness, Verdict,
-    stage::{Stage, channel, group},
+    fixture::{Fixture, Route, channel, group, numbered},
 };
+use crate::layer::ChannelLayer;
 
-/// Longer than any store's resolution.
-const A_LITTLE: Duration = Duration::from_millis(1100);
-
-/// A message that waited for too long in a mailbox is not received; a new one is.
-pub async fn a_mailbox_drops_what_expired(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    let mut mailbox = stage.open().await;
-    stage.send(mailbox.channel(), 1).await;
-    stage.elapse(stage.timing.expiry + A_LITTLE).await;
-    stage.hears_nothing(&mut mailbox).await;
-    stage.send(mailbox.channel(), 2).await;
-    stage.hears(&mut mailbox, &[2]).await;
-    Ok(())
+variants! {
+    /// A message that waited for too long is not received. A new one is.
+    what_expired_is_dropped = expired_is_dropped(Route::Local);
+    /// A message to a peer that waited for too long is not received. A new one is.
+    what_expired_is_dropped_at_a_peer = expired_is_dropped(Route::Peer);
+    /// Messages expire one by one, each at its own time, and not before.
+    the_earliest_message_expires_first = earliest_first(Route::Local);
+    /// Messages to a peer expire one by one, each at its own time, and not before.
+    the_earliest_message_expires_first_at_a_peer = earliest_first(Route::Peer);
+    /// A channel full of expired messages takes new ones.
+    expired_messages_make_room = make_room(Route::Local);
+    /// A channel of a peer that is full of expired messages takes new ones.
+    expired_messages_make_room_at_a_peer = make_room(Route::Peer);
+    /// A named channel drops what expired, and keeps what did not.
+    a_named_channel_drops_what_expired = named_drops(Route::Local);
+    /// A named channel drops for a peer what expired, and keeps what did not.
+    a_named_channel_drops_what_expired_for_a_peer = named_drops(Route::Peer);
+    /// The membership of a named channel ends some time after it was last added, and not before.
+    a_membership_by_name_expires = membership_expires(Route::Local);
+    /// The membership of a named channel that a peer added ends some time after that, and not before.
+    a_membership_by_name_expires_for_a_peer = membership_expires(Route::Peer);
 }
 
-/// A message that waited for too long on a named channel is not received; a new one is.
-pub async fn a_named_channel_drops_what_expired(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    stage.requires(|can| can.stores_messages, "the backend does not claim stores_messages")?;
-    let jobs = channel("jobs");
-    stage.send(&jobs, 1).await;
-    stage.elapse(stage.timing.expiry + A_LITTLE).await;
-    stage.receives_nothing(&jobs).await;
-    stage.send(&jobs, 2).await;
-    assert_eq!(stage.receive(&jobs).await, 2);
-    Ok(())
-}
-
-/// One is read, two expire, the fourth is delivered, and then there is nothing.
-pub async fn some_are_read_and_some_expire(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    stage.requires(|can| can.stores_messages, "the backend does not claim stores_messages")?;
-    let jobs = channel("jobs");
-    for number in 1..4 {
-        stage.send(&jobs, number).await;
+/// By `send`, and by `group_send` to a member that reads in time and one that does not.
+async fn expired_is_dropped(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::expiring(harness).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let (mut quick, mut slow) = (there.member_of(&lobby).await, there.member_of(&lobby).await);
+    let mut single = there.open().await;
+    here.say(&lobby, 1).await;
+    here.send(single.channel(), 1).await;
+    there.hears_first(&mut quick, [1]).await;
+    here.elapse(here.timing.expiry + here.timing.resolution).await;
+    there.silent([&mut quick, &mut slow, &mut single]).await;
+    here.say(&lobby, 2).await;
+    here.send(single.channel(), 2).await;
+    for mailbox in [&mut quick, &mut slow, &mut single] {
+        there.hears_first(mailbox, [2]).await;
     }
-    assert_eq!(stage.receive(&jobs).await, 1);
-    stage.elapse(stage.timing.expiry + A_LITTLE).await;
-    stage.send(&jobs, 4).await;
-    assert_eq!(stage.receive(&jobs).await, 4);
-    stage.receives_nothing(&jobs).await;
     Ok(())
 }
 
-/// Messages expire one by one, each at its own time.
-pub async fn the_earliest_message_expires_first(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    let two_thirds = stage.timing.expiry * 2 / 3;
-    let mut mailbox = stage.open().await;
-    stage.send(mailbox.channel(), 1).await;
-    stage.elapse(two_thirds).await;
-    stage.send(mailbox.channel(), 2).await;
-    stage.send(mailbox.channel(), 3).await;
-    stage.elapse(two_thirds).await;
-    stage.hears(&mut mailbox, &[2, 3]).await;
-    Ok(())
-}
-
-/// What is read in time is received, whatever happened meanwhile.
-pub async fn a_message_lives_until_it_expires(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    let mut mailbox = stage.open().await;
-    for number in 1..4 {
-        stage.send(mailbox.channel(), number).await;
-        stage.elapse(stage.timing.expiry / 6).await;
+async fn earliest_first(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::expiring(harness).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let two_thirds = here.timing.expiry * 2 / 3;
+    let (mut single, mut member) = (there.open().await, there.member_of(&lobby).await);
+    for (number, pause) in
+        [(1, two_thirds), (2, here.timing.expiry / 6), (3, two_thirds - here.timing.expiry / 6)]
+    {
+        here.send(single.channel(), number).await;
+        here.say(&lobby, number).await;
+        here.elapse(pause).await;
     }
-    stage.hears(&mut mailbox, &[1, 2, 3]).await;
+    there.hears(&mut single, [2, 3]).await;
+    there.hears(&mut member, [2, 3]).await;
     Ok(())
 }
 
-/// A channel full of expired messages takes new ones.
-pub async fn expired_messages_make_room(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    let mut mailbox = stage.open().await;
+async fn make_room(harness: &dyn Harness, route: Route) -> Verdict {
+    let timing = harness.timing();
+    let here = Fixture::with(harness, |config| config.with_expiry(timing.expiry).with_capacity(3)).await;
+    let there = here.at(route).await?;
+    let mut mailbox = there.open().await;
     for number in 0..3 {
-        stage.send(mailbox.channel(), number).await;
+        here.send(mailbox.channel(), number).await;
     }
-    stage.elapse(stage.timing.expiry + A_LITTLE).await;
+    here.elapse(timing.expiry + timing.resolution).await;
     for number in 3..6 {
-        stage.send(mailbox.channel(), number).await;
+        here.send(mailbox.channel(), number).await;
     }
-    stage.hears(&mut mailbox, &[3, 4, 5]).await;
+    there.hears(&mut mailbox, 3..6).await;
     Ok(())
 }
 
-/// A message to a group expires for each member by itself: who read it in time has read it.
-pub async fn a_group_message_expires_for_each_member(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    let lobby = group("lobby");
-    let (mut quick, mut slow) = (stage.member_of(&lobby).await, stage.member_of(&lobby).await);
-    stage.say(&lobby, 1).await;
-    assert_eq!(stage.take(&mut quick).await, 1);
-    stage.elapse(stage.timing.expiry + A_LITTLE).await;
-    stage.hears_nothing(&mut slow).await;
-    stage.say(&lobby, 2).await;
-    stage.hears(&mut quick, &[2]).await;
-    stage.hears(&mut slow, &[2]).await;
+/// One is read, two expire, the fourth is delivered, and then there is none.
+async fn named_drops(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::expiring(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    for number in 1..4 {
+        here.send(&jobs, number).await;
+    }
+    here.elapse(here.timing.expiry / 3).await;
+    assert_eq!(there.receive(&jobs).await, 1, "it has not expired yet");
+    here.elapse(here.timing.expiry * 2 / 3 + here.timing.resolution).await;
+    here.send(&jobs, 4).await;
+    assert_eq!(there.receive(&jobs).await, 4);
+    there.receives_nothing(&jobs).await;
     Ok(())
 }
 
-/// The membership of a named channel ends some time after it was last added.
-pub async fn a_membership_by_name_expires(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    stage.requires(|can| can.stores_messages, "the backend does not claim stores_messages")?;
-    let (lobby, jobs) = (group("lobby"), channel("jobs"));
-    stage.join(&lobby, &jobs).await;
-    stage.elapse(stage.timing.group_expiry + A_LITTLE).await;
-    stage.say(&lobby, 1).await;
-    stage.receives_nothing(&jobs).await;
+/// The second `group_add` renews the membership.
+async fn membership_expires(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::expiring(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, lobby, jobs) = (here.at(route).await?, group("lobby"), channel("jobs"));
+    let (expiry, two_thirds) = (here.timing.group_expiry, here.timing.group_expiry * 2 / 3);
+    here.join(&lobby, &jobs).await;
+    here.elapse(two_thirds).await;
+    here.join(&lobby, &jobs).await;
+    here.elapse(two_thirds).await;
+    there.say(&lobby, 1).await;
+    assert_eq!(here.receive(&jobs).await, 1, "it was renewed");
+    here.elapse(expiry + here.timing.resolution - two_thirds).await;
+    there.say(&lobby, 2).await;
+    here.receives_nothing(&jobs).await;
     Ok(())
 }
 
-/// Adding a named channel again renews its membership.
-pub async fn adding_again_renews_a_membership(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
-    stage.requires(|can| can.stores_messages, "the backend does not claim stores_messages")?;
-    let (lobby, jobs) = (group("lobby"), channel("jobs"));
-    let two_thirds = stage.timing.group_expiry * 2 / 3;
-    stage.join(&lobby, &jobs).await;
-    stage.elapse(two_thirds).await;
-    stage.join(&lobby, &jobs).await;
-    stage.elapse(two_thirds).await;
-    stage.say(&lobby, 1).await;
-    assert_eq!(stage.receive(&jobs).await, 1);
+/// A message expires by the setting of its sender, or of its receiver where the format has no room for it: one of the
+/// two, for all messages.
+pub async fn one_process_decides_the_expiry(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::expiring(harness).await;
+    let long = here.timing.expiry * 20;
+    let there = here.peer_with(|config| config.with_expiry(long)).await?;
+    let (mut near, mut far) = (here.open().await, there.open().await);
+    for (from, to) in [(&here, &far), (&there, &near)] {
+        from.soon(from.layer.send(to.channel(), numbered(1))).await.expect("the message is taken");
+    }
+    here.settle().await;
+    here.elapse(here.timing.expiry + here.timing.resolution).await;
+    let [near, far] = [near.try_recv(), far.try_recv()].map(|message| message.is_some());
+    assert!(near != far, "one of them has expired: from the short setting {far}, to it {near}");
     Ok(())
 }
 
 /// A mailbox stays a member for as long as it lives.
 pub async fn a_mailbox_outlives_the_group_expiry(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::expiring(harness).await;
+    let here = Fixture::expiring(harness).await;
     let lobby = group("lobby");
-    let mut mailbox = stage.member_of(&lobby).await;
-    stage.elapse(stage.timing.group_expiry * 2 + A_LITTLE).await;
-    stage.say(&lobby, 1).await;
-    stage.hears(&mut mailbox, &[1]).await;
+    let mut mailbox = here.member_of(&lobby).await;
+    here.elapse(here.timing.group_expiry * 2 + here.timing.resolution).await;
+    here.say(&lobby, 1).await;
+    here.hears(&mut mailbox, [1]).await;
     Ok(())
 }

@@ -1,248 +1,307 @@
-//! Groups: who is in hears it once, who is not hears nothing.
+//! Groups: each member receives once, and no other channel does.
 
 use super::{
     Harness, Skip, Verdict,
-    stage::{Stage, channel, group},
+    fixture::{Fixture, Route, channel, group},
 };
-use crate::{
-    layer::{Audience, ChannelLayer},
-    name::GroupName,
-};
+use crate::{layer::ChannelLayer, name::GroupName};
 
-/// Members hear it, whatever their prefix; who left does not.
-pub async fn members_hear_and_who_left_does_not(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let lobby = group("lobby");
-    let (mut members, mut outsider) = (Vec::new(), stage.open().await);
+variants! {
+    /// Members hear a message, whatever their prefix. Those that left do not.
+    members_hear_until_they_leave = members_hear(Route::Local);
+    /// Members in a peer hear a message, whatever their prefix. Those that left do not.
+    members_of_a_peer_hear_until_they_leave = members_hear(Route::Peer);
+    /// A hundred members all hear a message once.
+    a_hundred_members_hear = a_hundred(Route::Local);
+    /// A hundred members in a peer all hear a message once.
+    a_hundred_members_of_a_peer_hear = a_hundred(Route::Peer);
+    /// Members of other groups do not hear a message, whatever their names have in common.
+    groups_with_similar_names_are_apart = similar_names(Route::Local);
+    /// Members of other groups in a peer do not hear a message, whatever their names have in common.
+    groups_with_similar_names_are_apart_at_a_peer = similar_names(Route::Peer);
+    /// A channel that was added twice hears a message once, and has left after leaving once.
+    adding_twice_is_one_membership = adding_twice(Route::Local);
+    /// A channel that was added twice in a peer hears a message once, and has left after leaving once.
+    adding_twice_is_one_membership_at_a_peer = adding_twice(Route::Peer);
+    /// A channel that leaves and comes back at once is a member every time.
+    a_channel_can_come_back_at_once = come_back(Route::Local);
+    /// A channel of a peer that leaves and comes back at once is a member every time.
+    a_channel_can_come_back_at_once_at_a_peer = come_back(Route::Peer);
+    /// The last member that leaves does not take the next one with it.
+    a_leave_does_not_undo_a_join = leave_against_join(Route::Local);
+    /// The last member that leaves in a peer does not take the next one with it.
+    a_leave_does_not_undo_a_join_at_a_peer = leave_against_join(Route::Peer);
+    /// A future of `group_add` that is dropped does no harm: a later call holds.
+    a_dropped_join_does_no_harm = dropped_join(Route::Local);
+    /// A future of `group_add` that is dropped does no harm in a peer: a later call holds.
+    a_dropped_join_does_no_harm_at_a_peer = dropped_join(Route::Peer);
+    /// A member that is full makes no call fail, and hears what it had room for.
+    a_full_member_fails_nobody = full_member(Route::Local);
+    /// A member of a peer that is full makes no call fail, and hears what it had room for.
+    a_full_member_of_a_peer_fails_nobody = full_member(Route::Peer);
+    /// A member that is full does not keep others from hearing.
+    a_full_member_silences_nobody = full_beside(Route::Local);
+    /// A member of a peer that is full does not keep others from hearing.
+    a_full_member_of_a_peer_silences_nobody = full_beside(Route::Peer);
+    /// A channel can leave all its groups with one call.
+    a_channel_can_leave_all_groups = leaving_all(Route::Local);
+    /// A channel of a peer can leave all its groups with one call.
+    a_channel_of_a_peer_can_leave_all_groups = leaving_all(Route::Peer);
+    /// A mailbox that is dropped has left its groups, without any further call.
+    a_dropped_mailbox_leaves_its_groups = dropped_mailbox(Route::Local);
+    /// A mailbox of a peer that is dropped has left its groups, without any further call.
+    a_dropped_mailbox_of_a_peer_leaves_its_groups = dropped_mailbox(Route::Peer);
+}
+
+async fn members_hear(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let (mut members, mut outsider) = (Vec::new(), there.open().await);
     for prefix in ["one", "two", "three"] {
-        let mailbox = stage.soon(stage.layer.open(prefix.into())).await.expect("a mailbox can be opened");
-        stage.join(&lobby, mailbox.channel()).await;
+        let mailbox = there.soon(there.layer.open(prefix.into())).await.expect("a mailbox can be opened");
+        there.join(&lobby, mailbox.channel()).await;
         members.push(mailbox);
     }
-    stage.leave(&lobby, members[1].channel()).await;
-    stage.say(&lobby, 1).await;
-    stage.hears(&mut members[0], &[1]).await;
-    stage.hears(&mut members[2], &[1]).await;
-    stage.hears_nothing(&mut members[1]).await;
-    stage.hears_nothing(&mut outsider).await;
+    here.say(&lobby, 1).await;
+    for member in &mut members {
+        there.hears_first(member, [1]).await;
+    }
+    there.leave(&lobby, members[1].channel()).await;
+    here.say(&lobby, 2).await;
+    there.hears_first(&mut members[0], [2]).await;
+    there.hears_first(&mut members[2], [2]).await;
+    there.silent(members.iter_mut().chain([&mut outsider])).await;
     Ok(())
 }
 
-/// A hundred members with the same prefix all hear it.
-pub async fn a_hundred_members_hear(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let lobby = group("lobby");
+async fn a_hundred(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
     let mut members = Vec::new();
     for _ in 0..100 {
-        members.push(stage.member_of(&lobby).await);
+        members.push(there.member_of(&lobby).await);
     }
-    stage.say(&lobby, 1).await;
+    here.say(&lobby, 1).await;
     for member in &mut members {
-        assert_eq!(stage.take(member).await, 1);
+        there.hears_first(member, [1]).await;
     }
-    stage.settle().await;
-    assert!(members.iter_mut().all(|member| member.try_recv().is_none()), "each hears it once");
+    there.silent(&mut members).await;
     Ok(())
 }
 
-/// Messages to a group arrive in the order in which they were sent.
-pub async fn a_group_is_first_in_first_out(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let lobby = group("lobby");
-    let (mut one, mut two) = (stage.member_of(&lobby).await, stage.member_of(&lobby).await);
-    let numbers: Vec<_> = (0..50).collect();
-    for number in &numbers {
-        stage.say(&lobby, *number).await;
+/// Names have every character that is allowed, at both ends and doubled, and differ in one of them only.
+async fn similar_names(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let there = here.at(route).await?;
+    let (long, longest) = ("x".repeat(98), "x".repeat(99));
+    let names =
+        ["a", "A", "a.", ".a", "a..", "a.b", "a-b", "a_b", "a.B", "-", "_", ".", "..", "0", &long, &longest];
+    let mut members = Vec::new();
+    for name in names {
+        members.push(there.member_of(&group(name)).await);
     }
-    stage.hears(&mut one, &numbers).await;
-    stage.hears(&mut two, &numbers).await;
-    if stage.layer.capabilities().orders_calls {
-        stage.say_at_once(&lobby, &numbers).await;
-        stage.hears(&mut one, &numbers).await;
-        stage.hears(&mut two, &numbers).await;
+    for (number, name) in names.iter().enumerate() {
+        here.say(group(name), number as i64).await;
+    }
+    for (number, member) in members.iter_mut().enumerate() {
+        there.hears_first(member, [number as i64]).await;
+    }
+    there.silent(&mut members).await;
+    Ok(())
+}
+
+async fn adding_twice(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let mut mailbox = there.member_of(&lobby).await;
+    there.join(&lobby, mailbox.channel()).await;
+    here.say(&lobby, 1).await;
+    there.hears(&mut mailbox, [1]).await;
+    there.leave(&lobby, mailbox.channel()).await;
+    here.say(&lobby, 2).await;
+    there.silent([&mut mailbox]).await;
+    Ok(())
+}
+
+async fn come_back(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let mut mailbox = there.member_of(&lobby).await;
+    for number in 0..20 {
+        there.leave(&lobby, mailbox.channel()).await;
+        there.join(&lobby, mailbox.channel()).await;
+        here.say(&lobby, number).await;
+    }
+    there.hears(&mut mailbox, 0..20).await;
+    Ok(())
+}
+
+/// The leave and the join are under way at the same time, in either order.
+async fn leave_against_join(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let mut last = there.member_of(&lobby).await;
+    for number in 0..20 {
+        let next = there.open().await;
+        let (join, leave) = (there.join(&lobby, next.channel()), there.leave(&lobby, last.channel()));
+        if number % 2 == 0 {
+            tokio::join!(leave, join);
+        } else {
+            tokio::join!(join, leave);
+        }
+        let mut left = std::mem::replace(&mut last, next);
+        here.say(&lobby, number).await;
+        there.hears_first(&mut last, [number]).await;
+        assert!(left.try_recv().is_none(), "it has left");
     }
     Ok(())
 }
 
-/// Who was added twice hears it once, and is out after leaving once.
-pub async fn adding_twice_is_one_membership(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let lobby = group("lobby");
-    let mut mailbox = stage.member_of(&lobby).await;
-    stage.join(&lobby, mailbox.channel()).await;
-    stage.say(&lobby, 1).await;
-    stage.hears(&mut mailbox, &[1]).await;
-    stage.leave(&lobby, mailbox.channel()).await;
-    stage.say(&lobby, 2).await;
-    stage.hears_nothing(&mut mailbox).await;
-    Ok(())
-}
-
-/// Who left can come back.
-pub async fn who_left_can_come_back(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let lobby = group("lobby");
-    let mut mailbox = stage.member_of(&lobby).await;
-    for number in 0..5 {
-        stage.leave(&lobby, mailbox.channel()).await;
-        stage.join(&lobby, mailbox.channel()).await;
-        stage.say(&lobby, number).await;
+async fn dropped_join(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let there = here.at(route).await?;
+    let (mut joins, mut leaves) = (there.open().await, there.open().await);
+    let groups: Vec<_> = (0..20).map(|n| group(&format!("room-{n}"))).collect();
+    for (polls, group) in groups.iter().enumerate() {
+        for mailbox in [&joins, &leaves] {
+            let join = there.layer.group_add(group, mailbox.channel());
+            poll_some(join, polls % 4).await;
+        }
+        there.leave(group, leaves.channel()).await;
+        there.join(group, joins.channel()).await;
     }
-    stage.hears(&mut mailbox, &[0, 1, 2, 3, 4]).await;
-    Ok(())
-}
-
-/// Leaving a group that one is not in, or that nobody knows, is fine; joining works afterwards.
-pub async fn leaving_before_joining_is_fine(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let lobby = group("lobby");
-    let mut mailbox = stage.open().await;
-    stage.leave(&lobby, mailbox.channel()).await;
-    stage.leave(&lobby, &channel("specific.nobody!here")).await;
-    stage.join(&lobby, mailbox.channel()).await;
-    stage.say(&lobby, 1).await;
-    stage.hears(&mut mailbox, &[1]).await;
-    Ok(())
-}
-
-/// A message to a group that nobody knows is fine.
-pub async fn sending_to_an_unknown_group_is_fine(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let report = stage.group_send(&group("nobody"), 1).await;
-    assert_eq!(report.local.matched, 0);
-    Ok(())
-}
-
-/// A member that is full fails nobody, and is counted where it is known.
-pub async fn a_full_member_fails_nobody(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::with(harness, |config| config.with_capacity(3)).await;
-    let lobby = group("lobby");
-    let mut mailbox = stage.member_of(&lobby).await;
-    for number in 0..5 {
-        stage.say(&lobby, number).await;
-    }
-    stage.hears(&mut mailbox, &[0, 1, 2]).await;
-    Ok(())
-}
-
-/// A member that is full does not keep others from hearing.
-pub async fn a_full_member_silences_nobody(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::with(harness, |config| config.with_capacity(3)).await;
-    stage.requires(|can| !can.shares_capacity, "the backend claims shares_capacity")?;
-    let lobby = group("lobby");
-    let mut slow = stage.member_of(&lobby).await;
-    let mut quick = stage.member_of(&lobby).await;
-    for number in 0..10 {
-        stage.say(&lobby, number).await;
-        assert_eq!(stage.take(&mut quick).await, number);
-    }
-    stage.settle().await;
-    stage.hears(&mut slow, &[0, 1, 2]).await;
-    Ok(())
-}
-
-/// A named channel can be a member.
-pub async fn a_named_channel_can_be_a_member(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    stage.requires(|can| can.stores_messages, "the backend does not claim stores_messages")?;
-    let (lobby, jobs) = (group("lobby"), channel("jobs"));
-    stage.join(&lobby, &jobs).await;
-    stage.say(&lobby, 1).await;
-    assert_eq!(stage.receive(&jobs).await, 1);
-    stage.leave(&lobby, &jobs).await;
-    stage.say(&lobby, 2).await;
-    stage.receives_nothing(&jobs).await;
-    Ok(())
-}
-
-/// The channel that a message is not for does not hear it.
-pub async fn the_excepted_channel_hears_nothing(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let lobby = group("lobby");
-    let (mut me, mut you) = (stage.member_of(&lobby).await, stage.member_of(&lobby).await);
-    stage.say(Audience::from(&lobby).except(me.channel()), 1).await;
-    stage.hears(&mut you, &[1]).await;
-    stage.hears_nothing(&mut me).await;
-    Ok(())
-}
-
-/// Who is in several groups that a message is for hears it once.
-pub async fn who_is_in_several_groups_hears_once(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let (lobby, admins) = (group("lobby"), group("admins"));
-    let (mut both, mut one) = (stage.member_of(&lobby).await, stage.member_of(&admins).await);
-    stage.join(&admins, both.channel()).await;
-    stage.say(Audience::from(&lobby).and(&admins).and(group("nobody")), 1).await;
-    stage.hears(&mut both, &[1]).await;
-    stage.hears(&mut one, &[1]).await;
-    Ok(())
-}
-
-/// A message for this process only reaches the members in it.
-pub async fn a_local_message_reaches_local_members(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let lobby = group("lobby");
-    let mut mailbox = stage.member_of(&lobby).await;
-    let report = stage.group_send(Audience::from(&lobby).local_only(), 1).await;
-    assert_eq!(report.local.delivered, 1);
-    stage.hears(&mut mailbox, &[1]).await;
-    Ok(())
-}
-
-/// A channel can leave all its groups at once.
-pub async fn a_channel_can_leave_all_groups(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let groups: Vec<_> = (0..5).map(|n| group(&format!("room-{n}"))).collect();
-    let (mut leaver, mut stayer) = (stage.open().await, stage.open().await);
-    for group in &groups {
-        stage.join(group, leaver.channel()).await;
-        stage.join(group, stayer.channel()).await;
-    }
-    stage.soon(stage.layer.group_discard_all(leaver.channel())).await.expect("it can leave");
-    stage.soon(stage.layer.group_discard_all(leaver.channel())).await.expect("leaving twice is fine");
     for (number, group) in groups.iter().enumerate() {
-        stage.say(group, number as i64).await;
+        here.say(group, number as i64).await;
     }
-    stage.hears_nothing(&mut leaver).await;
-    stage.settle().await;
-    let mut heard = Vec::new();
-    while heard.len() < groups.len() {
-        heard.push(stage.take(&mut stayer).await);
+    assert_eq!(there.take_sorted(&mut joins, 20).await, (0..20).collect::<Vec<_>>());
+    there.silent([&mut joins, &mut leaves]).await;
+    Ok(())
+}
+
+/// Polls a future this number of times at most, then drops it.
+async fn poll_some<T>(future: impl Future<Output = T>, polls: usize) {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..polls {
+        tokio::select! {
+            biased;
+            _ = &mut future => return,
+            () = tokio::task::yield_now() => {}
+        }
     }
-    heard.sort_unstable(); // several groups may take several ways
-    assert_eq!(heard, [0, 1, 2, 3, 4]);
+}
+
+async fn full_member(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::with(harness, |config| config.with_capacity(3)).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let mut mailbox = there.member_of(&lobby).await;
+    for number in 0..5 {
+        here.say(&lobby, number).await;
+    }
+    there.settle().await;
+    there.hears(&mut mailbox, 0..3).await;
+    Ok(())
+}
+
+async fn full_beside(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::with(harness, |config| config.with_capacity(3)).await;
+    here.requires(|can| !can.shares_capacity, "shares_capacity")?;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let (mut slow, mut quick) = (there.member_of(&lobby).await, there.member_of(&lobby).await);
+    for number in 0..10 {
+        here.say(&lobby, number).await;
+        there.hears_first(&mut quick, [number]).await;
+    }
+    there.hears_first(&mut slow, 0..3).await;
+    there.silent([&mut slow, &mut quick]).await;
+    Ok(())
+}
+
+async fn leaving_all(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let there = here.at(route).await?;
+    let groups: Vec<_> = (0..5).map(|n| group(&format!("room-{n}"))).collect();
+    let (mut leaver, mut stayer) = (there.open().await, there.open().await);
+    for group in &groups {
+        there.join(group, leaver.channel()).await;
+        there.join(group, stayer.channel()).await;
+    }
+    there.leave_all(leaver.channel()).await;
+    there.leave_all(leaver.channel()).await;
+    for (number, group) in groups.iter().enumerate() {
+        here.say(group, number as i64).await;
+    }
+    assert_eq!(there.take_sorted(&mut stayer, 5).await, [0, 1, 2, 3, 4]);
+    there.silent([&mut leaver, &mut stayer]).await;
+    there.join(&groups[0], leaver.channel()).await;
+    here.say(&groups[0], 5).await;
+    there.hears(&mut leaver, [5]).await;
+    Ok(())
+}
+
+async fn dropped_mailbox(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby) = (here.at(route).await?, group("lobby"));
+    let mut stays = there.member_of(&lobby).await;
+    drop(there.member_of(&lobby).await);
+    there.settle().await;
+    let report = here.group_send(&lobby, 1).await;
+    assert!(report.local.matched <= 1, "{report:?}");
+    there.hears(&mut stays, [1]).await;
+    Ok(())
+}
+
+/// Leaving a group without being a member, or an unknown one, has no effect. Joining works afterwards.
+pub async fn leaving_before_joining_is_fine(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let lobby = group("lobby");
+    let mut mailbox = here.open().await;
+    here.leave(&lobby, mailbox.channel()).await;
+    here.leave_all(mailbox.channel()).await;
+    here.join(&lobby, mailbox.channel()).await;
+    here.say(&lobby, 1).await;
+    here.hears(&mut mailbox, [1]).await;
+    Ok(())
+}
+
+/// A message to an unknown group is taken and has no effect.
+pub async fn sending_to_an_unknown_group_is_fine(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let mut mailbox = here.member_of(&group("lobby")).await;
+    let report = here.group_send(&group("nobody"), 1).await;
+    assert_eq!(report.local.matched, 0);
+    here.silent([&mut mailbox]).await;
     Ok(())
 }
 
 /// The directory lists groups and members as they come and go.
 pub async fn the_directory_lists_groups_and_members(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let directory = stage.layer.directory().ok_or(Skip("the backend has no directory"))?;
+    let here = Fixture::new(harness).await;
+    let directory = here.layer.directory().ok_or(Skip("directory"))?;
     let (lobby, admins) = (group("lobby"), group("admins"));
-    let (one, two) = (stage.member_of(&lobby).await, stage.member_of(&lobby).await);
-    stage.join(&admins, one.channel()).await;
+    let (one, two) = (here.member_of(&lobby).await, here.member_of(&lobby).await);
+    here.join(&admins, one.channel()).await;
     let sorted = |mut names: Vec<GroupName>| {
         names.sort();
         names
     };
     let mut both = [one.channel().clone(), two.channel().clone()];
     both.sort();
-    let mut members = stage.soon(directory.members(&lobby)).await.expect("members");
+    let mut members = here.soon(directory.members(&lobby)).await.expect("members");
     members.sort();
     assert_eq!(members, both);
-    assert_eq!(stage.soon(directory.member_count(&lobby)).await.expect("a count"), 2);
-    assert_eq!(
-        sorted(stage.soon(directory.groups()).await.expect("groups")),
-        [admins.clone(), lobby.clone()]
-    );
-    let of_one = stage.soon(directory.groups_of(one.channel())).await.expect("groups");
+    assert_eq!(here.soon(directory.member_count(&lobby)).await.expect("a count"), 2);
+    let groups = here.soon(directory.groups()).await.expect("groups");
+    assert_eq!(sorted(groups), [admins.clone(), lobby.clone()]);
+    let of_one = here.soon(directory.groups_of(one.channel())).await.expect("groups");
     assert_eq!(sorted(of_one), [admins.clone(), lobby.clone()]);
 
-    stage.leave(&lobby, one.channel()).await;
+    here.leave(&lobby, one.channel()).await;
     drop(two);
-    stage.settle().await;
-    assert_eq!(stage.soon(directory.member_count(&lobby)).await.expect("a count"), 0);
-    assert_eq!(stage.soon(directory.groups()).await.expect("groups"), [admins]);
-    assert!(stage.soon(directory.members(&group("nobody"))).await.expect("members").is_empty());
+    here.settle().await;
+    assert_eq!(here.soon(directory.member_count(&lobby)).await.expect("a count"), 0);
+    assert_eq!(here.soon(directory.groups()).await.expect("groups"), [admins]);
+    assert!(here.soon(directory.members(&group("nobody"))).await.expect("members").is_empty());
+    let unknown = here.soon(directory.groups_of(&channel("nobody"))).await.expect("groups");
+    assert!(unknown.is_empty());
     Ok(())
 }

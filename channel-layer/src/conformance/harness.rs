@@ -1,4 +1,4 @@
-//! What a backend brings along to be tested.
+//! The part of the suite that each backend's tests provide.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,64 +7,105 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{config::LayerConfig, layer::ChannelLayer};
 
-/// Makes the layers that the cases are run on, and lets time pass. Each test has a harness of its own.
+/// Makes the layers that the cases run on, lets time pass and breaks the backend. Each test has a harness of its own.
+///
+/// A backend that claims [`cross_process`](crate::Capabilities::cross_process) has to be tested with all of it:
+/// [`peer`](Self::peer), [`sever`](Self::sever), [`freeze`](Self::freeze), [`mend`](Self::mend) and
+/// [`residue`](Self::residue). Without one of them, the cases that need it fail.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// A layer with these settings, on a store that is empty and that no other test uses.
+    /// Opens a layer with these settings, on a store that is empty and that no other test uses.
     ///
-    /// A case asks once.
+    /// A case calls it once.
     async fn layer(&self, config: LayerConfig) -> Arc<dyn ChannelLayer>;
 
-    /// A second layer on the store of the first, as another process would open one; nothing if that cannot be.
+    /// Opens a second layer on the store of the first, as another process would. `None` if the backend has no second
+    /// process.
     async fn peer(&self, config: LayerConfig) -> Option<Arc<dyn ChannelLayer>>;
 
     /// Lets time pass: by moving a paused clock, or by sleeping where a server keeps the time.
     async fn elapse(&self, time: Duration);
 
-    /// Takes the backend away from all layers, as a fault of the network would, without a loss of what it holds; false if
-    /// there is none to lose, or the test cannot.
-    async fn begin_outage(&self) -> bool {
+    /// Breaks the connections of all layers at once and refuses new ones, without a loss of what the server holds.
+    ///
+    /// Returns whether the harness can.
+    async fn sever(&self) -> bool {
         false
     }
 
-    /// Brings the backend back.
-    async fn end_outage(&self) {}
+    /// Makes the server silent: it stays connected and takes new connections, and answers nothing.
+    ///
+    /// Returns whether the harness can.
+    async fn freeze(&self) -> bool {
+        false
+    }
 
-    /// How long things take.
+    /// Ends what [`sever`](Self::sever) or [`freeze`](Self::freeze) began. The server has kept what it held.
+    ///
+    /// Returns whether the harness can.
+    async fn mend(&self) -> bool {
+        false
+    }
+
+    /// Returns what the server holds at present for the layers of this harness, or `None` if the harness cannot tell.
+    async fn residue(&self) -> Option<Residue> {
+        None
+    }
+
+    /// The largest message that the layers take, in bytes of its content, to a kibibyte. `None` if there is no limit.
+    fn size_limit(&self) -> Option<usize> {
+        None
+    }
+
+    /// The times that the cases count with.
     fn timing(&self) -> Timing {
         Timing::real()
     }
 
-    /// Where the test runs. The default has one thread and a real clock.
+    /// The runtime of the test. The default has one thread and a real clock.
     fn runtime(&self) -> Runtime {
         Builder::new_current_thread().enable_all().build().expect("a runtime can be built")
     }
 }
 
-/// How long things take, on this backend, on a machine that has other things to do.
+/// The state that a server holds for the layers of one [`Harness`]. All zero once they are closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Residue {
+    /// Open connections of the layers.
+    pub connections: usize,
+    /// Topics that the layers are subscribed to.
+    pub subscriptions: usize,
+    /// Stored entries, apart from messages that wait on named channels.
+    pub keys: usize,
+}
+
+/// The times that the cases count with, on a machine that is busy with other work.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Timing {
-    /// A message that has not arrived after this time never will: the case fails.
+    /// The deadline of every call and every arrival: a case fails when it is over.
     pub arrival: Duration,
-    /// When nothing has arrived for this time, nothing is under way. Cases wait for it, so keep it short.
+    /// When no message has arrived for this time, none is under way. Cases wait for it, so keep it short.
     pub silence: Duration,
-    /// The message expiry that the cases about expiry ask for: three times the store's resolution, or more.
+    /// The message expiry of the cases about expiry: at least three times the store's resolution.
     pub expiry: Duration,
-    /// The group expiry that the cases about it ask for, likewise.
+    /// The group expiry of the cases about memberships by name, likewise.
     pub group_expiry: Duration,
+    /// The time after an expiry when the store has certainly dropped the entry.
+    pub resolution: Duration,
     /// A case that takes longer than this fails.
     pub limit: Duration,
 }
 
 impl Timing {
-    /// For real time and a server on the same machine: expiries of three seconds.
+    /// For real time and a server on the same machine: expiries of three seconds, a resolution of one.
     pub fn real() -> Self {
         Self {
             arrival: Duration::from_secs(10),
             silence: Duration::from_millis(150),
             expiry: Duration::from_secs(3),
             group_expiry: Duration::from_secs(3),
+            resolution: Duration::from_millis(1100),
             limit: Duration::from_secs(120),
         }
     }
@@ -83,6 +124,12 @@ impl Timing {
     pub fn with_expiries(mut self, message: Duration, group: Duration) -> Self {
         self.expiry = message;
         self.group_expiry = group;
+        self
+    }
+
+    /// Sets [`resolution`](Self::resolution).
+    pub fn with_resolution(mut self, resolution: Duration) -> Self {
+        self.resolution = resolution;
         self
     }
 

@@ -1,101 +1,128 @@
-//! The layer as a whole: flush, close, health.
+//! The layer as a whole: flush, close, health, requests.
 
 use super::{
     Harness, Verdict,
-    stage::{Stage, channel, group, numbered},
+    fixture::{Fixture, Route, channel, group, number_of, numbered},
 };
 use crate::{error::Error, ext::ChannelLayerExt, layer::ChannelLayer};
 
-/// After a flush nothing waits and no group has members, and the open mailboxes work on.
-pub async fn a_flush_empties_and_leaves_open(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
+variants! {
+    /// After a flush no message waits and no group has members. The open mailboxes work on.
+    a_flush_empties_and_leaves_open = flush_empties(Route::Local);
+    /// After a flush by a peer no message waits and no group has members, where a flush is for all processes.
+    a_flush_by_a_peer_empties_and_leaves_open = flush_empties(Route::Peer);
+    /// A request is answered, or times out.
+    a_request_is_answered_or_times_out = request(Route::Local);
+    /// A request to a peer is answered, or times out.
+    a_request_to_a_peer_is_answered_or_times_out = request(Route::Peer);
+}
+
+async fn flush_empties(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let there = here.at(route).await?;
+    if route == Route::Peer {
+        here.requires(|can| can.global_flush, "global_flush")?;
+    }
     let (lobby, jobs) = (group("lobby"), channel("jobs"));
-    let mut mailbox = stage.member_of(&lobby).await;
-    stage.send(mailbox.channel(), 1).await;
-    stage.send(&jobs, 1).await;
-    stage.settle().await;
-    stage.soon(stage.layer.flush()).await.expect("a layer can be flushed");
-    stage.hears_nothing(&mut mailbox).await;
-    stage.receives_nothing(&jobs).await;
-    stage.say(&lobby, 2).await;
-    stage.hears_nothing(&mut mailbox).await;
-    stage.send(mailbox.channel(), 3).await;
-    stage.join(&lobby, mailbox.channel()).await;
-    stage.say(&lobby, 4).await;
-    let mut heard = [stage.take(&mut mailbox).await, stage.take(&mut mailbox).await];
-    heard.sort_unstable(); // a message to a channel and one to a group may take two ways
-    assert_eq!(heard, [3, 4]);
-    Ok(())
-}
-
-/// A closed layer says so, to every call, and closing it again is fine.
-pub async fn a_closed_layer_says_so(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let (lobby, mailbox) = (group("lobby"), stage.open().await);
-    for _ in 0..2 {
-        stage.soon(stage.layer.close()).await.expect("closing twice is fine");
+    let mut mailbox = here.member_of(&lobby).await;
+    here.send(&jobs, 1).await;
+    if route == Route::Local {
+        here.send(mailbox.channel(), 1).await; // a mailbox of another process is not a part of the store
     }
-    let (layer, channel) = (&stage.layer, mailbox.channel());
-    let is_closed = |what: &str, error: Option<Error>| {
-        assert!(matches!(error, Some(Error::Closed)), "{what} on a closed layer says {error:?}");
-    };
-    is_closed("open", stage.soon(layer.new_channel()).await.err());
-    is_closed("send", stage.soon(layer.send(channel, numbered(1))).await.err());
-    is_closed("receive", stage.soon(layer.receive(&super::stage::channel("jobs"))).await.err());
-    is_closed("group_add", stage.soon(layer.group_add(&lobby, channel)).await.err());
-    is_closed("group_send", stage.soon(layer.group_send(&(&lobby).into(), numbered(1))).await.err());
-    is_closed("health", stage.soon(layer.health()).await.err());
+    here.settle().await;
+    there.soon(there.layer.flush()).await.expect("a layer can be flushed");
+    here.silent([&mut mailbox]).await;
+    here.receives_nothing(&jobs).await;
+    here.say(&lobby, 2).await;
+    there.say(&lobby, 3).await;
+    here.silent([&mut mailbox]).await;
+    here.send(mailbox.channel(), 4).await;
+    here.join(&lobby, mailbox.channel()).await;
+    there.say(&lobby, 5).await;
+    assert_eq!(here.take_sorted(&mut mailbox, 2).await, [4, 5]);
     Ok(())
 }
 
-/// Closing the layer ends every wait for a message or an event.
-pub async fn closing_ends_what_waits(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let (mut events, state) = (stage.layer.events(), stage.layer.events().state());
-    assert!(!state.is_away(), "the layer works");
-    // Names of its own: where they have no prefix, another case on the same server may send to the usual ones.
-    let receiving: Vec<_> = ["closing", "closing", "closing-too"]
-        .map(|name| {
-            let layer = stage.layer.clone();
-            tokio::spawn(async move { layer.receive(&super::stage::channel(name)).await })
-        })
-        .into();
-    stage.settle().await;
-    stage.soon(stage.layer.close()).await.expect("a layer can be closed");
-    for received in receiving {
-        let received = stage.soon(received).await.expect("the task ends");
-        assert!(matches!(received, Err(Error::Closed)), "{received:?}");
-    }
-    while stage.soon(events.next()).await.is_some() {}
-    assert_eq!(stage.soon(stage.layer.events().next()).await, None);
-    assert!(state.is_away() && stage.layer.events().state().is_away());
-    Ok(())
-}
-
-/// A layer that works says so, and how much it holds.
-pub async fn health_counts_what_is_open(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let _mailbox = stage.member_of(&group("lobby")).await;
-    let health = stage.soon(stage.layer.health()).await.expect("a layer that works");
-    assert!(health.mailboxes >= 1 && health.groups >= 1, "{health:?}");
-    Ok(())
-}
-
-/// Somebody is asked, and answers in time; who does not answer is not waited for.
-pub async fn a_request_is_answered_or_times_out(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let mut asked = stage.open().await;
+async fn request(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let there = here.at(route).await?;
+    let mut asked = there.open().await;
     let name = asked.channel().clone();
-    let layer = stage.layer.clone();
+    let layer = there.layer.clone();
     let answering = tokio::spawn(async move {
         let question = asked.recv().await;
         layer.reply(&question, numbered(42)).await.expect("it can be answered");
         asked
     });
-    let answer = stage.layer.request(&name, numbered(1), stage.timing.arrival).await.expect("an answer");
-    assert_eq!(super::stage::number_of(&answer), 42);
-    let _silent = stage.soon(answering).await.expect("the task ends");
-    let late = stage.layer.request(&name, numbered(2), stage.timing.silence).await;
+    let answer = here.layer.request(&name, numbered(1), here.timing.arrival).await.expect("an answer");
+    assert_eq!(number_of(&answer), 42);
+    let _silent = here.soon(answering).await.expect("the task ends");
+    let late = here.layer.request(&name, numbered(2), here.timing.silence).await;
     assert!(matches!(late, Err(Error::TimedOut(_))), "{late:?}");
+    Ok(())
+}
+
+/// A closed layer refuses every call, and closing it again has no effect.
+pub async fn a_closed_layer_refuses_calls(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (lobby, mailbox) = (group("lobby"), here.open().await);
+    here.close().await;
+    here.close().await;
+    let (layer, channel) = (&here.layer, mailbox.channel());
+    let is_closed = |what: &str, error: Option<Error>| {
+        assert!(matches!(error, Some(Error::Closed)), "{what} on a closed layer says {error:?}");
+    };
+    is_closed("open", here.soon(layer.new_channel()).await.err());
+    is_closed("send", here.try_send(channel, 1).await.err());
+    is_closed("send to a name", here.try_send(&super::fixture::channel("jobs"), 1).await.err());
+    is_closed("receive", here.soon(layer.receive(&super::fixture::channel("jobs"))).await.err());
+    is_closed("group_add", here.soon(layer.group_add(&lobby, channel)).await.err());
+    is_closed("group_discard", here.soon(layer.group_discard(&lobby, channel)).await.err());
+    is_closed("group_discard_all", here.soon(layer.group_discard_all(channel)).await.err());
+    is_closed("group_send", here.try_group_send(&lobby, 1).await.err());
+    is_closed("health", here.soon(layer.health()).await.err());
+    is_closed("flush", here.soon(layer.flush()).await.err());
+    Ok(())
+}
+
+/// Closing the layer ends every wait for a message or an event.
+pub async fn closing_ends_what_waits(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (mut events, state) = (here.layer.events(), here.layer.events().state());
+    assert!(!state.is_away(), "the layer works");
+    // Names of its own: where they have no prefix, another case on the same server may send to the usual ones.
+    let names = ["closing", "closing", "closing-too"].map(channel);
+    let receiving = names.map(|name| here.spawn_receive(&name));
+    here.settle().await;
+    here.close().await;
+    for received in receiving {
+        let received = here.soon(received).await.expect("the task ends");
+        assert!(matches!(received, Err(Error::Closed)), "{received:?}");
+    }
+    while here.event(&mut events).await.is_some() {}
+    assert_eq!(here.soon(here.layer.events().next()).await, None);
+    assert!(state.is_away() && here.is_away());
+    Ok(())
+}
+
+/// A mailbox stays readable after its layer was closed, for what it holds.
+pub async fn a_mailbox_is_readable_after_close(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let lobby = group("lobby");
+    let mut mailbox = here.member_of(&lobby).await;
+    here.send(mailbox.channel(), 1).await;
+    here.say(&lobby, 2).await;
+    here.settle().await;
+    here.close().await;
+    assert_eq!(here.take_sorted(&mut mailbox, 2).await, [1, 2]);
+    Ok(())
+}
+
+/// A layer that works reports its health, and how many mailboxes and groups it holds.
+pub async fn health_counts_what_is_open(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let _mailbox = here.member_of(&group("lobby")).await;
+    let health = here.soon(here.layer.health()).await.expect("a layer that works");
+    assert!(health.mailboxes >= 1 && health.groups >= 1, "{health:?}");
     Ok(())
 }

@@ -1,19 +1,30 @@
 #![doc = include_str!("README.md")]
 
+#[macro_use]
+mod cases;
+
+pub mod audiences;
 pub mod channels;
+pub mod content;
 pub mod expiry;
+pub mod foreign;
 pub mod groups;
 pub mod life;
 pub mod mailboxes;
+pub mod named;
+pub mod order;
 pub mod outages;
 pub mod processes;
+pub mod reports;
+pub mod residue;
 
-#[macro_use]
-mod cases;
+mod fixture;
 mod harness;
-mod stage;
+mod mount;
+mod path;
 
 use std::{
+    fmt,
     io::{Write, stderr},
     pin::Pin,
 };
@@ -23,13 +34,25 @@ use tokio::time::timeout;
 #[doc(hidden)]
 pub use __conformance_cases;
 
-pub use self::harness::{Harness, Timing};
+pub use self::{
+    harness::{Harness, Residue, Timing},
+    mount::{Mount, Summary, run_all},
+};
 
-/// Why a case does not apply to a backend, in words for the one who reads the tests' output.
+/// The reason why a case does not apply to a backend.
+///
+/// Holds the name of the field of [`Capabilities`](crate::Capabilities) that the backend does not claim, or of the
+/// method of [`Harness`] that has no effect on it. A mount expects the skip under this name, or under that of the case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skip(pub &'static str);
 
-/// What a case comes to. One that fails panics, with the reason.
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "does not apply, because of `{}`", self.0)
+    }
+}
+
+/// The outcome of a case that did not fail. One that fails panics with the reason.
 pub type Verdict = Result<(), Skip>;
 
 /// A case that runs.
@@ -39,40 +62,46 @@ pub type Running<'a> = Pin<Box<dyn Future<Output = Verdict> + 'a>>;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Case {
-    /// Its name, which says what is to hold.
+    /// The module that the case belongs to, such as `groups`.
+    pub area: &'static str,
+    /// The behaviour that must hold, as a name.
     pub name: &'static str,
-    /// The items of the checklist of Django Channels' behaviour that it covers; some cases are our own.
+    /// The items of the checklist of Django Channels' behaviour that it covers. Empty where Django has no such item.
     pub covers: &'static str,
-    /// Runs it. Wants a tokio runtime, such as [`Harness::runtime`].
+    /// Runs it. Needs a tokio runtime, such as [`Harness::runtime`].
     pub run: for<'a> fn(&'a dyn Harness) -> Running<'a>,
 }
 
-/// All cases.
+/// Returns all cases.
 pub fn cases() -> &'static [Case] {
     __conformance_cases! { __conformance_list!() }
 }
 
-/// The case of this name.
+/// Returns the case of this name.
 pub fn case(name: &str) -> Option<Case> {
     cases().iter().find(|case| case.name == name).copied()
 }
 
-/// Runs a case on the harness's runtime. If the case does not apply, says so on standard error, also where
-/// output is captured: a skip must not look like a pass.
+/// Runs a case on the harness's runtime. A skip is written to standard error, also where output is captured: it must
+/// not look like a pass.
 ///
 /// # Panics
-/// If the backend does not behave as the case wants.
+/// If the backend does not behave as the case demands, or claims what the harness cannot test.
 pub fn run(harness: &dyn Harness, case: &Case) -> Verdict {
     let limit = harness.timing().limit;
     let verdict = harness.runtime().block_on(async {
         timeout(limit, (case.run)(harness)).await.unwrap_or_else(|_| panic!("not done within {limit:?}"))
     });
-    if let Err(Skip(reason)) = verdict {
-        // Not `eprintln`, which the test runner swallows; in one go, because tests run side by side.
-        let line = format!("skipped: {}: {reason}\n", case.name);
-        let _ = stderr().write_all(line.as_bytes());
+    if let Err(skip) = verdict {
+        print(&format!("skipped: {} {skip}", case.name));
     }
     verdict
+}
+
+/// Writes a line to standard error.
+fn print(line: &str) {
+    // Not `eprintln`, which the test runner captures; in one call, because tests run side by side.
+    let _ = stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 #[cfg(test)]

@@ -1,98 +1,349 @@
-//! The backend is away for a while, without a loss of what it holds.
+//! Outages: the backend is away for a while, severed or frozen, without a loss of what it holds.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
-    Harness, Verdict,
-    stage::{Stage, channel, group, numbered},
+    Harness, Skip, Verdict,
+    fixture::{Fault, Fixture, Route, channel, group, number_of, numbered},
 };
-use crate::{error::Error, events::LayerEvent, layer::Audience};
+use crate::{
+    error::Error,
+    events::{LayerEvent, LayerEvents},
+    layer::{Audience, ChannelLayer},
+};
 
-/// The state says at any moment whether the backend is in reach, and the events say when that changes.
-pub async fn an_outage_and_its_end_are_told(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let mut events = stage.layer.events();
-    let (waiting, jobs) = (stage.layer.clone(), channel("jobs"));
-    let receiving = tokio::spawn(async move { waiting.receive(&channel("jobs")).await });
-    stage.begin_outage().await?;
-    assert_eq!(stage.soon(events.next()).await, Some(LayerEvent::Disconnected));
-    stage.settle().await;
-    assert!(stage.layer.events().state().is_away() && !receiving.is_finished());
-    stage.end_outage().await;
-    let back = stage.soon(events.next()).await;
-    assert!(matches!(back, Some(LayerEvent::Reconnected { .. })), "{back:?}");
-    stage.soon(stage.layer.health()).await.expect("it works again");
-    while !receiving.is_finished() {
-        stage.try_send(&jobs, 1).await.expect("it works again"); // at most once: the receiver may not be back yet
-        stage.settle().await;
-    }
-    assert!(stage.soon(receiving).await.expect("the task ends").is_ok(), "it waited the outage out");
+variants! {
+    /// A severed backend raises one `Disconnected`, and one `Reconnected` whose gap covers the outage.
+    a_severed_backend_is_told_once = told_once(Fault::Sever);
+    /// A frozen backend raises one `Disconnected`, and one `Reconnected` whose gap covers the outage.
+    a_frozen_backend_is_told_once = told_once(Fault::Freeze);
+    /// Calls to a severed backend fail at once and reach nobody, now or later.
+    calls_to_a_severed_backend_reach_nobody = calls_fail(Fault::Sever);
+    /// Calls to a frozen backend fail at once and reach nobody, now or later.
+    calls_to_a_frozen_backend_reach_nobody = calls_fail(Fault::Freeze);
+    /// No call hangs while the layer does not know yet that the backend is severed, and no message arrives twice.
+    calls_on_the_eve_of_a_severance_end = calls_end(Fault::Sever);
+    /// No call hangs while the layer does not know yet that the backend is frozen, and no message arrives twice.
+    calls_on_the_eve_of_a_freeze_end = calls_end(Fault::Freeze);
+    /// Members are members after a severance, and hear each message once, from both processes.
+    members_outlive_a_severance = members_stay(Fault::Sever);
+    /// Members are members after a freeze, and hear each message once, from both processes.
+    members_outlive_a_freeze = members_stay(Fault::Freeze);
+    /// Channels are opened, join and leave during a severance, and that holds when the layer says that it is over.
+    members_come_and_go_during_a_severance = come_and_go(Fault::Sever);
+    /// Channels are opened, join and leave during a freeze, and that holds when the layer says that it is over.
+    members_come_and_go_during_a_freeze = come_and_go(Fault::Freeze);
+    /// A `receive` waits a severance out.
+    a_receiver_outlives_a_severance = receiver_stays(Fault::Sever);
+    /// A `receive` waits a freeze out.
+    a_receiver_outlives_a_freeze = receiver_stays(Fault::Freeze);
+    /// A layer can be closed while the backend is severed, and that ends what waits.
+    a_severed_layer_can_be_closed = closes(Fault::Sever);
+    /// A layer can be closed while the backend is frozen, and that ends what waits.
+    a_frozen_layer_can_be_closed = closes(Fault::Freeze);
+}
+
+/// The time that the backend stays away after the layer has noticed.
+const OUTAGE: Duration = Duration::from_millis(300);
+
+async fn told_once(harness: &dyn Harness, fault: Fault) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let mut events = here.layer.events();
+    here.disrupt(fault).await?;
+    let began = Instant::now();
+    assert_eq!(here.event(&mut events).await, Some(LayerEvent::Disconnected));
+    here.elapse(OUTAGE).await;
+    assert!(here.is_away());
+    here.no_event(&mut events).await;
+    let outage = began.elapsed();
+    here.mend().await;
+    check_gap(here.event(&mut events).await, outage);
+    assert!(!here.is_away());
+    here.soon(here.layer.health()).await.expect("it works again");
+    here.no_event(&mut events).await;
     Ok(())
 }
 
-/// Calls that need the backend say so at once; what was refused arrives nowhere, now or later. What needs no backend
-/// works.
-pub async fn calls_fail_at_once_and_reach_nobody(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
-    let (lobby, hall) = (group("lobby"), group("hall"));
-    let mut mailbox = stage.member_of(&lobby).await;
-    stage.join(&hall, mailbox.channel()).await;
-    stage.begin_outage().await?;
-    let is_unavailable = |what: &str, error: Option<Error>| {
-        assert!(
-            matches!(error, Some(Error::Unavailable(_))),
-            "{what} while the backend is away says {error:?}"
-        );
-    };
-    let layer = &stage.layer;
-    for to in [Audience::from(&lobby), Audience::from(&lobby).and(&hall)] {
-        is_unavailable("group_send", stage.soon(layer.group_send(&to, numbered(1))).await.err());
+fn check_gap(event: Option<LayerEvent>, outage: Duration) {
+    match event {
+        // What a scheduler may take between a fault and its notice does not count.
+        Some(LayerEvent::Reconnected { gap }) => {
+            assert!(gap + Duration::from_millis(50) >= outage, "{gap:?} does not cover {outage:?}");
+            assert!(gap < outage + Duration::from_secs(30), "{gap:?} for {outage:?}");
+        }
+        other => panic!("the backend is back, and the event is {other:?}"),
     }
-    is_unavailable("send", stage.try_send(&channel("jobs"), 1).await.err());
-    is_unavailable("health", stage.soon(layer.health()).await.err());
-    if layer.capabilities().global_flush {
-        is_unavailable("flush", stage.soon(layer.flush()).await.err());
+}
+
+async fn calls_fail(harness: &dyn Harness, fault: Fault) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (lobby, hall, jobs) = (group("lobby"), group("hall"), channel("jobs"));
+    let mut mailbox = here.member_of(&lobby).await;
+    here.join(&hall, mailbox.channel()).await;
+    begin(&here, fault).await?;
+    let layer = &here.layer;
+    for _ in 0..3 {
+        is_unavailable("group_send", here.try_group_send(&lobby, 1).await.err());
+        let union = Audience::from(&lobby).and(&hall);
+        is_unavailable("group_send to a union", here.try_group_send(union, 1).await.err());
+        let others = Audience::from(&lobby).except(mailbox.channel());
+        is_unavailable("group_send but for one", here.try_group_send(others, 1).await.err());
+        is_unavailable("send", here.try_send(&jobs, 1).await.err());
+        is_unavailable("health", here.soon(layer.health()).await.err());
+        if layer.capabilities().global_flush {
+            is_unavailable("flush", here.soon(layer.flush()).await.err());
+        }
     }
-    stage.hears_nothing(&mut mailbox).await;
-    stage.say(Audience::from(&lobby).local_only(), 2).await;
-    stage.send(mailbox.channel(), 3).await;
-    let mut heard = [stage.take(&mut mailbox).await, stage.take(&mut mailbox).await];
-    heard.sort_unstable(); // a message to a channel and one to a group may take two ways
-    assert_eq!(heard, [2, 3]);
-    stage.end_outage().await;
-    stage.hears_nothing(&mut mailbox).await;
-    stage.say(&lobby, 4).await;
-    stage.hears(&mut mailbox, &[4]).await;
+    here.silent([&mut mailbox]).await;
+    here.say(Audience::from(&lobby).local_only(), 2).await;
+    here.send(mailbox.channel(), 3).await;
+    assert_eq!(here.take_sorted(&mut mailbox, 2).await, [2, 3]);
+    end(&here).await;
+    here.silent([&mut mailbox]).await;
+    here.say(&lobby, 4).await;
+    here.hears(&mut mailbox, [4]).await;
+    here.receives_nothing(&jobs).await;
     Ok(())
 }
 
-/// Channels are opened, join and leave during an outage, and that is so when the layer says that it is over.
-pub async fn members_come_and_go_during_an_outage(harness: &dyn Harness) -> Verdict {
-    let stage = Stage::new(harness).await;
+fn is_unavailable(what: &str, error: Option<Error>) {
+    let is = matches!(error, Some(Error::Unavailable(_)));
+    assert!(is, "{what} while the backend is away says {error:?}");
+}
+
+/// Before the layer knows, a call may pass, be uncertain or be refused.
+async fn calls_end(harness: &dyn Harness, fault: Fault) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let lobby = group("lobby");
+    let mut mailbox = here.member_of(&lobby).await;
+    here.disrupt(fault).await?;
+    let mut refused = Vec::new();
+    let mut number = 0;
+    while number < 3 || !here.is_away() {
+        match here.try_group_send(&lobby, number).await {
+            Err(Error::Unavailable(_)) => refused.push(number),
+            Err(error) => assert!(error.is_uncertain(), "{error:?}"),
+            Ok(_) => {}
+        }
+        let joined =
+            here.soon(here.layer.group_add(&group(&format!("room-{number}")), mailbox.channel())).await;
+        assert!(joined.as_ref().err().is_none_or(Error::is_outage), "{joined:?}");
+        number += 1;
+        here.elapse(Duration::from_millis(1)).await;
+    }
+    end(&here).await;
+    here.settle().await;
+    let heard: Vec<_> =
+        std::iter::from_fn(|| mailbox.try_recv()).map(|message| number_of(&message)).collect();
+    assert!(heard.is_sorted_by(|a, b| a < b), "in order, and none twice: {heard:?}");
+    assert!(!heard.iter().any(|number| refused.contains(number)), "{refused:?} were refused: {heard:?}");
+    here.say(&lobby, number).await;
+    here.hears(&mut mailbox, [number]).await;
+    Ok(())
+}
+
+async fn members_stay(harness: &dyn Harness, fault: Fault) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby, staff) = (here.at(Route::Peer).await?, group("lobby"), group("staff"));
+    let (mut near, mut far) = (here.member_of(&lobby).await, there.member_of(&lobby).await);
+    there.join(&staff, far.channel()).await;
+    here.say(&lobby, 0).await;
+    here.hears_first(&mut near, [0]).await;
+    there.hears_first(&mut far, [0]).await;
+    begin_both(&here, &there, fault).await?;
+    here.elapse(OUTAGE).await;
+    end_both(&here, &there).await;
+    here.say(&lobby, 1).await;
+    here.hears_first(&mut near, [1]).await;
+    there.hears_first(&mut far, [1]).await;
+    there.say(&lobby, 2).await;
+    here.hears_first(&mut near, [2]).await;
+    there.hears_first(&mut far, [2]).await;
+    here.say(Audience::from(&lobby).and(&staff), 3).await;
+    here.send(far.channel(), 4).await;
+    here.hears_first(&mut near, [3]).await;
+    assert_eq!(there.take_sorted(&mut far, 2).await, [3, 4]);
+    there.leave(&lobby, far.channel()).await;
+    here.say(&lobby, 5).await;
+    here.hears_first(&mut near, [5]).await;
+    here.silent([&mut near, &mut far]).await;
+    Ok(())
+}
+
+async fn come_and_go(harness: &dyn Harness, fault: Fault) -> Verdict {
+    let here = Fixture::new(harness).await;
     let (old, new) = (group("old"), group("new"));
-    let mut stays = stage.member_of(&old).await;
-    let (mut leaves, mut leaves_all) = (stage.member_of(&old).await, stage.member_of(&old).await);
-    stage.begin_outage().await?;
-    let (mut late, mut gives_up) = (stage.open().await, stage.open().await);
+    let mut stays = here.member_of(&old).await;
+    let (mut leaves, mut leaves_all) = (here.member_of(&old).await, here.member_of(&old).await);
+    begin(&here, fault).await?;
+    let (mut late, mut gives_up) = (here.open().await, here.open().await);
     for channel in [stays.channel(), late.channel(), gives_up.channel()] {
-        stage.join(&new, channel).await;
+        here.join(&new, channel).await;
     }
-    stage.join(&old, late.channel()).await;
-    stage.leave(&old, leaves.channel()).await;
-    stage.soon(stage.layer.group_discard_all(leaves_all.channel())).await.expect("a channel can leave");
-    stage.leave(&new, gives_up.channel()).await;
-    drop(stage.member_of(&new).await);
-    stage.end_outage().await;
-    stage.say(&old, 1).await;
-    stage.say(&new, 2).await;
+    here.join(&old, late.channel()).await;
+    here.leave(&old, leaves.channel()).await;
+    here.leave_all(leaves_all.channel()).await;
+    here.leave(&new, gives_up.channel()).await;
+    drop(here.member_of(&new).await);
+    end(&here).await;
+    here.say(&old, 1).await;
+    here.say(&new, 2).await;
     for mailbox in [&mut stays, &mut late] {
-        let mut heard = [stage.take(mailbox).await, stage.take(mailbox).await];
-        heard.sort_unstable(); // there is no order between groups
-        assert_eq!(heard, [1, 2]);
+        assert_eq!(here.take_sorted(mailbox, 2).await, [1, 2]);
     }
-    for mailbox in [&mut leaves, &mut leaves_all, &mut gives_up] {
-        stage.hears_nothing(mailbox).await;
-    }
-    let late_sends = stage.layer.send(late.channel(), numbered(3));
-    stage.soon(late_sends).await.expect("its own channel works");
-    stage.hears(&mut late, &[3]).await;
+    here.send(late.channel(), 3).await;
+    here.hears_first(&mut late, [3]).await;
+    here.silent([&mut stays, &mut late, &mut leaves, &mut leaves_all, &mut gives_up]).await;
     Ok(())
+}
+
+async fn receiver_stays(harness: &dyn Harness, fault: Fault) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let jobs = channel("jobs");
+    let receiving = here.spawn_receive(&jobs);
+    here.settle().await;
+    begin(&here, fault).await?;
+    let late = here.spawn_receive(&jobs);
+    here.elapse(OUTAGE).await;
+    assert!(!receiving.is_finished() && !late.is_finished(), "they wait");
+    end(&here).await;
+    for receiver in [receiving, late] {
+        let mut number = 0;
+        while !receiver.is_finished() && number < 100 {
+            here.send(&jobs, number).await; // at most once: the receiver may not be back yet
+            here.settle().await;
+            number += 1;
+        }
+        let received = here.soon(receiver).await.expect("the task ends");
+        assert!(received.is_ok(), "it waited the outage out, and then said {received:?}");
+    }
+    Ok(())
+}
+
+async fn closes(harness: &dyn Harness, fault: Fault) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let mut events = here.layer.events();
+    let receiving = here.spawn_receive(&channel("jobs"));
+    here.settle().await;
+    begin(&here, fault).await?;
+    here.close().await;
+    let received = here.soon(receiving).await.expect("the task ends");
+    assert!(matches!(received, Err(Error::Closed)), "{received:?}");
+    while here.event(&mut events).await.is_some() {}
+    let refused = here.try_send(&channel("jobs"), 1).await;
+    assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
+    Ok(())
+}
+
+/// A group that a peer joins during an outage hears this process when both are back.
+pub async fn a_subscription_made_in_an_outage_is_live(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
+    begin_both(&here, &there, Fault::Sever).await?;
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        members.push(there.member_of(&lobby).await);
+    }
+    end_both(&here, &there).await;
+    for number in 0..20 {
+        here.say(&lobby, number).await;
+    }
+    for member in &mut members {
+        there.hears_first(member, 0..20).await;
+    }
+    there.silent(&mut members).await;
+    Ok(())
+}
+
+/// Outages that follow each other are told one by one, and members stay members.
+pub async fn outages_in_a_row_are_told_one_by_one(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (lobby, mut events) = (group("lobby"), here.layer.events());
+    let mut mailbox = here.member_of(&lobby).await;
+    for number in 0..3 {
+        begin(&here, Fault::Sever).await?;
+        end(&here).await;
+        here.say(&lobby, number).await;
+        here.hears_first(&mut mailbox, [number]).await;
+        assert_eq!(here.event(&mut events).await, Some(LayerEvent::Disconnected));
+        let back = here.event(&mut events).await;
+        assert!(matches!(back, Some(LayerEvent::Reconnected { .. })), "{back:?}");
+    }
+    here.no_event(&mut events).await;
+    here.silent([&mut mailbox]).await;
+    Ok(())
+}
+
+/// Messages that wait on a named channel are there after an outage.
+pub async fn stored_messages_outlive_an_outage(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let jobs = channel("jobs");
+    for number in 0..5 {
+        here.send(&jobs, number).await;
+    }
+    begin(&here, Fault::Sever).await?;
+    end(&here).await;
+    here.send(&jobs, 5).await;
+    for number in 0..6 {
+        assert_eq!(here.receive(&jobs).await, number);
+    }
+    here.receives_nothing(&jobs).await;
+    Ok(())
+}
+
+/// Without an outage, no event is raised, whatever the layer is used for.
+pub async fn no_event_without_an_outage(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::roomy(harness).await;
+    let there = if here.layer.capabilities().cross_process { here.peer().await? } else { here.clone() };
+    let (lobby, mut events) = (group("lobby"), [here.layer.events(), there.layer.events()]);
+    let (mut near, far) = (here.member_of(&lobby).await, there.member_of(&lobby).await);
+    busy(&here, &there, 0..=49).await;
+    drop(far);
+    there.leave_all(there.open().await.channel()).await;
+    busy(&here, &there, 50..=99).await;
+    assert_eq!(here.take_sorted(&mut near, 100).await, (0..100).collect::<Vec<_>>());
+    for events in &mut events {
+        check_silence(&here, events).await;
+    }
+    Ok(())
+}
+
+async fn busy(here: &Fixture<'_>, there: &Fixture<'_>, numbers: RangeInclusive<i64>) {
+    let gone = there.open().await.channel().clone();
+    for number in numbers {
+        [here, there][(number % 2) as usize].say(&group("lobby"), number).await;
+        here.soon(here.layer.send(&gone, numbered(number))).await.expect("an unknown channel is fine");
+    }
+}
+
+async fn check_silence(here: &Fixture<'_>, events: &mut LayerEvents) {
+    assert!(!events.state().is_away());
+    here.no_event(events).await;
+}
+
+/// Breaks the backend, and waits until the layer has noticed.
+async fn begin(here: &Fixture<'_>, fault: Fault) -> Result<(), Skip> {
+    here.disrupt(fault).await?;
+    here.until_away(true).await;
+    Ok(())
+}
+
+async fn begin_both(here: &Fixture<'_>, there: &Fixture<'_>, fault: Fault) -> Result<(), Skip> {
+    begin(here, fault).await?;
+    there.until_away(true).await;
+    Ok(())
+}
+
+/// Mends the backend, and waits until the layer is connected.
+async fn end(here: &Fixture<'_>) {
+    here.mend().await;
+    here.until_away(false).await;
+}
+
+async fn end_both(here: &Fixture<'_>, there: &Fixture<'_>) {
+    end(here).await;
+    there.until_away(false).await;
 }

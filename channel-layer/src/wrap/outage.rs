@@ -95,6 +95,7 @@ impl Wrap for Outage {
             let result = forward.await;
             if matches!(call, Call::Close) {
                 self.0.events.end();
+                *self.state() = State::default(); // from now on, the layer within refuses the calls
             }
             return result;
         }

@@ -136,11 +136,13 @@ impl CoreLayer {
 impl ChannelLayer for CoreLayer {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
+            .with_adds_foreign(true)
             .with_cross_process(true)
             .with_global_flush(true)
             .with_orders_calls(true)
             .with_reports_full(true)
             .with_shares_capacity(true)
+            .with_shares_work(true)
             .with_stores_messages(true)
     }
 

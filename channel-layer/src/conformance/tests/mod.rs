@@ -1,7 +1,13 @@
+mod boastful;
 mod faulty;
 mod teeth;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::runtime::{Builder, Runtime};
@@ -41,21 +47,30 @@ impl Harness for Mounted {
 }
 
 mod on_the_type {
-    crate::conformance_tests!(super::Mounted(|config| super::Arc::new(super::MemoryLayer::new(config))));
+    crate::conformance_tests!(
+        super::Mounted(|config| super::Arc::new(super::MemoryLayer::new(config))),
+        skips: [cross_process, freeze, residue, sever, size_limit]
+    );
 }
 
 mod on_a_box {
-    crate::conformance_tests!(super::Mounted(|config| {
-        let boxed: Box<dyn super::ChannelLayer> = Box::new(super::MemoryLayer::new(config));
-        super::Arc::new(boxed)
-    }));
+    crate::conformance_tests!(
+        super::Mounted(|config| {
+            let boxed: Box<dyn super::ChannelLayer> = Box::new(super::MemoryLayer::new(config));
+            super::Arc::new(boxed)
+        }),
+        skips: [cross_process, freeze, residue, sever, size_limit]
+    );
 }
 
 mod on_an_arc {
-    crate::conformance_tests!(super::Mounted(|config| {
-        let shared: super::Arc<dyn super::ChannelLayer> = super::Arc::new(super::MemoryLayer::new(config));
-        super::Arc::new(shared)
-    }));
+    crate::conformance_tests!(
+        super::Mounted(|config| {
+            let shared: super::Arc<dyn super::ChannelLayer> = super::Arc::new(super::MemoryLayer::new(config));
+            super::Arc::new(shared)
+        }),
+        skips: [cross_process, freeze, residue, sever, size_limit]
+    );
 }
 
 /// The memory layer, whose backend a test can take away.
@@ -75,13 +90,14 @@ impl Harness for CutOff {
         tokio::time::advance(time).await;
     }
 
-    async fn begin_outage(&self) -> bool {
+    async fn sever(&self) -> bool {
         self.0.begin();
         true
     }
 
-    async fn end_outage(&self) {
+    async fn mend(&self) -> bool {
         self.0.end();
+        true
     }
 
     fn timing(&self) -> Timing {
@@ -94,7 +110,10 @@ impl Harness for CutOff {
 }
 
 mod behind_an_outage {
-    crate::conformance_tests!(super::CutOff(super::Outage::default()));
+    crate::conformance_tests!(
+        super::CutOff(super::Outage::default()),
+        skips: [cross_process, freeze, residue, size_limit]
+    );
 }
 
 #[test]
@@ -107,6 +126,53 @@ fn every_item_of_the_checklist_is_a_case_or_has_a_reason() {
     for item in items('L', 5).chain(items('M', 22)).chain(items('R', 36)) {
         let places = usize::from(covered.contains(&*item)) + usize::from(excused.contains(&*item));
         assert_eq!(places, 1, "{item} is either covered or excused");
+    }
+}
+
+#[test]
+fn skips_have_to_be_expected_and_to_happen() {
+    let harness = Mounted(|config| Arc::new(MemoryLayer::new(config)));
+    let fails = |skips: &'static [&'static str], case: &str| {
+        let mount = Mount::new("a mount", skips);
+        catch_unwind(AssertUnwindSafe(|| mount.test(&harness, case))).is_err()
+    };
+    const SKIPPED: &str = "a_group_spans_processes";
+    const RUN: &str = "a_bad_prefix_is_refused";
+    assert!(fails(&[], SKIPPED), "a skip that is not expected");
+    assert!(!fails(&[SKIPPED], SKIPPED) && !fails(&["cross_process"], SKIPPED));
+    assert!(fails(&[RUN], RUN), "an expected skip that runs");
+    assert!(!fails(&[SKIPPED], RUN));
+    let check =
+        |skips| catch_unwind(AssertUnwindSafe(|| Mount::new("a mount", skips).check(&harness))).is_ok();
+    assert!(check(&[SKIPPED]) && check(&["cross_process", "sever", "freeze", "residue", "size_limit"]));
+    assert!(!check(&["no_such_case"]), "an unknown name");
+    assert!(!check(&["stores_messages"]) && !check(&["directory"]), "a claim that the backend makes");
+}
+
+/// Memory that claims to reach other processes, with a harness that has none.
+#[test]
+fn a_claim_that_cannot_be_tested_is_a_failure() {
+    let harness = || Mounted(|config| Arc::new(boastful::Boastful(MemoryLayer::new(config))));
+    let summary = run_all(cases(), 2, harness);
+    assert!(summary.skipped.iter().all(|(_, skip)| skip.0 == "size_limit"), "{:?}", summary.skipped);
+    let failed = |name: &str| summary.failed.iter().any(|(failed, _)| *failed == name);
+    assert!(failed("a_group_spans_processes"), "no peer");
+    assert!(failed("a_severed_backend_is_told_once") && failed("a_frozen_backend_is_told_once"));
+    assert!(failed("leaving_leaves_nothing_at_the_server"), "no residue");
+    assert!(catch_unwind(|| summary.check(&["size_limit"])).is_err());
+}
+
+#[test]
+fn a_summary_counts_what_ran() {
+    let harness = || Mounted(|config| Arc::new(MemoryLayer::new(config)));
+    let some = ["a_group_spans_processes", "a_bad_prefix_is_refused", "health_counts_what_is_open"];
+    let some: Vec<_> = some.iter().map(|name| case(name).unwrap()).collect();
+    let summary = run_all(&some, 2, harness);
+    assert_eq!(summary.to_string(), "2 run, 1 skipped, 0 failed");
+    assert_eq!(summary.skipped, [("a_group_spans_processes", Skip("cross_process"))]);
+    summary.check(&["cross_process"]);
+    for skips in [&[][..], &["cross_process", "a_bad_prefix_is_refused"], &["cross_process", "sever"]] {
+        assert!(catch_unwind(|| summary.check(skips)).is_err(), "{skips:?}");
     }
 }
 

@@ -1,0 +1,221 @@
+//! Named channels: what is sent waits where the backend stores it, and receivers share the work.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::{
+    Harness, Verdict,
+    fixture::{Fixture, Route, channel, group, number_of},
+};
+use crate::{layer::Audience, layer::ChannelLayer, name::ChannelName};
+
+variants! {
+    /// Messages wait for a receiver that is not there yet.
+    a_named_channel_keeps_messages = keeps_messages(Route::Local);
+    /// Messages wait for a receiver of a peer that is not there yet.
+    a_named_channel_keeps_messages_for_a_peer = keeps_messages(Route::Peer);
+    /// A receiver that waits is woken, and a second one after it.
+    a_waiting_receiver_is_woken = receiver_is_woken(Route::Local);
+    /// A receiver that waits is woken by a peer, and a second one after it.
+    a_waiting_receiver_is_woken_by_a_peer = receiver_is_woken(Route::Peer);
+    /// Messages arrive on a named channel in order.
+    a_named_channel_is_first_in_first_out = in_order(Route::Local);
+    /// Messages of a peer arrive on a named channel in order.
+    a_named_channel_is_first_in_first_out_for_a_peer = in_order(Route::Peer);
+    /// A channel takes as many messages as it may, refuses the next by its name, and goes on once one was read.
+    a_full_channel_refuses = full_channel(Route::Local);
+    /// Messages of one process fill a channel for all of them.
+    a_full_channel_refuses_a_peer = full_channel(Route::Peer);
+    /// Receivers of one channel share its messages: each goes to exactly one.
+    receivers_share_a_channel = receivers_share(Route::Local);
+    /// Receivers in two processes share a channel: each message goes to exactly one.
+    receivers_of_two_processes_share_a_channel = receivers_share(Route::Peer);
+    /// Messages wait for nobody who has stopped to receive: they go to those who have not.
+    a_receiver_that_left_takes_no_messages = receiver_left(Route::Local);
+    /// Messages go to another process once one has stopped to receive.
+    a_process_that_stopped_receiving_takes_no_messages = receiver_left(Route::Peer);
+    /// Receivers that are cancelled, at any moment, take no message with them.
+    a_cancelled_receiver_loses_nothing = cancelled_receiver(Route::Local);
+    /// Receivers that are cancelled, at any moment, take no message of a peer with them.
+    a_cancelled_receiver_loses_nothing_of_a_peer = cancelled_receiver(Route::Peer);
+    /// A named channel can be a member of a group.
+    a_named_channel_can_be_a_member = named_member(Route::Local);
+    /// A named channel that one process added to a group can be received from in another.
+    a_named_channel_can_be_a_member_for_a_peer = named_member(Route::Peer);
+    /// A named channel that is in several groups of a union receives once.
+    a_named_member_of_several_groups_receives_once = named_in_several(Route::Local);
+    /// A named channel that is in several groups of a union receives once in a peer.
+    a_named_member_of_several_groups_receives_once_at_a_peer = named_in_several(Route::Peer);
+}
+
+async fn keeps_messages(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    here.send(&jobs, 1).await;
+    here.send(&jobs, 2).await;
+    assert_eq!(there.receive(&jobs).await, 1);
+    assert_eq!(there.receive(&jobs).await, 2);
+    there.receives_nothing(&jobs).await;
+    Ok(())
+}
+
+async fn receiver_is_woken(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    for number in 0..2 {
+        let waiting = there.spawn_receive(&jobs);
+        there.settle().await;
+        here.send(&jobs, number).await;
+        assert_eq!(received(&there, waiting).await, number);
+    }
+    Ok(())
+}
+
+async fn in_order(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    for number in 0..50 {
+        here.send(&jobs, number).await;
+    }
+    for number in 0..50 {
+        assert_eq!(there.receive(&jobs).await, number);
+    }
+    there.receives_nothing(&jobs).await;
+    Ok(())
+}
+
+async fn full_channel(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::with(harness, |config| config.with_capacity(3)).await;
+    here.requires(|can| can.reports_full, "reports_full")?;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    for number in 0..3 {
+        here.send(&jobs, number).await;
+    }
+    there.assert_full(&jobs).await;
+    assert_eq!(there.receive(&jobs).await, 0);
+    there.send(&jobs, 3).await;
+    for number in 1..4 {
+        assert_eq!(here.receive(&jobs).await, number, "what was taken is kept");
+    }
+    Ok(())
+}
+
+/// Works without storage too: the receivers are there before the first message.
+async fn receivers_share(harness: &dyn Harness, route: Route) -> Verdict {
+    const RUN: i64 = 1_000;
+    let here = Fixture::roomy(harness).await;
+    here.requires(|can| can.shares_work, "shares_work")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    let receivers: Vec<_> =
+        [&here, &there].into_iter().cycle().take(6).map(|at| receive_all(at, &jobs)).collect();
+    here.settle().await;
+    for number in 0..RUN {
+        [&here, &there][(number % 2) as usize].send(&jobs, number).await;
+    }
+    let mut numbers = Vec::new();
+    for receiver in receivers {
+        numbers.extend(here.soon(receiver).await.expect("the task ends"));
+    }
+    let once: BTreeSet<_> = numbers.iter().copied().collect();
+    let lost: Vec<_> = (0..RUN).filter(|number| !once.contains(number)).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    assert_eq!(once.len(), numbers.len(), "no message is received twice");
+    Ok(())
+}
+
+/// What a receiver received until no message has come for a while.
+fn receive_all(at: &Fixture<'_>, jobs: &ChannelName) -> JoinHandle<Vec<i64>> {
+    let (layer, jobs, silence) = (at.layer.clone(), jobs.clone(), at.timing.silence * 8);
+    tokio::spawn(async move {
+        let mut numbers = Vec::new();
+        while let Ok(message) = timeout(silence, layer.receive(&jobs)).await {
+            numbers.push(number_of(&message.expect("a message")));
+        }
+        numbers
+    })
+}
+
+/// The grace of the process that has stopped may hold messages back, but neither loses nor repeats them.
+async fn receiver_left(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    here.requires(|can| can.shares_work, "shares_work")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    let leaving = there.spawn_receive(&jobs);
+    there.settle().await;
+    here.send(&jobs, 0).await;
+    assert_eq!(received(&there, leaving).await, 0);
+    there.spawn_receive(&jobs).abort();
+    let staying = receive_all(&here, &jobs);
+    here.settle().await;
+    for number in 1..21 {
+        here.send(&jobs, number).await;
+    }
+    let numbers = here.soon(staying).await.expect("the task ends");
+    let once: BTreeSet<_> = numbers.iter().copied().collect();
+    assert_eq!(once.len(), numbers.len(), "no message is received twice");
+    assert_eq!(once, (1..21).collect(), "no message is lost");
+    Ok(())
+}
+
+async fn cancelled_receiver(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    let mut expected = 0;
+    for number in 0..20_i64 {
+        let waiting = there.spawn_receive(&jobs);
+        let abort = waiting.abort_handle();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(number.unsigned_abs() % 11)).await;
+            abort.abort();
+        });
+        here.send(&jobs, number).await;
+        if let Ok(received) = waiting.await {
+            assert_eq!(received.expect("a message"), expected, "in order, and none lost");
+            expected += 1;
+        }
+    }
+    while expected < 20 {
+        assert_eq!(there.receive(&jobs).await, expected, "in order, and none lost");
+        expected += 1;
+    }
+    there.receives_nothing(&jobs).await;
+    Ok(())
+}
+
+async fn named_member(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, lobby, jobs) = (here.at(route).await?, group("lobby"), channel("jobs"));
+    here.join(&lobby, &jobs).await;
+    here.say(&lobby, 1).await;
+    assert_eq!(there.receive(&jobs).await, 1);
+    there.say(&lobby, 2).await;
+    assert_eq!(here.receive(&jobs).await, 2);
+    here.leave(&lobby, &jobs).await;
+    here.say(&lobby, 3).await;
+    there.receives_nothing(&jobs).await;
+    Ok(())
+}
+
+async fn named_in_several(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    let [lobby, staff, guests] = ["lobby", "staff", "guests"].map(group);
+    here.join(&lobby, &jobs).await;
+    there.join(&staff, &jobs).await;
+    let _others = (here.member_of(&lobby).await, there.member_of(&staff).await);
+    here.say(Audience::from(&lobby).and(&staff).and(&guests), 1).await;
+    assert_eq!(there.receive(&jobs).await, 1);
+    there.receives_nothing(&jobs).await;
+    Ok(())
+}
+
+async fn received(at: &Fixture<'_>, receiver: JoinHandle<crate::Result<i64>>) -> i64 {
+    at.soon(receiver).await.expect("the task ends").expect("a message")
+}
