@@ -20,6 +20,7 @@ pub struct HubLayerBuilder<B> {
     pub(super) names: Names,
     pub(super) shard_of: ShardOf,
     pub(super) counters: Arc<Counters>,
+    pub(super) process: u64,
 }
 
 impl<B: Backbone> HubLayerBuilder<B> {
@@ -30,6 +31,7 @@ impl<B: Backbone> HubLayerBuilder<B> {
             names: Names::Own(Topics::new("channels")),
             shard_of: spread,
             counters: Arc::new(Counters::metered()),
+            process: fastrand::u64(..),
         }
     }
 
@@ -61,6 +63,12 @@ impl<B: Backbone> HubLayerBuilder<B> {
     /// Sets the counters, which may be shared with the backbone.
     pub fn counters(mut self, counters: Arc<Counters>) -> Self {
         self.counters = counters;
+        self
+    }
+
+    /// Sets the number of this process, random by default. In hexadecimal it is the process's name.
+    pub fn process(mut self, number: u64) -> Self {
+        self.process = number;
         self
     }
 

@@ -87,8 +87,8 @@ impl Engine {
         names: Names,
         shard_of: ShardOf,
         shards: usize,
+        node: u64,
     ) -> Arc<Self> {
-        let node = fastrand::u64(..);
         let engine = Arc::new(Self {
             options: options.bounded(),
             counters,

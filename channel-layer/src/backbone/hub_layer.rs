@@ -70,8 +70,8 @@ impl<B: Backbone> HubLayer<B> {
     }
 
     pub(super) fn from_builder(builder: HubLayerBuilder<B>) -> Self {
-        let HubLayerBuilder { backbones, options, names, shard_of, counters } = builder;
-        let engine = Engine::new(options, counters, names, shard_of, backbones.len());
+        let HubLayerBuilder { backbones, options, names, shard_of, counters, process } = builder;
+        let engine = Engine::new(options, counters, names, shard_of, backbones.len(), process);
         let shard = |backbone: B| {
             let handler = Arc::new(Handler::new(engine.clone()));
             let (options, counters) = (engine.options.clone(), engine.counters.clone());
