@@ -11,21 +11,20 @@ use crate::{
     codec::{self, Envelope},
     config::{RedisConfig, Serializer},
     crypt::Keyring,
-    modes, native,
+    modes,
     payload::Payload,
-    pubsub,
 };
 
 /// Forged frames for a process in native mode.
 pub fn native(input: &[u8]) {
-    run(native::fuzz::received(config("native"), records(input)));
+    run(modes::native::fuzz::received(config("native"), records(input)));
 }
 
 /// Forged messages for a process in mode `pubsub`; the first byte chooses the serializer.
 pub fn pubsub(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let config = config("pubsub").with_serializer_format(serializer(*choice));
-    run(pubsub::fuzz::received(config, records(rest)));
+    run(modes::pubsub::fuzz::received(config, records(rest)));
 }
 
 /// Forged messages for a process in mode `core`; the first byte chooses the serializer.

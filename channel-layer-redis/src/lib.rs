@@ -15,7 +15,6 @@ mod modes;
 mod native;
 mod own;
 mod payload;
-mod pubsub;
 mod ring;
 mod schemes;
 mod shared;

@@ -13,7 +13,7 @@ const CRATES: [(&str, &str); 3] = [
     ),
     (
         "channel-layer-redis",
-        "error crypt config keys codec payload ring stats own link supervisor shared arrivals native pubsub modes layer schemes fuzz docs",
+        "error crypt config keys codec payload ring stats own link supervisor shared arrivals native modes layer schemes fuzz docs",
     ),
     (
         "ws-consumer",

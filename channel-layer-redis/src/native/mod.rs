@@ -6,8 +6,6 @@
 
 mod bus;
 mod echo;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 mod inbound;
 pub(crate) mod named;
 mod order;

@@ -3,7 +3,7 @@
 //! Such a message carries one more entry, which Rust takes out again. Python hands it to its consumers, who do not
 //! look at it; there nobody is left out, and who is in several of the groups receives one copy from each.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use channel_layer::{Audience, ChannelName, GroupName, Map, Result, Value};
 
@@ -11,9 +11,6 @@ use crate::shared::hex_id;
 
 /// The entry's key.
 pub(super) const KEY: &str = "__channel_layer__";
-
-/// Messages to several groups that are remembered, because they come once per group.
-const REMEMBERED: usize = 4096;
 
 /// The entry, for an audience that needs one.
 pub(super) fn write(to: &Audience) -> Result<Option<Value>> {
@@ -31,8 +28,8 @@ pub(super) fn write(to: &Audience) -> Result<Option<Value>> {
     Ok(Some(Value::Map(map)))
 }
 
-/// Whom a message that came in by this group is for, and its number if it comes by other groups too.
-pub(super) fn read(entry: Option<&Value>, group: GroupName) -> (Audience, Option<String>) {
+/// The recipients of a message that came in by this group, and a number that its copies in other groups share.
+pub(super) fn read(entry: Option<&Value>, group: GroupName) -> (Audience, Option<u128>) {
     let Some(map) = entry.and_then(Value::as_map) else { return (group.into(), None) };
     let mut audience = Audience::from(&group);
     // Each once, however often somebody may have named it: all its members are visited each time.
@@ -46,30 +43,7 @@ pub(super) fn read(entry: Option<&Value>, group: GroupName) -> (Audience, Option
     if let Some(Ok(excepted)) = map["except"].as_str().map(ChannelName::new) {
         audience = audience.except(excepted);
     }
-    (audience, map["id"].as_str().map(str::to_owned))
-}
-
-/// Messages to several groups that have been handed out already.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    known: HashSet<String>,
-    order: VecDeque<String>,
-}
-
-impl Seen {
-    /// Is it the first copy?
-    pub(super) fn is_first(&mut self, id: String) -> bool {
-        if !self.known.insert(id.clone()) {
-            return false;
-        }
-        self.order.push_back(id);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
+    (audience, map["id"].as_str().and_then(|id| u128::from_str_radix(id, 16).ok()))
 }
 
 #[cfg(test)]
@@ -85,8 +59,7 @@ mod tests {
         let wanted = plain.and(group("h")).except("a.b".parse::<ChannelName>().unwrap());
         let (read, id) = read(write(&wanted).unwrap().as_ref(), group("g"));
         assert_eq!(read, wanted);
-        let (mut seen, id) = (Seen::default(), id.unwrap());
-        assert!(seen.is_first(id.clone()) && !seen.is_first(id));
+        assert!(id.is_some(), "its copies are told from other messages");
     }
 
     #[test]
@@ -94,12 +67,5 @@ mod tests {
         let entry = Value::Map(Map::from([("groups", Value::list(["g", "h", "h", "g", "h"]))]));
         let (audience, _) = read(Some(&entry), "g".parse().unwrap());
         assert_eq!(audience.groups().count(), 2);
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let mut seen = Seen::default();
-        (0..3 * REMEMBERED).for_each(|n| assert!(seen.is_first(n.to_string())));
-        assert!(seen.known.len() <= REMEMBERED && seen.order.len() <= REMEMBERED);
     }
 }

@@ -1,0 +1,35 @@
+//! Forged envelopes, as if they came in from Redis.
+
+use channel_layer::backbone::HubLayer;
+
+use crate::{
+    config::RedisConfig,
+    modes::{
+        fuzz::{Bus, receive},
+        options, process_name,
+    },
+};
+
+/// The number of the process that receives.
+const NUMBER: u64 = 1;
+
+/// Has a process with a member receive forged envelopes. A publisher of zeros stands for the process itself, as only its
+/// own number makes it answer.
+pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
+    let bus = Bus::default();
+    let layer =
+        HubLayer::builder(bus.clone(), options(&config)).prefix(&config.prefix).process(NUMBER).start();
+    let forged = forged.map(|(place, payload)| {
+        let mut payload = payload.to_vec();
+        if let Some(publisher) = payload.get_mut(2..10).filter(|publisher| *publisher == [0; 8]) {
+            publisher.copy_from_slice(&NUMBER.to_be_bytes());
+        }
+        (place, payload)
+    });
+    receive(&bus, &layer, forged, |_, place, _| match place % 3 {
+        0 => format!("{}:g:room", config.prefix),
+        1 => format!("{}:n:{}", config.prefix, process_name(NUMBER)),
+        _ => format!("{}:c:all", config.prefix),
+    })
+    .await;
+}

@@ -1,0 +1,86 @@
+//! Django's names for channels and groups in Redis Pub/Sub.
+
+use channel_layer::{ChannelName, GroupName, Result, backbone::Destination};
+
+use crate::shared::hex_id;
+
+/// A group is the channel `PREFIX__group__GROUP`, a channel of one's own is `PREFIXspecific.` and 32 hexadecimal
+/// digits, and a general channel is called as it is, without any prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: String,
+    groups: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), groups: format!("{prefix}__group__") }
+    }
+
+    /// Returns a new name that cannot be guessed. The layer's prefix is omitted where it is no valid part of
+    /// a name: Redis and Python accept any channel, and a sender to a mailbox has its whole name.
+    pub(super) fn mailbox(&self, prefix: &str) -> Result<ChannelName> {
+        let rest = format!("{prefix}.{}", hex_id()?);
+        match ChannelName::new(format!("{}{rest}", self.prefix)) {
+            Ok(name) if !self.prefix.contains('!') => Ok(name),
+            _ => Ok(ChannelName::new(rest)?),
+        }
+    }
+
+    /// Whether a name is that of a mailbox, which ends with 32 hexadecimal digits.
+    pub(super) fn is_mailbox(channel: &ChannelName) -> bool {
+        let id = channel.as_str().rsplit_once('.').map_or("", |(_, id)| id);
+        id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+
+    pub(super) fn group(&self, group: &GroupName) -> String {
+        format!("{}{group}", self.groups)
+    }
+
+    /// The topic by which a process probes its way. `:` is in no name, so Django knows no channel or group of this name.
+    pub(super) fn probe(&self, process: &str) -> String {
+        format!("{}:probe:{process}", self.prefix)
+    }
+
+    /// The group or channel of a topic. `None` for topics of neither kind.
+    pub(super) fn destination(&self, topic: &str) -> Option<Destination> {
+        match topic.strip_prefix(&self.groups) {
+            Some(group) => group.parse().ok().map(Destination::Group),
+            None => topic.parse().ok().map(Destination::Channel),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_pythons() {
+        let keys = Keys::new("asgi");
+        assert_eq!(keys.group(&"room.1".parse().unwrap()), "asgi__group__room.1");
+        assert_eq!(
+            keys.destination("asgi__group__room.1"),
+            Some(Destination::Group("room.1".parse().unwrap()))
+        );
+        assert_eq!(keys.destination("jobs"), Some(Destination::Channel("jobs".parse().unwrap())));
+        assert_eq!(keys.destination("bad name"), None);
+        let own = keys.mailbox("specific").unwrap();
+        let hex = own.as_str().strip_prefix("asgispecific.").unwrap();
+        assert!(hex.len() == 32 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+        assert!(Keys::is_mailbox(&own) && !Keys::is_mailbox(&"jobs.email".parse().unwrap()));
+        assert!(keys.mailbox(&"long".repeat(30)).is_err());
+    }
+
+    #[test]
+    fn mailboxes_open_under_a_prefix_that_is_no_part_of_a_name() {
+        for prefix in ["channels:", "app:ws", "a b", "é", "a!b", "{tag}", "\n", &"x".repeat(95)] {
+            let keys = Keys::new(prefix);
+            assert!(keys.mailbox("specific").unwrap().as_str().starts_with("specific."), "{prefix}");
+            let group = "room".parse().unwrap();
+            assert_eq!(keys.destination(&keys.group(&group)), Some(Destination::Group(group)), "{prefix}");
+        }
+        assert!(Keys::new("").mailbox("specific").is_ok());
+        assert!(Keys::new(&"x".repeat(58)).mailbox("specific").unwrap().as_str().starts_with("xxx"));
+    }
+}

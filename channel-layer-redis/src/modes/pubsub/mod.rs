@@ -1,0 +1,100 @@
+//! Mode `pubsub`: the channels and messages of `channels_redis.pubsub.RedisPubSubChannelLayer`.
+//!
+//! Django's format has one subscription per mailbox, and no room for an expiry, a number or a sender.
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+mod groups;
+mod keys;
+
+use std::sync::Arc;
+
+use channel_layer::{
+    Audience, ChannelName, Error, GroupName, Map, Message, Result,
+    backbone::{Decoded, Destination, Format, HubLayerBuilder},
+};
+
+use self::keys::Keys;
+use crate::{
+    config::RedisConfig,
+    link::{LinkMode, RedisBackbone},
+    payload::Payload,
+};
+
+/// Prepares the layer of this mode.
+pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbone> {
+    let number = fastrand::u64(..);
+    let mode: Arc<dyn LinkMode> = Arc::new(PubSub { process: super::process_name(number) });
+    super::builder(config, super::options(config), number, &mode).format(DjangoFormat::new(config))
+}
+
+/// This mode on a link: it needs nothing more than Pub/Sub.
+#[derive(Debug)]
+struct PubSub {
+    process: String,
+}
+
+impl LinkMode for PubSub {
+    fn process(&self) -> &str {
+        &self.process
+    }
+}
+
+/// Django's names and payloads.
+#[derive(Debug)]
+struct DjangoFormat {
+    keys: Keys,
+    payload: Payload,
+}
+
+impl DjangoFormat {
+    fn new(config: &RedisConfig) -> Self {
+        Self { keys: Keys::new(&config.prefix), payload: Payload::of_pubsub(config) }
+    }
+}
+
+impl Format for DjangoFormat {
+    fn group_topic(&self, group: &GroupName) -> String {
+        self.keys.group(group)
+    }
+
+    fn channel_topic(&self, channel: &ChannelName) -> String {
+        channel.to_string()
+    }
+
+    fn destination(&self, topic: &str) -> Option<Destination> {
+        self.keys.destination(topic)
+    }
+
+    fn probe_topic(&self, process: &str) -> String {
+        self.keys.probe(process)
+    }
+
+    fn mailbox_name(&self, prefix: &str) -> Result<ChannelName> {
+        self.keys.mailbox(prefix)
+    }
+
+    fn is_mailbox(&self, channel: &ChannelName) -> bool {
+        Keys::is_mailbox(channel)
+    }
+
+    fn encode(&self, message: &Message, to: Option<&Audience>) -> Result<Vec<u8>> {
+        let entry = to.map(groups::write).transpose()?.flatten();
+        self.payload.encode(message, entry.as_ref().map(|entry| (groups::KEY, entry)))
+    }
+
+    fn decode(
+        &self,
+        group: Option<GroupName>,
+        payload: &[u8],
+    ) -> Result<Decoded, Box<dyn std::error::Error + Send + Sync>> {
+        let mut map: Map = self.payload.decode(payload)?;
+        let entry = map.remove(groups::KEY);
+        let (audience, union) = match group.map(|group| groups::read(entry.as_ref(), group)) {
+            Some((audience, union)) => (Some(audience), union),
+            None => (None, None),
+        };
+        let message = Message::try_from(map).map_err(Error::from)?;
+        Ok(Decoded { message, audience, union })
+    }
+}
