@@ -1,7 +1,11 @@
-//! Pages to read: from Django Channels to here, and how to write a backend (with the feature `conformance`).
+//! Pages to read: from Django Channels to here, and how to write a backend (the latter with the feature `conformance`).
 
 #[doc = include_str!("from_django.md")]
 pub mod from_django {}
+
+#[cfg(feature = "conformance")]
+#[doc = include_str!("layer_by_hand.md")]
+pub mod layer_by_hand {}
 
 #[cfg(feature = "conformance")]
 #[doc = include_str!("write_your_own.md")]
