@@ -30,7 +30,8 @@ async fn what_was_sent_before_a_close_arrives() {
         for n in 0..=200 {
             assert_eq!(number(&next(&mut mailbox).await), n, "{mode}");
             if stores {
-                let job = timeout(support::PATIENCE, two.receive(&jobs)).await.expect("it is stored");
+                let job = timeout(support::PATIENCE, two.receive(&jobs)).await;
+                let job = job.unwrap_or_else(|_| panic!("{mode}: {n} is not stored"));
                 assert_eq!(number(&job.unwrap()), n, "{mode}");
             }
         }
