@@ -25,6 +25,8 @@ variants! {
     a_full_mailbox_does_not_fill_another_of_a_peer = another_is_full(Route::Peer);
     /// The channel of a mailbox cannot be received from in its own process.
     a_mailbox_is_received_by_its_owner_only = only_the_owner(Route::Local);
+    /// The channel of a mailbox cannot be received from by another process, which takes no message from it.
+    a_mailbox_is_not_received_by_a_peer = only_the_owner(Route::Peer);
 }
 
 async fn its_mailbox(harness: &dyn Harness, route: Route) -> Verdict {

@@ -43,6 +43,10 @@ variants! {
     a_named_channel_can_be_a_member = named_member(Route::Local);
     /// A named channel that one process added to a group can be received from in another.
     a_named_channel_can_be_a_member_for_a_peer = named_member(Route::Peer);
+    /// A named channel that is in several groups receives from all of them.
+    a_named_member_hears_each_of_its_groups = named_in_each(Route::Local);
+    /// A named channel that two processes added to one group each receives from both of them.
+    a_named_member_hears_the_groups_of_each_process = named_in_each(Route::Peer);
     /// A named channel that is in several groups of a union receives once.
     a_named_member_of_several_groups_receives_once = named_in_several(Route::Local);
     /// A named channel that is in several groups of a union receives once in a peer.
@@ -213,6 +217,23 @@ async fn named_in_several(harness: &dyn Harness, route: Route) -> Verdict {
     here.say(Audience::from(&lobby).and(&staff).and(&guests), 1).await;
     assert_eq!(there.receive(&jobs).await, 1);
     there.receives_nothing(&jobs).await;
+    Ok(())
+}
+
+/// Messages alternate, so that the process that forwarded one of them has no claim to the next.
+async fn named_in_each(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    here.requires(|can| can.stores_messages, "stores_messages")?;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    let [lobby, staff, guests] = ["lobby", "staff", "guests"].map(group);
+    here.join(&lobby, &jobs).await;
+    there.join(&staff, &jobs).await;
+    for number in 0..10 {
+        let to = Audience::from([&lobby, &staff][(number % 2) as usize]);
+        here.say(if number % 3 == 0 { to.and(&guests) } else { to }, number).await;
+        assert_eq!(there.receive(&jobs).await, number);
+    }
+    here.receives_nothing(&jobs).await;
     Ok(())
 }
 
