@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{
     sync::{
-        mpsc::{self, error::SendTimeoutError},
+        mpsc::{
+            self,
+            error::{SendTimeoutError, TrySendError},
+        },
         oneshot,
     },
     task::AbortHandle,
@@ -73,7 +76,13 @@ impl CommandQueue {
     /// Queues a command that answers at once. Later commands are sent after it.
     pub(super) async fn queue(&self, command: Command) -> Result<Queued, Fault> {
         let (answer, reply) = oneshot::channel();
-        match self.calls.send_timeout(Call { command, answer }, self.patience).await {
+        // Tried first: waiting takes of the task's budget, and a call that has none left would not be queued in its first poll.
+        let sent = match self.calls.try_send(Call { command, answer }) {
+            Err(TrySendError::Full(call)) => self.calls.send_timeout(call, self.patience).await,
+            Err(TrySendError::Closed(call)) => Err(SendTimeoutError::Closed(call)),
+            Ok(()) => Ok(()),
+        };
+        match sent {
             Ok(()) => Ok(Queued(reply)),
             Err(SendTimeoutError::Timeout(_)) => Err(Fault::Crowded),
             Err(SendTimeoutError::Closed(_)) => Err(Fault::Down),
