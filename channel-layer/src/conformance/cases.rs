@@ -112,6 +112,8 @@ macro_rules! __conformance_cases {
             groups::a_full_member_of_a_peer_fails_nobody "",
             groups::a_full_member_silences_nobody "R15",
             groups::a_full_member_of_a_peer_silences_nobody "",
+            groups::leaving_one_group_keeps_the_others "",
+            groups::leaving_one_group_keeps_the_others_at_a_peer "",
             groups::a_channel_can_leave_all_groups "",
             groups::a_channel_of_a_peer_can_leave_all_groups "",
             groups::a_dropped_mailbox_leaves_its_groups "P17",

@@ -76,12 +76,12 @@ fn values() -> [(&'static str, Value); 14] {
     [
         ("null", Value::Null),
         ("truth", Value::list([true, false])),
-        ("bounds", Value::list([i64::MIN, i64::MAX])),
+        ("bounds", Value::list([i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX, (1 << 53) + 1])),
         (
             "steps",
             Value::list([-129_i64, -128, -33, -32, -1, 0, 127, 128, 255, 256, 65_535, 65_536, 1 << 32]),
         ),
-        ("unsigned", Value::list([u64::MAX, 1 << 63])),
+        ("unsigned", Value::list([u64::MAX, u64::MAX - 1, 1 << 63])),
         ("floats", Value::list(floats)),
         ("text", Value::list(["", " ", "\0", "\"\\\r\n", "汉字", "🦀", "e\u{301}", "\u{202e}", "\u{feff}"])),
         ("long text", Value::from("é".repeat(40_000))),

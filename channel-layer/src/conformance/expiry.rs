@@ -89,9 +89,10 @@ async fn named_drops(harness: &dyn Harness, route: Route) -> Verdict {
     for number in 1..4 {
         here.send(&jobs, number).await;
     }
-    here.elapse(here.timing.expiry / 3).await;
+    let two_thirds = here.timing.expiry * 2 / 3;
+    here.elapse(two_thirds).await;
     assert_eq!(there.receive(&jobs).await, 1, "it has not expired yet");
-    here.elapse(here.timing.expiry * 2 / 3 + here.timing.resolution).await;
+    here.elapse(here.timing.expiry - two_thirds + here.timing.resolution).await;
     here.send(&jobs, 4).await;
     assert_eq!(there.receive(&jobs).await, 4);
     there.receives_nothing(&jobs).await;

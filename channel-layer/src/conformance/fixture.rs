@@ -2,12 +2,16 @@
 
 use std::{
     future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::{JoinHandle, yield_now},
+    time::timeout,
+};
 
 use super::{
     Skip,
@@ -310,6 +314,20 @@ impl<'a> Fixture<'a> {
     /// Fails when the deadline is over: no call may hang.
     pub(super) async fn soon<T>(&self, future: impl Future<Output = T>) -> T {
         timeout(self.timing.arrival, future).await.expect("an answer within the time for arrival")
+    }
+}
+
+/// Polls a future this number of times at most, with turns for other tasks in between, then drops it.
+pub(super) async fn poll_some<T>(future: impl Future<Output = T>, polls: usize) {
+    let mut future = pin!(future);
+    for poll in 0..polls {
+        if poll > 0 {
+            yield_now().await;
+        }
+        let once = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)));
+        if once.await.is_ready() {
+            return;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Harness, Skip, Verdict,
-    fixture::{Fixture, Route, channel, group},
+    fixture::{Fixture, Route, channel, group, poll_some},
 };
 use crate::{layer::ChannelLayer, name::GroupName};
 
@@ -43,6 +43,10 @@ variants! {
     a_full_member_silences_nobody = full_beside(Route::Local);
     /// A member of a peer that is full does not keep others from hearing.
     a_full_member_of_a_peer_silences_nobody = full_beside(Route::Peer);
+    /// A channel that leaves one group is still a member of its others.
+    leaving_one_group_keeps_the_others = leaving_one(Route::Local);
+    /// A channel of a peer that leaves one group is still a member of its others.
+    leaving_one_group_keeps_the_others_at_a_peer = leaving_one(Route::Peer);
     /// A channel can leave all its groups with one call.
     a_channel_can_leave_all_groups = leaving_all(Route::Local);
     /// A channel of a peer can leave all its groups with one call.
@@ -178,18 +182,6 @@ async fn dropped_join(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// Polls a future this number of times at most, then drops it.
-async fn poll_some<T>(future: impl Future<Output = T>, polls: usize) {
-    let mut future = std::pin::pin!(future);
-    for _ in 0..polls {
-        tokio::select! {
-            biased;
-            _ = &mut future => return,
-            () = tokio::task::yield_now() => {}
-        }
-    }
-}
-
 async fn full_member(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::with(harness, |config| config.with_capacity(3)).await;
     let (there, lobby) = (here.at(route).await?, group("lobby"));
@@ -213,6 +205,23 @@ async fn full_beside(harness: &dyn Harness, route: Route) -> Verdict {
     }
     there.hears_first(&mut slow, 0..3).await;
     there.silent([&mut slow, &mut quick]).await;
+    Ok(())
+}
+
+async fn leaving_one(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby, others) = (here.at(route).await?, group("lobby"), ["staff", "guests"].map(group));
+    let mut mailbox = there.member_of(&lobby).await;
+    for other in &others {
+        there.join(other, mailbox.channel()).await;
+    }
+    there.leave(&lobby, mailbox.channel()).await;
+    here.say(&lobby, 1).await;
+    for (number, other) in others.iter().enumerate() {
+        here.say(other, number as i64 + 2).await;
+    }
+    assert_eq!(there.take_sorted(&mut mailbox, 2).await, [2, 3]);
+    there.silent([&mut mailbox]).await;
     Ok(())
 }
 

@@ -152,7 +152,9 @@ async fn receiver_left(harness: &dyn Harness, route: Route) -> Verdict {
     there.settle().await;
     here.send(&jobs, 0).await;
     assert_eq!(received(&there, leaving).await, 0);
-    there.spawn_receive(&jobs).abort();
+    let leaving = there.spawn_receive(&jobs);
+    there.settle().await;
+    leaving.abort();
     let staying = receive_all(&here, &jobs);
     here.settle().await;
     for number in 1..21 {

@@ -2,7 +2,7 @@
 
 use super::{
     Harness, Skip, Verdict,
-    fixture::{Fixture, Route, channel, group},
+    fixture::{Fixture, Route, channel, group, poll_some},
     harness::Residue,
 };
 use crate::{layer::ChannelLayer, name::GroupName};
@@ -64,15 +64,7 @@ pub async fn dropped_joins_leave_nothing_at_the_server(harness: &dyn Harness) ->
     let mailbox = here.open().await;
     let before = settled(&here).await?;
     for (polls, room) in rooms().iter().enumerate() {
-        let mut join = here.layer.group_add(room, mailbox.channel());
-        for _ in 0..polls % 4 {
-            tokio::select! {
-                biased;
-                _ = &mut join => break,
-                () = tokio::task::yield_now() => {}
-            }
-        }
-        drop(join);
+        poll_some(here.layer.group_add(room, mailbox.channel()), polls % 4).await;
         here.leave(room, mailbox.channel()).await;
     }
     until_held(&here, "no more than before", |now| is_within(now, &before)).await
