@@ -73,6 +73,10 @@ mod on_an_arc {
     );
 }
 
+mod on_a_bus {
+    crate::conformance_tests!(super::faulty::OnBus::sound());
+}
+
 /// The memory layer, whose backend a test can take away.
 struct CutOff(Outage);
 

@@ -1,30 +1,122 @@
-//! The suite must be able to fail: a layer with a fault is found out, by the cases that are about it.
+//! The suite must be able to fail: every fault is found out by a case, and every case finds out a fault.
+//!
+//! Every day, each fault runs on the cases that the table names for it. With `CHANNELS_LONG=1` each of them runs on all
+//! cases.
+
+mod found;
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    env,
+    panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
+    sync::{
+        Arc, Mutex, Once,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
     time::Duration,
 };
 
+use self::found::FOUND;
 use super::{
     Mounted,
-    faulty::{Fault, Faulty},
+    faulty::{Fault, OnBus},
 };
 use crate::{
     config::LayerConfig,
-    conformance::{cases, run},
+    conformance::{Case, Harness, case, cases, print, run},
     layer::ChannelLayer,
     memory::MemoryLayer,
     wrap::{Lossy, Wrapped},
 };
 
-/// The names of the cases that fail on this layer. Each prints its panic, which the test runner keeps to itself.
-fn failures(layer: fn(LayerConfig) -> Arc<dyn ChannelLayer>) -> BTreeSet<&'static str> {
-    let fails = |case: &&crate::conformance::Case| {
-        catch_unwind(AssertUnwindSafe(|| run(&Mounted(layer), case))).is_err()
+/// Threads that run cases.
+const AT_ONCE: usize = 2;
+
+thread_local! {
+    /// Whether panics are expected on this thread.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a case fails. Its panic is not printed.
+fn fails(harness: &dyn Harness, case: &Case) -> bool {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                print(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(harness, case)));
+    QUIET.set(false);
+    outcome.is_err()
+}
+
+/// Calls a function for each item, on several threads.
+fn for_each<T: Sync>(items: &[T], act: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        // Relaxed: only the number itself is shared.
+        while let Some(item) = items.get(next.fetch_add(1, Relaxed)) {
+            act(item);
+        }
     };
-    cases().iter().filter(fails).map(|case| case.name).collect()
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+}
+
+#[test]
+fn the_table_names_every_fault_and_every_case() {
+    let faults: BTreeSet<_> = FOUND.iter().map(|(fault, _)| *fault).collect();
+    assert_eq!(faults, Fault::ALL.iter().copied().collect());
+    assert_eq!(faults.len(), FOUND.len(), "each fault once");
+    let named: BTreeSet<_> = FOUND.iter().flat_map(|(_, cases)| *cases).copied().collect();
+    assert_eq!(named, cases().iter().map(|case| case.name).collect());
+    assert!(FOUND.iter().all(|(_, cases)| !cases.is_empty()));
+}
+
+#[test]
+fn every_fault_is_found_by_the_cases_of_the_table() {
+    let pairs: Vec<_> =
+        FOUND.iter().flat_map(|(fault, cases)| cases.iter().map(|name| (*fault, *name))).collect();
+    let overlooked = Mutex::new(Vec::new());
+    for_each(&pairs, |(fault, name)| {
+        if !fails(&OnBus::with(*fault), &case(name).expect("the table names cases")) {
+            overlooked.lock().unwrap().push((*fault, *name));
+        }
+    });
+    let overlooked = overlooked.into_inner().unwrap();
+    assert!(overlooked.is_empty(), "passed in spite of the fault: {overlooked:#?}");
+}
+
+/// Every fault on every case, which takes some minutes. The outcome is printed.
+#[test]
+fn the_whole_matrix_of_faults_and_cases() {
+    if env::var_os("CHANNELS_LONG").is_none() {
+        let count = Fault::ALL.len() * cases().len();
+        print(&format!("{count} pairs of faults and cases run with CHANNELS_LONG=1 only"));
+        return;
+    }
+    let undetected = Mutex::new(Vec::new());
+    for_each(Fault::ALL, |fault| {
+        let by = cases().iter().filter(|case| fails(&OnBus::with(*fault), case));
+        let by: Vec<_> = by.map(|case| case.name).collect();
+        print(&format!("{fault:?} is found by {} cases: {}", by.len(), by.join(" ")));
+        if by.is_empty() {
+            undetected.lock().unwrap().push(*fault);
+        }
+    });
+    let undetected = undetected.into_inner().unwrap();
+    assert!(undetected.is_empty(), "no case finds {undetected:?}");
+}
+
+/// The names of the cases that fail on this layer.
+fn failures(layer: fn(LayerConfig) -> Arc<dyn ChannelLayer>) -> BTreeSet<&'static str> {
+    let failing = cases().iter().filter(|case| fails(&Mounted(layer), case));
+    failing.map(|case| case.name).collect()
 }
 
 fn assert_found(failures: &BTreeSet<&str>, by: &[&str]) {
@@ -49,43 +141,6 @@ fn a_layer_that_loses_messages_is_rejected() {
             "a_long_run_arrives_in_a_group",
             "a_cancelled_receiver_loses_nothing",
             "receivers_share_a_channel",
-        ],
-    );
-}
-
-#[test]
-fn a_layer_that_repeats_messages_is_rejected() {
-    let failures = failures(|config| Arc::new(Faulty::new(MemoryLayer::new(config), Fault::Duplicates)));
-    assert_found(
-        &failures,
-        &[
-            "every_value_arrives",
-            "a_named_channel_keeps_messages",
-            "a_hundred_members_hear",
-            "adding_twice_is_one_membership",
-            "a_member_of_several_groups_hears_once",
-            "receivers_share_a_channel",
-        ],
-    );
-}
-
-#[test]
-fn a_layer_that_changes_the_order_is_rejected() {
-    let failures = failures(|config| Arc::new(Faulty::new(MemoryLayer::new(config), Fault::Reorders)));
-    assert_found(&failures, &["a_long_run_arrives", "a_named_channel_is_first_in_first_out"]);
-}
-
-#[test]
-fn a_layer_that_keeps_members_who_left_is_rejected() {
-    let failures = failures(|config| Arc::new(Faulty::new(MemoryLayer::new(config), Fault::Leaks)));
-    assert_found(
-        &failures,
-        &[
-            "members_hear_until_they_leave",
-            "adding_twice_is_one_membership",
-            "a_channel_can_leave_all_groups",
-            "a_named_channel_can_be_a_member",
-            "the_directory_lists_groups_and_members",
         ],
     );
 }

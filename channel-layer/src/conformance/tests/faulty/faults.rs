@@ -1,0 +1,440 @@
+//! The faults that a layer can be given.
+
+/// Declares faults, and the list of them.
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident,)*) => {
+        /// One fault of a backend.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(in super::super) enum Fault {
+            $($(#[$doc])* $fault,)*
+        }
+
+        impl Fault {
+            /// All faults.
+            pub(in super::super) const ALL: &'static [Self] = &[$(Self::$fault),*];
+        }
+    };
+}
+
+faults! {
+    /// Loses one message in thirty, of whatever kind.
+    LosesOneInThirty,
+    /// Loses one message in thirty to a mailbox.
+    LosesOneSendInThirty,
+    /// Loses one message in thirty to a named channel.
+    LosesOneNamedInThirty,
+    /// Loses one message in thirty to a group.
+    LosesOneGroupSendInThirty,
+    /// Loses one message in thirty to a union.
+    LosesOneUnionInThirty,
+    /// Loses one message in thirty on the way to another process.
+    LosesOneInThirtyToPeers,
+    /// Loses the first message that it is asked to send.
+    LosesTheFirst,
+    /// Loses the thousandth message that it is asked to send.
+    LosesTheThousandth,
+    /// Sends each message when the next one is sent.
+    HoldsTheLastBack,
+    /// Loses the first message on each topic that it has subscribed to.
+    LosesTheFirstOfATopic,
+    /// Sends no message to groups to other processes.
+    LosesGroupSendsToPeers,
+    /// Sends no message to unions to other processes.
+    LosesUnionsToPeers,
+    /// Sends no message to mailboxes of other processes.
+    LosesSendsToPeers,
+    /// Delivers no message to groups to the sender's own process.
+    LosesGroupSendsAtHome,
+    /// Loses messages to groups that are sent while another one is under way.
+    LosesConcurrentCalls,
+    /// Delivers every message twice.
+    DeliversTwice,
+    /// Delivers one message in fifty twice.
+    DeliversOneInFiftyTwice,
+    /// Delivers messages to mailboxes twice.
+    DeliversSendsTwice,
+    /// Delivers messages to named channels twice.
+    DeliversNamedTwice,
+    /// Delivers messages to unions twice.
+    DeliversUnionsTwice,
+    /// Delivers messages to other processes twice.
+    DeliversToPeersTwice,
+    /// Delivers messages twice once there has been an outage.
+    DeliversTwiceAfterAnOutage,
+    /// Makes a call again whose outcome was uncertain.
+    RepeatsUncertainCalls,
+    /// Sends one message in ten to a mailbox so late that the next one overtakes it.
+    ReordersSends,
+    /// Sends one message in ten to a named channel so late that the next one overtakes it.
+    ReordersNamed,
+    /// Sends one message in ten to a group so late that the next one overtakes it.
+    ReordersGroupSends,
+    /// Sends one message in ten to a union so late that the next one overtakes it.
+    ReordersUnions,
+    /// Delivers neighbours in the opposite order to other processes.
+    ReordersToPeers,
+    /// Sends messages with an exception so late that the next one overtakes them.
+    ReordersExceptions,
+    /// Sends messages to groups that are under way at the same time in any order.
+    ReordersConcurrentCalls,
+    /// Delivers messages to groups to one of the members in each process later than to the others.
+    DelaysOneMember,
+    /// Delivers to the excepted channel too.
+    IgnoresExceptions,
+    /// Delivers to the excepted channel too, in the sender's own process.
+    IgnoresExceptionsAtHome,
+    /// Delivers to the excepted channel too, in other processes.
+    IgnoresExceptionsAtPeers,
+    /// Delivers to the excepted channel too, for unions.
+    IgnoresExceptionsOfUnions,
+    /// Looks for the excepted channel in the first group of a union only.
+    ExceptsFromTheFirstGroup,
+    /// Sends to the first group of a union only.
+    SendsToTheFirstGroup,
+    /// Sends to the last group of a union only.
+    SendsToTheLastGroup,
+    /// Delivers a message to a union once for each group.
+    DeliversForEachGroup,
+    /// Delivers a message to a union to those that are in all of its groups.
+    SendsToMembersOfAllGroups,
+    /// Delivers a message twice to a group that is named twice.
+    CountsGroupsNamedTwice,
+    /// Sends what is for one process to all of them.
+    LeaksLocalMessages,
+    /// Sends what is for one process to all of them, for unions.
+    LeaksLocalUnions,
+    /// Delivers no message that is for one process.
+    LosesLocalMessages,
+    /// Keeps messages for a year.
+    IgnoresExpiry,
+    /// Drops messages after half of their time.
+    HalvesExpiry,
+    /// Keeps messages to other processes for a year.
+    IgnoresExpiryAtPeers,
+    /// Drops messages to other processes after half of their time.
+    HalvesExpiryAtPeers,
+    /// Drops messages by the longer setting of sender and receiver.
+    ExpiresByTheLongerSetting,
+    /// Drops messages by the shorter setting of sender and receiver.
+    ExpiresByTheShorterSetting,
+    /// Keeps messages on named channels for a year.
+    IgnoresExpiryOfNamed,
+    /// Drops messages on named channels after half of their time.
+    HalvesExpiryOfNamed,
+    /// Counts messages that have expired as long as the mailbox is open.
+    CountsExpiredMessages,
+    /// Keeps memberships of named channels for a year.
+    IgnoresGroupExpiry,
+    /// Ends memberships of named channels after half of their time.
+    HalvesGroupExpiry,
+    /// Ends memberships of mailboxes after the group expiry.
+    ExpiresMailboxes,
+    /// Changes byte strings to lists.
+    ListsBytes,
+    /// Changes byte strings to lists on the way to other processes.
+    ListsBytesToPeers,
+    /// Changes byte strings to lists in queues.
+    ListsBytesOfNamed,
+    /// Changes byte strings to lists in messages to groups.
+    ListsBytesOfGroupSends,
+    /// Changes byte strings to lists in messages to unions.
+    ListsBytesOfUnions,
+    /// Changes integers to floats.
+    FloatsIntegers,
+    /// Rounds integers to 53 bits.
+    RoundsIntegers,
+    /// Makes integers above `i64::MAX` negative.
+    WrapsUnsigned,
+    /// Drops fields that are null.
+    DropsNulls,
+    /// Changes an empty text to null.
+    DropsEmptyText,
+    /// Drops empty lists and maps.
+    DropsEmptyLists,
+    /// Changes an empty byte string to null.
+    DropsEmptyBytes,
+    /// Changes characters that are not ASCII.
+    ManglesUnicode,
+    /// Composes characters.
+    ComposesUnicode,
+    /// Removes control characters from text.
+    StripsControls,
+    /// Removes white space at the ends of text.
+    TrimsText,
+    /// Cuts text after 65,535 bytes.
+    CutsText,
+    /// Sorts the keys of maps.
+    SortsKeys,
+    /// Drops what is nested more than eight levels deep.
+    DropsDepth,
+    /// Rounds floats to single precision.
+    RoundsFloats,
+    /// Changes the negative zero to zero.
+    DropsNegativeZero,
+    /// Changes floats without a fraction to integers.
+    ShortensFloats,
+    /// Changes the dots in the type of a message.
+    RenamesTypes,
+    /// Drops the fields whose names begin with an underscore or are empty.
+    DropsFields,
+    /// Drops the channel that an answer is to go to.
+    DropsReplyChannels,
+    /// Loses messages over 256 KiB.
+    LosesLargeMessages,
+    /// Loses messages over 256 KiB to other processes.
+    LosesLargeMessagesToPeers,
+    /// Loses messages over 256 KiB to groups.
+    LosesLargeGroupSends,
+    /// Loses messages over 256 KiB to named channels.
+    LosesLargeNamed,
+    /// Reports a message over the limit as a failure of the backend.
+    ReportsSizeAsFailure,
+    /// Loses messages over the limit without an error.
+    LosesOversized,
+    /// Takes messages over the limit.
+    IgnoresTheSizeLimit,
+    /// Takes messages over the limit to groups.
+    IgnoresTheSizeLimitOfGroupSends,
+    /// Refuses messages below the limit.
+    RefusesLargeMessages,
+    /// Does not tell the sizes when it refuses a message.
+    HidesSizes,
+    /// Breaks the connection when a message is over the limit.
+    BreaksOnOversized,
+    /// Ends a subscription at once when the last member leaves, and does not make it again.
+    UnsubscribesForGood,
+    /// Ends a subscription when any member leaves.
+    UnsubscribesWithAnyMember,
+    /// Ends a subscription that a member has joined while the last one was leaving.
+    UnsubscribesUnderAJoin,
+    /// Does not end subscriptions.
+    StaysSubscribed,
+    /// Does not end the subscriptions of mailboxes that are dropped.
+    StaysSubscribedForDropped,
+    /// Does not end the subscriptions of calls that are dropped.
+    StaysSubscribedForDroppedJoins,
+    /// Does not end the subscriptions of receivers that have stopped.
+    StaysSubscribedForReceivers,
+    /// Confirms a subscription before it is in effect.
+    ConfirmsEarly,
+    /// Takes a channel out of all groups when it leaves one.
+    LeavesAllForOne,
+    /// Ignores `group_discard`.
+    IgnoresLeaving,
+    /// Ignores `group_discard_all`.
+    IgnoresLeavingAll,
+    /// Takes a channel out of its first group only.
+    LeavesTheFirst,
+    /// Keeps members whose mailbox was dropped.
+    KeepsDroppedMembers,
+    /// Wants a `group_discard` for each `group_add`.
+    CountsJoins,
+    /// Ignores a call of `group_add` after a `group_discard`.
+    JoinsOnce,
+    /// Sends a message once for each `group_add` of a channel.
+    HearsForEachJoin,
+    /// Reports an error when a channel leaves that is not a member.
+    RefusesLeavingStrangers,
+    /// Ignores `group_add` for channels of other processes.
+    IgnoresForeignJoins,
+    /// Does not support `group_add` for channels of other processes.
+    RefusesForeignJoins,
+    /// Ignores `group_discard` for channels of other processes.
+    IgnoresForeignLeaves,
+    /// Reports an error when an unknown channel is added to a group.
+    RefusesUnknownChannels,
+    /// Waits for ever for the owner of an unknown channel.
+    WaitsForUnknownChannels,
+    /// Delivers to groups whose names differ by case only.
+    IgnoresCase,
+    /// Delivers to groups whose names differ by dots.
+    ConfusesDots,
+    /// Delivers to groups whose names share their first 64 bytes.
+    CutsNames,
+    /// Removes dots at the ends of names.
+    TrimsNames,
+    /// Reports an error when a group has no members.
+    RefusesEmptyGroups,
+    /// Reports no deliveries.
+    ReportsZero,
+    /// Counts the sender's process among the others.
+    CountsItself,
+    /// Reports that there are no other processes.
+    ReportsNoPeers,
+    /// Counts members of other processes instead of the processes.
+    CountsRemoteMembers,
+    /// Counts members that are full among those that took the message.
+    CountsFullAsDelivered,
+    /// Does not count members that are full.
+    OmitsFull,
+    /// Counts the excepted channel.
+    CountsExcepted,
+    /// Counts a member for each group of a union.
+    CountsForEachGroup,
+    /// Reports other processes for a message to this one.
+    ReportsPeersForLocal,
+    /// Never refuses a message.
+    IsNeverFull,
+    /// Takes one message more than it may.
+    TakesOneMore,
+    /// Takes one message less than it may.
+    TakesOneLess,
+    /// Drops messages to a full channel without an error.
+    HidesFull,
+    /// Names another channel when one is full.
+    NamesAnotherChannel,
+    /// Reports an error when a member of a group is full.
+    FailsForFullMembers,
+    /// Loses messages to groups with a member that is full.
+    SilencesGroupsOfFullMembers,
+    /// Loses messages while any mailbox is full.
+    FillsAllMailboxes,
+    /// Stays full after messages were read.
+    StaysFull,
+    /// Ignores the policy of mailboxes.
+    IgnoresPolicies,
+    /// Drops the oldest message whatever the policy is.
+    DropsTheOldest,
+    /// Ignores the byte capacity.
+    IgnoresBytes,
+    /// Ignores the capacities by pattern.
+    IgnoresPatterns,
+    /// Raises no events.
+    RaisesNoEvents,
+    /// Raises no `Disconnected`.
+    HidesDisconnected,
+    /// Raises no `Reconnected`.
+    HidesReconnected,
+    /// Raises every event twice.
+    RaisesEventsTwice,
+    /// Raises the events of the first outage only.
+    TellsTheFirstOutage,
+    /// Raises `Reconnected` with a gap of zero.
+    ReportsNoGap,
+    /// Raises `Reconnected` with a gap of an hour.
+    ReportsALongGap,
+    /// Raises `Reconnected` before members are live.
+    ReconnectsEarly,
+    /// Raises events when it is busy.
+    RaisesEventsWhenBusy,
+    /// Raises events when another process closes.
+    RaisesEventsForPeers,
+    /// Does not end its events when it is closed.
+    KeepsEventsOpen,
+    /// Never says that it is away.
+    IsNeverAway,
+    /// Always says that it is away.
+    IsAlwaysAway,
+    /// Does not notice that the server is silent.
+    OverlooksFreezes,
+    /// Calls hang during an outage.
+    HangsInOutages,
+    /// Calls on the eve of an outage hang.
+    HangsOnTheEve,
+    /// Calls during an outage fail with the error for a failure.
+    FailsInOutages,
+    /// Sends messages after an outage that it has refused.
+    SendsAfterRefusing,
+    /// Takes messages during an outage and sends them afterwards.
+    BuffersInOutages,
+    /// Delivers to members in this process what it refuses during an outage.
+    DeliversWhatItRefuses,
+    /// Is healthy during an outage.
+    IsHealthyInOutages,
+    /// Loses memberships with the connection.
+    LosesMemberships,
+    /// Loses memberships that were made during an outage.
+    LosesMembershipsOfOutages,
+    /// Refuses to add members during an outage.
+    RefusesJoinsInOutages,
+    /// Ignores that members leave during an outage.
+    IgnoresLeavesInOutages,
+    /// Does not subscribe to topics that became necessary during an outage.
+    SkipsTopicsOfOutages,
+    /// Opens mailboxes during an outage that receive no message.
+    OpensDeadMailboxes,
+    /// Opens no mailboxes during an outage.
+    OpensNoneInOutages,
+    /// Sends no message to its own mailboxes during an outage.
+    RefusesOwnMailboxes,
+    /// Sends no message for this process during an outage.
+    RefusesLocalMessages,
+    /// Ends receivers during an outage.
+    EndsReceiversInOutages,
+    /// Forgets receivers during an outage.
+    ForgetsReceiversInOutages,
+    /// Loses stored messages with the connection.
+    LosesStoredMessages,
+    /// Waits for the server when it is closed.
+    HangsAtCloseInOutages,
+    /// Does not return when it is closed.
+    HangsAtClose,
+    /// Does not end receivers when it is closed.
+    KeepsReceiversWaiting,
+    /// Does not close.
+    IgnoresClose,
+    /// Refuses to be closed again.
+    RefusesASecondClose,
+    /// Drops what mailboxes hold when it is closed.
+    EmptiesMailboxesAtClose,
+    /// Closes all processes.
+    ClosesPeers,
+    /// Keeps a connection when it is closed.
+    KeepsConnections,
+    /// Does not flush other processes.
+    FlushesAlone,
+    /// Closes mailboxes when it is flushed.
+    FlushClosesMailboxes,
+    /// Does not end memberships when it is flushed.
+    FlushesMessagesOnly,
+    /// Does not drop messages when it is flushed.
+    FlushesMembershipsOnly,
+    /// Does not drop messages on named channels when it is flushed.
+    FlushKeepsNamed,
+    /// Loses a message with the future of `receive`.
+    LosesWhatIsCancelled,
+    /// Goes on to receive for a future that was dropped.
+    ReceivesForCancelled,
+    /// Delivers a message to all receivers of a channel.
+    CopiesToReceivers,
+    /// Delivers one message in thirty to two receivers.
+    TakesTwice,
+    /// Wakes the first receiver of a channel only.
+    WakesTheFirst,
+    /// Drops messages to named channels without a receiver.
+    StoresNone,
+    /// Delivers messages on named channels to receivers in the sender's process.
+    KeepsNamedAtHome,
+    /// Gives up the message order when a receiver leaves.
+    ReversesQueues,
+    /// Waits in `receive` for the channel of a mailbox.
+    ReceivesFromMailboxes,
+    /// Delivers to a named channel once for each of its groups.
+    CountsGroupsOfNamed,
+    /// Delivers to a named channel once for each process that has added it to a group.
+    ForwardsFromEachProcess,
+    /// Does not deliver messages to groups to named channels.
+    SkipsNamedMembers,
+    /// Delivers messages to a group to named channels that have left.
+    KeepsNamedMembers,
+    /// Counts the names of mailboxes.
+    CountsNames,
+    /// Gives the same names to mailboxes of two processes.
+    SharesNames,
+    /// Makes the names of mailboxes without their prefix.
+    OmitsPrefixes,
+    /// Refuses prefixes with dots.
+    RefusesDots,
+    /// Takes prefixes that make no valid name.
+    TakesBadPrefixes,
+    /// Delivers messages for one mailbox to another one.
+    ConfusesMailboxes,
+    /// Reports an error for messages to unknown channels.
+    RefusesStrangers,
+    /// Lists no groups in its directory.
+    ListsNoGroups,
+    /// Counts neither mailboxes nor groups.
+    CountsNoMailboxes,
+    /// Never says that it is healthy.
+    IsNeverHealthy,
+}
