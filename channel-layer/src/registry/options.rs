@@ -3,6 +3,7 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use crate::{
+    backbone::HubOptions,
     config::{CapacityRules, LayerConfig, Policy},
     error::{ConfigError, Result},
 };
@@ -60,6 +61,27 @@ impl Options {
             group_expiry: self.take_duration("group_expiry")?.unwrap_or(default.group_expiry),
             policy: self.take_with("policy", policy)?.unwrap_or(default.policy),
         })
+    }
+
+    /// Takes what [`HubOptions`] holds: the options of [`layer_config`](Self::layer_config), `timeout`,
+    /// `connect_timeout`, `heartbeat`, `probe` and `linger`, which are times, and `max_message`, in bytes.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn hub_options(&mut self) -> Result<HubOptions> {
+        let mut options = HubOptions::new(self.layer_config()?);
+        let times = [
+            ("timeout", &mut options.timeout),
+            ("connect_timeout", &mut options.connect_timeout),
+            ("heartbeat", &mut options.heartbeat),
+            ("probe", &mut options.probe),
+            ("linger", &mut options.linger),
+        ];
+        for (option, time) in times {
+            *time = self.take_duration(option)?.unwrap_or(*time);
+        }
+        options.max_message = self.take("max_message")?.unwrap_or(options.max_message);
+        Ok(options)
     }
 
     /// Checks that nothing is left.

@@ -28,6 +28,19 @@ fn all_settings_are_read() {
     assert_eq!((config.group_expiry.as_secs(), config.policy), (7200, crate::Policy::keep_latest("player")));
 }
 
+#[test]
+fn the_settings_of_a_backbone_are_read() {
+    let url = "bus://host?capacity=9&timeout=2s&connect_timeout=3s&heartbeat=4s&probe=5s&linger=6s&max_message=700&prefix=p";
+    let mut options = Address::parse(url).options();
+    let hub = options.hub_options().unwrap();
+    let times = [hub.timeout, hub.connect_timeout, hub.heartbeat, hub.probe, hub.linger];
+    assert_eq!(times.map(|time| time.as_secs()), [2, 3, 4, 5, 6]);
+    assert_eq!((hub.layer.capacity, hub.max_message), (9, 700));
+    assert!(options.finish().unwrap_err().to_string().starts_with("unknown option `prefix`"));
+    let default = Address::parse("bus://host").options().hub_options().unwrap();
+    assert_eq!((default.timeout.as_secs(), default.max_message), (1, 16 << 20));
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_what_would() {
     let known = "capacity, byte_capacity, channel_capacity, expiry, group_expiry, policy";
