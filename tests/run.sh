@@ -50,14 +50,16 @@ main() {
   # Not among --all-targets, because it is no part of `cargo test`.
   step "lint the long tests" cargo clippy -p channels-tests --test long -- -D warnings
   step "lint the long suite" cargo clippy -p channel-layer-redis --test conformance_long -- -D warnings
+  step "lint the suite on NATS" cargo clippy -p nats-layer --test conformance_long -- -D warnings
   step "document" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
-  step "build" cargo build --workspace --bins
+  step "build" cargo build --workspace --bins --features chat/nats
   use_built_examples
   step "test" cargo test --workspace --all-features --no-fail-fast -- --skip "$long_fault_test"
   if [ "$long" = yes ]; then
     export CHANNELS_LONG=1
     step "the whole suite" cargo test -p channel-layer-redis --test conformance_long
     step "long faults" cargo test -p channel-layer-redis --all-features --test long
+    step "the whole suite on NATS" cargo test -p nats-layer --test conformance_long
     # Alone, because it asserts on time: everybody is back within two seconds.
     step "bad days of Redis" cargo test -p channels-tests --test long -- "$bad_days_test"
     step "long tests" cargo test -p channels-tests --test long -- --skip "$bad_days_test"

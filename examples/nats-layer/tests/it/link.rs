@@ -1,7 +1,5 @@
 //! One connection and its end, without the engine.
 
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -10,17 +8,19 @@ use channel_layer::{
     backbone::{Backbone, BackboneLink, Inbound, Subscription},
 };
 use nats_layer::NatsBackbone;
-use support::server::{Clients, Server};
 use tokio::time::{sleep, timeout};
+
+use crate::server::{Clients, MAX_PAYLOAD, Server};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 async fn link_to(address: &str) -> Arc<dyn BackboneLink> {
-    NatsBackbone::new(address).unwrap().connect().await.unwrap()
+    let backbone = NatsBackbone::new(address).expect("a valid address");
+    backbone.connect().await.expect("the server accepts clients")
 }
 
 async fn next(link: &Arc<dyn BackboneLink>) -> Inbound {
-    timeout(LIMIT, link.next()).await.expect("a message comes in").unwrap()
+    timeout(LIMIT, link.next()).await.expect("a message comes in").expect("the link lives")
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -84,12 +84,12 @@ async fn a_message_over_the_limit_of_the_server_is_invalid() {
     let server = Server::start();
     let link = link_to(&server.address()).await;
     link.subscribe("a").await.unwrap();
-    let refused = link.publish("a", vec![0; (8 << 20) + 1].into()).await.unwrap_err();
+    let refused = link.publish("a", vec![0; MAX_PAYLOAD + 1].into()).await.unwrap_err();
     assert!(matches!(refused, Error::InvalidMessage(_)));
     let cause = std::error::Error::source(&refused).expect("the sizes").to_string();
-    assert!(cause.contains("8388608") && cause.contains("8388609"), "{cause}");
-    link.publish("a", vec![0; 8 << 20].into()).await.unwrap();
-    assert_eq!(next(&link).await.bytes.len(), 8 << 20);
+    assert!(cause.contains("2097152") && cause.contains("2097153"), "{cause}");
+    link.publish("a", vec![0; MAX_PAYLOAD].into()).await.unwrap();
+    assert_eq!(next(&link).await.bytes.len(), MAX_PAYLOAD);
 }
 
 #[tokio::test]

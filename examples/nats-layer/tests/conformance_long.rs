@@ -1,0 +1,14 @@
+//! The whole suite that every backend must pass, on real servers: `cargo test -p nats-layer --test conformance_long`.
+//! `it` has a part of it for every day.
+
+#[path = "it/harness.rs"]
+mod harness;
+#[path = "it/server.rs"]
+mod server;
+
+mod on_nats {
+    channel_layer::conformance_tests!(
+        super::harness::Nats::default(),
+        skips: [directory, reports_full, stores_messages]
+    );
+}

@@ -1,3 +1,0 @@
-//! A real server.
-
-pub(crate) mod server;
