@@ -22,7 +22,11 @@ fn build() -> PathBuf {
     let target = folder.parent().expect("a profile's folder lies in the target folder");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let examples = ["auth", "chat", "echo", "transports", "worker"].into_iter().flat_map(|name| ["-p", name]);
-    cargo.args(["build", "--quiet"]).args(examples).arg("--target-dir").arg(target);
+    cargo
+        .args(["build", "--quiet", "--features", "chat/nats"])
+        .args(examples)
+        .arg("--target-dir")
+        .arg(target);
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
     if folder.ends_with("release") {
         cargo.arg("--release");

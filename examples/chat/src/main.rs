@@ -29,7 +29,8 @@ struct Options {
     /// Where to listen; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// The channel layer: memory://, or redis://HOST:PORT/DB to share the rooms with other processes
+    /// The channel layer: memory://, or to share the rooms with other processes redis://HOST:PORT/DB, or nats://HOST:PORT
+    /// in a program built with the feature `nats`
     #[arg(long, default_value = "memory://", value_name = "URL")]
     layer: String,
     /// How a message reaches a member: through its consumer, or straight to its socket
@@ -85,10 +86,24 @@ async fn run(options: Options) -> Result<(), String> {
 
 async fn connect(url: &str) -> Result<Arc<dyn ChannelLayer>, String> {
     let registry = Registry::default().with(channel_layer_redis::schemes());
+    #[cfg(feature = "nats")]
+    let registry = registry.with([nats_layer::scheme()]);
+    check_scheme(url, cfg!(feature = "nats"))?;
     registry.connect(url).await.map_err(|error| {
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
         causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     })
+}
+
+/// Refuses an address of NATS in a program that was built without it.
+fn check_scheme(url: &str, has_nats: bool) -> Result<(), String> {
+    match url.split_once("://") {
+        Some(("nats", _)) if !has_nats => {
+            Err("built without NATS; run it by `cargo run -p chat --features nats -- --layer nats://...`"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Ctrl-C, or what a process supervisor sends.
@@ -104,4 +119,20 @@ async fn stopped() {
         }
     }
     let _ = signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_nats_needs_the_feature() {
+        let refused = check_scheme("nats://127.0.0.1:4222", false).unwrap_err();
+        assert!(refused.contains("cargo run -p chat --features nats -- --layer nats://"), "{refused}");
+        for (url, has_nats) in
+            [("nats://127.0.0.1:4222", true), ("redis://127.0.0.1", false), ("memory://", false)]
+        {
+            assert!(check_scheme(url, has_nats).is_ok(), "{url}");
+        }
+    }
 }
