@@ -9,9 +9,6 @@ use channel_layer::{Error, backbone::LinkError};
 /// No variant holds a payload or a password: faults are logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    /// No working connection at present, for this reason. The call was not sent.
-    #[error("not connected to Redis: {0}")]
-    Away(Box<Fault>),
     /// The connection broke while the call was under way: it may have taken effect.
     #[error("the connection to Redis broke ({0})")]
     Broken(String),
@@ -41,9 +38,6 @@ pub(crate) enum Fault {
     /// The server that answered is a replica; a message published there reaches no other server.
     #[error("the server at {0} is not a master")]
     NotMaster(String),
-    /// A task of ours panicked, which is a defect; it goes on, with a new connection.
-    #[error("panicked: {0}")]
-    Panicked(String),
     /// One of several hosts failed, and others may have taken their part.
     #[error("sent to some of the groups only: {0}")]
     Partly(Box<Fault>),
@@ -85,8 +79,7 @@ impl Fault {
     /// Has the call surely had no effect?
     pub(crate) fn is_unsent(&self) -> bool {
         match self {
-            Self::Away(_)
-            | Self::Closed
+            Self::Closed
             | Self::Crowded
             | Self::Down
             | Self::NoLink(_)
@@ -100,14 +93,12 @@ impl Fault {
     /// Returns whether the connection is away, slow or broken, as opposed to a call that was refused.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Away(_)
-            | Self::Broken(_)
+            Self::Broken(_)
             | Self::Deadline(_)
             | Self::Down
             | Self::Missing { .. }
             | Self::NoLink(_)
             | Self::NotMaster(_)
-            | Self::Panicked(_)
             | Self::Unreachable(_) => true,
             Self::Closed
             | Self::Crowded
@@ -161,16 +152,12 @@ impl From<Fault> for Error {
             Fault::Deadline(limit) => Self::TimedOut(limit),
             Fault::Refused { ref code, .. } if is_passing(code) => Self::Unavailable(fault.into()),
             Fault::Broken(_) | Fault::Partly(_) => Self::Interrupted(fault.into()),
-            Fault::Missing { .. }
-            | Fault::Panicked(_)
-            | Fault::Refused { .. }
-            | Fault::UnexpectedReply(_) => Self::Backend(fault.into()),
-            Fault::Away(_)
-            | Fault::Crowded
-            | Fault::Down
-            | Fault::NoLink(_)
-            | Fault::NotMaster(_)
-            | Fault::Unreachable(_) => Self::Unavailable(fault.into()),
+            Fault::Missing { .. } | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
+                Self::Backend(fault.into())
+            }
+            Fault::Crowded | Fault::Down | Fault::NoLink(_) | Fault::NotMaster(_) | Fault::Unreachable(_) => {
+                Self::Unavailable(fault.into())
+            }
         }
     }
 }
@@ -199,7 +186,7 @@ mod tests {
 
     #[test]
     fn only_what_was_surely_not_sent_may_be_retried() {
-        for unsent in [Fault::Crowded, Fault::Down, Fault::Away(Box::new(Fault::Broken(String::new())))] {
+        for unsent in [Fault::Crowded, Fault::Down, Fault::NoLink("it is away".to_owned())] {
             assert!(Error::from(unsent).is_transient());
         }
         for ambiguous in [Fault::Deadline(Duration::ZERO), Fault::Broken(String::new())] {

@@ -4,11 +4,13 @@
 
 use std::future::Future;
 
-use channel_layer::{Map, Message, Value};
+use channel_layer::{
+    Map, Message, Value,
+    backbone::envelope::{self, Envelope},
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    codec::{self, Envelope},
     config::{RedisConfig, Serializer},
     crypt::Keyring,
     modes,
@@ -66,13 +68,13 @@ fn serializer(choice: u8) -> Serializer {
 pub fn envelope(input: &[u8]) {
     let Ok(envelope) = Envelope::decode(input) else { return };
     let Ok(message) = Message::from_bytes(envelope.body) else { return };
-    let write = |message: &Message| codec::encode(&envelope.header, &envelope.target, Some(message));
+    let write = |message: &Message| envelope::encode(&envelope.header, &envelope.target, Some(message));
     let mut bytes = write(&message).expect("it was read");
-    codec::set_sequence(&mut bytes, envelope.header.sequence);
+    envelope::set_sequence(&mut bytes, envelope.header.sequence);
     let again = Envelope::decode(&bytes).expect("it was written");
     assert_eq!((again.header, &again.target), (envelope.header, &envelope.target));
     let mut twice = write(&Message::from_bytes(again.body).expect("it was written")).expect("it was read");
-    codec::set_sequence(&mut twice, envelope.header.sequence);
+    envelope::set_sequence(&mut twice, envelope.header.sequence);
     assert_eq!(bytes, twice);
 }
 

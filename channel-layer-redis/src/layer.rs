@@ -6,7 +6,7 @@ use channel_layer::{Result, delegate_layer, hub::Hub};
 
 use crate::{
     config::{RedisConfig, RedisMode},
-    modes::{ModeLayer, core::CoreLayer, native, pubsub},
+    modes::{self, ModeLayer, core::CoreLayer},
     stats::Stats,
 };
 
@@ -35,8 +35,9 @@ impl RedisLayer {
         let config = config.bounded();
         Ok(Self(match config.mode {
             RedisMode::Core => Arc::new(CoreLayer::open(config).await?),
-            RedisMode::Native => Arc::new(native::builder(&config.into()).connect().await?),
-            RedisMode::PubSub => Arc::new(pubsub::builder(&config.into()).connect().await?),
+            RedisMode::Native | RedisMode::PubSub => {
+                Arc::new(modes::builder(&config.into()).connect().await?)
+            }
         }))
     }
 
@@ -50,8 +51,7 @@ impl RedisLayer {
         let config = config.bounded();
         Self(match config.mode {
             RedisMode::Core => Arc::new(CoreLayer::start(config)),
-            RedisMode::Native => Arc::new(native::builder(&config.into()).start()),
-            RedisMode::PubSub => Arc::new(pubsub::builder(&config.into()).start()),
+            RedisMode::Native | RedisMode::PubSub => Arc::new(modes::builder(&config.into()).start()),
         })
     }
 

@@ -1,25 +1,18 @@
 #![doc = include_str!("docs/crate.md")]
 
-mod arrivals;
-mod codec;
 mod config;
 mod crypt;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
-mod keys;
 mod layer;
 mod link;
 mod modes;
-mod native;
-mod own;
 mod payload;
 mod ring;
 mod schemes;
-mod shared;
 mod stats;
-mod supervisor;
 
 #[doc = include_str!("docs/django.md")]
 pub mod django {}

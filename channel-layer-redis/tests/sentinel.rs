@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Error};
 use channel_layer_redis::RedisLayer;

@@ -11,10 +11,7 @@ const CRATES: [(&str, &str); 3] = [
         "channel-layer",
         "sync error name value message config capability events mailbox layer ext hub memory backbone wrap registry conformance docs",
     ),
-    (
-        "channel-layer-redis",
-        "error crypt config keys codec payload ring stats own link supervisor shared arrivals native modes layer schemes fuzz docs",
-    ),
+    ("channel-layer-redis", "error crypt config payload ring stats link modes layer schemes fuzz docs"),
     (
         "ws-consumer",
         "error frame scope wire socket application consumer json http worker router middleware transport server testing docs",

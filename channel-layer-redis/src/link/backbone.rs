@@ -36,9 +36,6 @@ const CHUNK: usize = 1000;
 
 /// The part of a mode that links use.
 pub(crate) trait LinkMode: fmt::Debug + Send + Sync + 'static {
-    /// The name of this process, by which the server lists its connections.
-    fn process(&self) -> &str;
-
     /// The commands that the mode requires in addition to Pub/Sub, by name. They answer at once and change nothing.
     fn needed(&self) -> Vec<(&'static str, Command)> {
         Vec::new()
@@ -70,6 +67,8 @@ pub(crate) struct RedisBackbone {
     place: Place,
     config: Arc<RedisConfig>,
     counters: Arc<Counters>,
+    /// The name of this process, by which the server lists its connections.
+    process: String,
     mode: Arc<dyn LinkMode>,
     /// Those of the latest link. Held for an access.
     latest: Mutex<Weak<Connections>>,
@@ -93,9 +92,10 @@ impl RedisBackbone {
         place: Place,
         config: Arc<RedisConfig>,
         counters: Arc<Counters>,
+        process: String,
         mode: Arc<dyn LinkMode>,
     ) -> Self {
-        Self { place, config, counters, mode, latest: Mutex::default() }
+        Self { place, config, counters, process, mode, latest: Mutex::default() }
     }
 
     /// The connections of the latest link, for as long as it lives.
@@ -105,7 +105,7 @@ impl RedisBackbone {
 
     async fn open(&self, server: &Server, role: &str, on_push: OnPush) -> Result<Connection, Fault> {
         let connection = Connection::open(server, &self.config, on_push).await?;
-        let name = format!("channel-layer:{}:{role}", self.mode.process());
+        let name = format!("channel-layer:{}:{role}", self.process);
         let name = Command::new("CLIENT").arg("SETNAME").arg(name);
         match connection.call(&name, Some(self.config.timeout)).await {
             Ok(_) | Err(Fault::Refused { .. }) => Ok(connection), // a name is a courtesy
@@ -208,7 +208,7 @@ impl BackboneLink for RedisLink {
     /// all forbidden channels are found in eleven round trips.
     async fn subscribe_all(&self, topics: &[String]) -> Result<Vec<Result<Subscription>>> {
         let mut answers: Vec<_> = topics.iter().map(|_| Ok(Subscription::Confirmed)).collect();
-        let mut left = if topics.is_empty() { Vec::new() } else { vec![0..topics.len()] };
+        let mut left: Vec<_> = (!topics.is_empty()).then_some(0..topics.len()).into_iter().collect();
         while !left.is_empty() {
             let subscribe = |range: &std::ops::Range<usize>| {
                 self.subscriber.subscribe(&topics[range.clone()], self.connections.limit())

@@ -65,11 +65,12 @@ impl Connections {
         }
     }
 
-    /// Deletes all keys that match a pattern.
-    pub(crate) async fn clear(&self, pattern: &str) -> Result<(), Fault> {
+    /// Deletes all keys that begin like this.
+    pub(crate) async fn clear(&self, prefix: &str) -> Result<(), Fault> {
+        let pattern = escaped(prefix) + "*";
         let mut cursor = "0".to_owned();
         loop {
-            let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(PAGE);
+            let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(PAGE);
             let reply = self.call(scan).await?;
             let (next, keys) = reply.read("SCAN", &self.counters, Reply::page)?;
             if !keys.is_empty() {
@@ -102,5 +103,27 @@ impl Connections {
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.server.address)
+    }
+}
+
+/// A pattern that matches this text alone.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 5);
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_with_wildcards_matches_itself_only() {
+        assert_eq!(escaped("a*[b]:q:"), r"a\*\[b\]:q:");
     }
 }

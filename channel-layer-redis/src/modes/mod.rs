@@ -14,8 +14,12 @@ use channel_layer::{
     hub::Hub,
 };
 
+use self::{
+    native::Native,
+    pubsub::{DjangoFormat, PubSub},
+};
 use crate::{
-    config::RedisConfig,
+    config::{RedisConfig, RedisMode},
     link::{LinkMode, RedisBackbone},
     ring::host_of,
     stats::{self, Stats},
@@ -63,20 +67,30 @@ pub(crate) fn options(config: &RedisConfig) -> HubOptions {
         .with_max_message(config.max_message)
 }
 
-/// Prepares a layer of the engine with one shard for each host. The number is that of the process.
-fn builder(
+/// Prepares a layer of mode `native` or `pubsub`.
+pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbone> {
+    let options = options(config);
+    match config.mode {
+        RedisMode::PubSub => with_mode(config, options, PubSub).format(DjangoFormat::new(config)),
+        RedisMode::Core | RedisMode::Native => {
+            let native = Native::new(&config.prefix);
+            with_mode(config, options.with_queues(true), native).prefix(&config.prefix)
+        }
+    }
+}
+
+/// Prepares a layer of the engine with one shard for each host.
+fn with_mode(
     config: &Arc<RedisConfig>,
     options: HubOptions,
-    number: u64,
-    mode: &Arc<dyn LinkMode>,
+    mode: impl LinkMode,
 ) -> HubLayerBuilder<RedisBackbone> {
-    let counters = stats::counters();
-    let mut backbones = config
-        .places
-        .iter()
-        .map(|place| RedisBackbone::new(place.clone(), config.clone(), counters.clone(), mode.clone()));
-    let first = backbones.next().expect("every configuration has a host");
-    let builder = HubLayer::builder(first, options);
+    let (number, counters, mode) = (fastrand::u64(..), stats::counters(), Arc::new(mode));
+    let mut backbones = config.places.iter().map(|place| {
+        let (config, process) = (config.clone(), process_name(number));
+        RedisBackbone::new(place.clone(), config, counters.clone(), process, mode.clone())
+    });
+    let builder = HubLayer::builder(backbones.next().expect("every configuration has a host"), options);
     let builder = builder.counters(counters.clone()).process(number).shard_of(host_of);
     backbones.fold(builder, HubLayerBuilder::shard)
 }

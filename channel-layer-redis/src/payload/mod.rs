@@ -5,10 +5,9 @@
 
 use std::time::Duration;
 
-use channel_layer::{Error, Map, Message, Result, Value};
+use channel_layer::{Error, Map, Message, Result, Value, value::DecodeError};
 
 use crate::{
-    codec::CodecError,
     config::{RedisConfig, Serializer},
     crypt::Keyring,
 };
@@ -21,6 +20,17 @@ pub(crate) struct Payload {
     random_prefix: usize,
     /// Older tokens are refused; nothing for any age.
     lifetime: Option<Duration>,
+}
+
+/// The reason why a payload cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PayloadError {
+    #[error("encrypted with another key, too old, or not encrypted")]
+    Key,
+    #[error("a malformed message: {0}")]
+    Message(#[from] DecodeError),
+    #[error("shorter than its random bytes")]
+    Truncated,
 }
 
 impl Payload {
@@ -59,15 +69,15 @@ impl Payload {
     }
 
     /// The map that was encoded.
-    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Map, CodecError> {
-        let body = bytes.get(self.random_prefix..).ok_or(CodecError::Broken)?;
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Map, PayloadError> {
+        let body = bytes.get(self.random_prefix..).ok_or(PayloadError::Truncated)?;
         if self.keys.is_empty() {
             return self.parse(body);
         }
-        self.parse(&self.keys.decrypt(body, self.lifetime).map_err(|_| CodecError::Key)?)
+        self.parse(&self.keys.decrypt(body, self.lifetime).map_err(|_| PayloadError::Key)?)
     }
 
-    fn parse(&self, body: &[u8]) -> Result<Map, CodecError> {
+    fn parse(&self, body: &[u8]) -> Result<Map, PayloadError> {
         match self.serializer {
             Serializer::Json => Ok(Map::from_json(body)?),
             Serializer::Msgpack => Ok(Map::from_msgpack(body)?),

@@ -149,7 +149,7 @@ fn msgpack_that_cannot_be_carried_is_an_error() {
         b"",
     ] {
         let read = plain(Serializer::Msgpack).decode(odd);
-        assert!(matches!(read, Err(CodecError::Payload(_))), "{odd:?}");
+        assert!(matches!(read, Err(PayloadError::Message(_))), "{odd:?}");
     }
 }
 

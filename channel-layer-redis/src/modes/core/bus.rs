@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use channel_layer::{
-    ChannelName, EventSource, GroupName, Message, RESERVED_KEY, Result, Value,
+    ChannelName, Error, EventSource, GroupName, Message, RESERVED_KEY, Result, Value,
     backbone::PendingEchoes,
     hub::{GroupObserver, Hub},
 };
@@ -17,7 +17,6 @@ use crate::{
     config::RedisConfig,
     payload::Payload,
     ring::host_of,
-    shared::check_size,
     stats::{self, Counters},
 };
 
@@ -103,7 +102,11 @@ impl Bus {
     /// Encodes a message with its recipients.
     pub(super) fn encode_with(&self, message: &Message, to: Option<&Value>) -> Result<Vec<u8>> {
         let bytes = self.payload.encode(message, to.map(|to| (RESERVED_KEY, to)))?;
-        check_size(&self.config, bytes.len())?;
+        let (length, most) = (bytes.len(), self.config.max_message);
+        if length > most {
+            let reason = format!("it takes {length} bytes on the wire, and {most} is the limit");
+            return Err(Error::InvalidMessage(reason.into()));
+        }
         Ok(bytes)
     }
 

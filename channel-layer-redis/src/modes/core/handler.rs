@@ -26,10 +26,6 @@ pub(super) struct Handler {
 }
 
 impl LinkMode for Handler {
-    fn process(&self) -> &str {
-        &self.bus.client
-    }
-
     /// Returns the commands of this mode, on a key that does not exist.
     fn needed(&self) -> Vec<(&'static str, Command)> {
         let key = self.bus.keys.messages(&self.bus.client);

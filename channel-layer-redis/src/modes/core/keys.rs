@@ -30,8 +30,8 @@ impl Keys {
         std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?.parse().ok()
     }
 
-    /// Matches everything that begins with the prefix, as Django's flush does.
-    pub(super) fn pattern(&self) -> String {
-        crate::keys::escape_pattern(&self.prefix) + "*"
+    /// The beginning of all keys. Django's flush deletes every key that begins like this.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
     }
 }

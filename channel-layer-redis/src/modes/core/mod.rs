@@ -72,8 +72,13 @@ impl CoreLayer {
         let host = |(at, place): (usize, &crate::config::Place)| {
             let handler = Arc::new(Handler { bus: bus.clone(), at });
             let counters = bus.counters.clone();
-            let backbone =
-                RedisBackbone::new(place.clone(), config.clone(), counters.clone(), handler.clone());
+            let backbone = RedisBackbone::new(
+                place.clone(),
+                config.clone(),
+                counters.clone(),
+                bus.client.clone(),
+                handler.clone(),
+            );
             let backbone = Arc::new(backbone);
             let shard = Shard::start(
                 backbone.clone(),
@@ -237,8 +242,7 @@ impl ChannelLayer for CoreLayer {
         let bus = &self.core.bus;
         bus.memberships.clear();
         bus.hub.leave_all();
-        let pattern = bus.keys.pattern();
-        try_join_all(connections.iter().map(|host| host.clear(&pattern))).await?;
+        try_join_all(connections.iter().map(|host| host.clear(bus.keys.prefix()))).await?;
         self.core.hosts.iter().for_each(|host| host.reader.discard());
         bus.hub.discard_messages();
         Ok(())

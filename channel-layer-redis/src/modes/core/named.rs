@@ -85,7 +85,7 @@ impl Queues for Sets {
     }
 
     async fn clear(&self) -> Result<()> {
-        Ok(self.connections.clear(&self.bus.keys.pattern()).await?)
+        Ok(self.connections.clear(self.bus.keys.prefix()).await?)
     }
 }
 

@@ -1,42 +1,30 @@
-//! The native mode: the engine's own names and envelopes on Pub/Sub, and lists for named channels.
+//! Mode `native`: the engine's own names and envelopes, and lists for named channels.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod keys;
 mod named;
 
 use std::sync::Arc;
 
-use channel_layer::backbone::{HubLayerBuilder, Queues};
+use channel_layer::backbone::Queues;
 
-use self::named::Lists;
-use crate::{
-    config::RedisConfig,
-    keys::Keys,
-    link::{Connections, LinkMode, RedisBackbone},
-};
+use self::{keys::Keys, named::Lists};
+use crate::link::{Connections, LinkMode};
 
-/// Prepares the layer of this mode.
-pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbone> {
-    let number = fastrand::u64(..);
-    let mode = Native { process: super::process_name(number), keys: Keys::new(&config.prefix) };
-    let options = super::options(config).with_queues(true);
-    super::builder(config, options, number, &(Arc::new(mode) as _)).prefix(&config.prefix)
-}
-
-/// The native mode on a link. Groups need nothing more than Pub/Sub, and named channels report a missing command by
+/// The links of this mode. Groups need nothing more than Pub/Sub, and named channels report a missing command by
 /// themselves.
 #[derive(Debug)]
-struct Native {
-    process: String,
-    keys: Keys,
+pub(super) struct Native(Keys);
+
+impl Native {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self(Keys::new(prefix))
+    }
 }
 
 impl LinkMode for Native {
-    fn process(&self) -> &str {
-        &self.process
-    }
-
     fn queues(&self, connections: &Arc<Connections>) -> Option<Box<dyn Queues>> {
-        Some(Box::new(Lists::new(connections.clone(), self.keys.clone())))
+        Some(Box::new(Lists::new(connections.clone(), self.0.clone())))
     }
 }

@@ -13,9 +13,9 @@ use channel_layer::{
     backbone::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
 };
 
+use super::keys::Keys;
 use crate::{
     error::Fault,
-    keys::Keys,
     link::{
         Blocking, Connections,
         client::{Command, Commands, Reply, Script},
@@ -85,7 +85,7 @@ impl Queues for Lists {
     }
 
     async fn clear(&self) -> Result<()> {
-        Ok(self.connections.clear(&self.keys.queue_pattern()).await?)
+        Ok(self.connections.clear(&self.keys.queues()).await?)
     }
 }
 

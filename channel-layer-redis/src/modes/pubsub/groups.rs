@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use channel_layer::{Audience, ChannelName, GroupName, Map, Result, Value};
 
-use crate::shared::hex_id;
+use super::keys::hex_id;
 
 /// The entry's key.
 pub(super) const KEY: &str = "__channel_layer__";

@@ -1,8 +1,6 @@
 //! Django's names for channels and groups in Redis Pub/Sub.
 
-use channel_layer::{ChannelName, GroupName, Result, backbone::Destination};
-
-use crate::shared::hex_id;
+use channel_layer::{ChannelName, Error, GroupName, Result, backbone::Destination};
 
 /// A group is the channel `PREFIX__group__GROUP`, a channel of one's own is `PREFIXspecific.` and 32 hexadecimal
 /// digits, and a general channel is called as it is, without any prefix.
@@ -49,6 +47,13 @@ impl Keys {
             None => topic.parse().ok().map(Destination::Channel),
         }
     }
+}
+
+/// 32 hexadecimal digits, as Python's `uuid4().hex`.
+pub(super) fn hex_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Backend(error.to_string().into()))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 #[cfg(test)]

@@ -7,48 +7,29 @@ pub(crate) mod fuzz;
 mod groups;
 mod keys;
 
-use std::sync::Arc;
-
 use channel_layer::{
-    Audience, ChannelName, Error, GroupName, Map, Message, Result,
-    backbone::{Decoded, Destination, Format, HubLayerBuilder},
+    Audience, ChannelName, GroupName, Map, Message, Result,
+    backbone::{Decoded, Destination, Format},
 };
 
 use self::keys::Keys;
-use crate::{
-    config::RedisConfig,
-    link::{LinkMode, RedisBackbone},
-    payload::Payload,
-};
+use crate::{config::RedisConfig, link::LinkMode, payload::Payload};
 
-/// Prepares the layer of this mode.
-pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbone> {
-    let number = fastrand::u64(..);
-    let mode: Arc<dyn LinkMode> = Arc::new(PubSub { process: super::process_name(number) });
-    super::builder(config, super::options(config), number, &mode).format(DjangoFormat::new(config))
-}
-
-/// This mode on a link: it needs nothing more than Pub/Sub.
+/// The links of this mode, which needs nothing more than Pub/Sub.
 #[derive(Debug)]
-struct PubSub {
-    process: String,
-}
+pub(super) struct PubSub;
 
-impl LinkMode for PubSub {
-    fn process(&self) -> &str {
-        &self.process
-    }
-}
+impl LinkMode for PubSub {}
 
 /// Django's names and payloads.
 #[derive(Debug)]
-struct DjangoFormat {
+pub(super) struct DjangoFormat {
     keys: Keys,
     payload: Payload,
 }
 
 impl DjangoFormat {
-    fn new(config: &RedisConfig) -> Self {
+    pub(super) fn new(config: &RedisConfig) -> Self {
         Self { keys: Keys::new(&config.prefix), payload: Payload::of_pubsub(config) }
     }
 }
@@ -94,7 +75,7 @@ impl Format for DjangoFormat {
             Some((audience, union)) => (Some(audience), union),
             None => (None, None),
         };
-        let message = Message::try_from(map).map_err(Error::from)?;
+        let message = Message::try_from(map)?;
         Ok(Decoded { message, audience, union })
     }
 }
