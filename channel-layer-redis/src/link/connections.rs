@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
+
 use super::{
     client::{Command, Commands, Connection, Replies, Reply, Script},
     commands::{CommandQueue, Queued},
@@ -67,6 +69,15 @@ impl Connections {
 
     /// Deletes all keys that begin like this.
     pub(crate) async fn clear(&self, prefix: &str) -> Result<(), Fault> {
+        self.for_keys(prefix, |keys| vec![Command::new("UNLINK").arg(keys)]).await
+    }
+
+    /// Sends commands about all keys that begin like this, a page of keys at a time.
+    pub(crate) async fn for_keys(
+        &self,
+        prefix: &str,
+        commands: impl Fn(Vec<&[u8]>) -> Vec<Command>,
+    ) -> Result<(), Fault> {
         let pattern = escaped(prefix) + "*";
         let mut cursor = "0".to_owned();
         loop {
@@ -74,7 +85,7 @@ impl Connections {
             let reply = self.call(scan).await?;
             let (next, keys) = reply.read("SCAN", &self.counters, Reply::page)?;
             if !keys.is_empty() {
-                self.call(Command::new("UNLINK").arg(keys)).await?;
+                try_join_all(commands(keys).into_iter().map(|command| self.call(command))).await?;
             }
             if next == "0" {
                 return Ok(());

@@ -113,3 +113,31 @@ async fn who_joins_a_group_of_a_host_that_is_away_is_a_member_later() {
         }
     }
 }
+
+#[tokio::test]
+async fn any_process_ends_all_memberships_of_a_channel() {
+    let hosts = [Server::start(), Server::start()];
+    for mode in ["native", "core"] {
+        let address = on_both(&hosts[0], &hosts[1], mode);
+        let (one, two) = (layer(&address).await, layer(&address).await);
+        let (mut mailbox, mut other) = (one.new_channel().await.unwrap(), one.new_channel().await.unwrap());
+        let jobs = "jobs".parse().unwrap();
+        let names: Vec<_> = (0..8).map(|n| group(&format!("g{n}"))).collect();
+        for (n, name) in names.iter().enumerate() {
+            let adder = if n % 2 == 0 { &one } else { &two };
+            for member in [mailbox.channel(), other.channel(), &jobs] {
+                adder.group_add(name, member).await.unwrap();
+            }
+        }
+        two.group_discard_all(mailbox.channel()).await.unwrap();
+        two.group_discard_all(&jobs).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await; // a named channel's end is told without an answer
+        for name in &names {
+            let _ = two.group_send(&name.clone().into(), numbered(1)).await.unwrap();
+            assert_eq!(number(&next(&mut other).await), 1, "{mode}");
+        }
+        assert!(is_silent(&mut mailbox).await, "{mode}");
+        let received = timeout(Duration::from_millis(300), two.receive(&jobs)).await;
+        assert!(received.is_err(), "{mode}: {received:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use channel_layer::{ChannelName, GroupName, Result};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::{
     bus::Bus,
@@ -86,6 +86,17 @@ impl Core {
     /// Takes a channel out of a group.
     pub(super) async fn remove(&self, group: &GroupName, channel: &ChannelName) -> Result<(), Fault> {
         self.host_of(group).call(removal(&self.bus, group, channel)).await.map(drop)
+    }
+
+    /// Takes a channel out of all groups, whichever process has added it: only the groups know their members.
+    pub(super) async fn remove_from_all(&self, channel: &ChannelName) -> Result<(), Fault> {
+        let remove = |key: &[u8]| Command::new("ZREM").arg(key).arg(channel.as_str());
+        let groups = self.bus.keys.groups();
+        let hosts = self.hosts.iter().map(async |host| {
+            let connections = host.connections()?;
+            connections.for_keys(&groups, |keys| keys.into_iter().map(remove).collect()).await
+        });
+        try_join_all(hosts).await.map(drop)
     }
 
     /// Takes all mailboxes of this process out of their groups. What fails stays until it expires.

@@ -22,7 +22,12 @@ impl Keys {
     }
 
     pub(super) fn group(&self, group: &GroupName) -> String {
-        format!("{}:group:{group}", self.prefix)
+        self.groups() + group.as_str()
+    }
+
+    /// The beginning of the keys of all groups.
+    pub(super) fn groups(&self) -> String {
+        format!("{}:group:", self.prefix)
     }
 
     /// The channel whose messages wait under this key, if it has no `!`.

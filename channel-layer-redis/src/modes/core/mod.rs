@@ -204,6 +204,9 @@ impl ChannelLayer for CoreLayer {
 
     async fn group_discard_all(&self, channel: &ChannelName) -> Result<()> {
         self.enter()?;
+        if !self.core.bus.is_ours(channel) {
+            return Ok(self.core.remove_from_all(channel).await?);
+        }
         self.core.bus.hub.leave_groups_of(channel);
         let groups = self.core.bus.memberships.take(channel);
         join_all(groups.iter().map(|group| self.core.leave(group, channel))).await.into_iter().collect()
