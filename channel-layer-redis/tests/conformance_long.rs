@@ -38,12 +38,12 @@ mod native_on_two_hosts {
 mod pubsub_on_two_hosts {
     channel_layer::conformance_tests!(
         super::Redis::new(|| super::two_hosts("?mode=pubsub")),
-        skips: [adds_foreign, directory, global_flush, reports_full, shares_work, stores_messages]
+        skips: [adds_foreign, detects_loss, directory, global_flush, reports_full, shares_work, stores_messages]
     );
 }
 
 mod core_encrypted {
-    channel_layer::conformance_tests!(super::Redis::encrypted(), skips: [directory, shares_capacity]);
+    channel_layer::conformance_tests!(super::Redis::encrypted(), skips: [detects_loss, directory, shares_capacity]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn core_on_two_hosts() {
     let some: Vec<Case> = all.iter().filter(|case| !ONE_HOST_ONLY.contains(&case.name)).copied().collect();
     let summary = run_all(&some, 8, || Redis::new(|| two_hosts("?mode=core")));
     eprintln!("core on two hosts: {summary}");
-    summary.check(&["directory", "shares_capacity"]);
+    summary.check(&["detects_loss", "directory", "shares_capacity"]);
 }
 
 /// One set of servers for all cases, because it takes seconds to start; each case has a prefix of its own.

@@ -178,6 +178,10 @@ impl<T: Send + Sync> Harness for Redis<T> {
         self.set(Manners::Stall)
     }
 
+    async fn lose(&self) -> bool {
+        self.set(Manners::Mute)
+    }
+
     async fn mend(&self) -> bool {
         self.set(Manners::Pass)
     }

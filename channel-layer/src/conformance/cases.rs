@@ -178,6 +178,7 @@ macro_rules! __conformance_cases {
             outages::a_subscription_made_in_an_outage_is_live "",
             outages::outages_in_a_row_are_told_one_by_one "",
             outages::stored_messages_outlive_an_outage "",
+            outages::lost_messages_are_told "",
             outages::no_event_without_an_outage "",
             processes::a_group_spans_processes "R9",
             processes::one_process_can_end "P1",

@@ -144,6 +144,11 @@ impl<'a> Fixture<'a> {
         if can { Ok(()) } else { Err(self.untestable(name)) }
     }
 
+    /// Loses messages on their way to all processes.
+    pub(super) async fn lose(&self) -> Result<(), Skip> {
+        if self.harness.lose().await { Ok(()) } else { Err(Skip("lose")) }
+    }
+
     /// Mends the backend, and does not wait until the layers know.
     pub(super) async fn mend(&self) {
         assert!(self.harness.mend().await, "a harness that can break its backend can mend it");

@@ -40,7 +40,15 @@ pub trait Harness: Send + Sync {
         false
     }
 
-    /// Ends what [`sever`](Self::sever) or [`freeze`](Self::freeze) began. The server has kept what it held.
+    /// Loses every message on its way from the server to the subscribers, while all else goes on.
+    ///
+    /// Returns whether the harness can. Cases about [`detects_loss`](crate::Capabilities::detects_loss) need it.
+    async fn lose(&self) -> bool {
+        false
+    }
+
+    /// Ends what [`sever`](Self::sever), [`freeze`](Self::freeze) or [`lose`](Self::lose) began. The server has kept
+    /// what it held.
     ///
     /// Returns whether the harness can.
     async fn mend(&self) -> bool {

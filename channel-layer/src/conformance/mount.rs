@@ -90,6 +90,7 @@ async fn lacks(harness: &dyn Harness, layer: &dyn ChannelLayer, skip: &str) -> b
         "directory" => layer.directory().is_none(),
         "freeze" => !harness.freeze().await,
         "global_flush" => !can.global_flush,
+        "lose" => !harness.lose().await,
         "orders_calls" => !can.orders_calls,
         "reports_full" => !can.reports_full,
         "residue" => harness.residue().await.is_none(),

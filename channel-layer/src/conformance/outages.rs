@@ -294,6 +294,30 @@ pub async fn stored_messages_outlive_an_outage(harness: &dyn Harness) -> Verdict
     Ok(())
 }
 
+/// Messages of another process that are lost while the layer is connected are told, by their number.
+pub async fn lost_messages_are_told(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
+    here.requires(|can| can.detects_loss, "detects_loss")?;
+    let (mut mailbox, mut events) = (here.member_of(&lobby).await, here.layer.events());
+    there.say(&lobby, 0).await;
+    here.hears_first(&mut mailbox, [0]).await;
+    here.lose().await?;
+    for number in 1..4 {
+        there.say(&lobby, number).await;
+    }
+    here.silent([&mut mailbox]).await;
+    here.mend().await;
+    there.say(&lobby, 4).await;
+    here.hears_first(&mut mailbox, [4]).await;
+    assert_eq!(here.event(&mut events).await, Some(LayerEvent::Lost { count: 3 }));
+    assert!(!here.is_away(), "the layer was connected all the time");
+    there.say(&lobby, 5).await;
+    here.hears(&mut mailbox, [5]).await;
+    here.no_event(&mut events).await;
+    Ok(())
+}
+
 /// Without an outage, no event is raised, whatever the layer is used for.
 pub async fn no_event_without_an_outage(harness: &dyn Harness) -> Verdict {
     let here = Fixture::roomy(harness).await;

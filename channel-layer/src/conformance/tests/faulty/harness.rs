@@ -12,7 +12,10 @@ use super::{
     world::World,
 };
 use crate::{
-    backbone::{HubLayer, HubOptions, bus::Bus},
+    backbone::{
+        HubLayer, HubOptions,
+        bus::{Bus, BusOptions},
+    },
     config::{CapacityRules, LayerConfig, Policy},
     conformance::{Harness, Residue, Timing},
     layer::ChannelLayer,
@@ -119,7 +122,13 @@ impl Harness for OnBus {
         true
     }
 
+    async fn lose(&self) -> bool {
+        self.bus.set_options(BusOptions { loses_one_in: Some(1), ..BusOptions::default() });
+        true
+    }
+
     async fn mend(&self) -> bool {
+        self.bus.set_options(BusOptions::default());
         self.world.set_broken(false);
         self.bus.mend();
         true
