@@ -138,6 +138,7 @@ macro_rules! __conformance_cases {
             reports::a_report_counts_nobody_who_is_left_out "",
             reports::a_report_counts_other_processes "",
             foreign::a_peer_can_add_a_channel "",
+            foreign::a_peer_can_end_all_memberships "",
             foreign::a_channel_added_by_a_peer_leaves_with_its_mailbox "",
             foreign::adding_an_unknown_channel_has_no_effect "",
             foreign::a_foreign_channel_joins_or_is_refused "",

@@ -27,6 +27,25 @@ pub async fn a_peer_can_add_a_channel(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
+/// A channel that a peer takes out of all groups has left them, whichever process added it.
+pub async fn a_peer_can_end_all_memberships(harness: &dyn Harness) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let there = here.at(Route::Peer).await?;
+    here.requires(|can| can.adds_foreign, "adds_foreign")?;
+    let (lobby, staff) = (group("lobby"), group("staff"));
+    let (mut mailbox, mut stays) = (here.member_of(&lobby).await, here.member_of(&lobby).await);
+    there.join(&staff, mailbox.channel()).await;
+    there.leave_all(mailbox.channel()).await;
+    here.settle().await;
+    for (number, group) in [&lobby, &staff].into_iter().enumerate() {
+        here.say(group, number as i64).await;
+        there.say(group, number as i64 + 2).await;
+    }
+    assert_eq!(here.take_sorted(&mut stays, 2).await, [0, 2]);
+    here.silent([&mut mailbox, &mut stays]).await;
+    Ok(())
+}
+
 /// A channel that a peer added leaves the group with its mailbox.
 pub async fn a_channel_added_by_a_peer_leaves_with_its_mailbox(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;

@@ -191,7 +191,11 @@ pub(super) const FOUND: &[(Fault, &[&str])] = &[
     (Fault::IgnoresLeaving, &["members_hear_until_they_leave", "adding_twice_is_one_membership_at_a_peer"]),
     (
         Fault::IgnoresLeavingAll,
-        &["a_channel_can_leave_all_groups", "a_channel_of_a_peer_can_leave_all_groups"],
+        &[
+            "a_channel_can_leave_all_groups",
+            "a_channel_of_a_peer_can_leave_all_groups",
+            "a_peer_can_end_all_memberships",
+        ],
     ),
     (Fault::LeavesTheFirst, &["a_channel_can_leave_all_groups", "a_channel_of_a_peer_can_leave_all_groups"]),
     (Fault::KeepsDroppedMembers, &["a_dropped_mailbox_leaves_its_groups"]),
@@ -328,10 +332,20 @@ pub(super) const FOUND: &[(Fault, &[&str])] = &[
     (Fault::StoresNone, &["a_named_channel_keeps_messages", "a_named_channel_keeps_messages_for_a_peer"]),
     (Fault::KeepsNamedAtHome, &["a_waiting_receiver_is_woken_by_a_peer"]),
     (Fault::ReversesQueues, &["a_named_channel_is_first_in_first_out"]),
-    (Fault::ReceivesFromMailboxes, &["a_mailbox_is_received_by_its_owner_only"]),
+    (
+        Fault::ReceivesFromMailboxes,
+        &["a_mailbox_is_received_by_its_owner_only", "a_mailbox_is_not_received_by_a_peer"],
+    ),
     (Fault::CountsGroupsOfNamed, &["a_named_member_of_several_groups_receives_once"]),
     (Fault::ForwardsFromEachProcess, &["a_named_member_of_several_groups_receives_once_at_a_peer"]),
-    (Fault::SkipsNamedMembers, &["a_named_channel_can_be_a_member"]),
+    (
+        Fault::SkipsNamedMembers,
+        &[
+            "a_named_channel_can_be_a_member",
+            "a_named_member_hears_each_of_its_groups",
+            "a_named_member_hears_the_groups_of_each_process",
+        ],
+    ),
     (Fault::KeepsNamedMembers, &["a_named_channel_can_be_a_member_for_a_peer"]),
     (Fault::CountsNames, &["mailbox_names_are_unique_and_unguessable"]),
     (Fault::SharesNames, &["mailbox_names_of_two_processes_differ"]),
