@@ -141,7 +141,17 @@ impl Engine {
         target: &Target,
         message: Option<&Message>,
     ) -> Result<Vec<u8>> {
-        let lifetime = self.options.layer.expiry;
+        self.envelope_for(number, target, message, self.options.layer.expiry)
+    }
+
+    /// An envelope of a message that is not new.
+    pub(super) fn envelope_for(
+        &self,
+        number: u64,
+        target: &Target,
+        message: Option<&Message>,
+        lifetime: Duration,
+    ) -> Result<Vec<u8>> {
         let header = Header { publisher: self.node, number, sequence: 0, lifetime };
         let bytes = envelope::encode(&header, target, message)?;
         self.check_size(bytes.len())?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{join_all, try_join_all};
 
 use super::{
+    counters::Count,
     engine::{Engine, Names},
     forwarders::Forwarders,
     queue_reader::QueueReader,
@@ -132,8 +133,22 @@ impl NamedChannels {
 /// Ends the mailbox of a channel some time after its last receiver.
 async fn retire(receivers: Arc<SharedReceivers>, engine: Arc<Engine>, channel: ChannelName) {
     let mut closed = engine.closed.subscribe();
+    let is_shared = engine.options.shared_subscriptions && matches!(engine.names, Names::Own(_));
     tokio::select! {
         () = receivers.retire(&channel, engine.options.linger) => {}
+        () = give_back(&receivers, &engine, &channel), if is_shared => {}
         _ = closed.wait_for(|closed| *closed) => {}
+    }
+}
+
+/// Returns messages that have no receiver here to the bus, which sooner or later chooses another process.
+async fn give_back(receivers: &SharedReceivers, engine: &Engine, channel: &ChannelName) {
+    while let Some(deliveries) = receivers.unclaimed(channel).await {
+        for delivery in deliveries {
+            match sending::again(engine, channel, &delivery).await {
+                Ok(()) => engine.counters.one(Count::GivenBack),
+                Err(error) => engine.counters.warn("a message without a receiver is lost", &error.into()),
+            }
+        }
     }
 }

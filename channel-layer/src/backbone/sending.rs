@@ -1,7 +1,7 @@
 //! Messages to mailboxes of other processes, and to groups.
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     counters::Count,
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     layer::{Audience, Deliveries, Remote, SendReport},
+    mailbox::Delivery,
     message::Message,
     name::{ChannelName, GroupName},
 };
@@ -77,6 +78,18 @@ pub(super) async fn to_queue(
         Err(_) => engine.counters.one(Count::PublishFailed),
     }
     pushed.map(drop)
+}
+
+/// Sends a message of a named channel once more, for a process that has taken it from the bus and has no receiver for
+/// it. It keeps its expiry.
+pub(super) async fn again(engine: &Engine, channel: &ChannelName, delivery: &Delivery) -> Result<()> {
+    let shards = engine.shards().ok_or(Error::Closed)?;
+    let lifetime = delivery.expires.saturating_duration_since(Instant::now());
+    let target = Target::Channel(channel.clone());
+    let envelope = engine.envelope_for(engine.next_number(), &target, Some(&delivery.message), lifetime)?;
+    let (topic, shard) = engine.place_of_channel(&shards, channel);
+    shard.publish(&topic, &envelope).await?;
+    Ok(())
 }
 
 /// Sends to the members of groups, in all processes.

@@ -11,14 +11,14 @@ use tokio::time::sleep;
 use crate::{
     hub::Hub,
     mailbox::{
-        Bounds,
+        Bounds, Delivery,
         shared::{SharedMailbox, SharedReceiver},
     },
     name::ChannelName,
 };
 
 /// The shortest time for which a mailbox outlives its last receiver, for one that was cancelled and comes back, as in a
-/// `select!` inside a loop.
+/// `select!` inside a loop. Also the interval at which messages without a receiver go back to the bus.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// The named channels that this process receives from. Each is a mailbox that outlives its last receiver by the linger.
@@ -67,6 +67,21 @@ impl SharedReceivers {
         }
     }
 
+    /// Waits until messages of a channel have no receiver for the grace, and takes them. Returns `None` once the mailbox
+    /// has ended.
+    pub(super) async fn unclaimed(&self, channel: &ChannelName) -> Option<Vec<Delivery>> {
+        let mut was_idle = false;
+        loop {
+            sleep(GRACE).await;
+            // The mailbox is kept by its map alone: once it is not there, its name is free.
+            match self.lock().get(channel)? {
+                mailbox if mailbox.has_receivers() => was_idle = false,
+                mailbox if was_idle => return Some(mailbox.sender().take_back()),
+                _ => was_idle = true,
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, Arc<SharedMailbox>>> {
         // No panic leaves the map half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -78,7 +93,7 @@ mod tests {
     use tokio::time::{Instant, timeout};
 
     use super::*;
-    use crate::{mailbox::Delivery, message::Message};
+    use crate::message::Message;
 
     const LINGER: Duration = Duration::from_secs(2);
     const BOUNDS: Bounds = Bounds { messages: 10, bytes: 1 << 20 };
@@ -128,6 +143,22 @@ mod tests {
         drop(again);
         retire.await;
         assert!(!receivers.contains(&jobs()) && !hub.contains(&jobs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_without_a_receiver_can_be_taken_back() {
+        let (hub, receivers) = (Hub::new(), SharedReceivers::default());
+        let (receiver, _) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
+        deliver(&hub, 1);
+        assert!(timeout(GRACE * 10, receivers.unclaimed(&jobs())).await.is_err(), "a receiver waits");
+        assert_eq!(number(&receiver.recv().await), 1);
+        drop(receiver);
+        deliver(&hub, 2);
+        let taken = receivers.unclaimed(&jobs()).await.unwrap();
+        assert_eq!(taken.iter().map(|delivery| number(&delivery.message)).collect::<Vec<_>>(), [2]);
+        assert!(taken[0].expires > Instant::now() + LINGER, "with the time that it has left");
+        receivers.retire(&jobs(), LINGER).await;
+        assert!(receivers.unclaimed(&jobs()).await.is_none());
     }
 
     #[test]

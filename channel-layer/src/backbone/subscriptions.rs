@@ -111,13 +111,17 @@ impl Subscriptions {
         self.state().topics.get(topic).is_some_and(|entry| entry.live)
     }
 
-    /// Notes that the topic has lost its last member here: its subscription ends after the linger.
-    pub(super) fn emptied(&self, topic: &str) {
+    /// Notes that the topic has lost its last member here: its subscription ends after the linger, or at once.
+    pub(super) fn emptied(&self, topic: &str, at_once: bool) {
         let mut state = self.state();
         let State { topics, idle, .. } = &mut *state;
         let Some(entry) = topics.get_mut(topic).filter(|entry| !entry.queued) else { return };
         entry.queued = true;
-        idle.push_back((Instant::now() + self.linger, topic.to_owned()));
+        // The first is due first.
+        match at_once {
+            true => idle.push_front((Instant::now(), topic.to_owned())),
+            false => idle.push_back((Instant::now() + self.linger, topic.to_owned())),
+        }
         drop(state);
         self.changed.notify_one();
     }
@@ -283,7 +287,7 @@ impl Drop for Hold<'_> {
             entry.joining = entry.joining.saturating_sub(1);
         }
         if !self.joined {
-            self.subscriptions.emptied(self.topic);
+            self.subscriptions.emptied(self.topic, false);
         }
     }
 }
@@ -331,8 +335,8 @@ mod tests {
     #[tokio::test]
     async fn an_empty_topic_is_left_after_the_linger() {
         let subscriptions = live(&["g"]);
-        subscriptions.emptied(&group("g"));
-        subscriptions.emptied(&group("g"));
+        subscriptions.emptied(&group("g"), false);
+        subscriptions.emptied(&group("g"), false);
         assert_eq!(at(&subscriptions, LINGER / 2, true), Changes::default());
         assert_eq!(at(&subscriptions, LINGER * 2, true).unsubscribe, [group("g")]);
         assert_eq!(subscriptions.len(), 0);
@@ -341,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn a_topic_that_has_members_again_stays() {
         let subscriptions = live(&["g"]);
-        subscriptions.emptied(&group("g"));
+        subscriptions.emptied(&group("g"), false);
         assert_eq!(at(&subscriptions, LINGER * 2, false), Changes::default());
         assert!(subscriptions.is_live(&group("g")));
     }
@@ -350,7 +354,7 @@ mod tests {
     async fn a_joiner_keeps_an_empty_topic_until_it_gives_up() {
         let subscriptions = live(&["g"]);
         let g = group("g");
-        subscriptions.emptied(&g);
+        subscriptions.emptied(&g, false);
         let (hold, _) = subscriptions.acquire(&g);
         assert_eq!(at(&subscriptions, LINGER * 2, true), Changes::default());
         drop(hold);
@@ -360,7 +364,7 @@ mod tests {
     #[tokio::test]
     async fn a_topic_left_and_joined_at_once_is_asked_for_again() {
         let subscriptions = live(&["g"]);
-        subscriptions.emptied(&group("g"));
+        subscriptions.emptied(&group("g"), false);
         assert_eq!(at(&subscriptions, LINGER * 2, true).unsubscribe, [group("g")]);
         subscriptions.acquire(&group("g")).0.joined();
         assert_eq!(at(&subscriptions, Duration::ZERO, false).subscribe, [group("g")]);

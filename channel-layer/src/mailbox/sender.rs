@@ -158,6 +158,14 @@ impl MailboxSender {
         Arc::as_ptr(&self.0).addr()
     }
 
+    /// Takes all messages that have not expired, with their expiries.
+    pub(crate) fn take_back(&self) -> Vec<Delivery> {
+        let mut state = self.state();
+        state.queue.drop_expired(Instant::now());
+        let mut items = state.queue.drain();
+        std::iter::from_fn(|| items.pop()).collect()
+    }
+
     pub(crate) fn pop(&self) -> Option<Message> {
         self.state().pop()
     }

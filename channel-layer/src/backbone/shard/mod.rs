@@ -171,9 +171,11 @@ impl Shard {
         Ok(())
     }
 
-    /// Notes that a topic has lost its last member here. Its subscription ends after the linger.
+    /// Notes that a topic has lost its last member here. Its subscription ends after the linger; one that is shared ends
+    /// at once, because the bus would go on choosing this process.
     pub fn emptied(&self, topic: &str) {
-        self.shared.context.subscriptions.emptied(topic);
+        let context = &self.shared.context;
+        context.subscriptions.emptied(topic, context.handler.is_shared(topic));
     }
 
     /// Whether messages of a topic come in.

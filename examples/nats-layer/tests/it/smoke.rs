@@ -4,7 +4,7 @@ use channel_layer::conformance::{Case, case, run_all};
 
 use crate::harness::Nats;
 
-const SMOKE: [&str; 15] = [
+const SMOKE: [&str; 16] = [
     "a_dropped_mailbox_of_a_peer_leaves_its_groups",
     "a_frozen_backend_is_told_once",
     "a_group_spans_processes",
@@ -13,6 +13,7 @@ const SMOKE: [&str; 15] = [
     "a_mebibyte_arrives_in_a_group_of_a_peer",
     "a_member_of_several_groups_hears_once_at_a_peer",
     "a_peer_can_add_a_channel",
+    "a_process_that_stopped_receiving_takes_no_messages",
     "closing_leaves_nothing_at_the_server",
     "every_value_arrives_at_a_peer",
     "members_outlive_a_freeze",
