@@ -77,6 +77,10 @@ mod on_a_bus {
     crate::conformance_tests!(super::faulty::OnBus::sound());
 }
 
+mod on_a_plain_bus {
+    crate::conformance_tests!(super::faulty::OnBus::plain(), skips: [stores_messages, reports_full]);
+}
+
 /// The memory layer, whose backend a test can take away.
 struct CutOff(Outage);
 

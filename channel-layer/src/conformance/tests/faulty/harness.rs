@@ -27,6 +27,8 @@ pub(super) const LIMIT: usize = 2 << 20;
 /// Two layers on one bus, with a paused clock.
 pub(in super::super) struct OnBus {
     bus: Bus,
+    /// Whether the bus has queues, acknowledges subscriptions and counts receivers.
+    is_able: bool,
     fault: Option<Fault>,
     world: Arc<World>,
 }
@@ -34,11 +36,18 @@ pub(in super::super) struct OnBus {
 impl OnBus {
     /// Without a fault.
     pub(in super::super) fn sound() -> Self {
-        Self { bus: Bus::new(), fault: None, world: Arc::default() }
+        Self { bus: Bus::new(), is_able: true, fault: None, world: Arc::default() }
     }
 
-    pub(in super::super) fn with(fault: Fault) -> Self {
-        Self { fault: Some(fault), ..Self::sound() }
+    /// Without a fault, on a bus that can no more than publish and subscribe.
+    pub(in super::super) fn plain() -> Self {
+        let options =
+            BusOptions { acknowledges: false, counts: false, queues: false, ..BusOptions::default() };
+        Self { bus: Bus::with_options(options), is_able: false, ..Self::sound() }
+    }
+
+    pub(in super::super) fn with(self, fault: Fault) -> Self {
+        Self { fault: Some(fault), ..self }
     }
 
     async fn connect(&self, config: LayerConfig) -> Arc<dyn ChannelLayer> {
@@ -84,7 +93,10 @@ impl OnBus {
     }
 
     fn options(&self, config: LayerConfig) -> HubOptions {
-        let options = HubOptions::new(config).with_queues(true).with_max_message(LIMIT);
+        let options = HubOptions::new(config)
+            .with_queues(self.is_able)
+            .with_shared_subscriptions(!self.is_able)
+            .with_max_message(LIMIT);
         match self.fault {
             Some(Fault::IgnoresTheSizeLimit | Fault::IgnoresTheSizeLimitOfGroupSends) => {
                 options.with_max_message(LIMIT * 16)

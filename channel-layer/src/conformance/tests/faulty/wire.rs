@@ -297,7 +297,7 @@ impl BackboneLink for FaultyLink {
     }
 
     fn queues(&self) -> Option<&dyn Queues> {
-        Some(&self.queues)
+        self.inner.queues().is_some().then_some(&self.queues as &dyn Queues)
     }
 }
 
