@@ -1,4 +1,4 @@
-//! What can go wrong between this process and Redis, and what the caller is told of it.
+//! Failures between this process and Redis, and the errors that callers get.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(crate) enum Fault {
     Refused {
         /// `OOM`, `MISCONF`, `NOAUTH` ...
         code: String,
-        /// What it says beyond the code.
+        /// The rest of its words.
         detail: String,
     },
     /// Redis answered something that the command never answers.
@@ -76,7 +76,7 @@ impl Fault {
         signs.iter().any(|sign| text.contains(sign)) || self.is_forbidden() && text.contains("command")
     }
 
-    /// Has the call surely had no effect?
+    /// Whether the call had surely no effect.
     pub(crate) fn is_unsent(&self) -> bool {
         match self {
             Self::Closed
@@ -90,7 +90,7 @@ impl Fault {
         }
     }
 
-    /// Returns whether the connection is away, slow or broken, as opposed to a call that was refused.
+    /// Whether the connection is away, slow or broken, as opposed to a call that was refused.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Broken(_)
@@ -108,7 +108,7 @@ impl Fault {
         }
     }
 
-    /// The outcome of one message for several groups. It looks unsent only if no part of it was sent.
+    /// The outcome of one message for several hosts. It counts as unsent only if no part of it was sent.
     pub(crate) fn of_parts<T>(parts: impl IntoIterator<Item = Result<T, Self>>) -> Result<(), Self> {
         let (mut unsent, mut sent) = (None, None);
         for part in parts {

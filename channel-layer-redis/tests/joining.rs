@@ -154,7 +154,7 @@ struct SlowLog;
 
 impl Write for SlowLog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if String::from_utf8_lossy(line).contains("connected to Redis") {
+        if String::from_utf8_lossy(line).contains("connected") {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(line.len())

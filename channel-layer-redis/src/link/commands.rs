@@ -136,7 +136,7 @@ async fn answer<R: IntoIterator<Item = Result<Reply, Fault>>>(
     }
 }
 
-/// However the task ends, a panic included, the link ends with it.
+/// Ends the link with the task, also after a panic.
 struct EndsLink(Arc<End>);
 
 impl Drop for EndsLink {

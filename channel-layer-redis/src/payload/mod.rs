@@ -1,4 +1,4 @@
-//! What Django Channels puts into Redis: `random bytes ++ encrypt(serialise(message))`, the first two if wanted.
+//! The payloads of Django Channels in Redis: `random bytes ++ encrypt(serialise(message))`, the first two if wanted.
 //!
 //! All of it has to be set as on the Python side: serializer, keys, and the length of the random prefix. Pub/Sub
 //! has no prefix; the zset of mode `core` has one, because equal members would be one member.
@@ -12,7 +12,7 @@ use crate::{
     crypt::Keyring,
 };
 
-/// How messages become bytes and back.
+/// Encodes and decodes messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
     serializer: Serializer,
@@ -34,7 +34,7 @@ pub(crate) enum PayloadError {
 }
 
 impl Payload {
-    /// With random bytes, and an end to the life of what is encrypted.
+    /// The payloads of mode `core`: with random bytes, and with an age beyond which encrypted ones are refused.
     pub(crate) fn of_core(config: &RedisConfig) -> Self {
         let lifetime = Duration::from_secs(config.layer.expiry.as_secs().saturating_add(10));
         Self {
@@ -44,7 +44,7 @@ impl Payload {
         }
     }
 
-    /// Without either.
+    /// The payloads of mode `pubsub`: without either.
     pub(crate) fn of_pubsub(config: &RedisConfig) -> Self {
         let (serializer, keys) = (config.serializer, config.keys.clone());
         Self { serializer, keys, random_prefix: 0, lifetime: None }

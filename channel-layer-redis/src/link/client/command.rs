@@ -101,12 +101,12 @@ impl Script {
         Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 
-    /// By its hash: short, but a server that was restarted answers `NOSCRIPT`, having done nothing.
+    /// A call by its hash: short, but a server that was restarted answers `NOSCRIPT` without having run it.
     pub(crate) fn by_hash(&self, keys: &[String], arguments: &[&[u8]]) -> Command {
         Command::new("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys).arg(arguments)
     }
 
-    /// By its text, which the server then remembers.
+    /// A call by its text, which the server then remembers.
     pub(crate) fn by_text(&self, keys: &[String], arguments: &[&[u8]]) -> Command {
         Command::new("EVAL").arg(self.text).arg(keys.len()).arg(keys).arg(arguments)
     }
@@ -136,7 +136,7 @@ pub(super) fn fault_of(error: &RedisError) -> Fault {
     }
 }
 
-/// What went wrong, in words.
+/// The error in words.
 pub(super) fn reason(error: &RedisError) -> String {
     without_arguments(&error.to_string()).to_owned()
 }

@@ -144,7 +144,7 @@ impl Connection {
         }
     }
 
-    /// Is anybody there? A refusal is an answer: a server that cannot write its disk refuses even this.
+    /// Checks that the server answers. A refusal is an answer: a server that cannot write its disk refuses even this.
     pub(crate) async fn ping(&self, limit: Duration) -> Result<(), Fault> {
         let is_there = |answer| match answer {
             Ok(()) | Err(Fault::Refused { .. }) => Ok(()),

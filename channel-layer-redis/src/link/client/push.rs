@@ -1,4 +1,4 @@
-//! What the server says without being asked.
+//! Messages of the server that are no replies.
 
 use redis::{PushInfo, PushKind, Value};
 

@@ -28,7 +28,7 @@ pub(super) async fn open(server: &Server, config: &RedisConfig) -> io::Result<Bo
     }
 }
 
-/// To whichever of the host's addresses answers first.
+/// Connects to the first of the host's addresses that answers.
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let attempts: Vec<_> =
         lookup_host((host, port)).await?.map(|address| Box::pin(TcpStream::connect(address))).collect();

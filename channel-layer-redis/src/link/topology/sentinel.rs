@@ -52,7 +52,7 @@ pub(super) async fn master(
     }
 }
 
-/// What sentinels have answered, each under its place among them.
+/// The answers of sentinels, each under its position among them.
 #[derive(Debug, Default)]
 struct Votes(BTreeMap<usize, Address>);
 
@@ -66,7 +66,7 @@ impl Votes {
         self.0.values().rev().max_by_key(|address| self.count(address)).cloned()
     }
 
-    /// How many agree.
+    /// The number of sentinels that agree, at most.
     fn most(&self) -> usize {
         self.0.values().map(|address| self.count(address)).max().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! What Django's format has no place for: exceptions, and messages to several groups.
+//! Exceptions, and messages to several groups, for which Django's format has no place.
 //!
 //! Such a message carries one more entry, which Rust takes out again. Python hands it to its consumers, who do not
 //! look at it; there nobody is left out, and who is in several of the groups receives one copy from each.
