@@ -4,15 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::{
-    sync::{
-        mpsc::{
-            self,
-            error::{SendTimeoutError, TrySendError},
-        },
-        oneshot,
+use tokio::sync::{
+    Notify,
+    mpsc::{
+        self,
+        error::{SendTimeoutError, TrySendError},
     },
-    task::AbortHandle,
+    oneshot,
 };
 
 use super::{
@@ -37,7 +35,8 @@ pub(super) struct CommandQueue {
     calls: mpsc::Sender<Call>,
     /// The longest time that a command waits for room.
     patience: Duration,
-    task: AbortHandle,
+    /// Told when the link ends. The task alone waits.
+    stopped: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -69,8 +68,9 @@ impl CommandQueue {
         F: Future<Output = Result<R, Fault>> + Send + 'static,
     {
         let (calls, queued) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(run(queued, EndsLink(end), send)).abort_handle();
-        Self { calls, patience, task }
+        let stopped = Arc::new(Notify::new());
+        tokio::spawn(run(queued, stopped.clone(), EndsLink(end), send));
+        Self { calls, patience, stopped }
     }
 
     /// Queues a command that answers at once. Later commands are sent after it.
@@ -89,15 +89,20 @@ impl CommandQueue {
         }
     }
 
-    /// Sends no more. Callers that wait for a reply get an error.
+    /// Takes no more commands. Those that are queued are still sent, so that a layer that is closed loses none; on a broken
+    /// link they fail.
     pub(super) fn stop(&self) {
-        self.task.abort();
+        self.stopped.notify_one();
     }
 }
 
-/// Sends what is queued, until the queue is stopped.
-async fn run<R, F>(mut calls: mpsc::Receiver<Call>, end: EndsLink, send: impl Fn(Commands) -> F)
-where
+/// Sends what is queued, until the queue is stopped and empty.
+async fn run<R, F>(
+    mut calls: mpsc::Receiver<Call>,
+    stopped: Arc<Notify>,
+    end: EndsLink,
+    send: impl Fn(Commands) -> F,
+) where
     R: IntoIterator<Item = Result<Reply, Fault>>,
     F: Future<Output = Result<R, Fault>>,
 {
@@ -107,9 +112,10 @@ where
             biased;
             // First, so that a write is on its way before the next one is put together: order depends on it.
             Some(()) = flying.next() => {}
+            () = stopped.notified() => calls.close(),
             count = calls.recv_many(&mut batch, BATCH), if flying.len() < IN_FLIGHT => {
                 if count == 0 {
-                    return;
+                    break;
                 }
                 let calls = std::mem::take(&mut batch);
                 let (commands, answers): (Vec<_>, Vec<_>) =
@@ -119,6 +125,7 @@ where
             }
         }
     }
+    while flying.next().await.is_some() {}
 }
 
 async fn answer<R: IntoIterator<Item = Result<Reply, Fault>>>(
@@ -230,14 +237,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopped_queue_answers_its_callers() {
-        let send = |_: Commands| pending::<Result<Vec<Result<Reply, Fault>>, Fault>>();
-        let end = Arc::new(End::default());
-        let queue = CommandQueue::start(LIMIT, end.clone(), send);
-        let queued = queue.queue(numbered(0)).await.unwrap();
+    async fn a_stopped_queue_sends_what_is_queued() {
+        let (queue, writes) = answering();
+        for number in 0..QUEUE {
+            queue.queue(numbered(number)).await.unwrap();
+        }
+        let last = queue.queue(numbered(QUEUE)).await.unwrap();
         queue.stop();
-        assert_eq!(queued.reply().await, Err(ended()));
-        assert_eq!(end.wait().await, ended());
-        assert_eq!(queue.queue(numbered(1)).await.unwrap_err(), Fault::Down);
+        assert_eq!(last.reply().await, Ok(Reply::Integer(QUEUE as i64)));
+        assert_eq!(writes.lock().unwrap().iter().sum::<usize>(), QUEUE + 1);
+        assert_eq!(queue.queue(numbered(0)).await.unwrap_err(), Fault::Down);
     }
 }
