@@ -28,9 +28,10 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 # Debian's nats-server lies there.
 export PATH="$PATH:/usr/sbin"
-# Two minutes of Redis's bad days: for --all.
+# Minutes of bad days: for --all.
 long_fault_test=the_same_layers_survive_one_fault_after_the_other
 bad_days_test=two_hundred_speakers_through_every_bad_day
+nats_days_test=two_hundred_speakers_through_every_fault_of_nats
 # Lines are enough to find a failure by, and sixty test programs link in half the time.
 export CARGO_PROFILE_DEV_DEBUG="${CARGO_PROFILE_DEV_DEBUG:-line-tables-only}"
 # What is built once needs no memory of how.
@@ -60,9 +61,10 @@ main() {
     step "the whole suite" cargo test -p channel-layer-redis --test conformance_long
     step "long faults" cargo test -p channel-layer-redis --all-features --test long
     step "the whole suite on NATS" cargo test -p nats-layer --test conformance_long
-    # Alone, because it asserts on time: everybody is back within two seconds.
+    # Alone, because they assert on time: everybody is back within two seconds.
     step "bad days of Redis" cargo test -p channels-tests --test long -- "$bad_days_test"
-    step "long tests" cargo test -p channels-tests --test long -- --skip "$bad_days_test"
+    step "bad days of NATS" cargo test -p channels-tests --test long -- "$nats_days_test"
+    step "long tests" cargo test -p channels-tests --test long -- --skip "$bad_days_test" --skip "$nats_days_test"
     step "simulation of many seeds" cargo test -p channels-tests --test simulation
     models
     external "autobahn" "needs Python 2.7" tests/autobahn/run.sh

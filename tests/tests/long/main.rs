@@ -4,4 +4,6 @@ mod bad_days;
 mod crowd;
 mod dead_member;
 mod hoard;
+mod nats;
+mod nats_days;
 mod visitors;

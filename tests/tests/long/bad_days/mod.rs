@@ -19,12 +19,12 @@ use self::{
 };
 
 mod fault;
-mod member;
+pub(crate) mod member;
 // The layer's own tests use the rest of these.
 #[allow(dead_code)]
 #[path = "../../../../channel-layer-redis/tests/support/proxy.rs"]
-mod proxy;
-mod report;
+pub(crate) mod proxy;
+pub(crate) mod report;
 #[allow(dead_code)]
 #[path = "../../../../channel-layer-redis/tests/support/server.rs"]
 mod server;

@@ -1,0 +1,55 @@
+//! One chat in two processes, over NATS, on good days and when the server dies.
+
+use channels_tests::{Lane, Member, Server};
+
+use self::nats_days::{Fault, Hall, Nats};
+
+#[path = "long/bad_days"]
+mod bad_days {
+    pub(crate) mod member;
+    // The layer's own tests use the rest of it.
+    #[allow(dead_code)]
+    #[path = "../../../../channel-layer-redis/tests/support/proxy.rs"]
+    pub(crate) mod proxy;
+    pub(crate) mod report;
+}
+#[path = "long/nats_days/mod.rs"]
+mod nats_days;
+
+const MESSAGES: usize = 50;
+
+#[tokio::test]
+async fn two_chats_on_one_nats_server_hear_each_other() {
+    let nats = Nats::start();
+    for lane in [Lane::Handler, Lane::Frame] {
+        let servers = [
+            Server::chat_with_layer(&nats.address(), lane).await,
+            Server::chat_with_layer(&nats.address(), lane).await,
+        ];
+        let mut members = Vec::new();
+        for n in 0..4 {
+            members.push(Member::join(&servers[n % 2], "lobby").await);
+        }
+        for n in 0..MESSAGES {
+            members[0].say(&format!("a {n}")).await;
+            members[1].say(&format!("b {n}")).await;
+        }
+        for member in &mut members {
+            let mut heard = Vec::new();
+            for _ in 0..2 * MESSAGES {
+                heard.push(member.hear().await);
+            }
+            for sender in ["a", "b"] {
+                let of_sender: Vec<_> =
+                    heard.iter().filter(|text| text.starts_with(sender)).cloned().collect();
+                let sent: Vec<_> = (0..MESSAGES).map(|n| format!("{sender} {n}")).collect();
+                assert_eq!(of_sender, sent);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speakers_outlive_a_killed_and_a_frozen_nats_server() {
+    Hall::open(20).await.live_through(&[Fault::Restart, Fault::Freeze]).await;
+}

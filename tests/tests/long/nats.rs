@@ -1,0 +1,11 @@
+//! The chat on NATS through every fault of the server.
+
+use crate::nats_days::{Fault, Hall};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_speakers_through_every_fault_of_nats() {
+    let mut hall = Hall::open(200).await;
+    for _ in 0..3 {
+        hall.live_through(Fault::ALL).await;
+    }
+}
