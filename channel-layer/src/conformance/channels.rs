@@ -23,6 +23,10 @@ variants! {
     a_full_mailbox_does_not_fill_another = another_is_full(Route::Local);
     /// One full mailbox leaves the others as they are when a peer sends.
     a_full_mailbox_does_not_fill_another_of_a_peer = another_is_full(Route::Peer);
+    /// A pattern that matches the name of a mailbox sets its capacity.
+    a_pattern_bounds_mailboxes = pattern_bounds(Route::Local);
+    /// A pattern that matches the name of a mailbox sets its capacity for messages of a peer.
+    a_pattern_bounds_mailboxes_of_a_peer = pattern_bounds(Route::Peer);
     /// The channel of a mailbox cannot be received from in its own process.
     a_mailbox_is_received_by_its_owner_only = only_the_owner(Route::Local);
     /// The channel of a mailbox cannot be received from by another process, which takes no message from it.
@@ -72,6 +76,23 @@ async fn another_is_full(harness: &dyn Harness, route: Route) -> Verdict {
     there.hears_first(&mut quick, [1]).await;
     there.hears_first(&mut slow, [0, 1, 2]).await;
     there.silent([&mut slow, &mut quick]).await;
+    Ok(())
+}
+
+async fn pattern_bounds(harness: &dyn Harness, route: Route) -> Verdict {
+    let rules = CapacityRules::default().glob("*small*", 1).expect("the pattern is valid");
+    let here = Fixture::with(harness, |config| config.with_capacity(3).with_channel_capacity(rules)).await;
+    here.requires(|can| !can.shares_capacity, "shares_capacity")?;
+    let there = here.at(route).await?;
+    let small = there.soon(there.layer.open("small".into())).await;
+    let (mut small, mut usual) = (small.expect("a mailbox can be opened"), there.open().await);
+    for number in 0..5 {
+        let _ = here.try_send(small.channel(), number).await; // full from the second on
+        let _ = here.try_send(usual.channel(), number).await; // full from the fourth on
+    }
+    there.hears_first(&mut small, [0]).await;
+    there.hears_first(&mut usual, 0..3).await;
+    there.silent([&mut small, &mut usual]).await;
     Ok(())
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use super::{
     Harness, Verdict,
@@ -39,6 +42,10 @@ variants! {
     a_cancelled_receiver_loses_nothing = cancelled_receiver(Route::Local);
     /// Receivers that are cancelled, at any moment, take no message of a peer with them.
     a_cancelled_receiver_loses_nothing_of_a_peer = cancelled_receiver(Route::Peer);
+    /// A receiver that waits for a few milliseconds at a time, as in a `select!` inside a loop, loses no message.
+    a_receiver_with_short_waits_loses_nothing = short_waits(Route::Local);
+    /// A receiver that waits for a few milliseconds at a time loses no message of a peer.
+    a_receiver_with_short_waits_loses_nothing_of_a_peer = short_waits(Route::Peer);
     /// A named channel can be a member of a group.
     a_named_channel_can_be_a_member = named_member(Route::Local);
     /// A named channel that one process added to a group can be received from in another.
@@ -190,6 +197,34 @@ async fn cancelled_receiver(harness: &dyn Harness, route: Route) -> Verdict {
         expected += 1;
     }
     there.receives_nothing(&jobs).await;
+    Ok(())
+}
+
+/// Works without storage too: the process is a receiver between two waits.
+async fn short_waits(harness: &dyn Harness, route: Route) -> Verdict {
+    let here = Fixture::new(harness).await;
+    let (there, jobs) = (here.at(route).await?, channel("jobs"));
+    let (layer, name, silence) = (there.layer.clone(), jobs.clone(), there.timing.silence * 8);
+    let receiving = tokio::spawn(async move {
+        let (mut numbers, mut last) = (Vec::new(), Instant::now());
+        for wait in (1..8).cycle() {
+            if let Ok(message) = timeout(Duration::from_millis(wait), layer.receive(&name)).await {
+                numbers.push(number_of(&message.expect("a message")));
+                last = Instant::now();
+            } else if last.elapsed() > silence {
+                break;
+            }
+        }
+        numbers
+    });
+    there.settle().await;
+    for number in 0..50 {
+        here.send(&jobs, number).await;
+        here.elapse(Duration::from_millis(2)).await;
+    }
+    let mut numbers = here.soon(receiving).await.expect("the task ends");
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..50).collect::<Vec<_>>(), "each message once");
     Ok(())
 }
 

@@ -31,8 +31,24 @@ use crate::{
     wrap::{Lossy, Wrapped},
 };
 
-/// The faults that only a bus with queues, or with a count of receivers, can have.
-const OF_QUEUES: &[Fault] = &[];
+/// The faults that show only on a bus with queues, or with a count of receivers.
+const OF_QUEUES: &[Fault] = &[
+    Fault::IgnoresExpiryOfNamed,
+    Fault::HalvesExpiryOfNamed,
+    Fault::IgnoresGroupExpiry,
+    Fault::HalvesGroupExpiry,
+    Fault::CountsItself,
+    Fault::HidesFull,
+    Fault::NamesAnotherChannel,
+    Fault::LosesStoredMessages,
+    Fault::FlushKeepsNamed,
+    Fault::TakesTwice,
+    Fault::ReversesQueues,
+    Fault::CountsGroupsOfNamed,
+    Fault::ForwardsFromEachProcess,
+    Fault::SkipsNamedMembers,
+    Fault::KeepsNamedMembers,
+];
 
 /// Threads that run cases.
 const AT_ONCE: usize = 2;
@@ -94,6 +110,31 @@ fn every_fault_is_found_by_the_cases_of_the_table() {
     });
     let overlooked = overlooked.into_inner().unwrap();
     assert!(overlooked.is_empty(), "passed in spite of the fault: {overlooked:#?}");
+}
+
+/// A case that finds the fault on a bus without queues: one of the table if there is such a one.
+fn finds_on_a_plain_bus(fault: Fault) -> Option<&'static str> {
+    let (_, named) = FOUND.iter().find(|(named, _)| *named == fault)?;
+    let all = named.iter().copied().chain(cases().iter().map(|case| case.name));
+    all.map(|name| case(name).expect("the table names cases"))
+        .find(|case| fails(&OnBus::plain().with(fault), case))
+        .map(|case| case.name)
+}
+
+#[test]
+fn faults_are_found_on_a_bus_without_queues_too() {
+    let overlooked = Mutex::new(Vec::new());
+    for_each(Fault::ALL, |fault| {
+        if OF_QUEUES.contains(fault) {
+            return;
+        }
+        let found = finds_on_a_plain_bus(*fault);
+        if found.is_none() {
+            overlooked.lock().unwrap().push(*fault);
+        }
+    });
+    let overlooked = overlooked.into_inner().unwrap();
+    assert!(overlooked.is_empty(), "found by no case: {overlooked:?}");
 }
 
 /// Every fault on every case, which takes some minutes. The outcome is printed.

@@ -259,7 +259,14 @@ pub(super) const FOUND: &[(Fault, &[&str])] = &[
     ),
     (Fault::DropsTheOldest, &["refuse_newest_keeps_the_oldest", "refuse_newest_keeps_the_oldest_of_a_peer"]),
     (Fault::IgnoresBytes, &["bytes_bound_a_mailbox_too", "bytes_bound_a_mailbox_for_a_peer"]),
-    (Fault::IgnoresPatterns, &["capacity_goes_by_the_first_pattern"]),
+    (
+        Fault::IgnoresPatterns,
+        &[
+            "capacity_goes_by_the_first_pattern",
+            "a_pattern_bounds_mailboxes",
+            "a_pattern_bounds_mailboxes_of_a_peer",
+        ],
+    ),
     (Fault::RaisesNoEvents, &["a_severed_backend_is_told_once", "lost_messages_are_told"]),
     (Fault::HidesDisconnected, &["a_frozen_backend_is_told_once"]),
     (Fault::HidesReconnected, &["a_frozen_backend_is_told_once"]),
@@ -320,7 +327,12 @@ pub(super) const FOUND: &[(Fault, &[&str])] = &[
     (Fault::FlushKeepsNamed, &["a_flush_by_a_peer_empties_and_leaves_open"]),
     (
         Fault::LosesWhatIsCancelled,
-        &["a_cancelled_receiver_loses_nothing", "a_cancelled_receiver_loses_nothing_of_a_peer"],
+        &[
+            "a_receiver_with_short_waits_loses_nothing",
+            "a_receiver_with_short_waits_loses_nothing_of_a_peer",
+            "a_cancelled_receiver_loses_nothing",
+            "a_cancelled_receiver_loses_nothing_of_a_peer",
+        ],
     ),
     (
         Fault::ReceivesForCancelled,
