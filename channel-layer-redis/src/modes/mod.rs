@@ -5,6 +5,7 @@ pub(crate) mod core;
 mod fuzz;
 pub(crate) mod native;
 pub(crate) mod pubsub;
+mod settings;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use channel_layer::{
 use self::{
     native::Native,
     pubsub::{DjangoFormat, PubSub},
+    settings::{options, process_name},
 };
 use crate::{
     config::{RedisConfig, RedisMode},
@@ -56,17 +58,6 @@ macro_rules! mode_layers {
 }
 mode_layers! { core::CoreLayer HubLayer<RedisBackbone> }
 
-/// The settings of the engine.
-pub(crate) fn options(config: &RedisConfig) -> HubOptions {
-    HubOptions::new(config.layer.clone())
-        .with_timeout(config.timeout)
-        .with_connect_timeout(config.connect_timeout)
-        .with_heartbeat(config.heartbeat)
-        .with_probe(config.probe)
-        .with_linger(config.linger)
-        .with_max_message(config.max_message)
-}
-
 /// Prepares a layer of mode `native` or `pubsub`.
 pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbone> {
     let options = options(config);
@@ -93,9 +84,4 @@ fn with_mode(
     let builder = HubLayer::builder(backbones.next().expect("every configuration has a host"), options);
     let builder = builder.counters(counters.clone()).process(number).shard_of(host_of);
     backbones.fold(builder, HubLayerBuilder::shard)
-}
-
-/// The name of a process.
-fn process_name(number: u64) -> String {
-    format!("{number:016x}")
 }

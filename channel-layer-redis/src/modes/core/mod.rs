@@ -47,7 +47,8 @@ use self::{
     handler::Handler,
     host::{Core, Host},
 };
-use crate::{config::RedisConfig, link::RedisBackbone, modes::options, ring::host_of};
+use super::settings::options;
+use crate::{config::RedisConfig, link::RedisBackbone, ring::host_of};
 
 /// The layer of this mode.
 pub(crate) struct CoreLayer {

@@ -6,7 +6,7 @@ use crate::{
     config::RedisConfig,
     modes::{
         fuzz::{Bus, receive},
-        options, process_name,
+        settings::{options, process_name},
     },
 };
 

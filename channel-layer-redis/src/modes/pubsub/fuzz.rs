@@ -7,7 +7,7 @@ use crate::{
     config::RedisConfig,
     modes::{
         fuzz::{Bus, receive},
-        options,
+        settings::options,
     },
 };
 
