@@ -10,8 +10,8 @@ use channel_layer::backbone::Changed;
 use tokio::time::sleep;
 
 use super::{
-    Connections,
     client::{Command, Commands, Connection, Replies, Reply},
+    connections::Connections,
 };
 use crate::error::Fault;
 
