@@ -114,7 +114,7 @@ impl LayerState {
 /// The sending side of [`LayerEvents`], for authors of backends.
 ///
 /// ```
-/// use channel_layer::{EventSource, LayerEvent};
+/// use channel_layer::EventSource;
 ///
 /// let source = EventSource::new(1);
 /// let state = source.subscribe().state();
@@ -122,7 +122,7 @@ impl LayerState {
 /// source.up();
 /// assert!(!state.is_away());
 /// source.down();
-/// source.raise(LayerEvent::Disconnected);
+/// source.lost();
 /// assert!(state.is_away());
 /// ```
 #[derive(Debug)]
@@ -130,13 +130,24 @@ pub struct EventSource {
     /// `None` once the layer is closed, which ends the listeners' streams. Locked for single accesses only.
     sender: Mutex<Option<broadcast::Sender<LayerEvent>>>,
     state: LayerState,
+    /// Held while an event is raised, so that events are in the order of what they tell. Taken before `sender`.
+    outage: Mutex<Outage>,
+}
+
+/// The outage of a backend, which may have several servers.
+#[derive(Debug, Default)]
+struct Outage {
+    /// The number of servers that were lost and are not back.
+    servers: usize,
+    /// The longest gap of those that are back already.
+    gap: Duration,
 }
 
 impl EventSource {
     /// Creates the events of a backend with this number of servers, each of them out of reach at first.
     pub fn new(servers: usize) -> Self {
         let state = LayerState(Arc::new(AtomicUsize::new(servers)));
-        Self { sender: Mutex::new(Some(broadcast::Sender::new(EVENTS))), state }
+        Self { sender: Mutex::new(Some(broadcast::Sender::new(EVENTS))), state, outage: Mutex::default() }
     }
 
     /// Notes that one server is in reach and its channels are live.
@@ -148,6 +159,33 @@ impl EventSource {
     /// Notes that one server, which was in reach, is not any more.
     pub fn down(&self) {
         self.state.0.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that a server, which was in reach, is lost. Raises [`Disconnected`](LayerEvent::Disconnected) if it is the
+    /// first one.
+    pub fn lost(&self) {
+        let mut outage = self.outage();
+        outage.servers += 1;
+        if outage.servers == 1 {
+            self.raise(LayerEvent::Disconnected);
+        }
+    }
+
+    /// Notes that a server, which was [lost](Self::lost), is back after a gap, with all its channels. Raises
+    /// [`Reconnected`](LayerEvent::Reconnected) with the longest gap once all servers are back.
+    pub fn back(&self, gap: Duration) {
+        let mut outage = self.outage();
+        outage.servers = outage.servers.saturating_sub(1);
+        outage.gap = outage.gap.max(gap);
+        if outage.servers == 0 {
+            let gap = std::mem::take(&mut outage.gap);
+            self.raise(LayerEvent::Reconnected { gap });
+        }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        // No panic leaves it half changed.
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends an event to all listeners.
@@ -229,6 +267,22 @@ mod tests {
         }
         assert_eq!(seen, [true, true, false, true, true, true, false, false, true, true]);
         assert!(!LayerEvents::none().state().is_away());
+    }
+
+    #[tokio::test]
+    async fn an_outage_of_several_servers_is_told_once() {
+        let source = EventSource::new(2);
+        let mut events = source.subscribe();
+        source.lost();
+        source.lost();
+        source.back(Duration::from_secs(3));
+        source.lost();
+        source.back(Duration::from_secs(1));
+        source.back(Duration::from_secs(2));
+        source.end();
+        assert_eq!(events.next().await, Some(LayerEvent::Disconnected));
+        assert_eq!(events.next().await, Some(LayerEvent::Reconnected { gap: Duration::from_secs(3) }));
+        assert_eq!(events.next().await, None);
     }
 
     #[tokio::test]

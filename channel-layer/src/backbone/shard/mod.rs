@@ -63,6 +63,8 @@ struct Shared {
     /// Set while there is a session. Read at the start of every call. Relaxed: a call that reads it a moment
     /// late is refused by the outbox instead.
     up: AtomicBool,
+    /// Set from the loss of a session until its successor is announced. Changed by the supervisor alone.
+    is_lost: AtomicBool,
     /// Set with the first session. Relaxed: set once, and no other data depends on it.
     known: AtomicBool,
     /// The reason why there is no session, or was none until the present one.
@@ -95,6 +97,7 @@ impl Shard {
             session: watch::Sender::new(None),
             link: watch::Sender::new(None),
             up: AtomicBool::new(false),
+            is_lost: AtomicBool::new(false),
             known: AtomicBool::new(false),
             trouble: watch::Sender::new(None),
             troubles: Mutex::default(),

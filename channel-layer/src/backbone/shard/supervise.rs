@@ -15,7 +15,6 @@ use super::{
     },
     Shared,
 };
-use crate::events::LayerEvent;
 
 /// Warnings about one outage, at most: a server may answer something else each time.
 const TROUBLES: usize = 16;
@@ -177,7 +176,9 @@ impl Shared {
             self.context.counters.one(Count::Reconnects);
             self.context.counters.add_gap(gap);
             tracing::warn!(?gap, "messages of others may have been missed");
-            self.events.raise(LayerEvent::Reconnected { gap });
+            if self.is_lost.swap(false, Relaxed) {
+                self.events.back(gap);
+            }
         }
     }
 
@@ -192,7 +193,10 @@ impl Shared {
         if was_up && !is_closed {
             self.context.counters.one(Count::Disconnects);
             self.context.counters.warn("lost the connection to the bus", error);
-            self.events.raise(LayerEvent::Disconnected);
+            // A link that was lost before it was announced is one outage with the one before.
+            if !self.is_lost.swap(true, Relaxed) {
+                self.events.lost();
+            }
         }
     }
 
