@@ -46,9 +46,11 @@ fn every_test_that_the_tables_name_exists() {
 fn every_server_that_is_shown_listens_with_a_backlog() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member of the workspace");
     let mut shown = BTreeMap::new();
-    for folder in ["examples", "ws-consumer/src", "ws-consumer/benches"] {
-        sources(&root.join(folder), &mut shown);
-    }
+    let examples = fs::read_dir(root.join("examples")).expect("the examples");
+    let examples =
+        examples.map(|entry| entry.expect("an entry").path().join("src")).filter(|src| src.is_dir());
+    let others = ["ws-consumer/src", "ws-consumer/benches"].map(|folder| root.join(folder));
+    examples.chain(others).for_each(|folder| sources(&folder, &mut shown));
     for readme in ["README.md", "ws-consumer/README.md"] {
         shown.insert(readme.to_owned(), fs::read_to_string(root.join(readme)).expect("it is there"));
     }
@@ -57,4 +59,5 @@ fn every_server_that_is_shown_listens_with_a_backlog() {
     let found: Vec<_> =
         shown.iter().filter(|(_, text)| text.contains(&short)).map(|(file, _)| file).collect();
     assert!(found.is_empty(), "{found:?}");
+    assert!(shown.len() > 50, "the sources were not read");
 }
