@@ -79,16 +79,18 @@ fn core_on_two_hosts() {
 fn every_mode_behind_sentinels() {
     let sentinels = Sentinels::start();
     let some: Vec<Case> = cases().iter().filter(|case| without_faults(case)).copied().collect();
-    for (mode, skips) in [
-        ("native", &["directory"][..]),
-        ("core", &["directory", "shares_capacity"]),
+    // Named channels have no prefix in mode pubsub: its cases would hear each other.
+    for (mode, at_once, skips) in [
+        ("native", 8, &["directory"][..]),
+        ("core", 8, &["directory", "shares_capacity"]),
         (
             "pubsub",
+            1,
             &["adds_foreign", "directory", "global_flush", "reports_full", "shares_work", "stores_messages"],
         ),
     ] {
         let address = format!("{}?mode={mode}", sentinels.address());
-        let summary = run_all(&some, 8, || Corner::of(&address));
+        let summary = run_all(&some, at_once, || Corner::of(&address));
         eprintln!("{mode} behind sentinels: {summary}");
         summary.check(skips);
     }
