@@ -8,7 +8,7 @@
 //! [`Options::hub_options`](channel_layer::registry::Options::hub_options), with the same meaning as those of
 //! [`memory://`](channel_layer::Registry).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_nats::{Client, ConnectOptions, PublishErrorKind, ServerAddr, Subscriber};
 use async_trait::async_trait;
@@ -26,9 +26,8 @@ pub fn scheme() -> Scheme {
         let options = query.hub_options()?.with_shared_subscriptions(true);
         let prefix = query.take("prefix")?.unwrap_or_else(|| "channels".to_owned());
         query.finish()?;
-        let layer = HubLayer::builder(NatsBackbone::new(address.base())?, options);
-        let layer = layer.prefix(prefix).connect().await?;
-        Ok(Arc::new(layer) as Arc<dyn ChannelLayer>)
+        let layer = HubLayer::builder(NatsBackbone::new(address.base())?, options).prefix(prefix);
+        Ok(Arc::new(layer.connect().await?) as Arc<dyn ChannelLayer>)
     })
 }
 
@@ -86,7 +85,6 @@ impl Backbone for NatsBackbone {
 }
 
 /// A link. It confirms its calls by messages to itself, since `Client::flush` does not wait for the server.
-#[derive(Debug)]
 struct NatsLink {
     client: Client,
     inbox: String,
@@ -130,6 +128,13 @@ impl NatsLink {
             *count += 1;
         }
         Ok(())
+    }
+}
+
+/// Shows the link's inbox; the client would show all that it knows.
+impl fmt::Debug for NatsLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NatsLink").field(&self.inbox).finish()
     }
 }
 
