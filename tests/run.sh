@@ -50,10 +50,8 @@ main() {
   make_environment
   step "format" cargo fmt --all --check
   step "lint" cargo clippy --workspace --all-targets --all-features -- -D warnings
-  # Not among --all-targets, because it is no part of `cargo test`.
-  step "lint the long tests" cargo clippy -p channels-tests --test long -- -D warnings
-  step "lint the long suite" cargo clippy -p channel-layer-redis --test conformance_long -- -D warnings
-  step "lint the suite on NATS" cargo clippy -p nats-layer --test conformance_long -- -D warnings
+  # Not among --all-targets, because they are no part of `cargo test`. All features, or their crates would be built once more.
+  step "lint the long tests" cargo clippy --workspace --all-features --test long --test conformance_long -- -D warnings
   step "document" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
   step "build" cargo build --workspace --bins --features chat/nats
   use_built_examples
