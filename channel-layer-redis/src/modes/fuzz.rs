@@ -58,7 +58,7 @@ impl BackboneLink for Bus {
     }
 }
 
-/// Has a process with a mailbox and a named channel in a group receive forged messages. `topic` chooses the topic of each,
+/// Lets a process with a mailbox and a named channel in a group receive forged messages. `topic` chooses the topic of each,
 /// given the name of the mailbox.
 pub(super) async fn receive(
     bus: &Bus,

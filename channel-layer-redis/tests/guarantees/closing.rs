@@ -95,7 +95,7 @@ async fn a_layer_that_is_dropped_in_the_middle_keeps_no_connection() {
     }
 }
 
-/// Nobody says farewell: the others take over once they may.
+/// A process that dies without closing: the others go on.
 #[tokio::test]
 async fn a_forwarder_that_is_gone_is_replaced() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! What callers may rely on, whatever carries their messages.
+//! The behaviour that callers may rely on, whatever carries their messages.
 
 mod closing;
 mod deadlines;

@@ -146,7 +146,7 @@ fn timing() -> Timing {
     Timing::real().with_expiries(second, second).with_resolution(Duration::from_millis(300))
 }
 
-/// What one server holds. Its own client, which asks, does not count.
+/// The state that one server holds, without the client that asks.
 fn held(port: u16) -> Residue {
     let lines = |args: &[&str]| cli(port, args).lines().filter(|line| !line.is_empty()).count();
     Residue {

@@ -13,7 +13,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// How long to wait; nothing before the first attempt.
+    /// The pause before the next attempt; zero before the first.
     pub fn pause(&mut self) -> Duration {
         let attempts = self.attempts;
         self.attempts = attempts.saturating_add(1);

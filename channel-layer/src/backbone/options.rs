@@ -32,7 +32,7 @@ pub struct HubOptions {
     pub heartbeat: Duration,
     /// The interval at which a message is sent through the bus and back. 5 s.
     pub probe: Duration,
-    /// How long a subscription outlives the last member of its group here. 2 s: a page that is loaded again costs no
+    /// The time by which a subscription outlives the last member of its group here. 2 s: a page that is loaded again costs no
     /// round trip.
     pub linger: Duration,
     /// The longest message in bytes, as it is published, that is sent or read. 16 MiB.

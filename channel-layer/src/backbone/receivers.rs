@@ -13,7 +13,7 @@ use tokio::{
 use super::queues::{Taken, Wanted};
 use crate::{message::Message, name::ChannelName};
 
-/// How long a message without a receiver is kept for one that was cancelled and comes back at once, as in a `select!`
+/// The time for which a message without a receiver is kept for one that was cancelled and comes back at once, as in a `select!`
 /// inside a loop. Then it is given back, for other processes.
 pub(super) const GRACE: Duration = Duration::from_millis(50);
 

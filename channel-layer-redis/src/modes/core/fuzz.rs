@@ -5,7 +5,7 @@ use channel_layer::{MailboxOptions, backbone::Wanted};
 use super::bus::Bus;
 use crate::config::RedisConfig;
 
-/// Has a process with a mailbox and a receiver of a general channel take forged messages.
+/// Lets a process with a mailbox and a receiver of a general channel take forged messages.
 pub(crate) fn taken<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let bus = Bus::new(config.into());
     let name = "specific.0!a".parse().expect("a name");

@@ -35,7 +35,7 @@ use crate::{
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
 static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("return.lua")));
 
-/// How long one pop waits, as in Python. A change ends it.
+/// The longest wait of one pop, as in Python. A change ends it.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Most messages of one inbox in one pop.

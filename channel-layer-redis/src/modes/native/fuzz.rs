@@ -13,7 +13,7 @@ use crate::{
 /// The number of the process that receives.
 const NUMBER: u64 = 1;
 
-/// Has a process with a member receive forged envelopes. A publisher of zeros stands for the process itself, as only its
+/// Lets a process with a member receive forged envelopes. A publisher of zeros stands for the process itself, as only its
 /// own number makes it answer.
 pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let bus = Bus::default();

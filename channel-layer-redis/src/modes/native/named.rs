@@ -23,10 +23,10 @@ use crate::{
     stats::Counters,
 };
 
-/// How long the id of a message is remembered that several processes may push.
+/// The time for which the id of a message is remembered that several processes may push.
 const REMEMBERED_MILLISECONDS: &str = "30000";
 
-/// How long one pop waits: a message may be popped without a receiver for so long after the last one has left.
+/// The longest wait of one pop: a message may be popped without a receiver for so long after the last one has left.
 const WAIT: Duration = Duration::from_secs(1);
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Has a process with a member receive forged messages.
+/// Lets a process with a member receive forged messages.
 pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let (bus, format) = (Bus::default(), DjangoFormat::new(&config));
     let group = format.keys.group(&GroupName::new("room").expect("a name"));

@@ -30,7 +30,7 @@ impl BusLink {
         Self { bus, number, inbox, queues }
     }
 
-    /// Does something on the bus, once it answers.
+    /// Acts on the bus, once it answers.
     async fn on_bus<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T> {
         self.bus.thaw().await;
         let mut state = self.bus.state();
