@@ -36,7 +36,7 @@ impl<K, T> PendingByNumber<K, T> {
         Pending { all: self, number, back }
     }
 
-    /// As [`add`](Self::add), for callers that cannot keep a guard. The entry of a dropped receiver is forgotten at the
+    /// The variant of [`add`](Self::add) for callers that cannot keep a guard. The entry of a dropped receiver is forgotten at the
     /// next such call.
     pub(super) fn add_detached(&self, number: u64, kept: K) -> oneshot::Receiver<T> {
         let (sender, back) = oneshot::channel();

@@ -48,11 +48,11 @@ pub(super) struct Engine {
     pub(super) shard_of: ShardOf,
     /// The number of this process.
     pub(super) node: u64,
-    /// The same in hexadecimal: the name of this process.
+    /// The name of this process: its number in hexadecimal.
     pub(super) process: String,
     /// Group messages of this process that will come back, in envelopes.
     pub(super) echoes: PendingByNumber<Own, Deliveries>,
-    /// The same in foreign formats.
+    /// Group messages of this process that will come back, in foreign formats.
     pub(super) foreign_echoes: PendingEchoes<Message>,
     /// Probes, and requests to other processes.
     pub(super) requests: PendingByNumber<(), ()>,

@@ -96,7 +96,7 @@ pub enum EnvelopeError {
     /// The version is not 1.
     #[error("an unknown version of the envelope")]
     Version,
-    /// It is cut short, or holds what no writer writes.
+    /// A cut envelope, or one that no writer makes.
     #[error("a malformed envelope")]
     Malformed,
 }

@@ -8,7 +8,7 @@ use super::error::LinkError;
 
 /// Runs a future, and returns its panic as an error.
 ///
-/// What the future shares with others has to be valid after a panic, too.
+/// State that the future shares with others has to be valid after a panic, too.
 pub(super) async fn caught<T>(task: &'static str, work: impl Future<Output = T>) -> Result<T, LinkError> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
         let error = LinkError::Panicked(text(&*panic));

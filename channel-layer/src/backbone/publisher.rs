@@ -98,7 +98,7 @@ impl Publisher {
     }
 }
 
-/// However the task ends, no caller waits for it.
+/// Closes the outbox when the task ends, so that no caller waits for it.
 struct ClosedAtTheEnd<'a>(&'a Outbox);
 
 impl Drop for ClosedAtTheEnd<'_> {

@@ -49,7 +49,7 @@ pub struct QueueReader {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the task owns: none of it keeps the layer.
+/// The state that the task owns. None of it keeps the layer.
 struct Reading {
     receivers: Receivers,
     /// Whether messages are taken while no receiver waits. Relaxed: the notification that follows orders it.

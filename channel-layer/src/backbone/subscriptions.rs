@@ -81,7 +81,7 @@ impl Subscriptions {
         Self { linger, ..Self::default() }
     }
 
-    /// Has the topic subscribed to. There is no answer to wait for if it is already.
+    /// Requests a subscription to the topic. There is no answer to wait for if it is already.
     ///
     /// The topic is kept for as long as the hold is.
     pub(super) fn acquire<'a>(

@@ -11,7 +11,7 @@ use crate::{
     value::{Map, Value},
 };
 
-/// What remains of a mebibyte for the names, the type and the envelope around a payload.
+/// The part of a mebibyte for the names, the type and the envelope around a payload.
 const ROOM: usize = 1024;
 
 variants! {

@@ -130,7 +130,7 @@ async fn a_closed_layer_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_layer_ends_its_waiters_and_leaves_mailboxes_readable() {
+async fn closing_ends_waiters_and_leaves_mailboxes_readable() {
     let layer = small();
     let mut mailbox = layer.new_channel().await.unwrap();
     layer.join("g", mailbox.channel()).await.unwrap();

@@ -110,7 +110,7 @@ impl Shard {
     /// Waits for the first session, or for the reason why there is none.
     ///
     /// # Errors
-    /// What the first attempt to connect came to.
+    /// The outcome of the first attempt to connect.
     pub async fn connected(&self) -> Result<(), LinkError> {
         let mut session = self.shared.session.subscribe();
         let mut trouble = self.shared.trouble.subscribe();
