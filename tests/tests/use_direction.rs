@@ -14,7 +14,7 @@ const CRATES: [(&str, &str); 3] = [
     ("channel-layer-redis", "error crypt config payload ring stats link modes layer schemes fuzz docs"),
     (
         "ws-consumer",
-        "error frame scope wire socket application consumer json http worker router middleware transport server testing docs",
+        "error frame scope wire socket application consumer json http worker router middleware transport resume server testing docs",
     ),
 ];
 

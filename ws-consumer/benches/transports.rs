@@ -22,7 +22,7 @@ use tokio::{
     sync::oneshot,
     time::sleep,
 };
-use ws_consumer::{Consumer, Protocols, Result, Router, Socket, Transports, serve};
+use ws_consumer::{Consumer, Protocols, Result, Resume, Router, Socket, serve};
 
 const MEMBERS: usize = 1000;
 const MESSAGES: usize = 100;
@@ -71,7 +71,7 @@ impl Server {
                 let listener = ws_consumer::listen("127.0.0.1:0").await.expect("a port");
                 tell.send((listener.local_addr().expect("bound"), task)).expect("somebody waits");
                 let router = Router::new().consumer("/", Member::default);
-                let protocols = Protocols::new().websocket(router).transports(Transports::default());
+                let protocols = Protocols::new().websocket(router).resume(Resume::default());
                 let stopped = async { _ = stopped.await };
                 let served = serve(listener, protocols.into_service(shared)).with_graceful_shutdown(stopped);
                 served.await.expect("served");

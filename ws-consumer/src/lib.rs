@@ -139,6 +139,7 @@ mod error;
 mod frame;
 mod http;
 mod json;
+mod resume;
 mod router;
 mod scope;
 mod server;
@@ -155,6 +156,7 @@ pub use self::{
     http::{HttpConsumer, http_consumer, require_websocket},
     json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},
     middleware::Origins,
+    resume::Resume,
     router::{RouteFault, Router},
     scope::{Peer, Protocol, Scope, Transport},
     server::{
@@ -162,7 +164,7 @@ pub use self::{
         serve_connection_from,
     },
     socket::{Handle, Socket, UsersExt, blocking},
-    transport::{Drain, Limits, ReplyBody, SocketStats, Sockets, Transports},
+    transport::{Drain, Limits, ReplyBody, SocketStats, Sockets},
     wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse, Resumed},
 };
 

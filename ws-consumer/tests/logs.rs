@@ -16,7 +16,7 @@ use tracing::{
     span,
 };
 use ws_consumer::{
-    Consumer, Error, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Router, Socket, Transports,
+    Consumer, Error, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume, Router, Socket,
     UsersExt,
     middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced, TrustedProxies},
 };
@@ -414,7 +414,7 @@ async fn what_sessions_lack_room_for_is_told_once_a_second() {
     let _guard = tracing::subscriber::set_default(captured.clone());
     let layer = Arc::new(channel_layer::MemoryLayer::default());
     for (refuses, message) in [(true, "no room for another session"), (false, "end early")] {
-        let mut transports = Transports::default();
+        let mut transports = Resume::default();
         match refuses {
             true => transports.max_sessions = 1,
             false => transports.max_waiting_per_address = 1,

@@ -22,7 +22,7 @@ use clap::Parser;
 use tokio::{net::TcpListener, signal, time::sleep};
 use tower::ServiceExt;
 use ws_consumer::{
-    Drain, NotFound, Protocols, Result, Router, Socket, SocketService, Sockets, Transports, listen,
+    Drain, NotFound, Protocols, Result, Resume, Router, Socket, SocketService, Sockets, listen,
 };
 
 use self::votes::{Ballot, Votes};
@@ -124,7 +124,7 @@ async fn stopped() {
 fn app() -> (axum::Router, [Sockets; 3]) {
     let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());
     let service = |router: Router| {
-        Protocols::new().websocket(router).transports(Transports::default()).into_service(layer.clone())
+        Protocols::new().websocket(router).resume(Resume::default()).into_service(layer.clone())
     };
     let votes = service(Router::new().consumer("/votes", Votes::default));
     let hello = service(Router::new().application("/hello", hello));

@@ -16,7 +16,7 @@ use channel_layer::{ChannelLayer, Registry};
 use clap::{Parser, ValueEnum};
 use tokio::signal;
 use tracing_subscriber::EnvFilter;
-use ws_consumer::{Protocols, Router, Transports, listen, serve};
+use ws_consumer::{Protocols, Resume, Router, listen, serve};
 
 use self::consumer::{Chat, FrameChat};
 
@@ -74,7 +74,7 @@ async fn run(options: Options) -> Result<(), String> {
     };
     let pages = tower::service_fn(|request| async move { Ok(pages::answer(&request)) });
     // The page's client goes on with its session after a connection broke, and without WebSockets where a proxy forbids them.
-    let protocols = Protocols::new().websocket(sockets).transports(Transports::default());
+    let protocols = Protocols::new().websocket(sockets).resume(Resume::default());
     let service = protocols.health_checks().http(pages);
 
     println!("chat on http://{address}/");

@@ -13,7 +13,7 @@ use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 use channel_layer::MemoryLayer;
 use clap::Parser;
 use tokio::signal;
-use ws_consumer::{Protocols, Router, Transports, listen, serve};
+use ws_consumer::{Protocols, Resume, Router, listen, serve};
 
 use self::{counts::Counts, room::Room};
 
@@ -49,7 +49,7 @@ async fn run(options: Options) -> Result<(), String> {
 
     let counts = Counts::default();
     // The consumer is written as for WebSockets; this one line lets it be reached by all four.
-    let protocols = Protocols::new().transports(Transports::default());
+    let protocols = Protocols::new().resume(Resume::default());
     let service = protocols.websocket(sockets(counts.clone())).http(tower::service_fn(move |request| {
         let answer = pages::answer(&request, &counts);
         async { Ok(answer) }

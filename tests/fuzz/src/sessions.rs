@@ -12,7 +12,7 @@ use channel_layer::{ChannelLayer, MemoryLayer};
 use serde_json::Value;
 use tokio::time::sleep;
 use ws_consumer::{
-    Close, Consumer, Frame, Limits, NoEvents, NotFound, Protocols, Result, Socket, SocketService, Transports,
+    Close, Consumer, Frame, Limits, NoEvents, NotFound, Protocols, Result, Resume, Socket, SocketService,
     consumer,
 };
 
@@ -72,14 +72,14 @@ pub fn sessions(input: &[u8]) {
 }
 
 fn service(layer: &Arc<MemoryLayer>, counts: Arc<[AtomicUsize; 2]>) -> SocketService<NotFound> {
-    let (mut limits, mut transports) = (Limits::default(), Transports::default());
+    let (mut limits, mut transports) = (Limits::default(), Resume::default());
     limits.max_message_size = MESSAGE;
     (transports.batch, transports.log_messages, transports.log_bytes) = (BATCH, LOG, LOG * MESSAGE);
     transports.max_sessions = SESSIONS;
     Protocols::new()
         .websocket(consumer(move || Echo(counts.clone())))
         .limits(limits)
-        .transports(transports)
+        .resume(transports)
         .into_service(layer.clone() as Arc<dyn ChannelLayer>)
 }
 

@@ -16,8 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use ws_consumer::{
-    Close, Consumer, Frame, Head, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, Transports,
-    serve,
+    Close, Consumer, Frame, Head, HttpConsumer, NoEvents, Protocols, Result, Resume, Router, Socket, serve,
 };
 
 /// Says what it hears. How many there are is counted.
@@ -79,7 +78,7 @@ async fn start() -> (SocketAddr, watch::Receiver<usize>, JoinSet<()>) {
     let (count, counted) = watch::channel(0);
     let sockets = Router::new().consumer("/ws/echo/", move || Echo(count.clone()));
     let files = Router::new().http("/{path:path}", move || File(format!("http://{address}")));
-    let protocols = Protocols::new().websocket(sockets).requests(files).transports(Transports::default());
+    let protocols = Protocols::new().websocket(sockets).requests(files).resume(Resume::default());
     let service = protocols.into_service(Arc::new(MemoryLayer::default()));
     let mut serving = JoinSet::new();
     serving.spawn(async move { serve(listener, service).await.expect("it serves") });

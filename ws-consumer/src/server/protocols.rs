@@ -22,8 +22,9 @@ use crate::{
     application::Application,
     error::Error,
     middleware::{OriginCheck, Origins, TrustedProxies},
+    resume::Resume,
     socket::Socket,
-    transport::{Limits, Transports},
+    transport::Limits,
 };
 
 /// What a server speaks: WebSockets to an application, plain HTTP to any tower service.
@@ -46,7 +47,7 @@ pub struct Protocols<H = NotFound> {
     unprotected: bool,
     limits: Limits,
     health: Option<HealthPaths>,
-    transports: Option<Transports>,
+    resume: Option<Resume>,
     accepts_in_outage: bool,
 }
 
@@ -63,7 +64,7 @@ impl Protocols {
             unprotected: false,
             limits: Limits::default(),
             health: None,
-            transports: None,
+            resume: None,
             accepts_in_outage: false,
         }
     }
@@ -88,7 +89,7 @@ impl<H> Protocols<H> {
             unprotected: self.unprotected,
             limits: self.limits,
             health: self.health,
-            transports: self.transports,
+            resume: self.resume,
             accepts_in_outage: self.accepts_in_outage,
         }
     }
@@ -172,11 +173,11 @@ impl<H> Protocols<H> {
     /// Pages of other hosts need CORS headers for everything but WebSockets: put a layer that adds them around the service.
     ///
     /// ```
-    /// # use ws_consumer::{Protocols, Router, Transports};
-    /// let protocols = Protocols::new().websocket(Router::new()).transports(Transports::default());
+    /// # use ws_consumer::{Protocols, Router, Resume};
+    /// let protocols = Protocols::new().websocket(Router::new()).resume(Resume::default());
     /// ```
-    pub fn transports(mut self, transports: Transports) -> Self {
-        self.transports = Some(transports);
+    pub fn resume(mut self, resume: Resume) -> Self {
+        self.resume = Some(resume);
         self
     }
 
@@ -204,7 +205,7 @@ impl<H> Protocols<H> {
     /// [that is wanted](Self::without_origin_check_for_credentials).
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let Self { websocket, requests, http, hooks, origins, proxies, .. } = self;
-        let Self { unprotected, limits, health, transports, accepts_in_outage, .. } = self;
+        let Self { unprotected, limits, health, resume, accepts_in_outage, .. } = self;
         let acts = |application: &dyn Application| application.uses_ambient_credentials();
         // Plain requests of foreign pages are HTTP's everyday life, unless they come with the visitor's credentials.
         let requests = requests.map(|requests| match acts(&*requests) {
@@ -217,7 +218,7 @@ impl<H> Protocols<H> {
             "the application acts on cookies and lets pages of every origin in: check the origin, or say \
              `without_origin_check_for_credentials`"
         );
-        let parts = Parts { requests, hooks, layer, proxies, limits, health, transports, accepts_in_outage };
+        let parts = Parts { requests, hooks, layer, proxies, limits, health, resume, accepts_in_outage };
         SocketService::new(application, http, parts)
     }
 }

@@ -27,13 +27,10 @@ use crate::{
     application::Application,
     error::{BoxError, Result as HookResult},
     middleware::TrustedProxies,
+    resume::{self, Directory, Resume},
     scope::Scope,
     socket::Socket,
-    transport::{
-        Limits, ReplyBody, Sockets, Transports, headers, http as plain_http,
-        session::{self, Directory},
-        websocket,
-    },
+    transport::{Limits, ReplyBody, Sockets, headers, http as plain_http, websocket},
     wire::{OutputLimits, Refuse, Role, Wire},
 };
 
@@ -131,13 +128,13 @@ pub(super) struct Parts {
     pub(super) proxies: TrustedProxies,
     pub(super) limits: Limits,
     pub(super) health: Option<HealthPaths>,
-    pub(super) transports: Option<Transports>,
+    pub(super) resume: Option<Resume>,
     pub(super) accepts_in_outage: bool,
 }
 
 impl<H> SocketService<H> {
     pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
-        let Parts { requests, hooks, layer, proxies, limits, health, transports, accepts_in_outage } = parts;
+        let Parts { requests, hooks, layer, proxies, limits, health, resume, accepts_in_outage } = parts;
         let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
         sockets.set_layer(layer.clone());
         sockets.set_afterwards({
@@ -150,11 +147,11 @@ impl<H> SocketService<H> {
         let application: Arc<dyn Application> = Arc::new(application);
         let (output, carriers) = (Arc::new(limits.output.clone()), Arc::new(limits.of_carriers()));
         let limits = Arc::new(limits);
-        let directory = transports.map(|transports| {
+        let directory = resume.map(|resume| {
             let (application, layer, sockets) = (application.clone(), layer.clone(), sockets.clone());
             let (limits, output) = (limits.clone(), output.clone());
-            Directory::new(session::Parts {
-                transports,
+            Directory::new(resume::Parts {
+                resume,
                 limits,
                 application,
                 layer,
@@ -264,7 +261,7 @@ impl Shared {
         if let Some(refuse) = websocket::refusal(&request) {
             return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
         }
-        let carries = session::is_offered(request.headers());
+        let carries = resume::is_offered(request.headers());
         let answer = match self.directory.as_ref().filter(|_| carries) {
             Some(directory) => {
                 self.watch();
@@ -286,8 +283,8 @@ impl Shared {
 
     /// What a session is told of this request, if it is one's.
     fn session_for<B>(&self, request: &Request<B>) -> Option<(Directory, Scope)> {
-        let directory = self.directory.as_ref().filter(|_| session::is_asked_for(request))?;
-        let scope = session::scope(request);
+        let directory = self.directory.as_ref().filter(|_| resume::is_asked_for(request))?;
+        let scope = resume::scope(request);
         directory.claims(&scope).then(|| (directory.clone(), scope))
     }
 

@@ -16,7 +16,7 @@ use super::{
     serve::connection_with,
 };
 use crate::{
-    Consumer, HttpConsumer, NoEvents, NotFound, Protocols, Result, Router, Socket, SocketService, Transports,
+    Consumer, HttpConsumer, NoEvents, NotFound, Protocols, Result, Resume, Router, Socket, SocketService,
 };
 
 #[derive(Default)]
@@ -42,7 +42,7 @@ fn service() -> (Arc<MemoryLayer>, SocketService<NotFound>) {
     let protocols = Protocols::new()
         .websocket(Router::new().consumer("/session", Listener::default))
         .requests(Router::new().http("/by-hand", Listener::default))
-        .transports(Transports::default());
+        .resume(Resume::default());
     (layer.clone(), protocols.into_service(layer as Arc<dyn ChannelLayer>))
 }
 

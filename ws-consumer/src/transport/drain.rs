@@ -37,7 +37,7 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// The time limit for consumers to handle input that came before the drain, and again for messages that
 /// others then sent to them.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The default time limit for requests under way. Together with `PATIENCE` and the server's waits at the end,
 /// below the 30 s after which common supervisors kill a process.

@@ -71,11 +71,11 @@ impl Limits {
 }
 
 /// What an idle client is told.
-pub(super) fn idle() -> Close {
+pub(crate) fn idle() -> Close {
     Close::new(Close::NORMAL, "idle")
 }
 
 /// What a client is told that has been there for too long.
-pub(super) fn too_old() -> Close {
+pub(crate) fn too_old() -> Close {
     Close::new(Close::GOING_AWAY, "the connection is too old")
 }

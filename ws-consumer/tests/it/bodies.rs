@@ -87,7 +87,7 @@ async fn codings_that_are_not_undone_are_refused() {
     let sessions = Protocols::new()
         .requests(Router::new().http("/", Length::default))
         .websocket(Router::new().application("/", crate::support::echo))
-        .transports(ws_consumer::Transports::default())
+        .resume(ws_consumer::Resume::default())
         .into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>);
     let ndjson = "content-type: application/x-ndjson\r\n";
     for (head, status) in [

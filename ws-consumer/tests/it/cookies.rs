@@ -5,7 +5,7 @@ use std::sync::Arc;
 use channel_layer::MemoryLayer;
 use http::StatusCode;
 use ws_consumer::{
-    NotFound, Protocols, Result, Socket, SocketService, Transports,
+    NotFound, Protocols, Result, Resume, Socket, SocketService,
     middleware::{
         Auth, Authenticator, Cookie, Cookies, Guard, Identity, Jar, Key, MemoryStore, Proof, Sessions, Token,
     },
@@ -14,7 +14,7 @@ use ws_consumer::{
 use crate::support::ways::Way;
 
 fn service(application: impl ws_consumer::Application) -> SocketService<NotFound> {
-    let protocols = Protocols::new().both(application).transports(Transports::default());
+    let protocols = Protocols::new().both(application).resume(Resume::default());
     protocols.into_service(Arc::new(MemoryLayer::default()))
 }
 

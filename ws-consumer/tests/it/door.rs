@@ -66,7 +66,7 @@ async fn a_line_end_of_latin_1_is_refused_over_every_way() {
             false => socket.refuse(StatusCode::NO_CONTENT).await,
         }
     }
-    let protocols = ws_consumer::Protocols::new().both(greet).transports(ws_consumer::Transports::default());
+    let protocols = ws_consumer::Protocols::new().both(greet).resume(ws_consumer::Resume::default());
     let service = protocols.into_service(std::sync::Arc::new(channel_layer::MemoryLayer::default()));
     for way in Way::ALL {
         for (name, value, status) in [

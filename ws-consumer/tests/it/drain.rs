@@ -19,8 +19,8 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message as Text;
 use tower_service::Service;
 use ws_consumer::{
-    Consumer, Drain, Frame, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, SocketService,
-    Transports, serve_connection,
+    Consumer, Drain, Frame, HttpConsumer, NoEvents, Protocols, Result, Resume, Router, Socket, SocketService,
+    serve_connection,
 };
 
 use crate::support::{
@@ -284,7 +284,7 @@ fn room(work: u64, frames: bool, away: u64) -> Server {
         away => Arc::new(Distant { inner: inner.clone(), away: Duration::from_millis(away) }),
     };
     let router = Router::new().consumer("/", move || Room { work, frames });
-    let protocols = Protocols::new().websocket(router).transports(Transports::default());
+    let protocols = Protocols::new().websocket(router).resume(Resume::default());
     Server { layer: inner, service: protocols.into_service(layer) }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 use ws_consumer::{
-    Close, Consumer, Frame, Limits, Peer, Refuse, Result, Router, Socket, Transport, Transports,
+    Close, Consumer, Frame, Limits, Peer, Refuse, Result, Resume, Router, Socket, Transport,
     middleware::{Guard, Visit},
 };
 
@@ -76,12 +76,12 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(change: impl FnOnce(&mut Transports)) -> Self {
+    fn new(change: impl FnOnce(&mut Resume)) -> Self {
         let diary = Diary::default();
         let noted = diary.clone();
         let router =
             Router::new().consumer("/{name}/", move || Member { name: String::new(), diary: noted.clone() });
-        let mut transports = Transports::default();
+        let mut transports = Resume::default();
         change(&mut transports);
         let layer = Arc::new(MemoryLayer::default());
         let server = Server::with_sessions(NotEve.around(router), &layer, transports, Limits::default());

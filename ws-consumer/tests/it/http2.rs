@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::{io::duplex, time::sleep};
 use tower_service::Service;
-use ws_consumer::{Consumer, Frame, Limits, NoEvents, Result, Router, Socket, Transports};
+use ws_consumer::{Consumer, Frame, Limits, NoEvents, Result, Resume, Router, Socket};
 
 use crate::support::{Server, timed};
 
@@ -52,7 +52,7 @@ impl Client {
     async fn new() -> Self {
         let router = Router::new().consumer("/ws/", Echo::default);
         let layer = Arc::new(MemoryLayer::default());
-        let server = Server::with_sessions(router, &layer, Transports::default(), Limits::default());
+        let server = Server::with_sessions(router, &layer, Resume::default(), Limits::default());
         let (near, far) = duplex(64 << 10);
         let service = server.service.clone();
         let respond = service_fn(move |request: Request<Incoming>| service.clone().call(request));

@@ -9,8 +9,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use ws_consumer::{
-    Application, Close, Consumer, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Router, Socket,
-    Transports, UsersExt,
+    Application, Close, Consumer, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume, Router,
+    Socket, UsersExt,
     middleware::{
         Auth, Authenticator, Guard, Identity, MemoryStore, NoIdentify, Proof, Sessions, Token,
         UNAUTHENTICATED, UserId, Visit, auth_stack,
@@ -223,9 +223,8 @@ async fn a_logout_ends_it_and_so_does_time() {
 #[tokio::test(start_paused = true)]
 async fn users_are_reached_over_every_transport_and_process() {
     let shared = Arc::new(MemoryLayer::default());
-    let process = || {
-        Server::with_sessions(Believing.around(inbox()), &shared, Transports::default(), Limits::default())
-    };
+    let process =
+        || Server::with_sessions(Believing.around(inbox()), &shared, Resume::default(), Limits::default());
     let (first, second) = (process(), process());
     let layer = second.service.layer();
     for transport in ALL {

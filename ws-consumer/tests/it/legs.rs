@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use ws_consumer::{
-    Close, Consumer, Drain, Frame, Limits, NoEvents, Refuse, Result, Router, Socket, Transport, Transports,
+    Close, Consumer, Drain, Frame, Limits, NoEvents, Refuse, Result, Resume, Router, Socket, Transport,
     middleware::{Guard, Visit},
 };
 
@@ -58,10 +58,10 @@ impl Stage {
     }
 
     fn on(layer: &Arc<MemoryLayer>) -> Self {
-        Self::with(layer, Transports::default())
+        Self::with(layer, Resume::default())
     }
 
-    fn with(layer: &Arc<MemoryLayer>, transports: Transports) -> Self {
+    fn with(layer: &Arc<MemoryLayer>, transports: Resume) -> Self {
         let diary = Diary::default();
         let [open, guarded] = [(); 2].map(|()| {
             let noted = diary.clone();
@@ -137,7 +137,7 @@ async fn a_client_that_falls_silent_is_found_wherever_its_stream_is() {
         }
     })
     .await;
-    let (limits, transports) = (Limits::default(), Transports::default());
+    let (limits, transports) = (Limits::default(), Resume::default());
     let latest = limits.ping_interval + limits.ping_timeout + transports.window + transports.resume_ttl;
     assert!(began.elapsed() <= latest + Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(home.diary.all(), ["x", "disconnect 1006"]);
@@ -303,7 +303,7 @@ async fn a_session_is_at_its_own_address_only() {
 #[tokio::test(start_paused = true)]
 async fn a_gap_that_follows_another_is_told_with_it() {
     for transport in ALL {
-        let mut transports = Transports::default();
+        let mut transports = Resume::default();
         transports.log_messages = 2;
         let stage = Stage::with(&Arc::new(MemoryLayer::default()), transports);
         let mut client = stage.client(Transport::EventStream).await;
@@ -328,7 +328,7 @@ async fn a_gap_that_follows_another_is_told_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_poll_waits_no_longer_than_its_client_may_be_silent() {
-    let mut transports = Transports::default();
+    let mut transports = Resume::default();
     transports.window = Duration::from_secs(600);
     let stage = Stage::with(&Arc::new(MemoryLayer::default()), transports);
     let client = stage.client(Transport::LongPoll).await;
@@ -344,7 +344,7 @@ async fn a_server_that_limits_no_message_takes_them() {
     limits.max_message_size = usize::MAX;
     let router = Router::new().consumer("/open/", || Notes(Diary::default()));
     let layer = Arc::new(MemoryLayer::default());
-    let server = Server::with_sessions(router, &layer, Transports::default(), limits);
+    let server = Server::with_sessions(router, &layer, Resume::default(), limits);
     let client = timed(SessionClient::connected(&server.service, "/open/", Transport::LongPoll)).await;
     let asked = json!({ "token": client.token, "first": 1, "mode": "send" });
     assert_eq!(timed(client.post(asked, &[Frame::from("x".repeat(100_000))])).await.unwrap().0, 200);

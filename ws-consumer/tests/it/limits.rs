@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use ws_consumer::{
-    Close, Limits, Transports,
+    Close, Limits, Resume,
     middleware::{Guard, Limiter, OverLimit, Rate},
 };
 
@@ -25,7 +25,7 @@ fn limiter(over: OverLimit) -> Limiter {
 
 fn server(limiter: Limiter) -> Server {
     let layer = Arc::new(MemoryLayer::default());
-    Server::with_sessions(limiter.around(echo), &layer, Transports::default(), Limits::default())
+    Server::with_sessions(limiter.around(echo), &layer, Resume::default(), Limits::default())
 }
 
 async fn close_of(limiter: Limiter, frames: &[&str]) -> (u16, String) {
@@ -119,7 +119,7 @@ async fn of_several_limits_the_longest_pause_counts() {
     let slow = |rate| Limiter::new().messages_per_connection(rate).over_limit(OverLimit::SlowDown);
     let limits = slow(Rate::per_second(1)).and(slow(Rate::per_second(100))).and(slow(Rate::per_second(2)));
     let layer = Arc::new(MemoryLayer::default());
-    let server = Server::with_sessions(limits.around(echo), &layer, Transports::default(), Limits::default());
+    let server = Server::with_sessions(limits.around(echo), &layer, Resume::default(), Limits::default());
     let mut client = server.connect("/").await;
     let began = Instant::now();
     for number in 0..4 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use channel_layer::MemoryLayer;
 use ws_consumer::{
-    Accept, Limits, Result, Router, Socket, Transport, Transports,
+    Accept, Limits, Result, Resume, Router, Socket, Transport,
     middleware::{Guard, UserId, Visit},
 };
 
@@ -54,7 +54,7 @@ async fn told(
 async fn offers_of_subprotocols_are_the_same_over_every_way() {
     let layer = Arc::new(MemoryLayer::default());
     let router = Router::new().application("/{rest:path}", tell);
-    let server = Server::with_sessions(router, &layer, Transports::default(), Limits::default());
+    let server = Server::with_sessions(router, &layer, Resume::default(), Limits::default());
     for transport in ALL {
         for (path, offers, expected) in [
             ("/x", &["v3.chat", "v2.chat"][..], r#"/x /x None ["v3.chat", "v2.chat"]"#),
@@ -95,7 +95,7 @@ async fn a_guard_finds_offers_where_a_websocket_has_them() {
         Ok(())
     }
     let layer = Arc::new(MemoryLayer::default());
-    let server = Server::with_sessions(Marked.around(name), &layer, Transports::default(), Limits::default());
+    let server = Server::with_sessions(Marked.around(name), &layer, Resume::default(), Limits::default());
     for transport in ALL {
         let (user, _) = told(&server, "/", &["marker", "ann"], transport).await;
         assert_eq!(user, "ann", "{transport:?}");

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite;
 use ws_consumer::{
     Application, Close, Consumer, Error, Frame, HttpConsumer, Input, Json, NoEvents, NotFound, Protocols,
-    Result, Router, Socket, SocketService, Transport, Transports, TypedConsumer, TypedSocket, consumer,
-    typed,
+    Result, Resume, Router, Socket, SocketService, Transport, TypedConsumer, TypedSocket, consumer, typed,
 };
 
 use crate::support::{
@@ -246,7 +245,7 @@ async fn typed_consumers_and_requests_are_told_in_their_way() {
 async fn a_session_lives_over_every_transport() {
     for transport in ALL {
         let sockets = Router::new().consumer("/", || Obedient);
-        let case = Case::with(Protocols::new().websocket(sockets).transports(Transports::default()));
+        let case = Case::with(Protocols::new().websocket(sockets).resume(Resume::default()));
         let mut client = timed(SessionClient::connected(case.service(), "/", transport)).await;
         case.layer.cut_off();
         client.send("group_send").await;
@@ -332,7 +331,7 @@ async fn applications_that_need_no_layer_may_let_clients_in() {
 #[tokio::test(start_paused = true)]
 async fn no_session_begins_while_the_layer_is_away() {
     for transport in ALL {
-        let case = Case::with(Protocols::new().websocket(echo).transports(Transports::default()));
+        let case = Case::with(Protocols::new().websocket(echo).resume(Resume::default()));
         case.layer.cut_off();
         let mut client = SessionClient::new(case.service(), "/");
         assert!(matches!(timed(client.connect(transport)).await, Err(Fault::Status(503))), "{transport:?}");
@@ -348,7 +347,7 @@ async fn a_session_of_another_process_is_not_over_in_an_outage() {
     for transport in [Transport::WebSocket, Transport::EventStream, Transport::LongPoll, Transport::Poll] {
         let layer = Arc::new(Failing::default());
         let process = || {
-            let sockets = Protocols::new().websocket(echo).transports(Transports::default());
+            let sockets = Protocols::new().websocket(echo).resume(Resume::default());
             sockets.into_service(layer.clone() as Arc<dyn ChannelLayer>)
         };
         let (home, other) = (process(), process());

@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, client::IntoClientRequest},
 };
 use ws_consumer::{
-    Application, NotFound, Protocols, Result, Scope, Socket, SocketService, Transports,
+    Application, NotFound, Protocols, Result, Resume, Scope, Socket, SocketService,
     middleware::{Guard, Limiter, Rate, TrustedProxies},
     serve_connection, serve_connection_from,
     testing::WebsocketCommunicator,
@@ -37,7 +37,7 @@ fn service(application: impl Application, trusted: &[&str]) -> SocketService<Not
     Protocols::new()
         .both(application)
         .trust(TrustedProxies::new(trusted).expect("addresses"))
-        .transports(Transports::default())
+        .resume(Resume::default())
         .into_service(Arc::new(MemoryLayer::default()))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use channel_layer::MemoryLayer;
 use http::StatusCode;
 use ws_consumer::{
-    NotFound, Origins, Protocols, Result, Router, Socket, SocketService, Transports,
+    NotFound, Origins, Protocols, Result, Resume, Router, Socket, SocketService,
     middleware::{AllowedHosts, Guard, OriginRules, TrustedProxies, Visit},
 };
 
@@ -39,7 +39,7 @@ fn service(origins: impl Into<Origins>, trusted: &[&str]) -> SocketService<NotFo
         .both(Ambient.around(Router::new().application("/", greet)))
         .origins(origins)
         .trust(TrustedProxies::new(trusted).expect("addresses"))
-        .transports(Transports::default())
+        .resume(Resume::default())
         .into_service(Arc::new(MemoryLayer::default()))
 }
 
@@ -196,7 +196,7 @@ async fn a_made_up_host_is_the_same_host_unless_hosts_are_listed() {
     let listed = Protocols::new()
         .both(AllowedHosts::new(["a.example"]).around(Ambient.around(greet)))
         .trust(TrustedProxies::new(["10.0.0.0/8"]).expect("a network"))
-        .transports(Transports::default())
+        .resume(Resume::default())
         .into_service(Arc::new(MemoryLayer::default()));
     assert_eq!(verdict(&listed, None, "http://evil", &lines).await, 400);
     assert_eq!(verdict(&listed, None, "http://a.example", &[("host", "a.example")]).await, 200);
@@ -212,7 +212,7 @@ fn two_routes() -> SocketService<NotFound> {
     let inner = Router::new().application("/cookies", Ambient.around(greet)).application("/plain", greet);
     Protocols::new()
         .both(Router::new().nest("/in", inner).application("/cookies", Ambient.around(greet)))
-        .transports(Transports::default())
+        .resume(Resume::default())
         .into_service(Arc::new(MemoryLayer::default()))
 }
 
@@ -249,7 +249,7 @@ async fn a_rule_of_one_route_asks_as_that_of_the_service() {
     let service = Protocols::new()
         .both(routes)
         .origins(Origins::Any)
-        .transports(Transports::default())
+        .resume(Resume::default())
         .into_service(Arc::new(MemoryLayer::default()));
     for (path, cookie, status) in
         [("/own", true, 403), ("/own", false, 200), ("/strict", false, 403), ("/lax", true, 200)]

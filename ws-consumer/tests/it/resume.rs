@@ -12,7 +12,7 @@ use channel_layer::{ChannelLayerExt, MemoryLayer, Message};
 use serde_json::json;
 use tokio::time::sleep;
 use ws_consumer::{
-    Close, Consumer, Frame, Limits, NoEvents, Refuse, Result, Resumed, Router, Socket, Transport, Transports,
+    Close, Consumer, Frame, Limits, NoEvents, Refuse, Result, Resume, Resumed, Router, Socket, Transport,
     middleware::{Guard, UserId, Visit},
 };
 
@@ -56,10 +56,10 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        Self::on(&Arc::new(MemoryLayer::default()), Transports::default())
+        Self::on(&Arc::new(MemoryLayer::default()), Resume::default())
     }
 
-    fn on(layer: &Arc<MemoryLayer>, transports: Transports) -> Self {
+    fn on(layer: &Arc<MemoryLayer>, transports: Resume) -> Self {
         let diary = Diary::default();
         let noted = diary.clone();
         let router = Visitors.around(Router::new().consumer("/", move || Notes(noted.clone())));
@@ -123,7 +123,7 @@ async fn what_was_sent_meanwhile_is_there_over_any_transport() {
 #[tokio::test(start_paused = true)]
 async fn what_the_log_no_longer_holds_is_a_gap_to_both_sides() {
     for transport in ALL {
-        let mut transports = Transports::default();
+        let mut transports = Resume::default();
         transports.log_messages = 3;
         let stage = Stage::on(&Arc::new(MemoryLayer::default()), transports);
         let mut client = stage.client(Transport::WebSocket).await;
@@ -304,8 +304,7 @@ async fn a_newer_leg_takes_over() {
 async fn another_process_carries_it() {
     for transport in ALL {
         let layer = Arc::new(MemoryLayer::default());
-        let (home, away) =
-            (Stage::on(&layer, Transports::default()), Stage::on(&layer, Transports::default()));
+        let (home, away) = (Stage::on(&layer, Resume::default()), Stage::on(&layer, Resume::default()));
         let mut client = home.client(Transport::WebSocket).await;
         client.cut();
         home.say("one").await;
@@ -329,7 +328,7 @@ async fn another_process_carries_it() {
 #[tokio::test(start_paused = true)]
 async fn polls_may_land_on_any_process() {
     let layer = Arc::new(MemoryLayer::default());
-    let stages = [(); 3].map(|()| Stage::on(&layer, Transports::default()));
+    let stages = [(); 3].map(|()| Stage::on(&layer, Resume::default()));
     for transport in [Transport::LongPoll, Transport::Poll] {
         let mut client = stages[0].client(transport).await;
         for i in 0..30 {
@@ -348,8 +347,7 @@ async fn polls_may_land_on_any_process() {
 async fn a_process_that_is_gone_is_a_gap() {
     for transport in ALL {
         let layer = Arc::new(MemoryLayer::default());
-        let (home, away) =
-            (Stage::on(&layer, Transports::default()), Stage::on(&layer, Transports::default()));
+        let (home, away) = (Stage::on(&layer, Resume::default()), Stage::on(&layer, Resume::default()));
         let mut client = home.client(Transport::LongPoll).await;
         home.say("one").await;
         assert_eq!(timed(client.text()).await, "one");
@@ -382,7 +380,7 @@ async fn random_cuts_lose_nothing() {
 
 async fn cut_at_random(random: &mut fastrand::Rng, cuts: usize) -> usize {
     let layer = Arc::new(MemoryLayer::default());
-    let stages = [(); 2].map(|()| Stage::on(&layer, Transports::default()));
+    let stages = [(); 2].map(|()| Stage::on(&layer, Resume::default()));
     let mut client = stages[0].client(ALL[random.usize(..4)]).await;
     let (mut said, mut heard, mut told, mut done) = (0, 0, 0, 0);
     for round in 0..cuts {

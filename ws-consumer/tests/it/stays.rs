@@ -11,7 +11,7 @@ use crate::support::{
 use channel_layer::MemoryLayer;
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt as _;
-use ws_consumer::{Close, Consumer, Frame, Limits, NoEvents, Result, Router, Socket, Transport, Transports};
+use ws_consumer::{Close, Consumer, Frame, Limits, NoEvents, Result, Resume, Router, Socket, Transport};
 
 /// Notes what it hears, some of it slowly, and takes its time to let clients in.
 struct Notes {
@@ -56,7 +56,7 @@ impl Stage {
         let diary = Diary::default();
         let noted = diary.clone();
         let router = Router::new().consumer("/", move || Notes { diary: noted.clone(), door });
-        Self { server: Server::with_sessions(router, layer, Transports::default(), limits), diary }
+        Self { server: Server::with_sessions(router, layer, Resume::default(), limits), diary }
     }
 
     async fn client(&self, transport: Transport) -> SessionClient {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::sleep;
 use ws_consumer::{
-    Accept, Close, Consumer, Drain, Error, Frame, Limits, Result, Router, Socket, Transport, Transports,
+    Accept, Close, Consumer, Drain, Error, Frame, Limits, Result, Resume, Router, Socket, Transport,
 };
 
 struct Member {
@@ -87,10 +87,10 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        Self::limited(Transports::default(), Limits::default())
+        Self::limited(Resume::default(), Limits::default())
     }
 
-    fn limited(transports: Transports, limits: Limits) -> Self {
+    fn limited(transports: Resume, limits: Limits) -> Self {
         let diary = Diary::default();
         let noted = diary.clone();
         let router = Router::new().consumer("/ws/{room}/", move || Member { diary: noted.clone() });
@@ -308,7 +308,7 @@ async fn a_client_that_falls_silent_is_found_and_leaves_once() {
         })
         .await;
         let limits = Limits::default();
-        let latest = limits.ping_interval + limits.ping_timeout + Transports::default().resume_ttl;
+        let latest = limits.ping_interval + limits.ping_timeout + Resume::default().resume_ttl;
         assert!(began.elapsed() <= latest + Duration::from_secs(2), "{transport:?}: {:?}", began.elapsed());
         assert_eq!(stage.diary.all(), ["disconnect 1006"], "{transport:?}");
         assert_eq!(stage.members().await, 0);
@@ -366,7 +366,7 @@ async fn the_greatest_numbers_are_numbers_like_others() {
 async fn batches_are_bounded_and_nothing_is_taken_of_one_that_is_not() {
     let mut limits = Limits::default();
     limits.max_message_size = 1000;
-    let stage = Stage::limited(Transports::default(), limits);
+    let stage = Stage::limited(Resume::default(), limits);
     let client = stage.client(Transport::LongPoll).await;
     let asked = || json!({ "token": client.token, "first": 1, "mode": "send" });
     let many = vec![Frame::from("x"); 101];
@@ -405,7 +405,7 @@ async fn a_client_that_floods_waits_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn there_are_only_so_many_sessions() {
-    let mut transports = Transports::default();
+    let mut transports = Resume::default();
     transports.max_sessions = 2;
     let stage = Stage::limited(transports, Limits::default());
     let _first = stage.client(Transport::LongPoll).await;

@@ -57,10 +57,10 @@ impl Server {
     pub fn with_sessions(
         application: impl Application,
         layer: &Arc<MemoryLayer>,
-        transports: ws_consumer::Transports,
+        transports: ws_consumer::Resume,
         limits: Limits,
     ) -> Self {
-        let protocols = Protocols::new().websocket(application).limits(limits).transports(transports);
+        let protocols = Protocols::new().websocket(application).limits(limits).resume(transports);
         let service = protocols.into_service(layer.clone() as Arc<dyn ChannelLayer>);
         Self { layer: layer.clone(), service }
     }

@@ -5,11 +5,11 @@ use std::{collections::VecDeque, mem, sync::Arc, task::Waker};
 use tokio::time::Instant;
 
 use super::{
-    control::Lost,
+    lifetime::Stay,
     log::{Log, Payload},
+    protocol::Lost,
     registry::STEP,
     state::Continued,
-    stay::Stay,
     token::{Secret, Token},
 };
 use crate::{

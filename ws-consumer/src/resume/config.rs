@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// Turns sessions on: see [`Protocols::transports`](crate::Protocols::transports). All have defaults.
+/// Turns sessions on: see [`Protocols::resume`](crate::Protocols::resume). All have defaults.
 ///
 /// ```
 /// use std::time::Duration;
-/// use ws_consumer::Transports;
+/// use ws_consumer::Resume;
 ///
-/// let mut transports = Transports::default();
-/// transports.resume_ttl = Duration::from_secs(120); // trains have tunnels
+/// let mut resume = Resume::default();
+/// resume.resume_ttl = Duration::from_secs(120); // trains have tunnels
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Transports {
+pub struct Resume {
     /// For how long a session outlives the last connection that carried it: 30 s. Its consumer, and its place in its
     /// groups, stay for so long.
     pub resume_ttl: Duration,
@@ -44,7 +44,7 @@ pub struct Transports {
     pub reach: Duration,
 }
 
-impl Default for Transports {
+impl Default for Resume {
     fn default() -> Self {
         Self {
             resume_ttl: Duration::from_secs(30),

@@ -7,11 +7,11 @@ use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    control::{Control, Lost},
-    directory::{Begun, Directory},
-    leg::{Leg, Pushing},
+use super::super::{
+    carrier::{Leg, Pushing},
     log::Payload,
+    protocol::{Control, Lost},
+    service::{Begun, Directory},
     state::Taken,
     token::Token,
 };
@@ -39,7 +39,7 @@ const REPLACED: u16 = 4408;
 
 impl Directory {
     /// Serves a client that offers the subprotocol.
-    pub(super) async fn carry(self, mut socket: Socket) -> Result<()> {
+    pub(in crate::resume) async fn carry(self, mut socket: Socket) -> Result<()> {
         // Whoever leaves before it is let in never learns of its session, which is given up with what begins it.
         let begun = {
             let left = poll_fn(|cx| socket.link().poll_close(cx));

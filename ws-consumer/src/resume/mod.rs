@@ -5,27 +5,25 @@
 //! client has it. Legs (a WebSocket, an event stream, a chain of polls) take from the log and hand in what the client says;
 //! one at a time, the newest counts.
 
+mod admission;
 mod admitted;
+mod carrier;
 mod config;
-mod control;
-mod directory;
-mod events;
+mod endpoints;
+mod forward;
 mod inbox;
 mod inner;
-mod leg;
-mod lines;
+mod lifetime;
 mod log;
+mod ndjson;
 mod offers;
-mod post;
+mod protocol;
 mod reading;
 mod registry;
-mod remote;
-mod screen;
+mod service;
 mod state;
-mod stay;
 mod task;
 mod token;
-mod websocket;
 
 use std::net::IpAddr;
 
@@ -33,12 +31,12 @@ use bytes::Bytes;
 use http::{Extensions, HeaderValue, Method, Request, header};
 use hyper::body::Body;
 
-pub use self::config::Transports;
+pub use self::config::Resume;
 pub(crate) use self::{
-    directory::{Directory, Parts},
-    websocket::is_offered,
+    endpoints::websocket::is_offered,
+    service::{Directory, Parts},
 };
-use super::http::{Reply, scope as plain_scope};
+use crate::transport::http::{Reply, scope as plain_scope};
 use crate::{
     error::BoxError,
     middleware::name_origin,

@@ -12,11 +12,11 @@ use http::{HeaderValue, Response, header};
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{
-    control::{Control, Lost},
-    directory::{Begun, Directory, unavailable},
-    leg::{Carriage, Leg},
-    lines,
+use super::super::{
+    carrier::{Carriage, Leg},
+    ndjson,
+    protocol::{Control, Lost},
+    service::{Begun, Directory, unavailable},
     state::Taken,
     token::Token,
 };
@@ -31,7 +31,7 @@ use crate::{
 
 impl Directory {
     /// Answers a request for an event stream.
-    pub(super) async fn events(&self, scope: Scope, stalled: Stalled) -> Reply {
+    pub(in crate::resume) async fn events(&self, scope: Scope, stalled: Stalled) -> Reply {
         let last = scope.header("last-event-id").and_then(Token::parse_with_cursor);
         let asked_to_resume = scope.headers.contains_key("last-event-id");
         let begun = match last {
@@ -101,7 +101,7 @@ impl EventBody {
 
     fn control(&self, control: &Control) -> Bytes {
         let mut out = Vec::new();
-        lines::put_control(&mut out, control);
+        ndjson::put_control(&mut out, control);
         self.put_id(&mut out, self.cursor);
         out.into()
     }
@@ -122,7 +122,7 @@ impl EventBody {
                     out.extend(self.control(&Control { gap: Some(lost), ..Control::default() }));
                 }
                 for (number, frame) in (first..).zip(&frames) {
-                    lines::put_event(&mut out, frame);
+                    ndjson::put_event(&mut out, frame);
                     self.put_id(&mut out, number);
                     self.cursor = number;
                 }

@@ -16,14 +16,14 @@ use tokio::{
 
 use super::{
     address,
+    admission::{Screened, screen},
     admitted::Admitted,
-    config::Transports,
-    control::{Control, Lost, Mode, Open},
-    leg::{Carriage, Leg},
-    lines,
+    carrier::{Carriage, Leg},
+    config::Resume,
+    forward::{self, Reply, Request},
+    ndjson,
+    protocol::{Control, Lost, Mode, Open},
     registry::Registry,
-    remote::{self, Reply, Request},
-    screen::{Screened, screen},
     state::{Continued, Decision, Session, Terms},
     task::Task,
     token::{ProcessId, SessionId, Token},
@@ -69,7 +69,7 @@ impl Drop for AbortOnDrop {
 
 /// Of what it is made.
 pub(crate) struct Parts {
-    pub(crate) transports: Transports,
+    pub(crate) resume: Resume,
     pub(crate) limits: Arc<Limits>,
     pub(crate) application: Arc<dyn Application>,
     pub(crate) layer: Arc<dyn ChannelLayer>,
@@ -97,13 +97,13 @@ pub(super) struct Opened {
 
 impl Directory {
     pub(crate) fn new(parts: Parts) -> HookResult<Self> {
-        let Parts { mut transports, limits, application, layer, output, sockets, accepts_in_outage } = parts;
+        let Parts { mut resume, limits, application, layer, output, sockets, accepts_in_outage } = parts;
         // A client that polls is heard of by its polls.
-        transports.window = transports.window.min(limits.ping_interval);
+        resume.window = resume.window.min(limits.ping_interval);
         let process = ProcessId::new()?;
         let inner = Inner {
-            registry: Arc::new(Registry::new(&transports)),
-            terms: Arc::new(Terms { process, transports, limits }),
+            registry: Arc::new(Registry::new(&resume)),
+            terms: Arc::new(Terms { process, resume, limits }),
             application,
             layer,
             output,
@@ -221,7 +221,7 @@ impl Directory {
             ..Control::default()
         };
         let request = Request {
-            body: lines::write(&control, &[]).into(),
+            body: ndjson::write(&control, &[]).into(),
             user: Some(user),
             path: Some(scope.uri.path().into()),
             transport: scope.transport,
@@ -229,7 +229,7 @@ impl Directory {
         };
         let answer = self.forward(token.process, request, false).await?;
         let resumed = answer.filter(|answer| answer.status == 200).and_then(|answer| {
-            let control = lines::parse(&answer.body, lines::ANY).ok()?.control;
+            let control = ndjson::parse(&answer.body, ndjson::ANY).ok()?.control;
             let open = control.open.as_ref()?;
             let token = Token::parse(&open.token)?;
             Some((Leg::there(self.clone(), token, scope.transport, open.cursor), control, token))
@@ -306,24 +306,24 @@ impl Directory {
         request: Request,
         waits: bool,
     ) -> Result<Option<Reply>, Refuse> {
-        let Transports { window, reach, .. } = self.0.terms.transports;
+        let Resume { window, reach, .. } = self.0.terms.resume;
         let patience = if waits { window + reach } else { reach };
         // A session that cannot be asked for is not over: its client comes again.
-        remote::ask(&*self.0.layer, process, request, patience).await.map_err(|_| unavailable())
+        forward::ask(&*self.0.layer, process, request, patience).await.map_err(|_| unavailable())
     }
 
     /// Hears other processes from the first session on.
     async fn listen(&self) {
         let Inner { layer, listening, terms, .. } = &*self.0;
-        let (process, sessions) = (self.process(), terms.transports.max_sessions);
+        let (process, sessions) = (self.process(), terms.resume.max_sessions);
         let begin = async || {
-            let mailbox = remote::listen(&**layer, process).await?;
+            let mailbox = forward::listen(&**layer, process).await?;
             let (layer, directory) = (layer.clone(), Arc::downgrade(&self.0));
             let answer = move |request: Request| {
                 let directory = Directory(Weak::upgrade(&directory)?);
                 Some(async move { directory.answer_elsewhere(request).await })
             };
-            Ok::<_, channel_layer::Error>(AbortOnDrop(tokio::spawn(remote::serve(
+            Ok::<_, channel_layer::Error>(AbortOnDrop(tokio::spawn(forward::serve(
                 layer, mailbox, sessions, answer,
             ))))
         };
@@ -339,7 +339,7 @@ impl Directory {
     /// Runs a session, and forgets it a while after its end: its client is yet to hear of it.
     async fn run(self, session: Arc<Session>, task: Task) {
         let (id, directory) = (session.id, Arc::downgrade(&self.0));
-        let remembered = self.0.terms.transports.resume_ttl.min(AFTERWARDS);
+        let remembered = self.0.terms.resume.resume_ttl.min(AFTERWARDS);
         drop(self); // or the service would live as long as its sessions
         task.await;
         let remembered = if session.was_left() { Duration::ZERO } else { remembered };
@@ -359,13 +359,13 @@ impl Directory {
     }
 
     pub(super) fn opened(&self, continued: &Continued, resumed: bool) -> Control {
-        let Terms { transports, limits, .. } = &*self.0.terms;
+        let Terms { resume, limits, .. } = &*self.0.terms;
         let open = Open {
             token: continued.token.text(),
             resumed,
             cursor: continued.cursor,
             ack: continued.ack,
-            ttl: transports.resume_ttl.as_secs_f64(),
+            ttl: resume.resume_ttl.as_secs_f64(),
             heartbeat: limits.ping_interval.as_secs_f64(),
             protocol: continued.protocol.clone(),
         };

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::Body;
 
-use super::{directory::unavailable, registry::Reading};
+use super::{registry::Reading, service::unavailable};
 use crate::{error::BoxError, transport::pace::Paced, wire::Refuse};
 
 /// Bytes that are read before the client is checked.

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use super::{config::Transports, log::Shared, state::Session, token::SessionId};
+use super::{config::Resume, log::Shared, state::Session, token::SessionId};
 use crate::wire::Seldom;
 
 /// Bytes that a session takes beside what it keeps, about: its task, its consumer, its mailbox, and what the allocator adds.
@@ -95,12 +95,12 @@ pub(super) struct Reading {
 }
 
 impl Registry {
-    pub(super) fn new(transports: &Transports) -> Self {
+    pub(super) fn new(resume: &Resume) -> Self {
         let bounds = Bounds {
-            bytes: transports.max_bytes,
-            address_bytes: transports.max_bytes_per_address.min(transports.max_bytes),
-            sessions: transports.max_sessions,
-            address_sessions: transports.max_waiting_per_address,
+            bytes: resume.max_bytes,
+            address_bytes: resume.max_bytes_per_address.min(resume.max_bytes),
+            sessions: resume.max_sessions,
+            address_sessions: resume.max_waiting_per_address,
         };
         Self {
             bounds,

@@ -8,11 +8,11 @@ use std::{
 };
 
 use super::{
-    control::{Control, Mode},
-    directory::Directory,
-    lines,
+    forward::Reply,
     log::Payload,
-    remote::Reply,
+    ndjson,
+    protocol::{Control, Mode},
+    service::Directory,
     state::{Session, Taken},
     token::Token,
 };
@@ -94,7 +94,7 @@ impl Leg {
             Self::There(there) => {
                 let control = Control { first: Some(number), mode: Some(Mode::Send), ..Control::default() };
                 let asked = there.ask(control, &[Payload::from(frame)]);
-                Box::pin(async { lines::parse(&asked.await?.body, lines::ANY).ok()?.control.ack })
+                Box::pin(async { ndjson::parse(&asked.await?.body, ndjson::ANY).ok()?.control.ack })
             }
         }
     }
@@ -169,12 +169,12 @@ impl There {
     ) -> impl Future<Output = Option<Reply>> + Send + use<> {
         let (directory, token, transport) = (self.directory.clone(), self.token, self.transport);
         let (text, confirmed) = (Some(token.text()), self.confirmed.then_some(true));
-        let body = lines::write(&Control { token: text, confirmed, ..control }, frames);
+        let body = ndjson::write(&Control { token: text, confirmed, ..control }, frames);
         async move { directory.ask(token, transport, body).await }
     }
 
     fn read(&mut self, answer: &Reply) -> Option<Taken> {
-        let batch = match lines::parse(&answer.body, lines::ANY) {
+        let batch = match ndjson::parse(&answer.body, ndjson::ANY) {
             Ok(batch) if answer.status == 200 => batch,
             _ => return Some(Taken::Replaced),
         };

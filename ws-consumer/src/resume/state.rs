@@ -11,12 +11,12 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    config::Transports,
-    control::Lost,
+    config::Resume,
     inner::{Door, Inner, News, Told, Way},
+    lifetime::Stay,
     log::{Log, Most, Payload, Shared},
+    protocol::Lost,
     registry::Registry,
-    stay::Stay,
     token::{NoRandomness, ProcessId, Secret, SessionId, Token},
 };
 use crate::{
@@ -36,7 +36,7 @@ const STREAM_BYTES: usize = 64 << 10;
 /// By what all sessions of a service go.
 pub(super) struct Terms {
     pub(super) process: ProcessId,
-    pub(super) transports: Transports,
+    pub(super) resume: Resume,
     pub(super) limits: Arc<Limits>,
 }
 
@@ -90,7 +90,7 @@ impl Session {
         registry: &Arc<Registry>,
         shared: Shared,
     ) -> Result<Self, NoRandomness> {
-        let Transports { log_bytes, log_messages, .. } = terms.transports;
+        let Resume { log_bytes, log_messages, .. } = terms.resume;
         let away = terms.away(false);
         let inner = Inner {
             door: Door::Undecided,
@@ -223,7 +223,7 @@ impl Session {
         let next = match &inner.leg {
             None => inner.between.unwrap_or(inner.ends),
             Some(leg) if leg.way.lasts => inner.silent_at(&self.terms.limits).unwrap_or(now + YEAR),
-            Some(_) => now + self.terms.transports.window + self.terms.away(false),
+            Some(_) => now + self.terms.resume.window + self.terms.away(false),
         };
         Some(next)
     }
@@ -342,7 +342,7 @@ impl Session {
             return Poll::Ready(Taken::Replaced);
         };
         let bytes = if lasts { STREAM_BYTES } else { BATCH_BYTES };
-        let most = Most { bytes, messages: self.terms.transports.batch };
+        let most = Most { bytes, messages: self.terms.resume.batch };
         let (had_room, was_behind) = (inner.log.has_room(), inner.is_behind());
         if let Some((first, frames)) = inner.log.take(most) {
             let is_pressed = self.registry.upgrade().is_some_and(|registry| registry.is_pressed());
@@ -481,6 +481,6 @@ impl Terms {
     /// How long it stays after its last leg. One that polls is not gone between two polls.
     fn away(&self, polls: bool) -> Duration {
         let between = if polls { self.limits.ping_timeout } else { Duration::ZERO };
-        self.transports.resume_ttl + between
+        self.resume.resume_ttl + between
     }
 }

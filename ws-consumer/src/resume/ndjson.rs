@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use channel_layer::{Message, Value};
 use serde::Deserialize;
 
-use super::{control::Control, log::Payload};
+use super::{log::Payload, protocol::Control};
 use crate::frame::{self, Frame};
 
 /// A request or an answer: a control object, then frames.

@@ -8,16 +8,16 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::body::Body;
 use tokio::time::timeout;
 
-use super::{
+use super::super::{
     address,
-    control::{Control, Lost, Mode},
-    directory::{Directory, Found, Opened, gone, unavailable},
-    lines::{self, Batch, BatchLimits, NoBatch},
+    admission::Screened,
+    forward::{Reply, Request},
     log::Payload,
+    ndjson::{self, Batch, BatchLimits, NoBatch},
+    protocol::{Control, Lost, Mode},
     reading::Intake,
     registry::Reading,
-    remote::{Reply, Request},
-    screen::Screened,
+    service::{Directory, Found, Opened, gone, unavailable},
     state::{Session, Taken},
     token::Token,
 };
@@ -55,7 +55,7 @@ struct Who {
 
 impl Directory {
     /// Answers a `POST`.
-    pub(super) async fn post<B>(&self, scope: Scope, body: B) -> HttpReply
+    pub(in crate::resume) async fn post<B>(&self, scope: Scope, body: B) -> HttpReply
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
@@ -104,8 +104,8 @@ impl Directory {
 
     fn parse(&self, body: &[u8]) -> Result<Batch, StatusCode> {
         let terms = self.terms();
-        let limits = BatchLimits { frames: terms.transports.batch, frame: terms.limits.max_message_size };
-        lines::parse(body, limits).map_err(|fault| match fault {
+        let limits = BatchLimits { frames: terms.resume.batch, frame: terms.limits.max_message_size };
+        ndjson::parse(body, limits).map_err(|fault| match fault {
             NoBatch::Malformed => StatusCode::BAD_REQUEST,
             NoBatch::TooMuch => StatusCode::PAYLOAD_TOO_LARGE,
         })
@@ -266,7 +266,7 @@ impl Directory {
     ) -> Vec<Payload> {
         let (session, leg) = (polling.session, polling.leg);
         let taken = if mode == Mode::LongPoll && control.open.is_none() && control.gap.is_none() {
-            timeout(self.terms().transports.window, poll_fn(|cx| session.poll_take(leg, cx))).await.ok()
+            timeout(self.terms().resume.window, poll_fn(|cx| session.poll_take(leg, cx))).await.ok()
         } else {
             poll_fn(|cx| match session.poll_take(leg, cx) {
                 Poll::Ready(taken) => Poll::Ready(Some(taken)),
@@ -293,7 +293,7 @@ impl Directory {
     }
 
     /// Answers for another process, which has looked at the client.
-    pub(super) async fn answer_elsewhere(&self, request: Request) -> Reply {
+    pub(in crate::resume) async fn answer_elsewhere(&self, request: Request) -> Reply {
         let Request { body, user, path, transport, relayed } = request;
         let who = Who { user, transport, relayed };
         let gone = Reply { status: StatusCode::GONE.as_u16(), body: Bytes::new() };
@@ -303,7 +303,7 @@ impl Directory {
         match self.answer(&session, token, &batch.control, batch.frames, who).await {
             Some(answer) => Reply {
                 status: answer.status.as_u16(),
-                body: lines::write(&answer.control, &answer.frames).into(),
+                body: ndjson::write(&answer.control, &answer.frames).into(),
             },
             None => gone,
         }
@@ -324,7 +324,7 @@ impl Drop for Polling<'_> {
 
 impl Answer {
     fn reply(self, headers: HeaderMap) -> HttpReply {
-        batch(self.status, lines::write(&self.control, &self.frames).into(), headers)
+        batch(self.status, ndjson::write(&self.control, &self.frames).into(), headers)
     }
 }
 
