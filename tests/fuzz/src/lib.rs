@@ -4,14 +4,14 @@
 //! Each function takes an input and panics if something is wrong. `tests/tests/corpus.rs` runs the committed corpora
 //! through the same functions.
 
-mod door;
+mod requests;
 mod sessions;
 mod stage;
 mod texts;
 mod wire;
 
 pub use self::{
-    door::requests,
+    requests::requests,
     sessions::sessions,
     texts::{addresses, grants, names, origins, routes},
     wire::{frames, messages, values},

@@ -10,29 +10,27 @@ mod auth;
 mod bodies;
 mod bounds;
 mod calls;
+mod carriers;
 mod classic;
 mod consumers;
 #[cfg(feature = "auth")]
 mod cookies;
 #[cfg(feature = "msgpack")]
 mod decoding;
-mod door;
 mod drain;
 mod frames;
 mod guards;
-mod hoards;
+mod handshakes;
 mod http2;
 #[cfg(feature = "auth")]
 mod identified;
 mod lanes;
-mod legs;
 mod limits;
 #[cfg(feature = "auth")]
 mod logout;
 mod mistakes;
 mod mounts;
 mod multiplexer;
-mod offers;
 mod outages;
 mod outcomes;
 #[cfg(feature = "axum")]
@@ -44,9 +42,11 @@ mod requests;
 mod resume;
 mod robustness;
 mod routing;
+mod session_lifetime;
+mod session_memory;
 #[cfg(feature = "sessions")]
-mod saving;
-mod stays;
+mod session_saving;
+mod subprotocols;
 mod test_kit;
 mod transports;
 mod users;
