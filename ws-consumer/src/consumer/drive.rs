@@ -14,7 +14,7 @@ use crate::{
     frame::Close,
     scope::printable,
     socket::Socket,
-    wire::{Input, Phase, Role},
+    wire::{Input, Phase},
 };
 
 /// A block, not an `async fn`: that would keep its arguments twice.
@@ -24,8 +24,8 @@ pub(super) fn drive<C: Consumer>(
     mut socket: Socket,
 ) -> impl Future<Output = Result<()>> + Send {
     async move {
-        if socket.link().role() == Role::Screening {
-            // Who has come as far as this may go on; the consumer that it has is told.
+        if socket.link().profile().decides_only {
+            // The client passed all guards. Its consumer runs elsewhere.
             return Box::pin(socket.accept()).await;
         }
         let outcome = live(&mut consumer, &mut socket).await;

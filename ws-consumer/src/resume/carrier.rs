@@ -11,6 +11,7 @@ use super::{
     forward::Reply,
     log::Payload,
     ndjson,
+    profiles::CARRIER,
     protocol::{Control, Mode},
     service::Directory,
     state::{Session, Taken},
@@ -20,7 +21,7 @@ use crate::{
     frame::{Close, Frame},
     scope::Transport,
     transport::{Sockets, sockets::Registration},
-    wire::{Link, Role},
+    wire::Link,
 };
 
 /// Dropped, it lets the session go, which then waits for another.
@@ -120,7 +121,7 @@ pub(super) struct Carriage {
 impl Carriage {
     /// Nothing once this process goes away.
     pub(super) fn new(sockets: &Sockets) -> Option<Self> {
-        let link = Arc::new(Link::new(false, Role::Leg));
+        let link = Arc::new(Link::new(false, CARRIER));
         let registration = sockets.register(&link)?;
         Some(Self { link, _registration: registration })
     }

@@ -161,7 +161,7 @@ impl Inner {
                 self.log.push(Payload::Shared(message), self.is_carried())
             }
             Outgoing::Close(close) => _ = self.close.get_or_insert(close),
-            Outgoing::Missed => self.log.push(Payload::Lost, self.is_carried()),
+            Outgoing::Gap => self.log.push(Payload::Lost, self.is_carried()),
             Outgoing::Body { .. } | Outgoing::Head(_) => {}
         }
     }

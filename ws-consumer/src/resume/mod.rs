@@ -17,6 +17,7 @@ mod lifetime;
 mod log;
 mod ndjson;
 mod offers;
+mod profiles;
 mod protocol;
 mod reading;
 mod registry;
@@ -34,6 +35,7 @@ use hyper::body::Body;
 pub use self::config::Resume;
 pub(crate) use self::{
     endpoints::websocket::is_offered,
+    profiles::CARRIER,
     service::{Directory, Parts},
 };
 use crate::transport::http::{Reply, scope as plain_scope};

@@ -22,6 +22,7 @@ use super::{
     config::Resume,
     forward::{self, Reply, Request},
     ndjson,
+    profiles::{ADMISSION, SESSION},
     protocol::{Control, Lost, Mode, Open},
     registry::Registry,
     state::{Continued, Decision, Session, Terms},
@@ -35,7 +36,7 @@ use crate::{
     scope::{Scope, Transport},
     socket::Socket,
     transport::{Limits, Sockets},
-    wire::{OutputLimits, Refuse, Role, Wire},
+    wire::{OutputLimits, Profile, Refuse, Wire},
 };
 
 /// For how long the end of a session is remembered, at the most.
@@ -149,7 +150,7 @@ impl Directory {
         let (transport, path) = (scope.transport, scope.uri.path().into());
         let (address, weight) = (address(&scope), scope.weight());
         let shared = registry.shared(address);
-        let wire = self.start(scope, Role::Session);
+        let wire = self.start(scope, SESSION);
         let session = Session::new(terms.clone(), wire.link().clone(), path, registry, shared.clone());
         let session = Arc::new(session.map_err(|_| unavailable())?);
         let registration = sockets.register(wire.link()).ok_or_else(unavailable)?;
@@ -241,12 +242,12 @@ impl Directory {
     pub(super) async fn screen(&self, mut scope: Scope) -> Result<Screened, Refuse> {
         scope.resumes = true;
         let limit = self.0.terms.limits.accept_timeout;
-        screen(self.start(scope, Role::Screening), limit).await
+        screen(self.start(scope, ADMISSION), limit).await
     }
 
-    fn start(&self, scope: Scope, role: Role) -> Wire {
+    fn start(&self, scope: Scope, profile: Profile) -> Wire {
         let Inner { layer, application, output, sockets, .. } = &*self.0;
-        Socket::open_as(role, scope, layer.clone(), |mut socket| {
+        Socket::open_with(profile, scope, layer.clone(), |mut socket| {
             socket.set_output_limits(output.clone());
             socket.set_reports(sockets.reports());
             application.call(socket)

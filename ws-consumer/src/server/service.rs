@@ -31,7 +31,7 @@ use crate::{
     scope::Scope,
     socket::Socket,
     transport::{Limits, ReplyBody, Sockets, headers, http as plain_http, websocket},
-    wire::{OutputLimits, Refuse, Role, Wire},
+    wire::{OutputLimits, Refuse, Wire},
 };
 
 /// A tower service that upgrades WebSockets and passes everything else on. Made by
@@ -266,8 +266,9 @@ impl Shared {
             Some(directory) => {
                 self.watch();
                 let layer = self.layer.clone();
-                let open =
-                    |scope| Socket::open_as(Role::Leg, scope, layer, |socket| directory.carrier(socket));
+                let open = |scope| {
+                    Socket::open_with(resume::CARRIER, scope, layer, |socket| directory.carrier(socket))
+                };
                 websocket::upgrade(request, self.carriers.clone(), &self.sockets, open)
             }
             None => {

@@ -30,7 +30,7 @@ use crate::{
     error::{Error, Misuse, Reports, Result},
     frame::{Close, Frame},
     scope::{Protocol, Scope, UserId},
-    wire::{Accept, Control, Input, Link, OutputLimits, Phase, Refuse, Role, Running, Wire},
+    wire::{Accept, Control, Input, Link, OutputLimits, Phase, Profile, Refuse, Running, Wire},
 };
 
 /// One connection, as consumers and other applications see it.
@@ -62,16 +62,16 @@ impl Socket {
         layer: Arc<dyn ChannelLayer>,
         application: impl FnOnce(Self) -> Running,
     ) -> Wire {
-        Self::open_as(Role::Connection, scope, layer, application)
+        Self::open_with(Profile::CLIENT, scope, layer, application)
     }
 
-    pub(crate) fn open_as(
-        role: Role,
+    pub(crate) fn open_with(
+        profile: Profile,
         scope: Scope,
         layer: Arc<dyn ChannelLayer>,
         application: impl FnOnce(Self) -> Running,
     ) -> Wire {
-        let link = Arc::new(Link::new(scope.protocol == Protocol::Http, role));
+        let link = Arc::new(Link::new(scope.protocol == Protocol::Http, profile));
         let socket = Self {
             link: link.clone(),
             scope: Box::new(scope),
@@ -138,9 +138,7 @@ impl Socket {
         {
             return Err(Error::other(format!("the client does not offer the subprotocol `{chosen}`")));
         }
-        if matches!(self.link.role(), Role::Screening | Role::Session) {
-            self.link.set_user(self.scope.extensions.get::<UserId>().map(|user| user.0.clone()));
-        }
+        self.link.set_user(self.scope.extensions.get::<UserId>().map(|user| user.0.clone()));
         if self.link.phase() == Phase::Undecided && self.is_websocket() {
             self.identify_user().await?;
         }

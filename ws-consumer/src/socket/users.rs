@@ -14,7 +14,7 @@ use crate::{
     error::Result,
     frame::Close,
     scope::UserId,
-    wire::{CLOSE, Role, WHO, Who},
+    wire::{CLOSE, WHO, Who},
 };
 
 /// Before the name of every group that is a user.
@@ -52,13 +52,12 @@ impl Socket {
         self.group_add(group(user)?).await
     }
 
-    /// Identifies the connection as that of its scope's user, if there is one and [`NoIdentify`] is not set. Connections that
-    /// carry a session, or only ask whom the application lets in, are left out: the session itself is identified.
+    /// Identifies the connection as that of its scope's user, if there is one, unless the connection's profile or
+    /// [`NoIdentify`] is against it.
     pub(crate) async fn identify_user(&mut self) -> Result<()> {
         let extensions = &self.scope.extensions;
         let Some(UserId(user)) = extensions.get() else { return Ok(()) };
-        if matches!(self.link.role(), Role::Leg | Role::Screening) || extensions.get::<NoIdentify>().is_some()
-        {
+        if !self.link.profile().identifies_user || extensions.get::<NoIdentify>().is_some() {
             return Ok(());
         }
         let group = group(user)?;

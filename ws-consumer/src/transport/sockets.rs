@@ -13,10 +13,7 @@ use std::{
 use channel_layer::{ChannelLayer, LayerEvent, LayerState};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    error::Reports,
-    wire::{Link, Role},
-};
+use crate::{error::Reports, wire::Link};
 
 /// The sockets of one service. Clones are the same.
 #[derive(Clone, Default)]
@@ -159,15 +156,15 @@ impl Sockets {
         if self.is_closing() {
             return None;
         }
-        let key = if link.role() == Role::Leg {
-            open.next_leg += 1;
-            let key = open.next_leg;
-            open.legs.insert(key, link.clone());
-            key
-        } else {
+        let key = if link.profile().is_counted {
             open.next += 1;
             let key = open.next;
             open.links.insert(key, link.clone());
+            key
+        } else {
+            open.next_leg += 1;
+            let key = open.next_leg;
+            open.legs.insert(key, link.clone());
             key
         };
         Some(Registration { sockets: self.clone(), link: link.clone(), key })
@@ -197,10 +194,10 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let slow = self.link.slow();
         let mut open = self.sockets.open();
-        if self.link.role() == Role::Leg {
-            open.legs.remove(&self.key);
-        } else {
+        if self.link.profile().is_counted {
             open.links.remove(&self.key);
+        } else {
+            open.legs.remove(&self.key);
         }
         open.frames_dropped += slow.dropped;
         open.closed_slow += u64::from(slow.closed);

@@ -5,7 +5,7 @@ use std::task::Waker;
 use http::StatusCode;
 
 use super::{
-    Link, Phase, Role,
+    Link, Phase,
     state::{Input, Leaving, State},
 };
 use crate::frame::Close;
@@ -42,8 +42,8 @@ impl Link {
         }
     }
 
-    /// Returns whether further frames come too late. The first one refused while the closes are spread ends a
-    /// session.
+    /// Returns whether further frames come too late, for holders that buffer input. The first one refused while the
+    /// closes are spread ends the connection.
     pub(crate) fn refuses_input(&self) -> bool {
         let mut state = self.state();
         let Some(leaving) = state.leaving.as_deref_mut() else { return false };
@@ -100,23 +100,23 @@ impl State {
         matches!(self.leaving.as_deref(), Some(Leaving::Muted))
     }
 
-    /// Returns whether no input is to be read. False for a session: input that it has taken is handled, and
-    /// it stops taking more instead.
+    /// Returns whether no input is to be read. False if the holder buffers input: that is handled, and the holder stops
+    /// taking more instead.
     pub(super) fn wants_no_input(&self) -> bool {
-        self.is_muted() && self.role != Role::Session
+        self.is_muted() && !self.profile.buffers_input
     }
 
     /// Takes the mail; true if there is nothing to be handled before the end.
     fn must_end_now(&mut self) -> bool {
         self.take_mail();
-        // A response's inputs are its request's body, which nobody has to read. A session may hold more than is here.
-        let is_idle = self.inputs.is_empty() && self.role != Role::Session;
+        // A response's inputs are its request's body, which nobody has to read. The holder may have more.
+        let is_idle = self.inputs.is_empty() && !self.profile.buffers_input;
         self.http || self.phase != Phase::Open || is_idle
     }
 
     /// Returns true for a frame that comes too late, and so ends the connection.
     pub(super) fn refuses(&mut self, input: &Input) -> bool {
-        if !matches!(input, Input::Frame(_)) || self.role == Role::Session {
+        if !matches!(input, Input::Frame(_)) || self.profile.buffers_input {
             return false;
         }
         let Some(Leaving::Refusing(close)) = self.leaving.as_deref() else { return self.has_last_word() };

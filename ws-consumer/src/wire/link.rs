@@ -15,7 +15,8 @@ use super::{
     Accept, Head, Mail, Outgoing, Refuse,
     hooks::{AnswerHook, FinishHook, Finishing, Meter},
     output::OutputLimits,
-    state::{Input, Phase, Resumed, Role, Slow, State},
+    profile::Profile,
+    state::{Input, Phase, Resumed, Slow, State},
 };
 use crate::{
     error::{Error, Reports, Result},
@@ -32,15 +33,15 @@ pub(crate) struct Link(Mutex<State>);
 
 impl Link {
     /// `http`: of a request that is answered by a response, not by a socket.
-    pub(crate) fn new(http: bool, role: Role) -> Self {
-        Self(Mutex::new(State { http, role, handles: http, ..State::default() }))
+    pub(crate) fn new(http: bool, profile: Profile) -> Self {
+        Self(Mutex::new(State { http, profile, handles: http, ..State::default() }))
     }
 
-    pub(crate) fn role(&self) -> Role {
-        self.state().role
+    pub(crate) fn profile(&self) -> Profile {
+        self.state().profile
     }
 
-    /// Whose connection it is, as far as guards had found out when it was accepted; known of sessions only.
+    /// The user that guards had found when the connection was accepted.
     pub(crate) fn user(&self) -> Option<Arc<str>> {
         self.state().user.clone()
     }

@@ -12,6 +12,7 @@ mod hooks;
 mod leaving;
 mod link;
 mod output;
+mod profile;
 mod report;
 mod seldom;
 mod shared;
@@ -34,8 +35,9 @@ pub(crate) use self::{
     control::{CLOSE, Control, WHO, Who},
     hooks::{AnswerHook, Finishing, Verdict},
     link::Link,
+    profile::Profile,
     seldom::Seldom,
-    state::{Phase, Role},
+    state::Phase,
 };
 pub use self::{
     output::{OutputLimits, Overflow},
@@ -81,13 +83,14 @@ pub enum Outgoing {
     Encoded(Message),
     /// A frame for this client.
     Frame(Frame),
-    /// Messages of others for this client found its mailbox full. Only to sessions, whose clients are told of every gap.
-    Missed,
+    /// Broadcasts for this client found its mailbox full. Only for connections that ask for such reports.
+    Gap,
     /// A response begins. Always before any part of its body.
     Head(Head),
     /// The client may not come in. Nothing comes after it.
     Refuse(Refuse),
-    /// A frame of the application's that it has sent to others as well, for the same event. Only to sessions, which keep it.
+    /// A frame of the application's, made once of an event for several connections. Only for connections that keep
+    /// frames.
     Shared(Message),
 }
 
@@ -273,7 +276,7 @@ impl Wire {
         self.link.conclude(&outcome);
         if let Err(error) = &outcome
             && !self.link.was_reported(error)
-            && matches!(self.link.role(), Role::Connection | Role::Session)
+            && self.link.profile().reports_failures
         {
             self.link.report(None, "application", error);
         }

@@ -17,6 +17,7 @@ use super::{
     control::Control,
     hooks::{Hooks, Verdict},
     output::{Made, OutputLimits, Outputs},
+    profile::Profile,
     shared,
 };
 use crate::{
@@ -39,8 +40,8 @@ pub(super) struct State {
     pub(super) phase: Phase,
     /// Is it answered by a response, not by a socket?
     pub(super) http: bool,
-    pub(super) role: Role,
-    /// Whose it is, as far as guards have found out; for sessions.
+    pub(super) profile: Profile,
+    /// The user that guards had found when it was accepted.
     pub(super) user: Option<Arc<str>>,
     pub(super) inputs: VecDeque<Input>,
     /// How many of them are events.
@@ -53,7 +54,7 @@ pub(super) struct State {
     /// The application's own channel, once it has asked for one.
     pub(super) mailbox: Option<Mailbox>,
     pub(super) corked: bool,
-    /// Messages that found the mailbox full, as far as its session has been told.
+    /// The number of messages that found the mailbox full and have been reported.
     pub(super) refused: u64,
     /// Is the application being polled by the wire, right now? Then nobody has to wake the wire.
     pub(super) polling: bool,
@@ -83,7 +84,7 @@ pub(super) struct State {
     pub(super) status: Option<StatusCode>,
     /// Boxed, and gone when nobody asked for anything: most connections have none.
     pub(super) hooks: Option<Box<Hooks>>,
-    /// The event that is being handled, for sessions: what all make of it they keep once.
+    /// The event that is being handled, where equal frames made of it are kept once.
     pub(super) handled: Option<Message>,
     /// Who waits in the socket's functions; the task's own waker unless the application polls by other means.
     pub(super) application: Option<Waker>,
@@ -99,20 +100,6 @@ pub(super) enum Leaving {
     Refusing(Close),
     /// The connection ends once all its input is handled.
     Last(Close),
-}
-
-/// What a connection is there for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Itself.
-    #[default]
-    Connection,
-    /// To carry a session, which is what counts.
-    Leg,
-    /// To see whom the application lets in.
-    Screening,
-    /// A session's, which is carried by others.
-    Session,
 }
 
 /// What slowness has cost a client.
@@ -193,10 +180,10 @@ impl State {
         let mut messages = Vec::new();
         mailbox.drain_into(&mut messages);
         let overflowed = mailbox.is_overflowed();
-        let refused = if self.role == Role::Session { mailbox.sender().ledger().dropped.full } else { 0 };
+        let refused = if self.profile.reports_gaps { mailbox.sender().ledger().dropped.full } else { 0 };
         messages.into_iter().for_each(|message| self.sort(message));
         if refused > mem::replace(&mut self.refused, refused) {
-            self.push(Outgoing::Missed);
+            self.push(Outgoing::Gap);
         }
         if overflowed {
             // By the mailbox's policy it takes nothing more: better a client that knows than one that hears nothing.
@@ -272,7 +259,7 @@ impl State {
             self.event_bytes -= input.event_size();
         }
         if let Input::Event(message) = &input
-            && self.role == Role::Session
+            && self.profile.shares_frames
         {
             self.handled = Some(message.clone());
         }
