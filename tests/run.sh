@@ -32,8 +32,8 @@ export PATH="$PATH:/usr/sbin"
 redis_suite=_on_one_host::
 # Minutes of bad days: for --all.
 long_fault_test=the_same_layers_survive_one_fault_after_the_other
-bad_days_test=two_hundred_speakers_through_every_bad_day
-nats_days_test=two_hundred_speakers_through_every_fault_of_nats
+bad_days_test=clients_live_through_redis_faults
+nats_days_test=clients_live_through_nats_faults
 # Lines are enough to find a failure by, and sixty test programs link in half the time.
 export CARGO_PROFILE_DEV_DEBUG="${CARGO_PROFILE_DEV_DEBUG:-line-tables-only}"
 # What is built once needs no memory of how.

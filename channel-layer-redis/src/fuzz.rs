@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_corpora_of_the_fuzz_targets_pass() {
+    fn fuzz_corpora_pass() {
         for (target, function) in [
             ("redis_envelope", super::envelope as fn(&[u8])),
             ("redis_payload", super::payload),

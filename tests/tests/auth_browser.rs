@@ -43,7 +43,7 @@ async fn until_texts(tab: &Tab<'_>, texts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_message_reaches_all_tabs_of_its_two_users_and_nobody_else() {
+async fn messages_reach_both_users_tabs() {
     let server = Server::auth(3600).await;
     let (anns, bobs, eves) = (Browser::start().await, Browser::start().await, Browser::start().await);
     let ann = log_in(&anns, &server, "ann").await;
@@ -72,7 +72,7 @@ async fn a_wrong_password_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn no_script_can_read_the_sessions_cookie() {
+async fn scripts_cannot_read_the_cookie() {
     let server = Server::auth(3600).await;
     let browser = Browser::start().await;
     let tab = log_in(&browser, &server, "ann").await;
@@ -80,7 +80,7 @@ async fn no_script_can_read_the_sessions_cookie() {
 }
 
 #[tokio::test]
-async fn a_tab_can_sign_out_all_others_at_once() {
+async fn one_tab_signs_out_all_others() {
     let server = Server::auth(3600).await;
     let (here, there) = (Browser::start().await, Browser::start().await);
     let first = log_in(&here, &server, "ann").await;
@@ -97,7 +97,7 @@ async fn a_tab_can_sign_out_all_others_at_once() {
 }
 
 #[tokio::test]
-async fn a_logout_ends_the_sockets_of_the_other_tabs() {
+async fn logout_closes_other_tabs() {
     let server = Server::auth(3600).await;
     let browser = Browser::start().await;
     let first = log_in(&browser, &server, "ann").await;
@@ -119,7 +119,7 @@ async fn a_login_ends_in_its_time() {
 
 // The browser sends the cookie along, for the pages are of one site (ports do not count): only the origin tells.
 #[tokio::test]
-async fn a_page_of_another_origin_cannot_use_the_visitors_login() {
+async fn foreign_pages_cannot_use_a_login() {
     let server = Server::auth(3600).await;
     let browser = Browser::start().await;
     let own = log_in(&browser, &server, "ann").await;

@@ -35,7 +35,7 @@ async fn status_text(tab: &Tab<'_>) -> String {
 }
 
 #[tokio::test]
-async fn two_tabs_talk_and_see_whose_words_are_whose() {
+async fn tabs_tell_senders_apart() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let ann = enter(&browser, &server, "lobby").await;
@@ -54,7 +54,7 @@ async fn two_tabs_talk_and_see_whose_words_are_whose() {
 }
 
 #[tokio::test]
-async fn what_others_write_is_shown_as_text() {
+async fn foreign_text_is_escaped() {
     let server = Server::chat(Lane::Frame).await;
     let browser = Browser::start().await;
     let ann = enter(&browser, &server, "lobby").await;
@@ -69,7 +69,7 @@ async fn what_others_write_is_shown_as_text() {
 }
 
 #[tokio::test]
-async fn the_content_security_policy_lets_the_style_through() {
+async fn csp_allows_the_style() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let display = "return getComputedStyle(document.body).display";
@@ -80,7 +80,7 @@ async fn the_content_security_policy_lets_the_style_through() {
 }
 
 #[tokio::test]
-async fn closed_by_hand_stays_closed_and_keeps_what_was_typed() {
+async fn manual_close_keeps_typed_text() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let tab = enter(&browser, &server, "lobby").await;
@@ -101,7 +101,7 @@ async fn closed_by_hand_stays_closed_and_keeps_what_was_typed() {
 }
 
 #[tokio::test]
-async fn the_page_comes_back_by_itself_after_the_server_did() {
+async fn page_reconnects_by_itself() {
     let mut server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let tab = enter(&browser, &server, "lobby").await;
@@ -118,7 +118,7 @@ async fn the_page_comes_back_by_itself_after_the_server_did() {
 }
 
 #[tokio::test]
-async fn a_room_may_be_named_in_any_script() {
+async fn room_names_may_be_any_script() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let tab = browser.open(&server.http("/")).await;
@@ -130,7 +130,7 @@ async fn a_room_may_be_named_in_any_script() {
 }
 
 #[tokio::test]
-async fn different_names_lead_to_different_rooms() {
+async fn distinct_names_are_distinct_rooms() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let tab = browser.open(&server.http("/")).await;
@@ -151,7 +151,7 @@ async fn different_names_lead_to_different_rooms() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_too_long_is_told_in_the_form() {
+async fn form_rejects_long_names() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let tab = browser.open(&server.http("/")).await;
@@ -167,7 +167,7 @@ async fn a_name_that_is_too_long_is_told_in_the_form() {
 
 // A page of another origin runs in the visitor's browser, with the visitor's cookies: the server must refuse it.
 #[tokio::test]
-async fn a_foreign_page_cannot_open_a_socket() {
+async fn foreign_pages_open_no_socket() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let (foreign, _page) = serve_page("<!doctype html><p>foreign</p>").await;
@@ -202,7 +202,7 @@ async fn serve_page(html: &'static str) -> (SocketAddr, JoinSet<()>) {
 
 // The notice is for what the server says of one's own words.
 #[tokio::test]
-async fn an_error_of_the_server_is_shown_as_a_notice() {
+async fn page_shows_server_errors() {
     let mut redis = Redis::start().await;
     let server = Server::chat_with_layer(&redis.url(), Lane::Handler).await;
     let browser = Browser::start().await;
@@ -214,7 +214,7 @@ async fn an_error_of_the_server_is_shown_as_a_notice() {
 }
 
 #[tokio::test]
-async fn half_an_emoji_is_said_as_a_replacement_character() {
+async fn lone_surrogates_are_replaced() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let tab = enter(&browser, &server, "lobby").await;

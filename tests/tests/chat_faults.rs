@@ -104,7 +104,7 @@ async fn answer_to_a_newcomer(chat: &Chat) -> String {
 
 /// In every mode, a member that sends meanwhile gets an error and stays connected.
 #[tokio::test]
-async fn speakers_are_told_and_stay_while_redis_is_away() {
+async fn clients_stay_in_a_redis_outage() {
     for mode in ["core", "native", "pubsub"] {
         let mut redis = Redis::start();
         let address = format!("{}?mode={mode}&capacity=1000", redis.address());
@@ -160,7 +160,7 @@ async fn a_half_open_link() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_is_cut_off_for_being_slow() {
+async fn survives_a_cut_slow_subscriber() {
     let redis = Redis::start();
     redis.cli(&["config", "set", "client-output-buffer-limit", "pubsub 64kb 64kb 1"]);
     let proxy = Proxy::to(redis.port).await;
@@ -192,7 +192,7 @@ async fn a_server_without_memory() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_write_its_disk() {
+async fn survives_a_full_disk() {
     let redis = Redis::start_with(&["--save", "3600 1"]);
     let mut room = Room::over(&redis.address(), &redis.address()).await;
     let gone = redis.dir().join("gone");
@@ -211,7 +211,7 @@ async fn a_server_that_cannot_write_its_disk() {
 }
 
 #[tokio::test]
-async fn sentinels_that_move_the_master_while_it_is_well_and_when_it_dies() {
+async fn follows_sentinel_failovers() {
     let mut sentinels = Sentinels::start();
     let mut room = Room::over(&sentinels.address(), &sentinels.address()).await;
     sentinels.fail_over();

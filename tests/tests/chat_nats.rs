@@ -19,7 +19,7 @@ mod nats_days;
 const MESSAGES: usize = 50;
 
 #[tokio::test]
-async fn two_chats_on_one_nats_server_hear_each_other() {
+async fn nats_chats_hear_each_other() {
     let nats = Nats::start();
     for lane in [Lane::Handler, Lane::Frame] {
         let servers = [
@@ -50,6 +50,6 @@ async fn two_chats_on_one_nats_server_hear_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn speakers_outlive_a_killed_and_a_frozen_nats_server() {
+async fn clients_outlive_nats_faults() {
     Hall::open(20).await.live_through(&[Fault::Restart, Fault::Freeze]).await;
 }

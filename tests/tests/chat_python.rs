@@ -15,12 +15,12 @@ const CHECKS: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn python_websockets_is_content_with_the_handler_lane() {
+async fn python_client_on_the_event_lane() {
     judge(Lane::Handler).await;
 }
 
 #[tokio::test]
-async fn python_websockets_is_content_with_the_frame_lane() {
+async fn python_client_on_the_frame_lane() {
     judge(Lane::Frame).await;
 }
 

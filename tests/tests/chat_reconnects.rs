@@ -53,7 +53,7 @@ async fn both_ways(tab: &Tab<'_>, other: &mut Member) {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_without_upgrades_the_chat_goes_on_over_what_gets_through() {
+async fn falls_back_without_upgrades() {
     let browser = Browser::start().await;
     for (upgrades, lane, left) in [
         (Upgrades::Refuse, Lane::Handler, "Event stream"),
@@ -70,7 +70,7 @@ async fn behind_a_proxy_without_upgrades_the_chat_goes_on_over_what_gets_through
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_never_answered_is_given_up() {
+async fn gives_up_unanswered_upgrades() {
     let browser = Browser::start().await;
     let server = Server::chat(Lane::Handler).await;
     let mut other = Member::join(&server, "lobby").await;
@@ -81,7 +81,7 @@ async fn an_upgrade_that_is_never_answered_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_is_said_while_offline_is_said_and_heard_once_online_again() {
+async fn offline_messages_are_sent_once() {
     let browser = Browser::start().await;
     let server = Server::chat(Lane::Handler).await;
     let mut other = Member::join(&server, "lobby").await;
@@ -103,7 +103,7 @@ async fn what_is_said_while_offline_is_said_and_heard_once_online_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_restarts_is_found_again_and_the_gap_is_told() {
+async fn restart_reports_the_gap() {
     let browser = Browser::start().await;
     let mut server = Server::chat(Lane::Handler).await;
     let address = server.address.to_string();
@@ -130,7 +130,7 @@ fn expected_states() -> Value {
 }
 
 #[tokio::test]
-async fn what_may_be_lost_can_be_said_again() {
+async fn uncertain_messages_can_be_resent() {
     let browser = Browser::start().await;
     let mut server = Server::chat(Lane::Frame).await;
     let address = server.address.to_string();
@@ -158,7 +158,7 @@ const CUTS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(40);
 
 #[tokio::test]
-async fn connections_that_are_cut_lose_and_double_nothing() {
+async fn cuts_lose_and_double_nothing() {
     let browser = Browser::start().await;
     for upgrades in [Upgrades::Pass, Upgrades::Refuse, Upgrades::RefuseAndStreams] {
         let server = Server::chat(Lane::Handler).await;
@@ -169,7 +169,7 @@ async fn connections_that_are_cut_lose_and_double_nothing() {
 
 // Each connection that a page opens comes to the other process: sessions stick to none.
 #[tokio::test]
-async fn nor_do_they_when_each_comes_to_another_process() {
+async fn cuts_across_processes_lose_nothing() {
     let redis = Redis::start().await;
     let browser = Browser::start().await;
     let servers = [
@@ -240,7 +240,7 @@ fn strings(value: Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn whoever_does_not_want_to_wait_presses_the_button() {
+async fn button_reconnects_at_once() {
     let browser = Browser::start().await;
     let mut server = Server::chat(Lane::Handler).await;
     let address = server.address.to_string();

@@ -23,7 +23,7 @@ async fn start(redis: &Redis, lane: Lane) -> [Server; 2] {
 }
 
 #[tokio::test]
-async fn a_room_over_two_processes_hears_everything_once_and_in_order() {
+async fn two_processes_keep_order() {
     let redis = Redis::start().await;
     for lane in [Lane::Handler, Lane::Frame] {
         let servers = start(&redis, lane).await;
@@ -48,7 +48,7 @@ async fn a_room_over_two_processes_hears_everything_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn members_stay_are_told_of_the_gap_and_hear_each_other_again_when_redis_comes_back() {
+async fn members_learn_of_a_redis_gap() {
     let mut redis = Redis::start().await;
     let servers = start(&redis, Lane::Handler).await;
     let mut members = room(&servers).await;
@@ -65,7 +65,7 @@ async fn members_stay_are_told_of_the_gap_and_hear_each_other_again_when_redis_c
 }
 
 #[tokio::test]
-async fn members_stay_when_connections_to_redis_are_cut_and_when_redis_freezes() {
+async fn members_outlive_redis_cuts() {
     let redis = Redis::start().await;
     let servers = start(&redis, Lane::Handler).await;
     let mut members = room(&servers).await;

@@ -22,7 +22,7 @@ on_both_lanes!(
     another_room_hears_nothing,
     each_senders_messages_keep_their_order,
     text_arrives_unchanged,
-    bad_input_is_answered_and_the_connection_lives,
+    bad_input_keeps_the_connection,
     bad_input_is_no_news_to_others,
     who_left_is_not_missed,
     sigterm_closes_sockets_with_1001_and_ends_well,
@@ -139,7 +139,7 @@ fn bad_frames() -> Vec<Message> {
     texts.into_iter().map(Message::text).chain(binary).collect()
 }
 
-async fn bad_input_is_answered_and_the_connection_lives(lane: Lane) {
+async fn bad_input_keeps_the_connection(lane: Lane) {
     let server = Server::chat(lane).await;
     let mut ann = Member::join(&server, "lobby").await;
     for frame in bad_frames() {
@@ -201,7 +201,7 @@ async fn ctrl_c_ends_it_well_too() {
 }
 
 #[tokio::test]
-async fn stdout_is_one_line_that_names_the_address() {
+async fn stdout_names_the_address() {
     let mut server = Server::chat(Lane::Handler).await;
     let mut ann = Member::join(&server, "lobby").await;
     ann.send(Message::text("not json")).await;
@@ -213,7 +213,7 @@ async fn stdout_is_one_line_that_names_the_address() {
 }
 
 #[tokio::test]
-async fn a_busy_port_is_told_by_its_address() {
+async fn error_names_a_busy_port() {
     let holder = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = holder.local_addr().expect("the port is known").to_string();
     let (status, program) = Program::run(Server::chat_command(&address, Lane::Handler)).await;
@@ -224,7 +224,7 @@ async fn a_busy_port_is_told_by_its_address() {
 }
 
 #[tokio::test]
-async fn an_invalid_room_is_refused_with_400_before_the_upgrade() {
+async fn invalid_rooms_get_400() {
     let server = Server::chat(Lane::Handler).await;
     let too_long = "x".repeat(95);
     for room in ["a%20b", "%E6%B1%89", "a!b", "a%0A", "%00", "a%2Fb", "%FF", too_long.as_str()] {
@@ -234,7 +234,7 @@ async fn an_invalid_room_is_refused_with_400_before_the_upgrade() {
 }
 
 #[tokio::test]
-async fn the_longest_valid_room_is_entered() {
+async fn longest_room_name_works() {
     let server = Server::chat(Lane::Handler).await;
     let room = "x".repeat(94);
     let mut ann = Member::join(&server, &room).await;
@@ -246,7 +246,7 @@ async fn the_longest_valid_room_is_entered() {
 }
 
 #[tokio::test]
-async fn a_foreign_origin_is_refused_with_403() {
+async fn foreign_origins_get_403() {
     let server = Server::chat(Lane::Handler).await;
     let port = server.address.port();
     let foreign = [
@@ -266,7 +266,7 @@ async fn a_foreign_origin_is_refused_with_403() {
 }
 
 #[tokio::test]
-async fn the_same_host_as_origin_and_no_origin_are_accepted() {
+async fn accepts_same_host_and_no_origin() {
     let server = Server::chat(Lane::Handler).await;
     let same = format!("Origin: http://{}", server.address);
     let headers: [&[&str]; 2] = [&[&same], &[]];
@@ -321,7 +321,7 @@ async fn a_page_allows_no_foreign_code() {
 }
 
 #[tokio::test]
-async fn the_form_of_the_first_page_leads_to_the_room() {
+async fn form_leads_to_the_room() {
     let server = Server::chat(Lane::Handler).await;
     let answer = ask(server.address, "/?num=lobby", &[]).await;
     assert_eq!(answer.status, 303, "{answer:?}");

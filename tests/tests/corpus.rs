@@ -23,7 +23,7 @@ fn run(target: &str, function: Target) -> usize {
 }
 
 #[test]
-fn the_corpora_of_the_fuzz_targets_pass() {
+fn fuzz_corpora_pass() {
     let targets: [(&str, Target); 10] = [
         ("addresses", harness::addresses),
         ("frames", harness::frames),
@@ -43,7 +43,7 @@ fn the_corpora_of_the_fuzz_targets_pass() {
 
 /// A target without a corpus, or a corpus without a target, would be checked by nobody.
 #[test]
-fn every_target_has_a_corpus_that_a_test_runs() {
+fn every_fuzz_target_has_a_corpus() {
     let names = |folder: &str| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
         let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());

@@ -8,7 +8,7 @@ const MEMBERS: usize = 2_000;
 const MESSAGES: usize = 5;
 
 #[tokio::test]
-async fn sigterm_tells_two_thousand_members_after_all_that_was_said() {
+async fn sigterm_drains_two_thousand_members() {
     assert!(may_open() > MEMBERS + 100, "this test needs {MEMBERS} descriptors: raise `ulimit -Hn`");
     for lane in [Lane::Handler, Lane::Frame] {
         deploy(lane).await;

@@ -24,7 +24,7 @@ fn text(length: usize) -> String {
 }
 
 #[tokio::test]
-async fn text_and_binary_come_back_as_they_went() {
+async fn echoes_text_and_binary() {
     let server = Server::echo(MIB).await;
     let mut member = Member::connect(&server, "/").await;
     for length in [0, 1, 125, 126, 127, 65_535, 65_536, 100_000] {
@@ -34,7 +34,7 @@ async fn text_and_binary_come_back_as_they_went() {
 }
 
 #[tokio::test]
-async fn a_supervisors_signal_closes_with_1001() {
+async fn signal_closes_with_1001() {
     let mut server = Server::echo(MIB).await;
     let member = Member::connect(&server, "/").await;
     server.program.signal(Signal::TERM);
@@ -43,7 +43,7 @@ async fn a_supervisors_signal_closes_with_1001() {
 }
 
 #[tokio::test]
-async fn many_small_messages_keep_their_order() {
+async fn small_messages_keep_order() {
     let server = Server::echo(MIB).await;
     let mut member = Member::connect(&server, "/").await;
     for round in 0..20 {
@@ -57,7 +57,7 @@ async fn many_small_messages_keep_their_order() {
 }
 
 #[tokio::test]
-async fn one_and_sixteen_mebibytes_come_back() {
+async fn echoes_one_and_sixteen_mebibytes() {
     let server = Server::echo(16 * MIB).await;
     let mut member = Member::connect(&server, "/").await;
     for length in [MIB, 16 * MIB] {
@@ -68,7 +68,7 @@ async fn one_and_sixteen_mebibytes_come_back() {
 }
 
 #[tokio::test]
-async fn a_message_of_the_limit_passes_and_one_more_byte_ends_with_1009() {
+async fn one_byte_over_the_limit_is_1009() {
     let server = Server::echo(1000).await;
     let mut member = Member::connect(&server, "/").await;
     assert_echoed(&mut member, Message::binary(bytes(1000))).await;
@@ -81,7 +81,7 @@ async fn a_message_of_the_limit_passes_and_one_more_byte_ends_with_1009() {
 }
 
 #[tokio::test]
-async fn one_client_over_the_limit_disturbs_no_other() {
+async fn oversize_disturbs_no_other_client() {
     let server = Server::echo(1000).await;
     let mut quiet = Member::connect(&server, "/").await;
     let mut loud = Member::connect(&server, "/").await;

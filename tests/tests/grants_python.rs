@@ -20,7 +20,7 @@ async fn signed(arguments: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_grant_of_python_opens_the_group() {
+async fn python_grant_opens_the_group() {
     let keys = GrantKeys::new("b", SECRET).and("a", SECRET.to_uppercase());
     let grant = signed(&format!("'room_7', 60, 'b', b'{SECRET}'")).await;
     assert_eq!(keys.verify(&grant, None).expect("a grant").as_str(), "room_7");
@@ -30,7 +30,7 @@ async fn a_grant_of_python_opens_the_group() {
 }
 
 #[tokio::test]
-async fn a_grant_of_python_ends_and_needs_the_key() {
+async fn python_grant_expires() {
     let keys = GrantKeys::new("b", SECRET);
     let ended = signed(&format!("'room_7', -1, 'b', b'{SECRET}'")).await;
     assert_eq!(keys.verify(&ended, None), Err(NoGrant::Expired));

@@ -7,7 +7,7 @@ use std::{
 };
 
 #[test]
-fn the_javascript_client_passes_its_tests() {
+fn javascript_client_tests_pass() {
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/client");
     let files = test_files(&client);
     assert!(files.len() >= 10, "the tests are found: {files:?}");

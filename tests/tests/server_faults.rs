@@ -14,7 +14,7 @@ const HANDSHAKE: &str = "GET /ws/chat/lobby/ HTTP/1.1\r\nhost: test\r\nconnectio
                          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[tokio::test]
-async fn everybody_is_told_of_a_shutdown_after_what_was_said_before_it() {
+async fn shutdown_delivers_before_closing() {
     let mut server = Server::chat(Lane::Handler).await;
     let mut members = Vec::new();
     for _ in 0..500 {
@@ -31,7 +31,7 @@ async fn everybody_is_told_of_a_shutdown_after_what_was_said_before_it() {
 }
 
 #[tokio::test]
-async fn running_out_of_descriptors_is_survived() {
+async fn survives_running_out_of_descriptors() {
     let server = Server::chat_with_few_descriptors(64, "memory://").await;
     let mut crowd = Vec::new();
     for _ in 0..100 {
@@ -68,7 +68,7 @@ async fn answer(server: &Server, request: &str) -> (TcpStream, String) {
 const READY: &str = "GET /readyz HTTP/1.1\r\nhost: test\r\n\r\n";
 
 #[tokio::test]
-async fn clients_that_take_all_descriptors_do_not_cut_the_layer_off() {
+async fn layer_keeps_its_descriptors() {
     let redis = Redis::start().await;
     let server = Server::chat_with_few_descriptors(64, &redis.url()).await;
     let began = Instant::now();
@@ -140,7 +140,7 @@ async fn flood(stream: &mut TcpStream, unit: &[u8], limit: usize) -> usize {
 }
 
 #[tokio::test]
-async fn floods_of_peers_that_never_read_take_less_than_a_mebibyte() {
+async fn unread_floods_stay_below_a_mebibyte() {
     let server = Server::chat(Lane::Handler).await;
     let mut ann = Member::join(&server, "other").await;
     let ping = [0x89, 0x80 + 2, 0, 0, 0, 0, b'h', b'i'];
@@ -158,7 +158,7 @@ async fn floods_of_peers_that_never_read_take_less_than_a_mebibyte() {
 }
 
 #[tokio::test]
-async fn announcing_a_large_message_costs_nothing_until_it_comes() {
+async fn announced_lengths_allocate_nothing() {
     let server = Server::chat(Lane::Handler).await;
     let mut members = Vec::new();
     for _ in 0..100 {
@@ -175,7 +175,7 @@ async fn announcing_a_large_message_costs_nothing_until_it_comes() {
 }
 
 #[tokio::test]
-async fn a_member_that_never_reads_is_closed_and_the_others_hear_everything() {
+async fn unread_member_is_closed_alone() {
     let server = Server::chat(Lane::Frame).await;
     let dead = raw_member(&server).await;
     let mut live = Vec::new();

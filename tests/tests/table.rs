@@ -28,7 +28,7 @@ fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
 }
 
 #[test]
-fn every_test_that_the_tables_name_exists() {
+fn tables_name_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member of the workspace");
     let mut all = BTreeMap::new();
     for folder in ["tests/tests", "ws-consumer/tests", "channel-layer-redis/tests"] {
@@ -43,7 +43,7 @@ fn every_test_that_the_tables_name_exists() {
 }
 
 #[test]
-fn every_server_that_is_shown_listens_with_a_backlog() {
+fn shown_servers_set_a_backlog() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member of the workspace");
     let mut shown = BTreeMap::new();
     let examples = fs::read_dir(root.join("examples")).expect("the examples");

@@ -36,7 +36,7 @@ async fn cost(tab: &Tab<'_>, panel: &str, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_said_over_each_transport_arrives_over_all_four() {
+async fn all_four_transports_meet() {
     let server = Server::transports().await;
     let browser = Browser::start().await;
     let tab = enter(&browser, &server).await;
@@ -69,7 +69,7 @@ async fn what_is_said_over_each_transport_arrives_over_all_four() {
 }
 
 #[tokio::test]
-async fn a_panel_that_was_offline_misses_nothing() {
+async fn offline_panel_misses_nothing() {
     let server = Server::transports().await;
     let browser = Browser::start().await;
     let tab = enter(&browser, &server).await;

@@ -15,7 +15,7 @@ const CHECKS: [&str; 5] = [
 ];
 
 #[tokio::test]
-async fn pages_views_and_commands_of_django_share_a_room_with_rust() {
+async fn django_shares_a_room_with_rust() {
     share_a_room("core", "handler").await;
 }
 
@@ -25,7 +25,7 @@ async fn so_they_do_by_pubsub() {
 }
 
 #[tokio::test]
-async fn ready_frames_of_rust_reach_django_members() {
+async fn ready_frames_reach_django() {
     share_a_room("core", "frame").await;
 }
 

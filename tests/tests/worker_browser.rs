@@ -6,7 +6,7 @@ use serde_json::json;
 const READY: &str = "return !document.querySelector('#build').disabled";
 
 #[tokio::test]
-async fn the_bar_moves_while_a_report_is_built_and_then_it_is_there() {
+async fn progress_bar_follows_the_report() {
     let server = Server::worker().await;
     let browser = Browser::start().await;
     let tab = browser.open(&server.http("/")).await;
@@ -27,7 +27,7 @@ async fn the_bar_moves_while_a_report_is_built_and_then_it_is_there() {
 }
 
 #[tokio::test]
-async fn two_tabs_hear_of_their_own_reports_only() {
+async fn tabs_see_only_their_reports() {
     let server = Server::worker().await;
     let browser = Browser::start().await;
     let mut tabs = Vec::new();
@@ -46,7 +46,7 @@ async fn two_tabs_hear_of_their_own_reports_only() {
 }
 
 #[tokio::test]
-async fn a_stop_lets_the_report_under_way_end() {
+async fn stop_finishes_the_current_report() {
     let mut server = Server::worker().await;
     let browser = Browser::start().await;
     let tab = browser.open(&server.http("/")).await;

@@ -104,7 +104,7 @@ async fn start_worker(url: &str, file: &Path) -> Program {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_worker_loses_what_it_held_and_no_message_is_handled_twice() {
+async fn killed_worker_doubles_nothing() {
     let mut plant = Plant::start().await;
     let half = MESSAGES / 2;
     for n in 0..half {
@@ -125,7 +125,7 @@ async fn a_killed_worker_loses_what_it_held_and_no_message_is_handled_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_the_end_loses_nothing_with_a_killed_worker() {
+async fn awaited_work_survives_a_kill() {
     let mut plant = Plant::start().await;
     let (layer, channel) = (plant.layer.clone(), plant.channel.clone());
     let asking = tokio::spawn(async move {

@@ -96,7 +96,7 @@ async fn wait_for_the_end_of(dead: Client, server: &Server) -> SocketStats {
 const MOST: usize = (MEMBERS + 150) * SIZE;
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_member_is_closed_at_its_bound_and_the_others_miss_nothing() {
+async fn dead_member_is_closed_alone() {
     for message in [as_a_frame, as_an_event] {
         let (stats, most) = broadcast(Router::new().consumer("/", Reader::default), message).await;
         println!("{stats:?}, at most {most} bytes more");

@@ -69,7 +69,7 @@ fn descriptors() -> usize {
 }
 
 #[tokio::test]
-async fn five_thousand_visits_leave_no_socket_channel_group_task_or_descriptor() {
+async fn connections_leak_nothing() {
     let layer = Arc::new(MemoryLayer::default());
     let router = Router::new().consumer("/{room}/", Room::default);
     let service = Protocols::new().websocket(router).into_service(layer.clone() as Arc<dyn ChannelLayer>);

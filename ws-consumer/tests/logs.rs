@@ -147,7 +147,7 @@ async fn misbehave(path: &[u8], lines: &[u8]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_request_writes_more_than_its_line() {
+async fn one_log_line_per_request() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     for path in
@@ -173,7 +173,7 @@ async fn no_request_writes_more_than_its_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_secret_of_a_client_reaches_the_logs() {
+async fn logs_hold_no_secrets() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     for path in ["/?token=canary", "/fail?token=canary&x=canary", "/bad?canary", "/undecided?canary"] {
@@ -193,7 +193,7 @@ async fn no_secret_of_a_client_reaches_the_logs() {
 }
 
 #[tokio::test]
-async fn what_reaches_no_connection_of_a_user_is_logged_once() {
+async fn unreached_users_are_logged_once() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     let layer = channel_layer::MemoryLayer::default();
@@ -214,7 +214,7 @@ async fn what_reaches_no_connection_of_a_user_is_logged_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_tells_what_was_compared_by_which_rule() {
+async fn refusals_log_rule_and_values() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     let rules = OriginRules::same_host().and("https://app.example/").unwrap();
@@ -253,7 +253,7 @@ async fn a_refusal_tells_what_was_compared_by_which_rule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_span_names_the_client_behind_a_proxy() {
+async fn spans_name_the_proxied_client() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     let service = Protocols::new()
@@ -302,7 +302,7 @@ fn of_level(lines: &[String], level: &str) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_a_line_a_second_and_kind_with_its_cause() {
+async fn outage_logs_once_a_second() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     let (layer, server) = failing();
@@ -328,7 +328,7 @@ async fn an_outage_is_a_line_a_second_and_kind_with_its_cause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mistake_of_the_server_is_an_error_with_its_place() {
+async fn server_faults_log_their_location() {
     for (said, part) in
         [("name", "byte 2"), ("number", "a message must be a map"), ("other", "the disk is full")]
     {
@@ -347,7 +347,7 @@ async fn a_mistake_of_the_server_is_an_error_with_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_error_hook_handles_is_not_logged() {
+async fn handled_errors_are_not_logged() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     let (_, server) = failing();
@@ -359,7 +359,7 @@ async fn what_the_error_hook_handles_is_not_logged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_application_that_is_no_consumer_fails_with_a_line() {
+async fn failing_applications_are_logged() {
     async fn fails(mut socket: Socket) -> Result<()> {
         socket.accept().await?;
         socket.next().await?;
@@ -377,7 +377,7 @@ async fn an_application_that_is_no_consumer_fails_with_a_line() {
 
 /// Each case: the bytes that a client sends in front of `Traced`, and a part of the last log entry.
 #[tokio::test(start_paused = true)]
-async fn entries_tell_the_status_of_a_refusal_or_the_code_of_a_close() {
+async fn access_log_has_status_or_code() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     let upgrade = HANDSHAKE.split_once("connection").unwrap().1;
@@ -409,7 +409,7 @@ async fn entries_tell_the_status_of_a_refusal_or_the_code_of_a_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_sessions_lack_room_for_is_told_once_a_second() {
+async fn full_sessions_log_once_a_second() {
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
     let layer = Arc::new(channel_layer::MemoryLayer::default());

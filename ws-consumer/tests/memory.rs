@@ -101,7 +101,7 @@ fn pipes_each() -> usize {
 // 4 KiB is what an idle member may take on a machine: beside this there are the socket's registration with the runtime
 // (272 bytes) and what the allocator rounds up (about a tenth).
 #[tokio::test(start_paused = true)]
-async fn an_idle_member_of_a_chat_takes_three_kilobytes_before_and_after_it_has_spoken() {
+async fn idle_member_takes_three_kilobytes() {
     const MOST: usize = 3_000;
     let server = Server::of(Router::new().consumer("/ws/chat/{room}/", Chat::default));
     drop(join(&server, 0).await); // what is made once

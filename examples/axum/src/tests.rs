@@ -28,7 +28,7 @@ async fn text(client: &mut Client) -> String {
 }
 
 #[tokio::test]
-async fn a_route_hands_axums_state_on_and_all_members_see_the_votes() {
+async fn routes_share_axum_state() {
     let (address, sockets) = start().await;
     let (mut one, mut two) = (connect(address, "/votes").await, connect(address, "/votes").await);
     for (n, voter) in ["1", "2"].into_iter().zip([true, false]) {
@@ -45,14 +45,14 @@ async fn a_route_hands_axums_state_on_and_all_members_see_the_votes() {
 }
 
 #[tokio::test]
-async fn a_nested_router_sees_its_own_part_of_the_path_and_the_layers_extensions() {
+async fn nested_routers_see_their_path() {
     let (address, _) = start().await;
     assert_eq!(text(&mut connect(address, "/ws/hello").await).await, "hello");
     assert!(connect_async(format!("ws://{address}/ws/nope")).await.is_err());
 }
 
 #[tokio::test]
-async fn the_fallback_serves_sockets_and_the_pages_stay_axums() {
+async fn fallback_serves_sockets() {
     let (address, _) = start().await;
     assert_eq!(text(&mut connect(address, "/live/%E6%B1%89").await).await, "汉");
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -72,7 +72,7 @@ async fn ask(address: SocketAddr, request: &str) -> (TcpStream, String) {
 }
 
 #[tokio::test]
-async fn half_a_request_does_not_hold_up_a_shutdown() {
+async fn partial_requests_do_not_delay_exit() {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (app, sockets) = app();
@@ -90,7 +90,7 @@ async fn half_a_request_does_not_hold_up_a_shutdown() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_event_streams_polls_and_sockets() {
+async fn shutdown_ends_all_transports() {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (app, sockets) = app();

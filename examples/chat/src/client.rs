@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_a_module_imports_is_there() {
+    fn imported_modules_exist() {
         for (path, text) in MODULES {
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             let imports = text.lines().filter(|line| line.starts_with("import "));

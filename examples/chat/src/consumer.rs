@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn members_of_a_room_hear_each_other_and_nobody_else() {
+    async fn messages_stay_in_their_room() {
         hear_each_other(Stage::new(Router::new().consumer("/ws/chat/{room}/", Chat::default))).await;
     }
 

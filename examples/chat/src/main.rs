@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_of_nats_needs_the_feature() {
+    fn nats_address_needs_the_feature() {
         let refused = check_scheme("nats://127.0.0.1:4222", false).unwrap_err();
         assert!(refused.contains("cargo run -p chat --features nats -- --layer nats://"), "{refused}");
         for (url, has_nats) in

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_is_not_allowed_is_told_which_are() {
+    fn names_allowed_methods() {
         let refused = answer(&Request::post("/").body(()).unwrap());
         assert_eq!(
             (refused.status().as_u16(), refused.headers()["allow"].to_str().unwrap()),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_asked_for_is_redirected_to() {
+    fn redirects_to_the_room() {
         for (asked, target) in
             [("lobby", "/chat/lobby/"), ("%E6%B1%89", "/chat/%E6%B1%89/"), ("a+b%2F", "/chat/a%20b%2F/")]
         {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_pages_and_nothing_else_is() {
+    fn serves_only_room_pages() {
         assert_eq!(get("/chat/lobby/").status(), 200);
         for path in [
             "/chat/",

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_page_asks_for_is_there() {
+    fn page_assets_exist() {
         let page = include_str!("../page/index.html");
         let asked = page.split('"').filter(|text| text.starts_with("/static/"));
         let asked: Vec<_> =
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_as_many_bytes_as_were_sent() {
+    fn content_length_matches() {
         let head = "POST /head-size HTTP/1.1\r\nhost: a\r\naccept: */*\r\n\r\n";
         let request =
             Request::post("/head-size").header("host", "a").header("accept", "*/*").body(()).unwrap();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_stats_tell_the_sessions_by_transport() {
+    async fn stats_count_by_transport() {
         let counts = Counts::default();
         let _seat = counts.enter(Transport::LongPoll);
         let response = answer(&Request::get("/stats").body(()).unwrap(), &counts);

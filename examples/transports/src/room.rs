@@ -93,7 +93,7 @@ mod tests {
     use crate::sockets;
 
     #[tokio::test(start_paused = true)]
-    async fn all_hear_who_says_what_and_over_what() {
+    async fn broadcasts_name_user_and_transport() {
         let stage = Stage::new(sockets(Counts::default()));
         let mut ann = stage.websocket("/ws/room/");
         let mut bob = stage.websocket("/ws/room/");
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_text_that_is_too_long_is_refused_to_its_sender() {
+    async fn refuses_long_texts() {
         let stage = Stage::new(sockets(Counts::default()));
         let mut ann = stage.websocket("/ws/room/");
         ann.connect().await.unwrap();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sessions_are_counted_while_they_last() {
+    async fn counts_live_sessions() {
         let counts = Counts::default();
         let stage = Stage::new(sockets(counts.clone()));
         let mut ann = stage.websocket("/ws/room/");

@@ -92,7 +92,7 @@ async fn nobody_is_left(counted: &mut watch::Receiver<usize>) {
 }
 
 #[tokio::test]
-async fn pages_and_workers_of_all_kinds_talk_over_all_transports() {
+async fn pages_and_workers_use_all_transports() {
     let (address, mut counted, _serving) = start().await;
     let browser = Browser::start().await;
     for page in [format!("http://{address}/places"), format!("http://me:secret@{address}/places")] {
@@ -111,7 +111,7 @@ async fn pages_and_workers_of_all_kinds_talk_over_all_transports() {
 }
 
 #[tokio::test]
-async fn pages_that_are_left_end_their_sessions() {
+async fn leaving_a_page_ends_its_session() {
     let (address, mut counted, _serving) = start().await;
     let browser = Browser::start().await;
     let tab = browser.open(&format!("http://{address}/passing")).await;

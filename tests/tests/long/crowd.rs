@@ -93,7 +93,7 @@ async fn connect(address: SocketAddr, number: usize) -> io::Result<TcpStream> {
 
 /// A hundred thousand, or as many as the system lets one process have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_keeps_a_crowd_that_is_silent_and_reaches_everybody() {
+async fn server_keeps_idle_clients() {
     let members = CROWD.min(may_open() - OTHERS);
     let server = Server::chat(Lane::Handler).await;
     let (before, heard) = (resident(&server.program), Arc::new(Heard::default()));
@@ -144,7 +144,7 @@ impl Consumer for Chat {
 
 /// Over pipes, which take no descriptors.
 #[tokio::test]
-async fn a_service_keeps_a_hundred_thousand_and_reaches_everybody() {
+async fn service_keeps_a_hundred_thousand() {
     let router = Router::new().consumer("/ws/chat/{room}/", Chat::default);
     let service = Protocols::new().websocket(router).into_service(Arc::new(MemoryLayer::default()));
     let heard = Arc::new(Heard::default());

@@ -15,7 +15,7 @@ const MESSAGES: usize = 200;
 const SIZE: usize = 64 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_member_among_a_hundred_and_messages_of_64_kib() {
+async fn dead_member_with_64_kib_messages() {
     for lane in [Lane::Handler, Lane::Frame] {
         for dead in [false, true, false, true] {
             let p99 = broadcast(lane, dead).await;

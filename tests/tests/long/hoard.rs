@@ -91,7 +91,7 @@ fn judge(what: &str, server: &Server, before: usize) {
 }
 
 #[tokio::test]
-async fn sessions_that_nobody_carries_in_a_busy_room() {
+async fn detached_sessions_in_a_busy_room() {
     for lane in [Lane::Handler, Lane::Frame] {
         for (messages, size) in [(24, 16_000), (2_000, 100)] {
             let server = Server::chat(lane).await;
@@ -110,7 +110,7 @@ async fn sessions_that_nobody_carries_in_a_busy_room() {
 }
 
 #[tokio::test]
-async fn one_connection_that_opens_sessions_for_ever() {
+async fn endless_sessions_of_one_connection() {
     for header in [0, 12_000] {
         let server = Server::chat(Lane::Handler).await;
         let before = warm(&server).await;
@@ -151,7 +151,7 @@ async fn requests_whose_bodies_do_not_end() {
 }
 
 #[tokio::test]
-async fn what_stays_of_a_full_budget_once_all_have_gone() {
+async fn full_budget_is_freed() {
     let server = Server::chat(Lane::Frame).await;
     let before = warm(&server).await;
     // From many addresses: one alone has a share of it.
@@ -224,7 +224,7 @@ async fn a_speaker_that_never_reads() {
 }
 
 #[tokio::test]
-async fn a_member_that_never_reads_in_a_busy_room() {
+async fn unread_member_in_a_busy_room() {
     let stream = "GET /ws/chat/lobby/ HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\n\r\n";
     for lane in [Lane::Handler, Lane::Frame] {
         for (what, head) in

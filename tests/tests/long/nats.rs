@@ -3,7 +3,7 @@
 use crate::nats_days::{Fault, Hall};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_speakers_through_every_fault_of_nats() {
+async fn clients_live_through_nats_faults() {
     let mut hall = Hall::open(200).await;
     for _ in 0..3 {
         hall.live_through(Fault::ALL).await;

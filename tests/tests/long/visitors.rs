@@ -7,7 +7,7 @@ const ROUNDS: usize = 500;
 const VISITORS: usize = 50;
 
 #[tokio::test]
-async fn a_steady_member_misses_nothing_while_others_come_and_go_and_nothing_is_left_of_them() {
+async fn churn_disturbs_no_steady_member() {
     for lane in [Lane::Handler, Lane::Frame] {
         churn(lane).await;
     }
@@ -57,7 +57,7 @@ const GROWTH: usize = 5 << 20;
 const VISITS: usize = 100_000;
 
 #[tokio::test]
-async fn a_hundred_thousand_visits_leave_no_descriptor_and_next_to_no_memory() {
+async fn connection_churn_leaks_nothing() {
     may_open();
     let server = Server::chat(Lane::Handler).await;
     let before = open_files(&server.program);

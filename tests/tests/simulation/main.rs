@@ -121,7 +121,7 @@ fn every_defect_is_found() {
 
 /// A seed is the whole story, or there would be nothing to run again.
 #[test]
-fn a_seed_tells_the_same_story_twice() {
+fn seeds_are_deterministic() {
     let story = |seed| simulate(seed, Defect::None).expect("it passes").story();
     assert_eq!(story(3), story(3));
     assert_ne!(story(3), story(4));

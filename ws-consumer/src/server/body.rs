@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn codings_that_are_not_undone_are_refused() {
+    fn refuses_unknown_codings() {
         for (values, status) in [
             (&[][..], None),
             (&["chunked"], None),

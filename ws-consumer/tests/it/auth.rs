@@ -192,7 +192,7 @@ fn by_sessions(configure: impl FnOnce(Auth<Users>) -> Auth<Users>) -> Site {
 // ---- tokens
 
 #[tokio::test]
-async fn a_token_may_come_in_each_of_the_places() {
+async fn tokens_are_read_from_each_place() {
     let server = by_tokens();
     for (path, header) in [
         ("/", ("authorization", "Bearer ann-token")),
@@ -207,7 +207,7 @@ async fn a_token_may_come_in_each_of_the_places() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_refused_and_so_is_none() {
+async fn refuses_wrong_and_missing_tokens() {
     let server = by_tokens();
     assert_eq!(status(&server, "/", &[]).await, 401);
     for header in [("authorization", "Bearer ann-toke"), ("sec-websocket-protocol", "bearer, x")] {
@@ -217,13 +217,13 @@ async fn a_wrong_token_is_refused_and_so_is_none() {
 }
 
 #[tokio::test]
-async fn a_protocol_that_holds_a_token_is_answered_by_its_marker_only() {
+async fn token_subprotocol_is_not_echoed() {
     let client = open(&by_tokens(), "/", &[("sec-websocket-protocol", "bearer, ann-token")]).await;
     assert_eq!(client.response.headers()["sec-websocket-protocol"], "bearer");
 }
 
 #[tokio::test]
-async fn no_scope_shows_a_token_or_a_cookie() {
+async fn scopes_show_no_secrets() {
     let server = by_tokens();
     let headers = [
         ("authorization", "Bearer ann-token"),
@@ -237,7 +237,7 @@ async fn no_scope_shows_a_token_or_a_cookie() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_may_come_as_the_first_message() {
+async fn accepts_a_token_as_first_message() {
     let auth =
         Auth::by_tokens(Users::with(&["ann"])).from_header().from_first_message(Duration::from_secs(5));
     let server = Server::of(auth.around(desk()));
@@ -259,7 +259,7 @@ async fn a_token_may_come_as_the_first_message() {
 // ---- an end, and before it
 
 #[tokio::test(start_paused = true)]
-async fn a_proof_ends_in_its_time_and_can_be_renewed_before() {
+async fn credentials_expire_unless_renewed() {
     let server = by_tokens();
     let minute = [("authorization", "Bearer ann-minute")];
     let mut renewed = open(&server, "/", &minute).await;
@@ -281,7 +281,7 @@ async fn a_proof_ends_in_its_time_and_can_be_renewed_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_who_is_gone_loses_the_socket_at_the_next_look() {
+async fn recheck_closes_removed_users() {
     let site = by_sessions(|auth| auth.from_header().recheck_every(Duration::from_secs(30)));
     let mut by_token = open(&site.server, "/", &[("authorization", "Bearer ann-token")]).await;
     let session = cookie(&open(&site.server, "/?login=ann", &[]).await).unwrap();
@@ -294,7 +294,7 @@ async fn a_user_who_is_gone_loses_the_socket_at_the_next_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_logout_or_a_new_password_ends_the_other_sockets_of_the_session() {
+async fn logout_closes_the_sessions_sockets() {
     let site = by_sessions(|auth| auth.recheck_every(Duration::from_secs(30)));
     let session = cookie(&open(&site.server, "/?login=ann", &[]).await).unwrap();
     let mut other = open(&site.server, "/", &[("cookie", &session)]).await;
@@ -310,7 +310,7 @@ async fn a_logout_or_a_new_password_ends_the_other_sockets_of_the_session() {
 // ---- sessions
 
 #[tokio::test]
-async fn a_login_is_remembered_by_the_session() {
+async fn sessions_remember_a_login() {
     let site = by_sessions(|auth| auth);
     let mut first = open(&site.server, "/?login=ann", &[]).await;
     assert_eq!(who(&mut first).await, "ann");
@@ -324,7 +324,7 @@ async fn a_login_is_remembered_by_the_session() {
 }
 
 #[tokio::test]
-async fn a_login_gives_the_session_another_id() {
+async fn login_changes_the_session_id() {
     let site = by_sessions(|auth| auth);
     let before = cookie(&open(&site.server, "/?login=ann", &[]).await).unwrap();
     let after = cookie(&open(&site.server, "/?login=ann", &[("cookie", &before)]).await).unwrap();
@@ -339,7 +339,7 @@ async fn a_login_gives_the_session_another_id() {
 }
 
 #[tokio::test]
-async fn a_logout_ends_the_session_and_takes_the_cookie_back() {
+async fn logout_removes_the_cookie() {
     let site = by_sessions(|auth| auth);
     let session = cookie(&open(&site.server, "/?login=ann", &[]).await).unwrap();
     let mut leaving = open(&site.server, "/?logout", &[("cookie", &session)]).await;
@@ -352,7 +352,7 @@ async fn a_logout_ends_the_session_and_takes_the_cookie_back() {
 }
 
 #[tokio::test]
-async fn a_logout_works_on_an_open_socket_and_for_nobody() {
+async fn logout_works_on_an_open_socket() {
     let site = by_sessions(|auth| auth);
     let mut client = open(&site.server, "/?login=ann", &[]).await;
     client.send("logout").await;
@@ -363,7 +363,7 @@ async fn a_logout_works_on_an_open_socket_and_for_nobody() {
 }
 
 #[tokio::test]
-async fn it_is_too_late_to_log_in_once_the_answer_has_left() {
+async fn login_after_the_answer_fails() {
     let site = by_sessions(|auth| auth);
     let mut client = open(&site.server, "/", &[]).await;
     client.send("login").await;
@@ -372,13 +372,13 @@ async fn it_is_too_late_to_log_in_once_the_answer_has_left() {
 }
 
 #[tokio::test]
-async fn without_a_session_nobody_can_log_in() {
+async fn login_needs_a_session() {
     let server = Server::of(desk());
     assert_eq!(status(&server, "/?login=ann", &[]).await, 500);
 }
 
 #[tokio::test]
-async fn a_session_of_a_changed_password_or_a_removed_user_counts_no_more() {
+async fn password_change_ends_sessions() {
     let site = by_sessions(|auth| auth);
     for change in [|users: &Users| users.set("ann", 2), |users: &Users| users.remove("ann")] {
         site.users.set("ann", 1);
@@ -391,7 +391,7 @@ async fn a_session_of_a_changed_password_or_a_removed_user_counts_no_more() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_gets_nothing_for_the_visitors_cookie() {
+async fn foreign_origin_gains_no_cookie_access() {
     let site = by_sessions(|auth| auth);
     let session = cookie(&open(&site.server, "/?login=ann", &[]).await).unwrap();
     let foreign = [("cookie", session.as_str()), ("origin", "http://evil.example")];
@@ -405,7 +405,7 @@ async fn a_page_of_another_origin_gets_nothing_for_the_visitors_cookie() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_lets_nobody_in() {
+async fn failing_store_refuses() {
     #[derive(Debug)]
     struct Broken;
 

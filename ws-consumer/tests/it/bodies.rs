@@ -57,7 +57,7 @@ async fn post(service: &SocketService<NotFound>, head: &str, parts: usize, bytes
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_408_after_thirty_seconds() {
+async fn missing_body_is_408() {
     let service = service();
     for (head, parts) in
         [("content-length: 100", 0), ("content-length: 1000", 1000), ("transfer-encoding: chunked", 0)]
@@ -70,20 +70,20 @@ async fn a_body_that_does_not_come_is_408_after_thirty_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_comes_slowly_but_steadily_is_waited_for() {
+async fn slow_steady_body_is_awaited() {
     let (answer, took) = post(&service(), "content-length: 36000", 60, 600).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("36000"), "{answer}");
     assert!(took >= 100);
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_long_a_body_is_413_before_it_has_come() {
+async fn long_body_is_413_early() {
     let (answer, took) = post(&service(), "content-length: 1000000000", 3, 50_000).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && took < 10, "{took}: {answer}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn codings_that_are_not_undone_are_refused() {
+async fn refuses_unknown_codings() {
     let sessions = Protocols::new()
         .requests(Router::new().http("/", Length::default))
         .websocket(Router::new().application("/", crate::support::echo))

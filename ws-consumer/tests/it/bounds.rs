@@ -68,7 +68,7 @@ async fn a_handshake_is_strict() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_finish_its_head_is_let_go_after_ten_seconds() {
+async fn unfinished_head_times_out() {
     for beginning in ["", "GET / HTTP/1.1\r\nhost: te"] {
         let began = Instant::now();
         let mut pipe = Server::of(echo).pipe();
@@ -82,7 +82,7 @@ async fn a_client_that_does_not_finish_its_head_is_let_go_after_ten_seconds() {
 // ---- inside
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_does_not_end_is_1008_after_thirty_seconds() {
+async fn endless_message_is_1008() {
     let server = Server::of(echo);
     for beginning in [&b"\x81"[..], &[0x81, 0x8A, 0, 0, 0, 0, b'x'], &frame(0x01, b"fragment")] {
         let (mut client, _) = client_async(request("/"), server.pipe()).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_message_that_does_not_end_is_1008_after_thirty_seconds() {
 }
 
 #[tokio::test]
-async fn too_many_fragments_are_1008_however_small() {
+async fn too_many_fragments_are_1008() {
     let fragments = |count| [frame(0x01, b""), frame(0x00, b"").repeat(count)].concat();
     let finished = [fragments(1023), frame(0x80, b"end"), frame(0x88, b"")].concat();
     assert_eq!(raw_frames(&Server::of(echo), &finished).await, b"\x81\x03end\x88\x00");
@@ -120,7 +120,7 @@ async fn too_many_fragments_are_1008_however_small() {
 }
 
 #[tokio::test]
-async fn a_flood_of_control_frames_is_1008() {
+async fn control_frame_flood_is_1008() {
     for (flood, answered) in [(0x89, 60..=90), (0x8A, 0..=0)] {
         let answer = raw_frames(&Server::of(echo), &frame(flood, b"").repeat(1000)).await;
         let pongs = answer.chunks(2).take_while(|chunk| chunk[0] == 0x8A).count();
@@ -130,7 +130,7 @@ async fn a_flood_of_control_frames_is_1008() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pings_of_a_client_that_reads_nothing_are_not_listened_to() {
+async fn ignores_pings_while_unread() {
     let server = Server::of(echo);
     let mut pipe = server.pipe_of(300);
     pipe.write_all(HANDSHAKE.as_bytes()).await.unwrap();
@@ -143,7 +143,7 @@ async fn pings_of_a_client_that_reads_nothing_are_not_listened_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_client_and_an_old_connection_are_closed_where_that_is_asked_for() {
+async fn closes_idle_and_old_connections() {
     let idle = {
         let mut l = Limits::default();
         l.idle_timeout = Some(Duration::from_secs(60));
@@ -182,7 +182,7 @@ async fn found_after(server: &Server, until: Duration) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_client_is_found_an_interval_and_a_timeout_after_its_last_sign_of_life() {
+async fn keepalive_finds_silent_clients() {
     for (interval, timeout) in [(20, 20), (20, 5), (5, 20)] {
         let mut limits = Limits::default();
         (limits.ping_interval, limits.ping_timeout) =
@@ -232,7 +232,7 @@ async fn missed(overflow: Overflow) -> (Vec<i64>, ws_consumer::SocketStats) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_client_misses_what_its_policy_says_and_every_miss_is_counted() {
+async fn overflow_policies_count_each_miss() {
     for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest { field: "key".into() }]
     {
         let (got, stats) = missed(overflow.clone()).await;
@@ -278,7 +278,7 @@ async fn get(stream: &mut TcpStream, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn health_and_readiness_are_told_until_the_drain_begins() {
+async fn readiness_ends_with_the_drain() {
     let running = start(|serve| serve.with_drain(Drain::restart().over(Duration::from_millis(500)))).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     assert!(get(&mut stream, "/healthz").await.starts_with("HTTP/1.1 200"));
@@ -304,7 +304,7 @@ async fn health_and_readiness_are_told_until_the_drain_begins() {
 }
 
 #[tokio::test]
-async fn an_address_with_enough_connections_gets_503_and_room_when_one_leaves() {
+async fn address_limit_is_503() {
     let running = start(|serve| serve.with_max_connections_per_address(2)).await;
     let url = format!("ws://{}/", running.address);
     let (mut first, _) = connect_async(&url).await.unwrap();
@@ -319,7 +319,7 @@ async fn an_address_with_enough_connections_gets_503_and_room_when_one_leaves() 
 }
 
 #[tokio::test]
-async fn beyond_the_limit_clients_wait_until_somebody_leaves() {
+async fn clients_wait_beyond_the_limit() {
     let running = start(|serve| serve.with_max_connections(1)).await;
     let url = format!("ws://{}/", running.address);
     let (mut first, _) = connect_async(&url).await.unwrap();
@@ -336,7 +336,7 @@ async fn beyond_the_limit_clients_wait_until_somebody_leaves() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn several_listeners_share_one_address() {
+async fn listeners_share_one_address() {
     let mut all = listeners("127.0.0.1:0".parse().unwrap(), 3).unwrap().into_iter();
     let first = all.next().unwrap();
     let address = first.local_addr().unwrap();

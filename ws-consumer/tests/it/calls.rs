@@ -27,7 +27,7 @@ impl Consumer for Jobs {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jobs_run_at_once_up_to_their_limit() {
+async fn jobs_run_up_to_their_limit() {
     let mut client = Stage::new(consumer(|| Jobs)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     let start = tokio::time::Instant::now();
@@ -41,7 +41,7 @@ async fn jobs_run_at_once_up_to_their_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_fails_ends_the_connection_as_a_hook_does() {
+async fn failing_job_ends_the_connection() {
     let mut client = Stage::new(consumer(|| Jobs)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     client.send_to("13").await;
@@ -49,7 +49,7 @@ async fn a_job_that_fails_ends_the_connection_as_a_hook_does() {
 }
 
 #[tokio::test]
-async fn blocking_code_holds_nobody_up_and_its_panic_is_an_error() {
+async fn blocking_code_delays_no_other() {
     assert_eq!(blocking(|| 7).await.unwrap(), 7);
     assert!(
         matches!(blocking(|| panic!("as asked")).await, Err::<(), _>(Error::Panic(text)) if text == "as asked")
@@ -57,7 +57,7 @@ async fn blocking_code_holds_nobody_up_and_its_panic_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handles_wait_for_a_slow_client_send_from_any_task_and_close() {
+async fn handles_send_from_any_task() {
     let many = |mut socket: Socket| async move {
         socket.accept().await?;
         let tasks: Vec<_> = (0..8)
@@ -103,7 +103,7 @@ impl Consumer for Sleeper {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clients_request_is_answered_by_its_ref_or_refused_in_time() {
+async fn answers_requests_by_ref() {
     let mut client = Stage::new(consumer(|| Sleeper)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     for (request, answer) in [
@@ -134,7 +134,7 @@ impl Consumer for Asking {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_asks_its_client_and_other_frames_wait_their_turn() {
+async fn server_requests_keep_frame_order() {
     let mut client = Stage::new(consumer(|| Asking)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     client.send_to("a").await;
@@ -151,7 +151,7 @@ async fn the_server_asks_its_client_and_other_frames_wait_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_answer_or_answers_wrong_is_an_error_in_time() {
+async fn unanswered_requests_fail_in_time() {
     let mut client = Stage::new(consumer(|| Asking)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     for (n, (answer, outcome)) in [

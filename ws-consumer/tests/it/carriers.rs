@@ -110,7 +110,7 @@ async fn away(transport: Transport) -> (Stage, Stage, SessionClient) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_on_over_a_socket_is_asked_by_pings_alone() {
+async fn socket_carriers_use_pings() {
     for before in ALL {
         let stage = Stage::new();
         let mut client = stage.client(before).await;
@@ -126,7 +126,7 @@ async fn a_client_that_goes_on_over_a_socket_is_asked_by_pings_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_falls_silent_is_found_wherever_its_stream_is() {
+async fn silent_streams_are_found() {
     let (home, _away, mut client) = away(Transport::EventStream).await;
     client.send("x").await;
     let began = Instant::now();
@@ -145,7 +145,7 @@ async fn a_client_that_falls_silent_is_found_wherever_its_stream_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_in_another_process_stays_while_its_client_is_heard_of() {
+async fn remote_streams_live_with_their_client() {
     let (home, _away, mut client) = away(Transport::EventStream).await;
     for i in 0..30 {
         client.send(format!("{i}")).await;
@@ -156,7 +156,7 @@ async fn a_stream_in_another_process_stays_while_its_client_is_heard_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resumption_whose_frames_are_refused_holds_nothing() {
+async fn refused_resumption_holds_nothing() {
     for mode in ["long-poll", "poll"] {
         let stage = Stage::new();
         let client = stage.client(Transport::LongPoll).await;
@@ -168,7 +168,7 @@ async fn a_resumption_whose_frames_are_refused_holds_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resumption_whose_client_leaves_while_its_frames_wait_holds_nothing() {
+async fn abandoned_resumption_holds_nothing() {
     let stage = Stage::new();
     let mut client = stage.client(Transport::LongPoll).await;
     client.send("wait 5000").await;
@@ -181,7 +181,7 @@ async fn a_resumption_whose_client_leaves_while_its_frames_wait_holds_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_before_the_close_arrives_before_it_however_slow_the_client() {
+async fn close_arrives_last() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -196,7 +196,7 @@ async fn what_was_sent_before_the_close_arrives_before_it_however_slow_the_clien
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_client_said_before_it_closed_still_counts() {
+async fn frames_before_close_are_handled() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -218,7 +218,7 @@ async fn what_the_client_said_before_it_closed_still_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_acknowledged_is_handled_before_a_drain_ends_the_session() {
+async fn drain_handles_acknowledged_frames() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -235,7 +235,7 @@ async fn what_was_acknowledged_is_handled_before_a_drain_ends_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_goes_away_ends_no_session_of_another() {
+async fn process_exit_ends_only_its_sessions() {
     for transport in ALL {
         for drain in [Drain::restart(), Drain::going_away(), Drain::from(4000)] {
             let (home, away, mut client) = away(transport).await;
@@ -259,7 +259,7 @@ async fn a_process_that_goes_away_ends_no_session_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_for_another_process_does_not_hold_up_a_drain() {
+async fn remote_polls_do_not_delay_a_drain() {
     let (_home, away, client) = away(Transport::LongPoll).await;
     let asked = || json!({ "token": client.token, "cursor": 0, "mode": "long-poll" });
     let sockets = away.server.service.sockets().clone();
@@ -275,7 +275,7 @@ async fn a_poll_for_another_process_does_not_hold_up_a_drain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_at_its_own_address_only() {
+async fn sessions_are_bound_to_their_path() {
     let layer = Arc::new(MemoryLayer::default());
     let stages = [Stage::on(&layer), Stage::on(&layer)];
     for stage in &stages {
@@ -301,7 +301,7 @@ async fn a_session_is_at_its_own_address_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_that_follows_another_is_told_with_it() {
+async fn consecutive_gaps_merge() {
     for transport in ALL {
         let mut transports = Resume::default();
         transports.log_messages = 2;
@@ -327,7 +327,7 @@ async fn a_gap_that_follows_another_is_told_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_poll_waits_no_longer_than_its_client_may_be_silent() {
+async fn long_polls_respect_silence_limits() {
     let mut transports = Resume::default();
     transports.window = Duration::from_secs(600);
     let stage = Stage::with(&Arc::new(MemoryLayer::default()), transports);
@@ -339,7 +339,7 @@ async fn a_long_poll_waits_no_longer_than_its_client_may_be_silent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_limits_no_message_takes_them() {
+async fn unlimited_messages_are_taken() {
     let mut limits = Limits::default();
     limits.max_message_size = usize::MAX;
     let router = Router::new().consumer("/open/", || Notes(Diary::default()));
@@ -351,7 +351,7 @@ async fn a_server_that_limits_no_message_takes_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_dies_with_the_use_of_its_successor_in_another_process_too() {
+async fn tokens_die_across_processes() {
     for transport in ALL {
         let layer = Arc::new(MemoryLayer::default());
         let (home, away) = (Stage::on(&layer), Stage::on(&layer));
@@ -370,7 +370,7 @@ async fn a_token_dies_with_the_use_of_its_successor_in_another_process_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tab_closed_before_anything_has_left_leaves_no_ghost() {
+async fn unused_sessions_leave_nothing() {
     let stage = Stage::new();
     let handshake = HANDSHAKE.replace("GET /", "GET /open/");
     let handshake = handshake.replace("\r\n\r\n", "\r\nsec-websocket-protocol: channels.v1\r\n\r\n");

@@ -42,7 +42,7 @@ impl Consumer for Classic {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_members_of_the_same_group_hear_it() {
+async fn only_the_group_hears() {
     let stage = Stage::new(Router::new().re_path(r"room/(?P<group>\w+)/$", consumer(Classic::default)));
     let (mut ann, mut bob, mut eve) =
         (stage.websocket("/room/a/"), stage.websocket("/room/a/"), stage.websocket("/ws/room/b/"));

@@ -3,18 +3,18 @@
 //! | item | test |
 //! |---|---|
 //! | C1 | `c1_connect_echo_and_disconnect` |
-//! | C2 | `c2_a_subprotocol_that_is_offered_can_be_chosen` |
-//! | C3 | `c3_static_groups_are_joined_before_connect_and_left_after_the_end` |
-//! | C4 | `c4_each_service_has_the_layer_it_was_given`: a layer is a value here, not an alias |
-//! | C5 | `c5_json_comes_in_and_goes_out_as_types` |
-//! | C6, C7, C12 | `c6_c7_c12_no_message_reaches_what_is_no_event`: there is no method to be named |
-//! | C8 | `c8_headers_go_with_the_acceptance` |
-//! | C9 | `c9_a_close_has_a_code_and_a_reason` |
+//! | C2 | `chooses_an_offered_subprotocol` |
+//! | C3 | `static_groups_outlive_hooks` |
+//! | C4 | `each_service_has_its_layer`: a layer is a value here, not an alias |
+//! | C5 | `json_consumers_are_typed` |
+//! | C6, C7, C12 | `non_events_reach_no_hook`: there is no method to be named |
+//! | C8 | `accept_carries_headers` |
+//! | C9 | `close_has_code_and_reason` |
 //! | C10 | not to be had: a frame is text or bytes, by its type |
-//! | C11 | `c11_each_connection_has_a_scope_of_its_own` |
+//! | C11 | `scopes_are_per_connection` |
 //! | C13 | `c13_hooks_may_refuse_by_an_error` |
-//! | C14 | `c14_disconnect_and_the_groups_survive_an_error_and_a_panic` |
-//! | C15, C16 | `c15_c16_sending_is_an_error_before_and_after` |
+//! | C14 | `disconnect_runs_after_panics` |
+//! | C15, C16 | `sends_fail_outside_the_open_state` |
 //! | C17 | `c17_order_is_kept` |
 //! | C18 - C20 | in `requests.rs`; server-sent events are a transport's |
 
@@ -80,7 +80,7 @@ async fn choosy(mut socket: Socket) -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c2_a_subprotocol_that_is_offered_can_be_chosen() {
+async fn chooses_an_offered_subprotocol() {
     let stage = Stage::new(choosy);
     let mut client = stage.websocket("/").with_subprotocols(&["one", "two"]);
     assert_eq!(client.connect().await.unwrap().subprotocol.as_deref(), Some("two"));
@@ -88,7 +88,7 @@ async fn c2_a_subprotocol_that_is_offered_can_be_chosen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c8_headers_go_with_the_acceptance() {
+async fn accept_carries_headers() {
     let accept = Stage::new(choosy).websocket("/").connect().await.unwrap();
     assert_eq!(accept.headers["x-served-by"], "us");
 }
@@ -119,7 +119,7 @@ impl Consumer for Member {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c3_static_groups_are_joined_before_connect_and_left_after_the_end() {
+async fn static_groups_outlive_hooks() {
     let layer = Arc::new(MemoryLayer::default());
     let stage = Stage::over(consumer(Member::default), layer.clone());
     let mut client = stage.websocket("/");
@@ -133,7 +133,7 @@ async fn c3_static_groups_are_joined_before_connect_and_left_after_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c4_each_service_has_the_layer_it_was_given() {
+async fn each_service_has_its_layer() {
     let (mut one, mut other) = (
         Stage::new(consumer(Member::default)).websocket("/"),
         Stage::new(consumer(Member::default)).websocket("/"),
@@ -167,7 +167,7 @@ impl TypedConsumer for Sums {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c5_json_comes_in_and_goes_out_as_types() {
+async fn json_consumers_are_typed() {
     let mut client = Stage::new(typed(Sums::default)).websocket("/");
     client.connect().await.unwrap();
     client.send_json_to(&Sum { a: 1, b: 2 }).await;
@@ -184,7 +184,7 @@ async fn c5_json_comes_in_and_goes_out_as_types() {
 
 #[cfg(feature = "msgpack")]
 #[tokio::test(start_paused = true)]
-async fn another_format_is_the_same_consumer_with_another_codec() {
+async fn codecs_are_interchangeable() {
     use ws_consumer::{Codec, MessagePack};
 
     struct Packed;
@@ -208,7 +208,7 @@ async fn another_format_is_the_same_consumer_with_another_codec() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c6_c7_c12_no_message_reaches_what_is_no_event() {
+async fn non_events_reach_no_hook() {
     let stage = Stage::new(consumer(Member::default));
     let mut client = stage.websocket("/");
     client.connect().await.unwrap();
@@ -225,7 +225,7 @@ async fn c6_c7_c12_no_message_reaches_what_is_no_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c9_a_close_has_a_code_and_a_reason() {
+async fn close_has_code_and_reason() {
     let closing = |mut socket: Socket| async move {
         socket.accept().await?;
         socket.close(Close::new(4007, "test reason")).await
@@ -236,7 +236,7 @@ async fn c9_a_close_has_a_code_and_a_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_codes_of_clients_arrive_as_they_are() {
+async fn client_close_codes_arrive() {
     for code in [1000, 1001, 1005, 1006, 1009, 1011, 4000, 4999] {
         let seen = Log::default();
         let make = seen.clone();
@@ -248,7 +248,7 @@ async fn close_codes_of_clients_arrive_as_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c11_each_connection_has_a_scope_of_its_own() {
+async fn scopes_are_per_connection() {
     let tell = |mut socket: Socket| async move {
         let n = *socket.scope().extensions.get::<u32>().unwrap();
         socket.scope_mut().extensions.insert(n + 1);
@@ -288,7 +288,7 @@ impl Consumer for Breaking {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c14_disconnect_and_the_groups_survive_an_error_and_a_panic() {
+async fn disconnect_runs_after_panics() {
     for how in ["panic", "fail"] {
         let (seen, layer) = (Log::default(), Arc::new(MemoryLayer::default()));
         let make = seen.clone();
@@ -302,7 +302,7 @@ async fn c14_disconnect_and_the_groups_survive_an_error_and_a_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c15_c16_sending_is_an_error_before_and_after() {
+async fn sends_fail_outside_the_open_state() {
     let seen = Log::default();
     let told = seen.clone();
     let sending = move |mut socket: Socket| {

@@ -74,7 +74,7 @@ async fn given(service: &SocketService<NotFound>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_session_is_found_among_foreign_cookies() {
+async fn finds_sessions_among_other_cookies() {
     async fn remember(socket: Socket) -> Result<()> {
         let session = socket.scope().session()?;
         if socket.scope().headers.contains_key("x-begin") {
@@ -89,7 +89,7 @@ async fn a_session_is_found_among_foreign_cookies() {
 }
 
 #[tokio::test]
-async fn jars_are_read_among_foreign_cookies() {
+async fn reads_jars_among_other_cookies() {
     for kind in ["plain", "signed", "private"] {
         let application = move |socket: Socket| async move {
             let jar = socket.scope().extensions.get::<Jar>().expect("given").clone();
@@ -137,13 +137,13 @@ async fn greet(socket: Socket) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_is_found_among_foreign_cookies() {
+async fn finds_tokens_among_other_cookies() {
     let service = service(Auth::by_tokens(Users).from_cookie("token").required().around(greet));
     each_is_let_in(&service, "token=sesame==").await;
 }
 
 #[tokio::test]
-async fn a_bearer_of_no_text_is_a_wrong_one() {
+async fn empty_bearer_is_refused() {
     let service = service(Auth::by_tokens(Users).from_header().around(greet));
     for (header, status) in [
         (&b"Bearer sesame=="[..], 200),

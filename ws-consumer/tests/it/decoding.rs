@@ -30,7 +30,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn bottomless_frames_are_bad_input_and_the_connection_lives() {
+async fn deep_frames_are_bad_input() {
     let server = Server::of(consumer(Reader::default));
     let mut client = server.connect("/").await;
     for (what, first, unit) in [
@@ -47,7 +47,7 @@ async fn bottomless_frames_are_bad_input_and_the_connection_lives() {
 
 /// Were it believed, each would take 4 GiB at once.
 #[tokio::test]
-async fn promised_lengths_are_not_believed() {
+async fn forged_lengths_allocate_nothing() {
     let server = Server::of(consumer(Reader::default));
     let mut client = server.connect("/").await;
     for kind in [0xC6_u8, 0xC9, 0xDB, 0xDD, 0xDF] {

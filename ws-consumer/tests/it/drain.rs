@@ -124,7 +124,7 @@ async fn drained(at_once: &str, later: &str) -> (String, Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_under_way_are_answered_within_the_drain() {
+async fn drain_answers_current_requests() {
     let post = "POST /quick HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n12345";
     let chunked = "POST /quick HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n2\r\n12\r\n";
     for (at_once, later, ends, seconds) in [
@@ -141,7 +141,7 @@ async fn requests_under_way_are_answered_within_the_drain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_takes_longer_than_the_drain_is_refused_or_broken_off() {
+async fn drain_breaks_off_late_work() {
     let (answers, took) = drained(&get("/stuck"), "").await;
     assert!(answers.starts_with("HTTP/1.1 503"), "{answers}");
     assert_eq!(took.as_secs(), 15, "the handler had its grace");
@@ -153,7 +153,7 @@ async fn what_takes_longer_than_the_drain_is_refused_or_broken_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_not_begun_is_refused_and_its_connection_ends() {
+async fn drain_refuses_new_requests() {
     // Behind one that is under way, and while it is.
     for (at_once, later) in [(get("/slow") + &get("/slow"), String::new()), (get("/slow"), get("/slow"))] {
         let (answers, _) = drained(&at_once, &later).await;
@@ -164,7 +164,7 @@ async fn what_has_not_begun_is_refused_and_its_connection_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn http2_requests_under_way_are_answered_and_later_ones_refused() {
+async fn drain_answers_http2_requests() {
     let service = requests();
     let (near, far) = duplex(64 << 10);
     let answering = service.clone();
@@ -197,7 +197,7 @@ async fn http2_requests_under_way_are_answered_and_later_ones_refused() {
 }
 
 #[tokio::test]
-async fn a_request_at_each_of_several_listeners_is_answered() {
+async fn drain_covers_all_listeners() {
     let service = {
         let slow = |mut socket: Socket| async move {
             sleep(Duration::from_millis(60)).await;
@@ -312,7 +312,7 @@ async fn chatters(number: usize, client: Client) -> (Vec<String>, u16) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_before_the_end_reach_all_members_or_none() {
+async fn drain_delivers_to_all_or_none() {
     let spread = Drain::restart().over(Duration::from_millis(500));
     for (work, frames, away, drain) in [
         (0, false, 0, Drain::going_away()),
@@ -347,7 +347,7 @@ async fn messages_before_the_end_reach_all_members_or_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn during_spread_closes_speakers_are_closed_unheard() {
+async fn spread_closes_drop_late_frames() {
     let server = room(0, false, 0);
     let mut clients = Vec::new();
     for _ in 0..12 {
@@ -382,7 +382,7 @@ async fn during_spread_closes_speakers_are_closed_unheard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_drain_that_is_given_up_those_who_are_left_are_heard() {
+async fn cancelled_drain_resumes_input() {
     for (after, left) in [(1, 3), (1_000, 2)] {
         let server = room(100, false, 0);
         let mut clients = Vec::new();
@@ -411,7 +411,7 @@ async fn after_a_drain_that_is_given_up_those_who_are_left_are_heard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_acknowledges_nothing_that_it_does_not_handle() {
+async fn drained_sessions_acknowledge_nothing() {
     for transport in ALL {
         for drain in [Drain::going_away(), Drain::restart().over(Duration::from_secs(60))] {
             // One hook is busy, so that the drain is in its first part for a while.

@@ -1,4 +1,4 @@
-//! Broken frames beyond `outcomes::a_broken_protocol_is_told_with_its_code`, a client in slow motion, and a panic in
+//! Broken frames beyond `outcomes::protocol_errors_have_codes`, a client in slow motion, and a panic in
 //! every hook.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
@@ -20,7 +20,7 @@ fn close(code: u16, reason: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn every_broken_frame_is_told_with_its_code() {
+async fn broken_frames_have_close_codes() {
     let long_ping = [&[0x89, 0x80 | 126, 0, 126, 0, 0, 0, 0][..], &[b'x'; 126]].concat();
     let largest = |first| [first, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0].to_vec();
     for (fault, frames, code) in [
@@ -54,7 +54,7 @@ async fn every_broken_frame_is_told_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_message_of_a_mebibyte_passes_and_one_byte_more_does_not() {
+async fn message_limit_is_exact() {
     let message = |len: u64| {
         let head = [&[0x82, 0xFF][..], &len.to_be_bytes(), &[0; 4]].concat();
         [head, vec![7; len as usize]].concat()
@@ -73,7 +73,7 @@ async fn a_message_of_a_mebibyte_passes_and_one_byte_more_does_not() {
 // ---- a client that never reads
 
 #[tokio::test(start_paused = true)]
-async fn echoes_that_nobody_reads_stop_the_reading_and_then_the_client() {
+async fn unread_echoes_stop_reading() {
     let server = Server::of(echo);
     let mut pipe = server.pipe();
     pipe.write_all(HANDSHAKE.as_bytes()).await.unwrap();
@@ -121,14 +121,14 @@ async fn open(server: &Server) -> DuplexStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_at_a_byte_per_second_is_borne_for_ten() {
+async fn slow_head_is_bounded() {
     let server = Server::of(echo);
     assert!(borne(server.pipe(), HANDSHAKE.as_bytes()).await <= 11);
     assert!(borne(server.pipe(), b"\r\n").await <= 11, "nor are empty lines a head");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_at_a_byte_per_second_is_borne_for_thirty() {
+async fn slow_frame_is_bounded() {
     let server = Server::of(echo);
     for unit in [&[0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &[0x00, 0x80, 0, 0, 0, 0]] {
         assert!(borne(open(&server).await, unit).await <= 31, "{unit:x?}");
@@ -138,7 +138,7 @@ async fn a_frame_at_a_byte_per_second_is_borne_for_thirty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fragments_that_keep_coming_do_not_keep_a_message_open() {
+async fn fragments_do_not_extend_deadlines() {
     let server = Server::of(echo);
     let mut pipe = open(&server).await;
     let began = Instant::now();
@@ -151,7 +151,7 @@ async fn fragments_that_keep_coming_do_not_keep_a_message_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_never_answers_a_close_is_let_go_after_five_seconds() {
+async fn unanswered_close_times_out() {
     async fn bye(mut socket: Socket) -> Result<()> {
         socket.accept().await?;
         socket.close(4000).await
@@ -169,7 +169,7 @@ async fn a_client_that_never_answers_a_close_is_let_go_after_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_after_the_handshake_is_found_within_a_ping_and_its_answer() {
+async fn silence_after_handshake_is_found() {
     let server = Server::of(echo);
     let mut pipe = open(&server).await;
     let began = Instant::now();
@@ -234,7 +234,7 @@ impl Consumer for Clumsy {
 }
 
 #[tokio::test]
-async fn a_panic_in_any_hook_ends_that_connection_alone_and_nothing_is_left_of_it() {
+async fn panics_end_one_connection() {
     for here in ["connect", "after accept", "receive", "receive, later", "event", "error", "disconnect"] {
         let server = Server::of(echo);
         let (ended, mut endings) = mpsc::unbounded_channel();
@@ -263,7 +263,7 @@ async fn a_panic_in_any_hook_ends_that_connection_alone_and_nothing_is_left_of_i
 }
 
 #[tokio::test]
-async fn ninety_nine_others_do_not_notice_a_panic() {
+async fn others_do_not_notice_a_panic() {
     let (ended, _endings) = mpsc::unbounded_channel();
     let made = std::sync::atomic::AtomicUsize::new(0);
     let server = Server::of(consumer(move || {

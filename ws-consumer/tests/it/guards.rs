@@ -62,7 +62,7 @@ async fn open(server: &Server, request: Request<()>) -> Client {
 }
 
 #[tokio::test]
-async fn a_guard_stands_in_front_of_one_route_or_of_all() {
+async fn guards_cover_one_route_or_all() {
     let origins = Origins::from(OriginRules::same_host().deny_missing());
     let router = Router::new().application("/guarded", origins.around(echo())).consumer("/", Echo::default);
     let server = Server::of(router);
@@ -74,7 +74,7 @@ async fn a_guard_stands_in_front_of_one_route_or_of_all() {
 }
 
 #[tokio::test]
-async fn every_answer_names_its_request_and_the_consumer_knows_the_name() {
+async fn answers_carry_the_request_id() {
     let server = Server::of(RequestIds::new().and(Traced).around(echo()));
     let mut first = open(&server, with("x-request-id", "mine")).await;
     let told = first.response.headers()["x-request-id"].to_str().unwrap().to_owned();
@@ -92,7 +92,7 @@ async fn every_answer_names_its_request_and_the_consumer_knows_the_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_that_sends_too_much_is_closed_and_no_other() {
+async fn rate_limit_closes_one_socket() {
     let limits = Limiter::new().messages_per_connection(Rate::per_second(1).burst(3));
     let server = Server::of(limits.around(echo()));
     let (mut loud, mut calm) = (open(&server, request("/")).await, open(&server, request("/")).await);
@@ -109,7 +109,7 @@ async fn a_socket_that_sends_too_much_is_closed_and_no_other() {
 }
 
 #[tokio::test]
-async fn bytes_count_too_and_the_close_code_can_be_chosen() {
+async fn byte_limits_choose_their_code() {
     let limits = Limiter::new().bytes_per_connection(Rate::per_minute(100)).close_code(4029);
     let server = Server::of(limits.around(echo()));
     let mut client = open(&server, request("/")).await;
@@ -133,7 +133,7 @@ impl Guard for Believe {
 }
 
 #[tokio::test]
-async fn a_users_connections_share_what_a_user_may_send() {
+async fn user_limits_span_connections() {
     let limits = Limiter::new().messages_per_user(Rate::per_minute(2));
     let server = Server::of(Believe.and(limits).around(echo()));
     let mut first = open(&server, with("x-user", "ann")).await;
@@ -150,7 +150,7 @@ async fn a_users_connections_share_what_a_user_may_send() {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_connections_and_gets_their_places_back() {
+async fn address_limits_free_places() {
     let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
     let limits = Limiter::new().connections_per_address(2).trust(proxies);
     let server = Server::of(Proxied.around(limits.around(echo())));
@@ -208,7 +208,7 @@ impl<B: Send + 'static> Service<Request<B>> for Pages {
 }
 
 #[tokio::test]
-async fn the_same_guards_stand_in_front_of_plain_http() {
+async fn guards_cover_plain_http() {
     let guards = AllowedHosts::new(["a.com"])
         .and(Origins::SameHost)
         .and(RequestIds::new())
@@ -253,13 +253,13 @@ fn layer() -> Arc<dyn ChannelLayer> {
 
 #[test]
 #[should_panic(expected = "without_origin_check_for_credentials")]
-fn no_server_starts_with_cookies_and_without_an_origin_check() {
+fn cookies_need_an_origin_check() {
     let deep = Router::new().application("/", Traced.around(Ambient.around(echo())));
     let _service = Protocols::new().websocket(deep).origins(Origins::Any).into_service(layer());
 }
 
 #[test]
-fn a_server_starts_when_the_origin_is_checked_or_that_is_not_wanted() {
+fn origin_check_can_be_waived() {
     let guarded = || Traced.around(Ambient.around(echo()));
     Protocols::new().websocket(guarded()).into_service(layer());
     Protocols::new().websocket(echo()).origins(Origins::Any).into_service(layer());
@@ -273,7 +273,7 @@ fn a_server_starts_when_the_origin_is_checked_or_that_is_not_wanted() {
 }
 
 #[tokio::test]
-async fn with_cookies_a_client_without_an_origin_is_refused_unless_that_is_wanted() {
+async fn cookies_refuse_a_missing_origin() {
     let server = Server::of(Ambient.around(echo()));
     assert_eq!(status(&server, with("cookie", "a=1")).await, 403);
     open(&server, request("/")).await;
@@ -305,7 +305,7 @@ async fn answered(
 }
 
 #[tokio::test]
-async fn requests_with_a_visitors_credentials_are_those_of_its_own_pages() {
+async fn credentials_need_own_pages() {
     let application = RequestIds::new().and(Ambient).around(greet);
     let service = Protocols::new().requests(application).into_service(layer());
     let own = answered(&service, "POST", "origin: http://test\r\n").await;
@@ -322,7 +322,7 @@ async fn requests_with_a_visitors_credentials_are_those_of_its_own_pages() {
 
 #[test]
 #[should_panic(expected = "without_origin_check_for_credentials")]
-fn no_server_answers_requests_with_cookies_and_without_an_origin_check() {
+fn cookie_requests_need_an_origin_check() {
     let _service =
         Protocols::new().requests(Ambient.around(greet)).origins(Origins::Any).into_service(layer());
 }

@@ -22,7 +22,7 @@ async fn answer(request: &[u8]) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_tells_what_would_have_been_right() {
+async fn refusals_explain_themselves() {
     for (from, to, status, told) in [
         ("GET", "POST", " 405 ", "\r\nallow: get"),
         ("GET", "PUT", " 405 ", "\r\nallow: get"),
@@ -37,7 +37,7 @@ async fn a_refusal_tells_what_would_have_been_right() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_accept_key_is_the_one_of_the_rfc() {
+async fn accept_key_matches_the_rfc() {
     let client = Server::of(echo).connect("/").await;
     drop(client);
     let answer = answer(HANDSHAKE.as_bytes()).await;
@@ -49,7 +49,7 @@ async fn the_accept_key_is_the_one_of_the_rfc() {
 
 /// Bytes above 0x7f are accepted in headers that the server does not read itself, cookies among them.
 #[tokio::test(start_paused = true)]
-async fn foreign_headers_may_hold_any_byte_above_ascii() {
+async fn other_headers_may_be_latin_1() {
     for byte in 0x80..=0xFF {
         let names =
             [&b"x-anything: "[..], b"\r\ncookie: a=", b"\r\nuser-agent: ", b"\r\nreferer: http://test/"];
@@ -59,7 +59,7 @@ async fn foreign_headers_may_hold_any_byte_above_ascii() {
 }
 
 #[tokio::test]
-async fn a_line_end_of_latin_1_is_refused_over_every_way() {
+async fn refuses_latin_1_line_ends() {
     async fn greet(mut socket: Socket) -> Result<()> {
         match socket.is_websocket() {
             true => socket.accept().await,
@@ -83,7 +83,7 @@ async fn a_line_end_of_latin_1_is_refused_over_every_way() {
 
 /// What one parser takes for a line's end or a blank and another does not makes two headers of one.
 #[tokio::test(start_paused = true)]
-async fn no_control_character_comes_through_in_a_value() {
+async fn refuses_control_characters() {
     for byte in (0x00..0x20).chain(0x7F..0xA0).filter(|byte| !matches!(byte, b'\t' | b'\n' | b'\r')) {
         let line = [b"x-forwarded-for: 1.2.3.4", &[byte][..], b"origin: http://test"].concat();
         assert!(answer(&with(&line)).await.starts_with("http/1.1 400"), "{byte:#x}");
@@ -96,13 +96,13 @@ async fn no_control_character_comes_through_in_a_value() {
 /// hyper's parser lets a bare line feed end a line, and what it makes of it does not tell. This test is here to fail when
 /// that changes: then the row can be held.
 #[tokio::test(start_paused = true)]
-async fn a_bare_line_feed_cannot_be_refused() {
+async fn bare_line_feeds_pass() {
     let request = HANDSHAKE.replace("\r\n", "\n");
     assert!(answer(request.as_bytes()).await.starts_with("http/1.1 101"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_much_of_a_head_is_431_however_it_is_spread() {
+async fn oversized_head_is_431() {
     let lines = |count| vec!["x: 1"; count].join("\r\n");
     for (what, line) in [
         ("200 headers", lines(200)),
@@ -122,7 +122,7 @@ async fn too_much_of_a_head_is_431_however_it_is_spread() {
 
 /// In one pass: a header of nothing but separators is no work.
 #[test]
-fn offers_of_nothing_but_blanks_and_commas_are_read_in_one_pass() {
+fn blank_offers_are_linear() {
     for unit in [" ", ",", " ,", "\t"] {
         let mut request = request("/");
         let offers = HeaderValue::from_str(&unit.repeat((64 << 10) / unit.len())).unwrap();
@@ -135,7 +135,7 @@ fn offers_of_nothing_but_blanks_and_commas_are_read_in_one_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_offers_reach_the_application_through_the_service() {
+async fn offers_reach_the_application() {
     for unit in [" ", ",", " ,", "\t"] {
         let server = Server::of(echo);
         let mut request = request("/");
@@ -153,7 +153,7 @@ async fn the_same_offers_reach_the_application_through_the_service() {
 /// What a client chooses comes back in one place only, the subprotocol, and there nothing can be smuggled in: a line's
 /// end in an offer is no offer.
 #[tokio::test(start_paused = true)]
-async fn no_line_end_of_a_client_comes_back_in_an_answer() {
+async fn answers_echo_no_line_ends() {
     async fn agree(mut socket: Socket) -> Result<()> {
         let mut accept = ws_consumer::Accept::default();
         accept.subprotocol = socket.scope().subprotocols().next().map(str::to_owned);
@@ -169,7 +169,7 @@ async fn no_line_end_of_a_client_comes_back_in_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parameter_is_decoded_once_and_whatever_it_holds_is_data() {
+async fn parameters_are_decoded_once() {
     async fn tell(mut socket: Socket) -> Result<()> {
         socket.accept().await?;
         let room = socket.scope().param("room")?.to_owned();
@@ -191,7 +191,7 @@ async fn a_parameter_is_decoded_once_and_whatever_it_holds_is_data() {
 
 /// The name of a group that a client chose through the URL.
 #[tokio::test(start_paused = true)]
-async fn a_room_that_is_no_name_is_refused_and_breaks_nothing() {
+async fn invalid_rooms_are_refused() {
     async fn join(mut socket: Socket) -> Result<()> {
         let room = format!("chat_{}", socket.scope().param("room")?);
         socket.group_add(room).await?;

@@ -133,7 +133,7 @@ impl Events {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_stream_hears_what_other_streams_of_its_connection_send() {
+async fn streams_hear_each_other() {
     let client = Client::new().await;
     let mut events = client.stream(None).await;
     let token = events.control().await["open"]["token"].clone();
@@ -151,7 +151,7 @@ async fn an_event_stream_hears_what_other_streams_of_its_connection_send() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_goes_on_after_the_last_event_that_arrived() {
+async fn streams_resume_after_the_last_event() {
     let client = Client::new().await;
     let mut events = client.stream(None).await;
     let token = events.control().await["open"]["token"].clone();
@@ -170,7 +170,7 @@ async fn a_stream_goes_on_after_the_last_event_that_arrived() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn polls_wait_and_are_answered_beside_each_other() {
+async fn polls_wait_concurrently() {
     for mode in ["long-poll", "poll"] {
         let client = Client::new().await;
         let opened = futures_util::future::join_all(
@@ -200,7 +200,7 @@ async fn polls_wait_and_are_answered_beside_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_streams_of_one_connection_hear_a_broadcast() {
+async fn many_streams_hear_a_broadcast() {
     let client = Client::new().await;
     let mut streams = Vec::new();
     for _ in 0..50 {
@@ -234,7 +234,7 @@ async fn the_host_is_the_authority() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_pages_of_the_same_host_are_let_in() {
+async fn only_same_host_pages_enter() {
     let client = Client::new().await;
     for (name, value, expected) in [
         ("origin", "https://test", 200),
@@ -250,7 +250,7 @@ async fn only_pages_of_the_same_host_are_let_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_websocket_handshake_over_http_2_is_426_without_headers_of_http_1() {
+async fn http2_websocket_is_426() {
     let client = Client::new().await;
     let request = Request::get("http://test/ws/")
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")

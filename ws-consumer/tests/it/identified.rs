@@ -126,7 +126,7 @@ async fn connected(mut client: WebsocketCommunicator) -> WebsocketCommunicator {
 
 /// Each case: the way a client authenticates, and the number of connections of `ann` afterwards.
 #[tokio::test(start_paused = true)]
-async fn whoever_is_known_as_a_user_is_reached_as_that_user() {
+async fn identified_users_are_reached() {
     let tokens =
         || Auth::by_tokens(Users).from_header().from_query().from_cookie("t").from_protocol("bearer");
     let header = ("authorization", "Bearer ann");
@@ -172,7 +172,7 @@ async fn whoever_is_known_as_a_user_is_reached_as_that_user() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_that_the_stack_in_front_knows_counts_too() {
+async fn outer_layers_identify_users() {
     let stage = Stage::new(inbox());
     let client = stage.websocket("/").with_extension(UserId("ann".into()));
     let mut client = connected(client).await;
@@ -181,7 +181,7 @@ async fn a_user_that_the_stack_in_front_knows_counts_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_after_accept_counts_from_then_on() {
+async fn login_after_accept_identifies() {
     let first = Auth::by_tokens(Users).from_first_message(Duration::from_secs(5));
     let stage = Stage::new(first.around(inbox()));
     let mut client = connected(stage.websocket("/")).await;
@@ -199,7 +199,7 @@ async fn a_login_after_accept_counts_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_logout_ends_it_and_so_does_time() {
+async fn logout_and_expiry_end_identity() {
     let stage = Stage::new(with_sessions(Auth::new(Users)));
     let mut client = connected(stage.websocket("/?login")).await;
     assert_eq!(reached(stage.layer(), "ann").await, 1);
@@ -221,7 +221,7 @@ async fn a_logout_ends_it_and_so_does_time() {
 
 /// Two processes on one layer: the sessions are in the first, what is sent to users comes from the second.
 #[tokio::test(start_paused = true)]
-async fn users_are_reached_over_every_transport_and_process() {
+async fn users_are_reached_everywhere() {
     let shared = Arc::new(MemoryLayer::default());
     let process =
         || Server::with_sessions(Believing.around(inbox()), &shared, Resume::default(), Limits::default());
@@ -277,7 +277,7 @@ impl HttpConsumer for Page {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_reaches_users_and_a_request_that_waits_is_reached() {
+async fn waiting_requests_hear_user_events() {
     let pages = Router::new().http("/send", Page::default).http("/close", Page::default);
     let pages = pages.http("/wait", Page::default).consumer("/", Inbox::default);
     let stage = Stage::new(Believing.around(pages));
@@ -295,7 +295,7 @@ async fn a_page_reaches_users_and_a_request_that_waits_is_reached() {
 
 /// While its layer is away, a server refuses clients that could not be reached as users.
 #[tokio::test(start_paused = true)]
-async fn a_user_who_cannot_be_identified_is_not_let_in() {
+async fn unidentified_users_are_refused() {
     #[derive(Default)]
     struct Silent;
     impl Consumer for Silent {

@@ -56,7 +56,7 @@ fn room() -> (Server, Arc<Notify>) {
 }
 
 #[tokio::test]
-async fn an_event_reaches_every_member_in_order() {
+async fn events_keep_order() {
     let (server, _) = room();
     let mut members = [server.connect("/").await, server.connect("/").await];
     for n in 0..50 {
@@ -70,7 +70,7 @@ async fn an_event_reaches_every_member_in_order() {
 }
 
 #[tokio::test]
-async fn a_burst_of_one_client_reaches_every_member_whole() {
+async fn bursts_arrive_whole() {
     let (server, _) = room();
     let mut members = [server.connect("/").await, server.connect("/").await];
     for n in 0..400 {
@@ -86,7 +86,7 @@ async fn a_burst_of_one_client_reaches_every_member_whole() {
 }
 
 #[tokio::test]
-async fn both_spellings_of_a_type_reach_the_same_variant_and_unknown_types_do_no_harm() {
+async fn type_spellings_are_equal() {
     let (server, _) = room();
     let mut member = server.connect("/").await;
     for message in [
@@ -103,7 +103,7 @@ async fn both_spellings_of_a_type_reach_the_same_variant_and_unknown_types_do_no
 }
 
 #[tokio::test]
-async fn what_a_hook_sends_before_it_waits_is_heard_at_once_and_frames_overtake_it() {
+async fn frames_overtake_waiting_hooks() {
     let (server, go_on) = room();
     let mut member = server.connect("/").await;
     let send = |message| server.layer.group_send_message("room", message);
@@ -116,7 +116,7 @@ async fn what_a_hook_sends_before_it_waits_is_heard_at_once_and_frames_overtake_
 }
 
 #[tokio::test]
-async fn a_frame_goes_to_the_socket_without_the_consumer() {
+async fn ready_frames_bypass_the_consumer() {
     struct Deaf;
     impl Consumer for Deaf {
         type Event = NoEvents;
@@ -162,7 +162,7 @@ async fn nothing_leaves_before_accept() {
 }
 
 #[tokio::test]
-async fn an_application_may_use_its_socket_from_another_task() {
+async fn sockets_work_from_another_task() {
     let server = Server::of(|mut socket: Socket| async move {
         let task = tokio::spawn(async move {
             socket.accept().await?;
@@ -183,7 +183,7 @@ async fn an_application_may_use_its_socket_from_another_task() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_client_is_pinged_then_dropped_and_leaves_its_groups() {
+async fn silent_client_leaves_its_groups() {
     let (server, _) = room();
     let (mut client, _) = client_async(request("/"), server.pipe()).await.unwrap();
     // Reads the bare pipe, so that nothing answers the ping.
@@ -195,7 +195,7 @@ async fn a_silent_client_is_pinged_then_dropped_and_leaves_its_groups() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_answers_pings_stays() {
+async fn pongs_keep_a_client() {
     let (server, _) = room();
     let mut client = server.connect("/").await;
     let deadline = tokio::time::sleep(Duration::from_secs(600));
@@ -208,7 +208,7 @@ async fn a_client_that_answers_pings_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_reads_nothing_holds_up_its_own_consumer_and_is_dropped() {
+async fn unread_client_blocks_only_itself() {
     let server = Server::of(|mut socket: Socket| async move {
         socket.accept().await?;
         loop {
@@ -222,7 +222,7 @@ async fn a_client_that_reads_nothing_holds_up_its_own_consumer_and_is_dropped() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broadcast_to_a_client_that_reads_nothing_closes_it_with_1013() {
+async fn unread_broadcast_closes_with_1013() {
     let (server, _) = room();
     let (client, _) = client_async(request("/"), server.pipe()).await.unwrap();
     for _ in 0..30 {
@@ -239,7 +239,7 @@ async fn a_broadcast_to_a_client_that_reads_nothing_closes_it_with_1013() {
 }
 
 #[tokio::test]
-async fn a_large_message_comes_through_a_narrow_pipe() {
+async fn large_messages_cross_small_pipes() {
     let mut limits = Limits::default();
     limits.max_message_size = 4 << 20;
     let echo = |mut socket: Socket| async move {
@@ -336,7 +336,7 @@ impl channel_layer::ChannelLayer for Shaky {
 }
 
 #[tokio::test]
-async fn every_consumer_learns_of_a_gap_and_of_a_loss() {
+async fn consumers_learn_of_gap_and_loss() {
     struct Worried;
     impl Consumer for Worried {
         type Event = NoEvents;

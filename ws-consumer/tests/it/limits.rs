@@ -38,7 +38,7 @@ async fn close_of(limiter: Limiter, frames: &[&str]) -> (u16, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_is_not_final_unless_that_is_wanted() {
+async fn limit_closes_allow_reconnects() {
     let rate = || Limiter::new().messages_per_connection(Rate::per_minute(1));
     let bytes = || Limiter::new().bytes_per_connection(Rate::per_minute(1));
     let long = || Limiter::new().bytes_per_connection(Rate::per_second(10));
@@ -65,7 +65,7 @@ async fn a_close_is_not_final_unless_that_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_takes_the_place_of_what_was_dropped() {
+async fn dropped_frames_get_an_answer() {
     for transport in ALL {
         let server = server(limiter(OverLimit::Answer));
         let mut client = SessionClient::connected(&server.service, "/", transport).await;
@@ -87,7 +87,7 @@ async fn an_answer_takes_the_place_of_what_was_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_slowed_down_loses_nothing() {
+async fn slowed_clients_lose_nothing() {
     let server = server(limiter(OverLimit::SlowDown));
     let mut client = server.connect("/").await;
     let began = Instant::now();
@@ -115,7 +115,7 @@ async fn a_client_that_is_slowed_down_loses_nothing() {
 
 /// One connection owes what all of its user's owe.
 #[tokio::test(start_paused = true)]
-async fn of_several_limits_the_longest_pause_counts() {
+async fn longest_pause_wins() {
     let slow = |rate| Limiter::new().messages_per_connection(rate).over_limit(OverLimit::SlowDown);
     let limits = slow(Rate::per_second(1)).and(slow(Rate::per_second(100))).and(slow(Rate::per_second(2)));
     let layer = Arc::new(MemoryLayer::default());
@@ -133,7 +133,7 @@ async fn of_several_limits_the_longest_pause_counts() {
 
 /// Its pings are not answered while it is paused, and the server does not take it for dead either.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_in_a_pause_is_let_go() {
+async fn clients_may_leave_in_a_pause() {
     let server = server(limiter(OverLimit::SlowDown));
     let mut client = server.connect("/").await;
     for number in 0..12 {
@@ -148,7 +148,7 @@ async fn a_client_that_leaves_in_a_pause_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_a_client_that_takes_no_answers_ends() {
+async fn unread_answers_end_a_flood() {
     let limits = Limiter::new().messages_per_connection(Rate::per_minute(1)).over_limit(OverLimit::Answer);
     let server = server(limits);
     let mut client = server.connect("/").await;

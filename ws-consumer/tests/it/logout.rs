@@ -141,7 +141,7 @@ fn judge(before: &str, set: Option<String>) -> Cookie {
 }
 
 #[tokio::test]
-async fn a_session_ends_with_its_logout_and_none_begins() {
+async fn logout_ends_resumable_sessions() {
     use Cookie::{Kept, Renewed, TakenBack};
     // The client's cookie, what is done, how many sessions there are then, and what becomes of the cookie.
     let cases = [
@@ -195,7 +195,7 @@ async fn a_session_ends_with_its_logout_and_none_begins() {
 
 /// On a socket that is open it is too late for the cookie, but not for the session.
 #[tokio::test(start_paused = true)]
-async fn a_logout_on_an_open_socket_ends_the_session_for_good() {
+async fn socket_logout_ends_the_session() {
     async fn leaving(mut socket: Socket) -> Result<()> {
         socket.accept().await?;
         socket.logout::<User>().await?;
@@ -216,7 +216,7 @@ async fn a_logout_on_an_open_socket_ends_the_session_for_good() {
 
 /// The session of a deleted user is ended as well, wherever that is noticed.
 #[tokio::test]
-async fn the_session_of_a_user_who_is_gone_is_not_begun_anew() {
+async fn removed_users_resume_nothing() {
     use ws_consumer::middleware::{Auth, Authenticator, auth_stack};
     struct Nobody;
     impl Authenticator for Nobody {

@@ -95,7 +95,7 @@ fn server() -> Server {
 }
 
 #[tokio::test]
-async fn a_mistake_of_the_server_is_500_and_1011() {
+async fn server_faults_are_500_and_1011() {
     for what in MISTAKES {
         let server = server();
         // What needs an accepted socket fails for that reason, which is the server's fault as well.
@@ -107,7 +107,7 @@ async fn a_mistake_of_the_server_is_500_and_1011() {
 }
 
 #[tokio::test]
-async fn a_name_that_the_client_chose_is_its_fault() {
+async fn client_names_are_client_faults() {
     let long = "x".repeat(200);
     for room in ["no%20spaces", "%E6%B1%89", "a%2Fb", "a!b", &long] {
         assert_eq!(server().refusal(&format!("/join%20{room}")).await, 400, "{room}");
@@ -133,7 +133,7 @@ async fn a_name_that_the_client_chose_is_its_fault() {
 }
 
 #[tokio::test]
-async fn a_frame_of_before_does_not_excuse_the_server() {
+async fn earlier_frames_excuse_nothing() {
     let mut client = server().connect("/accept").await;
     client.send(r#"{ "room": "no spaces" }"#).await;
     assert!(client.text().await.contains("error"));
@@ -142,7 +142,7 @@ async fn a_frame_of_before_does_not_excuse_the_server() {
 }
 
 #[tokio::test]
-async fn names_in_what_is_read_are_checked_there() {
+async fn input_names_are_checked() {
     #[derive(Deserialize)]
     struct Named {
         group: GroupName,
@@ -172,7 +172,7 @@ async fn names_in_what_is_read_are_checked_there() {
 }
 
 #[tokio::test]
-async fn the_error_hook_sees_a_mistake_with_its_place() {
+async fn error_hook_sees_the_location() {
     struct Curious;
     impl Consumer for Curious {
         type Event = NoEvents;

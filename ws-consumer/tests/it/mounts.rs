@@ -23,7 +23,7 @@ fn service() -> ws_consumer::SocketService<ws_consumer::NotFound> {
 }
 
 #[tokio::test]
-async fn it_mounts_into_axum_beside_other_routes_and_drains() {
+async fn axum_mount_drains() {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = service();
@@ -46,7 +46,7 @@ async fn it_mounts_into_axum_beside_other_routes_and_drains() {
 }
 
 #[tokio::test]
-async fn a_server_told_to_stop_says_goodbye_and_returns() {
+async fn graceful_stop_returns() {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -65,7 +65,7 @@ async fn a_server_told_to_stop_says_goodbye_and_returns() {
 struct Left(&'static str);
 
 #[tokio::test]
-async fn it_runs_on_plain_hyper_with_tower_layers_in_front_whose_extensions_reach_the_consumer() {
+async fn tower_extensions_reach_the_consumer() {
     let tell = |mut socket: Socket| async move {
         let left = socket.scope().extensions.get::<Left>().map_or("nothing", |left| left.0);
         socket.accept().await?;

@@ -70,7 +70,7 @@ async fn join(client: &mut WebsocketCommunicator, topic: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_socket_is_in_several_rooms_and_leaves_one_of_them() {
+async fn one_socket_has_several_rooms() {
     let (stage, layer) = stage();
     let mut client = connected(&stage).await;
     join(&mut client, "/rooms/a/").await;
@@ -91,7 +91,7 @@ async fn one_socket_is_in_several_rooms_and_leaves_one_of_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_within_a_topic_has_its_reply() {
+async fn topic_requests_have_replies() {
     let (stage, _) = stage();
     let mut client = connected(&stage).await;
     join(&mut client, "/rooms/a/").await;
@@ -101,7 +101,7 @@ async fn a_request_within_a_topic_has_its_reply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_done_is_told_with_the_ref() {
+async fn errors_carry_the_ref() {
     let (stage, layer) = stage();
     let mut client = connected(&stage).await;
     for (topic, status) in [
@@ -131,7 +131,7 @@ async fn what_cannot_be_done_is_told_with_the_ref() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscription_that_closes_leaves_the_others_alone() {
+async fn closing_one_topic_keeps_others() {
     let (stage, _) = stage();
     let mut client = connected(&stage).await;
     join(&mut client, "/rooms/a/").await;

@@ -147,7 +147,7 @@ fn assert_is_told(told: &Value, trouble: Trouble, context: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_speaker_is_told_and_the_connection_lives() {
+async fn outage_errors_reach_the_sender() {
     for trouble in Trouble::OUTAGES {
         let case = Case::of(consumer(|| Obedient));
         let mut client = case.server.connect("/").await;
@@ -166,7 +166,7 @@ async fn a_speaker_is_told_and_the_connection_lives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_event_hook_is_survived_as_well() {
+async fn failing_event_hook_is_survived() {
     for trouble in Trouble::OUTAGES {
         let case = Case::of(consumer(|| Obedient));
         let mut client = case.server.connect("/").await;
@@ -181,7 +181,7 @@ async fn a_failing_event_hook_is_survived_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_and_layer_event_may_fail_after_the_accept() {
+async fn hooks_may_fail_after_accept() {
     struct Greeter;
     impl Consumer for Greeter {
         type Event = NoEvents;
@@ -207,7 +207,7 @@ async fn connect_and_layer_event_may_fail_after_the_accept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn typed_consumers_and_requests_are_told_in_their_way() {
+async fn typed_consumers_get_typed_errors() {
     struct Typed;
     impl TypedConsumer for Typed {
         type Codec = Json;
@@ -242,7 +242,7 @@ async fn typed_consumers_and_requests_are_told_in_their_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_lives_over_every_transport() {
+async fn sessions_live_in_an_outage() {
     for transport in ALL {
         let sockets = Router::new().consumer("/", || Obedient);
         let case = Case::with(Protocols::new().websocket(sockets).resume(Resume::default()));
@@ -263,7 +263,7 @@ async fn a_session_lives_over_every_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_accept_an_outage_is_503() {
+async fn outage_before_accept_is_503() {
     struct Careful;
     impl Consumer for Careful {
         type Event = NoEvents;
@@ -283,7 +283,7 @@ async fn before_the_accept_an_outage_is_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plain_request_is_503_in_an_outage() {
+async fn plain_requests_are_503() {
     struct Teller;
     impl HttpConsumer for Teller {
         type Event = NoEvents;
@@ -306,7 +306,7 @@ async fn a_plain_request_is_503_in_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_layer_is_known_to_be_away_nobody_new_comes_in() {
+async fn known_outage_refuses_newcomers() {
     for early in [true, false] {
         let case = Case::of(echo);
         if !early {
@@ -322,14 +322,14 @@ async fn while_the_layer_is_known_to_be_away_nobody_new_comes_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn applications_that_need_no_layer_may_let_clients_in() {
+async fn layerless_applications_accept() {
     let case = Case::with(Protocols::new().websocket(echo).accept_in_outage());
     case.layer.cut_off();
     case.server.connect("/").await.leave().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_session_begins_while_the_layer_is_away() {
+async fn outage_opens_no_session() {
     for transport in ALL {
         let case = Case::with(Protocols::new().websocket(echo).resume(Resume::default()));
         case.layer.cut_off();
@@ -343,7 +343,7 @@ async fn no_session_begins_while_the_layer_is_away() {
 
 /// Two processes on one layer.
 #[tokio::test(start_paused = true)]
-async fn a_session_of_another_process_is_not_over_in_an_outage() {
+async fn remote_sessions_outlive_an_outage() {
     for transport in [Transport::WebSocket, Transport::EventStream, Transport::LongPoll, Transport::Poll] {
         let layer = Arc::new(Failing::default());
         let process = || {
@@ -363,7 +363,7 @@ async fn a_session_of_another_process_is_not_over_in_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_joined_in_an_outage_is_live_afterwards() {
+async fn groups_joined_in_outage_work_later() {
     let case = Case::of(consumer(|| Obedient));
     let mut client = case.server.connect("/").await;
     case.layer.cut_off();
@@ -394,7 +394,7 @@ async fn nothing_is_sent_a_second_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_hook_that_fails_is_not_called_again() {
+async fn failing_error_hook_runs_once() {
     struct Stubborn;
     impl Consumer for Stubborn {
         type Event = NoEvents;
@@ -414,7 +414,7 @@ async fn an_error_hook_that_fails_is_not_called_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_of_ones_own_has_the_default_for_what_it_leaves() {
+async fn custom_hooks_reach_the_default() {
     struct Own;
     impl Consumer for Own {
         type Event = NoEvents;
@@ -444,7 +444,7 @@ async fn a_hook_of_ones_own_has_the_default_for_what_it_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_that_ends_in_an_outage_tells_to_come_again() {
+async fn outage_in_a_loop_is_1013() {
     async fn speak(mut socket: Socket) -> Result<()> {
         socket.accept().await?;
         while let Some(input) = socket.next().await? {

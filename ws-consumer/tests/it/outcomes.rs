@@ -113,7 +113,7 @@ impl Consumer for Silent {
 }
 
 #[tokio::test]
-async fn connect_decides_what_a_refused_client_sees() {
+async fn connect_decides_the_refusal() {
     for (connect, status) in [
         ("bad name", 500),
         ("param", 400),
@@ -139,7 +139,7 @@ async fn no_decision_in_time_is_503() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_before_the_decision_cancels_connect() {
+async fn dropped_request_cancels_connect() {
     let case = Case::new("hang");
     let mut service = case.server.service.clone();
     let proper = request("/").into_parts().0;
@@ -152,7 +152,7 @@ async fn a_request_that_is_dropped_before_the_decision_cancels_connect() {
 }
 
 #[tokio::test]
-async fn another_origin_is_refused_and_the_same_host_is_not() {
+async fn other_origins_are_refused() {
     let server = Server::of(consumer(|| Silent));
     for (origin, accepted) in [("http://test", true), ("http://evil", false), ("null", false)] {
         let mut request = request("/");
@@ -162,7 +162,7 @@ async fn another_origin_is_refused_and_the_same_host_is_not() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_the_status_headers_and_body_that_were_chosen() {
+async fn refusals_are_complete_responses() {
     async fn refuse(mut socket: Socket) -> Result<()> {
         let mut refuse = Refuse::from(StatusCode::PAYMENT_REQUIRED);
         refuse.headers.insert("x-price", HeaderValue::from_static("7"));
@@ -179,7 +179,7 @@ async fn a_refusal_has_the_status_headers_and_body_that_were_chosen() {
 }
 
 #[tokio::test]
-async fn an_accept_carries_the_subprotocol_and_headers() {
+async fn accept_carries_subprotocol_and_headers() {
     async fn chosen(mut socket: Socket) -> Result<()> {
         let mut accept = Accept::default();
         accept.subprotocol = Some("chat.v2".to_owned());
@@ -198,7 +198,7 @@ async fn an_accept_carries_the_subprotocol_and_headers() {
 // ---- after accept
 
 #[tokio::test]
-async fn bad_input_is_answered_and_the_connection_lives() {
+async fn bad_input_keeps_the_connection() {
     let case = Case::new("accept");
     let mut client = case.server.connect("/").await;
     client.send("bad input").await;
@@ -210,7 +210,7 @@ async fn bad_input_is_answered_and_the_connection_lives() {
 }
 
 #[tokio::test]
-async fn a_failing_or_panicking_hook_closes_with_1011() {
+async fn failing_hooks_close_with_1011() {
     for what in ["fail", "panic"] {
         let case = Case::new("accept");
         let mut client = case.server.connect("/").await;
@@ -221,7 +221,7 @@ async fn a_failing_or_panicking_hook_closes_with_1011() {
 }
 
 #[tokio::test]
-async fn a_panic_in_an_event_hook_ends_that_connection_alone() {
+async fn event_panic_ends_one_connection() {
     let case = Case::new("accept");
     let mut victim = case.server.connect("/").await;
     case.group_do("panic").await;
@@ -232,7 +232,7 @@ async fn a_panic_in_an_event_hook_ends_that_connection_alone() {
 }
 
 #[tokio::test]
-async fn a_panic_in_disconnect_leaves_the_server_whole() {
+async fn disconnect_panic_is_contained() {
     struct Clumsy;
     impl Consumer for Clumsy {
         type Event = NoEvents;
@@ -248,7 +248,7 @@ async fn a_panic_in_disconnect_leaves_the_server_whole() {
 }
 
 #[tokio::test]
-async fn a_close_carries_code_and_reason_both_ways() {
+async fn close_reasons_go_both_ways() {
     let case = Case::new("accept");
     let mut client = case.server.connect("/").await;
     client.send("close").await;
@@ -273,7 +273,7 @@ async fn a_client_that_vanishes_is_1006() {
 }
 
 #[tokio::test]
-async fn a_loop_ends_normally_with_1000_and_by_bad_input_with_1007() {
+async fn loop_outcomes_are_1000_and_1007() {
     async fn once(mut socket: Socket) -> Result<()> {
         socket.accept().await?;
         if let Some(Input::Frame(frame)) = socket.next().await? {
@@ -290,7 +290,7 @@ async fn a_loop_ends_normally_with_1000_and_by_bad_input_with_1007() {
 }
 
 #[tokio::test]
-async fn a_broken_protocol_is_told_with_its_code() {
+async fn protocol_errors_have_codes() {
     let mut limits = Limits::default();
     limits.max_message_size = 1000;
     let too_big = [&[0x82, 0xFE, 0x10, 0, 0, 0, 0, 0][..], &[0; 64]].concat();
@@ -313,7 +313,7 @@ async fn a_broken_protocol_is_told_with_its_code() {
 }
 
 #[tokio::test]
-async fn frames_that_come_with_the_handshake_and_before_a_close_are_handled_and_answered() {
+async fn early_frames_are_answered() {
     let case = Case::new("accept");
     let close = frame(0x88, &1000_u16.to_be_bytes());
     let frames = [frame(0x81, b"early"), frame(0x89, b"!"), frame(0x81, b""), close].concat();
@@ -323,7 +323,7 @@ async fn frames_that_come_with_the_handshake_and_before_a_close_are_handled_and_
 }
 
 #[tokio::test]
-async fn frames_before_a_broken_one_are_answered_before_the_fault_is() {
+async fn frames_before_a_fault_are_answered() {
     let case = Case::new("accept");
     let answer = raw_frames(&case.server, &[frame(0x81, b"good"), frame(0x83, b"bad")].concat()).await;
     assert!(answer.starts_with(b"\x81\x04good"), "{answer:x?}");
@@ -332,7 +332,7 @@ async fn frames_before_a_broken_one_are_answered_before_the_fault_is() {
 }
 
 #[tokio::test]
-async fn what_a_client_said_before_it_vanished_still_reaches_its_consumer() {
+async fn last_frames_reach_the_consumer() {
     let (told, mut heard) = mpsc::unbounded_channel();
     let listen = move |mut socket: Socket| {
         let told = told.clone();
@@ -357,7 +357,7 @@ async fn what_a_client_said_before_it_vanished_still_reaches_its_consumer() {
 }
 
 #[tokio::test]
-async fn a_shutdown_closes_all_with_1001_and_lets_nobody_in() {
+async fn shutdown_closes_with_1001() {
     let case = Case::new("accept");
     let mut clients = [case.server.connect("/").await, case.server.connect("/").await];
     let sockets = case.server.service.sockets().clone();
@@ -371,7 +371,7 @@ async fn a_shutdown_closes_all_with_1001_and_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn the_error_hook_may_keep_the_connection_or_end_it_otherwise() {
+async fn error_hook_decides() {
     struct Lenient;
     impl Consumer for Lenient {
         type Event = NoEvents;
@@ -395,7 +395,7 @@ async fn the_error_hook_may_keep_the_connection_or_end_it_otherwise() {
 // ---- always
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_outlives_its_client_is_cancelled_and_disconnect_runs() {
+async fn late_hooks_are_cancelled() {
     let case = Case::new("accept");
     let mut client = case.server.connect("/").await;
     client.send("hang").await;
@@ -406,7 +406,7 @@ async fn a_hook_that_outlives_its_client_is_cancelled_and_disconnect_runs() {
 }
 
 #[tokio::test]
-async fn sending_before_accept_and_after_close_is_an_error() {
+async fn sends_need_an_open_socket() {
     let (told, mut errors) = mpsc::unbounded_channel();
     let told = Arc::new(told);
     let early_and_late = move |mut socket: Socket| {

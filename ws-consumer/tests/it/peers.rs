@@ -71,7 +71,7 @@ async fn in_axum(service: SocketService<NotFound>, with_addresses: bool) -> Sock
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_connections_in_axum() {
+async fn axum_counts_addresses() {
     let at = in_axum(service(Limiter::new().connections_per_address(1).around(hold), &[]), true).await;
     let first = opened(at, None).await.expect("let in");
     assert_eq!(opened(at, Some("1.2.3.4")).await.err(), Some(429), "nobody's word is believed");
@@ -83,7 +83,7 @@ async fn an_address_has_so_many_connections_in_axum() {
 }
 
 #[tokio::test]
-async fn behind_axum_and_a_proxy_its_clients_count() {
+async fn proxied_axum_counts_clients() {
     let at =
         in_axum(service(Limiter::new().connections_per_address(1).around(hold), &["127.0.0.1"]), true).await;
     let _first = opened(at, Some("1.2.3.4")).await.expect("let in");
@@ -92,7 +92,7 @@ async fn behind_axum_and_a_proxy_its_clients_count() {
 }
 
 #[tokio::test]
-async fn limits_per_address_refuse_who_has_none() {
+async fn address_limits_need_an_address() {
     let rate = || Rate::per_second(100);
     for limits in [
         Limiter::new().connections_per_address(9),
@@ -116,7 +116,7 @@ async fn limits_per_address_refuse_who_has_none() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_a_proxys_where_that_is_said() {
+async fn unix_sockets_may_be_proxies() {
     let service = service(Limiter::new().messages_per_address(Rate::per_minute(1)).around(hold), &["unix:"]);
     for (told, status) in [("1.2.3.4", 200), ("1.2.3.4", 429), ("1.2.3.5", 200)] {
         let headers = [("x-forwarded-for", told.as_bytes())];
@@ -127,7 +127,7 @@ async fn a_unix_socket_is_a_proxys_where_that_is_said() {
 }
 
 #[tokio::test]
-async fn clients_of_the_test_kit_have_an_address() {
+async fn test_clients_have_an_address() {
     let limits = Limiter::new().connections_per_address(1);
     let application: Arc<dyn Application> = Arc::new(limits.around(hold));
     let mut first = WebsocketCommunicator::new(application.clone(), "/");
@@ -150,7 +150,7 @@ fn telling(trusted: &[&str]) -> (SocketService<NotFound>, Arc<Mutex<Vec<String>>
 }
 
 #[tokio::test]
-async fn a_scope_tells_the_peer_and_the_client() {
+async fn scopes_have_peer_and_client() {
     let (service, told) = telling(&["10.0.0.0/8"]);
     for way in Way::ALL {
         let headers = [("host", &b"test"[..]), ("x-forwarded-for", b"6.6.6.6, 1.2.3.4")];
@@ -166,7 +166,7 @@ async fn a_scope_tells_the_peer_and_the_client() {
 }
 
 #[tokio::test]
-async fn a_connection_of_ones_own_may_have_an_address() {
+async fn custom_connections_have_addresses() {
     let (service, told) = telling(&[]);
     for (with, expected) in [(true, "Some(1.2.3.4) Some(1.2.3.4)"), (false, "None None")] {
         let (client, server) = tokio::io::duplex(4096);

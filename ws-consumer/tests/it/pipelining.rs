@@ -50,7 +50,7 @@ fn far_away() -> (Arc<Failing>, Server) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_share_a_round_trip_and_keep_their_order() {
+async fn pipelined_messages_keep_order() {
     let (_layer, server) = far_away();
     let mut client = server.connect("/").await;
     let begun = Instant::now();
@@ -64,7 +64,7 @@ async fn messages_share_a_round_trip_and_keep_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_keeps_no_order_is_waited_for() {
+async fn unordered_layers_are_awaited() {
     let layer = Arc::new(Failing::default());
     *layer.delay.lock().expect("no panic") = ROUND_TRIP;
     let protocols = Protocols::new().websocket(consumer(|| Speaker));
@@ -94,7 +94,7 @@ async fn so_do_frames_past_the_consumers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_32_messages_under_way_the_client_waits() {
+async fn pipelining_stops_at_32_messages() {
     let (layer, server) = far_away();
     let mut client = server.connect("/").await;
     for number in 0..100 {
@@ -108,7 +108,7 @@ async fn with_32_messages_under_way_the_client_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_messages_under_way_are_fewer() {
+async fn pipelining_bounds_bytes() {
     let (layer, server) = far_away();
     let mut client = server.connect("/").await;
     let large = "x".repeat(100 << 10);
@@ -140,7 +140,7 @@ async fn each_message_that_fails_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_said_before_the_client_left_is_delivered() {
+async fn pipelined_messages_outlive_a_client() {
     let (layer, server) = far_away();
     let mut member = layer.new_channel().await.expect("in memory");
     layer.join("all", member.channel()).await.expect("in memory");

@@ -112,7 +112,7 @@ const SPOKEN: &[(Lines, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn a_page_is_its_servers_own_over_every_way() {
+async fn own_pages_pass_on_all_transports() {
     for origins in [Origins::SameHost, OriginRules::same_host().into()] {
         for (trusted, peer) in [("10.0.0.0/8", Some(PROXY)), ("unix:", None)] {
             let service = service(origins.clone(), &[trusted, "10.0.0.0/8"]);
@@ -125,7 +125,7 @@ async fn a_page_is_its_servers_own_over_every_way() {
 }
 
 #[tokio::test]
-async fn who_is_no_trusted_proxy_is_not_believed() {
+async fn untrusted_headers_are_ignored() {
     let service = service(Origins::SameHost, &["10.0.0.0/8"]);
     for told in [("x-forwarded-host", "a.example"), ("forwarded", "host=a.example")] {
         for peer in [Some(OTHER), None] {
@@ -139,7 +139,7 @@ async fn who_is_no_trusted_proxy_is_not_believed() {
 }
 
 #[tokio::test]
-async fn rules_with_proxies_of_their_own_use_those() {
+async fn rules_use_their_own_proxies() {
     let own = OriginRules::same_host().trust(TrustedProxies::new(["9.9.9.9"]).expect("an address"));
     let service = service(own, &["10.0.0.0/8"]);
     let lines = [("host", "in"), ("x-forwarded-host", "a.example")];
@@ -148,7 +148,7 @@ async fn rules_with_proxies_of_their_own_use_those() {
 }
 
 #[tokio::test]
-async fn listed_origins_are_the_same_over_every_way() {
+async fn listed_origins_pass_everywhere() {
     let rules = ["https://app.example/", "file://", "https://in.example"];
     let rules = rules.into_iter().try_fold(OriginRules::listed(), |rules, one| rules.and(one));
     let service = service(rules.expect("patterns"), &[]);
@@ -172,7 +172,7 @@ async fn listed_origins_are_the_same_over_every_way() {
 
 /// No page can set either header, and a browser that hides the one sends the other.
 #[tokio::test]
-async fn a_stream_without_a_referer_is_judged_by_what_was_asked_for() {
+async fn streams_are_judged_by_host() {
     let service = service(Origins::SameHost, &["10.0.0.0/8"]);
     for (site, status) in [("same-origin", 200), ("same-site", 403), ("cross-site", 403), ("none", 403)] {
         let headers =
@@ -185,7 +185,7 @@ async fn a_stream_without_a_referer_is_judged_by_what_was_asked_for() {
 // ---- the host
 
 #[tokio::test]
-async fn a_made_up_host_is_the_same_host_unless_hosts_are_listed() {
+async fn forged_hosts_need_a_list() {
     let bare = service(Origins::SameHost, &[]);
     let lines = [("host", "evil")];
     assert_eq!(verdict(&bare, None, "http://evil", &lines).await, 200, "documented at `Origins`");
@@ -217,7 +217,7 @@ fn two_routes() -> SocketService<NotFound> {
 }
 
 #[tokio::test]
-async fn only_a_route_that_acts_on_cookies_asks_for_an_origin() {
+async fn only_cookie_routes_need_an_origin() {
     let service = two_routes();
     for (path, cookie, status) in [
         ("/in/plain", Some("a=1"), 200),
@@ -238,7 +238,7 @@ async fn only_a_route_that_acts_on_cookies_asks_for_an_origin() {
 }
 
 #[tokio::test]
-async fn a_rule_of_one_route_asks_as_that_of_the_service() {
+async fn route_rules_equal_service_rules() {
     let rules = || Origins::from(OriginRules::same_host());
     let strict = Origins::from(OriginRules::same_host().deny_missing());
     let lax = Origins::from(OriginRules::same_host().allow_missing());

@@ -7,7 +7,7 @@ const INTERNAL: [&str; 2] = ["limiter/table.rs", "middleware/mod.rs"];
 
 /// `cargo doc` renders nothing of private modules: what is said there beyond a title belongs to a public type.
 #[test]
-fn no_rule_is_hidden_in_a_private_module() {
+fn docs_link_to_no_private_module() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut left = vec![source.join("middleware"), source.join("socket")];
     let mut hidden = Vec::new();

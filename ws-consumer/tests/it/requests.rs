@@ -3,11 +3,11 @@
 //! | item | test |
 //! |---|---|
 //! | H1 | `h1_a_request_is_answered` |
-//! | H2 | `h2_an_error_reaches_whoever_runs_the_application` |
-//! | H3 | `h3_each_request_has_a_consumer_of_its_own` |
-//! | H4 | `h4_a_response_in_parts_leaves_as_it_is_sent` |
-//! | C18 | `c18_a_body_in_chunks_is_joined_and_bounded` |
-//! | C19 | `c19_disconnect_runs_once_however_it_ends` |
+//! | H2 | `errors_reach_the_runner` |
+//! | H3 | `consumers_are_per_request` |
+//! | H4 | `response_parts_leave_at_once` |
+//! | C18 | `chunked_bodies_are_bounded` |
+//! | C19 | `disconnect_runs_once` |
 //! | C20 | `c20_a_long_poll_*`; server-sent events are a transport of their own |
 
 use std::{
@@ -94,7 +94,7 @@ impl HttpConsumer for Failing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h2_an_error_reaches_whoever_runs_the_application() {
+async fn errors_reach_the_runner() {
     let stage = Stage::new(ws_consumer::http_consumer(Failing::default));
     for (path, status) in [("/early", 500), ("/nothing", 500), ("/panic", 500), ("/bad", 400)] {
         let mut client = stage.http("GET", path);
@@ -108,7 +108,7 @@ async fn h2_an_error_reaches_whoever_runs_the_application() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h3_each_request_has_a_consumer_of_its_own() {
+async fn consumers_are_per_request() {
     let stage = Stage::new(ws_consumer::http_consumer(Mirror::default));
     for _ in 0..2 {
         let response = stage.http("GET", "/").get_response().await;
@@ -127,7 +127,7 @@ async fn in_parts(mut socket: Socket) -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn h4_a_response_in_parts_leaves_as_it_is_sent() {
+async fn response_parts_leave_at_once() {
     let mut client = Stage::new(in_parts).http("GET", "/");
     client.get_headers().await;
     assert_eq!(client.next_chunk().await, (Bytes::from("one "), true));
@@ -137,7 +137,7 @@ async fn h4_a_response_in_parts_leaves_as_it_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c18_a_body_in_chunks_is_joined_and_bounded() {
+async fn chunked_bodies_are_bounded() {
     let stage = Stage::new(ws_consumer::http_consumer(Mirror::default));
     let ask =
         |chunks: &[&'static str]| chunks.iter().fold(stage.http("POST", "/"), |c, chunk| c.with_body(*chunk));
@@ -167,7 +167,7 @@ impl HttpConsumer for Counting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c19_disconnect_runs_once_however_it_ends() {
+async fn disconnect_runs_once() {
     for path in ["/whole", "/fail", "/leave"] {
         let (ended, layer) = (Arc::new(AtomicUsize::new(0)), Arc::new(MemoryLayer::default()));
         let make = ended.clone();
@@ -220,7 +220,7 @@ async fn publish(stage: &Stage, n: i64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c20_a_long_poll_waits_for_news_and_gives_up_after_its_window() {
+async fn long_poll_waits_for_events() {
     let stage = polls();
     let mut waiting = stage.http("GET", "/poll/ann").with_patience(2 * WINDOW);
     assert!(waiting.receive_nothing(WINDOW / 2).await);
@@ -233,7 +233,7 @@ async fn c20_a_long_poll_waits_for_news_and_gives_up_after_its_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn c20_a_long_poll_finds_what_was_sent_between_two_and_a_poll_that_left_took_nothing() {
+async fn long_poll_loses_nothing_between() {
     let stage = polls();
     let mut left = stage.http("GET", "/poll/ann");
     assert!(left.receive_nothing(Duration::from_secs(1)).await);
@@ -272,7 +272,7 @@ impl HttpConsumer for Next {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_may_answer_a_request_that_waits_for_it() {
+async fn events_answer_waiting_requests() {
     let stage = Stage::new(ws_consumer::http_consumer(Next::default));
     let mut client = stage.http("GET", "/");
     assert!(client.receive_nothing(Duration::from_secs(3600)).await);
@@ -292,7 +292,7 @@ async fn both(mut socket: Socket) -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_url_serves_plain_http_and_websocket_alike_or_refuses_the_first() {
+async fn one_url_serves_both_protocols() {
     let stage =
         Stage::new(Router::new().application("/both", both).application("/ws", require_websocket(both)));
     assert_eq!(stage.http("GET", "/both").get_response().await.body(), "by request");
@@ -317,7 +317,7 @@ fn request(path: &str, body: &'static str) -> Request<Full<Bytes>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_service_sends_requests_where_there_is_a_route_and_the_others_to_the_pages() {
+async fn unrouted_requests_reach_the_pages() {
     let pages = tower::service_fn(|request: Request<Full<Bytes>>| async move {
         let body = request.into_body().collect().await.unwrap().to_bytes();
         Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(
@@ -348,7 +348,7 @@ async fn the_service_sends_requests_where_there_is_a_route_and_the_others_to_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_nobody_reads_any_more_ends_its_application_and_a_failure_breaks_it_off() {
+async fn unread_responses_end() {
     let ended = Arc::new(AtomicUsize::new(0));
     let endless = {
         let ended = ended.clone();
@@ -386,7 +386,7 @@ async fn a_body_that_nobody_reads_any_more_ends_its_application_and_a_failure_br
 }
 
 #[tokio::test(start_paused = true)]
-async fn hooks_run_before_the_first_connection_and_after_the_last() {
+async fn startup_and_shutdown_hooks_run() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let note = |what: &'static str| {
         let seen = seen.clone();
@@ -417,7 +417,7 @@ async fn hooks_run_before_the_first_connection_and_after_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_up_that_fails_serves_nobody_until_it_succeeds() {
+async fn failed_startup_serves_nothing() {
     let tries = Arc::new(AtomicUsize::new(0));
     let hook = {
         let tries = tries.clone();
@@ -437,7 +437,7 @@ async fn a_start_up_that_fails_serves_nobody_until_it_succeeds() {
 
 /// Frames are for sockets: every way to send one fails on a plain request, at any time, and the response is not touched.
 #[tokio::test(start_paused = true)]
-async fn no_handle_sends_frames_on_a_plain_request() {
+async fn requests_send_no_frames() {
     async fn attempts(socket: &mut Socket) -> Vec<bool> {
         let handle = socket.handle();
         let shared = channel_layer::Message::websocket_text("x");

@@ -93,7 +93,7 @@ impl Guard for Visitors {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_meanwhile_is_there_over_any_transport() {
+async fn missed_frames_arrive_on_resume() {
     for before in ALL {
         for after in ALL {
             let stage = Stage::new();
@@ -121,7 +121,7 @@ async fn what_was_sent_meanwhile_is_there_over_any_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_log_no_longer_holds_is_a_gap_to_both_sides() {
+async fn lost_frames_are_a_gap() {
     for transport in ALL {
         let mut transports = Resume::default();
         transports.log_messages = 3;
@@ -143,7 +143,7 @@ async fn what_the_log_no_longer_holds_is_a_gap_to_both_sides() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_comes_back_after_the_time_to_live() {
+async fn sessions_end_with_their_ttl() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(Transport::WebSocket).await;
@@ -161,7 +161,7 @@ async fn nobody_comes_back_after_the_time_to_live() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_a_session_ended_is_told_to_a_client_that_was_away() {
+async fn absent_clients_learn_the_end() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(Transport::EventStream).await;
@@ -182,7 +182,7 @@ async fn how_a_session_ended_is_told_to_a_client_that_was_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_good_until_its_successor_has_been_used() {
+async fn tokens_die_with_their_successor() {
     let stage = Stage::new();
     let mut client = stage.client(Transport::WebSocket).await;
     let first = client.token.clone();
@@ -228,7 +228,7 @@ async fn a_session_is_its_users_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_out_of_favour_comes_back_no_more() {
+async fn guards_refuse_resumption() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(Transport::LongPoll).await;
@@ -267,7 +267,7 @@ async fn made_up_tokens_reach_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_that_are_missing_are_asked_for_and_known_ones_are_skipped() {
+async fn missing_frames_are_requested() {
     let stage = Stage::new();
     let client = stage.client(Transport::LongPoll).await;
     let post = async |first: u64, texts: &[&str]| {
@@ -440,7 +440,7 @@ async fn cut_at_random(random: &mut fastrand::Rng, cuts: usize) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_only_leaves_a_socket_comes_back() {
+async fn leaving_a_socket_keeps_the_session() {
     for code in [1001, 4408] {
         let stage = Stage::new();
         let mut client = stage.client(Transport::WebSocket).await;
@@ -452,7 +452,7 @@ async fn a_client_that_only_leaves_a_socket_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_comes_late_spoils_nothing() {
+async fn late_attempts_are_harmless() {
     let stage = Stage::new();
     let mut client = stage.client(Transport::LongPoll).await;
     let first = client.token.clone();
@@ -467,7 +467,7 @@ async fn an_attempt_that_comes_late_spoils_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_that_overruns_the_mailbox_is_a_gap() {
+async fn mailbox_overflow_is_a_gap() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;

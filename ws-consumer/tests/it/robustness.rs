@@ -126,7 +126,7 @@ fn parse(mut bytes: &[u8]) -> (Vec<Vec<u8>>, Option<u16>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_sound_conversation_is_echoed_whole_and_in_order_however_it_is_cut() {
+async fn split_conversations_are_echoed() {
     let server = server();
     for seed in 0..150 {
         let mut random = Rng::with_seed(seed);
@@ -140,7 +140,7 @@ async fn every_sound_conversation_is_echoed_whole_and_in_order_however_it_is_cut
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_that_come_and_go_leave_nothing_behind() {
+async fn connection_churn_leaves_nothing() {
     async fn member(mut socket: Socket) -> Result<()> {
         socket.group_add(format!("room_{}", fastrand::u8(..10))).await?;
         socket.accept().await?;

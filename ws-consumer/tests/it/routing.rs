@@ -38,7 +38,7 @@ async fn check(router: &Router, table: &[(&str, &str)]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u3_paths_match_whole_and_the_first_registered_wins() {
+async fn first_matching_route_wins() {
     let router = Router::new()
         .application("/", tell("empty"))
         .application("/foo/", tell("foo"))
@@ -66,7 +66,7 @@ async fn u3_paths_match_whole_and_the_first_registered_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u3_regular_expressions_are_channels_own() {
+async fn regex_routes_match_like_django() {
     let router = Router::new()
         .re_path(r"^$", tell("empty"))
         .re_path(r"^book/(\w+)/(\d+)/$", tell("positional"))
@@ -93,7 +93,7 @@ async fn u3_regular_expressions_are_channels_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_registered_wins_between_expressions_and_patterns_too() {
+async fn regexes_and_patterns_keep_order() {
     let router = Router::new()
         .application("/a/{x:int}", tell("int"))
         .re_path(r"^a/", tell("regex"))
@@ -102,19 +102,19 @@ async fn the_first_registered_wins_between_expressions_and_patterns_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u3_given_parameters_stand_beside_and_above_matched_ones() {
+async fn given_parameters_override() {
     let router = Router::new().application("/{y}", tell("given")).with_param("y", "5").with_param("z", "6");
     check(&router, &[("/1", "given y=5 z=6")]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn u3_a_root_path_is_a_prefix_of_whole_segments() {
+async fn root_paths_are_whole_segments() {
     let router = Router::new().nest("/root", Router::new().application("/end", tell("end")));
     check(&router, &[("/root/end", "end"), ("/end", "404"), ("/rootend", "404"), ("/root", "404")]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn u4_nested_expressions_merge_names_and_join_positions() {
+async fn nested_regexes_merge() {
     let pages = Router::new()
         .re_path(r"^book/(?P<book>[\w\-]+)/page/(?P<page>\d+)/$", tell("page"))
         .re_path(r"^(\w+)/(\w+)$", tell("positions"));
@@ -132,7 +132,7 @@ async fn u4_nested_expressions_merge_names_and_join_positions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u5_nesting_goes_through_middleware_and_keeps_types() {
+async fn nesting_passes_middleware() {
     let inner = Router::new().application("/page/{page:int}/", tell("page"));
     let behind = OriginCheck::new(Origins::SameHost, inner);
     let router = Router::new()
@@ -177,7 +177,7 @@ async fn u6_converters_choose() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u7_a_nested_router_without_a_route_leaves_it_to_the_next() {
+async fn unmatched_nested_routers_fall_through() {
     let deep = Router::new().nest("/b", Router::new().application("/c", tell("deep")));
     let router = Router::new()
         .nest("/a", deep)
@@ -188,7 +188,7 @@ async fn u7_a_nested_router_without_a_route_leaves_it_to_the_next() {
 }
 
 #[test]
-fn u8_faults_are_told_when_the_router_is_built() {
+fn route_faults_appear_at_build() {
     let fault = |pattern: &str| Router::new().try_application(pattern, tell("")).err().unwrap().to_string();
     assert_eq!(fault("/{a}/{a}"), "route `/{a}/{a}`: the parameter `a` is named twice");
     assert!(fault("/{a:nope}").contains("no kind"));
@@ -200,12 +200,12 @@ fn u8_faults_are_told_when_the_router_is_built() {
 
 #[test]
 #[should_panic(expected = "route `ws`: it has to begin with `/`")]
-fn u8_a_fault_ends_the_program_that_does_not_ask() {
+fn unchecked_route_fault_panics() {
     let _ = Router::new().application("ws", tell(""));
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_expression_can_be_made_to_backtrack() {
+async fn regexes_do_not_backtrack() {
     let router = Router::new().re_path(r"^(a+)+$", tell("a"));
     let path = format!("/{}!", "a".repeat(8000));
     assert_eq!(ask(&router, &path).await, "404");
@@ -256,7 +256,7 @@ impl Consumer for Pages {
 }
 
 #[tokio::test(start_paused = true)]
-async fn parameters_are_parsed_into_types_and_what_does_not_fit_is_400() {
+async fn unparsable_parameters_are_400() {
     let router = Router::new().re_path("^(?P<book>[^/]+)/(?P<page>[^/]+)$", consumer(|| Pages));
     check(&router, &[("/guide/9", "guide 9"), ("/guide/256", "400"), ("/guide/x", "400")]).await;
 }
@@ -268,13 +268,13 @@ fn many(count: usize) -> Router {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_ten_thousand_routes_the_right_one_serves() {
+async fn finds_one_of_ten_thousand_routes() {
     let router = many(10_000);
     check(&router, &[("/part9999/x/", "many name=x"), ("/part10000/x/", "404"), ("/part0//", "404")]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_router_refuses_with_404_and_an_application_as_it_says() {
+async fn unrouted_paths_are_404() {
     let router =
         Router::new().application("/gone", |_: Socket| async { Err(Error::Refused(http::StatusCode::GONE)) });
     check(&router, &[("/gone", "410"), ("/", "404")]).await;

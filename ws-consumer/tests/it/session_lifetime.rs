@@ -104,7 +104,7 @@ fn assert_after(began: Instant, seconds: u64, what: impl std::fmt::Debug) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_is_idle_however_alive_it_is() {
+async fn silent_clients_are_idle() {
     for transport in ALL {
         let stage = Stage::with(idle(30), Duration::ZERO);
         let mut client = stage.client(transport).await;
@@ -134,7 +134,7 @@ async fn to_come_back_is_to_say_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_speaks_now_and_then_stays_wherever_it_is_carried() {
+async fn speaking_clients_are_not_idle() {
     for transport in ALL {
         let layer = Arc::new(MemoryLayer::default());
         let [home, away] = [(); 2].map(|()| Stage::on(&layer, idle(30), Duration::ZERO));
@@ -165,7 +165,7 @@ async fn who_speaks_now_and_then_stays_wherever_it_is_carried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_as_old_as_its_first_leg() {
+async fn session_age_counts_from_the_start() {
     for before in ALL {
         for after in ALL {
             let stage = Stage::with(aged(40), Duration::ZERO);
@@ -183,7 +183,7 @@ async fn a_session_is_as_old_as_its_first_leg() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_has_to_be_there_to_be_idle() {
+async fn detached_sessions_become_idle() {
     let stage = Stage::with(idle(10), Duration::ZERO);
     let mut client = stage.client(Transport::WebSocket).await;
     client.cut();
@@ -193,7 +193,7 @@ async fn nobody_has_to_be_there_to_be_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_acknowledged_is_handled_before_a_session_is_too_old() {
+async fn age_limit_handles_acknowledged() {
     for transport in ALL {
         let stage = Stage::with(aged(10), Duration::ZERO);
         let mut client = stage.client(transport).await;
@@ -208,7 +208,7 @@ async fn what_was_acknowledged_is_handled_before_a_session_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_takes_too_long_keeps_no_session_that_is_too_old() {
+async fn slow_hooks_do_not_extend_age() {
     for transport in ALL {
         let stage = Stage::with(aged(10), Duration::ZERO);
         let mut client = stage.client(transport).await;
@@ -220,7 +220,7 @@ async fn a_hook_that_takes_too_long_keeps_no_session_that_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_before_it_is_let_in_leaves_no_session() {
+async fn unadmitted_clients_leave_nothing() {
     for transport in ALL {
         let stage = Stage::with(Limits::default(), Duration::from_secs(5));
         let mut client = SessionClient::new(&stage.server.service, "/");
@@ -238,7 +238,7 @@ async fn a_client_that_leaves_before_it_is_let_in_leaves_no_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_which_nothing_was_fetched_leaves_no_session() {
+async fn unread_streams_leave_no_session() {
     let stage = Stage::with(Limits::default(), Duration::ZERO);
     let request = http::Request::get("/").header("host", "test").header("accept", "text/event-stream");
     let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();

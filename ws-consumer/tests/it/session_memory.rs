@@ -147,7 +147,7 @@ async fn goes_on(client: &mut SessionClient) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_that_wait_end_when_others_need_their_room() {
+async fn oldest_waiting_sessions_end() {
     let whole = "x".repeat(12 << 10);
     let cases: [(&str, &str, usize, bool); 5] = [
         ("one huge frame", &whole, 1, false),
@@ -175,7 +175,7 @@ async fn the_oldest_that_wait_end_when_others_need_their_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_never_too_many_for_a_newer_one() {
+async fn newer_sessions_find_room() {
     let stage = Stage::new(|transports| transports.max_bytes_per_address = FOUR);
     for number in 0..20 {
         let mut client = SessionClient::new(&stage.server.service, &format!("/{number}/"));
@@ -186,7 +186,7 @@ async fn a_session_is_never_too_many_for_a_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_of_a_request_count_as_well() {
+async fn request_headers_count() {
     let stage = Stage::new(|transports| transports.max_bytes_per_address = FOUR);
     let _ann = stage.client("ann", Transport::LongPoll).await;
     for name in ["bob", "cleo"] {
@@ -212,7 +212,7 @@ async fn what_several_keep_counts_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_acknowledged_or_dropped_counts_no_more() {
+async fn acknowledged_frames_are_uncounted() {
     let stage = Stage::new(|transports| transports.max_bytes_per_address = FOUR);
     let [_ann, mut bob] = stage.clients(["ann", "bob"]).await;
     for _ in 0..20 {
@@ -224,7 +224,7 @@ async fn what_was_acknowledged_or_dropped_counts_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_connected_is_in_nobodys_way() {
+async fn connected_sessions_block_no_other() {
     for transport in [Transport::WebSocket, Transport::EventStream] {
         let stage = Stage::new(|transports| transports.max_bytes_per_address = FOUR);
         let mut clients = Vec::new();
@@ -245,7 +245,7 @@ async fn who_is_connected_is_in_nobodys_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_has_so_many_and_others_do_not_notice() {
+async fn session_limits_are_per_address() {
     let stage = Stage::new(|transports| transports.max_waiting_per_address = 3);
     let victims = [
         stage.open_from("10.0.0.1:1").await,
@@ -270,7 +270,7 @@ async fn an_address_has_so_many_and_others_do_not_notice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_has_ended_takes_no_place() {
+async fn ended_sessions_take_no_place() {
     for transport in [Transport::LongPoll, Transport::WebSocket] {
         let stage = Stage::new(|transports| transports.max_sessions = 1);
         for number in 0..5 {
@@ -288,7 +288,7 @@ async fn a_session_that_has_ended_takes_no_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connected_sessions_that_keep_too_much_keep_new_ones_out() {
+async fn large_sessions_keep_new_ones_out() {
     let stage = Stage::new(|transports| transports.max_bytes = 20 << 10);
     let mut ann = stage.client("ann", Transport::WebSocket).await;
     let text = "x".repeat(15 << 10);
@@ -307,7 +307,7 @@ async fn connected_sessions_that_keep_too_much_keep_new_ones_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_speaker_that_takes_nothing_is_not_listened_to() {
+async fn unread_clients_are_not_read() {
     for size in [100, 10_000] {
         let stage = Stage::new(|_| {});
         let mut ann = stage.client("ann", Transport::WebSocket).await;
@@ -359,7 +359,7 @@ async fn post_parts(stage: &Stage, headers: &[(&str, &str)], body: Parts) -> (u1
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_is_waited_for_only_from_who_may_send_it() {
+async fn bodies_wait_for_admission() {
     let stage = Stage::new(|_| {});
     let second = Duration::from_secs(1);
     let firsts = ["", "{", "{\"mode\":\"poll\"}\n\"", "{\"mode\":\"send\",\"token\":\"x\"}\n\""];
@@ -377,7 +377,7 @@ async fn a_body_is_waited_for_only_from_who_may_send_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_comes_at_the_documented_pace_is_taken() {
+async fn documented_body_pace_passes() {
     let stage = Stage::new(|_| {});
     let ann = stage.client("ann", Transport::EventStream).await;
     let control = json!({ "token": ann.token, "mode": "send", "first": 1 });
@@ -401,7 +401,7 @@ async fn a_body_that_comes_at_the_documented_pace_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_that_do_not_end_take_no_more_than_an_address_may() {
+async fn endless_bodies_count_by_address() {
     let stage = Stage::new(|transports| transports.max_bytes_per_address = 300_000);
     let mut held = Vec::new();
     for _ in 0..10 {

@@ -70,7 +70,7 @@ fn pages() -> Router {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_session_is_saved_when_its_answer_leaves() {
+async fn changed_sessions_are_saved() {
     for (path, status, kept) in [
         ("/whole", 200, 1),
         ("/parts", 200, 1),
@@ -95,7 +95,7 @@ async fn a_changed_session_is_saved_when_its_answer_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_it_is_without_a_consumer_and_over_the_wire() {
+async fn sessions_save_without_a_consumer() {
     for (query, status) in [("", 200), ("?error", 410)] {
         let store = MemoryStore::default();
         let layer = Arc::new(MemoryLayer::default());
@@ -112,7 +112,7 @@ async fn so_it_is_without_a_consumer_and_over_the_wire() {
 
 /// The response is begun by a message of others, past the consumer.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_others_send_saves_it_too() {
+async fn foreign_answers_save_too() {
     let store = MemoryStore::default();
     let stage = Stage::new(Sessions::new(store.clone()).around(pages()));
     let mut client = stage.http("GET", "/pushed");
@@ -128,7 +128,7 @@ async fn an_answer_that_others_send_saves_it_too() {
 
 /// Guards are asked from the inside out, once, and the answer waits for them.
 #[tokio::test(start_paused = true)]
-async fn an_answer_waits_for_its_guards_but_not_for_ever() {
+async fn answers_wait_for_guards() {
     #[derive(Clone)]
     struct Slow(&'static str, u64, Arc<Mutex<Vec<String>>>);
     impl Guard for Slow {
@@ -154,7 +154,7 @@ async fn an_answer_waits_for_its_guards_but_not_for_ever() {
 
 /// Its client has left, and what was changed is saved all the same.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_does_not_undo_what_was_done() {
+async fn leaving_undoes_nothing() {
     #[derive(Clone, Debug, Default)]
     struct SlowStore(MemoryStore);
     #[async_trait]

@@ -51,7 +51,7 @@ async fn told(
 }
 
 #[tokio::test(start_paused = true)]
-async fn offers_of_subprotocols_are_the_same_over_every_way() {
+async fn offers_are_equal_on_all_transports() {
     let layer = Arc::new(MemoryLayer::default());
     let router = Router::new().application("/{rest:path}", tell);
     let server = Server::with_sessions(router, &layer, Resume::default(), Limits::default());
@@ -86,7 +86,7 @@ impl Guard for Marked {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guard_finds_offers_where_a_websocket_has_them() {
+async fn guards_see_offers() {
     async fn name(mut socket: Socket) -> Result<()> {
         socket.accept().await?;
         let name = socket.scope().user_id().unwrap_or("nobody").to_owned();

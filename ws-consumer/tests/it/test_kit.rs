@@ -2,13 +2,13 @@
 //!
 //! | item | test |
 //! |---|---|
-//! | T1 | `t1_an_http_communicator_asks_with_its_query` |
-//! | T2 | `t2_a_websocket_communicator_talks` |
+//! | T1 | `http_communicator_sends_queries` |
+//! | T2 | `websocket_communicator_talks` |
 //! | T3 | `t3_a_wrong_output_is_named` |
 //! | T4 | `t4_a_router_is_an_application` |
-//! | T5 | `t5_leaving_before_anything_was_said_ends_well`, `t5_silence_is_told_in_time` |
-//! | T6 | `t6_paths_are_there_decoded_and_raw` |
-//! | T7 | `t7_nothing_is_received_without_waiting_for_it` |
+//! | T5 | `early_leave_ends_well`, `t5_silence_is_told_in_time` |
+//! | T6 | `paths_are_decoded_and_raw` |
+//! | T7 | `empty_receive_does_not_wait` |
 //! | T8 | no server without connections here: what is not called does not exist, and a connection's memory ends with it |
 //! | T9 | with a real browser, in the workspace's tests; `a_live_server_has_a_free_port` here |
 
@@ -39,7 +39,7 @@ async fn echo(mut socket: Socket) -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t1_an_http_communicator_asks_with_its_query() {
+async fn http_communicator_sends_queries() {
     let tell = |mut socket: Socket| async move {
         let (method, uri) = (socket.scope().method.clone(), socket.scope().uri.clone());
         socket.send_response(http::StatusCode::OK, format!("{method} {uri}")).await
@@ -49,7 +49,7 @@ async fn t1_an_http_communicator_asks_with_its_query() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t2_a_websocket_communicator_talks() {
+async fn websocket_communicator_talks() {
     let mut client = WebsocketCommunicator::new(Arc::new(echo), "/testws/").with_header("x-a", "1");
     client.connect().await.unwrap();
     client.send_to("hello").await;
@@ -90,7 +90,7 @@ async fn t4_a_router_is_an_application() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t5_leaving_before_anything_was_said_ends_well() {
+async fn early_leave_ends_well() {
     let mut client = Stage::new(echo).websocket("/");
     client.connect().await.unwrap();
     client.disconnect_with(Close::GOING_AWAY).await;
@@ -109,7 +109,7 @@ async fn t5_silence_is_told_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t6_paths_are_there_decoded_and_raw() {
+async fn paths_are_decoded_and_raw() {
     let tell = |mut socket: Socket| async move {
         let scope = socket.scope();
         let told = format!("{} {} {}", scope.path(), scope.raw_path(), scope.uri.query().unwrap_or(""));
@@ -128,7 +128,7 @@ async fn t6_paths_are_there_decoded_and_raw() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t7_nothing_is_received_without_waiting_for_it() {
+async fn empty_receive_does_not_wait() {
     let mut client = Stage::new(echo).websocket("/");
     client.connect().await.unwrap();
     assert!(client.receive_nothing(Duration::from_secs(3600)).await);
@@ -138,7 +138,7 @@ async fn t7_nothing_is_received_without_waiting_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_application_communicator_speaks_a_transports_words() {
+async fn application_communicator_talks() {
     let layer = Arc::new(MemoryLayer::default());
     let mut app = ApplicationCommunicator::new(&echo, Scope::default(), layer.clone());
     assert!(matches!(app.receive_output().await, Outgoing::Accept(_)));
@@ -155,7 +155,7 @@ async fn an_application_communicator_speaks_a_transports_words() {
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "as asked")]
-async fn talking_to_an_application_that_has_failed_shows_its_error() {
+async fn failed_applications_show_errors() {
     let failing = |_: Socket| async { Err(Error::other("as asked")) };
     let mut app = ApplicationCommunicator::new(&failing, Scope::default(), Arc::new(MemoryLayer::default()));
     app.receive_output().await;
@@ -164,7 +164,7 @@ async fn talking_to_an_application_that_has_failed_shows_its_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn assertions_keep_what_they_pass_over() {
+async fn assertions_keep_other_frames() {
     let mut client = Stage::new(echo).websocket("/");
     client.connect().await.unwrap();
     for text in ["a", "b", "{\"c\": 1}"] {
@@ -197,7 +197,7 @@ async fn a_refutation_that_fails_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn broadcasts_are_asserted_and_refuted() {
+async fn broadcasts_can_be_asserted() {
     let stage = Stage::new(echo);
     let mut room = stage.broadcasts("room").await;
     let hello = json!({ "type": "say", "text": "hello" });
@@ -224,7 +224,7 @@ impl Consumer for Member {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_records_tells_what_the_application_did_to_it() {
+async fn recording_layer_lists_calls() {
     let recording = Recording::default();
     let layer = Wrapped::new(MemoryLayer::default(), recording.clone());
     let mut client = Stage::over(consumer(|| Member), Arc::new(layer)).websocket("/");
@@ -239,7 +239,7 @@ async fn a_layer_that_records_tells_what_the_application_did_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_loses_messages_shows_what_the_application_makes_of_it() {
+async fn lossy_layer_loses_messages() {
     let layer = Wrapped::new(MemoryLayer::default(), Lossy::every(2));
     let mut client = Stage::over(consumer(|| Member), Arc::new(layer)).websocket("/");
     client.connect().await.unwrap();
@@ -253,7 +253,7 @@ async fn a_layer_that_loses_messages_shows_what_the_application_makes_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_stands_still_until_it_is_advanced() {
+async fn paused_time_is_advanced() {
     let ticking = |mut socket: Socket| async move {
         socket.accept().await?;
         loop {

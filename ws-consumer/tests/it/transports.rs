@@ -110,7 +110,7 @@ impl Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_frame_comes_back_as_it_was_sent() {
+async fn frames_are_echoed() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -139,7 +139,7 @@ async fn every_frame_comes_back_as_it_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_hear_each_other_whatever_carries_them() {
+async fn members_meet_across_transports() {
     let stage = Stage::new();
     let mut members = Vec::new();
     for transport in ALL {
@@ -156,7 +156,7 @@ async fn members_hear_each_other_whatever_carries_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_in_a_row_arrives_in_order() {
+async fn frames_arrive_in_order() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -197,7 +197,7 @@ async fn a_refusal_is_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_of_other_origins_are_refused() {
+async fn foreign_pages_are_refused() {
     for transport in ALL {
         let stage = Stage::new();
         for (origin, refused) in [("http://evil.example", true), ("null", true), ("http://test", false)] {
@@ -213,7 +213,7 @@ async fn pages_of_other_origins_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_input_is_answered_and_failures_close() {
+async fn bad_input_is_answered() {
     for transport in ALL {
         for (said, code) in [("panic", 1011), ("fail", 1011), ("close", 4001)] {
             let stage = Stage::new();
@@ -237,7 +237,7 @@ async fn bad_input_is_answered_and_failures_close() {
 
 /// Half of an emoji comes in a page's own JSON, and in the JSON that carries the texts of a long poll.
 #[tokio::test(start_paused = true)]
-async fn half_of_an_emoji_is_read_over_every_transport() {
+async fn lone_surrogates_are_read() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -255,7 +255,7 @@ async fn half_of_an_emoji_is_read_over_every_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_closes_ends_its_session_and_leaves_its_groups() {
+async fn close_ends_the_session() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -274,7 +274,7 @@ async fn a_client_that_closes_ends_its_session_and_leaves_its_groups() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_reason_is_cut_between_characters_by_either_side() {
+async fn long_reasons_are_cut() {
     let cut = "é".repeat(61);
     for transport in ALL {
         let stage = Stage::new();
@@ -293,7 +293,7 @@ async fn a_long_reason_is_cut_between_characters_by_either_side() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_falls_silent_is_found_and_leaves_once() {
+async fn silent_clients_leave_once() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -327,7 +327,7 @@ async fn a_subprotocol_is_negotiated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_is_told_to_everybody_after_what_was_sent() {
+async fn shutdown_follows_sent_frames() {
     for transport in ALL {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -348,7 +348,7 @@ async fn a_shutdown_is_told_to_everybody_after_what_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_greatest_numbers_are_numbers_like_others() {
+async fn greatest_numbers_work() {
     let stage = Stage::new();
     let client = stage.client(Transport::Poll).await;
     for (mode, resume, frames, status) in
@@ -363,7 +363,7 @@ async fn the_greatest_numbers_are_numbers_like_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn batches_are_bounded_and_nothing_is_taken_of_one_that_is_not() {
+async fn batches_are_bounded() {
     let mut limits = Limits::default();
     limits.max_message_size = 1000;
     let stage = Stage::limited(Resume::default(), limits);
@@ -387,7 +387,7 @@ async fn batches_are_bounded_and_nothing_is_taken_of_one_that_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_floods_waits_and_loses_nothing() {
+async fn floods_wait_and_lose_nothing() {
     for transport in [Transport::LongPoll, Transport::EventStream] {
         let stage = Stage::new();
         let mut client = stage.client(transport).await;
@@ -419,7 +419,7 @@ async fn there_are_only_so_many_sessions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_being_turned_on_there_is_nothing_of_it() {
+async fn sessions_are_off_by_default() {
     let diary = Diary::default();
     let server = Server::of(Router::new().consumer("/ws/{room}/", move || Member { diary: diary.clone() }));
     for transport in [Transport::EventStream, Transport::LongPoll, Transport::Poll] {
@@ -432,7 +432,7 @@ async fn without_being_turned_on_there_is_nothing_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_poll_waits_for_its_window_only() {
+async fn long_polls_end_with_their_window() {
     let stage = Stage::new();
     let client = stage.client(Transport::LongPoll).await;
     let began = tokio::time::Instant::now();

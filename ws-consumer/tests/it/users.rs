@@ -40,7 +40,7 @@ fn router() -> Router {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_to_a_user_reaches_all_connections_of_that_user() {
+async fn user_events_reach_all_connections() {
     let stage = Stage::new(router());
     let (mut one, mut two, mut other) = (
         stage.websocket("/inbox/42"),
@@ -74,7 +74,7 @@ async fn what_is_sent_to_a_user_reaches_all_connections_of_that_user() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_consumer_is_closed_even_while_a_hook_is_busy() {
+async fn busy_consumers_are_closed() {
     let busy = |mut socket: Socket| async move {
         socket.identify("42").await?;
         socket.accept().await?;
@@ -136,7 +136,7 @@ impl ChannelLayer for Elsewhere {
 }
 
 #[tokio::test(start_paused = true)]
-async fn users_in_other_processes_are_asked_and_their_silence_is_bounded() {
+async fn remote_users_answer_in_time() {
     let stage = Stage::over(router(), Arc::new(Elsewhere(Arc::new(MemoryLayer::default()))));
     let (mut ann, mut bob) = (stage.websocket("/inbox/ann"), stage.websocket("/inbox/bob"));
     ann.connect().await.unwrap();

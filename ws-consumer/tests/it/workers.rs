@@ -138,7 +138,7 @@ impl Office {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_worker_handles_its_messages_in_order() {
+async fn worker_keeps_order() {
     let office = Office::open(Terms::default());
     for number in 0..50 {
         office.order(&Order::Add { number }).await;
@@ -147,7 +147,7 @@ async fn one_worker_handles_its_messages_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_is_done_at_once_than_the_terms_say() {
+async fn worker_bounds_concurrency() {
     let office = Office::open(Terms::default().concurrency(3));
     for _ in 0..10 {
         office.order(&Order::Sleep { seconds: 5 }).await;
@@ -160,7 +160,7 @@ async fn no_more_is_done_at_once_than_the_terms_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_a_failure_and_nonsense_end_nothing_else() {
+async fn worker_outlives_failures() {
     let office = Office::open(Terms::default());
     office.order(&Order::Panic).await;
     office.order(&Order::Fail { times: 9 }).await;
@@ -173,7 +173,7 @@ async fn a_panic_a_failure_and_nonsense_end_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_tried_again_so_often_and_ever_later() {
+async fn retries_back_off() {
     let office = Office::open(Terms::default().retries(3).wait(Duration::from_secs(1)));
     office.order(&Order::Fail { times: 2 }).await;
     office.order(&Order::Add { number: 1 }).await;
@@ -190,7 +190,7 @@ async fn a_failure_is_tried_again_so_often_and_ever_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_takes_too_long_is_a_failure() {
+async fn slow_attempts_fail() {
     let office = Office::open(Terms::default().deadline(Duration::from_secs(2)));
     office.order(&Order::Sleep { seconds: 3600 }).await;
     office.order(&Order::Add { number: 1 }).await;
@@ -198,7 +198,7 @@ async fn an_attempt_that_takes_too_long_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_lets_work_end_and_leaves_the_rest_in_the_channel() {
+async fn stop_leaves_queued_work() {
     let office = Office::open(Terms::default());
     office.order(&Order::Sleep { seconds: 10 }).await;
     office.order(&Order::Add { number: 1 }).await;
@@ -215,7 +215,7 @@ async fn a_stop_lets_work_end_and_leaves_the_rest_in_the_channel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_does_not_end_in_time_is_dropped() {
+async fn stop_drops_late_work() {
     let office = Office::on(Arc::default(), Terms::default(), Duration::from_secs(5));
     office.order(&Order::Sleep { seconds: 3600 }).await;
     office.sum.until(|record| record.running.load(SeqCst) == 1).await;
@@ -225,7 +225,7 @@ async fn work_that_does_not_end_in_time_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_to_be_tried_again_is_put_back_at_a_stop() {
+async fn stop_returns_retries() {
     let terms = Terms::default().retries(5).wait(Duration::from_secs(3600));
     let office = Office::open(terms);
     office.order(&Order::Fail { times: 1 }).await;
@@ -246,7 +246,7 @@ fn faults_in_the_routes_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_share_a_channel_and_each_message_goes_to_one() {
+async fn workers_share_a_channel() {
     let first = Office::open(Terms::default());
     let second = Office::on(first.layer.clone(), Terms::default(), Duration::ZERO);
     for number in 0..90 {
@@ -287,7 +287,7 @@ impl Consumer for Asking {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_reaches_the_socket_that_asked_and_no_other() {
+async fn progress_reaches_the_caller() {
     let server = Server::of(Router::new().consumer("/", Asking::default));
     let _office = Office::on(server.layer.clone(), Terms::default(), Duration::ZERO);
     let (mut one, mut other) = (server.connect("/").await, server.connect("/").await);
@@ -308,7 +308,7 @@ fn patience(seconds: u64, tries: u32) -> Patience {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_the_end_hears_how_it_was() {
+async fn awaited_work_reports_its_outcome() {
     let office = Office::open(Terms::default());
     let sums = "sums".parse().unwrap();
     let layer = &*office.layer;
@@ -321,7 +321,7 @@ async fn who_waits_for_the_end_hears_how_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_lost_with_a_worker_that_dies() {
+async fn dead_worker_loses_nothing() {
     let layer = Arc::new(MemoryLayer::default());
     let dying = Office::on(layer.clone(), Terms::default(), Duration::ZERO);
     let sums = "sums".parse().unwrap();
@@ -343,7 +343,7 @@ async fn nothing_is_lost_with_a_worker_that_dies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_ever_and_a_full_channel_is_waited_for() {
+async fn waits_are_bounded() {
     let layer = MemoryLayer::default();
     let sums = "sums".parse().unwrap();
     let before = Instant::now();
@@ -365,7 +365,7 @@ async fn nobody_waits_for_ever_and_a_full_channel_is_waited_for() {
 // ---- later
 
 #[tokio::test(start_paused = true)]
-async fn a_message_for_later_is_sent_then_and_can_be_taken_back() {
+async fn scheduled_messages_can_be_cancelled() {
     let layer = Arc::new(MemoryLayer::default());
     let mut member = layer.new_channel().await.unwrap();
     layer.group_add(&"g".parse().unwrap(), member.channel()).await.unwrap();

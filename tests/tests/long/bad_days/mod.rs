@@ -41,7 +41,7 @@ const SETTLES: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(12);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_speakers_through_every_bad_day() {
+async fn clients_live_through_redis_faults() {
     let mut faults = Vec::new();
     println!(
         "mode | fault | live after | said | not heard | told of a gap | of an error | closed | doubled | out of order"
