@@ -1,18 +1,17 @@
 #![doc = include_str!("docs/crate.md")]
 
 mod config;
-mod crypt;
 mod error;
+mod format;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-pub mod fuzz;
+pub mod fuzz_targets;
 mod layer;
 mod link;
 mod modes;
-mod payload;
-mod ring;
 mod schemes;
 mod stats;
+mod sync;
 
 #[doc = include_str!("docs/django.md")]
 pub mod django {}
@@ -21,7 +20,8 @@ pub mod django {}
 pub mod operations {}
 
 pub use self::{
-    config::{RedisConfig, RedisMode, Serializer},
+    config::{RedisConfig, RedisMode},
+    format::Serializer,
     layer::RedisLayer,
     schemes::schemes,
     stats::Stats,

@@ -11,7 +11,7 @@ const CRATES: [(&str, &str); 3] = [
         "channel-layer",
         "sync error name value message config capability events mailbox layer ext hub memory backbone wrap registry conformance docs",
     ),
-    ("channel-layer-redis", "error crypt config payload ring stats link modes layer schemes fuzz docs"),
+    ("channel-layer-redis", "sync error format config stats link modes layer schemes fuzz_targets docs"),
     (
         "ws-consumer",
         "error frame scope wire socket application consumer json http worker router middleware transport resume server testing docs",

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use channel_layer::{CapacityRules, ConfigError, Error};
 
 use super::RedisConfig;
-use crate::crypt::Keyring;
+use crate::format::{Keyring, Serializer};
 
 /// How messages travel through Redis, and who else understands them.
 ///
@@ -20,17 +20,6 @@ pub enum RedisMode {
     Native,
     /// As `channels_redis.pubsub.RedisPubSubChannelLayer`: for a Django process that has this backend.
     PubSub,
-}
-
-/// How a message becomes bytes, in the modes that Django understands: `serializer_format` there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Serializer {
-    /// JSON, written as Python writes it. It cannot hold bytes.
-    Json,
-    /// msgpack, the default here and there.
-    #[default]
-    Msgpack,
 }
 
 /// Settings of Django's backends, under their names there.
@@ -90,19 +79,10 @@ impl FromStr for RedisMode {
             "core" => Ok(Self::Core),
             "native" => Ok(Self::Native),
             "pubsub" => Ok(Self::PubSub),
-            _ => Err(option("mode", "it must be core, native or pubsub")),
-        }
-    }
-}
-
-impl FromStr for Serializer {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        match text {
-            "json" => Ok(Self::Json),
-            "msgpack" => Ok(Self::Msgpack),
-            _ => Err(option("serializer_format", "it must be json or msgpack")),
+            _ => {
+                let reason = "it must be core, native or pubsub".to_owned();
+                Err(ConfigError::Option { option: "mode".to_owned(), reason })
+            }
         }
     }
 }
@@ -115,8 +95,4 @@ impl fmt::Display for RedisMode {
             Self::PubSub => "pubsub",
         })
     }
-}
-
-fn option(option: &str, reason: &str) -> ConfigError {
-    ConfigError::Option { option: option.to_owned(), reason: reason.to_owned() }
 }

@@ -1,8 +1,8 @@
 //! Where Redis is and how the layer is to use it: from an address, or built by hand.
 
 mod django;
+mod host;
 mod secret;
-mod server;
 mod tls;
 mod url;
 
@@ -10,13 +10,13 @@ use std::{str::FromStr, time::Duration};
 
 use channel_layer::{Error, LayerConfig};
 
-pub use self::django::{RedisMode, Serializer};
+pub use self::django::RedisMode;
 pub(crate) use self::{
-    server::{Address, Login, Place, Server},
+    host::{Address, Login, Place, Server},
     tls::Tls,
     url::SCHEMES,
 };
-use crate::crypt::Keyring;
+use crate::format::{Keyring, Serializer};
 
 /// The least [`max_message`](RedisConfig::with_max_message): what the layer tells itself must get through.
 pub(crate) const LEAST_MESSAGE: usize = 512;

@@ -12,7 +12,7 @@ use super::{
     Address as ServerAddress, LEAST_MESSAGE, Login, Place, RedisConfig, RedisMode, Server, secret::Secret,
     tls,
 };
-use crate::crypt::Keyring;
+use crate::format::Keyring;
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;

@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -21,14 +21,15 @@ use futures_util::future::{join_all, try_join};
 
 use super::{
     client::{Command, Commands, Connection, OnPush, Push, Reply},
-    connections::Connections,
-    end::End,
+    command_connection::Connections,
+    link_end::End,
     topology,
 };
 use crate::{
     config::{Place, RedisConfig, Server},
     error::Fault,
     stats::Counters,
+    sync::lock,
 };
 
 /// Commands of a restoration in one write, each with a deadline of its own.
@@ -100,7 +101,7 @@ impl RedisBackbone {
 
     /// The connections of the latest link, for as long as it lives.
     pub(crate) fn connections(&self) -> Option<Arc<Connections>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+        lock(&self.latest).upgrade()
     }
 
     async fn open(&self, server: &Server, role: &str, on_push: OnPush) -> Result<Connection, Fault> {
@@ -135,7 +136,7 @@ impl RedisBackbone {
             is_restored: AtomicBool::new(false),
         };
         link.rehearse().await?;
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&link.connections);
+        *lock(&self.latest) = Arc::downgrade(&link.connections);
         Ok(link)
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{
     client::{Command, Commands, Connection, Replies, Reply},
-    connections::Connections,
+    command_connection::Connections,
 };
 use crate::error::Fault;
 

@@ -3,14 +3,14 @@
 mod backbone;
 mod blocking;
 pub(crate) mod client;
-mod commands;
-mod connections;
-mod end;
+mod command_connection;
+mod command_queue;
+mod link_end;
 pub(crate) mod topology;
 
 pub(crate) use self::{
     backbone::{LinkMode, RedisBackbone, Restoration},
     blocking::Blocking,
-    commands::Queued,
-    connections::Connections,
+    command_connection::Connections,
+    command_queue::Queued,
 };

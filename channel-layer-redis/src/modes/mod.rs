@@ -2,7 +2,7 @@
 
 pub(crate) mod core;
 #[cfg(any(test, fuzzing))]
-mod fuzz;
+mod fuzz_harness;
 pub(crate) mod native;
 pub(crate) mod pubsub;
 mod settings;
@@ -22,8 +22,8 @@ use self::{
 };
 use crate::{
     config::{RedisConfig, RedisMode},
+    format::shard_of,
     link::{LinkMode, RedisBackbone},
-    ring::host_of,
     stats::{self, Stats},
 };
 
@@ -82,6 +82,6 @@ fn with_mode(
         RedisBackbone::new(place.clone(), config, counters.clone(), process, mode.clone())
     });
     let builder = HubLayer::builder(backbones.next().expect("every configuration has a host"), options);
-    let builder = builder.counters(counters.clone()).process(number).shard_of(host_of);
+    let builder = builder.counters(counters.clone()).process(number).shard_of(shard_of);
     backbones.fold(builder, HubLayerBuilder::shard)
 }

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| channel_layer_redis::fuzz::token(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| channel_layer_redis::fuzz_targets::token(input));

@@ -1,6 +1,6 @@
-//! Commands and errors.
+//! Commands, and the iterator over their replies.
 
-use redis::{Cmd, Pipeline, RedisError, ServerError, ToRedisArgs, Value};
+use redis::{Cmd, Pipeline, ToRedisArgs, Value};
 
 use super::reply::Reply;
 use crate::error::Fault;
@@ -109,89 +109,5 @@ impl Script {
     /// A call by its text, which the server then remembers.
     pub(crate) fn by_text(&self, keys: &[String], arguments: &[&[u8]]) -> Command {
         Command::new("EVAL").arg(self.text).arg(keys.len()).arg(keys).arg(arguments)
-    }
-}
-
-/// Returns whether a connection that began with `HELLO` was refused in a way that the older protocol may avoid: servers
-/// and proxies refuse the command in many words.
-pub(super) fn is_hello_refused(error: &RedisError, has_password: bool) -> bool {
-    match error.code() {
-        // The same for every command.
-        Some("LOADING" | "WRONGPASS") => false,
-        // A proxy may take the password by `AUTH` alone.
-        Some("NOAUTH") => has_password,
-        Some(_) => true,
-        None => {
-            let text = error.to_string().to_ascii_lowercase();
-            error.kind() == redis::ErrorKind::RESP3NotSupported
-                || ["hello", "unknown command", "unsupported command"].iter().any(|sign| text.contains(sign))
-        }
-    }
-}
-
-pub(super) fn fault_of(error: &RedisError) -> Fault {
-    match error.code() {
-        Some(code) => refused(code, error.detail()),
-        None => Fault::Broken(reason(error)),
-    }
-}
-
-/// The error in words.
-pub(super) fn reason(error: &RedisError) -> String {
-    without_arguments(&error.to_string()).to_owned()
-}
-
-pub(super) fn refusal(error: &ServerError) -> Fault {
-    refused(error.code(), error.details())
-}
-
-fn refused(code: &str, detail: Option<&str>) -> Fault {
-    let detail = without_arguments(detail.unwrap_or_default());
-    Fault::Refused { code: code.to_owned(), detail: detail.chars().take(200).collect() }
-}
-
-/// Redis quotes the arguments of a command that it does not know: they are cut off, since they may be payload, or the
-/// password that goes with `HELLO`.
-fn without_arguments(text: &str) -> &str {
-    text.split_once(", with args").map_or(text, |(text, _)| text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whatever_refuses_hello_alone_leads_to_the_older_protocol() {
-        for (reply, without_password, with_password) in [
-            ("ERR unknown command `HELLO`, with args beginning with: `3`, ", true, true),
-            ("ERR unknown command 'hello'", true, true),
-            ("ERR Unknown or disabled command", true, true),
-            ("ERR invalid command", true, true),
-            ("ERR syntax error", true, true),
-            ("NOPERM this user has no permissions to run the 'hello' command", true, true),
-            ("NOPERM No permissions to run the command", true, true),
-            ("NOPROTO unsupported protocol version", true, true),
-            ("unknown command", true, true),
-            ("NOAUTH Authentication required.", false, true),
-            ("WRONGPASS invalid username-password pair or user is disabled.", false, false),
-            ("LOADING Redis is loading the dataset in memory", false, false),
-        ] {
-            let Ok(redis::Value::ServerError(error)) =
-                redis::parse_redis_value(format!("-{reply}\r\n").as_bytes())
-            else {
-                panic!("{reply} is an error");
-            };
-            let error = RedisError::from(error);
-            assert_eq!(is_hello_refused(&error, false), without_password, "{reply}");
-            assert_eq!(is_hello_refused(&error, true), with_password, "{reply}");
-        }
-        let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(!is_hello_refused(&broken, true));
-    }
-
-    #[test]
-    fn a_refusal_does_not_repeat_the_arguments() {
-        let fault = refused("ERR", Some("unknown command 'x', with args beginning with: 'canary'"));
-        assert!(!fault.to_string().contains("canary"));
     }
 }

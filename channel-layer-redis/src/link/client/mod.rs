@@ -2,6 +2,7 @@
 //! changes this folder alone.
 
 mod command;
+mod error;
 mod push;
 mod reply;
 mod resp2;
@@ -59,8 +60,7 @@ pub(crate) type OnPush = Arc<dyn Fn(Push) + Send + Sync>;
 impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(server: &Server, config: &RedisConfig, on_push: OnPush) -> Result<Self, Fault> {
-        let is_refused =
-            |error: &RedisError| command::is_hello_refused(error, server.login.password.is_some());
+        let is_refused = |error: &RedisError| error::is_hello_refused(error, server.login.password.is_some());
         match Self::open_with(ProtocolVersion::RESP3, server, config, on_push.clone()).await {
             Err(error) if error.as_ref().is_some_and(is_refused) => {
                 let opened = Self::open_with(ProtocolVersion::RESP2, server, config, on_push).await;
@@ -180,7 +180,7 @@ impl fmt::Debug for Beside {
 
 fn unreachable(error: Option<RedisError>, config: &RedisConfig) -> Fault {
     match error {
-        Some(error) => Fault::Unreachable(command::reason(&error)),
+        Some(error) => Fault::Unreachable(error::reason(&error)),
         None => Fault::Unreachable(format!("no answer within {:?}", config.connect_timeout)),
     }
 }
@@ -193,7 +193,7 @@ async fn before<T>(
         Some(limit) => tokio::time::timeout(limit, call).await.map_err(|_| Fault::Deadline(limit))?,
         None => call.await,
     };
-    result.map_err(|error| command::fault_of(&error))
+    result.map_err(|error| error::fault_of(&error))
 }
 
 fn client(

@@ -6,7 +6,7 @@
 
 use redis::Value;
 
-use super::command::refusal;
+use super::error::refusal;
 use crate::{error::Fault, stats::Counters};
 
 /// Items of a reply that its description shows.

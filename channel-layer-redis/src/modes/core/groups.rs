@@ -6,10 +6,10 @@ use channel_layer::{ChannelName, GroupName, Result};
 use futures_util::future::{join_all, try_join_all};
 
 use super::{
-    bus::Bus,
     clock::score_before,
-    host::{Core, Host},
+    hosts::{Core, Host},
     memberships::Membership,
+    state::Bus,
 };
 use crate::{
     error::Fault,

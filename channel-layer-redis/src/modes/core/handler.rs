@@ -7,13 +7,13 @@ use channel_layer::{
     backbone::{Probe, Queues, ShardHandler, Stamp},
 };
 
-use super::{bus::Bus, groups, named::Sets};
+use super::{groups, named::Sets, state::Bus};
 use crate::{
+    format::shard_of,
     link::{
         Connections, LinkMode, Restoration,
         client::{Command, Script},
     },
-    ring::host_of,
 };
 
 static NEEDED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("needed.lua")));
@@ -50,7 +50,7 @@ impl LinkMode for Handler {
 
     fn restore(&self, all: bool) -> Option<Restoration> {
         let (bus, hosts) = (self.bus.clone(), self.bus.inboxes.len());
-        let is_here = |group: &GroupName| host_of(group.as_str(), hosts) == self.at;
+        let is_here = |group: &GroupName| shard_of(group.as_str(), hosts) == self.at;
         if all {
             bus.memberships.end_dead(&bus.hub);
             bus.memberships.want_all(is_here);

@@ -2,10 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use channel_layer::{ChannelName, GroupName, hub::Hub};
+
+use crate::sync::lock;
 
 /// A group and a mailbox of this process.
 pub(super) type Membership = (GroupName, ChannelName);
@@ -158,8 +160,7 @@ impl Memberships {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here is left half done by a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -7,20 +7,20 @@
 //! Python's defects are not copied: direct sends go to the host where their receiver looks, expired messages are
 //! not received, and nothing is kept for channels that nobody reads any more.
 
-mod bus;
 mod clock;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
+pub(crate) mod fuzz_target;
 mod groups;
 mod handler;
-mod host;
-mod keeper;
+mod hosts;
 mod keys;
 mod memberships;
 mod named;
 mod probes;
+mod reconcile;
 mod send;
-mod turns;
+mod send_order;
+mod state;
 
 use std::{
     fmt,
@@ -42,13 +42,15 @@ use channel_layer::{
 use futures_util::future::{join_all, select_all, try_join_all};
 use tokio::{task::JoinHandle, time::Instant};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::state::payload_format;
 use self::{
-    bus::Bus,
     handler::Handler,
-    host::{Core, Host},
+    hosts::{Core, Host},
+    state::Bus,
 };
 use super::settings::options;
-use crate::{config::RedisConfig, link::RedisBackbone, ring::host_of};
+use crate::{config::RedisConfig, format::shard_of, link::RedisBackbone};
 
 /// The layer of this mode.
 pub(crate) struct CoreLayer {
@@ -96,7 +98,7 @@ impl CoreLayer {
         let hosts: Vec<_> = config.places.iter().enumerate().map(host).collect();
         let deleted = Mutex::new(vec![None; hosts.len()]);
         let core = Arc::new(Core { bus: bus.clone(), hosts, deleted });
-        let keeper = tokio::spawn(keeper::keep(bus, Arc::downgrade(&core)));
+        let keeper = tokio::spawn(reconcile::keep(bus, Arc::downgrade(&core)));
         Self { core, keeper, closed: AtomicBool::new(false) }
     }
 
@@ -130,7 +132,7 @@ impl CoreLayer {
         let hosts = self.core.hosts.len();
         loop {
             let channel = ChannelName::random(head)?;
-            if host_of(channel.as_str(), hosts) == host_of(channel.non_local(), hosts) {
+            if shard_of(channel.as_str(), hosts) == shard_of(channel.non_local(), hosts) {
                 return Ok(channel);
             }
         }

@@ -20,8 +20,8 @@ use channel_layer::{
 use tokio::time::Instant;
 
 use super::{
-    bus::Bus,
     clock::{self, score_before},
+    state::Bus,
 };
 use crate::{
     error::Fault,

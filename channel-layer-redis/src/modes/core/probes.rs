@@ -3,13 +3,15 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use channel_layer::backbone::Probe;
 use tokio::sync::oneshot;
+
+use crate::sync::lock;
 
 #[derive(Debug)]
 pub(super) struct Probes {
@@ -49,7 +51,6 @@ impl Probes {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<()>>> {
-        // No panic leaves the map half changed.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 }

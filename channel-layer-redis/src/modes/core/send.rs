@@ -12,10 +12,10 @@ use channel_layer::{
 use futures_util::future::{join_all, try_join_all};
 
 use super::{
-    bus::Bus,
     clock::score_before,
-    host::{Core, Host},
+    hosts::{Core, Host},
     named::Sets,
+    state::Bus,
 };
 use crate::{
     error::Fault,

@@ -1,7 +1,7 @@
 //! Mode `native`: the engine's own names and envelopes, and lists for named channels.
 
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
+pub(crate) mod fuzz_target;
 mod keys;
 mod named;
 

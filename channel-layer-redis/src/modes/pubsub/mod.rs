@@ -3,7 +3,7 @@
 //! Django's format has one subscription per mailbox, and no room for an expiry, a number or a sender.
 
 #[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
+pub(crate) mod fuzz_target;
 mod groups;
 mod keys;
 
@@ -13,7 +13,7 @@ use channel_layer::{
 };
 
 use self::keys::Keys;
-use crate::{config::RedisConfig, link::LinkMode, payload::Payload};
+use crate::{config::RedisConfig, format::PayloadFormat, link::LinkMode};
 
 /// The links of this mode, which needs nothing more than Pub/Sub.
 #[derive(Debug)]
@@ -25,12 +25,17 @@ impl LinkMode for PubSub {}
 #[derive(Debug)]
 pub(super) struct DjangoFormat {
     keys: Keys,
-    payload: Payload,
+    payload: PayloadFormat,
+}
+
+/// The payloads of this mode: without a random prefix, at any age.
+pub(crate) fn payload_format(config: &RedisConfig) -> PayloadFormat {
+    PayloadFormat::new(config.serializer, config.keys.clone())
 }
 
 impl DjangoFormat {
     pub(super) fn new(config: &RedisConfig) -> Self {
-        Self { keys: Keys::new(&config.prefix), payload: Payload::of_pubsub(config) }
+        Self { keys: Keys::new(&config.prefix), payload: payload_format(config) }
     }
 }
 

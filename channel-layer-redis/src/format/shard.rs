@@ -3,7 +3,7 @@
 /// Spreads names over so many hosts, as channels_redis does: stable over processes, languages and restarts.
 ///
 /// Changing the number of hosts moves names: all processes have to agree on the list and on its order.
-pub(crate) fn host_of(name: &str, hosts: usize) -> usize {
+pub(crate) fn shard_of(name: &str, hosts: usize) -> usize {
     let slot = f64::from(crc32fast::hash(name.as_bytes()) & 0xFFF);
     // In floats because Python does it in floats, and a border rounded otherwise would be another host.
     (slot / (4096.0 / hosts as f64)) as usize
@@ -17,7 +17,7 @@ mod tests {
     fn names_fall_where_python_puts_them() {
         let python = [("test_group", 2, 0), ("chat_lobby", 3, 1), ("a", 4, 3), ("b", 4, 3), ("s.0f!x", 1, 0)];
         for (name, hosts, expected) in python {
-            assert_eq!(host_of(name, hosts), expected, "{name}");
+            assert_eq!(shard_of(name, hosts), expected, "{name}");
         }
     }
 
@@ -32,10 +32,10 @@ mod tests {
             ("é", [1, 2, 4, 5, 8, 13]),
         ];
         for (name, expected) in python {
-            assert_eq!(hosts.map(|hosts| host_of(name, hosts)), expected, "{name}");
+            assert_eq!(hosts.map(|hosts| shard_of(name, hosts)), expected, "{name}");
         }
         for (name, two, ten) in [("key_one", 1, 6), ("key_two", 0, 4)] {
-            assert_eq!((host_of(name, 2), host_of(name, 10)), (two, ten), "{name}");
+            assert_eq!((shard_of(name, 2), shard_of(name, 10)), (two, ten), "{name}");
         }
     }
 
@@ -44,7 +44,7 @@ mod tests {
         for hosts in 1..9 {
             let mut counts = vec![0usize; hosts];
             for n in 0..1000 * hosts {
-                counts[host_of(&format!("group_{n}"), hosts)] += 1;
+                counts[shard_of(&format!("group_{n}"), hosts)] += 1;
             }
             assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
         }

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, MutexGuard, PoisonError, Weak},
+    sync::{Arc, MutexGuard, Weak},
     time::Duration,
 };
 
@@ -17,12 +17,12 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::{
-    bus::Bus,
     groups::CHUNK,
-    host::{Core, Host},
+    hosts::{Core, Host},
     memberships::Membership,
+    state::Bus,
 };
-use crate::{error::Fault, link::client::Command, ring::host_of, stats::Count};
+use crate::{error::Fault, format::shard_of, link::client::Command, stats::Count, sync::lock};
 
 /// The interval at which dropped mailboxes are looked for, in addition to whenever a group loses its last
 /// one.
@@ -154,7 +154,7 @@ impl Core {
     }
 
     fn deleted(&self) -> MutexGuard<'_, Vec<Option<String>>> {
-        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.deleted)
     }
 
     async fn make_again(&self, lost: &HashSet<GroupName>, well: Instant) {
@@ -176,7 +176,7 @@ impl Core {
         let mut groups = HashMap::<GroupName, Vec<ChannelName>>::new();
         let all = self.bus.memberships.all_written();
         for (group, channel) in
-            all.into_iter().filter(|(group, _)| host_of(group.as_str(), self.hosts.len()) == at)
+            all.into_iter().filter(|(group, _)| shard_of(group.as_str(), self.hosts.len()) == at)
         {
             let members = groups.entry(group).or_default();
             if members.len() < SAMPLE {

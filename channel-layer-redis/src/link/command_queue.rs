@@ -15,7 +15,7 @@ use tokio::sync::{
 
 use super::{
     client::{Command, Commands, Reply},
-    end::End,
+    link_end::End,
 };
 use crate::error::Fault;
 

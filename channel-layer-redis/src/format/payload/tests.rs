@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn plain(serializer: Serializer) -> Payload {
-    Payload { serializer, keys: Keyring::default(), random_prefix: 0, lifetime: None }
+fn plain(serializer: Serializer) -> PayloadFormat {
+    PayloadFormat { serializer, keys: Keyring::default(), random_prefix: 0, lifetime: None }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -98,7 +98,7 @@ fn an_entry_can_be_added_whatever_the_count() {
 fn the_random_prefix_stays_outside_of_the_encryption() {
     let keys = Keyring::new(["key"]);
     let payload =
-        Payload { serializer: Serializer::Json, keys: keys.clone(), random_prefix: 8, lifetime: None };
+        PayloadFormat { serializer: Serializer::Json, keys: keys.clone(), random_prefix: 8, lifetime: None };
     let bytes = payload.encode(&Message::new("x"), None).unwrap();
     assert_eq!(keys.decrypt(&bytes[8..], None).unwrap(), br#"{"type": "x"}"#);
     assert_eq!(payload.decode(&bytes).unwrap(), *Message::new("x").map());
@@ -164,7 +164,7 @@ proptest! {
     fn garbage_is_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for serializer in [Serializer::Json, Serializer::Msgpack] {
             let _ = plain(serializer).decode(&bytes);
-            let keyed = Payload { keys: Keyring::new(["k"]), random_prefix: 3, ..plain(serializer) };
+            let keyed = PayloadFormat { keys: Keyring::new(["k"]), random_prefix: 3, ..plain(serializer) };
             let _ = keyed.decode(&bytes);
         }
     }

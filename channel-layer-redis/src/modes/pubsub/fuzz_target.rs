@@ -6,7 +6,7 @@ use super::DjangoFormat;
 use crate::{
     config::RedisConfig,
     modes::{
-        fuzz::{Bus, receive},
+        fuzz_harness::{Bus, receive},
         settings::options,
     },
 };

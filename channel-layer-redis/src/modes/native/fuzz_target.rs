@@ -5,7 +5,7 @@ use channel_layer::backbone::HubLayer;
 use crate::{
     config::RedisConfig,
     modes::{
-        fuzz::{Bus, receive},
+        fuzz_harness::{Bus, receive},
         settings::{options, process_name},
     },
 };

@@ -2,7 +2,7 @@
 
 use channel_layer::{MailboxOptions, backbone::Wanted};
 
-use super::bus::Bus;
+use super::state::Bus;
 use crate::config::RedisConfig;
 
 /// Lets a process with a mailbox and a receiver of a general channel take forged messages.

@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use async_trait::async_trait;
@@ -13,13 +13,15 @@ use channel_layer::{
 };
 use tokio::task::yield_now;
 
+use crate::sync::lock;
+
 /// A bus with one process. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bus(Arc<Mutex<Option<InboundSink>>>);
 
 impl Bus {
     fn deliver(&self, topic: &str, payload: &[u8]) {
-        let sink = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sink = lock(&self.0).clone();
         if let Some(sink) = sink {
             sink.deliver(topic, payload);
         }
@@ -53,7 +55,7 @@ impl BackboneLink for Bus {
     }
 
     fn attach(&self, sink: InboundSink) -> bool {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+        *lock(&self.0) = Some(sink);
         true
     }
 }

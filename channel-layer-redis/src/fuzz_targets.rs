@@ -11,29 +11,29 @@ use channel_layer::{
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    config::{RedisConfig, Serializer},
-    crypt::Keyring,
+    config::RedisConfig,
+    format::Keyring,
+    format::{PayloadFormat, Serializer},
     modes,
-    payload::Payload,
 };
 
 /// Forged frames for a process in native mode.
 pub fn native(input: &[u8]) {
-    run(modes::native::fuzz::received(config("native"), records(input)));
+    run(modes::native::fuzz_target::received(config("native"), records(input)));
 }
 
 /// Forged messages for a process in mode `pubsub`; the first byte chooses the serializer.
 pub fn pubsub(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let config = config("pubsub").with_serializer_format(serializer(*choice));
-    run(modes::pubsub::fuzz::received(config, records(rest)));
+    run(modes::pubsub::fuzz_target::received(config, records(rest)));
 }
 
 /// Forged messages for a process in mode `core`; the first byte chooses the serializer.
 pub fn core(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let config = config("core").with_serializer_format(serializer(*choice)).with_random_prefix_length(0);
-    modes::core::fuzz::taken(config, records(rest));
+    modes::core::fuzz_target::taken(config, records(rest));
 }
 
 /// What comes in is handed out by a task.
@@ -86,7 +86,11 @@ pub fn payload(input: &[u8]) {
         .with_serializer_format(serializer(*choice))
         .with_random_prefix_length(usize::from(choice >> 6))
         .with_symmetric_encryption_keys(keys);
-    let payload = if choice & 4 == 0 { Payload::of_core(&config) } else { Payload::of_pubsub(&config) };
+    let payload = if choice & 4 == 0 {
+        modes::core::payload_format(&config)
+    } else {
+        modes::pubsub::payload_format(&config)
+    };
     // As it came; and, so that what is inside is reached, as somebody with the key would have sent it.
     let sealed = Keyring::new(["old"]).encrypt(body);
     let forged = sealed
@@ -99,7 +103,7 @@ pub fn payload(input: &[u8]) {
 }
 
 /// What was read can be written, and is the same.
-fn rewrite(payload: &Payload, map: Map) {
+fn rewrite(payload: &PayloadFormat, map: Map) {
     let Ok(message) = Message::try_from(map) else { return };
     let extra = Value::from("mailbox!");
     // JSON has no bytes and no infinite numbers, but what came in JSON had neither.

@@ -3,18 +3,41 @@
 //! All of it has to be set as on the Python side: serializer, keys, and the length of the random prefix. Pub/Sub
 //! has no prefix; the zset of mode `core` has one, because equal members would be one member.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
-use channel_layer::{Error, Map, Message, Result, Value, value::DecodeError};
+use channel_layer::{ConfigError, Error, Map, Message, Result, Value, value::DecodeError};
 
-use crate::{
-    config::{RedisConfig, Serializer},
-    crypt::Keyring,
-};
+use super::fernet::Keyring;
+
+/// The encoding of messages in the modes that Django understands: `serializer_format` there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Serializer {
+    /// JSON, written as Python writes it. It cannot hold bytes.
+    Json,
+    /// msgpack, the default in both languages.
+    #[default]
+    Msgpack,
+}
+
+impl FromStr for Serializer {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "json" => Ok(Self::Json),
+            "msgpack" => Ok(Self::Msgpack),
+            _ => Err(ConfigError::Option {
+                option: "serializer_format".to_owned(),
+                reason: "it must be json or msgpack".to_owned(),
+            }),
+        }
+    }
+}
 
 /// Encodes and decodes messages.
 #[derive(Clone, Debug)]
-pub(crate) struct Payload {
+pub(crate) struct PayloadFormat {
     serializer: Serializer,
     keys: Keyring,
     random_prefix: usize,
@@ -33,21 +56,20 @@ pub(crate) enum PayloadError {
     Truncated,
 }
 
-impl Payload {
-    /// The payloads of mode `core`: with random bytes, and with an age beyond which encrypted ones are refused.
-    pub(crate) fn of_core(config: &RedisConfig) -> Self {
-        let lifetime = Duration::from_secs(config.layer.expiry.as_secs().saturating_add(10));
-        Self {
-            random_prefix: config.random_prefix_length,
-            lifetime: Some(lifetime),
-            ..Self::of_pubsub(config)
-        }
+impl PayloadFormat {
+    /// Payloads without a random prefix. Encrypted ones are accepted at any age.
+    pub(crate) fn new(serializer: Serializer, keys: Keyring) -> Self {
+        Self { serializer, keys, random_prefix: 0, lifetime: None }
     }
 
-    /// The payloads of mode `pubsub`: without either.
-    pub(crate) fn of_pubsub(config: &RedisConfig) -> Self {
-        let (serializer, keys) = (config.serializer, config.keys.clone());
-        Self { serializer, keys, random_prefix: 0, lifetime: None }
+    /// Puts this number of random bytes before each payload.
+    pub(crate) fn with_random_prefix(self, bytes: usize) -> Self {
+        Self { random_prefix: bytes, ..self }
+    }
+
+    /// Refuses encrypted payloads that are older than this.
+    pub(crate) fn with_lifetime(self, lifetime: Duration) -> Self {
+        Self { lifetime: Some(lifetime), ..self }
     }
 
     /// The bytes of a message, with one more entry at its end if there is one.

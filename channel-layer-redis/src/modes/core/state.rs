@@ -1,8 +1,11 @@
 //! The state that the layer, its hosts and the keeper of its groups share.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, Weak,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use channel_layer::{
@@ -12,13 +15,23 @@ use channel_layer::{
 };
 use tokio::sync::Notify;
 
-use super::{clock::Clock, keys::Keys, memberships::Memberships, probes::Probes, turns::Turns};
+use super::{clock::Clock, keys::Keys, memberships::Memberships, probes::Probes, send_order::Turns};
 use crate::{
     config::RedisConfig,
-    payload::Payload,
-    ring::host_of,
+    format::PayloadFormat,
+    format::shard_of,
     stats::{self, Counters},
+    sync::lock,
 };
+
+/// The payloads of this mode: with a random prefix, because equal members of a sorted set are one member, and with a
+/// lifetime for encrypted ones.
+pub(crate) fn payload_format(config: &RedisConfig) -> PayloadFormat {
+    let lifetime = Duration::from_secs(config.layer.expiry.as_secs().saturating_add(10));
+    PayloadFormat::new(config.serializer, config.keys.clone())
+        .with_random_prefix(config.random_prefix_length)
+        .with_lifetime(lifetime)
+}
 
 #[derive(Debug)]
 pub(super) struct Bus {
@@ -26,7 +39,7 @@ pub(super) struct Bus {
     pub(super) counters: Arc<Counters>,
     pub(super) hub: Hub,
     pub(super) keys: Keys,
-    pub(super) payload: Payload,
+    pub(super) payload: PayloadFormat,
     pub(super) clock: Clock,
     pub(super) events: Arc<EventSource>,
     pub(super) memberships: Memberships,
@@ -65,7 +78,7 @@ impl Bus {
             counters: stats::counters(),
             hub: Hub::new(),
             keys: Keys::new(&config.prefix),
-            payload: Payload::of_core(&config),
+            payload: payload_format(&config),
             clock: Clock::default(),
             events: Arc::new(EventSource::new(hosts)),
             memberships: Memberships::default(),
@@ -88,7 +101,7 @@ impl Bus {
     pub(super) fn host_of(&self, channel: &ChannelName) -> usize {
         let hosts = self.inboxes.len();
         match channel.is_process_local() {
-            true => host_of(channel.non_local(), hosts),
+            true => shard_of(channel.non_local(), hosts),
             false => self.turn.fetch_add(1, Relaxed) % hosts,
         }
     }
@@ -141,8 +154,7 @@ impl Inboxes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
-        // No panic leaves the list half changed.
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.names)
     }
 }
 

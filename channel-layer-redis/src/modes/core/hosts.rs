@@ -7,14 +7,14 @@ use channel_layer::{
     backbone::{LinkError, QueueReader, Shard},
 };
 
-use super::bus::Bus;
+use super::state::Bus;
 use crate::{
     error::Fault,
+    format::shard_of,
     link::{
         Connections, RedisBackbone,
         client::{Command, Reply, Script},
     },
-    ring::host_of,
 };
 
 /// The layer, but for its tasks. They know it weakly, so that dropping the layer ends it.
@@ -37,12 +37,12 @@ pub(super) struct Host {
 
 impl Core {
     pub(super) fn host_of(&self, group: &GroupName) -> &Host {
-        &self.hosts[host_of(group.as_str(), self.hosts.len())]
+        &self.hosts[shard_of(group.as_str(), self.hosts.len())]
     }
 
     /// Receives the messages for mailboxes whose names begin like this one, from now on.
     pub(super) fn receive_for(&self, mailbox: &ChannelName) {
-        let at = host_of(mailbox.non_local(), self.hosts.len());
+        let at = shard_of(mailbox.non_local(), self.hosts.len());
         if self.bus.inboxes[at].add(mailbox.non_local()) {
             self.hosts[at].reader.take_always();
         }

@@ -6,8 +6,8 @@ use futures_util::future::try_join_all;
 
 use super::{
     client::{Command, Commands, Connection, Replies, Reply, Script},
-    commands::{CommandQueue, Queued},
-    end::End,
+    command_queue::{CommandQueue, Queued},
+    link_end::End,
 };
 use crate::{
     config::{RedisConfig, Server},

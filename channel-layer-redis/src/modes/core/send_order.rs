@@ -3,13 +3,15 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     task::{Poll, Waker},
     time::Duration,
 };
 
 use channel_layer::GroupName;
 use tokio::time::timeout;
+
+use crate::sync::lock;
 
 /// The calls to groups that are under way. Those to one group have their turns in the order in which they were entered,
 /// also where some of them are given up.
@@ -50,8 +52,7 @@ impl Turns {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here is left half done by a panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
