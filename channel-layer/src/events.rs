@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::broadcast::{self, Receiver, error::RecvError};
 
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Events that a slow listener may miss; it sees the newest ones.
 const EVENTS: usize = 64;
@@ -184,8 +184,7 @@ impl EventSource {
     }
 
     fn outage(&self) -> MutexGuard<'_, Outage> {
-        // No panic leaves it half changed.
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outage)
     }
 
     /// Sends an event to all listeners.
@@ -211,8 +210,7 @@ impl EventSource {
     }
 
     fn sender(&self) -> MutexGuard<'_, Option<broadcast::Sender<LayerEvent>>> {
-        // Nothing in here is left half done by a panic.
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sender)
     }
 }
 

@@ -1,11 +1,13 @@
 //! One answer for a whole batch of messages: its callers share one object instead of a channel each.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     task::{Context, Poll, Waker},
 };
 
 use super::error::LinkError;
+
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// The number of connections that took each message of a batch, where the bus tells, in the order of the batch.
 pub(super) type Outcomes = Vec<Result<Option<usize>, LinkError>>;
@@ -95,7 +97,6 @@ impl Answers {
     }
 
     fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
-        // No panic leaves the list in an invalid state.
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wakers)
     }
 }

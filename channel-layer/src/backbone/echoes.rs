@@ -2,16 +2,16 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::layer::Deliveries;
+use crate::{
+    layer::Deliveries,
+    sync::{Mutex, MutexGuard, lock},
+};
 
 /// Calls under way by the number of their envelope. Each keeps a `K` and gets a `T`.
 #[derive(Debug)]
@@ -52,8 +52,7 @@ impl<K, T> PendingByNumber<K, T> {
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, (K, oneshot::Sender<T>)>> {
-        // No panic leaves the map in an invalid state.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 
@@ -132,8 +131,7 @@ impl<K> PendingEchoes<K> {
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<Vec<u8>, VecDeque<Waiting<K>>>> {
-        // No panic leaves the map in an invalid state.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -27,6 +27,7 @@ use crate::{
     layer::Deliveries,
     message::Message,
     name::{ChannelName, GroupName},
+    sync::{Mutex, lock},
 };
 
 /// The names of topics.
@@ -247,7 +248,7 @@ impl Engine {
 
     /// Whether this is the first copy of a message to several groups.
     pub(super) fn is_first_copy(&self, id: u128) -> bool {
-        self.unions.lock().unwrap_or_else(PoisonError::into_inner).is_first(id)
+        lock(&self.unions).is_first(id)
     }
 
     fn emptied(&self, place: impl FnOnce(&[Shard]) -> (String, &Shard)) {

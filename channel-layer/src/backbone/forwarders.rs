@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use crate::{
     mailbox::{Bounds, Mailbox},
     message::Message,
     name::{ChannelName, GroupName},
+    sync::{Mutex, lock},
 };
 
 /// The bounds of the messages that wait to be forwarded. The queue has a capacity of its own.
@@ -67,7 +68,7 @@ impl Forwarders {
         let Some(mailbox) = engine.hub.open(channel.clone(), BOUNDS) else { return };
         engine.forwards.store(true, Relaxed);
         let task = tokio::spawn(forward(engine.clone(), mailbox));
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.tasks);
         tasks.retain(|_, task| !task.is_finished());
         tasks.insert(channel.clone(), task);
     }
@@ -85,7 +86,7 @@ impl Forwarders {
     }
 
     fn drain(&self) -> HashMap<ChannelName, JoinHandle<()>> {
-        std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.tasks))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The handler of one shard: reads what comes in. Runs inside the link's task, so nothing in here waits.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::time::Instant;
 
@@ -14,7 +14,14 @@ use super::{
     requests,
     sequence::{GapDetector, Position},
 };
-use crate::{error::BoxError, events::LayerEvent, layer::Audience, mailbox::Delivery, message::Message};
+use crate::{
+    error::BoxError,
+    events::LayerEvent,
+    layer::Audience,
+    mailbox::Delivery,
+    message::Message,
+    sync::{Mutex, MutexGuard, lock},
+};
 
 #[derive(Debug)]
 pub(super) struct Handler {
@@ -160,8 +167,7 @@ impl Handler {
     }
 
     fn gaps(&self) -> MutexGuard<'_, GapDetector> {
-        // No panic leaves the detector in an invalid state.
-        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.gaps)
     }
 }
 

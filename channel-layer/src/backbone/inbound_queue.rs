@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     fmt, mem,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use crate::{
     layer::{Audience, Deliveries},
     mailbox::Delivery,
     name::{ChannelName, GroupName},
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// The bounds of the queue, in messages and in bytes of their values. Beyond either, the task of the link hands out
@@ -135,12 +136,11 @@ impl InboundQueue {
     }
 
     fn turn(&self) -> MutexGuard<'_, Option<Burst>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.turn)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // No panic leaves the queue in an invalid state.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

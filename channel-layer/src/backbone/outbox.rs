@@ -7,7 +7,6 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,6 +21,8 @@ use super::{
     error::LinkError,
     link::Batch,
 };
+
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Messages in one batch: enough to make the price of a round trip vanish, few enough that the server works on some while
 /// the next are put together.
@@ -153,8 +154,7 @@ impl Outbox {
     }
 
     fn batches(&self) -> MutexGuard<'_, Batches> {
-        // No panic leaves the queue in an invalid state.
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.batches)
     }
 }
 

@@ -1,11 +1,10 @@
 //! The pace of warnings about what may happen with every message: one a second.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::sync::{Mutex, lock};
 
 /// The least time between two warnings of one kind.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,8 +23,7 @@ impl Pace {
     /// Counts an event. Returns the number of events since the last warning, this one included, if a warning
     /// is due.
     pub(super) fn pass(&self) -> Option<u64> {
-        // Nothing in here is left half done by a panic.
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         state.held += 1;
         let now = Instant::now();
         if state.last.is_some_and(|last| now.duration_since(last) < PAUSE) {

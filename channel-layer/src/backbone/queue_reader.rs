@@ -6,7 +6,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Poll, ready},
@@ -29,7 +29,12 @@ use super::{
     queues::{Queues, Taken, Taker, Wanted},
     receivers::{Decoded, GRACE, Receivers},
 };
-use crate::{error::Error, message::Message, name::ChannelName};
+use crate::{
+    error::Error,
+    message::Message,
+    name::ChannelName,
+    sync::{Mutex, lock},
+};
 
 /// The present link of a shard, `None` while there is none. It ends with the layer.
 pub type Links = watch::Receiver<Option<Arc<dyn BackboneLink>>>;
@@ -107,14 +112,14 @@ impl QueueReader {
     }
 
     fn start(&self) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut task = lock(&self.task);
         if !self.reading.receivers.is_closed() {
             task.get_or_insert_with(|| tokio::spawn(self.reading.clone().run()));
         }
     }
 
     fn take_task(&self) -> Option<JoinHandle<()>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.task).take()
     }
 }
 

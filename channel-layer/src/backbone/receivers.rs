@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use tokio::{
@@ -11,7 +11,11 @@ use tokio::{
 };
 
 use super::queues::{Taken, Wanted};
-use crate::{message::Message, name::ChannelName};
+use crate::{
+    message::Message,
+    name::ChannelName,
+    sync::{Mutex, MutexGuard, lock},
+};
 
 /// The time for which a message without a receiver is kept for one that was cancelled and comes back at once, as in a `select!`
 /// inside a loop. Then it is given back, for other processes.
@@ -180,8 +184,7 @@ impl Receivers {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No panic leaves the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,10 +1,6 @@
 //! Receivers of named channels on a bus without queues.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -15,6 +11,7 @@ use crate::{
         shared::{SharedMailbox, SharedReceiver},
     },
     name::ChannelName,
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// The shortest time for which a mailbox outlives its last receiver, for one that was cancelled and comes back, as in a
@@ -83,8 +80,7 @@ impl SharedReceivers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, Arc<SharedMailbox>>> {
-        // No panic leaves the map half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

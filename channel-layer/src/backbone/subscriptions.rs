@@ -5,7 +5,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +14,8 @@ use tokio::{
 };
 
 use super::error::LinkError;
+
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// The shortest time until a topic that could not be left yet is checked again.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -234,8 +235,7 @@ impl Subscriptions {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in here is left half done by a panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,11 +1,10 @@
 //! Warnings of any kind, at most one a second each: a failure that every message meets must not fill the log.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use super::pace::Pace;
+
+use crate::sync::{Mutex, lock};
 
 /// Kinds that are told apart. A server's words are among them, so their number has to be bounded.
 const KINDS: usize = 64;
@@ -24,7 +23,7 @@ impl Warnings {
     /// due.
     pub(super) fn pass(&self, what: &'static str, why: &str) -> Option<u64> {
         // No panic leaves the map in an invalid state.
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = lock(&self.kinds);
         let (kind, is_full) = ((what, why.to_owned()), kinds.len() >= KINDS);
         match kinds.get(&kind) {
             Some(pace) => pace.pass(),

@@ -4,7 +4,7 @@ use super::{SLICE, line::Line};
 use crate::{
     mailbox::MailboxSender,
     name::{ChannelName, GroupName},
-    sync::{PoisonError, RwLock},
+    sync::{RwLock, read, write},
 };
 
 pub(super) struct Group {
@@ -34,7 +34,7 @@ impl Group {
 
     /// Adds a member and says where, for [`leave`](Self::leave).
     pub(super) fn join(&self, member: MailboxSender) -> u32 {
-        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        let mut members = write(&self.members);
         members.live += 1;
         if let Some(place) = members.free.pop() {
             members.places[place as usize] = Some(member);
@@ -46,7 +46,7 @@ impl Group {
 
     /// Takes out the member that [`join`](Self::join) put there.
     pub(super) fn leave(&self, place: u32) {
-        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        let mut members = write(&self.members);
         members.places[place as usize] = None;
         members.free.push(place);
         members.live -= 1;
@@ -57,15 +57,15 @@ impl Group {
 
     /// Can all be served in one slice?
     pub(super) fn is_small(&self) -> bool {
-        self.members.read().unwrap_or_else(PoisonError::into_inner).places.len() <= SLICE
+        read(&self.members).places.len() <= SLICE
     }
 
     pub(super) fn len(&self) -> usize {
-        self.members.read().unwrap_or_else(PoisonError::into_inner).live
+        read(&self.members).live
     }
 
     pub(super) fn channels(&self) -> Vec<ChannelName> {
-        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        let members = read(&self.members);
         members.places.iter().flatten().map(|member| member.channel().clone()).collect()
     }
 
@@ -73,7 +73,7 @@ impl Group {
     ///
     /// Who is a member all the time is seen exactly once, however joining and leaving go on in between.
     pub(super) fn slice(&self, from: usize, count: usize, mut each: impl FnMut(&MailboxSender)) -> bool {
-        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        let members = read(&self.members);
         let places = members.places.get(from..).unwrap_or_default();
         places.iter().take(count).flatten().for_each(&mut each);
         places.len() > count

@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, mem};
 
 use super::burst::{Burst, Post};
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Nothing while nobody walks; otherwise what waits for the next walk. It is bounded by the callers: each waits for its own.
 #[derive(Default)]
@@ -67,6 +67,6 @@ impl Line {
 
     fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Post>>> {
         // Nothing in here can be left half done by a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     layer::Deliveries,
     mailbox::{Dropped, Ledger},
     name::GroupName,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, lock},
 };
 
 /// How often full mailboxes are reported, at most: in a busy room it happens at every message.
@@ -49,7 +49,7 @@ struct Recent {
 
 impl Totals {
     pub(super) fn mailbox_closed(&self, ledger: Ledger) {
-        *self.closed_mailboxes.lock().unwrap_or_else(PoisonError::into_inner) += ledger;
+        *lock(&self.closed_mailboxes) += ledger;
     }
 
     pub(super) fn missed(&self, messages: usize) {
@@ -70,7 +70,7 @@ impl Totals {
 
     /// All that no open mailbox counts itself.
     pub(super) fn ledger(&self) -> Ledger {
-        let mut ledger = *self.closed_mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ledger = *lock(&self.closed_mailboxes);
         let too_late = self.too_late.load(Relaxed);
         ledger.offered += too_late;
         ledger.dropped += Dropped { closed: too_late, ..Dropped::default() };
@@ -90,7 +90,7 @@ impl Totals {
             return;
         }
         let Some(group) = groups.next() else { return };
-        let since_last = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).add(group, full);
+        let since_last = lock(&self.warnings).add(group, full);
         if let Some(since_last) = since_last {
             let more: Vec<_> = groups.take(NAMED).map(GroupName::as_str).collect();
             let more = (!more.is_empty()).then(|| more.join(", "));

@@ -16,7 +16,7 @@ use crate::{
     config::Terms,
     message::Message,
     name::ChannelName,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// A message on its way to one mailbox.
@@ -228,7 +228,7 @@ impl MailboxSender {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here can be left half done by a panic, so a poisoned lock is as good as any.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 

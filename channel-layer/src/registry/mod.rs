@@ -3,11 +3,7 @@
 mod options;
 mod schemes;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use tokio::sync::OnceCell;
 
@@ -18,6 +14,7 @@ pub use self::{
 use crate::{
     error::{ConfigError, Result},
     layer::ChannelLayer,
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// Makes layers from addresses such as `memory://?capacity=200&expiry=30s`, and keeps them by name, as
@@ -125,7 +122,7 @@ impl Registry {
     }
 
     fn layers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Slot>>> {
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.layers)
     }
 }
 

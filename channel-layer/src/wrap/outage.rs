@@ -1,9 +1,6 @@
 //! A backend that is away, or does not answer.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -11,6 +8,7 @@ use super::{Call, Wrap};
 use crate::{
     error::{Error, Result},
     events::{EventSource, LayerEvent, LayerEvents},
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// Takes a layer's backend away and brings it back, around a layer in memory, to see what an application does
@@ -81,7 +79,7 @@ impl Outage {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Remembers what was sent and who joined.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::{Call, Wrap};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     layer::Audience,
     message::Message,
     name::{ChannelName, GroupName},
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// Remembers the calls that change something, in order. Clones share the memory, so keep one. For tests.
@@ -37,7 +38,7 @@ impl Recording {
     }
 
     fn calls(&self) -> MutexGuard<'_, Vec<Recorded>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

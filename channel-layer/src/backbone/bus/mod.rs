@@ -24,7 +24,7 @@ mod queues;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -35,6 +35,7 @@ use super::link::{Backbone, BackboneLink, Inbound};
 use crate::{
     error::{Error, Result},
     name::ChannelName,
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// The most messages that wait for one link; later ones are lost, as on a bus that cuts off slow subscribers.
@@ -223,8 +224,7 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No panic leaves the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -269,7 +269,7 @@ impl State {
 
 impl Inbox {
     fn push(&self, topic: &str, payload: &[u8]) {
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut messages = lock(&self.messages);
         if messages.len() < INBOX {
             messages.push_back(Inbound { topic: topic.to_owned(), bytes: payload.to_vec().into() });
         }
@@ -278,7 +278,7 @@ impl Inbox {
     }
 
     fn pop(&self) -> Option<Inbound> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        lock(&self.messages).pop_front()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -15,6 +15,8 @@ use super::{
     },
     Shared,
 };
+
+use crate::sync::{MutexGuard, lock};
 
 /// Warnings about one outage, at most: a server may answer something else each time.
 const TROUBLES: usize = 16;
@@ -165,8 +167,7 @@ impl Shared {
     }
 
     fn troubles(&self) -> MutexGuard<'_, HashSet<String>> {
-        // No panic leaves the set in an invalid state.
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.troubles)
     }
 
     /// Reports the gap since the last working session, in which messages may have been missed.

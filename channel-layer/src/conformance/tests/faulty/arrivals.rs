@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     },
     layer::Audience,
     message::Message,
+    sync::{Mutex, lock},
 };
 
 /// The size of a large message.
@@ -60,12 +61,12 @@ impl Arrivals {
     }
 
     fn is_first(&self, topic: &str) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned())
+        lock(&self.seen).insert(topic.to_owned())
     }
 
     /// One message in ten is delivered after the next one.
     fn reordered(&self, inbound: Inbound) -> Vec<Inbound> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         if self.wire.every(10) {
             return held.replace(inbound).into_iter().collect();
         }

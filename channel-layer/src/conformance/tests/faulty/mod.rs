@@ -56,7 +56,7 @@ pub(super) struct Faulty {
     /// The number of calls of `group_send` under way.
     under_way: AtomicUsize,
     /// The message that is sent with the next one.
-    held: std::sync::Mutex<Option<(sending::To, Message)>>,
+    held: crate::sync::Mutex<Option<(sending::To, Message)>>,
     closed: AtomicBool,
     /// Instead of the layer's own, for faults about events.
     events: Option<Arc<EventSource>>,

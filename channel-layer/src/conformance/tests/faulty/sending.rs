@@ -1,7 +1,7 @@
 //! Faults of `send` and `group_send`.
 
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use crate::{
     layer::{Audience, ChannelLayer, Deliveries, Remote, SendReport},
     message::Message,
     name::{ChannelName, GroupName},
+    sync::lock,
 };
 
 /// The size of a large message.
@@ -339,7 +340,7 @@ impl Faulty {
 
     async fn send_once(&self, to: To, message: Message) -> Result<SendReport> {
         if self.has(Fault::HoldsTheLastBack) {
-            let before = self.held.lock().unwrap_or_else(PoisonError::into_inner).replace((to, message));
+            let before = lock(&self.held).replace((to, message));
             return match before {
                 Some((to, message)) => deliver(&self.layer, &to, message).await,
                 None => Ok(no_report()),

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -21,6 +21,7 @@ use crate::{
     config::LayerConfig,
     error::{Error, Result},
     name::GroupName,
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// The time after which a subscription that was confirmed early is in effect.
@@ -77,7 +78,7 @@ impl Wire {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn link(&self) -> Option<Arc<dyn BackboneLink>> {
@@ -250,13 +251,13 @@ impl BackboneLink for FaultyLink {
 
     async fn next(&self) -> Result<Inbound> {
         loop {
-            let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let ready = lock(&self.ready).pop_front();
             if let Some(inbound) = ready {
                 return Ok(inbound);
             }
             let inbound = self.inner.next().await?;
             let arrived = self.arrivals.of(inbound);
-            self.ready.lock().unwrap_or_else(PoisonError::into_inner).extend(arrived);
+            lock(&self.ready).extend(arrived);
         }
     }
 

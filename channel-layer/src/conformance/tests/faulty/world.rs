@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -18,6 +18,7 @@ use crate::{
     mailbox::{Mailbox, MailboxSender},
     message::Message,
     name::{ChannelName, GroupName},
+    sync::{Mutex, MutexGuard, lock},
 };
 
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ pub(super) struct State {
 
 impl World {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn opened(&self, mailbox: &Mailbox, config: &LayerConfig) {
