@@ -50,7 +50,7 @@ fn uses(modules: &Modules) -> Vec<(usize, usize, String)> {
         for import in module.body.imports.iter().filter(|import| import.name != "*") {
             if let Some(item) = modules.item(index, &import.path) {
                 let is_below = modules.is_below(item.module, index);
-                found.extend((!import.is_export || !is_below).then(|| (index, item.module, item.name)));
+                found.extend((!import.is_export || !is_below).then_some((index, item.module, item.name)));
             }
         }
         let items = module.body.mentions.iter().filter_map(|path| modules.item(index, path));

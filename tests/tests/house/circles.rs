@@ -14,7 +14,7 @@ const UNCUT: &[&str] = &[
     "channel-layer/src/mailbox/",
     "channel-layer/src/value/",
     "channel-layer-redis/src/config/",
-    "channel-layer-redis/src/link/",
+    "channel-layer-redis/src/link/client/",
     "ws-consumer/src/consumer/",
     "ws-consumer/src/middleware/",
     "ws-consumer/src/resume/",
@@ -49,6 +49,7 @@ fn no_circle_of_modules() {
 }
 
 fn assert_cut(circles: &[String]) {
+    println!("{}", circles.join("\n"));
     let is_known = |circle: &&String| UNCUT.iter().any(|folder| circle.contains(folder));
     let uncut: Vec<_> = circles.iter().filter(|circle| !is_known(circle)).map(String::as_str).collect();
     assert!(uncut.is_empty(), "{} circles:\n{}", uncut.len(), uncut.join("\n"));

@@ -170,27 +170,21 @@ fn is_function(token: &TokenTree) -> bool {
 /// The name that an item defines; `None` for an `impl`, a `use`, or a call of a macro.
 fn item_name(tokens: &[TokenTree]) -> Option<String> {
     const KEYWORDS: [&str; 8] = ["struct", "enum", "trait", "type", "fn", "const", "static", "union"];
-    let mut at = 0;
-    loop {
-        let TokenTree::Ident(word) = tokens.get(at)? else {
-            at += 1;
-            continue;
-        };
+    let is_keyword = |token: &TokenTree| KEYWORDS.iter().any(|keyword| is_ident(token, keyword));
+    for (at, token) in tokens.iter().enumerate() {
         let next = tokens.get(at + 1)?;
-        match next {
-            TokenTree::Ident(name) if KEYWORDS.iter().any(|keyword| word == keyword) => {
-                if name != "fn" && !is_function(next) && name != "mut" {
-                    return Some(name.to_string());
-                }
-            }
-            TokenTree::Punct(mark) if word == "macro_rules" && mark.as_char() == '!' => {
-                return Some(tokens.get(at + 2)?.to_string());
-            }
-            _ if word == "impl" || word == "use" => return None,
-            _ => {}
+        if is_ident(token, "impl") || is_ident(token, "use") {
+            return None;
         }
-        at += 1;
+        if is_ident(token, "macro_rules") && is_punct(next, '!') {
+            return tokens.get(at + 2).map(ToString::to_string);
+        }
+        let is_name = matches!(next, TokenTree::Ident(_)) && !is_function(next) && !is_ident(next, "mut");
+        if is_keyword(token) && is_name {
+            return Some(next.to_string());
+        }
     }
+    None
 }
 
 /// The path that starts at this token, if it may name an item, and how many tokens it takes.
@@ -250,12 +244,9 @@ fn leaves(tokens: &[TokenTree], before: &[String], is_export: bool) -> Vec<Impor
                 name = tokens.get(at + 1).map(ToString::to_string);
                 break;
             }
-            TokenTree::Ident(word) => {
-                // `a::{self}` is `a`.
-                if word != "self" || path.is_empty() {
-                    path.push(word.to_string());
-                }
-            }
+            // `a::{self}` is `a`.
+            TokenTree::Ident(word) if word == "self" && !path.is_empty() => {}
+            TokenTree::Ident(word) => path.push(word.to_string()),
             TokenTree::Group(group) => {
                 let parts = inner(group);
                 let parts = parts.split(|token| is_punct(token, ',')).filter(|part| !part.is_empty());
