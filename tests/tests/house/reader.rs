@@ -9,6 +9,8 @@ use proc_macro2::{Delimiter, Group, TokenTree};
 pub(crate) struct Body {
     /// The names of items defined here.
     pub(crate) items: BTreeSet<String>,
+    /// Those among them that are types or traits.
+    pub(crate) types: BTreeSet<String>,
     /// The items that `#[macro_export]` puts at the crate's root.
     pub(crate) exported_macros: BTreeSet<String>,
     pub(crate) imports: Vec<Import>,
@@ -63,6 +65,7 @@ impl Body {
                 let length = item_length(&tokens[at..]);
                 let item = &tokens[at..at + length];
                 self.items.extend(item_name(item));
+                self.types.extend(item_name(item).filter(|_| is_type(item)));
                 if attributes.iter().any(|attribute| attribute.to_string().contains("macro_export")) {
                     self.exported_macros.extend(item_name(item));
                 }
@@ -187,6 +190,16 @@ fn item_name(tokens: &[TokenTree]) -> Option<String> {
     None
 }
 
+fn is_type(tokens: &[TokenTree]) -> bool {
+    let is_keyword = |token: &&TokenTree| {
+        ["struct", "enum", "trait", "type", "union", "fn", "const", "static"]
+            .iter()
+            .any(|keyword| is_ident(token, keyword))
+    };
+    let keyword = tokens.iter().find(is_keyword).map(ToString::to_string);
+    keyword.is_some_and(|keyword| !matches!(keyword.as_str(), "fn" | "const" | "static"))
+}
+
 /// The path that starts at this token, if it may name an item, and how many tokens it takes.
 fn mention(tokens: &[TokenTree], at: usize) -> Option<(Option<Vec<String>>, usize)> {
     let TokenTree::Ident(first) = &tokens[at] else { return None };
@@ -309,6 +322,7 @@ mod self_tests {
         );
         let names: Vec<_> = body.items.iter().map(String::as_str).collect();
         assert_eq!(names, ["A", "B", "D", "G", "H", "I", "c", "f", "l", "v"]);
+        assert_eq!(body.types.iter().map(String::as_str).collect::<Vec<_>>(), ["A", "B", "H", "I"]);
     }
 
     #[test]
