@@ -134,11 +134,13 @@ pub mod wire;
 pub mod worker;
 
 mod application;
+mod connections;
 mod consumer;
 mod error;
 mod frame;
 mod http;
 mod json;
+mod limits;
 mod resume;
 mod router;
 mod scope;
@@ -150,11 +152,13 @@ mod transport;
 pub use self::json::MessagePack;
 pub use self::{
     application::Application,
+    connections::{ConnectionStats, Connections, Drain},
     consumer::{Consumer, NoEvents, consumer},
     error::{BoxError, Error, Fault, Misuse, Result},
     frame::{Close, Frame},
     http::{HttpConsumer, http_consumer, require_websocket},
     json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},
+    limits::Limits,
     middleware::Origins,
     resume::Resume,
     router::{RouteFault, Router},
@@ -164,7 +168,7 @@ pub use self::{
         serve_connection_from,
     },
     socket::{Handle, Socket, UsersExt, blocking},
-    transport::{Drain, Limits, ReplyBody, SocketStats, Sockets},
+    transport::ReplyBody,
     wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse, Resumed},
 };
 

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use ws_consumer::{Application, Consumer, Result, Router, Socket, SocketStats};
+use ws_consumer::{Application, ConnectionStats, Consumer, Result, Router, Socket};
 
 use self::support::{Client, Server, request, timed};
 
@@ -52,7 +52,7 @@ fn as_an_event(number: usize) -> Message {
 }
 
 /// Everybody but the dead one has all messages, in order; what the server did then, and the most that it held.
-async fn broadcast(application: impl Application, message: fn(usize) -> Message) -> (SocketStats, usize) {
+async fn broadcast(application: impl Application, message: fn(usize) -> Message) -> (ConnectionStats, usize) {
     let server = Server::of(application);
     let mut members = Vec::new();
     for _ in 1..MEMBERS {
@@ -80,15 +80,15 @@ async fn hear(member: &mut Client, text: &str) {
 }
 
 /// The clock stands still for as long as anything moves, and then leaps to the write timeout.
-async fn wait_for_the_end_of(dead: Client, server: &Server) -> SocketStats {
-    while server.service.sockets().len() == MEMBERS {
+async fn wait_for_the_end_of(dead: Client, server: &Server) -> ConnectionStats {
+    while server.service.connections().len() == MEMBERS {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
     // It got a part of what was sent, and then the end of the stream.
     let mut rest = Vec::new();
     timed(dead.socket.into_inner().read_to_end(&mut rest)).await.unwrap();
     assert!(rest.len() < MESSAGES * SIZE / 2, "{}", rest.len());
-    server.service.sockets().stats()
+    server.service.connections().stats()
 }
 
 // What waits for the dead one is a mebibyte on its way to the consumer, one behind it and one in the mailbox; what the

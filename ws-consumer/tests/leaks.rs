@@ -73,7 +73,7 @@ async fn connections_leak_nothing() {
     let layer = Arc::new(MemoryLayer::default());
     let router = Router::new().consumer("/{room}/", Room::default);
     let service = Protocols::new().websocket(router).into_service(layer.clone() as Arc<dyn ChannelLayer>);
-    let sockets = service.sockets().clone();
+    let sockets = service.connections().clone();
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, service).into_future());
@@ -98,7 +98,7 @@ async fn connections_leak_nothing() {
 }
 
 /// A client that hangs up is noticed a moment later.
-async fn settled(sockets: &ws_consumer::Sockets) {
+async fn settled(sockets: &ws_consumer::Connections) {
     while !sockets.is_empty() {
         sleep(Duration::from_millis(10)).await;
     }

@@ -143,7 +143,7 @@ async fn misbehave(path: &[u8], lines: &[u8]) {
             raw(&server, &[head(method, host), b"content-length: 0\r\n\r\n".to_vec()].concat()).await;
         }
     }
-    server.service.sockets().close().await;
+    server.service.connections().close().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,7 +398,7 @@ async fn access_log_has_status_or_code() {
     ] {
         let server = server();
         raw(&server, &request).await;
-        server.service.sockets().close().await;
+        server.service.connections().close().await;
         let lines = captured.take();
         let entries: Vec<_> = lines.iter().filter(|line| line.contains("message=ended")).collect();
         assert_eq!(entries.len(), 1, "{expected}: {lines:#?}");

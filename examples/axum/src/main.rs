@@ -22,7 +22,7 @@ use clap::Parser;
 use tokio::{net::TcpListener, signal, time::sleep};
 use tower::ServiceExt;
 use ws_consumer::{
-    Drain, NotFound, Protocols, Result, Resume, Router, Socket, SocketService, Sockets, listen,
+    Connections, Drain, NotFound, Protocols, Result, Resume, Router, Socket, SocketService, listen,
 };
 
 use self::votes::{Ballot, Votes};
@@ -76,7 +76,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 async fn serve(
     listener: TcpListener,
     app: axum::Router,
-    sockets: [Sockets; 3],
+    sockets: [Connections; 3],
     stop: impl Future<Output = ()> + Send + 'static,
     patience: Duration,
 ) -> io::Result<()> {
@@ -121,7 +121,7 @@ async fn stopped() {
 }
 
 /// The application, and its sockets, for the end.
-fn app() -> (axum::Router, [Sockets; 3]) {
+fn app() -> (axum::Router, [Connections; 3]) {
     let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());
     let service = |router: Router| {
         Protocols::new().websocket(router).resume(Resume::default()).into_service(layer.clone())
@@ -129,7 +129,7 @@ fn app() -> (axum::Router, [Sockets; 3]) {
     let votes = service(Router::new().consumer("/votes", Votes::default));
     let hello = service(Router::new().application("/hello", hello));
     let live = service(Router::new().application("/live/{name}", live));
-    let sockets = [&votes, &hello, &live].map(|service| service.sockets().clone());
+    let sockets = [&votes, &hello, &live].map(|service| service.connections().clone());
 
     let state = App { ballot: Arc::default(), votes };
     let app = axum::Router::new()

@@ -11,7 +11,7 @@ use super::*;
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-async fn start() -> (SocketAddr, [Sockets; 3]) {
+async fn start() -> (SocketAddr, [Connections; 3]) {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (app, sockets) = app();
@@ -129,5 +129,5 @@ async fn shutdown_ends_all_transports() {
         assert!(rest.starts_with("HTTP/1.1 200") && rest.contains("1001"), "{rest}");
     }
     server.await.unwrap().unwrap();
-    assert!(sockets.iter().all(Sockets::is_empty));
+    assert!(sockets.iter().all(Connections::is_empty));
 }

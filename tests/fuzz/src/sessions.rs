@@ -60,10 +60,10 @@ pub fn sessions(input: &[u8]) {
             let answer = take(&service, *choice, &with_token(rest, &token)).await;
             token = token_in(&answer).unwrap_or(token);
             // Of connections that have just been dropped, one may be on its way out.
-            assert!(service.sockets().len() <= SESSIONS + 2, "{}", service.sockets().len());
+            assert!(service.connections().len() <= SESSIONS + 2, "{}", service.connections().len());
         }
-        service.sockets().close().await;
-        assert!(service.sockets().is_empty());
+        service.connections().close().await;
+        assert!(service.connections().is_empty());
         drop(service);
         sleep(Duration::from_millis(1)).await; // what listens to other processes goes with it
     });

@@ -47,8 +47,8 @@ pub(crate) async fn converse(service: &SocketService<NotFound>, bytes: &[u8], se
     let both = async { tokio::join!(writing, reading) };
     timeout(Duration::from_secs(600), both).await.expect("the server lets go of a client");
     served.await.expect("the server does not panic");
-    service.sockets().close().await;
-    assert!(service.sockets().is_empty());
+    service.connections().close().await;
+    assert!(service.connections().is_empty());
     answer
 }
 

@@ -158,7 +158,7 @@ async fn service_keeps_a_hundred_thousand() {
     for _ in 0..CROWD {
         crowd.spawn(member(join().await, heard.clone()));
     }
-    assert!(service.sockets().len() >= CROWD);
+    assert!(service.connections().len() >= CROWD);
     for round in 1..=2 {
         join().await.write_all(b"\x81\x84\0\0\0\0\"hi\"").await.expect("open");
         heard.by(CROWD, round).await;

@@ -61,7 +61,7 @@ fn simulate(seed: u64, defect: Defect) -> Result<Log, String> {
     }
     log.borrow_mut().stop = true;
     let end = sim.elapsed() + END;
-    while sim.elapsed() < end && !server.service.sockets().is_empty() {
+    while sim.elapsed() < end && !server.service.connections().is_empty() {
         step(&mut sim)?;
     }
     drop(sim);

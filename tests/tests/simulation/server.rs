@@ -140,7 +140,7 @@ impl Server {
             return Err(format!("{disconnects} times disconnect for {connects} times connect"));
         }
         let hub = self.layer.hub();
-        let left = (self.service.sockets().len(), hub.group_count(), hub.mailbox_count());
+        let left = (self.service.connections().len(), hub.group_count(), hub.mailbox_count());
         if left != (0, 0, 0) {
             return Err(format!("of sockets, groups and mailboxes {left:?} is left"));
         }

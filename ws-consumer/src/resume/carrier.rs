@@ -18,9 +18,9 @@ use super::{
     token::Token,
 };
 use crate::{
+    connections::{Connections, Registration},
     frame::{Close, Frame},
     scope::Transport,
-    transport::{Sockets, sockets::Registration},
     wire::Link,
 };
 
@@ -120,9 +120,9 @@ pub(super) struct Carriage {
 
 impl Carriage {
     /// Nothing once this process goes away.
-    pub(super) fn new(sockets: &Sockets) -> Option<Self> {
+    pub(super) fn new(connections: &Connections) -> Option<Self> {
         let link = Arc::new(Link::new(false, CARRIER));
-        let registration = sockets.register(&link)?;
+        let registration = connections.register(&link)?;
         Some(Self { link, _registration: registration })
     }
 

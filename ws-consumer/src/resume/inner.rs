@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     frame::{Close, Frame},
+    limits::Limits,
     scope::Transport,
-    transport::Limits,
     wire::{Accept, Outgoing, Refuse},
 };
 

@@ -6,12 +6,9 @@ use tokio::time::Instant;
 
 use super::state::Session;
 use crate::{
+    connections::PATIENCE,
     frame::Close,
-    transport::{
-        Limits,
-        drain::PATIENCE,
-        limits::{idle, too_old},
-    },
+    limits::{Limits, idle, too_old},
 };
 
 /// When the client came and when it last said something; what connections do for signs of life does not count.

@@ -38,7 +38,7 @@ pub(crate) use self::{
     profiles::CARRIER,
     service::{Directory, Parts},
 };
-use crate::transport::http::{Reply, scope as plain_scope};
+use crate::transport::request::{Reply, scope as plain_scope};
 use crate::{
     error::BoxError,
     middleware::name_origin,

@@ -11,14 +11,14 @@ use http::StatusCode;
 use hyper::body::Body;
 
 use super::{registry::Reading, service::unavailable};
-use crate::{error::BoxError, transport::pace::Paced, wire::Refuse};
+use crate::{error::BoxError, transport::min_rate_body::MinRateBody, wire::Refuse};
 
 /// Bytes that are read before the client is checked.
 const UNSEEN: usize = 16 << 10;
 
 /// A body of a limited number of bytes, as far as it has arrived.
 pub(super) struct Intake<B> {
-    body: Paced<B>,
+    body: MinRateBody<B>,
     data: Vec<u8>,
     most: usize,
     reading: Reading,
@@ -30,7 +30,7 @@ enum Part {
 }
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Intake<B> {
-    pub(super) fn new(body: Paced<B>, most: usize, reading: Reading) -> Self {
+    pub(super) fn new(body: MinRateBody<B>, most: usize, reading: Reading) -> Self {
         Self { body, data: Vec::new(), most, reading }
     }
 

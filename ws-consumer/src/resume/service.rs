@@ -31,11 +31,12 @@ use super::{
 };
 use crate::{
     application::Application,
+    connections::Connections,
     error::Result as HookResult,
     frame::Close,
+    limits::Limits,
     scope::{Scope, Transport},
     socket::Socket,
-    transport::{Limits, Sockets},
     wire::{OutputLimits, Profile, Refuse, Wire},
 };
 
@@ -51,7 +52,7 @@ struct Inner {
     application: Arc<dyn Application>,
     layer: Arc<dyn ChannelLayer>,
     output: Arc<OutputLimits>,
-    sockets: Sockets,
+    connections: Connections,
     /// Whether sessions may begin while the layer has lost its backend.
     accepts_in_outage: bool,
     registry: Arc<Registry>,
@@ -75,7 +76,7 @@ pub(crate) struct Parts {
     pub(crate) application: Arc<dyn Application>,
     pub(crate) layer: Arc<dyn ChannelLayer>,
     pub(crate) output: Arc<OutputLimits>,
-    pub(crate) sockets: Sockets,
+    pub(crate) connections: Connections,
     pub(crate) accepts_in_outage: bool,
 }
 
@@ -98,7 +99,7 @@ pub(super) struct Opened {
 
 impl Directory {
     pub(crate) fn new(parts: Parts) -> HookResult<Self> {
-        let Parts { mut resume, limits, application, layer, output, sockets, accepts_in_outage } = parts;
+        let Parts { mut resume, limits, application, layer, output, connections, accepts_in_outage } = parts;
         // A client that polls is heard of by its polls.
         resume.window = resume.window.min(limits.ping_interval);
         let process = ProcessId::new()?;
@@ -108,7 +109,7 @@ impl Directory {
             application,
             layer,
             output,
-            sockets,
+            connections,
             accepts_in_outage,
             admitted: Mutex::default(),
             listening: OnceCell::new(),
@@ -130,7 +131,7 @@ impl Directory {
 
     /// Is this process about to go away?
     pub(super) fn is_closing(&self) -> bool {
-        self.0.sockets.is_closing()
+        self.0.connections.is_closing()
     }
 
     pub(crate) fn claims(&self, scope: &Scope) -> bool {
@@ -141,8 +142,8 @@ impl Directory {
 
     /// A new session, if the application lets its client in.
     pub(super) async fn open(&self, scope: Scope) -> Result<Opened, Refuse> {
-        let Inner { terms, sockets, registry, accepts_in_outage, .. } = &*self.0;
-        if sockets.is_cut_off() && !accepts_in_outage {
+        let Inner { terms, connections, registry, accepts_in_outage, .. } = &*self.0;
+        if connections.is_cut_off() && !accepts_in_outage {
             return Err(unavailable());
         }
         self.listen().await;
@@ -153,13 +154,13 @@ impl Directory {
         let wire = self.start(scope, SESSION);
         let session = Session::new(terms.clone(), wire.link().clone(), path, registry, shared.clone());
         let session = Arc::new(session.map_err(|_| unavailable())?);
-        let registration = sockets.register(wire.link()).ok_or_else(unavailable)?;
+        let registration = connections.register(wire.link()).ok_or_else(unavailable)?;
         if !registry.enter(&session, address, weight, shared.address) {
             return Err(unavailable());
         }
         let opening = Opening { session: Some(session.clone()) };
         let task = Task::new(session.clone(), wire, registration);
-        sockets.spawn(self.clone().run(session.clone(), task));
+        connections.spawn(self.clone().run(session.clone(), task));
         let decided = timeout(terms.limits.accept_timeout, poll_fn(|cx| session.poll_decision(cx))).await;
         let accept = match decided {
             Ok(Decision::Accept(accept)) => accept,
@@ -246,10 +247,10 @@ impl Directory {
     }
 
     fn start(&self, scope: Scope, profile: Profile) -> Wire {
-        let Inner { layer, application, output, sockets, .. } = &*self.0;
+        let Inner { layer, application, output, connections, .. } = &*self.0;
         Socket::open_with(profile, scope, layer.clone(), |mut socket| {
             socket.set_output_limits(output.clone());
-            socket.set_reports(sockets.reports());
+            socket.set_reports(connections.reports());
             application.call(socket)
         })
     }
@@ -297,7 +298,7 @@ impl Directory {
 
     /// For a leg, or a request, of another process's session. Nothing once this process goes away.
     pub(super) fn carriage(&self) -> Option<Carriage> {
-        Carriage::new(&self.0.sockets)
+        Carriage::new(&self.0.connections)
     }
 
     /// `waits`: the answer may take as long as a long poll does.
@@ -329,7 +330,7 @@ impl Directory {
             ))))
         };
         if let Err(error) = listening.get_or_try_init(begin).await
-            && self.0.sockets.reports().due("listening").is_some()
+            && self.0.connections.reports().due("listening").is_some()
         {
             tracing::warn!(error = %Causes(&error), "sessions of this process cannot be reached from others");
         }

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     frame::Close,
+    limits::Limits,
     scope::Transport,
-    transport::Limits,
     wire::{Accept, Link, Outgoing, Refuse, Resumed, Wire},
 };
 

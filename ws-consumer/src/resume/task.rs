@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::state::Session;
 use crate::{
-    transport::sockets::Registration,
+    connections::Registration,
     wire::{Incoming, Wire},
 };
 

@@ -6,7 +6,7 @@ use channel_layer::ChannelLayer;
 use http::StatusCode;
 use tokio::time::timeout;
 
-use crate::transport::Sockets;
+use crate::connections::Connections;
 
 /// A layer that does not answer in this time is not ready. Below the usual probe timeouts of 1 s and more.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -36,12 +36,12 @@ impl HealthPaths {
 /// The answer: 200 or 503, and one word.
 pub(super) async fn answer(
     check: Check,
-    sockets: Sockets,
+    connections: Connections,
     layer: Arc<dyn ChannelLayer>,
 ) -> (StatusCode, &'static str) {
     match check {
         Check::Alive => (StatusCode::OK, "alive"),
-        Check::Ready if sockets.is_closing() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Check::Ready if connections.is_closing() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         Check::Ready => match timeout(PATIENCE, layer.health()).await {
             Ok(Ok(_)) => (StatusCode::OK, "ready"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "the channel layer does not answer"),

@@ -21,10 +21,10 @@ use super::{
 use crate::{
     application::Application,
     error::Error,
+    limits::Limits,
     middleware::{OriginCheck, Origins, TrustedProxies},
     resume::Resume,
     socket::Socket,
-    transport::Limits,
 };
 
 /// What a server speaks: WebSockets to an application, plain HTTP to any tower service.
@@ -35,7 +35,7 @@ use crate::{
 /// use ws_consumer::{Protocols, Router};
 ///
 /// let service = Protocols::new().websocket(Router::new()).into_service(Arc::new(MemoryLayer::default()));
-/// assert!(service.sockets().is_empty());
+/// assert!(service.connections().is_empty());
 /// ```
 pub struct Protocols<H = NotFound> {
     websocket: Arc<dyn Application>,
@@ -119,7 +119,7 @@ impl<H> Protocols<H> {
         self
     }
 
-    /// Runs `hook` after the last connection has ended; [`Sockets::close`](crate::Sockets::close) waits for it, and so does [`serve`](crate::serve). The last one registered runs first.
+    /// Runs `hook` after the last connection has ended; [`Connections::close`](crate::Connections::close) waits for it, and so does [`serve`](crate::serve). The last one registered runs first.
     pub fn on_shutdown<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
@@ -182,7 +182,7 @@ impl<H> Protocols<H> {
     }
 
     /// Lets new sockets in while the channel layer is known to have lost its backend, for applications that are of use
-    /// without it. By default they are refused with 503 and `Retry-After`: they would hear nothing from others. Sockets and
+    /// without it. By default they are refused with 503 and `Retry-After`: they would hear nothing from others. Connections and
     /// sessions that there are go on in any case.
     pub fn accept_in_outage(mut self) -> Self {
         self.accepts_in_outage = true;

@@ -21,7 +21,7 @@ use super::{
     permits::{Permit, Permits, Permitted},
     service::{Crowded, SocketService},
 };
-use crate::{scope::Peer, transport::Drain};
+use crate::{connections::Drain, scope::Peer};
 
 /// From the first byte to the end of the headers. Without a limit, a client that sends nothing stays for ever.
 const HEADERS: Duration = Duration::from_secs(10);
@@ -133,14 +133,14 @@ where
     service.startup().await.map_err(|error| io::Error::other(error.to_string()))?;
     // It may listen for signals, and begins to when it is polled: a client must not come in before that.
     let stopped = poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
-    let (connections, acceptors) = (TaskTracker::new(), TaskTracker::new());
+    let (tracked, acceptors) = (TaskTracker::new(), TaskTracker::new());
     let (accepting, stopping) = (CancellationToken::new(), CancellationToken::new());
     let permits = Permits::new(max_connections.unwrap_or(usize::MAX), max_per_address);
     for listener in listeners {
         let (service, permits) = (service.clone(), permits.clone());
         // A WebSocket's own deadline comes first, and tells the consumer why.
         let patience = service.limits().write_timeout + service.limits().close_timeout;
-        let (connections, stopping) = (connections.clone(), stopping.clone());
+        let (tracked, stopping) = (tracked.clone(), stopping.clone());
         let each = move |stream, peer, permit, room| {
             let io = Permitted::new(stream, permit, patience);
             let mut extensions = extension(Peer(peer));
@@ -148,7 +148,7 @@ where
             if room != Room::Enough {
                 extensions.insert(Crowded);
             }
-            connections.spawn(connection_with(io, extensions, service.clone(), stopping.clone()));
+            tracked.spawn(connection_with(io, extensions, service.clone(), stopping.clone()));
         };
         let accepting = accepting.clone();
         acceptors
@@ -160,18 +160,18 @@ where
     accepting.cancel();
     acceptors.close();
     acceptors.wait().await; // the listeners are closed: clients are refused, not kept waiting
-    let sockets = service.sockets().clone();
+    let connections = service.connections().clone();
     let limit = drain.time() + DRAIN;
-    let sockets_gone = async {
-        sockets.drain(drain).await;
-        connections.close();
+    let all_gone = async {
+        connections.drain(drain).await;
+        tracked.close();
         // What was answered last has yet to be written, and what was sent behind it is refused by an answer.
-        let _all_gone = timeout(LAST_ANSWERS, connections.wait()).await;
+        let _in_time = timeout(LAST_ANSWERS, tracked.wait()).await;
         stopping.cancel();
-        connections.wait().await;
+        tracked.wait().await;
     };
-    if timeout(limit, sockets_gone).await.is_err() {
-        tracing::warn!(left = sockets.len(), "not everybody left in time");
+    if timeout(limit, all_gone).await.is_err() {
+        tracing::warn!(left = connections.len(), "connections are still open after the drain");
     }
     Ok(())
 }

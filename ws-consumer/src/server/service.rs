@@ -25,12 +25,14 @@ use super::{
 };
 use crate::{
     application::Application,
+    connections::Connections,
     error::{BoxError, Result as HookResult},
+    limits::Limits,
     middleware::TrustedProxies,
     resume::{self, Directory, Resume},
     scope::Scope,
     socket::Socket,
-    transport::{Limits, ReplyBody, Sockets, headers, http as plain_http, websocket},
+    transport::{ReplyBody, headers, request as plain_request, websocket},
     wire::{OutputLimits, Refuse, Wire},
 };
 
@@ -47,14 +49,14 @@ use crate::{
 /// # async fn run() -> std::io::Result<()> {
 /// let layer = Arc::new(channel_layer::MemoryLayer::default());
 /// let service = Protocols::new().websocket(Router::new()).into_service(layer);
-/// let sockets = service.sockets().clone();
+/// let connections = service.connections().clone();
 /// let app = axum::Router::new()
 ///     .route("/", axum::routing::get(|| async { "the page" }))
 ///     .fallback_service(service);
 /// // With the feature `axum` this tells limits and logs the addresses of clients.
 /// let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
 ///
-/// let closing = sockets.clone();
+/// let closing = connections.clone();
 /// let stop = async move {
 ///     _ = tokio::signal::ctrl_c().await;
 ///     closing.start_drain(Drain::going_away()); // 1001 to all, beside axum, which waits for event streams and polls to end
@@ -62,14 +64,14 @@ use crate::{
 /// let listener = listen("127.0.0.1:8000").await?;
 /// let served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future();
 /// let patience = async {
-///     sockets.closed().await; // every `disconnect` has run: axum does not wait for WebSockets
+///     connections.closed().await; // every `disconnect` has run: axum does not wait for WebSockets
 ///     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
 /// };
 /// tokio::select! {
 ///     served = served => served?, // every response has ended
 ///     () = patience => {}         // somebody has begun a request and does not end it
 /// }
-/// sockets.closed().await;
+/// connections.closed().await;
 /// # Ok(()) }
 /// ```
 ///
@@ -102,7 +104,7 @@ struct Shared {
     limits: Arc<Limits>,
     /// The same for what carries sessions.
     carriers: Arc<Limits>,
-    sockets: Sockets,
+    connections: Connections,
     health: Option<HealthPaths>,
     /// The layer's events from the beginning, until there is a task that passes them on. Locked once.
     events: Mutex<Option<LayerEvents>>,
@@ -135,9 +137,9 @@ pub(super) struct Parts {
 impl<H> SocketService<H> {
     pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
         let Parts { requests, hooks, layer, proxies, limits, health, resume, accepts_in_outage } = parts;
-        let (sockets, hooks) = (Sockets::default(), Arc::new(hooks));
-        sockets.set_layer(layer.clone());
-        sockets.set_afterwards({
+        let (connections, hooks) = (Connections::default(), Arc::new(hooks));
+        connections.set_layer(layer.clone());
+        connections.set_afterwards({
             let (hooks, layer) = (hooks.clone(), layer.clone());
             Box::new(move || {
                 let (hooks, layer) = (hooks.clone(), layer.clone());
@@ -148,7 +150,7 @@ impl<H> SocketService<H> {
         let (output, carriers) = (Arc::new(limits.output.clone()), Arc::new(limits.of_carriers()));
         let limits = Arc::new(limits);
         let directory = resume.map(|resume| {
-            let (application, layer, sockets) = (application.clone(), layer.clone(), sockets.clone());
+            let (application, layer, connections) = (application.clone(), layer.clone(), connections.clone());
             let (limits, output) = (limits.clone(), output.clone());
             Directory::new(resume::Parts {
                 resume,
@@ -156,13 +158,13 @@ impl<H> SocketService<H> {
                 application,
                 layer,
                 output,
-                sockets,
+                connections,
                 accepts_in_outage,
             })
             .expect("the system has randomness once it runs programs")
         });
         let events = layer.events();
-        sockets.set_backend(events.state());
+        connections.set_backend(events.state());
         let events = Mutex::new(Some(events));
         let shared = Shared {
             application,
@@ -174,7 +176,7 @@ impl<H> SocketService<H> {
             output,
             limits,
             carriers,
-            sockets,
+            connections,
             health,
             events,
             watch: OnceLock::new(),
@@ -188,8 +190,8 @@ impl<H> SocketService<H> {
     }
 
     /// All connections of this service.
-    pub fn sockets(&self) -> &Sockets {
-        &self.shared.sockets
+    pub fn connections(&self) -> &Connections {
+        &self.shared.connections
     }
 
     /// Runs the start-up hooks, unless they have run. The first request waits for them too; a server that calls this
@@ -219,14 +221,15 @@ impl Shared {
     fn watch(&self) {
         self.watch.get_or_init(|| {
             let taken = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let (mut events, sockets) = (taken.unwrap_or_else(LayerEvents::none), self.sockets.clone());
+            let (mut events, connections) =
+                (taken.unwrap_or_else(LayerEvents::none), self.connections.clone());
             // What happened before there was a connection.
             while let Some(Some(event)) = events.next().now_or_never() {
-                sockets.note(event);
+                connections.note(event);
             }
             let pass_on = async move {
                 while let Some(event) = events.next().await {
-                    sockets.tell(event);
+                    connections.tell(event);
                 }
             };
             AbortOnDrop(tokio::spawn(pass_on))
@@ -238,7 +241,7 @@ impl Shared {
         |scope| {
             Socket::open(scope, self.layer.clone(), |mut socket| {
                 socket.set_output_limits(self.output.clone());
-                socket.set_reports(self.sockets.reports());
+                socket.set_reports(self.connections.reports());
                 application.call(socket)
             })
         }
@@ -247,7 +250,7 @@ impl Shared {
     /// The application that serves this plain request, if there is one, and what it is told about it.
     fn application_for<B>(&self, request: &Request<B>) -> Option<(&dyn Application, Scope)> {
         let application = self.requests.as_deref()?;
-        let scope = plain_http::scope(request);
+        let scope = plain_request::scope(request);
         application.claims(&scope).then_some((application, scope))
     }
 
@@ -269,14 +272,14 @@ impl Shared {
                 let open = |scope| {
                     Socket::open_with(resume::CARRIER, scope, layer, |socket| directory.carrier(socket))
                 };
-                websocket::upgrade(request, self.carriers.clone(), &self.sockets, open)
+                websocket::upgrade(request, self.carriers.clone(), &self.connections, open)
             }
             None => {
                 let open = self.open(&*self.application);
-                if self.sockets.is_cut_off() && !self.accepts_in_outage {
+                if self.connections.is_cut_off() && !self.accepts_in_outage {
                     return Box::pin(async { Ok(of_socket(websocket::answer(Refuse::unavailable()))) });
                 }
-                websocket::upgrade(request, self.limits.clone(), &self.sockets, open)
+                websocket::upgrade(request, self.limits.clone(), &self.connections, open)
             }
         };
         Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) })
@@ -290,9 +293,9 @@ impl Shared {
     }
 
     fn health<R>(&self, check: Check) -> Answering<R> {
-        let (sockets, layer) = (self.sockets.clone(), self.layer.clone());
+        let (connections, layer) = (self.connections.clone(), self.layer.clone());
         Box::pin(async {
-            let (status, word) = health::answer(check, sockets, layer).await;
+            let (status, word) = health::answer(check, connections, layer).await;
             let mut response = Response::new(Either::Left(ReplyBody::whole(word.into())));
             *response.status_mut() = status;
             Ok(response)
@@ -321,12 +324,12 @@ where
             request.extensions_mut().insert(proxies.clone());
         }
         let access = Access::begin(&request);
-        let (version, sockets) = (request.version(), self.shared.sockets.clone());
+        let (version, connections) = (request.version(), self.shared.connections.clone());
         let answer = if self.shared.hooks.are_up() { self.answer(request) } else { self.start_up(request) };
         Box::pin(async move {
             let mut answer = answer.await;
             if let Ok(answer) = &mut answer {
-                say_goodbye(answer, version, &sockets);
+                say_goodbye(answer, version, &connections);
             }
             if let (Some(access), Ok(answer)) = (access, &answer) {
                 access.end(answer.status());
@@ -395,7 +398,7 @@ impl<H> SocketService<H> {
             }
             let open = shared.open(application);
             let answer =
-                plain_http::request(scope, request.into_body(), &shared.limits, &shared.sockets, open);
+                plain_request::serve(scope, request.into_body(), &shared.limits, &shared.connections, open);
             return Box::pin(async {
                 Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left)))
             });
@@ -410,8 +413,8 @@ impl<H> SocketService<H> {
 
 /// Closes the connection of a client that is refused because the server shuts down, so that it retries over
 /// another connection, which may lead to another server.
-fn say_goodbye<R>(answer: &mut Response<R>, version: Version, sockets: &Sockets) {
-    let is_refused = answer.status() == StatusCode::SERVICE_UNAVAILABLE && sockets.is_closing();
+fn say_goodbye<R>(answer: &mut Response<R>, version: Version, connections: &Connections) {
+    let is_refused = answer.status() == StatusCode::SERVICE_UNAVAILABLE && connections.is_closing();
     if is_refused && version <= Version::HTTP_11 {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

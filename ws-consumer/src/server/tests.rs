@@ -77,7 +77,7 @@ async fn a_stream_of_which_nothing_is_taken_is_counted() {
             publish(&layer).await;
             sleep(Duration::from_secs(4)).await;
         }
-        assert_eq!(service.sockets().stats().closed_slow, 1, "{path}");
+        assert_eq!(service.connections().stats().closed_slow, 1, "{path}");
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_stream_that_overflows_is_counted_once() {
             tokio::task::yield_now().await;
         }
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(service.sockets().stats().closed_slow, 1, "{path}");
+        assert_eq!(service.connections().stats().closed_slow, 1, "{path}");
     }
 }
 
@@ -113,6 +113,6 @@ async fn a_client_that_reads_slowly_or_leaves_is_not() {
         assert!(read > 5000, "{read}");
         drop(client);
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(service.sockets().stats().closed_slow, 0, "{path}");
+        assert_eq!(service.connections().stats().closed_slow, 0, "{path}");
     }
 }

@@ -1,17 +1,9 @@
-//! How frames get to clients and back. A transport holds a [`Wire`](crate::wire::Wire) and knows nothing of
-//! groups or routes.
+//! Transports, which carry frames to clients and back. A transport holds a [`Wire`](crate::wire::Wire) and knows nothing
+//! of groups or routes.
 
-pub(crate) mod drain;
 pub(crate) mod headers;
-pub(crate) mod http;
-pub(crate) mod limits;
-pub(crate) mod pace;
-pub(crate) mod sockets;
+pub(crate) mod min_rate_body;
+pub(crate) mod request;
 pub(crate) mod websocket;
 
-pub use self::{
-    drain::Drain,
-    http::ReplyBody,
-    limits::Limits,
-    sockets::{SocketStats, Sockets},
-};
+pub use self::request::ReplyBody;

@@ -66,7 +66,7 @@ async fn missing_body_is_408() {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{head}: {answer}");
         assert!((30..=31).contains(&took), "{head}: {took}");
     }
-    assert!(service.sockets().is_empty());
+    assert!(service.connections().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -138,8 +138,8 @@ async fn ignores_pings_while_unread() {
     let written = tokio::time::timeout(Duration::from_secs(10), pipe.write_all(&flood)).await;
     assert!(written.is_err(), "the server stopped reading");
     sleep(Duration::from_secs(30)).await;
-    assert!(server.service.sockets().is_empty(), "and gave up on the client");
-    assert_eq!(server.service.sockets().stats().closed_slow, 1);
+    assert!(server.service.connections().is_empty(), "and gave up on the client");
+    assert_eq!(server.service.connections().stats().closed_slow, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +197,7 @@ async fn keepalive_finds_silent_clients() {
         for (until, after) in found.await {
             assert!(after <= latest, "{interval} s, {timeout} s, silent from {until:?} on: {after:?}");
         }
-        assert!(server.service.sockets().is_empty());
+        assert!(server.service.connections().is_empty());
     }
 }
 
@@ -211,7 +211,7 @@ async fn listen(mut socket: Socket) -> Result<()> {
 }
 
 /// Sends 30 numbered frames of 100 KB to a client that reads none of them, then has it read.
-async fn missed(overflow: Overflow) -> (Vec<i64>, ws_consumer::SocketStats) {
+async fn missed(overflow: Overflow) -> (Vec<i64>, ws_consumer::ConnectionStats) {
     let mut output = OutputLimits::default();
     output.overflow = overflow;
     let mut limits = Limits::default();
@@ -226,7 +226,7 @@ async fn missed(overflow: Overflow) -> (Vec<i64>, ws_consumer::SocketStats) {
     }
     let reading =
         client.filter_map(async |message| message.ok()?.into_text().ok()?.trim().parse::<i64>().ok());
-    let stats = server.service.sockets().stats();
+    let stats = server.service.connections().stats();
     let quiet = sleep(Duration::from_secs(1));
     (reading.take_until(quiet).collect().await, stats)
 }

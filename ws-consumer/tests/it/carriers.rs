@@ -78,7 +78,7 @@ impl Stage {
 
     async fn is_left(&self) -> bool {
         let left = async {
-            while !self.server.service.sockets().is_empty() {
+            while !self.server.service.connections().is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -227,7 +227,7 @@ async fn drain_handles_acknowledged_frames() {
             client.send("x").await;
         }
         sleep(Duration::from_millis(10)).await;
-        timed(stage.server.service.sockets().drain(Drain::restart())).await;
+        timed(stage.server.service.connections().drain(Drain::restart())).await;
         let noted = stage.diary.all();
         let last = noted.last().map(String::as_str);
         assert_eq!((noted.len(), last), (51, Some("disconnect 1012")), "{transport:?}");
@@ -239,7 +239,7 @@ async fn process_exit_ends_only_its_sessions() {
     for transport in ALL {
         for drain in [Drain::restart(), Drain::going_away(), Drain::from(4000)] {
             let (home, away, mut client) = away(transport).await;
-            let sockets = away.server.service.sockets().clone();
+            let sockets = away.server.service.connections().clone();
             tokio::spawn(async move { sockets.drain(drain).await });
             // Those that wait for something are told, in less time than a server waits for them.
             let told = async {
@@ -262,7 +262,7 @@ async fn process_exit_ends_only_its_sessions() {
 async fn remote_polls_do_not_delay_a_drain() {
     let (_home, away, client) = away(Transport::LongPoll).await;
     let asked = || json!({ "token": client.token, "cursor": 0, "mode": "long-poll" });
-    let sockets = away.server.service.sockets().clone();
+    let sockets = away.server.service.connections().clone();
     let drain = async move {
         sleep(Duration::from_secs(1)).await;
         sockets.drain(Drain::going_away()).await;
@@ -379,6 +379,6 @@ async fn unused_sessions_leave_nothing() {
         timed(pipe.write_all(handshake.as_bytes())).await.expect("the server reads");
         drop(pipe);
         sleep(Duration::from_secs(1)).await;
-        assert!(stage.server.service.sockets().is_empty());
+        assert!(stage.server.service.connections().is_empty());
     }
 }

@@ -111,7 +111,7 @@ async fn drained(at_once: &str, later: &str) -> (String, Duration) {
     let began = Instant::now();
     let closing = {
         let drain = Drain::going_away().requests_within(Duration::from_secs(5));
-        let sockets = service.sockets().clone();
+        let sockets = service.connections().clone();
         tokio::spawn(async move { sockets.drain(drain).await })
     };
     sleep(Duration::from_secs(1)).await;
@@ -184,7 +184,7 @@ async fn drain_answers_http2_requests() {
     };
     let late = async {
         sleep(Duration::from_millis(100)).await;
-        tokio::join!(service.sockets().close(), async {
+        tokio::join!(service.connections().close(), async {
             sleep(Duration::from_millis(100)).await;
             get("/quick").await
         })
@@ -229,7 +229,7 @@ async fn drain_covers_all_listeners() {
             answers
         });
     }
-    while service.sockets().len() < 2 {
+    while service.connections().len() < 2 {
         sleep(Duration::from_millis(1)).await;
     }
     drop(stop);
@@ -335,7 +335,7 @@ async fn drain_delivers_to_all_or_none() {
             members.spawn(chatters(number, client));
         }
         sleep(Duration::from_millis(400)).await;
-        timed(server.service.sockets().drain(drain)).await;
+        timed(server.service.connections().drain(drain)).await;
         let heard = members.join_all().await;
         let most: BTreeSet<_> = heard.iter().flat_map(|(texts, _)| texts).collect();
         let missed: usize = heard.iter().map(|(texts, _)| most.len() - texts.len()).sum();
@@ -353,7 +353,7 @@ async fn spread_closes_drop_late_frames() {
     for _ in 0..12 {
         clients.push(server.connect("/").await);
     }
-    let (sockets, minute) = (server.service.sockets().clone(), Duration::from_secs(60));
+    let (sockets, minute) = (server.service.connections().clone(), Duration::from_secs(60));
     let drain = tokio::spawn(async move { sockets.drain(Drain::restart().over(minute)).await });
     let began = Instant::now();
     let quiet: Vec<_> = clients
@@ -391,7 +391,7 @@ async fn cancelled_drain_resumes_input() {
         }
         clients[0].send("one").await;
         sleep(Duration::from_millis(1)).await;
-        let (sockets, drain) = (server.service.sockets(), Drain::restart().over(Duration::from_secs(60)));
+        let (sockets, drain) = (server.service.connections(), Drain::restart().over(Duration::from_secs(60)));
         let given_up = tokio::time::timeout(Duration::from_millis(after), sockets.drain(drain)).await;
         assert!(given_up.is_err());
         let mut open = Vec::new();
@@ -420,7 +420,7 @@ async fn drained_sessions_acknowledge_nothing() {
             let mut client = timed(SessionClient::connected(&server.service, "/", transport)).await;
             busy.send("busy").await;
             sleep(Duration::from_millis(10)).await;
-            let sockets = server.service.sockets().clone();
+            let sockets = server.service.connections().clone();
             let drained = tokio::spawn(async move { sockets.drain(drain).await });
             sleep(Duration::from_millis(100)).await;
             let before = client.acked;

@@ -85,8 +85,8 @@ async fn unread_echoes_stop_reading() {
         assert!(taken < 100, "the server reads what it cannot answer");
     }
     sleep(Duration::from_secs(30)).await;
-    assert!(server.service.sockets().is_empty());
-    assert_eq!(server.service.sockets().stats().closed_slow, 1);
+    assert!(server.service.connections().is_empty());
+    assert_eq!(server.service.connections().stats().closed_slow, 1);
 }
 
 // ---- slow motion
@@ -134,7 +134,7 @@ async fn slow_frame_is_bounded() {
         assert!(borne(open(&server).await, unit).await <= 31, "{unit:x?}");
     }
     sleep(Duration::from_secs(6)).await; // for the close
-    assert!(server.service.sockets().is_empty());
+    assert!(server.service.connections().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,7 +256,7 @@ async fn panics_end_one_connection() {
             }
         }
         assert_eq!(timed(endings.recv()).await, Some(()), "{here}");
-        server.service.sockets().close().await;
+        server.service.connections().close().await;
         assert!(endings.try_recv().is_err(), "{here}: disconnect ran twice");
         assert_eq!((server.layer.hub().group_count(), server.layer.hub().mailbox_count()), (0, 0), "{here}");
     }

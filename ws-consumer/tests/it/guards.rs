@@ -160,7 +160,7 @@ async fn address_limits_free_places() {
     assert_eq!(status(&server, from("1.2.3.4")).await, 429);
     open(&server, from("1.2.3.5")).await;
     first.leave().await;
-    while server.service.sockets().len() > 2 {
+    while server.service.connections().len() > 2 {
         tokio::task::yield_now().await;
     }
     open(&server, from("1.2.3.4")).await;

@@ -216,7 +216,7 @@ async fn many_streams_hear_a_broadcast() {
     // A browser that goes away takes all of them with it; their sessions wait to be resumed, and then end.
     drop((streams, client.sender));
     timed(async {
-        while !client.server.service.sockets().is_empty() {
+        while !client.server.service.connections().is_empty() {
             sleep(Duration::from_secs(1)).await;
         }
     })

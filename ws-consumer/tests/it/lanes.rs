@@ -190,7 +190,7 @@ async fn silent_client_leaves_its_groups() {
     let mut bytes = Vec::new();
     timed(client.get_mut().read_to_end(&mut bytes)).await.unwrap();
     assert_eq!(bytes, [0x89, 0]);
-    server.service.sockets().close().await;
+    server.service.connections().close().await;
     assert_eq!(server.layer.hub().group_count(), 0);
 }
 
@@ -217,7 +217,7 @@ async fn unread_client_blocks_only_itself() {
     });
     let (client, _) = client_async(request("/"), server.pipe()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert!(server.service.sockets().is_empty(), "dropped for taking nothing");
+    assert!(server.service.connections().is_empty(), "dropped for taking nothing");
     drop(client);
 }
 

@@ -141,7 +141,7 @@ async fn clients_may_leave_in_a_pause() {
     }
     drop(client);
     let began = Instant::now();
-    while !server.service.sockets().is_empty() {
+    while !server.service.connections().is_empty() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
@@ -160,8 +160,8 @@ async fn unread_answers_end_a_flood() {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), flood).await.expect("the connection ends");
-    while !server.service.sockets().is_empty() {
+    while !server.service.connections().is_empty() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(server.service.sockets().stats().closed_slow, 1);
+    assert_eq!(server.service.connections().stats().closed_slow, 1);
 }

@@ -37,7 +37,7 @@ async fn axum_mount_drains() {
     assert_eq!(client.next().await.unwrap().unwrap(), Message::text("hi"));
     assert!(connect_async(format!("ws://{address}/")).await.is_err(), "axum's own route");
 
-    let closing = tokio::spawn(async move { service.sockets().close().await });
+    let closing = tokio::spawn(async move { service.connections().close().await });
     let Some(Ok(Message::Close(Some(close)))) = client.next().await else { panic!("no close") };
     assert_eq!(u16::from(close.code), 1001);
     assert!(client.next().await.is_none());

@@ -254,7 +254,7 @@ async fn sessions_live_in_an_outage() {
         let token = client.token.clone();
         client.cut();
         timed(client.connect(transport)).await.expect("it goes on");
-        assert!(token.is_some() && case.service().sockets().len() == 1, "{transport:?}");
+        assert!(token.is_some() && case.service().connections().len() == 1, "{transport:?}");
         client.send("still here").await;
         assert_eq!(timed(client.text()).await, "still here");
         case.layer.come_back();
@@ -358,7 +358,7 @@ async fn remote_sessions_outlive_an_outage() {
         assert!(matches!(timed(client.connect(transport)).await, Err(Fault::Status(503))), "{transport:?}");
         layer.set(None);
         timed(client.connect(transport)).await.expect("it goes on");
-        assert_eq!((home.sockets().len(), other.sockets().len()), (1, 0), "{transport:?}");
+        assert_eq!((home.connections().len(), other.connections().len()), (1, 0), "{transport:?}");
     }
 }
 

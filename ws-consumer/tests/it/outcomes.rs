@@ -85,7 +85,7 @@ impl Case {
     /// `disconnect` ran once, with this code, and no group is left.
     async fn ends_with(mut self, code: u16) {
         assert_eq!(timed(self.ended.recv()).await, Some(code));
-        self.server.service.sockets().close().await;
+        self.server.service.connections().close().await;
         assert!(self.ended.try_recv().is_err(), "disconnect ran twice");
         assert_eq!(self.server.layer.hub().group_count(), 0, "a group was not left");
         assert_eq!(self.server.layer.hub().mailbox_count(), 0);
@@ -243,8 +243,8 @@ async fn disconnect_panic_is_contained() {
     let server = Server::of(consumer(|| Clumsy));
     server.connect("/").await.leave().await;
     server.connect("/").await.leave().await;
-    server.service.sockets().close().await;
-    assert!(server.service.sockets().is_empty());
+    server.service.connections().close().await;
+    assert!(server.service.connections().is_empty());
 }
 
 #[tokio::test]
@@ -360,7 +360,7 @@ async fn last_frames_reach_the_consumer() {
 async fn shutdown_closes_with_1001() {
     let case = Case::new("accept");
     let mut clients = [case.server.connect("/").await, case.server.connect("/").await];
-    let sockets = case.server.service.sockets().clone();
+    let sockets = case.server.service.connections().clone();
     let closing = tokio::spawn(async move { sockets.close().await });
     for client in &mut clients {
         assert_eq!(client.close_code().await, 1001);

@@ -343,7 +343,7 @@ async fn unrouted_requests_reach_the_pages() {
             response.into_body().collect().await.map_err(|error| error.to_string()).unwrap().to_bytes();
         assert_eq!(whole, body, "{path}");
     }
-    service.sockets().close().await;
+    service.connections().close().await;
     assert_eq!(service.call(request("/parts", "")).await.unwrap().status(), 503);
 }
 
@@ -374,14 +374,14 @@ async fn unread_responses_end() {
         .requests(router)
         .into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>);
     let response = service.call(request("/endless", "")).await.unwrap();
-    assert_eq!((service.sockets().len(), ended.load(Relaxed)), (1, 0));
+    assert_eq!((service.connections().len(), ended.load(Relaxed)), (1, 0));
     drop(response);
     let late = service.call(request("/late", "")).await.unwrap();
     assert!(late.into_body().collect().await.is_err(), "half a response is none");
     let parts = service.call(request("/parts", "")).await.unwrap();
-    let (parts, ()) = tokio::join!(parts.into_body().collect(), service.sockets().close());
+    let (parts, ()) = tokio::join!(parts.into_body().collect(), service.connections().close());
     assert!(parts.is_ok(), "a shutdown lets it end");
-    service.sockets().close().await;
+    service.connections().close().await;
     assert_eq!(ended.load(Relaxed), 1);
 }
 
@@ -411,7 +411,7 @@ async fn startup_and_shutdown_hooks_run() {
     }
     assert_eq!(*seen.lock().unwrap(), ["up 1", "up 2"]);
     for _ in 0..2 {
-        service.sockets().close().await;
+        service.connections().close().await;
     }
     assert_eq!(*seen.lock().unwrap(), ["up 1", "up 2", "down 2", "down 1"]);
 }

@@ -61,8 +61,8 @@ async fn no_bytes_break_the_server() {
         converse(&server, &mut random, &bytes).await;
     }
     is_well(&server).await;
-    server.service.sockets().close().await;
-    assert!(server.service.sockets().is_empty());
+    server.service.connections().close().await;
+    assert!(server.service.connections().is_empty());
 }
 
 /// A client's frame with a random mask.
@@ -159,7 +159,7 @@ async fn connection_churn_leaves_nothing() {
         }
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(server.service.sockets().is_empty(), "{:?}", server.service.sockets());
+    assert!(server.service.connections().is_empty(), "{:?}", server.service.connections());
     assert_eq!((server.layer.hub().mailbox_count(), server.layer.hub().group_count()), (0, 0));
-    assert_eq!(server.service.sockets().stats().total, 4000);
+    assert_eq!(server.service.connections().stats().total, 4000);
 }

@@ -227,7 +227,7 @@ async fn unadmitted_clients_leave_nothing() {
         assert!(timeout(Duration::from_secs(1), client.connect(transport)).await.is_err());
         let left = Instant::now();
         timed(async {
-            while !stage.server.service.sockets().is_empty() {
+            while !stage.server.service.connections().is_empty() {
                 sleep(Duration::from_millis(100)).await;
             }
         })

@@ -264,7 +264,7 @@ async fn close_ends_the_session() {
         timed(client.close(4009)).await;
         assert_eq!(stage.diary.grows_to(1).await, ["disconnect 4009"]);
         timed(async {
-            while stage.members().await > 0 || !stage.server.service.sockets().is_empty() {
+            while stage.members().await > 0 || !stage.server.service.connections().is_empty() {
                 sleep(Duration::from_millis(1)).await;
             }
         })
@@ -333,7 +333,7 @@ async fn shutdown_follows_sent_frames() {
         let mut client = stage.client(transport).await;
         let report = stage.server.layer.group_send_text("lobby", "the last").await.unwrap();
         assert_eq!(report.local.delivered, 1);
-        let sockets = stage.server.service.sockets().clone();
+        let sockets = stage.server.service.connections().clone();
         let drained = tokio::spawn(async move { sockets.drain(Drain::restart()).await });
         assert_eq!(timed(client.text()).await, "the last");
         match timed(client.next()).await.unwrap() {

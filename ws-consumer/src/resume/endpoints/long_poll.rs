@@ -27,8 +27,8 @@ use crate::{
     scope::{Scope, Transport},
     transport::{
         ReplyBody,
-        http::{Reply as HttpReply, whole},
-        pace::Paced,
+        min_rate_body::MinRateBody,
+        request::{Reply as HttpReply, whole},
     },
     wire::Refuse,
 };
@@ -92,7 +92,7 @@ impl Directory {
         if !is_announced {
             return Err(StatusCode::PAYLOAD_TOO_LARGE.into());
         }
-        let body = Paced::new(body, limits.message_timeout);
+        let body = MinRateBody::new(body, limits.message_timeout);
         let mut intake = Intake::new(body, most, self.registry().reads(address(scope)));
         let mut screened = None;
         if !intake.is_there().await? && !self.knows(&scope.headers) {

@@ -25,7 +25,7 @@ use crate::{
     scope::{Scope, Stalled},
     transport::{
         ReplyBody,
-        http::{Reply, whole},
+        request::{Reply, whole},
     },
 };
 

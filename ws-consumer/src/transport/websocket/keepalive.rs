@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::transport::Limits;
+use crate::limits::Limits;
 
 /// What has been heard since the last look.
 ///

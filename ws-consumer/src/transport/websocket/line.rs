@@ -21,7 +21,7 @@ use hyper_tungstenite::{
 use hyper_util::rt::TokioIo;
 
 use super::{intake::Intake, upgrade::config};
-use crate::transport::Limits;
+use crate::limits::Limits;
 
 type Io = Intake<TokioIo<Upgraded>>;
 

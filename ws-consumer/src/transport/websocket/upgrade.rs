@@ -17,9 +17,10 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::connection::Connection;
 use crate::{
+    connections::{Connections, Registration},
     frame::Close,
+    limits::Limits,
     scope::{Scope, Stalled},
-    transport::{Limits, Sockets, sockets::Registration},
     wire::{Accept, Incoming, Outgoing, Refuse, Wire},
 };
 
@@ -32,22 +33,22 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 pub(crate) fn upgrade<B>(
     mut request: Request<B>,
     limits: Arc<Limits>,
-    sockets: &Sockets,
+    connections: &Connections,
     open: impl FnOnce(Scope) -> Wire,
 ) -> oneshot::Receiver<Answer> {
     let (send, receive) = oneshot::channel();
     let (response, upgrade) = (switching(request.headers()), hyper::upgrade::on(&mut request));
-    // Sockets look for themselves, and every one would carry it.
+    // Connections look for themselves, and every one would carry it.
     request.extensions_mut().remove::<Stalled>();
     let wire = open(Scope::of(&mut request));
-    match sockets.register(wire.link()) {
+    match connections.register(wire.link()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
             let mut door = Door { wire, limits, registration, response, upgrade };
             // Most applications decide at once, and need no task to wait in. Those that do not are polled anew there.
             match poll_decision(&mut door.wire, &mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(decision) => door.act(decision, send, sockets),
-                Poll::Pending => sockets.spawn(door.decide(send, sockets.clone())),
+                Poll::Ready(decision) => door.act(decision, send, connections),
+                Poll::Pending => connections.spawn(door.decide(send, connections.clone())),
             }
         }
     }
@@ -96,9 +97,9 @@ pub(crate) enum Decision {
 }
 
 impl Door {
-    async fn decide(mut self, mut answer: oneshot::Sender<Answer>, sockets: Sockets) {
+    async fn decide(mut self, mut answer: oneshot::Sender<Answer>, connections: Connections) {
         let decision = self.decision(&mut answer).await;
-        self.act(decision, answer, &sockets);
+        self.act(decision, answer, &connections);
     }
 
     async fn decision(&mut self, answer: &mut oneshot::Sender<Answer>) -> Decision {
@@ -115,16 +116,16 @@ impl Door {
     }
 
     /// What is left to do has tasks of its own: what led here is freed.
-    fn act(self, decision: Decision, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
+    fn act(self, decision: Decision, answer: oneshot::Sender<Answer>, connections: &Connections) {
         match decision {
-            Decision::Accept(accept) => return self.let_in(accept, answer, sockets),
+            Decision::Accept(accept) => return self.let_in(accept, answer, connections),
             Decision::Refuse(refuse) => _ = answer.send(self::answer(refuse)), // who has left needs none
             Decision::Left => {}
         }
-        sockets.spawn(see_off(self.wire, self.registration));
+        connections.spawn(see_off(self.wire, self.registration));
     }
 
-    fn let_in(mut self, accept: Accept, answer: oneshot::Sender<Answer>, sockets: &Sockets) {
+    fn let_in(mut self, accept: Accept, answer: oneshot::Sender<Answer>, connections: &Connections) {
         let mut response = self.response;
         response.headers_mut().extend(accept.headers);
         // Valid, as the client offered it in a header.
@@ -134,9 +135,9 @@ impl Door {
         let handed_over = answer.send(response).is_ok();
         self.wire.accepted();
         if handed_over {
-            sockets.spawn(Connection::new(self.upgrade, self.wire, self.limits, self.registration));
+            connections.spawn(Connection::new(self.upgrade, self.wire, self.limits, self.registration));
         } else {
-            sockets.spawn(see_off(self.wire, self.registration));
+            connections.spawn(see_off(self.wire, self.registration));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::transport::Limits;
+use crate::limits::Limits;
 
 pub(super) struct Deadlines {
     /// When to see whether the client is still there.

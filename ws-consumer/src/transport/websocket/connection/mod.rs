@@ -27,8 +27,9 @@ use hyper::upgrade::OnUpgrade;
 use self::deadlines::Deadlines;
 use super::{keepalive::Keepalive, line::Line};
 use crate::{
+    connections::Registration,
     frame::Close,
-    transport::{Limits, sockets::Registration},
+    limits::Limits,
     wire::{Incoming, Wire},
 };
 

@@ -7,7 +7,7 @@ use super::{
     Connection, Ending, Stage,
     deadlines::Due,
 };
-use crate::{frame::Close, transport::limits, wire::Incoming};
+use crate::{frame::Close, limits, wire::Incoming};
 
 impl Connection {
     /// Ready if the time has come for something, which is then done.

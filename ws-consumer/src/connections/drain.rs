@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Sockets;
+use super::Connections;
 use crate::{frame::Close, wire::Link};
 
 /// The way in which all connections are ended: what the clients are told, and over how long.
@@ -104,7 +104,7 @@ impl Drop for Muted {
     }
 }
 
-impl Sockets {
+impl Connections {
     /// Ends all connections with close code 1001 and lets no further one in. Returns once every `disconnect` hook
     /// has run, and the shutdown hooks after them.
     ///

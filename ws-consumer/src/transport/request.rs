@@ -18,10 +18,12 @@ use hyper::body::{Body, Frame};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
 
-use super::{Limits, Sockets, pace::Paced};
+use super::min_rate_body::MinRateBody;
 use crate::{
+    connections::Connections,
     error::BoxError,
     frame::{Close, Frame as Payload},
+    limits::Limits,
     scope::{Scope, Stalled},
     wire::{Head, Incoming, Outgoing, Wire},
 };
@@ -89,11 +91,11 @@ impl Body for ReplyBody {
 pub(crate) type Reply = Response<ReplyBody>;
 
 /// Serves a request; `open` starts the application behind it. What is received is the response.
-pub(crate) fn request<B>(
+pub(crate) fn serve<B>(
     scope: Scope,
     body: B,
     limits: &Limits,
-    sockets: &Sockets,
+    connections: &Connections,
     open: impl FnOnce(Scope) -> Wire,
 ) -> oneshot::Receiver<Reply>
 where
@@ -102,16 +104,16 @@ where
     let (send, receive) = oneshot::channel();
     let stalled = scope.extensions.get::<Stalled>().cloned().unwrap_or_default();
     let wire = open(scope);
-    match sockets.register(wire.link()) {
+    match connections.register(wire.link()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
-            let exchange = Exchange {
+            let exchange = RequestTask {
                 wire,
-                body: Some(Paced::new(body, limits.message_timeout)),
+                body: Some(MinRateBody::new(body, limits.message_timeout)),
                 stalled,
                 is_late: false,
             };
-            sockets.spawn_request(async move {
+            connections.spawn_request(async move {
                 exchange.run(send).await;
                 drop(registration);
             });
@@ -120,16 +122,16 @@ where
     receive
 }
 
-struct Exchange<B> {
+struct RequestTask<B> {
     wire: Wire,
     /// Until its end.
-    body: Option<Paced<B>>,
+    body: Option<MinRateBody<B>>,
     stalled: Stalled,
     /// Has the client taken too long to send it?
     is_late: bool,
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Exchange<B> {
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
     async fn run(mut self, mut answer: oneshot::Sender<Reply>) {
         let begun = {
             let decided = pin!(poll_fn(|cx| self.poll_beginning(cx)));

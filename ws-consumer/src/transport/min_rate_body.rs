@@ -19,14 +19,14 @@ const RATE: f64 = 500.0;
 
 /// A body that is waited for, in all, no longer than a time, which every byte that comes prolongs a little. While nobody
 /// reads, nobody waits.
-pub(crate) struct Paced<B> {
+pub(crate) struct MinRateBody<B> {
     body: Pin<Box<B>>,
     patience: Duration,
     left: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl<B> Paced<B> {
+impl<B> MinRateBody<B> {
     pub(crate) fn new(body: B, patience: Duration) -> Self {
         Self { body: Box::pin(body), patience, left: patience, waiting: None }
     }
@@ -39,7 +39,7 @@ impl<B> Paced<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Paced<B> {
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> MinRateBody<B> {
     /// The next part. An error is the end; of the kind `TimedOut` when it is the client's slowness.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.body.as_mut().poll_frame(cx) {

@@ -1,4 +1,6 @@
-//! All connections of a service: how many there are, and what they are told together.
+//! [`Connections`]: the registry of a service's open connections, with their statistics, layer events and [`Drain`].
+
+mod drain;
 
 use std::{
     collections::HashMap,
@@ -13,18 +15,20 @@ use std::{
 use channel_layer::{ChannelLayer, LayerEvent, LayerState};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::drain::Drain;
+pub(crate) use self::drain::PATIENCE;
 use crate::{error::Reports, wire::Link};
 
-/// The sockets of one service. Clones are the same.
+/// The open connections of a service. Clones share one registry.
 #[derive(Clone, Default)]
-pub struct Sockets(pub(super) Arc<Inner>);
+pub struct Connections(Arc<SharedConnections>);
 
 #[derive(Default)]
-pub(super) struct Inner {
+struct SharedConnections {
     /// Knows when the last task of a connection has ended, its `disconnect` hook included.
-    pub(super) tasks: TaskTracker,
+    tasks: TaskTracker,
     /// Knows when the last task of a plain request has ended.
-    pub(super) requests: TaskTracker,
+    requests: TaskTracker,
     closing: AtomicBool,
     /// Set while the channel layer's events say that it has lost its backend. Relaxed: a hint.
     cut_off: AtomicBool,
@@ -33,19 +37,19 @@ pub(super) struct Inner {
     /// Limits how often failures of its connections are logged.
     reports: Arc<Reports>,
     /// What is to be done once all have gone. Set once, before the first connection.
-    pub(super) afterwards: OnceLock<Afterwards>,
+    afterwards: OnceLock<Afterwards>,
     /// A drain has ended.
-    pub(super) ended: CancellationToken,
+    ended: CancellationToken,
     /// The channel layer of the connections. Set once, before the first connection.
-    pub(super) layer: OnceLock<Arc<dyn ChannelLayer>>,
+    layer: OnceLock<Arc<dyn ChannelLayer>>,
     /// A lock held for a look-up; written once as a connection comes and once as it goes.
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
 }
 
 type Afterwards = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     /// Also how many there were so far.
     next: u64,
     links: HashMap<u64, Arc<Link>>,
@@ -60,7 +64,7 @@ struct Open {
 /// What a service has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SocketStats {
+pub struct ConnectionStats {
     /// Connections that there are.
     pub open: usize,
     /// Connections that there were and are.
@@ -73,12 +77,12 @@ pub struct SocketStats {
 
 /// A connection's entry, for as long as it lives.
 pub(crate) struct Registration {
-    sockets: Sockets,
+    connections: Connections,
     link: Arc<Link>,
     key: u64,
 }
 
-impl Sockets {
+impl Connections {
     /// How many connections there are, those included that are about to begin or to end.
     pub fn len(&self) -> usize {
         self.open().links.len()
@@ -90,13 +94,13 @@ impl Sockets {
     }
 
     /// Counts.
-    pub fn stats(&self) -> SocketStats {
+    pub fn stats(&self) -> ConnectionStats {
         let open = self.open();
         let slow = open.links.values().map(|link| link.slow());
         let sum = (open.frames_dropped, open.closed_slow);
         let (frames_dropped, closed_slow) =
             slow.fold(sum, |(frames, closed), slow| (frames + slow.dropped, closed + u64::from(slow.closed)));
-        SocketStats { open: open.links.len(), total: open.next, frames_dropped, closed_slow }
+        ConnectionStats { open: open.links.len(), total: open.next, frames_dropped, closed_slow }
     }
 
     pub(crate) fn set_afterwards(&self, afterwards: Afterwards) {
@@ -113,7 +117,7 @@ impl Sockets {
     }
 
     /// Refuses new clients from now on, and returns the present connections.
-    pub(super) fn begin_close(&self) -> Vec<Arc<Link>> {
+    fn begin_close(&self) -> Vec<Arc<Link>> {
         // Under the lock, so that a connection is either seen here or sees the flag.
         let open = self.open();
         self.0.closing.store(true, Relaxed);
@@ -167,7 +171,7 @@ impl Sockets {
             open.legs.insert(key, link.clone());
             key
         };
-        Some(Registration { sockets: self.clone(), link: link.clone(), key })
+        Some(Registration { connections: self.clone(), link: link.clone(), key })
     }
 
     /// Runs a task of a connection.
@@ -176,7 +180,7 @@ impl Sockets {
     }
 
     /// Returns the connections that carry sessions at the moment.
-    pub(super) fn legs(&self) -> Vec<Arc<Link>> {
+    fn legs(&self) -> Vec<Arc<Link>> {
         self.open().legs.values().cloned().collect()
     }
 
@@ -185,7 +189,7 @@ impl Sockets {
         self.0.requests.spawn(task);
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -193,7 +197,7 @@ impl Sockets {
 impl Drop for Registration {
     fn drop(&mut self) {
         let slow = self.link.slow();
-        let mut open = self.sockets.open();
+        let mut open = self.connections.open();
         if self.link.profile().is_counted {
             open.links.remove(&self.key);
         } else {
@@ -208,8 +212,8 @@ impl Drop for Registration {
     }
 }
 
-impl fmt::Debug for Sockets {
+impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sockets").field("len", &self.len()).field("closing", &self.is_closing()).finish()
+        f.debug_struct("Connections").field("len", &self.len()).field("closing", &self.is_closing()).finish()
     }
 }
