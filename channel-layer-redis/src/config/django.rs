@@ -54,7 +54,7 @@ impl RedisConfig {
 
     /// `channel_capacity`: capacities for channels by their names.
     pub fn with_channel_capacity(mut self, rules: CapacityRules) -> Self {
-        self.layer.channel_capacity = rules;
+        self.hub.layer.channel_capacity = rules;
         self
     }
 

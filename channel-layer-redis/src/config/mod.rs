@@ -8,7 +8,7 @@ mod url;
 
 use std::{str::FromStr, time::Duration};
 
-use channel_layer::{Error, LayerConfig};
+use channel_layer::{Error, LayerConfig, backbone::HubOptions};
 
 pub use self::django::RedisMode;
 pub(crate) use self::{
@@ -17,12 +17,6 @@ pub(crate) use self::{
     url::SCHEMES,
 };
 use crate::format::{Keyring, Serializer};
-
-/// The least [`max_message`](RedisConfig::with_max_message): what the layer tells itself must get through.
-pub(crate) const LEAST_MESSAGE: usize = 512;
-
-/// The least time for what would never be done in time otherwise, or all the time.
-pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Everything a Redis layer can be told.
 ///
@@ -74,13 +68,7 @@ pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 pub struct RedisConfig {
     pub(crate) places: Vec<Place>,
     pub(crate) prefix: String,
-    pub(crate) layer: LayerConfig,
-    pub(crate) timeout: Duration,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) heartbeat: Duration,
-    pub(crate) probe: Duration,
-    pub(crate) linger: Duration,
-    pub(crate) max_message: usize,
+    pub(crate) hub: HubOptions,
     pub(crate) tls: Tls,
     pub(crate) mode: RedisMode,
     pub(crate) serializer: Serializer,
@@ -93,13 +81,7 @@ impl RedisConfig {
         Self {
             places,
             prefix: "asgi".to_owned(),
-            layer: LayerConfig::default(),
-            timeout: Duration::from_secs(1),
-            connect_timeout: Duration::from_secs(1),
-            heartbeat: Duration::from_millis(500),
-            probe: Duration::from_secs(5),
-            linger: Duration::from_secs(2),
-            max_message: 16 << 20,
+            hub: HubOptions::default(),
             tls: Tls::default(),
             mode: RedisMode::default(),
             serializer: Serializer::default(),
@@ -108,19 +90,9 @@ impl RedisConfig {
         }
     }
 
-    /// With every setting inside its bounds, so that clocks can be added to and nothing is impossible from the start.
+    /// Moves every setting to its nearest bound.
     pub(crate) fn bounded(self) -> Self {
-        let between = |time: Duration| time.clamp(SHORTEST, LayerConfig::LONGEST);
-        Self {
-            layer: self.layer.bounded(),
-            timeout: between(self.timeout),
-            connect_timeout: between(self.connect_timeout),
-            heartbeat: between(self.heartbeat),
-            probe: between(self.probe),
-            linger: self.linger.min(LayerConfig::LONGEST),
-            max_message: self.max_message.max(LEAST_MESSAGE),
-            ..self
-        }
+        Self { hub: self.hub.bounded(), ..self }
     }
 
     /// The beginning of every key and channel in Redis: layers with different prefixes never meet. `asgi`.
@@ -131,70 +103,70 @@ impl RedisConfig {
 
     /// Everything that layers have in common in one go: capacities, expiry, group expiry and policy.
     pub fn with_layer_config(mut self, config: LayerConfig) -> Self {
-        self.layer = config;
+        self.hub.layer = config;
         self
     }
 
     /// Unread messages that a channel holds. 100.
     pub fn with_capacity(mut self, messages: usize) -> Self {
-        self.layer.capacity = messages;
+        self.hub.layer.capacity = messages;
         self
     }
 
     /// Bytes of unread messages that a mailbox holds. 1 MiB.
     pub fn with_byte_capacity(mut self, bytes: usize) -> Self {
-        self.layer.byte_capacity = bytes;
+        self.hub.layer.byte_capacity = bytes;
         self
     }
 
     /// How long an unread message is kept. 60 s.
     pub fn with_expiry(mut self, expiry: Duration) -> Self {
-        self.layer.expiry = expiry;
+        self.hub.layer.expiry = expiry;
         self
     }
 
     /// How long a named channel stays in a group after the last `group_add`. A day.
     pub fn with_group_expiry(mut self, expiry: Duration) -> Self {
-        self.layer.group_expiry = expiry;
+        self.hub.layer.group_expiry = expiry;
         self
     }
 
     /// How long one command may take before the connection counts as broken. 1 s: far above what Redis needs,
     /// and short enough that a frozen server is noticed before users do.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.hub.timeout = timeout;
         self
     }
 
     /// How long connecting may take, TLS and login included. 1 s.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.hub.connect_timeout = timeout;
         self
     }
 
     /// How often both connections are pinged. 0.5 s: with the timeout, a dead link is known after 1.5 s.
     pub fn with_heartbeat(mut self, every: Duration) -> Self {
-        self.heartbeat = every;
+        self.hub.heartbeat = every;
         self
     }
 
     /// How often a message is sent all the way through Redis and back. 5 s.
     pub fn with_probe(mut self, every: Duration) -> Self {
-        self.probe = every;
+        self.hub.probe = every;
         self
     }
 
     /// How long the subscription of a group outlives its last member here. 2 s: a page that is loaded anew
     /// costs no round trip.
     pub fn with_linger(mut self, linger: Duration) -> Self {
-        self.linger = linger;
+        self.hub.linger = linger;
         self
     }
 
     /// The longest message, in bytes on the wire, that is sent or read. 16 MiB: decoded, a hostile message takes
     /// up to thirty times its bytes. At least 512 bytes.
     pub fn with_max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
+        self.hub.max_message = bytes;
         self
     }
 

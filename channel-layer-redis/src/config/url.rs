@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use channel_layer::{
     ConfigError, Error, Result,
+    backbone::HubOptions,
     registry::{Address, Options},
 };
 use percent_encoding::percent_decode_str;
 
-use super::{
-    Address as ServerAddress, LEAST_MESSAGE, Login, Place, RedisConfig, RedisMode, Server, secret::Secret,
-    tls,
-};
+use super::{Address as ServerAddress, Login, Place, RedisConfig, RedisMode, Server, secret::Secret, tls};
 use crate::format::Keyring;
 
 const REDIS_PORT: u16 = 6379;
@@ -107,24 +105,21 @@ fn apply_django(config: RedisConfig, options: &mut Options) -> Result<RedisConfi
 }
 
 fn apply(config: RedisConfig, options: &mut Options) -> Result<RedisConfig> {
-    let layer = options.layer_config()?;
-    Ok(RedisConfig {
-        layer,
-        prefix: options.take("prefix")?.unwrap_or(config.prefix),
-        timeout: time(options, "timeout")?.unwrap_or(config.timeout),
-        connect_timeout: time(options, "connect_timeout")?.unwrap_or(config.connect_timeout),
-        heartbeat: time(options, "heartbeat")?.unwrap_or(config.heartbeat),
-        probe: time(options, "probe")?.unwrap_or(config.probe),
-        linger: options.take_duration("linger")?.unwrap_or(config.linger),
-        max_message: max_message(options)?.unwrap_or(config.max_message),
-        ..config
-    })
+    let mut hub = HubOptions::new(options.layer_config()?);
+    let prefix = options.take("prefix")?.unwrap_or(config.prefix);
+    hub.timeout = time(options, "timeout")?.unwrap_or(hub.timeout);
+    hub.connect_timeout = time(options, "connect_timeout")?.unwrap_or(hub.connect_timeout);
+    hub.heartbeat = time(options, "heartbeat")?.unwrap_or(hub.heartbeat);
+    hub.probe = time(options, "probe")?.unwrap_or(hub.probe);
+    hub.linger = options.take_duration("linger")?.unwrap_or(hub.linger);
+    hub.max_message = max_message(options)?.unwrap_or(hub.max_message);
+    Ok(RedisConfig { hub, prefix, ..config })
 }
 
 fn max_message(options: &mut Options) -> Result<Option<usize>> {
     match options.take("max_message")? {
-        Some(bytes) if bytes < LEAST_MESSAGE => {
-            Err(invalid("max_message", &format!("it must be {LEAST_MESSAGE} or more")))
+        Some(bytes) if bytes < HubOptions::MIN_MESSAGE => {
+            Err(invalid("max_message", &format!("it must be {} or more", HubOptions::MIN_MESSAGE)))
         }
         bytes => Ok(bytes),
     }
@@ -308,8 +303,11 @@ mod tests {
     #[test]
     fn settings_are_read_and_typing_errors_are_not_passed_over() {
         let config = parse("redis://h?prefix=a%3Ab&capacity=7&expiry=500ms&mode=native&linger=0").unwrap();
-        assert_eq!((config.prefix.as_str(), config.layer.capacity), ("a:b", 7));
-        assert_eq!((config.layer.expiry, config.linger), (Duration::from_millis(500), Duration::ZERO));
+        assert_eq!((config.prefix.as_str(), config.hub.layer.capacity), ("a:b", 7));
+        assert_eq!(
+            (config.hub.layer.expiry, config.hub.linger),
+            (Duration::from_millis(500), Duration::ZERO)
+        );
         let unknown = parse("redis://h?capacty=7").unwrap_err().to_string();
         assert!(unknown.starts_with("unknown option `capacty` (known: "), "{unknown}");
         for bad in ["h", "http://h", "redis://", "redis://h:x", "redis+sentinel://h", "unix://relative"] {

@@ -108,7 +108,7 @@ impl RedisBackbone {
         let connection = Connection::open(server, &self.config, on_push).await?;
         let name = format!("channel-layer:{}:{role}", self.process);
         let name = Command::new("CLIENT").arg("SETNAME").arg(name);
-        match connection.call(&name, Some(self.config.timeout)).await {
+        match connection.call(&name, Some(self.config.hub.timeout)).await {
             Ok(_) | Err(Fault::Refused { .. }) => Ok(connection), // a name is a courtesy
             Err(fault) => Err(fault),
         }
@@ -122,7 +122,7 @@ impl RedisBackbone {
         let (commands, subscriber) =
             try_join(self.open(&server, "commands", on_push()), self.open(&server, "subscriber", on_push()))
                 .await?;
-        topology::check_role(&commands, &server, config.timeout, counters).await?;
+        topology::check_role(&commands, &server, config.hub.timeout, counters).await?;
         let connections =
             Arc::new(Connections::new(server, commands, end.clone(), config.clone(), counters.clone()));
         let link = RedisLink {

@@ -35,7 +35,7 @@ impl Connections {
         config: Arc<RedisConfig>,
         counters: Arc<Counters>,
     ) -> Self {
-        let (connection, limit) = (commands.clone(), config.timeout);
+        let (connection, limit) = (commands.clone(), config.hub.timeout);
         let queue = CommandQueue::start(limit, end, move |commands| {
             let connection = connection.clone();
             async move { connection.call_all(commands, limit).await }
@@ -106,7 +106,7 @@ impl Connections {
 
     /// The longest time for one command.
     pub(crate) fn limit(&self) -> Duration {
-        self.config.timeout
+        self.config.hub.timeout
     }
 }
 

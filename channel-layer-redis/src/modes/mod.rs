@@ -5,7 +5,6 @@ pub(crate) mod core;
 mod fuzz_harness;
 pub(crate) mod native;
 pub(crate) mod pubsub;
-mod settings;
 
 use std::sync::Arc;
 
@@ -18,7 +17,6 @@ use channel_layer::{
 use self::{
     native::Native,
     pubsub::{DjangoFormat, PubSub},
-    settings::{options, process_name},
 };
 use crate::{
     config::{RedisConfig, RedisMode},
@@ -60,7 +58,7 @@ mode_layers! { core::CoreLayer HubLayer<RedisBackbone> }
 
 /// Prepares a layer of mode `native` or `pubsub`.
 pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbone> {
-    let options = options(config);
+    let options = config.hub.clone();
     match config.mode {
         RedisMode::PubSub => with_mode(config, options, PubSub).format(DjangoFormat::new(config)),
         RedisMode::Core | RedisMode::Native => {
@@ -68,6 +66,11 @@ pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbon
             with_mode(config, options.with_queues(true), native).prefix(&config.prefix)
         }
     }
+}
+
+/// The name of a process.
+fn process_name(number: u64) -> String {
+    format!("{number:016x}")
 }
 
 /// Prepares a layer of the engine with one shard for each host.

@@ -7,9 +7,6 @@ use crate::config::LayerConfig;
 /// The shortest time for a setting that would otherwise never be met, or always.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The least bound of a message: the engine's own messages must get through.
-const LEAST_MESSAGE: usize = 512;
-
 /// Settings of a [`HubLayer`](super::HubLayer).
 ///
 /// ```
@@ -45,6 +42,9 @@ pub struct HubOptions {
 }
 
 impl HubOptions {
+    /// The lower bound of [`max_message`](Self::max_message), below which the engine's own messages would not fit.
+    pub const MIN_MESSAGE: usize = 512;
+
     /// The defaults, with these settings of the layer.
     pub fn new(layer: LayerConfig) -> Self {
         Self {
@@ -108,8 +108,10 @@ impl HubOptions {
         self
     }
 
-    /// Every setting moved to its nearest bound, so that clocks can be added to.
-    pub(super) fn bounded(self) -> Self {
+    /// Moves every setting to its nearest bound, so that adding a setting to a clock cannot overflow.
+    ///
+    /// Times are at most [`LayerConfig::LONGEST`] and, except for `linger`, at least a millisecond.
+    pub fn bounded(self) -> Self {
         let between = |time: Duration| time.clamp(SHORTEST, LayerConfig::LONGEST);
         Self {
             layer: self.layer.bounded(),
@@ -118,7 +120,7 @@ impl HubOptions {
             heartbeat: between(self.heartbeat),
             probe: between(self.probe),
             linger: self.linger.min(LayerConfig::LONGEST),
-            max_message: self.max_message.max(LEAST_MESSAGE),
+            max_message: self.max_message.max(Self::MIN_MESSAGE),
             ..self
         }
     }

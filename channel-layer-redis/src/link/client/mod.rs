@@ -79,7 +79,7 @@ impl Connection {
     ) -> Result<Self, Option<RedisError>> {
         let client = client(server, config, protocol)?;
         let mut options = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
+            .set_connection_timeout(Some(config.hub.connect_timeout))
             .set_response_timeout(None) // each call brings its own deadline
             .set_pipeline_buffer_size(CLIENT_QUEUE)
             .set_write_backpressure_boundary(WRITE_BUFFER);
@@ -99,7 +99,8 @@ impl Connection {
             }
         };
         let opening = client.get_multiplexed_async_connection_with_config(&options);
-        let commands = tokio::time::timeout(config.connect_timeout, opening).await.map_err(|_| None)??;
+        let commands =
+            tokio::time::timeout(config.hub.connect_timeout, opening).await.map_err(|_| None)??;
         Ok(Self { commands, beside })
     }
 
@@ -163,7 +164,7 @@ impl Beside {
         let Self { server, config, on_push, .. } = self;
         let settings = settings(server, ProtocolVersion::RESP2);
         let opening = Subscriber::open(server, config, &settings, on_push.clone());
-        let opened = tokio::time::timeout(config.connect_timeout, opening).await;
+        let opened = tokio::time::timeout(config.hub.connect_timeout, opening).await;
         opened
             .map_err(|_| None)
             .and_then(|opened| opened.map_err(Some))
@@ -181,7 +182,7 @@ impl fmt::Debug for Beside {
 fn unreachable(error: Option<RedisError>, config: &RedisConfig) -> Fault {
     match error {
         Some(error) => Fault::Unreachable(error::reason(&error)),
-        None => Fault::Unreachable(format!("no answer within {:?}", config.connect_timeout)),
+        None => Fault::Unreachable(format!("no answer within {:?}", config.hub.connect_timeout)),
     }
 }
 

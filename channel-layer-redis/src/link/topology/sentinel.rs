@@ -121,7 +121,7 @@ async fn subscribe(sentinel: &Server, config: &RedisConfig, news: Arc<Notify>) -
     // Whatever it says, and its end too, is a reason to ask.
     let on_push = Arc::new(move |_: Push| news.notify_one());
     let connection = Connection::open(sentinel, config, on_push).await?;
-    connection.subscribe(&["+switch-master".to_owned()], config.timeout).await?;
+    connection.subscribe(&["+switch-master".to_owned()], config.hub.timeout).await?;
     Ok(connection)
 }
 
@@ -136,7 +136,7 @@ async fn query(
     Question { service, config, counters }: Question<'_>,
 ) -> Result<Address, Fault> {
     let command = Command::new("SENTINEL").arg("get-master-addr-by-name").arg(service);
-    let reply = connection.call(&command, Some(config.timeout)).await?;
+    let reply = connection.call(&command, Some(config.hub.timeout)).await?;
     let Some((host, port)) = reply.read("SENTINEL get-master-addr-by-name", counters, named)? else {
         return Err(Fault::Unreachable(format!("a sentinel does not know `{service}`")));
     };

@@ -9,7 +9,7 @@ use crate::config::RedisConfig;
 pub(crate) fn taken<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let bus = Bus::new(config.into());
     let name = "specific.0!a".parse().expect("a name");
-    let terms = bus.config.layer.terms_of(&name, &MailboxOptions::default());
+    let terms = bus.config.hub.layer.terms_of(&name, &MailboxOptions::default());
     let mut mailbox = bus.hub.open(name.clone(), terms).expect("it is the first");
     let wanted = [Wanted { channel: "jobs".parse().expect("a name"), count: 1 }];
     for (place, member) in forged {

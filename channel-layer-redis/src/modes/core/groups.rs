@@ -109,7 +109,7 @@ impl Core {
     /// The channels in a group, in all processes.
     pub(super) async fn members(&self, group: &GroupName) -> Result<Vec<ChannelName>, Fault> {
         let Bus { config, counters, keys, .. } = &*self.bus;
-        let expired = score_before(config.layer.group_expiry);
+        let expired = score_before(config.hub.layer.group_expiry);
         let reply = self.host_of(group).run(&MEMBERS, &[keys.group(group)], &[expired.as_bytes()]).await?;
         let members = reply.read("a script", counters, Reply::list)?;
         let name = |member: &Reply| {
@@ -124,7 +124,7 @@ impl Core {
 
     async fn write(&self, script: &Script, group: &GroupName, channel: &ChannelName) -> Result<(), Fault> {
         let Bus { config, clock, keys, .. } = &*self.bus;
-        let (score, lifetime) = (clock.score(), config.layer.group_expiry.as_millis().to_string());
+        let (score, lifetime) = (clock.score(), config.hub.layer.group_expiry.as_millis().to_string());
         let arguments = [&score, &*lifetime, channel.as_str()].map(str::as_bytes);
         self.host_of(group).run(script, &[keys.group(group)], &arguments).await.map(drop)
     }
@@ -152,7 +152,7 @@ impl Host {
 
 /// The commands that write memberships and end others, without scripts: a new server does not know them yet.
 pub(super) fn commands(bus: &Bus, written: &[Membership], left: &[Membership]) -> Vec<Command> {
-    let lifetime = bus.config.layer.group_expiry.as_millis().to_string();
+    let lifetime = bus.config.hub.layer.group_expiry.as_millis().to_string();
     let write = |(group, channel): &Membership| {
         let key = bus.keys.group(group);
         let add = Command::new("ZADD").arg(&key).arg(bus.clock.score()).arg(channel.as_str());

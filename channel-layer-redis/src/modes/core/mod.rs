@@ -49,7 +49,6 @@ use self::{
     hosts::{Core, Host},
     state::Bus,
 };
-use super::settings::options;
 use crate::{config::RedisConfig, format::shard_of, link::RedisBackbone};
 
 /// The layer of this mode.
@@ -71,7 +70,7 @@ impl CoreLayer {
     /// Connects in the background.
     pub(crate) fn start(config: RedisConfig) -> Self {
         let config = Arc::new(config);
-        let (bus, options) = (Bus::new(config.clone()), options(&config));
+        let (bus, options) = (Bus::new(config.clone()), config.hub.clone());
         let host = |(at, place): (usize, &crate::config::Place)| {
             let handler = Arc::new(Handler { bus: bus.clone(), at });
             let counters = bus.counters.clone();
@@ -123,7 +122,7 @@ impl CoreLayer {
     }
 
     fn expires(&self) -> Instant {
-        Instant::now() + self.core.bus.config.layer.expiry
+        Instant::now() + self.core.bus.config.hub.layer.expiry
     }
 
     /// A name that hashes alike in full and up to its `!`: Python sends to the host of the one and receives from
@@ -160,7 +159,7 @@ impl ChannelLayer for CoreLayer {
         let head = format!("{}.{}", options.prefix, bus.client);
         loop {
             let channel = self.draw(&head)?;
-            let terms = bus.config.layer.terms_of(&channel, &options);
+            let terms = bus.config.hub.layer.terms_of(&channel, &options);
             if let Some(mailbox) = bus.hub.open(channel, terms) {
                 self.core.receive_for(mailbox.channel());
                 return Ok(mailbox);
@@ -260,7 +259,7 @@ impl ChannelLayer for CoreLayer {
         }
         self.keeper.abort();
         self.core.leave_all().await;
-        let limit = self.core.bus.config.timeout * 4;
+        let limit = self.core.bus.config.hub.timeout * 4;
         join_all(self.core.hosts.iter().map(|host| host.reader.close(limit))).await;
         join_all(self.shards().map(Shard::close)).await;
         self.core.bus.hub.leave_all();

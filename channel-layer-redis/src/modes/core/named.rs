@@ -194,7 +194,7 @@ impl Bus {
     /// Delivers a popped message to the mailboxes that it names. Returns it instead if it is one of a general channel.
     pub(super) fn taken(&self, wanted: &[Wanted], key: &[u8], member: &[u8], score: f64) -> Option<Taken> {
         self.counters.one(Count::Received);
-        let lifetime = clock::left(score, self.config.layer.expiry);
+        let lifetime = clock::left(score, self.config.hub.layer.expiry);
         if lifetime.is_zero() {
             return None; // Python looks after that when it sends, and never here
         }
@@ -223,7 +223,7 @@ impl Bus {
     }
 
     fn decode(&self, member: &[u8]) -> Result<Map, BoxError> {
-        if member.len() > self.config.max_message {
+        if member.len() > self.config.hub.max_message {
             return Err("it is over the limit".into());
         }
         Ok(self.payload.decode(member)?)

@@ -38,11 +38,11 @@ const DELETING: [&str; 9] =
 /// Looks after the memberships of this process until the layer is gone.
 pub(super) async fn keep(bus: Arc<Bus>, core: Weak<Core>) {
     let config = bus.config.clone();
-    let mut renewal = interval((config.layer.group_expiry / 4).clamp(Duration::from_millis(10), RENEWAL));
+    let mut renewal = interval((config.hub.layer.group_expiry / 4).clamp(Duration::from_millis(10), RENEWAL));
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // When all that we want was last known to be there, by host.
     let mut well = vec![Instant::now(); config.places.len()];
-    let (mut next_look, mut calm_until) = (Instant::now() + config.probe, Instant::now());
+    let (mut next_look, mut calm_until) = (Instant::now() + config.hub.probe, Instant::now());
     loop {
         let (mut is_renewal, mut is_look) = (false, false);
         tokio::select! {
@@ -60,7 +60,7 @@ pub(super) async fn keep(bus: Arc<Bus>, core: Weak<Core>) {
         }
         if is_look {
             core.look(&mut well).await;
-            next_look = Instant::now() + config.probe;
+            next_look = Instant::now() + config.hub.probe;
             calm_until = Instant::now() + SWEEP;
         }
     }

@@ -32,7 +32,7 @@ static FAN_OUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("fa
 pub(super) async fn push(core: &Core, channel: &ChannelName, message: &Message) -> Result<()> {
     let (bus, at) = (&core.bus, core.bus.host_of(channel));
     let (body, capacity) = (bus.encode(channel, message)?, bus.capacity_of(channel));
-    let push = Push { body: &body, capacity, expiry: bus.config.layer.expiry, once: None };
+    let push = Push { body: &body, capacity, expiry: bus.config.hub.layer.expiry, once: None };
     let pushed = match core.hosts[at].connections() {
         Ok(connections) => Sets { bus: bus.clone(), at, connections }.push(channel, push).await,
         Err(fault) => Err(fault.into()),
@@ -83,7 +83,7 @@ pub(super) async fn fan_out(core: &Core, to: &Audience, message: &Message) -> Re
         parcels[host].push(parcel);
     }
     // The limits of a lookup: its turn in the queue, and its way.
-    turn.wait(bus.config.timeout * 2).await;
+    turn.wait(bus.config.hub.timeout * 2).await;
     let puts = hosts.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
     let puts = join_all(puts.map(|(host, parcels)| Put::queue(bus, host, parcels))).await;
     drop(turn);
@@ -98,7 +98,7 @@ pub(super) async fn fan_out(core: &Core, to: &Audience, message: &Message) -> Re
     missed.full = over_capacity;
     for (key, count, back) in own {
         let is_over = over.iter().any(|(full, _)| *full == key);
-        let back = if is_over { None } else { back.wait(bus.config.timeout).await };
+        let back = if is_over { None } else { back.wait(bus.config.hub.timeout).await };
         missed.full += back.map_or(0, |back| back.full);
         add(&mut local, count, back);
     }
@@ -182,7 +182,7 @@ impl Put {
     /// Queues them by the script's text, which is sent once: by its hash, a server that does not know it would have it
     /// sent again, behind later messages.
     async fn queue(bus: &Bus, host: &Host, parcels: Vec<Parcel>) -> Result<Self, Fault> {
-        let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.layer.expiry));
+        let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.hub.layer.expiry));
         let score = bus.clock.score();
         let mut arguments = vec![score.as_bytes(), expired.as_bytes(), lifetime.as_bytes()];
         for parcel in &parcels {

@@ -27,7 +27,7 @@ use crate::{
 /// The payloads of this mode: with a random prefix, because equal members of a sorted set are one member, and with a
 /// lifetime for encrypted ones.
 pub(crate) fn payload_format(config: &RedisConfig) -> PayloadFormat {
-    let lifetime = Duration::from_secs(config.layer.expiry.as_secs().saturating_add(10));
+    let lifetime = Duration::from_secs(config.hub.layer.expiry.as_secs().saturating_add(10));
     PayloadFormat::new(config.serializer, config.keys.clone())
         .with_random_prefix(config.random_prefix_length)
         .with_lifetime(lifetime)
@@ -115,7 +115,7 @@ impl Bus {
     /// Encodes a message with its recipients.
     pub(super) fn encode_with(&self, message: &Message, to: Option<&Value>) -> Result<Vec<u8>> {
         let bytes = self.payload.encode(message, to.map(|to| (RESERVED_KEY, to)))?;
-        let (length, most) = (bytes.len(), self.config.max_message);
+        let (length, most) = (bytes.len(), self.config.hub.max_message);
         if length > most {
             let reason = format!("it takes {length} bytes on the wire, and {most} is the limit");
             return Err(Error::InvalidMessage(reason.into()));
@@ -129,11 +129,11 @@ impl Bus {
     }
 
     pub(super) fn capacity_of(&self, channel: &ChannelName) -> usize {
-        self.config.layer.capacity_of(channel).max(1)
+        self.config.hub.layer.capacity_of(channel).max(1)
     }
 
     pub(super) fn expiry_millis(&self) -> String {
-        self.config.layer.expiry.as_millis().to_string()
+        self.config.hub.layer.expiry.as_millis().to_string()
     }
 }
 

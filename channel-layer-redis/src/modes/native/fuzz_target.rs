@@ -6,7 +6,7 @@ use crate::{
     config::RedisConfig,
     modes::{
         fuzz_harness::{Bus, receive},
-        settings::{options, process_name},
+        process_name,
     },
 };
 
@@ -18,7 +18,7 @@ const NUMBER: u64 = 1;
 pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let bus = Bus::default();
     let layer =
-        HubLayer::builder(bus.clone(), options(&config)).prefix(&config.prefix).process(NUMBER).start();
+        HubLayer::builder(bus.clone(), config.hub.clone()).prefix(&config.prefix).process(NUMBER).start();
     let forged = forged.map(|(place, payload)| {
         let mut payload = payload.to_vec();
         if let Some(publisher) = payload.get_mut(2..10).filter(|publisher| *publisher == [0; 8]) {

@@ -74,7 +74,7 @@ impl Queues for Lists {
     }
 
     async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()> {
-        let expiry = self.connections.config.layer.expiry.as_millis().to_string();
+        let expiry = self.connections.config.hub.layer.expiry.as_millis().to_string();
         // The script puts one before the other, so the last one comes first.
         let messages: Vec<_> =
             messages.iter().rev().map(|taken| [&*taken.receipt, &taken.body].concat()).collect();

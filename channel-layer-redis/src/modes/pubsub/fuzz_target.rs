@@ -5,17 +5,14 @@ use channel_layer::{GroupName, backbone::HubLayer};
 use super::DjangoFormat;
 use crate::{
     config::RedisConfig,
-    modes::{
-        fuzz_harness::{Bus, receive},
-        settings::options,
-    },
+    modes::fuzz_harness::{Bus, receive},
 };
 
 /// Lets a process with a member receive forged messages.
 pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let (bus, format) = (Bus::default(), DjangoFormat::new(&config));
     let group = format.keys.group(&GroupName::new("room").expect("a name"));
-    let layer = HubLayer::builder(bus.clone(), options(&config)).format(format).start();
+    let layer = HubLayer::builder(bus.clone(), config.hub.clone()).format(format).start();
     let forged = forged.map(|(place, payload)| (place, payload.to_vec()));
     receive(&bus, &layer, forged, |mailbox, place, payload| match place % 3 {
         0 => group.clone(),
