@@ -8,7 +8,7 @@ use channel_layer::{Error, backbone::LinkError};
 ///
 /// No variant holds a payload or a password: faults are logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum CallError {
     /// The connection broke while the call was under way: it may have taken effect.
     #[error("the connection to Redis broke ({0})")]
     Broken(String),
@@ -17,16 +17,16 @@ pub(crate) enum Fault {
     Closed,
     /// Too many calls wait for their turn. The call was not sent.
     #[error("too many calls wait to be sent to Redis")]
-    Crowded,
+    QueueFull,
     /// No answer in time: the call may still take effect.
     #[error("no answer from Redis within {0:?}")]
-    Deadline(Duration),
+    TimedOut(Duration),
     /// No working connection at present. The call was not sent.
     #[error("not connected to Redis")]
-    Down,
+    NotConnected,
     /// The server lacks or forbids what the mode cannot do without.
     #[error("mode {mode} needs {command}, which Redis refuses: {reason}")]
-    Missing {
+    MissingCommand {
         command: String,
         mode: String,
         /// The reason that Redis gives.
@@ -40,7 +40,7 @@ pub(crate) enum Fault {
     NotMaster(String),
     /// One of several hosts failed, and others may have taken their part.
     #[error("sent to some of the groups only: {0}")]
-    Partly(Box<Fault>),
+    Partial(Box<CallError>),
     /// Redis answered with an error.
     #[error("Redis refused: {code} {detail}")]
     Refused {
@@ -57,7 +57,7 @@ pub(crate) enum Fault {
     Unreachable(String),
 }
 
-impl Fault {
+impl CallError {
     /// Whether the server does not know a script. The script was not run.
     pub(crate) fn is_unknown_script(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "NOSCRIPT")
@@ -69,7 +69,7 @@ impl Fault {
     }
 
     /// Whether the server lacks a command, or refuses it to this user whatever its arguments.
-    pub(crate) fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing_command(&self) -> bool {
         let Self::Refused { detail, .. } = self else { return false };
         let text = detail.to_ascii_lowercase();
         let signs = ["unknown command", "unsupported command", "can't run this command"];
@@ -80,8 +80,8 @@ impl Fault {
     pub(crate) fn is_unsent(&self) -> bool {
         match self {
             Self::Closed
-            | Self::Crowded
-            | Self::Down
+            | Self::QueueFull
+            | Self::NotConnected
             | Self::NoLink(_)
             | Self::NotMaster(_)
             | Self::Unreachable(_) => true,
@@ -94,33 +94,33 @@ impl Fault {
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Broken(_)
-            | Self::Deadline(_)
-            | Self::Down
-            | Self::Missing { .. }
+            | Self::TimedOut(_)
+            | Self::NotConnected
+            | Self::MissingCommand { .. }
             | Self::NoLink(_)
             | Self::NotMaster(_)
             | Self::Unreachable(_) => true,
             Self::Closed
-            | Self::Crowded
-            | Self::Partly(_)
+            | Self::QueueFull
+            | Self::Partial(_)
             | Self::Refused { .. }
             | Self::UnexpectedReply(_) => false,
         }
     }
 
     /// The outcome of one message for several hosts. It counts as unsent only if no part of it was sent.
-    pub(crate) fn of_parts<T>(parts: impl IntoIterator<Item = Result<T, Self>>) -> Result<(), Self> {
+    pub(crate) fn combine<T>(parts: impl IntoIterator<Item = Result<T, Self>>) -> Result<(), Self> {
         let (mut unsent, mut sent) = (None, None);
         for part in parts {
             match part {
-                Err(fault) if fault.is_unsent() => unsent = unsent.or(Some(fault)),
+                Err(error) if error.is_unsent() => unsent = unsent.or(Some(error)),
                 Ok(_) => sent = sent.or(Some(Ok(()))),
-                Err(fault) => sent = Some(Err(fault)),
+                Err(error) => sent = Some(Err(error)),
             }
         }
         match (unsent, sent) {
-            (Some(fault), Some(_)) => Err(Self::Partly(Box::new(fault))),
-            (Some(fault), None) => Err(fault),
+            (Some(error), Some(_)) => Err(Self::Partial(Box::new(error))),
+            (Some(error), None) => Err(error),
             (None, sent) => sent.unwrap_or(Ok(())),
         }
     }
@@ -145,26 +145,28 @@ fn is_passing(code: &str) -> bool {
     PASSING.contains(&code)
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Closed => Self::Closed,
-            Fault::Deadline(limit) => Self::TimedOut(limit),
-            Fault::Refused { ref code, .. } if is_passing(code) => Self::Unavailable(fault.into()),
-            Fault::Broken(_) | Fault::Partly(_) => Self::Interrupted(fault.into()),
-            Fault::Missing { .. } | Fault::Refused { .. } | Fault::UnexpectedReply(_) => {
-                Self::Backend(fault.into())
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Closed => Self::Closed,
+            CallError::TimedOut(limit) => Self::TimedOut(limit),
+            CallError::Refused { ref code, .. } if is_passing(code) => Self::Unavailable(error.into()),
+            CallError::Broken(_) | CallError::Partial(_) => Self::Interrupted(error.into()),
+            CallError::MissingCommand { .. } | CallError::Refused { .. } | CallError::UnexpectedReply(_) => {
+                Self::Backend(error.into())
             }
-            Fault::Crowded | Fault::Down | Fault::NoLink(_) | Fault::NotMaster(_) | Fault::Unreachable(_) => {
-                Self::Unavailable(fault.into())
-            }
+            CallError::QueueFull
+            | CallError::NotConnected
+            | CallError::NoLink(_)
+            | CallError::NotMaster(_)
+            | CallError::Unreachable(_) => Self::Unavailable(error.into()),
         }
     }
 }
 
-impl From<Fault> for LinkError {
-    fn from(fault: Fault) -> Self {
-        Error::from(fault).into()
+impl From<CallError> for LinkError {
+    fn from(error: CallError) -> Self {
+        Error::from(error).into()
     }
 }
 
@@ -174,22 +176,27 @@ mod tests {
 
     #[test]
     fn what_some_hosts_took_does_not_look_unsent() {
-        let deadline = || Fault::Deadline(Duration::ZERO);
-        assert_eq!(Fault::of_parts([Ok(1), Ok(2)]), Ok(()));
-        assert_eq!(Fault::of_parts::<()>([Err(Fault::Down), Err(Fault::Crowded)]), Err(Fault::Down));
-        assert_eq!(Fault::of_parts([Ok(1), Err(deadline())]), Err(deadline()));
+        let deadline = || CallError::TimedOut(Duration::ZERO);
+        assert_eq!(CallError::combine([Ok(1), Ok(2)]), Ok(()));
+        assert_eq!(
+            CallError::combine::<()>([Err(CallError::NotConnected), Err(CallError::QueueFull)]),
+            Err(CallError::NotConnected)
+        );
+        assert_eq!(CallError::combine([Ok(1), Err(deadline())]), Err(deadline()));
         for part in [Ok(1), Err(deadline())] {
-            let outcome = Fault::of_parts([Err(Fault::Down), part]).unwrap_err();
+            let outcome = CallError::combine([Err(CallError::NotConnected), part]).unwrap_err();
             assert!(!Error::from(outcome).is_transient());
         }
     }
 
     #[test]
     fn only_what_was_surely_not_sent_may_be_retried() {
-        for unsent in [Fault::Crowded, Fault::Down, Fault::NoLink("it is away".to_owned())] {
+        for unsent in
+            [CallError::QueueFull, CallError::NotConnected, CallError::NoLink("it is away".to_owned())]
+        {
             assert!(Error::from(unsent).is_transient());
         }
-        for ambiguous in [Fault::Deadline(Duration::ZERO), Fault::Broken(String::new())] {
+        for ambiguous in [CallError::TimedOut(Duration::ZERO), CallError::Broken(String::new())] {
             assert!(!Error::from(ambiguous).is_transient());
         }
     }

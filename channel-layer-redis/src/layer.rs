@@ -1,11 +1,11 @@
-//! The one layer that callers see, whatever its mode.
+//! The layer that callers see, in any mode, and its address schemes.
 
 use std::{fmt, sync::Arc};
 
-use channel_layer::{Result, delegate_layer, hub::Hub};
+use channel_layer::{ChannelLayer, Result, delegate_layer, hub::Hub, registry::Scheme};
 
 use crate::{
-    config::{RedisConfig, RedisMode},
+    config::{RedisConfig, RedisMode, SCHEMES},
     modes::{self, ModeLayer, core::CoreLayer},
     stats::Stats,
 };
@@ -76,4 +76,24 @@ impl fmt::Debug for RedisLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// The schemes of this crate for a [`Registry`](channel_layer::Registry): `redis`, `rediss`, `unix`, `redis+sentinel` and
+/// `rediss+sentinel`, as [`RedisConfig`](crate::RedisConfig) understands them.
+///
+/// ```no_run
+/// # async fn connect() -> channel_layer::Result<()> {
+/// use channel_layer::Registry;
+///
+/// let registry = Registry::default().with(channel_layer_redis::schemes());
+/// let layer = registry.connect("redis://127.0.0.1:6379/0?prefix=shop").await?;
+/// # Ok(()) }
+/// ```
+pub fn schemes() -> impl Iterator<Item = Scheme> {
+    SCHEMES.into_iter().map(|name| {
+        Scheme::new(name, async |address| {
+            let layer = RedisLayer::connect(address.as_str()).await?;
+            Ok(Arc::new(layer) as Arc<dyn ChannelLayer>)
+        })
+    })
 }

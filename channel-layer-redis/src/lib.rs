@@ -9,7 +9,6 @@ pub mod fuzz_targets;
 mod layer;
 mod link;
 mod modes;
-mod schemes;
 mod stats;
 mod sync;
 
@@ -22,8 +21,7 @@ pub mod operations {}
 pub use self::{
     config::{RedisConfig, RedisMode},
     format::Serializer,
-    layer::RedisLayer,
-    schemes::schemes,
+    layer::{RedisLayer, schemes},
     stats::Stats,
 };
 

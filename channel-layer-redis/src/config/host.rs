@@ -6,14 +6,14 @@ use super::secret::Secret;
 
 /// Where one share of the names lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum HostConfig {
     /// The master of this name, as the sentinels say.
     Sentinel { sentinels: Vec<Server>, service: String, login: Login },
     /// A server that does not move.
     Single(Server),
 }
 
-impl Place {
+impl HostConfig {
     /// Is it reached over TLS?
     pub(crate) fn is_tls(&self) -> bool {
         match self {
@@ -45,7 +45,7 @@ pub(crate) enum Address {
 }
 
 /// For logs: holds no secrets.
-impl fmt::Display for Place {
+impl fmt::Display for HostConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sentinel { service, .. } => write!(f, "{service}, as the sentinels say"),

@@ -12,8 +12,8 @@ use channel_layer::{Error, LayerConfig, backbone::HubOptions};
 
 pub use self::django::RedisMode;
 pub(crate) use self::{
-    host::{Address, Login, Place, Server},
-    tls::Tls,
+    host::{Address, HostConfig, Login, Server},
+    tls::TlsConfig,
     url::SCHEMES,
 };
 use crate::format::{Keyring, Serializer};
@@ -66,10 +66,10 @@ use crate::format::{Keyring, Serializer};
 /// | `sentinel_username`, `sentinel_password` | | who we are for the sentinels |
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<HostConfig>,
     pub(crate) prefix: String,
     pub(crate) hub: HubOptions,
-    pub(crate) tls: Tls,
+    pub(crate) tls: TlsConfig,
     pub(crate) mode: RedisMode,
     pub(crate) serializer: Serializer,
     pub(crate) keys: Keyring,
@@ -77,12 +77,12 @@ pub struct RedisConfig {
 }
 
 impl RedisConfig {
-    fn at(places: Vec<Place>) -> Self {
+    fn at(places: Vec<HostConfig>) -> Self {
         Self {
             places,
             prefix: "asgi".to_owned(),
             hub: HubOptions::default(),
-            tls: Tls::default(),
+            tls: TlsConfig::default(),
             mode: RedisMode::default(),
             serializer: Serializer::default(),
             keys: Keyring::default(),

@@ -6,7 +6,7 @@ use channel_layer::{ConfigError, Error, Result, registry::Options};
 
 /// Settings for all servers that are reached over TLS.
 #[derive(Clone, Default)]
-pub(crate) struct Tls {
+pub(crate) struct TlsConfig {
     /// Authorities (PEM) instead of the system's.
     pub(crate) root: Option<Vec<u8>>,
     /// Our certificate with its chain, and its key (PEM).
@@ -16,9 +16,9 @@ pub(crate) struct Tls {
 }
 
 /// Holds a key, so it shows what there is and nothing of it.
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
+        f.debug_struct("TlsConfig")
             .field("root", &self.root.is_some())
             .field("client", &self.client.is_some())
             .field("is_unverified", &self.is_unverified)
@@ -27,7 +27,7 @@ impl fmt::Debug for Tls {
 }
 
 /// The settings and the first option that gives some, if there is any.
-pub(super) fn take(options: &mut Options) -> Result<Option<(&'static str, Tls)>> {
+pub(super) fn take(options: &mut Options) -> Result<Option<(&'static str, TlsConfig)>> {
     const NAMES: [&str; 5] =
         ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"];
     let mut given = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn take(options: &mut Options) -> Result<Option<(&'static str, Tls)>>
             return Err(invalid(name, "there is no certificate (PEM) in the file"));
         }
     }
-    Ok(Some((NAMES[first], Tls { root, client, is_unverified })))
+    Ok(Some((NAMES[first], TlsConfig { root, client, is_unverified })))
 }
 
 fn is_unverified(requirements: Option<&str>, check_name: Option<&str>) -> Result<bool> {

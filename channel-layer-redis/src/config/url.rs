@@ -9,7 +9,9 @@ use channel_layer::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{Address as ServerAddress, Login, Place, RedisConfig, RedisMode, Server, secret::Secret, tls};
+use super::{
+    Address as ServerAddress, HostConfig, Login, RedisConfig, RedisMode, Server, secret::Secret, tls,
+};
 use crate::format::Keyring;
 
 const REDIS_PORT: u16 = 6379;
@@ -27,7 +29,7 @@ pub(super) fn parse(text: &str) -> Result<RedisConfig> {
     options.finish()?;
     let config = hosts.iter().try_fold(config, |config, host| config.and_host(host))?;
     match tls {
-        Some((option, _)) if !config.places.iter().any(Place::is_tls) => {
+        Some((option, _)) if !config.places.iter().any(HostConfig::is_tls) => {
             Err(invalid(option, "no server is reached over TLS: write `rediss`"))
         }
         Some((_, tls)) => Ok(RedisConfig { tls, ..config }),
@@ -36,14 +38,14 @@ pub(super) fn parse(text: &str) -> Result<RedisConfig> {
 }
 
 /// The servers of an address that has no settings of a layer.
-pub(super) fn parse_host(text: &str) -> Result<Vec<Place>> {
+pub(super) fn parse_host(text: &str) -> Result<Vec<HostConfig>> {
     let (places, options) = begin(text)?;
     options.finish()?;
     Ok(places)
 }
 
 /// The servers, and the options that are not theirs.
-fn begin(text: &str) -> Result<(Vec<Place>, Options)> {
+fn begin(text: &str) -> Result<(Vec<HostConfig>, Options)> {
     let address = Address::parse(text);
     let scheme = address.scheme();
     let location = address.base().get(scheme.len() + 3..).unwrap_or_default();
@@ -133,14 +135,14 @@ fn time(options: &mut Options, option: &str) -> Result<Option<Duration>> {
     }
 }
 
-fn servers(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Place>> {
+fn servers(location: &str, tls: bool, options: &mut Options) -> Result<Vec<HostConfig>> {
     let (login, hosts, path) = split(location)?;
     let login = complete(login, path, options)?;
-    let single = |host| Ok(Place::Single(server(host, REDIS_PORT, tls, login.clone())?));
+    let single = |host| Ok(HostConfig::Single(server(host, REDIS_PORT, tls, login.clone())?));
     hosts.split(',').map(single).collect()
 }
 
-fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Place>> {
+fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<HostConfig>> {
     let (login, hosts, path) = split(location)?;
     let (services, path) = path.split_once('/').unwrap_or((path, ""));
     if services.is_empty() {
@@ -159,12 +161,12 @@ fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Pla
             return Err(invalid("service", "one of the masters' names is empty"));
         }
         let service = decode("service", service)?;
-        Ok(Place::Sentinel { sentinels: sentinels.clone(), service, login: login.clone() })
+        Ok(HostConfig::Sentinel { sentinels: sentinels.clone(), service, login: login.clone() })
     };
     services.split(',').map(place).collect()
 }
 
-fn unix(location: &str, options: &mut Options) -> Result<Place> {
+fn unix(location: &str, options: &mut Options) -> Result<HostConfig> {
     // A path may have an `@` too, so the one that ends the login is the last that a path follows.
     let (login, path) = match location.rfind("@/").filter(|_| !location.starts_with('/')) {
         Some(at) => (parse_login(&location[..at])?, &location[at + 1..]),
@@ -174,7 +176,7 @@ fn unix(location: &str, options: &mut Options) -> Result<Place> {
         return Err(invalid("path", "the socket's absolute path is missing"));
     }
     let login = complete(login, "", options)?;
-    Ok(Place::Single(Server { address: ServerAddress::Unix(decode("path", path)?.into()), login }))
+    Ok(HostConfig::Single(Server { address: ServerAddress::Unix(decode("path", path)?.into()), login }))
 }
 
 /// Login, hosts and path of `USER:PASSWORD@HOSTS/PATH`.
@@ -266,9 +268,9 @@ mod tests {
 
     fn addresses(address: &str) -> Vec<String> {
         let config = parse(address).unwrap();
-        let show = |place: &Place| match place {
-            Place::Single(server) => format!("{}/{}", server.address, server.login.database),
-            Place::Sentinel { sentinels, service, login } => {
+        let show = |place: &HostConfig| match place {
+            HostConfig::Single(server) => format!("{}/{}", server.address, server.login.database),
+            HostConfig::Sentinel { sentinels, service, login } => {
                 let sentinels: Vec<_> = sentinels.iter().map(|s| s.address.to_string()).collect();
                 format!("{service} by {} /{}", sentinels.join(" "), login.database)
             }
@@ -353,8 +355,8 @@ mod tests {
         for address in addresses {
             let config = parse(address).unwrap();
             let login = match &config.places[0] {
-                Place::Single(server) => &server.login,
-                Place::Sentinel { login, .. } => login,
+                HostConfig::Single(server) => &server.login,
+                HostConfig::Sentinel { login, .. } => login,
             };
             assert_eq!(login.password.as_ref().unwrap().reveal(), "can@ary", "{address}");
             assert!(!format!("{config:?} {config:#?}").contains("ary"), "{address}");
@@ -365,7 +367,7 @@ mod tests {
     fn a_plus_in_an_option_is_a_plus() {
         let config =
             parse("redis+sentinel://h/m?sentinel_password=a+b/c==&host=redis+sentinel://g/n").unwrap();
-        let Place::Sentinel { sentinels, .. } = &config.places[0] else { panic!("{config:?}") };
+        let HostConfig::Sentinel { sentinels, .. } = &config.places[0] else { panic!("{config:?}") };
         assert_eq!(sentinels[0].login.password.as_ref().unwrap().reveal(), "a+b/c==");
         assert_eq!(config.places.len(), 2);
     }

@@ -20,14 +20,14 @@ use channel_layer::{
 use futures_util::future::{join_all, try_join};
 
 use super::{
-    client::{Command, Commands, Connection, OnPush, Push, Reply},
-    command_connection::Connections,
-    link_end::End,
+    client::{Command, Commands, Connection, OnPush, Reply, ServerPush},
+    command_connection::CommandConnection,
+    link_end::LinkEnd,
     topology,
 };
 use crate::{
-    config::{Place, RedisConfig, Server},
-    error::Fault,
+    config::{HostConfig, RedisConfig, Server},
+    error::CallError,
     stats::Counters,
     sync::lock,
 };
@@ -43,8 +43,8 @@ pub(crate) trait LinkMode: fmt::Debug + Send + Sync + 'static {
     }
 
     /// The work queues of a link.
-    fn queues(&self, connections: &Arc<Connections>) -> Option<Box<dyn Queues>> {
-        let _ = connections;
+    fn queues(&self, commands: &Arc<CommandConnection>) -> Option<Box<dyn Queues>> {
+        let _ = commands;
         None
     }
 
@@ -65,24 +65,24 @@ pub(crate) struct Restoration {
 
 /// Makes the links to one place.
 pub(crate) struct RedisBackbone {
-    place: Place,
+    place: HostConfig,
     config: Arc<RedisConfig>,
     counters: Arc<Counters>,
     /// The name of this process, by which the server lists its connections.
     process: String,
     mode: Arc<dyn LinkMode>,
     /// Those of the latest link. Held for an access.
-    latest: Mutex<Weak<Connections>>,
+    latest: Mutex<Weak<CommandConnection>>,
 }
 
 /// A working pair of connections.
 pub(crate) struct RedisLink {
-    place: Place,
-    connections: Arc<Connections>,
+    place: HostConfig,
+    commands: Arc<CommandConnection>,
     subscriber: Connection,
     mode: Arc<dyn LinkMode>,
     queues: Option<Box<dyn Queues>>,
-    end: Arc<End>,
+    end: Arc<LinkEnd>,
     sink: Arc<OnceLock<InboundSink>>,
     /// Set by the first restoration. Relaxed: calls come one after the other.
     is_restored: AtomicBool,
@@ -90,7 +90,7 @@ pub(crate) struct RedisLink {
 
 impl RedisBackbone {
     pub(crate) fn new(
-        place: Place,
+        place: HostConfig,
         config: Arc<RedisConfig>,
         counters: Arc<Counters>,
         process: String,
@@ -100,35 +100,35 @@ impl RedisBackbone {
     }
 
     /// The connections of the latest link, for as long as it lives.
-    pub(crate) fn connections(&self) -> Option<Arc<Connections>> {
+    pub(crate) fn commands(&self) -> Option<Arc<CommandConnection>> {
         lock(&self.latest).upgrade()
     }
 
-    async fn open(&self, server: &Server, role: &str, on_push: OnPush) -> Result<Connection, Fault> {
+    async fn open(&self, server: &Server, role: &str, on_push: OnPush) -> Result<Connection, CallError> {
         let connection = Connection::open(server, &self.config, on_push).await?;
         let name = format!("channel-layer:{}:{role}", self.process);
         let name = Command::new("CLIENT").arg("SETNAME").arg(name);
         match connection.call(&name, Some(self.config.hub.timeout)).await {
-            Ok(_) | Err(Fault::Refused { .. }) => Ok(connection), // a name is a courtesy
-            Err(fault) => Err(fault),
+            Ok(_) | Err(CallError::Refused { .. }) => Ok(connection), // a name is a courtesy
+            Err(error) => Err(error),
         }
     }
 
-    async fn link(&self) -> Result<RedisLink, Fault> {
+    async fn link(&self) -> Result<RedisLink, CallError> {
         let (config, counters) = (&self.config, &self.counters);
         let server = topology::resolve(&self.place, config, counters).await?;
-        let (end, sink) = (Arc::new(End::default()), Arc::new(OnceLock::new()));
+        let (end, sink) = (Arc::new(LinkEnd::default()), Arc::new(OnceLock::new()));
         let on_push = || on_push(sink.clone(), end.clone(), counters.clone());
         let (commands, subscriber) =
             try_join(self.open(&server, "commands", on_push()), self.open(&server, "subscriber", on_push()))
                 .await?;
         topology::check_role(&commands, &server, config.hub.timeout, counters).await?;
-        let connections =
-            Arc::new(Connections::new(server, commands, end.clone(), config.clone(), counters.clone()));
+        let commands =
+            Arc::new(CommandConnection::new(server, commands, end.clone(), config.clone(), counters.clone()));
         let link = RedisLink {
             place: self.place.clone(),
-            queues: self.mode.queues(&connections),
-            connections,
+            queues: self.mode.queues(&commands),
+            commands,
             subscriber,
             mode: self.mode.clone(),
             end,
@@ -136,7 +136,7 @@ impl RedisBackbone {
             is_restored: AtomicBool::new(false),
         };
         link.rehearse().await?;
-        *lock(&self.latest) = Arc::downgrade(&link.connections);
+        *lock(&self.latest) = Arc::downgrade(&link.commands);
         Ok(link)
     }
 }
@@ -150,40 +150,40 @@ impl Backbone for RedisBackbone {
 
 impl RedisLink {
     /// Checks that the server has and allows the commands of the mode.
-    async fn rehearse(&self) -> Result<(), Fault> {
+    async fn rehearse(&self) -> Result<(), CallError> {
         let (names, commands): (Vec<_>, Vec<_>) = self.mode.needed().into_iter().unzip();
         if names.is_empty() {
             return Ok(());
         }
-        let replies = self.connections.call_all(commands.into_iter().collect()).await?;
+        let replies = self.commands.call_all(commands.into_iter().collect()).await?;
         for (name, reply) in names.into_iter().zip(replies) {
-            if let Err(fault) = reply
-                && (fault.is_forbidden() || fault.is_missing())
+            if let Err(error) = reply
+                && (error.is_forbidden() || error.is_missing_command())
             {
-                return Err(self.needs(name, &fault));
+                return Err(self.needs(name, &error));
             } // whatever else is wrong may be over before it matters
         }
         Ok(())
     }
 
     /// A refusal of one of the commands of Pub/Sub. One that concerns the command itself names the mode.
-    fn refused(&self, command: &str, fault: Fault) -> channel_layer::Error {
-        if fault.is_missing() { self.needs(command, &fault).into() } else { fault.into() }
+    fn refused(&self, command: &str, error: CallError) -> channel_layer::Error {
+        if error.is_missing_command() { self.needs(command, &error).into() } else { error.into() }
     }
 
-    fn needs(&self, command: &str, fault: &Fault) -> Fault {
-        let reason = match fault {
-            Fault::Refused { code, detail } => format!("{code} {detail}"),
+    fn needs(&self, command: &str, error: &CallError) -> CallError {
+        let reason = match error {
+            CallError::Refused { code, detail } => format!("{code} {detail}"),
             other => other.to_string(),
         };
-        let mode = self.connections.config.mode.to_string();
-        Fault::Missing { command: command.to_owned(), mode, reason }
+        let mode = self.commands.config.mode.to_string();
+        CallError::MissingCommand { command: command.to_owned(), mode, reason }
     }
 
     /// The number of connections that took a message.
-    fn count(&self, reply: Result<Reply, Fault>) -> Result<Option<usize>> {
-        let count = reply.and_then(|reply| reply.read("PUBLISH", &self.connections.counters, Reply::integer));
-        Ok(Some(count.map_err(|fault| self.refused("PUBLISH", fault))?.try_into().unwrap_or(0)))
+    fn count(&self, reply: Result<Reply, CallError>) -> Result<Option<usize>> {
+        let count = reply.and_then(|reply| reply.read("PUBLISH", &self.commands.counters, Reply::integer));
+        Ok(Some(count.map_err(|error| self.refused("PUBLISH", error))?.try_into().unwrap_or(0)))
     }
 }
 
@@ -191,18 +191,18 @@ impl RedisLink {
 impl BackboneLink for RedisLink {
     async fn publish(&self, topic: &str, bytes: Bytes) -> Result<Option<usize>> {
         let command = Command::publish(topic, &bytes);
-        self.count(self.connections.commands.call(&command, Some(self.connections.limit())).await)
+        self.count(self.commands.connection.call(&command, Some(self.commands.limit())).await)
     }
 
     async fn publish_all(&self, batch: &Batch) -> Result<Vec<Result<Option<usize>>>> {
         let mut commands = Commands::with_capacity(batch.len());
         batch.iter().for_each(|(topic, payload)| commands.publish(topic.as_bytes(), payload));
-        Ok(self.connections.call_all(commands).await?.map(|reply| self.count(reply)).collect())
+        Ok(self.commands.call_all(commands).await?.map(|reply| self.count(reply)).collect())
     }
 
     async fn subscribe(&self, topic: &str) -> Result<Subscription> {
-        let subscribed = self.subscriber.subscribe(&[topic.to_owned()], self.connections.limit()).await;
-        subscribed.map(|()| Subscription::Confirmed).map_err(|fault| self.refused("SUBSCRIBE", fault))
+        let subscribed = self.subscriber.subscribe(&[topic.to_owned()], self.commands.limit()).await;
+        subscribed.map(|()| Subscription::Confirmed).map_err(|error| self.refused("SUBSCRIBE", error))
     }
 
     /// Redis refuses a whole command for one of its channels. So a refused command is sent again in halves, side by side:
@@ -212,20 +212,20 @@ impl BackboneLink for RedisLink {
         let mut left: Vec<_> = (!topics.is_empty()).then_some(0..topics.len()).into_iter().collect();
         while !left.is_empty() {
             let subscribe = |range: &std::ops::Range<usize>| {
-                self.subscriber.subscribe(&topics[range.clone()], self.connections.limit())
+                self.subscriber.subscribe(&topics[range.clone()], self.commands.limit())
             };
             let outcomes = join_all(left.iter().map(subscribe)).await;
             for (range, outcome) in std::mem::take(&mut left).into_iter().zip(outcomes) {
                 match outcome {
                     Ok(()) => {}
-                    Err(fault @ Fault::Refused { .. }) if range.len() == 1 => {
-                        answers[range.start] = Err(self.refused("SUBSCRIBE", fault));
+                    Err(error @ CallError::Refused { .. }) if range.len() == 1 => {
+                        answers[range.start] = Err(self.refused("SUBSCRIBE", error));
                     }
-                    Err(Fault::Refused { .. }) => {
+                    Err(CallError::Refused { .. }) => {
                         let middle = range.start + range.len() / 2;
                         left.extend([range.start..middle, middle..range.end]);
                     }
-                    Err(fault) => return Err(fault.into()),
+                    Err(error) => return Err(error.into()),
                 }
             }
         }
@@ -237,7 +237,7 @@ impl BackboneLink for RedisLink {
     }
 
     async fn unsubscribe_all(&self, topics: &[String]) -> Result<()> {
-        Ok(self.subscriber.unsubscribe(topics, self.connections.limit()).await?)
+        Ok(self.subscriber.unsubscribe(topics, self.commands.limit()).await?)
     }
 
     fn attach(&self, sink: InboundSink) -> bool {
@@ -245,18 +245,18 @@ impl BackboneLink for RedisLink {
     }
 
     async fn next(&self) -> Result<Inbound> {
-        let Connections { config, server, counters, .. } = &*self.connections;
-        let fault = tokio::select! {
-            fault = self.end.wait() => fault,
-            fault = topology::moved(&self.place, config, server, counters) => fault,
+        let CommandConnection { config, server, counters, .. } = &*self.commands;
+        let error = tokio::select! {
+            error = self.end.wait() => error,
+            error = topology::moved(&self.place, config, server, counters) => error,
         };
-        Err(fault.into())
+        Err(error.into())
     }
 
     async fn ping(&self) -> Result<()> {
-        let Connections { commands, server, counters, .. } = &*self.connections;
-        let limit = self.connections.limit();
-        try_join(topology::check_role(commands, server, limit, counters), self.subscriber.ping(limit))
+        let CommandConnection { connection, server, counters, .. } = &*self.commands;
+        let limit = self.commands.limit();
+        try_join(topology::check_role(connection, server, limit, counters), self.subscriber.ping(limit))
             .await?;
         Ok(())
     }
@@ -267,15 +267,15 @@ impl BackboneLink for RedisLink {
         let Some(Restoration { commands, done }) = self.mode.restore(all) else { return Ok(()) };
         let (mut commands, mut refused) = (commands.into_iter().peekable(), None);
         while commands.peek().is_some() {
-            for reply in self.connections.call_all(commands.by_ref().take(CHUNK).collect()).await? {
+            for reply in self.commands.call_all(commands.by_ref().take(CHUNK).collect()).await? {
                 refused = refused.or(reply.err());
             }
         }
         match refused {
             None => done(),
-            Some(fault) => {
-                let counters = &self.connections.counters;
-                counters.warn("Redis does not take what it holds for this process", &fault.into());
+            Some(error) => {
+                let counters = &self.commands.counters;
+                counters.warn("Redis does not take what it holds for this process", &error.into());
             }
         }
         Ok(())
@@ -287,28 +287,28 @@ impl BackboneLink for RedisLink {
 }
 
 /// Passes on messages, and ends the link with its connections.
-fn on_push(sink: Arc<OnceLock<InboundSink>>, end: Arc<End>, counters: Arc<Counters>) -> OnPush {
+fn on_push(sink: Arc<OnceLock<InboundSink>>, end: Arc<LinkEnd>, counters: Arc<Counters>) -> OnPush {
     Arc::new(move |push| match push {
-        Push::Gone => end.fail(Fault::Broken("closed by the other side".to_owned())),
-        Push::Message { channel, payload } => match (std::str::from_utf8(&channel), sink.get()) {
+        ServerPush::Disconnected => end.fail(CallError::Broken("closed by the other side".to_owned())),
+        ServerPush::Message { channel, payload } => match (std::str::from_utf8(&channel), sink.get()) {
             (Ok(topic), Some(sink)) => sink.deliver(topic, &payload),
             (Ok(_), None) => {} // before the first subscription
             (Err(error), _) => counters.note_unreadable("a message", error),
         },
-        Push::Unreadable(reason) => counters.note_unreadable("a push", reason),
+        ServerPush::Unreadable(reason) => counters.note_unreadable("a push", reason),
     })
 }
 
 impl Drop for RedisLink {
     fn drop(&mut self) {
-        self.connections.queue.stop();
+        self.commands.queue.stop();
     }
 }
 
 /// Shows the address, without a password.
 impl fmt::Debug for RedisLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.connections.fmt(f)
+        self.commands.fmt(f)
     }
 }
 

@@ -11,9 +11,9 @@ use tokio::time::sleep;
 
 use super::{
     client::{Command, Commands, Connection, Replies, Reply},
-    command_connection::Connections,
+    command_connection::CommandConnection,
 };
-use crate::error::Fault;
+use crate::error::CallError;
 
 /// The polling interval for servers that do not allow ending a pop; also the longest wait for a message there.
 const POLL: Duration = Duration::from_millis(50);
@@ -22,24 +22,24 @@ const POLL: Duration = Duration::from_millis(50);
 const UNBLOCK: Duration = Duration::from_millis(20);
 
 /// A connection for blocking pops.
-pub(crate) struct Blocking {
+pub(crate) struct BlockingConnection {
     connection: Connection,
     /// The server's id of the connection, or `None` if the server does not allow ending a pop.
     id: Option<i64>,
     /// Held weakly: the connections of a link end with it.
-    link: Weak<Connections>,
+    link: Weak<CommandConnection>,
     limit: Duration,
 }
 
-impl Blocking {
+impl BlockingConnection {
     /// Connects, and finds out whether a pop can be ended: proxies and some servers lack `CLIENT`, and an ACL may forbid
     /// it.
-    pub(crate) async fn open(link: &Arc<Connections>) -> Result<Self, Fault> {
-        let connection = link.connect_beside().await?;
+    pub(crate) async fn open(link: &Arc<CommandConnection>) -> Result<Self, CallError> {
+        let connection = link.open_another().await?;
         let id = match connection.call(&Command::new("CLIENT").arg("ID"), Some(link.limit())).await {
             Ok(id) => Some(id.read("CLIENT ID", &link.counters, Reply::integer)?),
-            Err(Fault::Refused { .. }) => None,
-            Err(fault) => return Err(fault),
+            Err(CallError::Refused { .. }) => None,
+            Err(error) => return Err(error),
         };
         let id = match id {
             // It does not block yet, so this has no effect.
@@ -53,7 +53,7 @@ impl Blocking {
     }
 
     /// Sends commands that answer at once.
-    pub(crate) async fn call_all(&self, commands: Commands) -> Result<Replies, Fault> {
+    pub(crate) async fn call_all(&self, commands: Commands) -> Result<Replies, CallError> {
         self.connection.call_all(commands, self.limit).await
     }
 
@@ -64,7 +64,7 @@ impl Blocking {
         command: &Command,
         wait: Duration,
         changed: Changed<'_>,
-    ) -> Result<Option<Reply>, Fault> {
+    ) -> Result<Option<Reply>, CallError> {
         let Some(id) = self.id else {
             tokio::select! {
                 () = changed => {}
@@ -89,9 +89,9 @@ impl Blocking {
     }
 }
 
-impl fmt::Debug for Blocking {
+impl fmt::Debug for BlockingConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blocking").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("BlockingConnection").field("id", &self.id).finish_non_exhaustive()
     }
 }
 

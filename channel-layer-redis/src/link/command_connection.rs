@@ -6,12 +6,12 @@ use futures_util::future::try_join_all;
 
 use super::{
     client::{Command, Commands, Connection, Replies, Reply, Script},
-    command_queue::{CommandQueue, Queued},
-    link_end::End,
+    command_queue::{CommandQueue, PendingReply},
+    link_end::LinkEnd,
 };
 use crate::{
     config::{RedisConfig, Server},
-    error::Fault,
+    error::CallError,
     stats::Counters,
 };
 
@@ -19,37 +19,37 @@ use crate::{
 const PAGE: usize = 1000;
 
 /// The connection for commands of one link. It may outlive the link; commands are refused then.
-pub(crate) struct Connections {
+pub(crate) struct CommandConnection {
     pub(super) server: Server,
-    pub(super) commands: Connection,
+    pub(super) connection: Connection,
     pub(super) queue: CommandQueue,
     pub(crate) config: Arc<RedisConfig>,
     pub(crate) counters: Arc<Counters>,
 }
 
-impl Connections {
+impl CommandConnection {
     pub(super) fn new(
         server: Server,
-        commands: Connection,
-        end: Arc<End>,
+        connection: Connection,
+        end: Arc<LinkEnd>,
         config: Arc<RedisConfig>,
         counters: Arc<Counters>,
     ) -> Self {
-        let (connection, limit) = (commands.clone(), config.hub.timeout);
+        let (sender, limit) = (connection.clone(), config.hub.timeout);
         let queue = CommandQueue::start(limit, end, move |commands| {
-            let connection = connection.clone();
+            let connection = sender.clone();
             async move { connection.call_all(commands, limit).await }
         });
-        Self { server, commands, queue, config, counters }
+        Self { server, connection, queue, config, counters }
     }
 
     /// Sends a command that answers at once.
-    pub(crate) async fn call(&self, command: Command) -> Result<Reply, Fault> {
+    pub(crate) async fn call(&self, command: Command) -> Result<Reply, CallError> {
         self.queue(command).await?.reply().await
     }
 
     /// Queues a command as [`call`](Self::call) does, without waiting for the reply. Later commands are sent after it.
-    pub(crate) async fn queue(&self, command: Command) -> Result<Queued, Fault> {
+    pub(crate) async fn queue(&self, command: Command) -> Result<PendingReply, CallError> {
         self.queue.queue(command).await
     }
 
@@ -59,16 +59,16 @@ impl Connections {
         script: &Script,
         keys: &[String],
         arguments: &[&[u8]],
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, CallError> {
         match self.call(script.by_hash(keys, arguments)).await {
             // The script was not run, so it is safe to send it again.
-            Err(fault) if fault.is_unknown_script() => self.call(script.by_text(keys, arguments)).await,
+            Err(error) if error.is_unknown_script() => self.call(script.by_text(keys, arguments)).await,
             reply => reply,
         }
     }
 
     /// Deletes all keys that begin like this.
-    pub(crate) async fn clear(&self, prefix: &str) -> Result<(), Fault> {
+    pub(crate) async fn clear(&self, prefix: &str) -> Result<(), CallError> {
         self.for_keys(prefix, |keys| vec![Command::new("UNLINK").arg(keys)]).await
     }
 
@@ -77,7 +77,7 @@ impl Connections {
         &self,
         prefix: &str,
         commands: impl Fn(Vec<&[u8]>) -> Vec<Command>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CallError> {
         let pattern = escaped(prefix) + "*";
         let mut cursor = "0".to_owned();
         loop {
@@ -95,12 +95,12 @@ impl Connections {
     }
 
     /// Sends commands in one write, past the queue.
-    pub(super) async fn call_all(&self, commands: Commands) -> Result<Replies, Fault> {
-        self.commands.call_all(commands, self.limit()).await
+    pub(super) async fn call_all(&self, commands: Commands) -> Result<Replies, CallError> {
+        self.connection.call_all(commands, self.limit()).await
     }
 
     /// Opens a further connection to the same server, for commands that block.
-    pub(crate) async fn connect_beside(&self) -> Result<Connection, Fault> {
+    pub(crate) async fn open_another(&self) -> Result<Connection, CallError> {
         Connection::open(&self.server, &self.config, Arc::new(|_| {})).await
     }
 
@@ -111,7 +111,7 @@ impl Connections {
 }
 
 /// Shows the address, without a password.
-impl fmt::Debug for Connections {
+impl fmt::Debug for CommandConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.server.address)
     }

@@ -15,9 +15,9 @@ use tokio::sync::{
 
 use super::{
     client::{Command, Commands, Reply},
-    link_end::End,
+    link_end::LinkEnd,
 };
-use crate::error::Fault;
+use crate::error::CallError;
 
 /// Commands that wait to be sent. A caller waits while it is full.
 const QUEUE: usize = 4096;
@@ -32,7 +32,7 @@ const IN_FLIGHT: usize = 8;
 /// The commands of one link. They end with it.
 #[derive(Debug)]
 pub(super) struct CommandQueue {
-    calls: mpsc::Sender<Call>,
+    calls: mpsc::Sender<QueuedCommand>,
     /// The longest time that a command waits for room.
     patience: Duration,
     /// Told when the link ends. The task alone waits.
@@ -40,18 +40,18 @@ pub(super) struct CommandQueue {
 }
 
 #[derive(Debug)]
-struct Call {
+struct QueuedCommand {
     command: Command,
-    answer: oneshot::Sender<Result<Reply, Fault>>,
+    answer: oneshot::Sender<Result<Reply, CallError>>,
 }
 
 /// A command that is queued. It is sent whether its reply is waited for or not.
 #[derive(Debug)]
-pub(crate) struct Queued(oneshot::Receiver<Result<Reply, Fault>>);
+pub(crate) struct PendingReply(oneshot::Receiver<Result<Reply, CallError>>);
 
-impl Queued {
+impl PendingReply {
     /// Waits for the reply.
-    pub(crate) async fn reply(self) -> Result<Reply, Fault> {
+    pub(crate) async fn reply(self) -> Result<Reply, CallError> {
         self.0.await.unwrap_or_else(|_| Err(ended()))
     }
 }
@@ -60,32 +60,32 @@ impl CommandQueue {
     /// Starts to send by `send`, which gives one reply for each command. Its error ends the link.
     pub(super) fn start<R, F>(
         patience: Duration,
-        end: Arc<End>,
+        end: Arc<LinkEnd>,
         send: impl Fn(Commands) -> F + Send + Sync + 'static,
     ) -> Self
     where
-        R: IntoIterator<Item = Result<Reply, Fault>> + Send + 'static,
-        F: Future<Output = Result<R, Fault>> + Send + 'static,
+        R: IntoIterator<Item = Result<Reply, CallError>> + Send + 'static,
+        F: Future<Output = Result<R, CallError>> + Send + 'static,
     {
         let (calls, queued) = mpsc::channel(QUEUE);
         let stopped = Arc::new(Notify::new());
-        tokio::spawn(run(queued, stopped.clone(), EndsLink(end), send));
+        tokio::spawn(run(queued, stopped.clone(), EndOnDrop(end), send));
         Self { calls, patience, stopped }
     }
 
     /// Queues a command that answers at once. Later commands are sent after it.
-    pub(super) async fn queue(&self, command: Command) -> Result<Queued, Fault> {
+    pub(super) async fn queue(&self, command: Command) -> Result<PendingReply, CallError> {
         let (answer, reply) = oneshot::channel();
         // Tried first: waiting takes of the task's budget, and a call that has none left would not be queued in its first poll.
-        let sent = match self.calls.try_send(Call { command, answer }) {
+        let sent = match self.calls.try_send(QueuedCommand { command, answer }) {
             Err(TrySendError::Full(call)) => self.calls.send_timeout(call, self.patience).await,
             Err(TrySendError::Closed(call)) => Err(SendTimeoutError::Closed(call)),
             Ok(()) => Ok(()),
         };
         match sent {
-            Ok(()) => Ok(Queued(reply)),
-            Err(SendTimeoutError::Timeout(_)) => Err(Fault::Crowded),
-            Err(SendTimeoutError::Closed(_)) => Err(Fault::Down),
+            Ok(()) => Ok(PendingReply(reply)),
+            Err(SendTimeoutError::Timeout(_)) => Err(CallError::QueueFull),
+            Err(SendTimeoutError::Closed(_)) => Err(CallError::NotConnected),
         }
     }
 
@@ -98,13 +98,13 @@ impl CommandQueue {
 
 /// Sends what is queued, until the queue is stopped and empty.
 async fn run<R, F>(
-    mut calls: mpsc::Receiver<Call>,
+    mut calls: mpsc::Receiver<QueuedCommand>,
     stopped: Arc<Notify>,
-    end: EndsLink,
+    end: EndOnDrop,
     send: impl Fn(Commands) -> F,
 ) where
-    R: IntoIterator<Item = Result<Reply, Fault>>,
-    F: Future<Output = Result<R, Fault>>,
+    R: IntoIterator<Item = Result<Reply, CallError>>,
+    F: Future<Output = Result<R, CallError>>,
 {
     let (mut flying, mut batch) = (FuturesUnordered::new(), Vec::new());
     loop {
@@ -128,32 +128,32 @@ async fn run<R, F>(
     while flying.next().await.is_some() {}
 }
 
-async fn answer<R: IntoIterator<Item = Result<Reply, Fault>>>(
-    sending: impl Future<Output = Result<R, Fault>>,
-    answers: Vec<oneshot::Sender<Result<Reply, Fault>>>,
-    end: &End,
+async fn answer<R: IntoIterator<Item = Result<Reply, CallError>>>(
+    sending: impl Future<Output = Result<R, CallError>>,
+    answers: Vec<oneshot::Sender<Result<Reply, CallError>>>,
+    end: &LinkEnd,
 ) {
     match sending.await {
         // A caller that has gone does not mind.
         Ok(replies) => answers.into_iter().zip(replies).for_each(|(answer, reply)| drop(answer.send(reply))),
-        Err(fault) => {
-            answers.into_iter().for_each(|answer| drop(answer.send(Err(fault.clone()))));
-            end.fail(fault);
+        Err(error) => {
+            answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
+            end.fail(error);
         }
     }
 }
 
 /// Ends the link with the task, also after a panic.
-struct EndsLink(Arc<End>);
+struct EndOnDrop(Arc<LinkEnd>);
 
-impl Drop for EndsLink {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.fail(ended());
     }
 }
 
-fn ended() -> Fault {
-    Fault::Broken("the connection was given up".to_owned())
+fn ended() -> CallError {
+    CallError::Broken("the connection was given up".to_owned())
 }
 
 #[cfg(test)]
@@ -212,28 +212,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_command_waits_for_room_until_its_deadline() {
-        let send = |_: Commands| pending::<Result<Vec<Result<Reply, Fault>>, Fault>>();
+        let send = |_: Commands| pending::<Result<Vec<Result<Reply, CallError>>, CallError>>();
         let queue = CommandQueue::start(LIMIT, Arc::default(), send);
         let mut kept = Vec::new();
         let refused = loop {
             match queue.queue(numbered(0)).await {
                 Ok(queued) => kept.push(queued),
-                Err(fault) => break fault,
+                Err(error) => break error,
             }
         };
-        assert_eq!(refused, Fault::Crowded);
+        assert_eq!(refused, CallError::QueueFull);
         assert!(kept.len() >= QUEUE && kept.len() <= QUEUE + IN_FLIGHT * BATCH, "{}", kept.len());
     }
 
     #[tokio::test]
     async fn a_failed_write_ends_the_link() {
-        let end = Arc::new(End::default());
+        let end = Arc::new(LinkEnd::default());
         let queue = CommandQueue::start(LIMIT, end.clone(), |_: Commands| async {
-            Err::<Vec<_>, _>(Fault::Deadline(LIMIT))
+            Err::<Vec<_>, _>(CallError::TimedOut(LIMIT))
         });
         let reply = queue.queue(numbered(0)).await.unwrap().reply().await;
-        assert_eq!(reply, Err(Fault::Deadline(LIMIT)));
-        assert_eq!(end.wait().await, Fault::Deadline(LIMIT));
+        assert_eq!(reply, Err(CallError::TimedOut(LIMIT)));
+        assert_eq!(end.wait().await, CallError::TimedOut(LIMIT));
     }
 
     #[tokio::test]
@@ -246,6 +246,6 @@ mod tests {
         queue.stop();
         assert_eq!(last.reply().await, Ok(Reply::Integer(QUEUE as i64)));
         assert_eq!(writes.lock().unwrap().iter().sum::<usize>(), QUEUE + 1);
-        assert_eq!(queue.queue(numbered(0)).await.unwrap_err(), Fault::Down);
+        assert_eq!(queue.queue(numbered(0)).await.unwrap_err(), CallError::NotConnected);
     }
 }

@@ -4,28 +4,28 @@ use std::sync::OnceLock;
 
 use tokio::sync::Notify;
 
-use crate::error::Fault;
+use crate::error::CallError;
 
 /// The reason why a link has ended; the first one counts.
 #[derive(Debug, Default)]
-pub(super) struct End {
-    fault: OnceLock<Fault>,
+pub(super) struct LinkEnd {
+    error: OnceLock<CallError>,
     /// One task waits at a time.
     told: Notify,
 }
 
-impl End {
+impl LinkEnd {
     /// Ends the link, unless it has ended already.
-    pub(super) fn fail(&self, fault: Fault) {
-        let _ = self.fault.set(fault); // a later reason
+    pub(super) fn fail(&self, error: CallError) {
+        let _ = self.error.set(error); // a later reason
         self.told.notify_one();
     }
 
     /// Waits for the end. Cancel safe.
-    pub(super) async fn wait(&self) -> Fault {
+    pub(super) async fn wait(&self) -> CallError {
         loop {
-            if let Some(fault) = self.fault.get() {
-                return fault.clone();
+            if let Some(error) = self.error.get() {
+                return error.clone();
             }
             self.told.notified().await;
         }

@@ -10,7 +10,7 @@ pub(crate) mod topology;
 
 pub(crate) use self::{
     backbone::{LinkMode, RedisBackbone, Restoration},
-    blocking::Blocking,
-    command_connection::Connections,
-    command_queue::Queued,
+    blocking::BlockingConnection,
+    command_connection::CommandConnection,
+    command_queue::PendingReply,
 };

@@ -17,9 +17,9 @@ use crate::sync::lock;
 
 /// A bus with one process. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Bus(Arc<Mutex<Option<InboundSink>>>);
+pub(super) struct FuzzBus(Arc<Mutex<Option<InboundSink>>>);
 
-impl Bus {
+impl FuzzBus {
     fn deliver(&self, topic: &str, payload: &[u8]) {
         let sink = lock(&self.0).clone();
         if let Some(sink) = sink {
@@ -29,14 +29,14 @@ impl Bus {
 }
 
 #[async_trait]
-impl Backbone for Bus {
+impl Backbone for FuzzBus {
     async fn connect(&self) -> Result<Arc<dyn BackboneLink>> {
         Ok(Arc::new(self.clone()))
     }
 }
 
 #[async_trait]
-impl BackboneLink for Bus {
+impl BackboneLink for FuzzBus {
     async fn publish(&self, topic: &str, bytes: Bytes) -> Result<Option<usize>> {
         self.deliver(topic, &bytes);
         Ok(Some(1))
@@ -63,8 +63,8 @@ impl BackboneLink for Bus {
 /// Lets a process with a mailbox and a named channel in a group receive forged messages. `topic` chooses the topic of each,
 /// given the name of the mailbox.
 pub(super) async fn receive(
-    bus: &Bus,
-    layer: &HubLayer<Bus>,
+    bus: &FuzzBus,
+    layer: &HubLayer<FuzzBus>,
     forged: impl Iterator<Item = (u8, Vec<u8>)>,
     topic: impl Fn(&ChannelName, u8, &[u8]) -> String,
 ) {

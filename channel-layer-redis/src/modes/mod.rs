@@ -15,8 +15,8 @@ use channel_layer::{
 };
 
 use self::{
-    native::Native,
-    pubsub::{DjangoFormat, PubSub},
+    native::NativeMode,
+    pubsub::{DjangoFormat, PubSubMode},
 };
 use crate::{
     config::{RedisConfig, RedisMode},
@@ -60,9 +60,9 @@ mode_layers! { core::CoreLayer HubLayer<RedisBackbone> }
 pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbone> {
     let options = config.hub.clone();
     match config.mode {
-        RedisMode::PubSub => with_mode(config, options, PubSub).format(DjangoFormat::new(config)),
+        RedisMode::PubSub => with_mode(config, options, PubSubMode).format(DjangoFormat::new(config)),
         RedisMode::Core | RedisMode::Native => {
-            let native = Native::new(&config.prefix);
+            let native = NativeMode::new(&config.prefix);
             with_mode(config, options.with_queues(true), native).prefix(&config.prefix)
         }
     }

@@ -3,7 +3,7 @@
 use redis::{Cmd, Pipeline, ToRedisArgs, Value};
 
 use super::reply::Reply;
-use crate::error::Fault;
+use crate::error::CallError;
 
 /// One command with its arguments.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Replies {
 }
 
 impl Iterator for Replies {
-    type Item = Result<Reply, Fault>;
+    type Item = Result<Reply, CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next().map(Reply::from_value)

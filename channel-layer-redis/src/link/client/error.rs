@@ -2,7 +2,7 @@
 
 use redis::{RedisError, ServerError};
 
-use crate::error::Fault;
+use crate::error::CallError;
 
 /// Returns whether a connection that began with `HELLO` was refused in a way that the older protocol may avoid: servers
 /// and proxies refuse the command in many words.
@@ -21,10 +21,10 @@ pub(super) fn is_hello_refused(error: &RedisError, has_password: bool) -> bool {
     }
 }
 
-pub(super) fn fault_of(error: &RedisError) -> Fault {
+pub(super) fn call_error(error: &RedisError) -> CallError {
     match error.code() {
         Some(code) => refused(code, error.detail()),
-        None => Fault::Broken(reason(error)),
+        None => CallError::Broken(reason(error)),
     }
 }
 
@@ -33,13 +33,13 @@ pub(super) fn reason(error: &RedisError) -> String {
     without_arguments(&error.to_string()).to_owned()
 }
 
-pub(super) fn refusal(error: &ServerError) -> Fault {
+pub(super) fn refusal(error: &ServerError) -> CallError {
     refused(error.code(), error.details())
 }
 
-fn refused(code: &str, detail: Option<&str>) -> Fault {
+fn refused(code: &str, detail: Option<&str>) -> CallError {
     let detail = without_arguments(detail.unwrap_or_default());
-    Fault::Refused { code: code.to_owned(), detail: detail.chars().take(200).collect() }
+    CallError::Refused { code: code.to_owned(), detail: detail.chars().take(200).collect() }
 }
 
 /// Redis quotes the arguments of a command that it does not know: they are cut off, since they may be payload, or the
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_refusal_does_not_repeat_the_arguments() {
-        let fault = refused("ERR", Some("unknown command 'x', with args beginning with: 'canary'"));
-        assert!(!fault.to_string().contains("canary"));
+        let error = refused("ERR", Some("unknown command 'x', with args beginning with: 'canary'"));
+        assert!(!error.to_string().contains("canary"));
     }
 }

@@ -21,12 +21,12 @@ use tokio::sync::OnceCell;
 use self::resp2::Subscriber;
 pub(crate) use self::{
     command::{Command, Commands, Replies, Script},
-    push::Push,
+    push::ServerPush,
     reply::Reply,
 };
 use crate::{
     config::{Address, RedisConfig, Server},
-    error::Fault,
+    error::CallError,
 };
 
 /// Commands that wait inside the client for their turn. Ours come in batches, so few are enough.
@@ -42,24 +42,28 @@ const WRITE_BUFFER: usize = 64 << 10;
 pub(crate) struct Connection {
     commands: MultiplexedConnection,
     /// `None` in RESP3.
-    beside: Option<Arc<Beside>>,
+    subscriber: Option<Arc<LazySubscriber>>,
 }
 
 /// The second connection, which carries the subscriptions in RESP2.
-struct Beside {
+struct LazySubscriber {
     server: Server,
     config: RedisConfig,
     on_push: OnPush,
     /// Opened by the first subscription.
-    subscriber: OnceCell<Subscriber>,
+    opened: OnceCell<Subscriber>,
 }
 
 /// The callback for pushes. Called inside the connection's own task, so it must never wait.
-pub(crate) type OnPush = Arc<dyn Fn(Push) + Send + Sync>;
+pub(crate) type OnPush = Arc<dyn Fn(ServerPush) + Send + Sync>;
 
 impl Connection {
     /// Connects and logs in.
-    pub(crate) async fn open(server: &Server, config: &RedisConfig, on_push: OnPush) -> Result<Self, Fault> {
+    pub(crate) async fn open(
+        server: &Server,
+        config: &RedisConfig,
+        on_push: OnPush,
+    ) -> Result<Self, CallError> {
         let is_refused = |error: &RedisError| error::is_hello_refused(error, server.login.password.is_some());
         match Self::open_with(ProtocolVersion::RESP3, server, config, on_push.clone()).await {
             Err(error) if error.as_ref().is_some_and(is_refused) => {
@@ -83,14 +87,14 @@ impl Connection {
             .set_response_timeout(None) // each call brings its own deadline
             .set_pipeline_buffer_size(CLIENT_QUEUE)
             .set_write_backpressure_boundary(WRITE_BUFFER);
-        let beside = match protocol {
+        let subscriber = match protocol {
             ProtocolVersion::RESP2 => {
                 let (server, config) = (server.clone(), config.clone());
-                Some(Arc::new(Beside { server, config, on_push, subscriber: OnceCell::new() }))
+                Some(Arc::new(LazySubscriber { server, config, on_push, opened: OnceCell::new() }))
             }
             _ => {
                 options = options.set_push_sender(move |info| {
-                    if let Some(push) = Push::from_info(info) {
+                    if let Some(push) = ServerPush::from_info(info) {
                         on_push(push);
                     }
                     Ok::<_, ()>(())
@@ -101,66 +105,66 @@ impl Connection {
         let opening = client.get_multiplexed_async_connection_with_config(&options);
         let commands =
             tokio::time::timeout(config.hub.connect_timeout, opening).await.map_err(|_| None)??;
-        Ok(Self { commands, beside })
+        Ok(Self { commands, subscriber })
     }
 
     /// One command and its reply. `None` for no deadline: blocking commands carry their own.
-    pub(crate) async fn call(&self, command: &Command, limit: Option<Duration>) -> Result<Reply, Fault> {
+    pub(crate) async fn call(&self, command: &Command, limit: Option<Duration>) -> Result<Reply, CallError> {
         let mut connection = self.commands.clone();
         let reply = before(limit, connection.send_packed_command(command.as_inner())).await?;
         Reply::from_value(reply)
     }
 
     /// Many commands in one write; each has a reply of its own.
-    pub(crate) async fn call_all(&self, commands: Commands, limit: Duration) -> Result<Replies, Fault> {
+    pub(crate) async fn call_all(&self, commands: Commands, limit: Duration) -> Result<Replies, CallError> {
         let pipeline = commands.as_inner();
         let count = pipeline.len();
         let mut connection = self.commands.clone();
         let replies = before(Some(limit), connection.send_packed_commands(pipeline, 0, count)).await?;
         if replies.len() != count {
-            return Err(Fault::UnexpectedReply("a pipeline"));
+            return Err(CallError::UnexpectedReply("a pipeline"));
         }
         Ok(Replies::new(replies))
     }
 
     /// Subscribes, and waits until the server has confirmed every channel.
-    pub(crate) async fn subscribe(&self, channels: &[String], limit: Duration) -> Result<(), Fault> {
-        match &self.beside {
+    pub(crate) async fn subscribe(&self, channels: &[String], limit: Duration) -> Result<(), CallError> {
+        match &self.subscriber {
             None => before(Some(limit), self.commands.clone().subscribe(channels)).await,
-            Some(beside) => {
-                let subscriber = beside.subscriber.get_or_try_init(|| beside.open()).await?;
-                before(Some(limit), subscriber.subscribe(channels)).await
+            Some(subscriber) => {
+                let opened = subscriber.opened.get_or_try_init(|| subscriber.open()).await?;
+                before(Some(limit), opened.subscribe(channels)).await
             }
         }
     }
 
     /// Unsubscribes, and waits until the server has confirmed every channel.
-    pub(crate) async fn unsubscribe(&self, channels: &[String], limit: Duration) -> Result<(), Fault> {
-        match &self.beside {
+    pub(crate) async fn unsubscribe(&self, channels: &[String], limit: Duration) -> Result<(), CallError> {
+        match &self.subscriber {
             None => before(Some(limit), self.commands.clone().unsubscribe(channels)).await,
-            Some(beside) => match beside.subscriber.get() {
-                Some(subscriber) => before(Some(limit), subscriber.unsubscribe(channels)).await,
+            Some(subscriber) => match subscriber.opened.get() {
+                Some(opened) => before(Some(limit), opened.unsubscribe(channels)).await,
                 None => Ok(()), // nothing was subscribed to
             },
         }
     }
 
     /// Checks that the server answers. A refusal is an answer: a server that cannot write its disk refuses even this.
-    pub(crate) async fn ping(&self, limit: Duration) -> Result<(), Fault> {
+    pub(crate) async fn ping(&self, limit: Duration) -> Result<(), CallError> {
         let is_there = |answer| match answer {
-            Ok(()) | Err(Fault::Refused { .. }) => Ok(()),
-            Err(fault) => Err(fault),
+            Ok(()) | Err(CallError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error),
         };
         is_there(self.call(&Command::new("PING"), Some(limit)).await.map(drop))?;
-        match self.beside.as_ref().and_then(|beside| beside.subscriber.get()) {
-            Some(subscriber) => is_there(before(Some(limit), subscriber.ping()).await),
+        match self.subscriber.as_ref().and_then(|subscriber| subscriber.opened.get()) {
+            Some(opened) => is_there(before(Some(limit), opened.ping()).await),
             None => Ok(()),
         }
     }
 }
 
-impl Beside {
-    async fn open(&self) -> Result<Subscriber, Fault> {
+impl LazySubscriber {
+    async fn open(&self) -> Result<Subscriber, CallError> {
         let Self { server, config, on_push, .. } = self;
         let settings = settings(server, ProtocolVersion::RESP2);
         let opening = Subscriber::open(server, config, &settings, on_push.clone());
@@ -173,28 +177,28 @@ impl Beside {
 }
 
 /// Shows no settings: there may be a password in them.
-impl fmt::Debug for Beside {
+impl fmt::Debug for LazySubscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Beside").field("subscriber", &self.subscriber).finish_non_exhaustive()
+        f.debug_struct("LazySubscriber").field("opened", &self.opened).finish_non_exhaustive()
     }
 }
 
-fn unreachable(error: Option<RedisError>, config: &RedisConfig) -> Fault {
+fn unreachable(error: Option<RedisError>, config: &RedisConfig) -> CallError {
     match error {
-        Some(error) => Fault::Unreachable(error::reason(&error)),
-        None => Fault::Unreachable(format!("no answer within {:?}", config.hub.connect_timeout)),
+        Some(error) => CallError::Unreachable(error::reason(&error)),
+        None => CallError::Unreachable(format!("no answer within {:?}", config.hub.connect_timeout)),
     }
 }
 
 async fn before<T>(
     limit: Option<Duration>,
     call: impl Future<Output = Result<T, RedisError>>,
-) -> Result<T, Fault> {
+) -> Result<T, CallError> {
     let result = match limit {
-        Some(limit) => tokio::time::timeout(limit, call).await.map_err(|_| Fault::Deadline(limit))?,
+        Some(limit) => tokio::time::timeout(limit, call).await.map_err(|_| CallError::TimedOut(limit))?,
         None => call.await,
     };
-    result.map_err(|error| error::fault_of(&error))
+    result.map_err(|error| error::call_error(&error))
 }
 
 fn client(

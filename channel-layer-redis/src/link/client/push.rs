@@ -4,20 +4,20 @@ use redis::{PushInfo, PushKind, Value};
 
 /// Something the server, or the end of the connection, says by itself.
 #[derive(Debug)]
-pub(crate) enum Push {
+pub(crate) enum ServerPush {
     /// The connection is over.
-    Gone,
+    Disconnected,
     /// A message on a channel that was subscribed to.
     Message { channel: Vec<u8>, payload: Vec<u8> },
     /// A message, or another kind of push, that cannot be read.
     Unreadable(String),
 }
 
-impl Push {
+impl ServerPush {
     pub(super) fn from_info(info: PushInfo) -> Option<Self> {
         let mut data = info.data.into_iter();
         match info.kind {
-            PushKind::Disconnection => Some(Self::Gone),
+            PushKind::Disconnection => Some(Self::Disconnected),
             PushKind::Message => match (data.next().and_then(bytes), data.next().and_then(bytes)) {
                 (Some(channel), Some(payload)) => Some(Self::Message { channel, payload }),
                 _ => Some(Self::Unreadable("a message without channel or payload".to_owned())),

@@ -7,7 +7,7 @@
 use redis::Value;
 
 use super::error::refusal;
-use crate::{error::Fault, stats::Counters};
+use crate::{error::CallError, stats::Counters};
 
 /// Items of a reply that its description shows.
 const SHOWN: usize = 8;
@@ -19,15 +19,15 @@ pub(crate) enum Reply {
     Float(f64),
     Integer(i64),
     List(Vec<Reply>),
-    Nothing,
+    Nil,
     Text(String),
 }
 
 impl Reply {
     /// A map becomes a list in which each key stands before its value.
-    pub(super) fn from_value(value: Value) -> Result<Self, Fault> {
+    pub(super) fn from_value(value: Value) -> Result<Self, CallError> {
         Ok(match value {
-            Value::Nil => Self::Nothing,
+            Value::Nil => Self::Nil,
             Value::Int(number) => Self::Integer(number),
             Value::Double(number) => Self::Float(number),
             Value::Boolean(is_so) => Self::Integer(is_so.into()),
@@ -43,7 +43,7 @@ impl Reply {
             }
             Value::Attribute { data, .. } => Self::from_value(*data)?,
             Value::ServerError(error) => return Err(refusal(&error)),
-            _ => return Err(Fault::UnexpectedReply("a command")),
+            _ => return Err(CallError::UnexpectedReply("a command")),
         })
     }
 
@@ -54,10 +54,10 @@ impl Reply {
         command: &'static str,
         counters: &Counters,
         read: impl FnOnce(&'a Self) -> Option<T>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, CallError> {
         read(self).ok_or_else(|| {
             self.note_unreadable(command, counters);
-            Fault::UnexpectedReply(command)
+            CallError::UnexpectedReply(command)
         })
     }
 
@@ -95,7 +95,7 @@ impl Reply {
     pub(crate) fn list(&self) -> Option<&[Reply]> {
         match self {
             Self::List(items) => Some(items),
-            Self::Nothing => Some(&[]),
+            Self::Nil => Some(&[]),
             _ => None,
         }
     }
@@ -104,7 +104,7 @@ impl Reply {
     pub(crate) fn leaves(&self) -> Vec<&Reply> {
         match self {
             Self::List(items) => items.iter().flat_map(Self::leaves).collect(),
-            Self::Nothing => Vec::new(),
+            Self::Nil => Vec::new(),
             other => vec![other],
         }
     }
@@ -131,7 +131,7 @@ impl Reply {
             Self::Bytes(_) => "bytes".to_owned(),
             Self::Float(_) => "float".to_owned(),
             Self::Integer(_) => "integer".to_owned(),
-            Self::Nothing => "nothing".to_owned(),
+            Self::Nil => "nil".to_owned(),
             Self::Text(_) => "text".to_owned(),
             Self::List(items) => {
                 let kinds: Vec<_> = items.iter().take(SHOWN).map(Self::shape_of_item).collect();
@@ -202,8 +202,8 @@ mod tests {
     fn an_unreadable_reply_is_counted_and_its_content_not_shown() {
         let counters = Counters::default();
         let odd = reply("*3\r\n$6\r\ncanary\r\n*2\r\n:1\r\n:2\r\n_\r\n");
-        assert_eq!(odd.read("TIME", &counters, Reply::integer), Err(Fault::UnexpectedReply("TIME")));
+        assert_eq!(odd.read("TIME", &counters, Reply::integer), Err(CallError::UnexpectedReply("TIME")));
         assert_eq!(counters.snapshot().unreadable, 1);
-        assert_eq!(odd.shape(), "[bytes, [2], nothing]");
+        assert_eq!(odd.shape(), "[bytes, [2], nil]");
     }
 }

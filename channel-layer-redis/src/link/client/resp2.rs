@@ -20,12 +20,12 @@ use tokio::{
     task::{AbortHandle, unconstrained, yield_now},
 };
 
-use super::{OnPush, push::Push, stream};
+use super::{OnPush, push::ServerPush, stream};
 use crate::config::{RedisConfig, Server};
 
 /// Bytes that may have been read and not been handed out. The client crate queues messages without a bound, so what is
 /// bounded is what it gets to read: beyond this, Redis is the one that waits.
-const UNREAD: usize = 8 << 20;
+const MAX_UNREAD: usize = 8 << 20;
 
 /// Messages that are handed out before others have a turn.
 const TURN: usize = 64;
@@ -43,8 +43,8 @@ impl Subscriber {
         settings: &RedisConnectionInfo,
         on_push: OnPush,
     ) -> Result<Self, RedisError> {
-        let gauge = Arc::new(Gauge::default());
-        let stream = Gauged { stream: stream::open(server, config).await?, gauge: gauge.clone() };
+        let gauge = Arc::new(ReadBudget::default());
+        let stream = BudgetedRead { stream: stream::open(server, config).await?, gauge: gauge.clone() };
         let (sink, messages) = PubSub::new(settings, stream).await?.split();
         let task = tokio::spawn(hand_out(messages, gauge, on_push)).abort_handle();
         Ok(Self { sink, task })
@@ -76,7 +76,7 @@ impl fmt::Debug for Subscriber {
 }
 
 /// Passes on messages until the connection is over.
-async fn hand_out(mut messages: PubSubStream, gauge: Arc<Gauge>, on_push: OnPush) {
+async fn hand_out(mut messages: PubSubStream, gauge: Arc<ReadBudget>, on_push: OnPush) {
     let mut handed_out = 0;
     loop {
         // Without tokio's budget, which would make a full queue look empty.
@@ -88,11 +88,11 @@ async fn hand_out(mut messages: PubSubStream, gauge: Arc<Gauge>, on_push: OnPush
             }
         };
         let Some(message) = next else {
-            return on_push(Push::Gone);
+            return on_push(ServerPush::Disconnected);
         };
         on_push(match message.get_channel::<Vec<u8>>() {
-            Ok(channel) => Push::Message { channel, payload: message.get_payload_bytes().to_vec() },
-            Err(_) => Push::Unreadable("a message without a channel".to_owned()),
+            Ok(channel) => ServerPush::Message { channel, payload: message.get_payload_bytes().to_vec() },
+            Err(_) => ServerPush::Unreadable("a message without a channel".to_owned()),
         });
         handed_out += 1;
         if handed_out % TURN == 0 {
@@ -103,15 +103,15 @@ async fn hand_out(mut messages: PubSubStream, gauge: Arc<Gauge>, on_push: OnPush
 
 /// The number of bytes read since the queue was last empty.
 #[derive(Default)]
-struct Gauge {
+struct ReadBudget {
     /// Relaxed: the bound may be exceeded by the bytes of one read.
     read: AtomicUsize,
     reader: AtomicWaker,
 }
 
-impl Gauge {
+impl ReadBudget {
     fn is_full(&self) -> bool {
-        self.read.load(Relaxed) > UNREAD
+        self.read.load(Relaxed) > MAX_UNREAD
     }
 
     fn clear(&self) {
@@ -121,12 +121,12 @@ impl Gauge {
 }
 
 /// A stream that is not read while the gauge is full.
-struct Gauged<S> {
+struct BudgetedRead<S> {
     stream: S,
-    gauge: Arc<Gauge>,
+    gauge: Arc<ReadBudget>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gauged<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for BudgetedRead<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -146,7 +146,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gauged<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gauged<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for BudgetedRead<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -171,17 +171,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_handed_out_is_not_read_on() {
         let (mut server, client) = duplex(1 << 20);
-        let gauge = Arc::new(Gauge::default());
-        let mut client = Gauged { stream: client, gauge: gauge.clone() };
+        let gauge = Arc::new(ReadBudget::default());
+        let mut client = BudgetedRead { stream: client, gauge: gauge.clone() };
         tokio::spawn(async move { while server.write_all(&[0; 1 << 16]).await.is_ok() {} });
         let mut read = 0;
         let mut buffer = vec![0; 1 << 16];
         while let Ok(count) = tokio::time::timeout(Duration::from_millis(100), client.read(&mut buffer)).await
         {
             read += count.unwrap();
-            assert!(read <= UNREAD + buffer.len());
+            assert!(read <= MAX_UNREAD + buffer.len());
         }
-        assert!(read > UNREAD);
+        assert!(read > MAX_UNREAD);
         gauge.clear();
         assert!(client.read(&mut buffer).await.unwrap() > 0);
     }

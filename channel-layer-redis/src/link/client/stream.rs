@@ -13,11 +13,11 @@ use super::tcp_settings;
 use crate::config::{Address, RedisConfig, Server};
 
 /// TCP, a Unix socket, or TLS.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for S {}
 
-pub(super) async fn open(server: &Server, config: &RedisConfig) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn open(server: &Server, config: &RedisConfig) -> io::Result<Box<dyn ByteStream>> {
     match &server.address {
         Address::Tcp { host, port, tls: false } => Ok(Box::new(tcp(host, *port).await?)),
         Address::Tcp { host, port, tls: true } => secured(host, tcp(host, *port).await?, config).await,
@@ -47,7 +47,7 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn secured(_: &str, _: TcpStream, _: &RedisConfig) -> io::Result<Box<dyn Stream>> {
+async fn secured(_: &str, _: TcpStream, _: &RedisConfig) -> io::Result<Box<dyn ByteStream>> {
     let reason = "subscriptions over TLS need HELLO (RESP3), which the server lacks or forbids";
     Err(io::Error::new(io::ErrorKind::Unsupported, reason))
 }

@@ -6,40 +6,40 @@ mod sentinel;
 
 use std::{future::pending, time::Duration};
 
-use self::sentinel::Question;
+use self::sentinel::MasterQuery;
 use crate::{
-    config::{Place, RedisConfig, Server},
-    error::Fault,
+    config::{HostConfig, RedisConfig, Server},
+    error::CallError,
     link::client::{Command, Connection, Reply},
     stats::Counters,
 };
 
 /// The server that a place stands for at present.
 pub(crate) async fn resolve(
-    place: &Place,
+    place: &HostConfig,
     config: &RedisConfig,
     counters: &Counters,
-) -> Result<Server, Fault> {
+) -> Result<Server, CallError> {
     match place {
-        Place::Sentinel { sentinels, service, login } => {
-            sentinel::master(sentinels, Question { service, config, counters }, login).await
+        HostConfig::Sentinel { sentinels, service, login } => {
+            sentinel::master(sentinels, MasterQuery { service, config, counters }, login).await
         }
-        Place::Single(server) => Ok(server.clone()),
+        HostConfig::Single(server) => Ok(server.clone()),
     }
 }
 
 /// Waits until the place stands for another server than `current`, and says so. Mostly for ever.
 pub(crate) async fn moved(
-    place: &Place,
+    place: &HostConfig,
     config: &RedisConfig,
     current: &Server,
     counters: &Counters,
-) -> Fault {
+) -> CallError {
     match place {
-        Place::Sentinel { sentinels, service, login } => {
-            sentinel::moved(sentinels, Question { service, config, counters }, login, current).await
+        HostConfig::Sentinel { sentinels, service, login } => {
+            sentinel::moved(sentinels, MasterQuery { service, config, counters }, login, current).await
         }
-        Place::Single(_) => pending().await,
+        HostConfig::Single(_) => pending().await,
     }
 }
 
@@ -51,17 +51,17 @@ pub(crate) async fn check_role(
     server: &Server,
     limit: Duration,
     counters: &Counters,
-) -> Result<(), Fault> {
+) -> Result<(), CallError> {
     let role = |reply| Reply::list(reply)?.first()?.text().filter(|role| is_role(role));
     match connection.call(&Command::new("ROLE"), Some(limit)).await {
         Ok(reply) => match reply.read("ROLE", counters, role) {
-            Ok(role) if is_replica(role) => Err(Fault::NotMaster(server.address.to_string())),
+            Ok(role) if is_replica(role) => Err(CallError::NotMaster(server.address.to_string())),
             // A role of no known name, or an answer without any, is counted; the probe still shows whether it passes
             // messages on.
             Ok(_) | Err(_) => Ok(()),
         },
-        Err(Fault::Refused { code, .. }) if code != "LOADING" => Ok(()),
-        Err(fault) => Err(fault),
+        Err(CallError::Refused { code, .. }) if code != "LOADING" => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -7,8 +7,8 @@ use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     config::{Address, Login, RedisConfig, Server},
-    error::Fault,
-    link::client::{Command, Connection, Push, Reply},
+    error::CallError,
+    link::client::{Command, Connection, Reply, ServerPush},
     stats::Counters,
 };
 
@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// The parameters of a question to the sentinels.
 #[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
+pub(super) struct MasterQuery<'a> {
     pub(super) service: &'a str,
     pub(super) config: &'a RedisConfig,
     pub(super) counters: &'a Counters,
@@ -27,16 +27,16 @@ pub(super) struct Question<'a> {
 /// majority of all agrees: a lost machine takes its sentinel with it.
 pub(super) async fn master(
     sentinels: &[Server],
-    question: Question<'_>,
+    query: MasterQuery<'_>,
     login: &Login,
-) -> Result<Server, Fault> {
-    let ask = async |at: usize| (at, ask(&sentinels[at], question).await);
+) -> Result<Server, CallError> {
+    let ask = async |at: usize| (at, ask(&sentinels[at], query).await);
     let mut answers: FuturesUnordered<_> = (0..sentinels.len()).map(ask).collect();
     let (mut votes, mut trouble) = (Votes::default(), None);
     while let Some((at, answer)) = answers.next().await {
         match answer {
             Ok(address) => votes.cast(at, address),
-            Err(fault) => trouble = trouble.or(Some(fault)),
+            Err(error) => trouble = trouble.or(Some(error)),
         }
         if votes.most() > sentinels.len() / 2 {
             break;
@@ -45,9 +45,9 @@ pub(super) async fn master(
     match votes.winner() {
         Some(address) => Ok(Server { address, login: login.clone() }),
         None => {
-            let reason = trouble.map(|fault| fault.to_string()).unwrap_or_default();
-            let service = question.service;
-            Err(Fault::Unreachable(format!("no sentinel knows the master of `{service}`: {reason}")))
+            let reason = trouble.map(|error| error.to_string()).unwrap_or_default();
+            let service = query.service;
+            Err(CallError::Unreachable(format!("no sentinel knows the master of `{service}`: {reason}")))
         }
     }
 }
@@ -79,18 +79,18 @@ impl Votes {
 /// Waits until another server than `current` is the master.
 pub(super) async fn moved(
     sentinels: &[Server],
-    question: Question<'_>,
+    query: MasterQuery<'_>,
     login: &Login,
     current: &Server,
-) -> Fault {
+) -> CallError {
     loop {
         for sentinel in sentinels {
             // It ends when this sentinel names another master, or cannot be asked any more.
-            let reason = listen(sentinel, question, current).await;
-            tracing::debug!(sentinel = %sentinel.address, service = question.service, %reason, "asking all sentinels");
-            match master(sentinels, question, login).await {
+            let reason = listen(sentinel, query, current).await;
+            tracing::debug!(sentinel = %sentinel.address, service = query.service, %reason, "asking all sentinels");
+            match master(sentinels, query, login).await {
                 Ok(server) if server.address != current.address => {
-                    return Fault::NotMaster(current.address.to_string());
+                    return CallError::NotMaster(current.address.to_string());
                 }
                 _ => sleep(POLL / 4).await,
             }
@@ -98,17 +98,17 @@ pub(super) async fn moved(
     }
 }
 
-async fn listen(sentinel: &Server, question: Question<'_>, current: &Server) -> Fault {
+async fn listen(sentinel: &Server, query: MasterQuery<'_>, current: &Server) -> CallError {
     let news = Arc::new(Notify::new());
-    let connection = match subscribe(sentinel, question.config, news.clone()).await {
+    let connection = match subscribe(sentinel, query.config, news.clone()).await {
         Ok(connection) => connection,
-        Err(fault) => return fault,
+        Err(error) => return error,
     };
     loop {
-        match query(&connection, sentinel, question).await {
+        match master_of(&connection, sentinel, query).await {
             Ok(address) if address == current.address => {}
-            Ok(address) => return Fault::NotMaster(format!("{}, but {address}", current.address)),
-            Err(fault) => return fault,
+            Ok(address) => return CallError::NotMaster(format!("{}, but {address}", current.address)),
+            Err(error) => return error,
         }
         tokio::select! {
             () = news.notified() => {}
@@ -117,28 +117,32 @@ async fn listen(sentinel: &Server, question: Question<'_>, current: &Server) -> 
     }
 }
 
-async fn subscribe(sentinel: &Server, config: &RedisConfig, news: Arc<Notify>) -> Result<Connection, Fault> {
+async fn subscribe(
+    sentinel: &Server,
+    config: &RedisConfig,
+    news: Arc<Notify>,
+) -> Result<Connection, CallError> {
     // Whatever it says, and its end too, is a reason to ask.
-    let on_push = Arc::new(move |_: Push| news.notify_one());
+    let on_push = Arc::new(move |_: ServerPush| news.notify_one());
     let connection = Connection::open(sentinel, config, on_push).await?;
     connection.subscribe(&["+switch-master".to_owned()], config.hub.timeout).await?;
     Ok(connection)
 }
 
-async fn ask(sentinel: &Server, question: Question<'_>) -> Result<Address, Fault> {
-    let connection = Connection::open(sentinel, question.config, Arc::new(|_| {})).await?;
-    query(&connection, sentinel, question).await
+async fn ask(sentinel: &Server, query: MasterQuery<'_>) -> Result<Address, CallError> {
+    let connection = Connection::open(sentinel, query.config, Arc::new(|_| {})).await?;
+    master_of(&connection, sentinel, query).await
 }
 
-async fn query(
+async fn master_of(
     connection: &Connection,
     sentinel: &Server,
-    Question { service, config, counters }: Question<'_>,
-) -> Result<Address, Fault> {
+    MasterQuery { service, config, counters }: MasterQuery<'_>,
+) -> Result<Address, CallError> {
     let command = Command::new("SENTINEL").arg("get-master-addr-by-name").arg(service);
     let reply = connection.call(&command, Some(config.hub.timeout)).await?;
     let Some((host, port)) = reply.read("SENTINEL get-master-addr-by-name", counters, named)? else {
-        return Err(Fault::Unreachable(format!("a sentinel does not know `{service}`")));
+        return Err(CallError::Unreachable(format!("a sentinel does not know `{service}`")));
     };
     Ok(Address::Tcp { host: host.to_owned(), port, tls: sentinel.address.is_tls() })
 }

@@ -9,12 +9,12 @@ use std::{
 ///
 /// In microseconds, because a score is a float and has no more room behind the seconds of our days.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct ScoreClock {
     /// Relaxed: an atomic alone is in order with itself.
     last: AtomicU64,
 }
 
-impl Clock {
+impl ScoreClock {
     /// The next score, as Redis reads it.
     pub(super) fn score(&self) -> String {
         self.next(micros(now()))
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn scores_increase_strictly_also_as_floats_and_when_the_clock_stands_or_goes_back() {
-        let clock = Clock::default();
+        let clock = ScoreClock::default();
         let start = 1_795_218_817_999_990;
         let scores: Vec<f64> = (0..1000_u64).map(|n| clock.next(start - n % 7).parse().unwrap()).collect();
         assert!(scores.windows(2).all(|pair| pair[0] < pair[1]));

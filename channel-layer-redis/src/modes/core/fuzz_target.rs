@@ -2,24 +2,24 @@
 
 use channel_layer::{MailboxOptions, backbone::Wanted};
 
-use super::state::Bus;
+use super::state::CoreState;
 use crate::config::RedisConfig;
 
 /// Lets a process with a mailbox and a receiver of a general channel take forged messages.
 pub(crate) fn taken<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
-    let bus = Bus::new(config.into());
+    let state = CoreState::new(config.into());
     let name = "specific.0!a".parse().expect("a name");
-    let terms = bus.config.hub.layer.terms_of(&name, &MailboxOptions::default());
-    let mut mailbox = bus.hub.open(name.clone(), terms).expect("it is the first");
+    let terms = state.config.hub.layer.terms_of(&name, &MailboxOptions::default());
+    let mut mailbox = state.hub.open(name.clone(), terms).expect("it is the first");
     let wanted = [Wanted { channel: "jobs".parse().expect("a name"), count: 1 }];
     for (place, member) in forged {
-        let key = bus.keys.messages(if place & 1 == 0 { name.non_local() } else { "jobs" });
+        let key = state.keys.messages(if place & 1 == 0 { name.non_local() } else { "jobs" });
         let score = match place >> 1 {
             0..100 => 9e9,
             _ => f64::from_bits(member.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte))),
         };
-        if let Some(taken) = bus.taken(&wanted, key.as_bytes(), member, score) {
-            let _ = bus.read(&taken.body); // an error is an answer too
+        if let Some(taken) = state.taken(&wanted, key.as_bytes(), member, score) {
+            let _ = state.read(&taken.body); // an error is an answer too
         }
     }
     while mailbox.try_recv().is_some() {}

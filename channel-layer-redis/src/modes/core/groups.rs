@@ -7,12 +7,12 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::{
     clock::score_before,
-    hosts::{Core, Host},
+    hosts::{CoreInner, Host},
     memberships::Membership,
-    state::Bus,
+    state::CoreState,
 };
 use crate::{
-    error::Fault,
+    error::CallError,
     link::client::{Command, Reply, Script},
 };
 
@@ -27,31 +27,31 @@ pub(super) const CHUNK: usize = 500;
 /// The number of attempts to write a membership while connections come and go.
 const ATTEMPTS: usize = 3;
 
-impl Core {
+impl CoreInner {
     /// Adds a mailbox of this process to a group, here and in Redis. In an outage it is wanted from then on.
     pub(super) async fn join(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
-        let (Bus { hub, memberships, .. }, shard) = (&*self.bus, &self.host_of(group).shard);
+        let (CoreState { hub, memberships, .. }, shard) = (&*self.state, &self.host_of(group).shard);
         if !hub.join(group, channel) {
             return Ok(()); // a closed mailbox of this process
         }
         // First here: should it be dropped meanwhile, it is taken out again.
         let is_new = memberships.add(group, channel);
         for _ in 0..ATTEMPTS {
-            let fault = match self.add(group, channel).await {
+            let error = match self.add(group, channel).await {
                 Ok(()) => {
-                    memberships.written(&[(group.clone(), channel.clone())]);
+                    memberships.mark_written(&[(group.clone(), channel.clone())]);
                     return Ok(());
                 }
-                Err(fault) => fault,
+                Err(error) => error,
             };
-            if !(fault.is_outage() && shard.is_known()) {
+            if !(error.is_outage() && shard.is_known()) {
                 if is_new {
                     memberships.remove(group, channel);
                     hub.leave(group, channel);
                 }
-                return Err(fault.into());
+                return Err(error.into());
             }
-            memberships.want(group, channel, !fault.is_unsent());
+            memberships.mark_pending(group, channel, !error.is_unsent());
             // Read after it was wanted: a link that has come up since has either seen it, or is seen here.
             if !shard.is_up() {
                 break;
@@ -62,11 +62,11 @@ impl Core {
 
     /// Takes a mailbox of this process out of a group. In an outage, Redis is told when it is over.
     pub(super) async fn leave(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
-        self.bus.hub.leave(group, channel);
-        self.bus.memberships.remove(group, channel);
+        self.state.hub.leave(group, channel);
+        self.state.memberships.remove(group, channel);
         match self.remove(group, channel).await {
-            Err(fault) if fault.is_outage() && self.host_of(group).shard.is_known() => {
-                self.bus.memberships.leave_later(group, channel);
+            Err(error) if error.is_outage() && self.host_of(group).shard.is_known() => {
+                self.state.memberships.remove_later(group, channel);
                 Ok(())
             }
             removed => Ok(removed?),
@@ -74,41 +74,41 @@ impl Core {
     }
 
     /// Adds a channel to a group, or renews its membership.
-    pub(super) async fn add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), Fault> {
+    pub(super) async fn add(&self, group: &GroupName, channel: &ChannelName) -> Result<(), CallError> {
         self.write(&ADD, group, channel).await
     }
 
     /// Renews a membership that is still there.
-    pub(super) async fn renew(&self, (group, channel): &Membership) -> Result<(), Fault> {
+    pub(super) async fn renew(&self, (group, channel): &Membership) -> Result<(), CallError> {
         self.write(&RENEW, group, channel).await
     }
 
     /// Takes a channel out of a group.
-    pub(super) async fn remove(&self, group: &GroupName, channel: &ChannelName) -> Result<(), Fault> {
-        self.host_of(group).call(removal(&self.bus, group, channel)).await.map(drop)
+    pub(super) async fn remove(&self, group: &GroupName, channel: &ChannelName) -> Result<(), CallError> {
+        self.host_of(group).call(removal(&self.state, group, channel)).await.map(drop)
     }
 
     /// Takes a channel out of all groups, whichever process has added it: only the groups know their members.
-    pub(super) async fn remove_from_all(&self, channel: &ChannelName) -> Result<(), Fault> {
+    pub(super) async fn remove_from_all(&self, channel: &ChannelName) -> Result<(), CallError> {
         let remove = |key: &[u8]| Command::new("ZREM").arg(key).arg(channel.as_str());
-        let groups = self.bus.keys.groups();
+        let groups = self.state.keys.groups();
         let hosts = self.hosts.iter().map(async |host| {
-            let connections = host.connections()?;
-            connections.for_keys(&groups, |keys| keys.into_iter().map(remove).collect()).await
+            let commands = host.commands()?;
+            commands.for_keys(&groups, |keys| keys.into_iter().map(remove).collect()).await
         });
         try_join_all(hosts).await.map(drop)
     }
 
     /// Takes all mailboxes of this process out of their groups. What fails stays until it expires.
     pub(super) async fn leave_all(&self) {
-        for chunk in self.bus.memberships.take_all().chunks(CHUNK) {
+        for chunk in self.state.memberships.take_all().chunks(CHUNK) {
             join_all(chunk.iter().map(|(group, channel)| self.remove(group, channel))).await;
         }
     }
 
     /// The channels in a group, in all processes.
-    pub(super) async fn members(&self, group: &GroupName) -> Result<Vec<ChannelName>, Fault> {
-        let Bus { config, counters, keys, .. } = &*self.bus;
+    pub(super) async fn members(&self, group: &GroupName) -> Result<Vec<ChannelName>, CallError> {
+        let CoreState { config, counters, keys, .. } = &*self.state;
         let expired = score_before(config.hub.layer.group_expiry);
         let reply = self.host_of(group).run(&MEMBERS, &[keys.group(group)], &[expired.as_bytes()]).await?;
         let members = reply.read("a script", counters, Reply::list)?;
@@ -122,8 +122,13 @@ impl Core {
         Ok(members.iter().filter_map(name).collect())
     }
 
-    async fn write(&self, script: &Script, group: &GroupName, channel: &ChannelName) -> Result<(), Fault> {
-        let Bus { config, clock, keys, .. } = &*self.bus;
+    async fn write(
+        &self,
+        script: &Script,
+        group: &GroupName,
+        channel: &ChannelName,
+    ) -> Result<(), CallError> {
+        let CoreState { config, clock, keys, .. } = &*self.state;
         let (score, lifetime) = (clock.score(), config.hub.layer.group_expiry.as_millis().to_string());
         let arguments = [&score, &*lifetime, channel.as_str()].map(str::as_bytes);
         self.host_of(group).run(script, &[keys.group(group)], &arguments).await.map(drop)
@@ -132,12 +137,12 @@ impl Core {
 
 impl Host {
     /// Returns the indices of the groups that have none of the members given with them.
-    pub(super) async fn without_any(
+    pub(super) async fn lost_groups(
         &self,
-        bus: &Bus,
+        state: &CoreState,
         groups: &[(GroupName, Vec<ChannelName>)],
-    ) -> Result<Vec<usize>, Fault> {
-        let keys: Vec<_> = groups.iter().map(|(group, _)| bus.keys.group(group)).collect();
+    ) -> Result<Vec<usize>, CallError> {
+        let keys: Vec<_> = groups.iter().map(|(group, _)| state.keys.group(group)).collect();
         let counts: Vec<_> = groups.iter().map(|(_, members)| members.len().to_string()).collect();
         let mut arguments = Vec::new();
         for ((_, members), count) in groups.iter().zip(&counts) {
@@ -145,23 +150,23 @@ impl Host {
             arguments.extend(members.iter().map(|member| member.as_str().as_bytes()));
         }
         let reply = self.run(&LOST, &keys, &arguments).await?;
-        let places = reply.read("a script", &bus.counters, Reply::list)?;
+        let places = reply.read("a script", &state.counters, Reply::list)?;
         Ok(places.iter().filter_map(|at| usize::try_from(at.integer()?.checked_sub(1)?).ok()).collect())
     }
 }
 
 /// The commands that write memberships and end others, without scripts: a new server does not know them yet.
-pub(super) fn commands(bus: &Bus, written: &[Membership], left: &[Membership]) -> Vec<Command> {
-    let lifetime = bus.config.hub.layer.group_expiry.as_millis().to_string();
+pub(super) fn commands(state: &CoreState, written: &[Membership], left: &[Membership]) -> Vec<Command> {
+    let lifetime = state.config.hub.layer.group_expiry.as_millis().to_string();
     let write = |(group, channel): &Membership| {
-        let key = bus.keys.group(group);
-        let add = Command::new("ZADD").arg(&key).arg(bus.clock.score()).arg(channel.as_str());
+        let key = state.keys.group(group);
+        let add = Command::new("ZADD").arg(&key).arg(state.clock.score()).arg(channel.as_str());
         [add, Command::new("PEXPIRE").arg(key).arg(&lifetime)]
     };
-    let end = |(group, channel): &Membership| removal(bus, group, channel);
+    let end = |(group, channel): &Membership| removal(state, group, channel);
     written.iter().flat_map(write).chain(left.iter().map(end)).collect()
 }
 
-fn removal(bus: &Bus, group: &GroupName, channel: &ChannelName) -> Command {
-    Command::new("ZREM").arg(bus.keys.group(group)).arg(channel.as_str())
+fn removal(state: &CoreState, group: &GroupName, channel: &ChannelName) -> Command {
+    Command::new("ZREM").arg(state.keys.group(group)).arg(channel.as_str())
 }

@@ -7,11 +7,11 @@ use channel_layer::{
     backbone::{Probe, Queues, ShardHandler, Stamp},
 };
 
-use super::{groups, named::Sets, state::Bus};
+use super::{groups, named::SortedSetQueues, state::CoreState};
 use crate::{
     format::shard_of,
     link::{
-        Connections, LinkMode, Restoration,
+        CommandConnection, LinkMode, Restoration,
         client::{Command, Script},
     },
 };
@@ -19,16 +19,16 @@ use crate::{
 static NEEDED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("needed.lua")));
 
 #[derive(Debug)]
-pub(super) struct Handler {
-    pub(super) bus: Arc<Bus>,
+pub(super) struct CoreMode {
+    pub(super) state: Arc<CoreState>,
     /// The index of the host.
     pub(super) at: usize,
 }
 
-impl LinkMode for Handler {
+impl LinkMode for CoreMode {
     /// Returns the commands of this mode, on a key that does not exist.
     fn needed(&self) -> Vec<(&'static str, Command)> {
-        let key = self.bus.keys.messages(&self.bus.client);
+        let key = self.state.keys.messages(&self.state.client);
         let on = |name: &'static str, arguments: &[&str]| (name, Command::new(name).arg(&key).arg(arguments));
         let script = |make: fn(&Script, &[String], &[&[u8]]) -> Command| {
             make(&NEEDED, std::slice::from_ref(&key), &[])
@@ -44,33 +44,33 @@ impl LinkMode for Handler {
         ]
     }
 
-    fn queues(&self, connections: &Arc<Connections>) -> Option<Box<dyn Queues>> {
-        Some(Box::new(Sets { bus: self.bus.clone(), at: self.at, connections: connections.clone() }))
+    fn queues(&self, commands: &Arc<CommandConnection>) -> Option<Box<dyn Queues>> {
+        Some(Box::new(SortedSetQueues { state: self.state.clone(), at: self.at, commands: commands.clone() }))
     }
 
     fn restore(&self, all: bool) -> Option<Restoration> {
-        let (bus, hosts) = (self.bus.clone(), self.bus.inboxes.len());
+        let (state, hosts) = (self.state.clone(), self.state.inboxes.len());
         let is_here = |group: &GroupName| shard_of(group.as_str(), hosts) == self.at;
         if all {
-            bus.memberships.end_dead(&bus.hub);
-            bus.memberships.want_all(is_here);
+            state.memberships.end_closed(&state.hub);
+            state.memberships.mark_all_pending(is_here);
         }
-        let (wanted, leaving) = (bus.memberships.wanted(is_here), bus.memberships.leaving(is_here));
-        if wanted.is_empty() && leaving.is_empty() {
+        let (wanted, removals) = (state.memberships.pending(is_here), state.memberships.removals(is_here));
+        if wanted.is_empty() && removals.is_empty() {
             return None;
         }
-        let commands = groups::commands(&bus, &wanted, &leaving);
+        let commands = groups::commands(&state, &wanted, &removals);
         let done = Box::new(move || {
-            bus.memberships.left(&leaving);
-            bus.memberships.written(&wanted);
+            state.memberships.mark_removed(&removals);
+            state.memberships.mark_written(&wanted);
         });
         Some(Restoration { commands, done })
     }
 }
 
-impl ShardHandler for Handler {
+impl ShardHandler for CoreMode {
     fn own_topics(&self) -> Vec<String> {
-        vec![self.bus.probes.channel().to_owned()]
+        vec![self.state.probes.channel().to_owned()]
     }
 
     fn is_unused(&self, _: &str) -> bool {
@@ -86,7 +86,7 @@ impl ShardHandler for Handler {
     fn resumes(&self) {}
 
     fn probe(&self, topic: Option<&str>) -> Option<Probe> {
-        topic.is_none().then(|| self.bus.probes.probe())
+        topic.is_none().then(|| self.state.probes.probe())
     }
 
     fn stamp(&self) -> Option<Stamp> {
@@ -94,6 +94,6 @@ impl ShardHandler for Handler {
     }
 
     fn received(&self, _: &str, payload: &[u8]) {
-        self.bus.probes.received(payload);
+        self.state.probes.received(payload);
     }
 }

@@ -7,24 +7,24 @@ use channel_layer::{
     backbone::{LinkError, QueueReader, Shard},
 };
 
-use super::state::Bus;
+use super::state::CoreState;
 use crate::{
-    error::Fault,
+    error::CallError,
     format::shard_of,
     link::{
-        Connections, RedisBackbone,
+        CommandConnection, RedisBackbone,
         client::{Command, Reply, Script},
     },
 };
 
 /// The layer, but for its tasks. They know it weakly, so that dropping the layer ends it.
 #[derive(Debug)]
-pub(super) struct Core {
-    pub(super) bus: Arc<Bus>,
+pub(super) struct CoreInner {
+    pub(super) state: Arc<CoreState>,
     pub(super) hosts: Vec<Host>,
     /// The deletion counters of each host at the time when it was last known to hold all wanted memberships. `None` for a
     /// host that does not report them. Locked for single accesses only.
-    pub(super) deleted: Mutex<Vec<Option<String>>>,
+    pub(super) deletions: Mutex<Vec<Option<String>>>,
 }
 
 /// One server.
@@ -35,7 +35,7 @@ pub(super) struct Host {
     pub(super) reader: QueueReader,
 }
 
-impl Core {
+impl CoreInner {
     pub(super) fn host_of(&self, group: &GroupName) -> &Host {
         &self.hosts[shard_of(group.as_str(), self.hosts.len())]
     }
@@ -43,7 +43,7 @@ impl Core {
     /// Receives the messages for mailboxes whose names begin like this one, from now on.
     pub(super) fn receive_for(&self, mailbox: &ChannelName) {
         let at = shard_of(mailbox.non_local(), self.hosts.len());
-        if self.bus.inboxes[at].add(mailbox.non_local()) {
+        if self.state.inboxes[at].add(mailbox.non_local()) {
             self.hosts[at].reader.take_always();
         }
     }
@@ -51,21 +51,21 @@ impl Core {
 
 impl Host {
     /// The connections in use.
-    pub(super) fn connections(&self) -> Result<Arc<Connections>, Fault> {
-        let connections = self.shard.is_up().then(|| self.backbone.connections()).flatten();
-        connections.ok_or_else(|| self.away())
+    pub(super) fn commands(&self) -> Result<Arc<CommandConnection>, CallError> {
+        let commands = self.shard.is_up().then(|| self.backbone.commands()).flatten();
+        commands.ok_or_else(|| self.away())
     }
 
     /// The fault with which calls fail at present.
-    pub(super) fn away(&self) -> Fault {
+    pub(super) fn away(&self) -> CallError {
         match self.shard.away() {
-            LinkError::Closed => Fault::Closed,
-            error => Fault::NoLink(error.to_string()),
+            LinkError::Closed => CallError::Closed,
+            error => CallError::NoLink(error.to_string()),
         }
     }
 
-    pub(super) async fn call(&self, command: Command) -> Result<Reply, Fault> {
-        self.connections()?.call(command).await
+    pub(super) async fn call(&self, command: Command) -> Result<Reply, CallError> {
+        self.commands()?.call(command).await
     }
 
     pub(super) async fn run(
@@ -73,7 +73,7 @@ impl Host {
         script: &Script,
         keys: &[String],
         arguments: &[&[u8]],
-    ) -> Result<Reply, Fault> {
-        self.connections()?.run(script, keys, arguments).await
+    ) -> Result<Reply, CallError> {
+        self.commands()?.run(script, keys, arguments).await
     }
 }

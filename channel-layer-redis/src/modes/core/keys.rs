@@ -7,11 +7,11 @@ use channel_layer::{ChannelName, GroupName};
 /// | `PREFIX` + name up to its `!` | zset | messages, by time |
 /// | `PREFIX:group:GROUP` | zset | members, by the time they joined |
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(super) struct CoreKeys {
     prefix: String,
 }
 
-impl Keys {
+impl CoreKeys {
     pub(super) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }

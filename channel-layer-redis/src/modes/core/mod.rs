@@ -45,15 +45,15 @@ use tokio::{task::JoinHandle, time::Instant};
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::state::payload_format;
 use self::{
-    handler::Handler,
-    hosts::{Core, Host},
-    state::Bus,
+    handler::CoreMode,
+    hosts::{CoreInner, Host},
+    state::CoreState,
 };
 use crate::{config::RedisConfig, format::shard_of, link::RedisBackbone};
 
 /// The layer of this mode.
 pub(crate) struct CoreLayer {
-    core: Arc<Core>,
+    inner: Arc<CoreInner>,
     keeper: JoinHandle<()>,
     closed: AtomicBool,
 }
@@ -63,22 +63,22 @@ impl CoreLayer {
     pub(crate) async fn open(config: RedisConfig) -> Result<Self> {
         let layer = Self::start(config);
         try_join_all(layer.shards().map(Shard::connected)).await?;
-        layer.core.note_deletions().await;
+        layer.inner.record_deletions().await;
         Ok(layer)
     }
 
     /// Connects in the background.
     pub(crate) fn start(config: RedisConfig) -> Self {
         let config = Arc::new(config);
-        let (bus, options) = (Bus::new(config.clone()), config.hub.clone());
-        let host = |(at, place): (usize, &crate::config::Place)| {
-            let handler = Arc::new(Handler { bus: bus.clone(), at });
-            let counters = bus.counters.clone();
+        let (state, options) = (CoreState::new(config.clone()), config.hub.clone());
+        let host = |(at, place): (usize, &crate::config::HostConfig)| {
+            let handler = Arc::new(CoreMode { state: state.clone(), at });
+            let counters = state.counters.clone();
             let backbone = RedisBackbone::new(
                 place.clone(),
                 config.clone(),
                 counters.clone(),
-                bus.client.clone(),
+                state.client.clone(),
                 handler.clone(),
             );
             let backbone = Arc::new(backbone);
@@ -87,26 +87,26 @@ impl CoreLayer {
                 handler,
                 options.clone(),
                 counters.clone(),
-                bus.events.clone(),
+                state.events.clone(),
             );
-            let reading = bus.clone();
+            let reading = state.clone();
             let reader =
                 QueueReader::new(shard.links(), counters, &options, move |member| reading.read(member));
             Host { shard, backbone, reader }
         };
         let hosts: Vec<_> = config.places.iter().enumerate().map(host).collect();
-        let deleted = Mutex::new(vec![None; hosts.len()]);
-        let core = Arc::new(Core { bus: bus.clone(), hosts, deleted });
-        let keeper = tokio::spawn(reconcile::keep(bus, Arc::downgrade(&core)));
-        Self { core, keeper, closed: AtomicBool::new(false) }
+        let deletions = Mutex::new(vec![None; hosts.len()]);
+        let inner = Arc::new(CoreInner { state: state.clone(), hosts, deletions });
+        let keeper = tokio::spawn(reconcile::keep(state, Arc::downgrade(&inner)));
+        Self { inner, keeper, closed: AtomicBool::new(false) }
     }
 
     pub(crate) fn stats(&self) -> BackboneStats {
-        self.core.bus.counters.snapshot()
+        self.inner.state.counters.snapshot()
     }
 
     pub(crate) fn hub(&self) -> &Hub {
-        &self.core.bus.hub
+        &self.inner.state.hub
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -114,7 +114,7 @@ impl CoreLayer {
     }
 
     fn shards(&self) -> impl Iterator<Item = &Shard> {
-        self.core.hosts.iter().map(|host| &host.shard)
+        self.inner.hosts.iter().map(|host| &host.shard)
     }
 
     fn enter(&self) -> Result<()> {
@@ -122,13 +122,13 @@ impl CoreLayer {
     }
 
     fn expires(&self) -> Instant {
-        Instant::now() + self.core.bus.config.hub.layer.expiry
+        Instant::now() + self.inner.state.config.hub.layer.expiry
     }
 
     /// A name that hashes alike in full and up to its `!`: Python sends to the host of the one and receives from
     /// the host of the other.
     fn draw(&self, head: &str) -> Result<ChannelName> {
-        let hosts = self.core.hosts.len();
+        let hosts = self.inner.hosts.len();
         loop {
             let channel = ChannelName::random(head)?;
             if shard_of(channel.as_str(), hosts) == shard_of(channel.non_local(), hosts) {
@@ -155,13 +155,13 @@ impl ChannelLayer for CoreLayer {
 
     async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {
         self.enter()?;
-        let bus = &self.core.bus;
-        let head = format!("{}.{}", options.prefix, bus.client);
+        let state = &self.inner.state;
+        let head = format!("{}.{}", options.prefix, state.client);
         loop {
             let channel = self.draw(&head)?;
-            let terms = bus.config.hub.layer.terms_of(&channel, &options);
-            if let Some(mailbox) = bus.hub.open(channel, terms) {
-                self.core.receive_for(mailbox.channel());
+            let terms = state.config.hub.layer.terms_of(&channel, &options);
+            if let Some(mailbox) = state.hub.open(channel, terms) {
+                self.inner.receive_for(mailbox.channel());
                 return Ok(mailbox);
             }
         }
@@ -169,10 +169,10 @@ impl ChannelLayer for CoreLayer {
 
     async fn send(&self, channel: &ChannelName, message: Message) -> Result<()> {
         self.enter()?;
-        if !self.core.bus.is_ours(channel) {
-            return send::push(&self.core, channel, &message).await;
+        if !self.inner.state.is_ours(channel) {
+            return send::push(&self.inner, channel, &message).await;
         }
-        match self.core.bus.hub.send(channel, Delivery { message, expires: self.expires() }) {
+        match self.inner.state.hub.send(channel, Delivery { message, expires: self.expires() }) {
             Some(Err(Refusal::Full)) => Err(Error::ChannelFull { channel: channel.to_string() }),
             _ => Ok(()), // a closed mailbox of this process
         }
@@ -184,43 +184,43 @@ impl ChannelLayer for CoreLayer {
             return Err(Error::ChannelOwned { channel: channel.to_string() });
         }
         // A message may come in on any host.
-        let receive = self.core.hosts.iter().map(|host| Box::pin(host.reader.receive(channel)));
+        let receive = self.inner.hosts.iter().map(|host| Box::pin(host.reader.receive(channel)));
         select_all(receive).await.0.ok_or(Error::Closed)
     }
 
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.enter()?;
-        match self.core.bus.is_ours(channel) {
-            true => self.core.join(group, channel).await,
-            false => Ok(self.core.add(group, channel).await?),
+        match self.inner.state.is_ours(channel) {
+            true => self.inner.join(group, channel).await,
+            false => Ok(self.inner.add(group, channel).await?),
         }
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.enter()?;
-        match self.core.bus.is_ours(channel) {
-            true => self.core.leave(group, channel).await,
-            false => Ok(self.core.remove(group, channel).await?),
+        match self.inner.state.is_ours(channel) {
+            true => self.inner.leave(group, channel).await,
+            false => Ok(self.inner.remove(group, channel).await?),
         }
     }
 
     async fn group_discard_all(&self, channel: &ChannelName) -> Result<()> {
         self.enter()?;
-        if !self.core.bus.is_ours(channel) {
-            return Ok(self.core.remove_from_all(channel).await?);
+        if !self.inner.state.is_ours(channel) {
+            return Ok(self.inner.remove_from_all(channel).await?);
         }
-        self.core.bus.hub.leave_groups_of(channel);
-        let groups = self.core.bus.memberships.take(channel);
-        join_all(groups.iter().map(|group| self.core.leave(group, channel))).await.into_iter().collect()
+        self.inner.state.hub.leave_groups_of(channel);
+        let groups = self.inner.state.memberships.take(channel);
+        join_all(groups.iter().map(|group| self.inner.leave(group, channel))).await.into_iter().collect()
     }
 
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport> {
         self.enter()?;
         if to.is_local_only() {
-            let deliveries = self.core.bus.hub.broadcast(to, message, self.expires()).await;
+            let deliveries = self.inner.state.hub.broadcast(to, message, self.expires()).await;
             return Ok(SendReport::new(deliveries, Remote::None));
         }
-        let local = send::fan_out(&self.core, to, &message).await?;
+        let local = send::fan_out(&self.inner, to, &message).await?;
         Ok(SendReport::new(local, Remote::Unknown)) // Redis holds it for the others until they come for it
     }
 
@@ -229,7 +229,7 @@ impl ChannelLayer for CoreLayer {
     }
 
     fn events(&self) -> LayerEvents {
-        self.core.bus.events.subscribe()
+        self.inner.state.events.subscribe()
     }
 
     async fn health(&self) -> Result<Health> {
@@ -243,13 +243,13 @@ impl ChannelLayer for CoreLayer {
     async fn flush(&self) -> Result<()> {
         self.enter()?;
         // Before anything is dropped here.
-        let connections: Vec<_> = self.core.hosts.iter().map(Host::connections).collect::<Result<_, _>>()?;
-        let bus = &self.core.bus;
-        bus.memberships.clear();
-        bus.hub.leave_all();
-        try_join_all(connections.iter().map(|host| host.clear(bus.keys.prefix()))).await?;
-        self.core.hosts.iter().for_each(|host| host.reader.discard());
-        bus.hub.discard_messages();
+        let commands: Vec<_> = self.inner.hosts.iter().map(Host::commands).collect::<Result<_, _>>()?;
+        let state = &self.inner.state;
+        state.memberships.clear();
+        state.hub.leave_all();
+        try_join_all(commands.iter().map(|host| host.clear(state.keys.prefix()))).await?;
+        self.inner.hosts.iter().for_each(|host| host.reader.discard());
+        state.hub.discard_messages();
         Ok(())
     }
 
@@ -258,12 +258,12 @@ impl ChannelLayer for CoreLayer {
             return Ok(());
         }
         self.keeper.abort();
-        self.core.leave_all().await;
-        let limit = self.core.bus.config.hub.timeout * 4;
-        join_all(self.core.hosts.iter().map(|host| host.reader.close(limit))).await;
+        self.inner.leave_all().await;
+        let limit = self.inner.state.config.hub.timeout * 4;
+        join_all(self.inner.hosts.iter().map(|host| host.reader.close(limit))).await;
         join_all(self.shards().map(Shard::close)).await;
-        self.core.bus.hub.leave_all();
-        self.core.bus.events.end();
+        self.inner.state.hub.leave_all();
+        self.inner.state.events.end();
         Ok(())
     }
 }
@@ -278,8 +278,8 @@ impl Drop for CoreLayer {
 impl fmt::Debug for CoreLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoreLayer")
-            .field("client", &self.core.bus.client)
-            .field("hosts", &self.core.hosts.len())
+            .field("client", &self.inner.state.client)
+            .field("hosts", &self.inner.hosts.len())
             .field("connected", &self.is_connected())
             .field("hub", self.hub())
             .finish()

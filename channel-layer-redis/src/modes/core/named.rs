@@ -21,12 +21,12 @@ use tokio::time::Instant;
 
 use super::{
     clock::{self, score_before},
-    state::Bus,
+    state::CoreState,
 };
 use crate::{
-    error::Fault,
+    error::CallError,
     link::{
-        Blocking, Connections,
+        BlockingConnection, CommandConnection,
         client::{Command, Reply, Script},
     },
     stats::Count,
@@ -49,58 +49,57 @@ const COMPARED: usize = 8;
 
 /// The sorted sets on the server of one link.
 #[derive(Debug)]
-pub(super) struct Sets {
-    pub(super) bus: Arc<Bus>,
+pub(super) struct SortedSetQueues {
+    pub(super) state: Arc<CoreState>,
     /// The index of the host.
     pub(super) at: usize,
-    pub(super) connections: Arc<Connections>,
+    pub(super) commands: Arc<CommandConnection>,
 }
 
 #[async_trait]
-impl Queues for Sets {
+impl Queues for SortedSetQueues {
     async fn push(&self, channel: &ChannelName, push: Push<'_>) -> Result<Pushed> {
-        let key = self.bus.keys.messages(channel.non_local());
-        let (score, expired) = (self.bus.clock.score(), score_before(push.expiry));
+        let key = self.state.keys.messages(channel.non_local());
+        let (score, expired) = (self.state.clock.score(), score_before(push.expiry));
         let (expiry, capacity) = (push.expiry.as_millis().to_string(), push.capacity.to_string());
         let [score, expired, expiry, capacity] = [&score, &expired, &expiry, &capacity].map(String::as_bytes);
-        let reply =
-            self.connections.run(&PUSH, &[key], &[score, expired, expiry, capacity, push.body]).await?;
-        match reply.read("a script", &self.bus.counters, Reply::integer)? {
+        let reply = self.commands.run(&PUSH, &[key], &[score, expired, expiry, capacity, push.body]).await?;
+        match reply.read("a script", &self.state.counters, Reply::integer)? {
             0 => Err(Error::ChannelFull { channel: channel.to_string() }),
             _ => Ok(Pushed::Stored),
         }
     }
 
     async fn taker(&self) -> Result<Box<dyn Taker>> {
-        let blocking = Blocking::open(&self.connections).await?;
-        Ok(Box::new(SetTaker { bus: self.bus.clone(), at: self.at, blocking }))
+        let blocking = BlockingConnection::open(&self.commands).await?;
+        Ok(Box::new(SortedSetTaker { state: self.state.clone(), at: self.at, blocking }))
     }
 
     async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()> {
-        let lifetime = self.bus.expiry_millis();
+        let lifetime = self.state.expiry_millis();
         let mut arguments = vec![lifetime.as_bytes()];
         arguments.extend(messages.iter().flat_map(|taken| [&*taken.receipt, &*taken.body]));
-        self.connections.run(&RETURN, &[self.bus.keys.messages(channel.as_str())], &arguments).await?;
+        self.commands.run(&RETURN, &[self.state.keys.messages(channel.as_str())], &arguments).await?;
         Ok(())
     }
 
     async fn clear(&self) -> Result<()> {
-        Ok(self.connections.clear(self.bus.keys.prefix()).await?)
+        Ok(self.commands.clear(self.state.keys.prefix()).await?)
     }
 }
 
 /// Takes the messages of general channels, and delivers those of mailboxes itself.
 #[derive(Debug)]
-struct SetTaker {
-    bus: Arc<Bus>,
+struct SortedSetTaker {
+    state: Arc<CoreState>,
     at: usize,
-    blocking: Blocking,
+    blocking: BlockingConnection,
 }
 
 #[async_trait]
-impl Taker for SetTaker {
+impl Taker for SortedSetTaker {
     async fn take(&mut self, wanted: &[Wanted], changed: Changed<'_>) -> Result<Vec<Taken>> {
-        let inboxes = &self.bus.inboxes[self.at];
+        let inboxes = &self.state.inboxes[self.at];
         let added = inboxes.added.notified();
         let changed = pin!(async {
             tokio::select! {
@@ -111,7 +110,7 @@ impl Taker for SetTaker {
         let counts: Vec<_> = inboxes.names().into_iter().map(|name| (name, MOST)).collect();
         let general = wanted.iter().map(|wanted| (wanted.channel.to_string(), wanted.count));
         let mut keys: Vec<_> = counts.into_iter().chain(general).collect();
-        keys.iter_mut().for_each(|(name, _)| *name = self.bus.keys.messages(name));
+        keys.iter_mut().for_each(|(name, _)| *name = self.state.keys.messages(name));
         if keys.is_empty() {
             changed.await;
             return Ok(Vec::new());
@@ -127,9 +126,13 @@ impl Taker for SetTaker {
     }
 }
 
-impl SetTaker {
+impl SortedSetTaker {
     /// Takes messages that wait already. Returns `None` if there was none.
-    async fn pop(&self, keys: &[(String, usize)], wanted: &[Wanted]) -> Result<Option<Vec<Taken>>, Fault> {
+    async fn pop(
+        &self,
+        keys: &[(String, usize)],
+        wanted: &[Wanted],
+    ) -> Result<Option<Vec<Taken>>, CallError> {
         let commands = keys.iter().map(|(key, count)| Command::new("ZPOPMIN").arg(key).arg(*count));
         let replies = self.blocking.call_all(commands.collect()).await?;
         let (mut all, mut refused) = (None, Ok(None));
@@ -137,21 +140,21 @@ impl SetTaker {
             // A key that is refused, perhaps because it holds something else, takes no message from the others.
             let reply = match reply {
                 Ok(reply) => reply,
-                Err(fault) => {
-                    refused = Err(fault);
+                Err(error) => {
+                    refused = Err(error);
                     continue;
                 }
             };
             // Some versions answer pairs, and some one list.
             for pair in reply.leaves().chunks(2) {
                 match pair[0].bytes().zip(pair.get(1).and_then(|score| score.score())) {
-                    Some((member, score)) => all.get_or_insert_with(Vec::new).extend(self.bus.taken(
+                    Some((member, score)) => all.get_or_insert_with(Vec::new).extend(self.state.taken(
                         wanted,
                         key.as_bytes(),
                         member,
                         score,
                     )),
-                    None => reply.note_unreadable("ZPOPMIN", &self.bus.counters),
+                    None => reply.note_unreadable("ZPOPMIN", &self.state.counters),
                 }
             }
         }
@@ -164,7 +167,7 @@ impl SetTaker {
         mut keys: Vec<(String, usize)>,
         wanted: &[Wanted],
         changed: Changed<'_>,
-    ) -> Result<Option<Taken>, Fault> {
+    ) -> Result<Option<Taken>, CallError> {
         // In turn: the pop prefers the first.
         let first = fastrand::usize(..keys.len());
         keys.rotate_left(first);
@@ -172,17 +175,17 @@ impl SetTaker {
         // In whole seconds: servers before Redis 6 know no others.
         let command = Command::new("BZPOPMIN").arg(&keys).arg(WAIT.as_secs());
         let Some(reply) = self.blocking.pop(&command, WAIT, changed).await? else { return Ok(None) };
-        let popped = reply.read("BZPOPMIN", &self.bus.counters, popped)?;
-        Ok(popped.and_then(|(key, member, score)| self.bus.taken(wanted, key, member, score)))
+        let popped = reply.read("BZPOPMIN", &self.state.counters, popped)?;
+        Ok(popped.and_then(|(key, member, score)| self.state.taken(wanted, key, member, score)))
     }
 }
 
 /// A key, a member and its score.
-type Popped<'a> = (&'a [u8], &'a [u8], f64);
+type PoppedMember<'a> = (&'a [u8], &'a [u8], f64);
 
 /// Reads the reply to a blocking pop of one member. The inner value is `None` if none came in time, the outer one if the
 /// reply is malformed.
-fn popped(reply: &Reply) -> Option<Option<Popped<'_>>> {
+fn popped(reply: &Reply) -> Option<Option<PoppedMember<'_>>> {
     match &reply.leaves()[..] {
         [] => Some(None),
         [key, member, score] => Some(Some((key.bytes()?, member.bytes()?, score.score()?))),
@@ -190,7 +193,7 @@ fn popped(reply: &Reply) -> Option<Option<Popped<'_>>> {
     }
 }
 
-impl Bus {
+impl CoreState {
     /// Delivers a popped message to the mailboxes that it names. Returns it instead if it is one of a general channel.
     pub(super) fn taken(&self, wanted: &[Wanted], key: &[u8], member: &[u8], score: f64) -> Option<Taken> {
         self.counters.one(Count::Received);

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::sync::lock;
 
 #[derive(Debug)]
-pub(super) struct Probes {
+pub(super) struct PendingProbes {
     channel: String,
     /// Numbers the probes. Relaxed: they have to differ, and nothing else.
     numbers: AtomicU64,
@@ -22,7 +22,7 @@ pub(super) struct Probes {
     pending: Mutex<HashMap<u64, oneshot::Sender<()>>>,
 }
 
-impl Probes {
+impl PendingProbes {
     pub(super) fn new(prefix: &str, client: &str) -> Self {
         // `:` is in no name, so no channel or group of Django's is called this.
         let channel = format!("{prefix}:probe:{client}");

@@ -18,11 +18,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::{
     groups::CHUNK,
-    hosts::{Core, Host},
+    hosts::{CoreInner, Host},
     memberships::Membership,
-    state::Bus,
+    state::CoreState,
 };
-use crate::{error::Fault, format::shard_of, link::client::Command, stats::Count, sync::lock};
+use crate::{error::CallError, format::shard_of, link::client::Command, stats::Count, sync::lock};
 
 /// The interval at which dropped mailboxes are looked for, in addition to whenever a group loses its last
 /// one.
@@ -36,8 +36,8 @@ const DELETING: [&str; 9] =
     ["del", "flushall", "flushdb", "migrate", "move", "rename", "renamenx", "swapdb", "unlink"];
 
 /// Looks after the memberships of this process until the layer is gone.
-pub(super) async fn keep(bus: Arc<Bus>, core: Weak<Core>) {
-    let config = bus.config.clone();
+pub(super) async fn keep(state: Arc<CoreState>, inner: Weak<CoreInner>) {
+    let config = state.config.clone();
     let mut renewal = interval((config.hub.layer.group_expiry / 4).clamp(Duration::from_millis(10), RENEWAL));
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // When all that we want was last known to be there, by host.
@@ -46,62 +46,62 @@ pub(super) async fn keep(bus: Arc<Bus>, core: Weak<Core>) {
     loop {
         let (mut is_renewal, mut is_look) = (false, false);
         tokio::select! {
-            () = bus.changed.notified() => {}
+            () = state.changed.notified() => {}
             () = sleep(SWEEP) => {}
             _ = renewal.tick() => is_renewal = true,
             () = sleep_until(next_look) => is_look = true,
-            () = bus.suspicion.notified(), if calm_until <= Instant::now() => is_look = true,
+            () = state.suspicion.notified(), if calm_until <= Instant::now() => is_look = true,
         }
-        let Some(core) = core.upgrade() else { return };
-        bus.memberships.end_dead(&bus.hub);
-        core.carry_out().await;
+        let Some(inner) = inner.upgrade() else { return };
+        state.memberships.end_closed(&state.hub);
+        inner.write_pending().await;
         if is_renewal {
-            core.renew_all().await;
+            inner.renew_all().await;
         }
         if is_look {
-            core.look(&mut well).await;
+            inner.look(&mut well).await;
             next_look = Instant::now() + config.hub.probe;
             calm_until = Instant::now() + SWEEP;
         }
     }
 }
 
-impl Core {
+impl CoreInner {
     /// Writes what Redis has not been told of. What fails is tried again after the next sweep: the connection may be well,
     /// and Redis may have no room.
-    async fn carry_out(&self) {
+    async fn write_pending(&self) {
         let is_there = |group: &GroupName| self.host_of(group).shard.is_up();
-        for chunk in self.bus.memberships.leaving(is_there).chunks(CHUNK) {
+        for chunk in self.state.memberships.removals(is_there).chunks(CHUNK) {
             let remove = |(group, channel): &Membership| {
                 let (group, channel) = (group.clone(), channel.clone());
                 async move { self.remove(&group, &channel).await }
             };
             let outcomes = join_all(chunk.iter().map(remove)).await;
-            self.bus.memberships.left(&successes(chunk, &outcomes));
+            self.state.memberships.mark_removed(&successes(chunk, &outcomes));
         }
-        for chunk in self.bus.memberships.wanted(is_there).chunks(CHUNK) {
+        for chunk in self.state.memberships.pending(is_there).chunks(CHUNK) {
             let add = |(group, channel): &Membership| {
                 let (group, channel) = (group.clone(), channel.clone());
                 async move { self.add(&group, &channel).await }
             };
             let outcomes = join_all(chunk.iter().map(add)).await;
-            self.bus.memberships.written(&successes(chunk, &outcomes));
-            if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-                self.bus
+            self.state.memberships.mark_written(&successes(chunk, &outcomes));
+            if let Some(Err(error)) = outcomes.iter().find(|outcome| outcome.is_err()) {
+                self.state
                     .counters
-                    .warn("memberships of this process cannot be written to Redis", &fault.clone().into());
+                    .warn("memberships of this process cannot be written to Redis", &error.clone().into());
                 return;
             }
         }
     }
 
     async fn renew_all(&self) {
-        for chunk in self.bus.memberships.all_written().chunks(CHUNK) {
+        for chunk in self.state.memberships.written().chunks(CHUNK) {
             let outcomes = join_all(chunk.iter().map(|membership| self.renew(membership))).await;
-            if let Some(Err(fault)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-                self.bus
+            if let Some(Err(error)) = outcomes.iter().find(|outcome| outcome.is_err()) {
+                self.state
                     .counters
-                    .warn("memberships of this process cannot be renewed", &fault.clone().into());
+                    .warn("memberships of this process cannot be renewed", &error.clone().into());
                 return;
             }
         }
@@ -111,70 +111,70 @@ impl Core {
     async fn look(&self, well: &mut [Instant]) {
         for (at, well) in well.iter_mut().enumerate() {
             let began = Instant::now();
-            match self.look_at(at, *well).await {
+            match self.check_host(at, *well).await {
                 Ok(()) => *well = began,
                 // Its loss is told by others. All is made again with the next connection, after which is looked anew.
-                Err(fault) => tracing::debug!(%fault, "could not look for memberships"),
+                Err(error) => tracing::debug!(%error, "could not look for memberships"),
             }
         }
     }
 
-    async fn look_at(&self, at: usize, well: Instant) -> Result<(), Fault> {
+    async fn check_host(&self, at: usize, well: Instant) -> Result<(), CallError> {
         let host = &self.hosts[at];
-        let deleted = deleted(host).await?;
-        if deleted.is_some() && deleted == self.deleted()[at] {
+        let deletions = read_deletions(host).await?;
+        if deletions.is_some() && deletions == self.deletions()[at] {
             return Ok(());
         }
         let groups = self.groups_at(at);
         let mut lost = HashSet::new();
         for chunk in groups.chunks(CHUNK) {
-            for at in host.without_any(&self.bus, chunk).await? {
+            for at in host.lost_groups(&self.state, chunk).await? {
                 // Who has left meanwhile is rightly missed.
                 let is_wanted = |(group, members): &&(GroupName, Vec<ChannelName>)| {
                     members
                         .iter()
-                        .all(|member| self.bus.memberships.is_written(&(group.clone(), member.clone())))
+                        .all(|member| self.state.memberships.is_written(&(group.clone(), member.clone())))
                 };
                 lost.extend(chunk.get(at).filter(is_wanted).map(|(group, _)| group.clone()));
             }
         }
         if !lost.is_empty() {
-            self.make_again(&lost, well).await;
+            self.restore_lost(&lost, well).await;
         }
-        self.deleted()[at] = deleted;
+        self.deletions()[at] = deletions;
         Ok(())
     }
 
     /// From now on, what a server deletes may be a group of ours.
-    pub(super) async fn note_deletions(&self) {
+    pub(super) async fn record_deletions(&self) {
         for (at, host) in self.hosts.iter().enumerate() {
-            let deleted = deleted(host).await.unwrap_or_default(); // then the first look decides
-            self.deleted()[at] = deleted;
+            let deletions = read_deletions(host).await.unwrap_or_default(); // then the first look decides
+            self.deletions()[at] = deletions;
         }
     }
 
-    fn deleted(&self) -> MutexGuard<'_, Vec<Option<String>>> {
-        lock(&self.deleted)
+    fn deletions(&self) -> MutexGuard<'_, Vec<Option<String>>> {
+        lock(&self.deletions)
     }
 
-    async fn make_again(&self, lost: &HashSet<GroupName>, well: Instant) {
-        self.bus.memberships.want_all(|group| lost.contains(group));
-        self.carry_out().await;
+    async fn restore_lost(&self, lost: &HashSet<GroupName>, well: Instant) {
+        self.state.memberships.mark_all_pending(|group| lost.contains(group));
+        self.write_pending().await;
         let gap = well.elapsed();
         tracing::warn!(
             groups = lost.len(),
             ?gap,
             "Redis had lost groups of this process, and messages to them"
         );
-        self.bus.counters.add(Count::GroupsLost, lost.len() as u64);
-        self.bus.counters.add(Count::GapMilliseconds, u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
-        self.bus.events.raise(LayerEvent::Reconnected { gap });
+        self.state.counters.add(Count::GroupsLost, lost.len() as u64);
+        self.state.counters.add(Count::GapMilliseconds, u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
+        self.state.events.raise(LayerEvent::Reconnected { gap });
     }
 
     /// The groups of one host that Redis has been told of, with some of their members.
     fn groups_at(&self, at: usize) -> Vec<(GroupName, Vec<ChannelName>)> {
         let mut groups = HashMap::<GroupName, Vec<ChannelName>>::new();
-        let all = self.bus.memberships.all_written();
+        let all = self.state.memberships.written();
         for (group, channel) in
             all.into_iter().filter(|(group, _)| shard_of(group.as_str(), self.hosts.len()) == at)
         {
@@ -187,26 +187,26 @@ impl Core {
     }
 }
 
-fn successes(memberships: &[Membership], outcomes: &[Result<(), Fault>]) -> Vec<Membership> {
+fn successes(memberships: &[Membership], outcomes: &[Result<(), CallError>]) -> Vec<Membership> {
     let done = memberships.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
     done.map(|(membership, _)| membership.clone()).collect()
 }
 
 /// Returns the server's deletion counters as a text that changes with them, or `None` if it does not report
 /// them.
-async fn deleted(host: &Host) -> Result<Option<String>, Fault> {
+async fn read_deletions(host: &Host) -> Result<Option<String>, CallError> {
     let mut text = String::new();
     for section in ["stats", "commandstats"] {
         match host.call(Command::new("INFO").arg(section)).await {
             Ok(reply) => text.extend(reply.text()),
-            Err(Fault::Refused { .. }) => return Ok(None),
-            Err(fault) => return Err(fault),
+            Err(CallError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         }
     }
-    Ok(deletions(&text))
+    Ok(parse_deletions(&text))
 }
 
-fn deletions(info: &str) -> Option<String> {
+fn parse_deletions(info: &str) -> Option<String> {
     let mut found = String::new();
     let mut has_commands = false;
     for line in info.lines() {
@@ -233,11 +233,11 @@ mod tests {
                  cmdstat_del:calls={del},usec={zrem}\r\n"
             )
         };
-        let of = |zrem, del, evicted| deletions(&info(zrem, del, evicted));
+        let of = |zrem, del, evicted| parse_deletions(&info(zrem, del, evicted));
         assert!(of(1, 1, 0).is_some());
         assert_eq!(of(1, 1, 0), of(9, 1, 0));
         assert_ne!(of(1, 1, 0), of(1, 2, 0));
         assert_ne!(of(1, 1, 0), of(1, 1, 1));
-        assert_eq!(deletions("# Stats\r\nevicted_keys:0\r\n"), None, "it counts no commands");
+        assert_eq!(parse_deletions("# Stats\r\nevicted_keys:0\r\n"), None, "it counts no commands");
     }
 }

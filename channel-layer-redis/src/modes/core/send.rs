@@ -13,14 +13,14 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::{
     clock::score_before,
-    hosts::{Core, Host},
-    named::Sets,
-    state::Bus,
+    hosts::{CoreInner, Host},
+    named::SortedSetQueues,
+    state::CoreState,
 };
 use crate::{
-    error::Fault,
+    error::CallError,
     link::{
-        Queued,
+        PendingReply,
         client::{Reply, Script},
     },
     stats::Count,
@@ -29,19 +29,19 @@ use crate::{
 static FAN_OUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("fan_out.lua")));
 
 /// Adds a message to a channel of another process, or of workers.
-pub(super) async fn push(core: &Core, channel: &ChannelName, message: &Message) -> Result<()> {
-    let (bus, at) = (&core.bus, core.bus.host_of(channel));
-    let (body, capacity) = (bus.encode(channel, message)?, bus.capacity_of(channel));
-    let push = Push { body: &body, capacity, expiry: bus.config.hub.layer.expiry, once: None };
-    let pushed = match core.hosts[at].connections() {
-        Ok(connections) => Sets { bus: bus.clone(), at, connections }.push(channel, push).await,
-        Err(fault) => Err(fault.into()),
+pub(super) async fn push(inner: &CoreInner, channel: &ChannelName, message: &Message) -> Result<()> {
+    let (state, at) = (&inner.state, inner.state.host_of(channel));
+    let (body, capacity) = (state.encode(channel, message)?, state.capacity_of(channel));
+    let push = Push { body: &body, capacity, expiry: state.config.hub.layer.expiry, once: None };
+    let pushed = match inner.hosts[at].commands() {
+        Ok(commands) => SortedSetQueues { state: state.clone(), at, commands }.push(channel, push).await,
+        Err(error) => Err(error.into()),
     };
     match pushed {
-        Ok(_) => bus.counters.one(Count::Published),
+        Ok(_) => state.counters.one(Count::Published),
         Err(full @ Error::ChannelFull { .. }) => return Err(full),
         Err(error) => {
-            bus.counters.one(Count::PublishFailed);
+            state.counters.one(Count::PublishFailed);
             return Err(error);
         }
     }
@@ -49,7 +49,7 @@ pub(super) async fn push(core: &Core, channel: &ChannelName, message: &Message) 
 }
 
 /// One message for a process that has members: it names them all.
-struct Parcel {
+struct ProcessEnvelope {
     key: String,
     capacity: String,
     member: Vec<u8>,
@@ -60,50 +60,51 @@ struct Parcel {
 /// Sends to the members of an audience: one message for each process that has any. Says what became of it here.
 ///
 /// Calls look up members at the same time, and their messages are queued in the order in which the calls were begun.
-pub(super) async fn fan_out(core: &Core, to: &Audience, message: &Message) -> Result<Deliveries> {
-    let Core { bus, hosts, .. } = core;
+pub(super) async fn fan_out(inner: &CoreInner, to: &Audience, message: &Message) -> Result<Deliveries> {
+    let CoreInner { state, hosts, .. } = inner;
     // In the first poll: nothing may wait before.
-    let turn = bus.turns.enter(to.groups());
+    let turn = state.order.enter(to.groups());
     // Only read so far: whatever breaks here, nothing was sent.
-    let members = members(core, to).await.map_err(|fault| match fault {
-        fault if fault.is_outage() => Error::Unavailable(fault.into()),
-        fault => fault.into(),
+    let members = members(inner, to).await.map_err(|error| match error {
+        error if error.is_outage() => Error::Unavailable(error.into()),
+        error => error.into(),
     })?;
     let matched = members.len();
-    let mut parcels: Vec<Vec<Parcel>> = hosts.iter().map(|_| Vec::new()).collect();
+    let mut envelopes: Vec<Vec<ProcessEnvelope>> = hosts.iter().map(|_| Vec::new()).collect();
     let mut own = Vec::new();
     for members in by_process(members) {
-        let parcel = parcel(bus, &members, message)?;
-        let host = bus.host_of(&members[0]);
-        if bus.is_ours(&members[0]) {
+        let envelope = envelope(state, &members, message)?;
+        let host = state.host_of(&members[0]);
+        if state.is_ours(&members[0]) {
             let count = members.len();
-            let back = bus.echoes.add(&parcel.key, &parcel.member, (message.clone(), members));
-            own.push((parcel.key.clone(), count, back));
+            let back = state.echoes.add(&envelope.key, &envelope.member, (message.clone(), members));
+            own.push((envelope.key.clone(), count, back));
         }
-        parcels[host].push(parcel);
+        envelopes[host].push(envelope);
     }
     // The limits of a lookup: its turn in the queue, and its way.
-    turn.wait(bus.config.hub.timeout * 2).await;
-    let puts = hosts.iter().zip(parcels).filter(|(_, parcels)| !parcels.is_empty());
-    let puts = join_all(puts.map(|(host, parcels)| Put::queue(bus, host, parcels))).await;
+    turn.wait(state.config.hub.timeout * 2).await;
+    let queued = hosts.iter().zip(envelopes).filter(|(_, envelopes)| !envelopes.is_empty());
+    let queued =
+        join_all(queued.map(|(host, envelopes)| QueuedEnvelopes::queue(state, host, envelopes))).await;
     drop(turn);
-    let sent = join_all(puts.into_iter().map(async |put| put?.over(bus).await)).await;
+    let sent = join_all(queued.into_iter().map(async |queued| queued?.full_keys(state).await)).await;
     let over: Vec<_> = sent.iter().flatten().flatten().cloned().collect();
     // Some hosts may have taken their part: then it does not look unsent.
-    Fault::of_parts(sent).inspect_err(|_| bus.counters.one(Count::PublishFailed))?;
-    bus.counters.one(Count::Published);
+    CallError::combine(sent).inspect_err(|_| state.counters.one(Count::PublishFailed))?;
+    state.counters.one(Count::Published);
     let over_capacity = over.iter().map(|(_, members)| members).sum::<usize>();
-    bus.counters.add(Count::Full, over_capacity as u64);
+    state.counters.add(Count::Full, over_capacity as u64);
     let (mut local, mut missed) = (Deliveries::default(), Deliveries::default());
     missed.full = over_capacity;
     for (key, count, back) in own {
         let is_over = over.iter().any(|(full, _)| *full == key);
-        let back = if is_over { None } else { back.wait(bus.config.hub.timeout).await };
+        let back = if is_over { None } else { back.wait(state.config.hub.timeout).await };
         missed.full += back.map_or(0, |back| back.full);
         add(&mut local, count, back);
     }
     missed.matched = matched;
-    bus.hub.warn_of_full(to.groups(), &missed);
+    state.hub.warn_of_full(to.groups(), &missed);
     Ok(local)
 }
 
@@ -124,18 +125,18 @@ fn add(sum: &mut Deliveries, members: usize, back: Option<Deliveries>) {
 }
 
 /// Who is meant, each once, in the order in which Redis has them.
-async fn members(core: &Core, to: &Audience) -> Result<Vec<ChannelName>, Fault> {
-    let bus = &core.bus;
-    let lists = try_join_all(to.groups().map(|group| core.members(group))).await?;
+async fn members(inner: &CoreInner, to: &Audience) -> Result<Vec<ChannelName>, CallError> {
+    let state = &inner.state;
+    let lists = try_join_all(to.groups().map(|group| inner.members(group))).await?;
     for (group, list) in to.groups().zip(&lists) {
         // A look will tell whether Redis has lost it, or somebody has taken them out.
-        if bus.hub.member_count(group) > 0 && !list.iter().any(|channel| bus.is_ours(channel)) {
-            bus.suspicion.notify_one();
+        if state.hub.member_count(group) > 0 && !list.iter().any(|channel| state.is_ours(channel)) {
+            state.suspicion.notify_one();
         }
     }
     let is_meant = |channel: &ChannelName| {
         // A mailbox of ours that was dropped will be taken out of the group soon.
-        let is_gone = bus.is_ours(channel) && !bus.hub.contains(channel);
+        let is_gone = state.is_ours(channel) && !state.hub.contains(channel);
         to.excepted() != Some(channel) && !is_gone
     };
     let mut members: Vec<_> = lists.into_iter().flatten().filter(is_meant).collect();
@@ -162,50 +163,54 @@ fn by_process(members: Vec<ChannelName>) -> Vec<Vec<ChannelName>> {
     processes
 }
 
-fn parcel(bus: &Bus, members: &[ChannelName], message: &Message) -> Result<Parcel> {
+fn envelope(state: &CoreState, members: &[ChannelName], message: &Message) -> Result<ProcessEnvelope> {
     let names = Value::list(members.iter().map(ChannelName::as_str));
-    Ok(Parcel {
-        key: bus.keys.messages(members[0].non_local()),
-        capacity: bus.capacity_of(&members[0]).to_string(),
-        member: bus.encode_with(message, Some(&names))?,
+    Ok(ProcessEnvelope {
+        key: state.keys.messages(members[0].non_local()),
+        capacity: state.capacity_of(&members[0]).to_string(),
+        member: state.encode_with(message, Some(&names))?,
         members: members.len(),
     })
 }
 
-/// Parcels that are queued for one host.
-struct Put {
-    parcels: Vec<Parcel>,
-    queued: Queued,
+/// Envelopes that are queued for one host.
+struct QueuedEnvelopes {
+    envelopes: Vec<ProcessEnvelope>,
+    queued: PendingReply,
 }
 
-impl Put {
+impl QueuedEnvelopes {
     /// Queues them by the script's text, which is sent once: by its hash, a server that does not know it would have it
     /// sent again, behind later messages.
-    async fn queue(bus: &Bus, host: &Host, parcels: Vec<Parcel>) -> Result<Self, Fault> {
-        let (lifetime, expired) = (bus.expiry_millis(), score_before(bus.config.hub.layer.expiry));
-        let score = bus.clock.score();
+    async fn queue(
+        state: &CoreState,
+        host: &Host,
+        envelopes: Vec<ProcessEnvelope>,
+    ) -> Result<Self, CallError> {
+        let (lifetime, expired) = (state.expiry_millis(), score_before(state.config.hub.layer.expiry));
+        let score = state.clock.score();
         let mut arguments = vec![score.as_bytes(), expired.as_bytes(), lifetime.as_bytes()];
-        for parcel in &parcels {
-            arguments.extend([parcel.capacity.as_bytes(), parcel.member.as_slice()]);
+        for envelope in &envelopes {
+            arguments.extend([envelope.capacity.as_bytes(), envelope.member.as_slice()]);
         }
-        let keys: Vec<_> = parcels.iter().map(|parcel| parcel.key.clone()).collect();
-        let queued = host.connections()?.queue(FAN_OUT.by_text(&keys, &arguments)).await?;
-        Ok(Self { parcels, queued })
+        let keys: Vec<_> = envelopes.iter().map(|envelope| envelope.key.clone()).collect();
+        let queued = host.commands()?.queue(FAN_OUT.by_text(&keys, &arguments)).await?;
+        Ok(Self { envelopes, queued })
     }
 
     /// Returns the keys that were full, and for how many members.
-    async fn over(self, bus: &Bus) -> Result<Vec<(String, usize)>, Fault> {
+    async fn full_keys(self, state: &CoreState) -> Result<Vec<(String, usize)>, CallError> {
         let reply = self.queued.reply().await?;
-        let over = reply.read("a script", &bus.counters, Reply::list)?;
-        let mut parcels = self.parcels;
+        let over = reply.read("a script", &state.counters, Reply::list)?;
+        let mut envelopes = self.envelopes;
         let mut key = |at: &Reply| {
             let at = usize::try_from(at.integer()?.checked_sub(1)?).ok()?;
-            let parcel = parcels.get_mut(at)?;
-            Some((std::mem::take(&mut parcel.key), parcel.members))
+            let envelope = envelopes.get_mut(at)?;
+            Some((std::mem::take(&mut envelope.key), envelope.members))
         };
         let key = |at| {
             key(at).or_else(|| {
-                at.note_unreadable("a script", &bus.counters);
+                at.note_unreadable("a script", &state.counters);
                 None
             })
         };

@@ -16,13 +16,13 @@ use crate::sync::lock;
 /// The calls to groups that are under way. Those to one group have their turns in the order in which they were entered,
 /// also where some of them are given up.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct SendOrder {
     /// Held for a few accesses.
-    state: Mutex<State>,
+    state: Mutex<CallQueues>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct CallQueues {
     entered: u64,
     /// The numbers of the calls to each group that has any.
     queues: HashMap<GroupName, VecDeque<u64>>,
@@ -31,15 +31,15 @@ struct State {
 
 /// One call's place. The next call has its turn when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
+pub(super) struct SendTurn<'a> {
+    order: &'a SendOrder,
     number: u64,
     groups: Vec<GroupName>,
 }
 
-impl Turns {
+impl SendOrder {
     /// Enters a call to all of these groups at once, so that two calls to the same groups never wait for each other.
-    pub(super) fn enter<'a>(&self, groups: impl Iterator<Item = &'a GroupName>) -> Turn<'_> {
+    pub(super) fn enter<'a>(&self, groups: impl Iterator<Item = &'a GroupName>) -> SendTurn<'_> {
         let groups: Vec<_> = groups.cloned().collect();
         let mut state = self.lock();
         state.entered += 1;
@@ -48,20 +48,20 @@ impl Turns {
             state.queues.entry(group.clone()).or_default().push_back(number);
         }
         drop(state);
-        Turn { turns: self, number, groups }
+        SendTurn { order: self, number, groups }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CallQueues> {
         lock(&self.state)
     }
 }
 
-impl Turn<'_> {
+impl SendTurn<'_> {
     /// Waits until no earlier call to one of the groups is left. After so long, those that are left have lost their turns:
     /// each had its members or was given up by then, if anybody polled it.
     pub(super) async fn wait(&self, limit: Duration) {
         let turn = poll_fn(|cx| {
-            let mut state = self.turns.lock();
+            let mut state = self.order.lock();
             if self.groups.iter().all(|group| state.first(group).is_none_or(|first| first >= self.number)) {
                 return Poll::Ready(());
             }
@@ -74,7 +74,7 @@ impl Turn<'_> {
     }
 
     fn overtake(&self) {
-        let mut state = self.turns.lock();
+        let mut state = self.order.lock();
         let mut wakers = Vec::new();
         for group in &self.groups {
             while let Some(first) = state.first(group).filter(|first| *first < self.number) {
@@ -87,9 +87,9 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for SendTurn<'_> {
     fn drop(&mut self) {
-        let mut state = self.turns.lock();
+        let mut state = self.order.lock();
         let mut wakers = Vec::new();
         state.waiting.remove(&self.number);
         for group in &self.groups {
@@ -107,7 +107,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl State {
+impl CallQueues {
     fn first(&self, group: &GroupName) -> Option<u64> {
         self.queues.get(group)?.front().copied()
     }
@@ -121,19 +121,19 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(2);
 
-    fn enter<'a>(turns: &'a Turns, groups: &[&str]) -> Turn<'a> {
+    fn enter<'a>(order: &'a SendOrder, groups: &[&str]) -> SendTurn<'a> {
         let groups: Vec<GroupName> = groups.iter().map(|group| group.parse().unwrap()).collect();
-        turns.enter(groups.iter())
+        order.enter(groups.iter())
     }
 
-    fn has_come(turn: &Turn<'_>) -> bool {
+    fn has_come(turn: &SendTurn<'_>) -> bool {
         turn.wait(LIMIT).now_or_never().is_some()
     }
 
     #[tokio::test]
     async fn a_call_waits_for_earlier_ones_to_its_groups_only() {
-        let turns = Turns::default();
-        let [a, b, both, late] = [&["a"][..], &["b"], &["b", "a", "a"], &["a"]].map(|to| enter(&turns, to));
+        let order = SendOrder::default();
+        let [a, b, both, late] = [&["a"][..], &["b"], &["b", "a", "a"], &["a"]].map(|to| enter(&order, to));
         assert!(has_come(&a) && has_come(&b) && !has_come(&both) && !has_come(&late));
         drop(b);
         assert!(!has_come(&both));
@@ -142,14 +142,14 @@ mod tests {
         drop(both);
         assert!(has_come(&late));
         drop(late);
-        let state = turns.lock();
+        let state = order.lock();
         assert!(state.queues.is_empty() && state.waiting.is_empty(), "nothing is left behind");
     }
 
     #[tokio::test]
     async fn a_call_that_is_given_up_lets_none_overtake() {
-        let turns = Turns::default();
-        let [first, second, third] = [&["a"][..]; 3].map(|to| enter(&turns, to));
+        let order = SendOrder::default();
+        let [first, second, third] = [&["a"][..]; 3].map(|to| enter(&order, to));
         drop(second);
         assert!(!has_come(&third));
         drop(first);
@@ -158,28 +158,28 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_woken_in_order() {
-        let (turns, order) = (Turns::default(), Mutex::new(Vec::new()));
-        let mut calls: Vec<_> = (0..50).map(|n| (n, enter(&turns, &["a", "b"]))).collect();
+        let (order, woken) = (SendOrder::default(), Mutex::new(Vec::new()));
+        let mut calls: Vec<_> = (0..50).map(|n| (n, enter(&order, &["a", "b"]))).collect();
         calls.reverse();
         let wait = calls.into_iter().map(async |(n, turn)| {
             turn.wait(LIMIT).await;
-            order.lock().unwrap().push(n);
+            woken.lock().unwrap().push(n);
         });
         futures_util::future::join_all(wait).await;
-        assert!(order.into_inner().unwrap().is_sorted());
+        assert!(woken.into_inner().unwrap().is_sorted());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_nobody_polls_loses_its_turn() {
-        let turns = Turns::default();
-        let [stalled, next, last] = [&["a", "b"][..], &["a"], &["b", "a"]].map(|to| enter(&turns, to));
+        let order = SendOrder::default();
+        let [stalled, next, last] = [&["a", "b"][..], &["a"], &["b", "a"]].map(|to| enter(&order, to));
         next.wait(LIMIT).await;
         assert!(!has_come(&last), "the one before it has its turn");
         drop(next);
         last.wait(LIMIT).await;
         assert!(has_come(&stalled), "it goes on when it is polled again");
         drop((stalled, last));
-        let state = turns.lock();
+        let state = order.lock();
         assert!(state.queues.is_empty() && state.waiting.is_empty());
     }
 }

@@ -15,7 +15,9 @@ use channel_layer::{
 };
 use tokio::sync::Notify;
 
-use super::{clock::Clock, keys::Keys, memberships::Memberships, probes::Probes, send_order::Turns};
+use super::{
+    clock::ScoreClock, keys::CoreKeys, memberships::Memberships, probes::PendingProbes, send_order::SendOrder,
+};
 use crate::{
     config::RedisConfig,
     format::PayloadFormat,
@@ -34,66 +36,66 @@ pub(crate) fn payload_format(config: &RedisConfig) -> PayloadFormat {
 }
 
 #[derive(Debug)]
-pub(super) struct Bus {
+pub(super) struct CoreState {
     pub(super) config: Arc<RedisConfig>,
     pub(super) counters: Arc<Counters>,
     pub(super) hub: Hub,
-    pub(super) keys: Keys,
+    pub(super) keys: CoreKeys,
     pub(super) payload: PayloadFormat,
-    pub(super) clock: Clock,
+    pub(super) clock: ScoreClock,
     pub(super) events: Arc<EventSource>,
     pub(super) memberships: Memberships,
     /// Group messages to mailboxes of this process, and which.
     pub(super) echoes: PendingEchoes<(Message, Vec<ChannelName>)>,
     /// Group messages that have not been handed to the links yet.
-    pub(super) turns: Turns,
+    pub(super) order: SendOrder,
     /// Some group may have lost members by mailboxes that were dropped.
     pub(super) changed: Notify,
     /// Notified when Redis may have lost a group.
     pub(super) suspicion: Notify,
     /// The part of this process's mailbox names between the prefix and the `!`.
     pub(super) client: String,
-    pub(super) probes: Probes,
+    pub(super) probes: PendingProbes,
     /// One per host.
-    pub(super) inboxes: Vec<Inboxes>,
+    pub(super) inboxes: Vec<HostInboxes>,
     /// The host of the next message for a general channel. Relaxed: any order is fair.
     turn: AtomicUsize,
 }
 
 /// The inboxes that this process reads on one host: the beginnings of mailboxes' names, up to the `!`.
 #[derive(Debug, Default)]
-pub(super) struct Inboxes {
+pub(super) struct HostInboxes {
     /// Held for an access.
     names: Mutex<Vec<String>>,
     /// Wakes the taker.
     pub(super) added: Notify,
 }
 
-impl Bus {
+impl CoreState {
     pub(super) fn new(config: Arc<RedisConfig>) -> Arc<Self> {
         // Names carry their own secret behind the `!`: this only has to differ.
         let client = format!("{:032x}", fastrand::u128(..));
         let hosts = config.places.len();
-        let bus = Arc::new(Self {
+        let state = Arc::new(Self {
             counters: stats::counters(),
             hub: Hub::new(),
-            keys: Keys::new(&config.prefix),
+            keys: CoreKeys::new(&config.prefix),
             payload: payload_format(&config),
-            clock: Clock::default(),
+            clock: ScoreClock::default(),
             events: Arc::new(EventSource::new(hosts)),
             memberships: Memberships::default(),
             echoes: PendingEchoes::default(),
-            turns: Turns::default(),
+            order: SendOrder::default(),
             changed: Notify::new(),
             suspicion: Notify::new(),
-            probes: Probes::new(&config.prefix, &client),
-            inboxes: (0..hosts).map(|_| Inboxes::default()).collect(),
+            probes: PendingProbes::new(&config.prefix, &client),
+            inboxes: (0..hosts).map(|_| HostInboxes::default()).collect(),
             turn: AtomicUsize::new(fastrand::usize(..hosts)),
             client,
             config,
         });
-        bus.hub.observe(Arc::new(Observer(Arc::downgrade(&bus))));
-        bus
+        state.hub.observe(Arc::new(EmptyGroupObserver(Arc::downgrade(&state))));
+        state
     }
 
     /// The host where messages for this channel wait. Its process receives there whatever follows the `!`; those for
@@ -137,7 +139,7 @@ impl Bus {
     }
 }
 
-impl Inboxes {
+impl HostInboxes {
     /// Adds an inbox. Returns false if it was there already.
     pub(super) fn add(&self, non_local: &str) -> bool {
         let mut names = self.lock();
@@ -160,12 +162,12 @@ impl Inboxes {
 
 /// Looks after memberships as soon as a group has lost its last member here. The hub owns it, so it owns no part of the
 /// layer.
-struct Observer(Weak<Bus>);
+struct EmptyGroupObserver(Weak<CoreState>);
 
-impl GroupObserver for Observer {
+impl GroupObserver for EmptyGroupObserver {
     fn group_emptied(&self, _: &GroupName) {
-        if let Some(bus) = self.0.upgrade() {
-            bus.changed.notify_one();
+        if let Some(state) = self.0.upgrade() {
+            state.changed.notify_one();
         }
     }
 }

@@ -5,7 +5,7 @@ use channel_layer::backbone::HubLayer;
 use crate::{
     config::RedisConfig,
     modes::{
-        fuzz_harness::{Bus, receive},
+        fuzz_harness::{FuzzBus, receive},
         process_name,
     },
 };
@@ -16,7 +16,7 @@ const NUMBER: u64 = 1;
 /// Lets a process with a member receive forged envelopes. A publisher of zeros stands for the process itself, as only its
 /// own number makes it answer.
 pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
-    let bus = Bus::default();
+    let bus = FuzzBus::default();
     let layer =
         HubLayer::builder(bus.clone(), config.hub.clone()).prefix(&config.prefix).process(NUMBER).start();
     let forged = forged.map(|(place, payload)| {

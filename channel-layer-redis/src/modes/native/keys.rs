@@ -9,11 +9,11 @@ use channel_layer::ChannelName;
 ///
 /// No name holds a `:`, so whatever the prefix, two different things never share a key.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(super) struct NativeKeys {
     prefix: String,
 }
 
-impl Keys {
+impl NativeKeys {
     pub(super) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
@@ -44,7 +44,7 @@ mod tests {
             prefixes in prop::array::uniform2("[a-z:]{0,6}"),
             names in prop::array::uniform2("[a-z.]{1,4}"),
         ) {
-            let keys = [0, 1].map(|at| Keys::new(&prefixes[at]));
+            let keys = [0, 1].map(|at| NativeKeys::new(&prefixes[at]));
             let names = [0, 1].map(|at| names[at].parse::<ChannelName>().unwrap());
             let same = prefixes[0] == prefixes[1] && names[0] == names[1];
             prop_assert_eq!(keys[0].queue(&names[0]) == keys[1].queue(&names[1]), same);

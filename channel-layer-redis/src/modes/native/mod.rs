@@ -9,22 +9,22 @@ use std::sync::Arc;
 
 use channel_layer::backbone::Queues;
 
-use self::{keys::Keys, named::Lists};
-use crate::link::{Connections, LinkMode};
+use self::{keys::NativeKeys, named::ListQueues};
+use crate::link::{CommandConnection, LinkMode};
 
 /// The links of this mode. Groups need nothing more than Pub/Sub, and named channels report a missing command by
 /// themselves.
 #[derive(Debug)]
-pub(super) struct Native(Keys);
+pub(super) struct NativeMode(NativeKeys);
 
-impl Native {
+impl NativeMode {
     pub(super) fn new(prefix: &str) -> Self {
-        Self(Keys::new(prefix))
+        Self(NativeKeys::new(prefix))
     }
 }
 
-impl LinkMode for Native {
-    fn queues(&self, connections: &Arc<Connections>) -> Option<Box<dyn Queues>> {
-        Some(Box::new(Lists::new(connections.clone(), self.0.clone())))
+impl LinkMode for NativeMode {
+    fn queues(&self, commands: &Arc<CommandConnection>) -> Option<Box<dyn Queues>> {
+        Some(Box::new(ListQueues::new(commands.clone(), self.0.clone())))
     }
 }

@@ -13,11 +13,11 @@ use channel_layer::{
     backbone::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
 };
 
-use super::keys::Keys;
+use super::keys::NativeKeys;
 use crate::{
-    error::Fault,
+    error::CallError,
     link::{
-        Blocking, Connections,
+        BlockingConnection, CommandConnection,
         client::{Command, Commands, Reply, Script},
     },
     stats::Counters,
@@ -35,25 +35,25 @@ static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("ret
 
 /// The lists on the server of one link.
 #[derive(Debug)]
-pub(crate) struct Lists {
-    connections: Arc<Connections>,
-    keys: Keys,
+pub(crate) struct ListQueues {
+    commands: Arc<CommandConnection>,
+    keys: NativeKeys,
 }
 
-impl Lists {
-    pub(crate) fn new(connections: Arc<Connections>, keys: Keys) -> Self {
-        Self { connections, keys }
+impl ListQueues {
+    pub(crate) fn new(commands: Arc<CommandConnection>, keys: NativeKeys) -> Self {
+        Self { commands, keys }
     }
 
     /// Runs a script that returns a number.
-    async fn run(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<i64, Fault> {
-        let reply = self.connections.run(script, keys, arguments).await?;
-        reply.read("a script", &self.connections.counters, Reply::integer)
+    async fn run(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<i64, CallError> {
+        let reply = self.commands.run(script, keys, arguments).await?;
+        reply.read("a script", &self.commands.counters, Reply::integer)
     }
 }
 
 #[async_trait]
-impl Queues for Lists {
+impl Queues for ListQueues {
     async fn push(&self, channel: &ChannelName, push: Push<'_>) -> Result<Pushed> {
         let mut keys = vec![self.keys.queue(channel)];
         keys.extend(push.once.map(|id| self.keys.once(channel, id)));
@@ -68,13 +68,13 @@ impl Queues for Lists {
     }
 
     async fn taker(&self) -> Result<Box<dyn Taker>> {
-        let blocking = Blocking::open(&self.connections).await?;
-        let counters = self.connections.counters.clone();
+        let blocking = BlockingConnection::open(&self.commands).await?;
+        let counters = self.commands.counters.clone();
         Ok(Box::new(ListTaker { blocking, keys: self.keys.clone(), counters }))
     }
 
     async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()> {
-        let expiry = self.connections.config.hub.layer.expiry.as_millis().to_string();
+        let expiry = self.commands.config.hub.layer.expiry.as_millis().to_string();
         // The script puts one before the other, so the last one comes first.
         let messages: Vec<_> =
             messages.iter().rev().map(|taken| [&*taken.receipt, &taken.body].concat()).collect();
@@ -85,14 +85,14 @@ impl Queues for Lists {
     }
 
     async fn clear(&self) -> Result<()> {
-        Ok(self.connections.clear(&self.keys.queues()).await?)
+        Ok(self.commands.clear(&self.keys.queues()).await?)
     }
 }
 
 #[derive(Debug)]
 struct ListTaker {
-    blocking: Blocking,
-    keys: Keys,
+    blocking: BlockingConnection,
+    keys: NativeKeys,
     counters: Arc<Counters>,
 }
 
@@ -117,7 +117,7 @@ impl Taker for ListTaker {
 impl ListTaker {
     /// Takes messages that wait already. A list that is refused, perhaps because its key holds something else, takes none
     /// from the others.
-    async fn take_waiting(&self, wanted: &[Wanted]) -> Result<Vec<Taken>, Fault> {
+    async fn take_waiting(&self, wanted: &[Wanted]) -> Result<Vec<Taken>, CallError> {
         let commands = |make: fn(&Script, &[String], &[&[u8]]) -> Command| {
             let command = |Wanted { channel, count }: &Wanted| {
                 make(&TAKE, &[self.keys.queue(channel)], &[count.to_string().as_bytes()])
@@ -125,23 +125,23 @@ impl ListTaker {
             wanted.iter().map(command).collect::<Commands>()
         };
         let mut replies: Vec<_> = self.blocking.call_all(commands(Script::by_hash)).await?.collect();
-        if replies.iter().any(|reply| reply.as_ref().is_err_and(Fault::is_unknown_script)) {
+        if replies.iter().any(|reply| reply.as_ref().is_err_and(CallError::is_unknown_script)) {
             replies = self.blocking.call_all(commands(Script::by_text)).await?.collect();
         }
         let (mut all, mut refused) = (Vec::new(), None);
         for (wanted, reply) in wanted.iter().zip(replies) {
             match reply.and_then(|reply| self.read(&wanted.channel, &reply)) {
                 Ok(messages) => all.extend(messages),
-                Err(fault) => refused = Some(fault),
+                Err(error) => refused = Some(error),
             }
         }
         match refused {
-            Some(fault) if all.is_empty() => Err(fault),
+            Some(error) if all.is_empty() => Err(error),
             _ => Ok(all),
         }
     }
 
-    fn read(&self, channel: &ChannelName, reply: &Reply) -> Result<Vec<Taken>, Fault> {
+    fn read(&self, channel: &ChannelName, reply: &Reply) -> Result<Vec<Taken>, CallError> {
         let items = reply.read("a script", &self.counters, Reply::list)?;
         let bytes = |item: &Reply| Some(item.read("a script", &self.counters, Reply::bytes).ok()?.to_vec());
         Ok(items.iter().filter_map(bytes).map(|bytes| taken(channel, bytes)).collect())
@@ -186,7 +186,7 @@ mod tests {
     fn a_pop_is_read_with_its_key() {
         let text = |text: &str| Reply::Bytes(text.into());
         let index = |key: &[u8]| (key == b"q").then_some(3);
-        assert_eq!(popped(&Reply::Nothing, index), Some(None));
+        assert_eq!(popped(&Reply::Nil, index), Some(None));
         let reply = Reply::List(vec![text("q"), text("1:x")]);
         assert_eq!(popped(&reply, index), Some(Some((3, b"1:x".to_vec()))));
         assert_eq!(popped(&Reply::List(vec![text("other"), text("1:x")]), index), None);

@@ -5,12 +5,12 @@ use channel_layer::{GroupName, backbone::HubLayer};
 use super::DjangoFormat;
 use crate::{
     config::RedisConfig,
-    modes::fuzz_harness::{Bus, receive},
+    modes::fuzz_harness::{FuzzBus, receive},
 };
 
 /// Lets a process with a member receive forged messages.
 pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
-    let (bus, format) = (Bus::default(), DjangoFormat::new(&config));
+    let (bus, format) = (FuzzBus::default(), DjangoFormat::new(&config));
     let group = format.keys.group(&GroupName::new("room").expect("a name"));
     let layer = HubLayer::builder(bus.clone(), config.hub.clone()).format(format).start();
     let forged = forged.map(|(place, payload)| (place, payload.to_vec()));

@@ -5,12 +5,12 @@ use channel_layer::{ChannelName, Error, GroupName, Result, backbone::Destination
 /// A group is the channel `PREFIX__group__GROUP`, a channel of one's own is `PREFIXspecific.` and 32 hexadecimal
 /// digits, and a general channel is called as it is, without any prefix.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(super) struct PubSubKeys {
     prefix: String,
     groups: String,
 }
 
-impl Keys {
+impl PubSubKeys {
     pub(super) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), groups: format!("{prefix}__group__") }
     }
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn names_are_pythons() {
-        let keys = Keys::new("asgi");
+        let keys = PubSubKeys::new("asgi");
         assert_eq!(keys.group(&"room.1".parse().unwrap()), "asgi__group__room.1");
         assert_eq!(
             keys.destination("asgi__group__room.1"),
@@ -73,19 +73,19 @@ mod tests {
         let own = keys.mailbox("specific").unwrap();
         let hex = own.as_str().strip_prefix("asgispecific.").unwrap();
         assert!(hex.len() == 32 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
-        assert!(Keys::is_mailbox(&own) && !Keys::is_mailbox(&"jobs.email".parse().unwrap()));
+        assert!(PubSubKeys::is_mailbox(&own) && !PubSubKeys::is_mailbox(&"jobs.email".parse().unwrap()));
         assert!(keys.mailbox(&"long".repeat(30)).is_err());
     }
 
     #[test]
     fn mailboxes_open_under_a_prefix_that_is_no_part_of_a_name() {
         for prefix in ["channels:", "app:ws", "a b", "é", "a!b", "{tag}", "\n", &"x".repeat(95)] {
-            let keys = Keys::new(prefix);
+            let keys = PubSubKeys::new(prefix);
             assert!(keys.mailbox("specific").unwrap().as_str().starts_with("specific."), "{prefix}");
             let group = "room".parse().unwrap();
             assert_eq!(keys.destination(&keys.group(&group)), Some(Destination::Group(group)), "{prefix}");
         }
-        assert!(Keys::new("").mailbox("specific").is_ok());
-        assert!(Keys::new(&"x".repeat(58)).mailbox("specific").unwrap().as_str().starts_with("xxx"));
+        assert!(PubSubKeys::new("").mailbox("specific").is_ok());
+        assert!(PubSubKeys::new(&"x".repeat(58)).mailbox("specific").unwrap().as_str().starts_with("xxx"));
     }
 }

@@ -12,19 +12,19 @@ use channel_layer::{
     backbone::{Decoded, Destination, Format},
 };
 
-use self::keys::Keys;
+use self::keys::PubSubKeys;
 use crate::{config::RedisConfig, format::PayloadFormat, link::LinkMode};
 
 /// The links of this mode, which needs nothing more than Pub/Sub.
 #[derive(Debug)]
-pub(super) struct PubSub;
+pub(super) struct PubSubMode;
 
-impl LinkMode for PubSub {}
+impl LinkMode for PubSubMode {}
 
 /// Django's names and payloads.
 #[derive(Debug)]
 pub(super) struct DjangoFormat {
-    keys: Keys,
+    keys: PubSubKeys,
     payload: PayloadFormat,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn payload_format(config: &RedisConfig) -> PayloadFormat {
 
 impl DjangoFormat {
     pub(super) fn new(config: &RedisConfig) -> Self {
-        Self { keys: Keys::new(&config.prefix), payload: payload_format(config) }
+        Self { keys: PubSubKeys::new(&config.prefix), payload: payload_format(config) }
     }
 }
 
@@ -61,7 +61,7 @@ impl Format for DjangoFormat {
     }
 
     fn is_mailbox(&self, channel: &ChannelName) -> bool {
-        Keys::is_mailbox(channel)
+        PubSubKeys::is_mailbox(channel)
     }
 
     fn encode(&self, message: &Message, to: Option<&Audience>) -> Result<Vec<u8>> {
