@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_is_shown_once() {
+    fn shows_each_cause_once() {
         let layered = |text| Box::new(Layered { text, source: io::Error::other("WRONGPASS") });
         for error in [Error::Backend, Error::Interrupted, Error::Unavailable] {
             for (text, end) in [
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn each_error_is_transient_an_outage_or_uncertain_as_documented() {
+    fn errors_are_classified() {
         let cause = || BoxError::from("cause");
         let all = [
             (Error::Backend(cause()), "none"),

@@ -44,23 +44,23 @@ pub const WEBSOCKET_SEND: &str = "websocket.send";
 /// # Ok::<(), channel_layer::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Message(Arc<Shared>);
+pub struct Message(Arc<MessageData>);
 
-struct Shared {
+struct MessageData {
     map: Map,
     /// Bytes on the wire, about; counted once, because every mailbox asks.
     size: usize,
     /// Is it [`WEBSOCKET_SEND`]? Every member of a group asks.
     websocket_send: bool,
     /// What has been made of this message, one node per type, only ever appended to.
-    derived: OnceLock<Box<Node>>,
+    derived: OnceLock<Box<DerivedNode>>,
 }
 
 /// `cell` is an `OnceLock<T>`: its type is the key, so that a look-up is a down-cast per node. A list, not
 /// a map, because a message has one to three of these, and reading it takes no lock.
-struct Node {
+struct DerivedNode {
     cell: Box<dyn Any + Send + Sync>,
-    next: OnceLock<Box<Node>>,
+    next: OnceLock<Box<DerivedNode>>,
 }
 
 impl Message {
@@ -102,7 +102,7 @@ impl Message {
         if let Some(shared) = Arc::get_mut(&mut self.0) {
             let mut map = std::mem::take(&mut shared.map);
             map.insert(key, value);
-            *shared = Shared::of(map);
+            *shared = MessageData::new(map);
             return self;
         }
         let mut map = self.0.map.clone();
@@ -172,7 +172,7 @@ impl Message {
     {
         let mut place = &self.0.derived;
         loop {
-            let node = place.get_or_init(Node::of::<T>);
+            let node = place.get_or_init(DerivedNode::of::<T>);
             if let Some(cell) = node.cell.downcast_ref::<OnceLock<T>>() {
                 return cell.get_or_init(|| make(self));
             }
@@ -181,19 +181,19 @@ impl Message {
     }
 
     fn share(map: Map) -> Self {
-        Self(Arc::new(Shared::of(map)))
+        Self(Arc::new(MessageData::new(map)))
     }
 }
 
-impl Shared {
-    fn of(map: Map) -> Self {
+impl MessageData {
+    fn new(map: Map) -> Self {
         let size = map.size();
         let websocket_send = map.get("type").and_then(Value::as_str) == Some(WEBSOCKET_SEND);
         Self { map, size, websocket_send, derived: OnceLock::new() }
     }
 }
 
-impl Node {
+impl DerivedNode {
     fn of<T: Any + Send + Sync>() -> Box<Self> {
         Box::new(Self { cell: Box::new(OnceLock::<T>::new()), next: OnceLock::new() })
     }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn dots_and_underscores_in_the_type_are_equal() {
+    fn dots_equal_underscores() {
         for spelling in ["xx.oo", "xx_oo"] {
             let event: Event = Message::new(spelling).with("n", 7).decode().unwrap();
             assert_eq!(event, Event::Oo { n: 7 });
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_derived_value_is_made_once_per_type_and_shared_by_clones() {
+    fn derived_values_are_made_once() {
         let made = AtomicUsize::new(0);
         let message = Message::new("a");
         let count = |_: &Message| made.fetch_add(1, Relaxed);
@@ -283,28 +283,28 @@ mod tests {
     }
 
     #[test]
-    fn a_derived_value_may_be_made_from_another() {
+    fn derived_values_may_nest() {
         let message = Message::new("a");
         let text = message.derived::<String, _>(|m| m.derived::<usize, _>(|m| m.size()).to_string());
         assert_eq!(*text, message.size().to_string());
     }
 
     #[test]
-    fn the_reserved_key_is_refused() {
+    fn rejects_the_reserved_key() {
         let map = Map::from_iter([(RESERVED_KEY, "x")]);
         assert!(matches!(Message::try_from(map), Err(Error::InvalidMessage(_))));
         assert!(Message::new("a").with(RESERVED_KEY, "x").get(RESERVED_KEY).is_none());
     }
 
     #[test]
-    fn only_maps_become_messages() {
+    fn rejects_non_maps() {
         assert!(Message::encode(&[1, 2]).is_err());
         assert!(Message::encode("text").is_err());
         assert_eq!(Message::encode(&Event::Plain).unwrap(), Message::new("plain"));
     }
 
     #[test]
-    fn adding_a_field_leaves_clones_as_they_were() {
+    fn with_leaves_clones_unchanged() {
         let first = Message::new("a");
         let second = first.clone().with("n", 1);
         assert!(first.get("n").is_none());

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_attempt_is_at_once_and_no_later_one_waits_longer_than_a_second() {
+    fn first_attempt_is_immediate() {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.pause(), Duration::ZERO);
         let waits: Vec<_> = (0..10_000).map(|_| backoff.pause()).collect();
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_breaks_at_once_does_not_start_it_over() {
+    fn short_connections_keep_backing_off() {
         let mut backoff = Backoff::default();
         backoff.pause();
         backoff.connected_for(Duration::from_millis(5));

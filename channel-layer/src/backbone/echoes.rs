@@ -22,7 +22,7 @@ pub(super) struct PendingByNumber<K, T> {
 
 /// One call under way. It is forgotten when this is dropped.
 #[derive(Debug)]
-pub(super) struct Pending<'a, K, T> {
+pub(super) struct PendingCall<'a, K, T> {
     all: &'a PendingByNumber<K, T>,
     number: u64,
     back: oneshot::Receiver<T>,
@@ -30,10 +30,10 @@ pub(super) struct Pending<'a, K, T> {
 
 impl<K, T> PendingByNumber<K, T> {
     /// Waits from now on for this number to come back.
-    pub(super) fn add(&self, number: u64, kept: K) -> Pending<'_, K, T> {
+    pub(super) fn add(&self, number: u64, kept: K) -> PendingCall<'_, K, T> {
         let (sender, back) = oneshot::channel();
         self.waiting().insert(number, (kept, sender));
-        Pending { all: self, number, back }
+        PendingCall { all: self, number, back }
     }
 
     /// The variant of [`add`](Self::add) for callers that cannot keep a guard. The entry of a dropped receiver is forgotten at the
@@ -62,7 +62,7 @@ impl<K, T> Default for PendingByNumber<K, T> {
     }
 }
 
-impl<K, T> Pending<'_, K, T> {
+impl<K, T> PendingCall<'_, K, T> {
     /// Waits for the message, up to a limit.
     pub(super) async fn wait(mut self, limit: Duration) -> Option<T> {
         if let Ok(back) = self.back.try_recv() {
@@ -72,7 +72,7 @@ impl<K, T> Pending<'_, K, T> {
     }
 }
 
-impl<K, T> Drop for Pending<'_, K, T> {
+impl<K, T> Drop for PendingCall<'_, K, T> {
     fn drop(&mut self) {
         self.all.waiting().remove(&self.number);
     }
@@ -85,12 +85,12 @@ impl<K, T> Drop for Pending<'_, K, T> {
 #[derive(Debug)]
 pub struct PendingEchoes<K> {
     /// Held for a map access, by callers and by the tasks of links.
-    waiting: Mutex<HashMap<Vec<u8>, VecDeque<Waiting<K>>>>,
+    waiting: Mutex<HashMap<Vec<u8>, VecDeque<WaitingCall<K>>>>,
     numbers: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Waiting<K> {
+struct WaitingCall<K> {
     number: u64,
     kept: K,
     back: oneshot::Sender<Deliveries>,
@@ -110,7 +110,7 @@ impl<K> PendingEchoes<K> {
     pub fn add(&self, topic: &str, payload: &[u8], kept: K) -> PendingEcho<'_, K> {
         let (sender, back) = oneshot::channel();
         let (key, number) = (key(topic.as_bytes(), payload), self.numbers.fetch_add(1, Relaxed));
-        let waiting = Waiting { number, kept, back: sender };
+        let waiting = WaitingCall { number, kept, back: sender };
         self.waiting().entry(key.clone()).or_default().push_back(waiting);
         PendingEcho { all: self, key, number, back }
     }
@@ -130,7 +130,7 @@ impl<K> PendingEchoes<K> {
         first.map(|waiting| (waiting.kept, waiting.back))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Vec<u8>, VecDeque<Waiting<K>>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Vec<u8>, VecDeque<WaitingCall<K>>>> {
         lock(&self.waiting)
     }
 }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn equal_messages_come_back_each_to_its_own_caller() {
+    async fn equal_messages_match_in_order() {
         let echoes = PendingEchoes::default();
         let (one, two) = (echoes.add("c", b"x", 1), echoes.add("c", b"x", 2));
         assert!(echoes.take(b"d", b"x").is_none());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_call_is_forgotten() {
+    async fn dropped_calls_are_forgotten() {
         let pending = PendingByNumber::<(), ()>::default();
         drop(pending.add(1, ()));
         drop(pending.add_detached(2, ()));

@@ -134,7 +134,7 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// [`EnvelopeError`]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
-        let mut reader = Reader(bytes);
+        let mut reader = EnvelopeReader(bytes);
         if reader.byte()? != VERSION {
             return Err(EnvelopeError::Version);
         }
@@ -192,9 +192,9 @@ fn put_name(bytes: &mut Vec<u8>, name: &str) {
 }
 
 /// The rest of the bytes.
-struct Reader<'a>(&'a [u8]);
+struct EnvelopeReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> EnvelopeReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], EnvelopeError> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or(EnvelopeError::Malformed)?;
         self.0 = rest;

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_taken_by_some_shards_is_not_unsent() {
+    fn partial_success_is_not_unsent() {
         let deadline = || LinkError::Deadline(Duration::ZERO);
         assert!(LinkError::of_parts([Ok(1), Ok(2)]).is_ok());
         let none = LinkError::of_parts::<()>([Err(LinkError::Down), Err(LinkError::Crowded)]);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unsent_call_is_transient() {
+    fn only_unsent_calls_are_transient() {
         let away = || failed(Error::Unavailable("full".into()));
         for unsent in [LinkError::Crowded, LinkError::Down, away(), LinkError::Away(Box::new(away()))] {
             assert!(unsent.is_unsent() && Error::from(unsent).is_transient());
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn each_caller_gets_the_backends_words() {
+    fn shared_errors_keep_their_text() {
         let error = failed(Error::Backend("NOPERM no permission".into()));
         let (one, two) = (Error::from(error.clone()), Error::from(error));
         assert!(matches!((&one, &two), (Error::Backend(_), Error::Backend(_))));

@@ -144,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_recipients_never_share_a_topic(
+        fn topics_are_unique(
             prefixes in prop::array::uniform2("[a-z:]{0,6}"),
             names in prop::array::uniform2("[a-z.]{1,4}"),
         ) {
@@ -156,7 +156,7 @@ mod tests {
         }
 
         #[test]
-        fn a_topic_is_read_as_it_was_made(prefix in "[a-z:]{0,6}", name in "[a-z.]{1,4}") {
+        fn topics_round_trip(prefix in "[a-z:]{0,6}", name in "[a-z.]{1,4}") {
             let topics = Topics::new(prefix);
             let group: GroupName = name.parse().unwrap();
             let channel: ChannelName = name.parse().unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shard_gets_its_share() {
+    fn names_spread_evenly() {
         for shards in 1..9 {
             let mut counts = vec![0usize; shards];
             (0..1000 * shards).for_each(|n| counts[spread(&format!("group_{n}"), shards)] += 1);

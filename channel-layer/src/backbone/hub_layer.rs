@@ -1,4 +1,4 @@
-//! A channel layer over a message bus.
+//! A channel layer over a message bus, and its builder.
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
 
 use super::{
-    builder::HubLayerBuilder,
-    counters::BackboneStats,
+    counters::{BackboneStats, Counters},
     engine::{Engine, Names},
     envelope::Target,
+    format::{Format, ShardOf, Topics, spread},
     inbound::Handler,
     link::Backbone,
-    named::NamedChannels,
+    named::ChannelSharing,
     options::HubOptions,
     requests, sending,
     shard::Shard,
@@ -40,7 +40,7 @@ pub struct HubLayer<B> {
     engine: Arc<Engine>,
     /// Everything else knows them weakly, so that dropping the layer ends them.
     shards: Arc<[Shard]>,
-    named: NamedChannels,
+    named: ChannelSharing,
     backbone: PhantomData<fn() -> B>,
 }
 
@@ -69,7 +69,7 @@ impl<B: Backbone> HubLayer<B> {
         HubLayerBuilder::new(backbone, options)
     }
 
-    pub(super) fn from_builder(builder: HubLayerBuilder<B>) -> Self {
+    fn from_builder(builder: HubLayerBuilder<B>) -> Self {
         let HubLayerBuilder { backbones, options, names, shard_of, counters, process } = builder;
         let engine = Engine::new(options, counters, names, shard_of, backbones.len(), process);
         let shard = |backbone: B| {
@@ -79,11 +79,11 @@ impl<B: Backbone> HubLayer<B> {
         };
         let shards: Arc<[Shard]> = backbones.into_iter().map(shard).collect();
         engine.set_shards(&shards);
-        let named = NamedChannels::new(&engine, &shards);
+        let named = ChannelSharing::new(&engine, &shards);
         Self { engine, shards, named, backbone: PhantomData }
     }
 
-    pub(super) async fn connected(&self) -> Result<()> {
+    async fn connected(&self) -> Result<()> {
         try_join_all(self.shards.iter().map(Shard::connected)).await?;
         Ok(())
     }
@@ -285,6 +285,89 @@ impl<B> fmt::Debug for HubLayer<B> {
             .field("connected", &self.shards.iter().all(Shard::is_up))
             .field("hub", &self.engine.hub)
             .finish()
+    }
+}
+
+/// The parts of a [`HubLayer`] that have defaults.
+#[derive(Debug)]
+pub struct HubLayerBuilder<B> {
+    backbones: Vec<B>,
+    options: HubOptions,
+    names: Names,
+    shard_of: ShardOf,
+    counters: Arc<Counters>,
+    process: u64,
+}
+
+impl<B: Backbone> HubLayerBuilder<B> {
+    fn new(backbone: B, options: HubOptions) -> Self {
+        Self {
+            backbones: vec![backbone],
+            options,
+            names: Names::Own(Topics::new("channels")),
+            shard_of: spread,
+            counters: Arc::new(Counters::metered()),
+            process: fastrand::u64(..),
+        }
+    }
+
+    /// Adds a shard: an independent server, where a part of the names has its home. All processes have to agree on the
+    /// servers and on their order.
+    pub fn shard(mut self, backbone: B) -> Self {
+        self.backbones.push(backbone);
+        self
+    }
+
+    /// Sets the function that spreads names over shards, FNV-1a by default.
+    pub fn shard_of(mut self, shard_of: ShardOf) -> Self {
+        self.shard_of = shard_of;
+        self
+    }
+
+    /// Sets the beginning of every topic, `channels` by default. Layers with different prefixes never meet.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.names = Names::Own(Topics::new(prefix));
+        self
+    }
+
+    /// Sets the names and payloads of other software instead of the engine's own.
+    pub fn format(mut self, format: impl Format) -> Self {
+        self.names = Names::Foreign(Arc::new(format));
+        self
+    }
+
+    /// Sets the counters, which may be shared with the backbone.
+    pub fn counters(mut self, counters: Arc<Counters>) -> Self {
+        self.counters = counters;
+        self
+    }
+
+    /// Sets the number of this process, random by default. In hexadecimal it is the process's name.
+    pub fn process(mut self, number: u64) -> Self {
+        self.process = number;
+        self
+    }
+
+    /// Starts a layer that connects in the background, and whose calls are
+    /// [`Unavailable`](crate::Error::Unavailable) until it has: for programs that must start while the server is away.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(self) -> HubLayer<B> {
+        HubLayer::from_builder(self)
+    }
+
+    /// Starts a layer and waits for its first connections.
+    ///
+    /// # Errors
+    /// The outcome of the first attempt to connect.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn connect(self) -> Result<HubLayer<B>> {
+        let layer = self.start();
+        layer.connected().await?;
+        Ok(layer)
     }
 }
 

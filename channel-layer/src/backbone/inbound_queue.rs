@@ -33,7 +33,7 @@ pub(super) struct InboundQueue {
     hub: Hub,
     counters: Arc<Counters>,
     /// Held to put in or take out, by the link's task and the one beside it.
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<InboundBacklog>,
     /// Held while a slice is handed out, so that the two tasks keep the order. Taken before `waiting`.
     turn: Mutex<Option<Burst>>,
 }
@@ -51,7 +51,7 @@ pub(super) enum Arriving {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct InboundBacklog {
     queue: VecDeque<Arriving>,
     bytes: usize,
     /// There is a task that will check again.
@@ -139,12 +139,12 @@ impl InboundQueue {
         lock(&self.turn)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, InboundBacklog> {
         lock(&self.waiting)
     }
 }
 
-impl Waiting {
+impl InboundBacklog {
     fn push(&mut self, arrival: Arriving) {
         self.bytes += arrival.size();
         self.queue.push_back(arrival);
@@ -201,9 +201,12 @@ impl Arriving {
     }
 }
 
-impl fmt::Debug for Waiting {
+impl fmt::Debug for InboundBacklog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("queue", &self.queue.len()).field("bytes", &self.bytes).finish()
+        f.debug_struct("InboundBacklog")
+            .field("queue", &self.queue.len())
+            .field("bytes", &self.bytes)
+            .finish()
     }
 }
 

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_keeps_its_messages_apart() {
+    fn batches_keep_boundaries() {
         let mut batch = Batch::default();
         assert!(batch.is_empty());
         batch.push("a", b"one");

@@ -39,7 +39,6 @@
 
 mod answers;
 mod backoff;
-mod builder;
 #[cfg(feature = "conformance")]
 pub mod bus;
 mod counters;
@@ -75,13 +74,12 @@ mod warnings;
 
 pub use self::{
     backoff::Backoff,
-    builder::HubLayerBuilder,
     counters::{BackboneStats, Count, Counters, Recorder},
     echoes::{PendingEcho, PendingEchoes},
     error::LinkError,
     format::{Decoded, Destination, Format, ShardOf},
     handler::{Probe, ShardHandler, Stamp},
-    hub_layer::HubLayer,
+    hub_layer::{HubLayer, HubLayerBuilder},
     link::{Backbone, BackboneLink, Batch, Inbound, Subscription},
     options::HubOptions,
     queue_reader::{Links, QueueReader},

@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) enum NamedChannels {
+pub(super) enum ChannelSharing {
     /// One reader per shard.
     Queues {
         readers: Vec<QueueReader>,
@@ -29,7 +29,7 @@ pub(super) enum NamedChannels {
     Subscriptions(Arc<SharedReceivers>),
 }
 
-impl NamedChannels {
+impl ChannelSharing {
     pub(super) fn new(engine: &Engine, shards: &[Shard]) -> Self {
         if !engine.options.queues {
             return Self::Subscriptions(Arc::default());

@@ -11,10 +11,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Lets one warning a second through, and counts the others.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<State>);
+pub(super) struct Pace(Mutex<PaceState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct PaceState {
     last: Option<Instant>,
     held: u64,
 }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_warning_a_second_tells_of_all() {
+    async fn warns_once_a_second() {
         let pace = Pace::default();
         assert_eq!([(); 3].map(|()| pace.pass()), [Some(1), None, None]);
         tokio::time::advance(PAUSE).await;

@@ -27,7 +27,7 @@ use super::{
     options::HubOptions,
     panics::caught,
     queues::{Queues, Taken, Taker, Wanted},
-    receivers::{Decoded, GRACE, Receivers},
+    receivers::{GRACE, Receivers, Returnable},
 };
 use crate::{
     error::Error,
@@ -212,9 +212,9 @@ impl Reading {
         wanted
     }
 
-    fn decoded(&self, taken: Taken) -> Option<Decoded> {
+    fn decoded(&self, taken: Taken) -> Option<Returnable> {
         match (self.decode)(&taken.body) {
-            Ok(message) => Some(Decoded { message, taken }),
+            Ok(message) => Some(Returnable { message, taken }),
             Err(error) => {
                 self.counters.note_unreadable("a message of a named channel", error);
                 None
@@ -269,7 +269,7 @@ impl Reading {
     /// Gives back the messages that no receiver has come for.
     async fn give_back(&self) {
         for (channel, messages) in self.receivers.leftovers(Instant::now()) {
-            let taken: Vec<_> = messages.iter().map(|decoded| decoded.taken.clone()).collect();
+            let taken: Vec<_> = messages.iter().map(|returnable| returnable.taken.clone()).collect();
             match self.put_back(&channel, &taken).await {
                 Ok(()) => self.counters.add(Count::GivenBack, messages.len() as u64),
                 Err(error) if error.is_unsent() && !self.is_over() => {

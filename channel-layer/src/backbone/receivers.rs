@@ -23,33 +23,33 @@ pub(super) const GRACE: Duration = Duration::from_millis(50);
 
 /// A message that was taken from a queue and can be given back.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Decoded {
+pub(super) struct Returnable {
     pub(super) message: Message,
     pub(super) taken: Taken,
 }
 
 /// Messages of one channel that are to be given back, in the order of the queue.
-type Leftovers = (ChannelName, Vec<Decoded>);
+type Leftovers = (ChannelName, Vec<Returnable>);
 
 /// The named channels of one shard that this process receives from.
 #[derive(Debug, Default)]
 pub(super) struct Receivers {
     /// Held for a map access, by receivers and by the reader.
-    state: Mutex<State>,
+    state: Mutex<ReceiversState>,
     /// Wakes the reader: a receiver has come or gone, or the receivers were closed.
     pub(super) changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    channels: HashMap<ChannelName, Channel>,
+struct ReceiversState {
+    channels: HashMap<ChannelName, ChannelQueue>,
     closed: bool,
 }
 
 #[derive(Debug, Default)]
-struct Channel {
+struct ChannelQueue {
     waiting: usize,
-    kept: VecDeque<Decoded>,
+    kept: VecDeque<Returnable>,
     /// The time at which the messages are given back, if more are kept than receivers wait for.
     due: Option<Instant>,
     /// Wakes one receiver, and the next one if that one is cancelled before it took the message.
@@ -57,26 +57,26 @@ struct Channel {
 }
 
 /// One call of `receive`.
-struct Waiting<'a> {
+struct ReceiveCall<'a> {
     receivers: &'a Receivers,
     channel: &'a ChannelName,
     arrivals: Arc<Notify>,
 }
 
-struct Closed;
+struct ReceiversClosed;
 
 impl Receivers {
     /// Waits for a message. Returns `None` once the receivers are closed. Cancel safe: a message is taken when it is
     /// returned.
     pub(super) async fn receive(&self, channel: &ChannelName) -> Option<Message> {
-        let waiting = self.enter(channel);
+        let call = self.enter(channel);
         loop {
             // Made before the look, so that no arrival in between is missed.
-            let arrival = waiting.arrivals.notified();
-            match waiting.take() {
-                Ok(Some(decoded)) => return Some(decoded.message),
+            let arrival = call.arrivals.notified();
+            match call.take() {
+                Ok(Some(returnable)) => return Some(returnable.message),
                 Ok(None) => arrival.await,
-                Err(Closed) => return None,
+                Err(ReceiversClosed) => return None,
             }
         }
     }
@@ -103,11 +103,11 @@ impl Receivers {
     }
 
     /// Hands messages to waiting receivers, and keeps the rest.
-    pub(super) fn hand_out(&self, messages: impl IntoIterator<Item = Decoded>) {
+    pub(super) fn hand_out(&self, messages: impl IntoIterator<Item = Returnable>) {
         let mut state = self.state();
-        for decoded in messages {
-            let at = state.channels.entry(decoded.taken.channel.clone()).or_default();
-            at.kept.push_back(decoded);
+        for returnable in messages {
+            let at = state.channels.entry(returnable.taken.channel.clone()).or_default();
+            at.kept.push_back(returnable);
             at.arrivals.notify_one();
             at.settle();
         }
@@ -136,7 +136,7 @@ impl Receivers {
 
     /// Keeps messages that could not be given back, before all others of their channel. Those without a receiver are
     /// leftovers again at the given time.
-    pub(super) fn keep(&self, channel: ChannelName, messages: Vec<Decoded>, until: Instant) {
+    pub(super) fn keep(&self, channel: ChannelName, messages: Vec<Returnable>, until: Instant) {
         let mut state = self.state();
         let at = state.channels.entry(channel).or_default();
         for message in messages.into_iter().rev() {
@@ -172,7 +172,7 @@ impl Receivers {
         self.state().closed
     }
 
-    fn enter<'a>(&'a self, channel: &'a ChannelName) -> Waiting<'a> {
+    fn enter<'a>(&'a self, channel: &'a ChannelName) -> ReceiveCall<'a> {
         let mut state = self.state();
         let at = state.channels.entry(channel.clone()).or_default();
         at.waiting += 1;
@@ -180,19 +180,19 @@ impl Receivers {
         let arrivals = at.arrivals.clone();
         drop(state);
         self.changed.notify_one();
-        Waiting { receivers: self, channel, arrivals }
+        ReceiveCall { receivers: self, channel, arrivals }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ReceiversState> {
         lock(&self.state)
     }
 }
 
-impl Waiting<'_> {
-    fn take(&self) -> Result<Option<Decoded>, Closed> {
+impl ReceiveCall<'_> {
+    fn take(&self) -> Result<Option<Returnable>, ReceiversClosed> {
         let mut state = self.receivers.state();
         if state.closed {
-            return Err(Closed);
+            return Err(ReceiversClosed);
         }
         let Some(at) = state.channels.get_mut(self.channel) else { return Ok(None) };
         let taken = at.kept.pop_front();
@@ -205,7 +205,7 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for ReceiveCall<'_> {
     fn drop(&mut self) {
         if let Some(at) = self.receivers.state().channels.get_mut(self.channel) {
             at.waiting = at.waiting.saturating_sub(1);
@@ -215,7 +215,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Channel {
+impl ChannelQueue {
     /// The number of receivers for which no message is kept.
     fn missing(&self) -> usize {
         self.waiting.saturating_sub(self.kept.len())
@@ -242,9 +242,9 @@ mod tests {
         "jobs".parse().unwrap()
     }
 
-    fn decoded(channel: &str, n: i64) -> Decoded {
+    fn returnable(channel: &str, n: i64) -> Returnable {
         let taken = Taken { channel: channel.parse().unwrap(), body: Bytes::new(), receipt: Bytes::new() };
-        Decoded { message: Message::new("job").with("n", n), taken }
+        Returnable { message: Message::new("job").with("n", n), taken }
     }
 
     fn number(message: &Message) -> i64 {
@@ -252,19 +252,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cancelled_receivers_message_goes_to_the_next_one() {
+    async fn cancelling_passes_the_message_on() {
         let receivers = Receivers::default();
         let jobs = jobs();
         assert!(timeout(Duration::from_millis(1), receivers.receive(&jobs)).await.is_err());
-        receivers.hand_out([decoded("jobs", 1)]);
+        receivers.hand_out([returnable("jobs", 1)]);
         assert!(receivers.wanted().is_empty());
         assert_eq!(number(&receivers.receive(&jobs).await.unwrap()), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn messages_without_a_receiver_are_left_over_after_a_grace() {
+    async fn keeps_messages_for_the_grace() {
         let receivers = Receivers::default();
-        let two = || vec![decoded("jobs", 1), decoded("jobs", 2)];
+        let two = || vec![returnable("jobs", 1), returnable("jobs", 2)];
         receivers.hand_out(two());
         assert!(receivers.leftovers(Instant::now()).is_empty());
         let due = receivers.due().unwrap();
@@ -277,21 +277,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn closing_ends_receivers_and_leaves_all_messages_over() {
+    async fn closing_ends_receivers() {
         let receivers = Arc::new(Receivers::default());
         let waiting = tokio::spawn({
             let receivers = receivers.clone();
             async move { receivers.receive(&jobs()).await }
         });
         yield_now().await;
-        receivers.hand_out([decoded("other", 1)]);
+        receivers.hand_out([returnable("other", 1)]);
         receivers.close();
         assert_eq!(waiting.await.unwrap(), None);
         assert_eq!(receivers.leftovers(Instant::now()).len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_reaches_all_receivers_each_message_once() {
+    async fn a_burst_reaches_all_receivers() {
         let receivers = Arc::new(Receivers::default());
         let receive = || {
             let receivers = receivers.clone();
@@ -300,7 +300,7 @@ mod tests {
         let tasks: Vec<_> = (0..3).map(|_| receive()).collect();
         yield_now().await;
         assert_eq!(receivers.wanted(), [Wanted { channel: jobs(), count: 3 }]);
-        receivers.hand_out((0..3).map(|n| decoded("jobs", n)));
+        receivers.hand_out((0..3).map(|n| returnable("jobs", n)));
         let mut got = Vec::new();
         for task in tasks {
             got.push(task.await.unwrap());
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_waiting_receivers_want_messages() {
+    async fn only_receivers_want_messages() {
         let receivers = Receivers::default();
         let jobs = jobs();
         let wanted = [Wanted { channel: jobs.clone(), count: 1 }];

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_owner_is_read_from_the_name() {
+    fn reads_the_owner_from_the_name() {
         let owner = |name: &str| owner_of(&name.parse().unwrap()).map(str::to_owned);
         assert_eq!(owner("a.b.00000000000000ff!x"), Some("00000000000000ff".to_owned()));
         for other in ["thumbnails", "specific.memory!x", "00ff!x", "specific.00000000000000fg!x"] {

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_grows_though_its_topic_was_forgotten() {
+    fn numbers_grow_after_forgetting() {
         let mut numbering = Numbering::default();
         assert_eq!([numbering.next(b"a"), numbering.next(b"b"), numbering.next(b"a")], [1, 1, 2]);
         for n in 0..TOPICS {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_counted_and_repeats_are_stale() {
+    fn counts_gaps_and_drops_repeats() {
         let mut detector = GapDetector::default();
         let mut note = |topic: &str, sequence| detector.note(topic, 1, sequence);
         assert_eq!(note("a", 5), Position::Next { lost: 0 }, "earlier messages are not lost");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_after_an_interruption_is_told_apart() {
+    fn marks_gaps_after_interruptions() {
         let mut detector = GapDetector::default();
         detector.note("a", 1, 1);
         detector.interrupt();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_era_is_not_late_though_its_beginning_was_missed() {
+    fn accepts_a_new_era() {
         let mut detector = GapDetector::default();
         let mut note = |sequence| detector.note("a", 1, sequence);
         let first = first_of(1);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_before_a_subscription_are_not_lost() {
+    fn subscribing_counts_no_loss() {
         let mut detector = GapDetector::default();
         detector.note("a", 1, 1);
         detector.note("b", 1, 1);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_whatever_comes_in() {
+    fn memory_is_bounded() {
         let (mut detector, mut unions) = (GapDetector::default(), RecentUnions::default());
         for publisher in 0..2 * STREAMS as u64 {
             detector.note("a", publisher, 1);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_union_is_handed_out_once() {
+    fn a_union_is_delivered_once() {
         let mut unions = RecentUnions::default();
         assert!(unions.is_first(1));
         assert!(!unions.is_first(1));

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_message_reaches_one_receiver() {
+    async fn each_message_has_one_receiver() {
         let (hub, receivers) = (Hub::new(), SharedReceivers::default());
         let (one, is_new) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
         let (two, is_known) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_mailbox_outlives_its_last_receiver_by_the_linger() {
+    async fn the_mailbox_lingers() {
         let (hub, receivers) = (Hub::new(), SharedReceivers::default());
         let (receiver, _) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
         assert!(timeout(LINGER / 4, receiver.recv()).await.is_err());
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn messages_without_a_receiver_can_be_taken_back() {
+    async fn unclaimed_messages_are_returned() {
         let (hub, receivers) = (Hub::new(), SharedReceivers::default());
         let (receiver, _) = receivers.enter(&hub, &jobs(), BOUNDS).unwrap();
         deliver(&hub, 1);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mailbox_of_a_connection_has_no_other_receivers() {
+    fn rejects_owned_mailboxes() {
         let (hub, receivers) = (Hub::new(), SharedReceivers::default());
         let _mailbox = hub.open(jobs(), BOUNDS).unwrap();
         assert!(receivers.enter(&hub, &jobs(), BOUNDS).is_none());

@@ -28,15 +28,15 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Subscriptions {
     /// Held for a map access at a time, by joiners and by the task that carries out changes; never by the path
     /// of messages.
-    state: Mutex<State>,
+    state: Mutex<SubscriptionsState>,
     /// There is something to do.
     changed: Notify,
     linger: Duration,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    topics: HashMap<String, Entry>,
+struct SubscriptionsState {
+    topics: HashMap<String, TopicEntry>,
     /// Entries made so far.
     made: u64,
     /// Topics to subscribe to.
@@ -48,7 +48,7 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct TopicEntry {
     /// Tells it from earlier entries of the same topic.
     number: u64,
     live: bool,
@@ -62,7 +62,7 @@ struct Entry {
 
 /// Keeps a topic subscribed while a member joins.
 #[derive(Debug)]
-pub(super) struct Hold<'a> {
+pub(super) struct TopicHold<'a> {
     subscriptions: &'a Subscriptions,
     topic: &'a str,
     /// The number of the entry.
@@ -88,16 +88,16 @@ impl Subscriptions {
     pub(super) fn acquire<'a>(
         &'a self,
         topic: &'a str,
-    ) -> (Hold<'a>, Option<oneshot::Receiver<Result<(), LinkError>>>) {
+    ) -> (TopicHold<'a>, Option<oneshot::Receiver<Result<(), LinkError>>>) {
         let mut state = self.state();
-        let State { topics, made, wanted, .. } = &mut *state;
+        let SubscriptionsState { topics, made, wanted, .. } = &mut *state;
         let entry = topics.entry(topic.to_owned()).or_insert_with(|| {
             wanted.push(topic.to_owned());
             *made += 1;
-            Entry { number: *made, ..Entry::default() }
+            TopicEntry { number: *made, ..TopicEntry::default() }
         });
         entry.joining += 1;
-        let hold = Hold { subscriptions: self, topic, number: entry.number, joined: false };
+        let hold = TopicHold { subscriptions: self, topic, number: entry.number, joined: false };
         if entry.live {
             return (hold, None);
         }
@@ -115,7 +115,7 @@ impl Subscriptions {
     /// Notes that the topic has lost its last member here: its subscription ends after the linger, or at once.
     pub(super) fn emptied(&self, topic: &str, at_once: bool) {
         let mut state = self.state();
-        let State { topics, idle, .. } = &mut *state;
+        let SubscriptionsState { topics, idle, .. } = &mut *state;
         let Some(entry) = topics.get_mut(topic).filter(|entry| !entry.queued) else { return };
         entry.queued = true;
         // The first is due first.
@@ -176,9 +176,9 @@ impl Subscriptions {
             && let Some((_, topic)) = state.idle.pop_front()
         {
             match state.forget(&topic, is_empty) {
-                Idle::Busy => busy.push(topic),
-                Idle::Forgotten => unsubscribe.push(topic),
-                Idle::Needed => {}
+                IdleCheck::Busy => busy.push(topic),
+                IdleCheck::Forgotten => unsubscribe.push(topic),
+                IdleCheck::Needed => {}
             }
         }
         // Never due at once: without a linger, this would go round and round under the lock.
@@ -234,51 +234,51 @@ impl Subscriptions {
         state.topics.keys().cloned().collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SubscriptionsState> {
         lock(&self.state)
     }
 }
 
 /// The outcome of the check of an idle topic.
-enum Idle {
+enum IdleCheck {
     /// A member is joining: to be checked again.
     Busy,
     Forgotten,
     Needed,
 }
 
-impl State {
+impl SubscriptionsState {
     /// Makes an entry for a topic that was refused.
     fn ask_again(&mut self, topic: String) {
         let Self { topics, made, .. } = self;
         topics.entry(topic).or_insert_with(|| {
             *made += 1;
-            Entry { number: *made, ..Entry::default() }
+            TopicEntry { number: *made, ..TopicEntry::default() }
         });
     }
 
-    fn forget(&mut self, topic: &str, is_empty: impl Fn(&str) -> bool) -> Idle {
-        let Some(entry) = self.topics.get_mut(topic) else { return Idle::Needed };
+    fn forget(&mut self, topic: &str, is_empty: impl Fn(&str) -> bool) -> IdleCheck {
+        let Some(entry) = self.topics.get_mut(topic) else { return IdleCheck::Needed };
         if entry.joining > 0 || !entry.live {
-            return Idle::Busy;
+            return IdleCheck::Busy;
         }
         entry.queued = false;
         if !is_empty(topic) {
-            return Idle::Needed;
+            return IdleCheck::Needed;
         }
         self.topics.remove(topic);
-        Idle::Forgotten
+        IdleCheck::Forgotten
     }
 }
 
-impl Hold<'_> {
+impl TopicHold<'_> {
     /// Notes that a member was added: from now on the hub tells when the topic is empty.
     pub(super) fn joined(mut self) {
         self.joined = true;
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for TopicHold<'_> {
     fn drop(&mut self) {
         // An entry that was forgotten and made anew does not count this hold, but those of others.
         if let Some(entry) = self.subscriptions.state().topics.get_mut(self.topic)
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_joiners_of_one_topic_ask_once() {
+    async fn joiners_share_one_request() {
         let subscriptions = Subscriptions::new(LINGER);
         let g = group("g");
         let joiners: Vec<_> = (0..3).map(|_| subscriptions.acquire(&g)).collect();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_topic_is_left_after_the_linger() {
+    async fn unsubscribes_after_the_linger() {
         let subscriptions = live(&["g"]);
         subscriptions.emptied(&group("g"), false);
         subscriptions.emptied(&group("g"), false);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_topic_that_has_members_again_stays() {
+    async fn a_refilled_topic_is_kept() {
         let subscriptions = live(&["g"]);
         subscriptions.emptied(&group("g"), false);
         assert_eq!(at(&subscriptions, LINGER * 2, false), Changes::default());
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_joiner_keeps_an_empty_topic_until_it_gives_up() {
+    async fn a_joiner_keeps_its_topic() {
         let subscriptions = live(&["g"]);
         let g = group("g");
         subscriptions.emptied(&g, false);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_topic_left_and_joined_at_once_is_asked_for_again() {
+    async fn resubscribes_after_leaving() {
         let subscriptions = live(&["g"]);
         subscriptions.emptied(&group("g"), false);
         assert_eq!(at(&subscriptions, LINGER * 2, true).unsubscribe, [group("g")]);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cancelled_joiner_leaves_no_subscription_behind() {
+    async fn a_cancelled_join_unsubscribes() {
         let subscriptions = Subscriptions::new(Duration::ZERO);
         let g = group("g");
         drop(subscriptions.acquire(&g));
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_joiner_does_not_give_up_the_topic_of_later_ones() {
+    async fn refusals_spare_later_joiners() {
         let subscriptions = Subscriptions::new(LINGER);
         let g = group("g");
         let refused = subscriptions.acquire(&g);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_join_given_up_in_an_outage_is_not_subscribed_to() {
+    async fn forgets_joins_given_up() {
         let subscriptions = live(&["old"]);
         subscriptions.interrupted(&LinkError::Down);
         drop(subscriptions.acquire(&group("late")));
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_topic_refused_after_a_reconnect_is_asked_for_again() {
+    async fn resuming_retries_refused_topics() {
         let subscriptions = live(&["a", "b"]);
         subscriptions.refused("a", LinkError::Down);
         subscriptions.refused("b", LinkError::Down);
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_topic_with_members_is_asked_for_again() {
+    async fn retries_refused_topics() {
         let subscriptions = live(&["a", "b"]);
         subscriptions.refused("a", LinkError::Down);
         subscriptions.refused("b", LinkError::Down);
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interruption_fails_waiters_and_keeps_groups_with_members() {
+    async fn interruptions_fail_waiters() {
         let subscriptions = live(&["old"]);
         let new = group("new");
         let (hold, answer) = subscriptions.acquire(&new);
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_join_in_an_outage_is_subscribed_to_once() {
+    async fn outage_joins_subscribe_once() {
         let subscriptions = live(&["old"]);
         subscriptions.interrupted(&LinkError::Down);
         for _ in 0..2 {

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_kind_is_warned_about_once_a_second() {
+    async fn warns_once_a_second_per_kind() {
         let warnings = Warnings::default();
         assert_eq!(warnings.pass("a", "OOM"), Some(1));
         assert_eq!((warnings.pass("a", "OOM"), warnings.pass("a", "OOM")), (None, None));
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_number_of_kinds_is_bounded() {
+    async fn kinds_are_bounded() {
         let warnings = Warnings::default();
         let written = (0..1000).filter(|n| warnings.pass("a", &n.to_string()).is_some()).count();
         assert_eq!(written, KINDS + 1);

@@ -234,7 +234,7 @@ macro_rules! __conformance_mount {
             $crate::conformance::Mount::new(module_path!(), &[$(stringify!($skip)),*]);
 
         #[test]
-        fn expected_skips_have_a_reason() {
+        fn expected_skips_have_reasons() {
             CONFORMANCE.check(&$harness);
         }
 

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_are_made_once_for_all_clones() {
+    fn clones_share_wire_bytes() {
         let message = Message::new("a").with("b", Value::bytes([1]));
         let first = message.to_bytes().unwrap();
         assert_eq!(message.clone().to_bytes().unwrap().as_ptr(), first.as_ptr());
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_added_whatever_the_count() {
+    fn adds_an_entry_at_any_count() {
         for count in [0, 1, 15, 16, 17, 65_535, 65_536] {
             let map: Map = (0..count).map(|n| (n.to_string(), Value::from(n))).collect();
             let mut bytes = b"head".to_vec();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_pythons_with_and_without_another_entry() {
+    fn json_matches_python() {
         let message = Message::new("a").with("x", 1.5);
         for _ in 0..2 {
             assert_eq!(message.to_json().unwrap(), r#"{"type": "a", "x": 1.5}"#);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reserved_key_is_refused_at_the_top_only() {
+    fn nested_reserved_keys_pass() {
         let source = |error| match error {
             Error::InvalidMessage(source) => source.downcast_ref::<DecodeError>().copied(),
             _ => None,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_is_refused_each_time() {
+    fn rejects_deep_messages() {
         let deep = (0..200).fold(Value::Null, |inside, _| Value::List(vec![inside]));
         let message = Message::new("a").with("deep", deep);
         for _ in 0..2 {

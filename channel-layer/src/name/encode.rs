@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn random_names_differ_and_are_long_enough() {
+    fn random_names_are_unguessable() {
         let names: HashSet<_> = (0..1000).map(|_| ChannelName::random("specific.memory").unwrap()).collect();
         assert_eq!(names.len(), 1000);
         assert!(names.iter().all(|name| name.as_str().len() == "specific.memory!".len() + RANDOM_LETTERS));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_awkward_texts_differ() {
+    fn similar_texts_differ() {
         let texts = ["", ".", "..", ".2e", "a", "A", "a.", "a b", "a.20b", "é", "e\u{301}", "\0", "!"];
         let long = ["x".repeat(98), "x".repeat(99), "x".repeat(100), "x".repeat(101), "é".repeat(50)];
         let names: HashSet<_> = texts
@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_s_name_is_the_same_today_and_tomorrow() {
+    fn digests_are_stable() {
         let name = GroupName::encode("chat_", &"long".repeat(99)).unwrap();
         assert_eq!(name.as_str(), "chat_..gVRCepxK3hN8C2rCB4fjnUbZ3VgvzRJE");
     }
 
     #[test]
-    fn only_a_prefix_can_be_at_fault() {
+    fn rejects_bad_prefixes() {
         assert!(GroupName::encode(&"p".repeat(65), &"x".repeat(1000)).is_ok());
         assert!(matches!(GroupName::encode(&"p".repeat(66), "x"), Err(NameError::TooLong { .. })));
         assert_eq!(GroupName::encode("a b", "x"), Err(NameError::Character { at: 1 }));
@@ -144,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_has_a_valid_name_that_only_it_has(text in ".{0,60}", prefix in "[a-z._-]{0,65}") {
+        fn names_decode_to_their_text(text in ".{0,60}", prefix in "[a-z._-]{0,65}") {
             let name = GroupName::encode(&prefix, &text).unwrap();
             let rest = &name.as_str()[prefix.len()..];
             match decode(rest) {
@@ -154,13 +154,13 @@ mod tests {
         }
 
         #[test]
-        fn long_texts_that_differ_have_names_that_differ(a in ".{100,120}", b in ".{100,120}") {
+        fn long_texts_differ(a in ".{100,120}", b in ".{100,120}") {
             let (one, two) = (GroupName::encode("", &a).unwrap(), GroupName::encode("", &b).unwrap());
             prop_assert_eq!(a == b, one == two);
         }
 
         #[test]
-        fn a_text_that_needs_no_escape_stays_readable(text in "[A-Za-z0-9_-]{1,99}") {
+        fn plain_text_is_unescaped(text in "[A-Za-z0-9_-]{1,99}") {
             let name = GroupName::encode("", &text).unwrap();
             prop_assert_eq!(name.as_str(), text);
         }

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channel_names_follow_the_rules_in_strict_ascii() {
+    fn channel_names_are_strict_ascii() {
         for good in ["a", "a!", "a!b", "Az09-_.", &"x".repeat(99)] {
             assert!(ChannelName::new(good).is_ok(), "{good}");
         }
@@ -192,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn a_group_name_has_no_mark() {
+    fn rejects_marks_in_groups() {
         assert_eq!(GroupName::new("a!b"), Err(NameError::Character { at: 1 }));
         assert_eq!(GroupName::new("x".repeat(101)), Err(NameError::TooLong { len: 101 }));
         assert_eq!(GroupName::new(""), Err(NameError::Empty));
     }
 
     #[test]
-    fn a_name_is_read_from_text_by_the_same_rules() {
+    fn deserializes_by_the_rules() {
         let group: GroupName = serde_json::from_str("\"lobby\"").unwrap();
         assert_eq!(serde_json::to_string(&group).unwrap(), "\"lobby\"");
         for bad in ["\"no spaces\"", "\"\"", "7", "\"a!b\""] {
@@ -209,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn the_fault_is_found_behind_the_mark_too() {
+    fn checks_behind_the_mark() {
         assert_eq!(ChannelName::new("ab!c d"), Err(NameError::Character { at: 4 }));
     }
 
     #[test]
-    fn the_non_local_part_ends_with_the_mark() {
+    fn non_local_ends_with_the_mark() {
         assert_eq!(ChannelName::new("a!b").unwrap().non_local(), "a!");
         assert_eq!(ChannelName::new("plain").unwrap().non_local(), "plain");
     }

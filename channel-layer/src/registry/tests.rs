@@ -8,7 +8,7 @@ async fn refusal(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_address_of_a_memory_layer_holds_its_settings() {
+async fn memory_addresses_hold_settings() {
     let url = "memory://?capacity=2&channel_capacity=on%65:1&channel_capacity=o*:3";
     let layer = Registry::default().connect(url).await.unwrap();
     for (name, capacity) in [("one", 1), ("other", 3), ("two", 2)] {
@@ -21,7 +21,7 @@ async fn the_address_of_a_memory_layer_holds_its_settings() {
 }
 
 #[test]
-fn all_settings_are_read() {
+fn reads_all_settings() {
     let url = "memory://?byte_capacity=9&expiry=250ms&group_expiry=2h&policy=keep-latest:player";
     let config = Address::parse(url).options().layer_config().unwrap();
     assert_eq!((config.byte_capacity, config.expiry.as_millis()), (9, 250));
@@ -29,7 +29,7 @@ fn all_settings_are_read() {
 }
 
 #[test]
-fn the_settings_of_a_backbone_are_read() {
+fn reads_backbone_settings() {
     let url = "bus://host?capacity=9&timeout=2s&connect_timeout=3s&heartbeat=4s&probe=5s&linger=6s&max_message=700&prefix=p";
     let mut options = Address::parse(url).options();
     let hub = options.hub_options().unwrap();
@@ -42,7 +42,7 @@ fn the_settings_of_a_backbone_are_read() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_with_what_would() {
+async fn rejects_bad_addresses() {
     let known = "capacity, byte_capacity, channel_capacity, expiry, group_expiry, policy";
     assert_eq!(refusal("memory://?capcity=1").await, format!("unknown option `capcity` (known: {known})"));
     assert_eq!(refusal("radish://localhost").await, "unknown scheme `radish` (known: memory)");
@@ -61,7 +61,7 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
 }
 
 #[tokio::test]
-async fn a_layer_is_connected_when_it_is_first_asked_for_and_then_kept() {
+async fn connects_on_first_use() {
     static CONNECTED: AtomicUsize = AtomicUsize::new(0);
     let counted = Scheme::new("counted", async |_| {
         // fails the first time
@@ -79,7 +79,7 @@ async fn a_layer_is_connected_when_it_is_first_asked_for_and_then_kept() {
 }
 
 #[tokio::test]
-async fn a_test_can_put_in_its_own_layer() {
+async fn layers_can_be_replaced() {
     let registry = Registry::default().with_alias("default", "memory://");
     assert!(registry.set("default", MemoryLayer::default()).is_none(), "nobody had asked for it");
     let mine = registry.layer("default").await.unwrap();
@@ -88,7 +88,7 @@ async fn a_test_can_put_in_its_own_layer() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_refused_with_the_known_ones() {
+async fn rejects_unknown_names() {
     let registry = Registry::default().with_alias("default", "memory://").with_alias("jobs", "memory://");
     let refused = registry.layer("job").await.unwrap_err();
     assert_eq!(refused.to_string(), "no channel layer is called `job` (there are: default, jobs)");

@@ -1,12 +1,17 @@
 //! Values into Rust types: `&Value` and `&Map` are deserializers.
 
+use std::slice;
+
 use serde::{
-    Deserializer,
-    de::{DeserializeOwned, Expected, Visitor},
+    Deserialize, Deserializer,
+    de::{
+        DeserializeOwned, DeserializeSeed, EnumAccess, Error, Expected, MapAccess, SeqAccess, Unexpected,
+        VariantAccess, Visitor,
+    },
     forward_to_deserialize_any,
 };
 
-use super::{Map, Value, ValueError, access, depth::Levels};
+use super::{Map, Value, ValueError, depth::Levels, key::KeyDeserializer, map::Iter};
 
 /// Turns a value into any type that deserializes.
 ///
@@ -21,11 +26,11 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ValueError> {
     T::deserialize(&value)
 }
 
-/// Hands over [`Node`], which does the work: a bare reference has no room for the depth.
-macro_rules! deserialize_by_node {
+/// Hands over [`ValueDeserializer`], which does the work: a bare reference has no room for the depth.
+macro_rules! deserialize_at_top {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-            Node::top(self).$method(visitor)
+            ValueDeserializer::top(self).$method(visitor)
         })*
     };
 }
@@ -34,7 +39,7 @@ macro_rules! deserialize_by_node {
 impl<'de> Deserializer<'de> for &'de Value {
     type Error = ValueError;
 
-    deserialize_by_node! {
+    deserialize_at_top! {
         deserialize_any deserialize_char deserialize_str deserialize_string deserialize_bytes
         deserialize_byte_buf deserialize_identifier deserialize_option deserialize_ignored_any
     }
@@ -44,7 +49,7 @@ impl<'de> Deserializer<'de> for &'de Value {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        Node::top(self).deserialize_newtype_struct(name, visitor)
+        ValueDeserializer::top(self).deserialize_newtype_struct(name, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -53,7 +58,7 @@ impl<'de> Deserializer<'de> for &'de Value {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        Node::top(self).deserialize_enum(name, variants, visitor)
+        ValueDeserializer::top(self).deserialize_enum(name, variants, visitor)
     }
 
     forward_to_deserialize_any! {
@@ -72,7 +77,7 @@ impl<'de> Deserializer<'de> for &'de Map {
     type Error = ValueError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        access::visit_map(self, Levels::ALL, visitor)
+        visit_map(self, Levels::ALL, visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -93,7 +98,7 @@ impl<'de> Deserializer<'de> for &'de Map {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        access::visit_tagged(self, Levels::ALL, visitor)
+        visit_tagged(self, Levels::ALL, visitor)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -113,12 +118,12 @@ impl<'de> Deserializer<'de> for &'de Map {
 
 /// A value and the levels that may be opened from it on.
 #[derive(Clone, Copy)]
-pub(super) struct Node<'de> {
-    pub(super) value: &'de Value,
-    pub(super) levels: Levels,
+struct ValueDeserializer<'de> {
+    value: &'de Value,
+    levels: Levels,
 }
 
-impl<'de> Node<'de> {
+impl<'de> ValueDeserializer<'de> {
     fn top(value: &'de Value) -> Self {
         Self { value, levels: Levels::ALL }
     }
@@ -135,13 +140,13 @@ impl<'de> Node<'de> {
     fn binary<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self.value {
             Value::Bytes(value) => visitor.visit_borrowed_bytes(value),
-            Value::List(items) => access::visit_list(items, self.levels, visitor),
+            Value::List(items) => visit_list(items, self.levels, visitor),
             other => Err(mismatch(other, &visitor)),
         }
     }
 }
 
-impl<'de> Deserializer<'de> for Node<'de> {
+impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
     type Error = ValueError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -157,8 +162,8 @@ impl<'de> Deserializer<'de> for Node<'de> {
             Value::F64(value) => visitor.visit_f64(*value),
             Value::Str(value) => visitor.visit_borrowed_str(value),
             Value::Bytes(value) => visitor.visit_borrowed_bytes(value),
-            Value::List(items) => access::visit_list(items, self.levels, visitor),
-            Value::Map(map) => access::visit_map(map, self.levels, visitor),
+            Value::List(items) => visit_list(items, self.levels, visitor),
+            Value::Map(map) => visit_map(map, self.levels, visitor),
         }
     }
 
@@ -209,8 +214,8 @@ impl<'de> Deserializer<'de> for Node<'de> {
         visitor: V,
     ) -> Result<V::Value, ValueError> {
         match self.value {
-            Value::Str(variant) => access::visit_unit_variant(variant, visitor),
-            Value::Map(map) => access::visit_tagged(map, self.levels, visitor),
+            Value::Str(variant) => visit_unit_variant(variant, visitor),
+            Value::Map(map) => visit_tagged(map, self.levels, visitor),
             other => Err(mismatch(other, &visitor)),
         }
     }
@@ -234,4 +239,156 @@ impl<'de> Deserializer<'de> for Node<'de> {
 fn mismatch<'de>(found: &Value, wanted: &impl Visitor<'de>) -> ValueError {
     let wanted: &dyn Expected = wanted;
     ValueError::InvalidType { found: found.kind(), expected: wanted.to_string() }
+}
+
+fn visit_list<'de, V: Visitor<'de>>(
+    items: &'de [Value],
+    levels: Levels,
+    visitor: V,
+) -> Result<V::Value, ValueError> {
+    let mut access = ListAccess { items: items.iter(), inside: levels.enter()? };
+    let value = visitor.visit_seq(&mut access)?;
+    all_read(items.len(), access.items.len())?;
+    Ok(value)
+}
+
+fn visit_map<'de, V: Visitor<'de>>(
+    map: &'de Map,
+    levels: Levels,
+    visitor: V,
+) -> Result<V::Value, ValueError> {
+    let mut access = EntryAccess { entries: map.iter(), value: None, inside: levels.enter()? };
+    let value = visitor.visit_map(&mut access)?;
+    all_read(map.len(), access.entries.len())?;
+    Ok(value)
+}
+
+/// A variant with content: a map whose only key is its name.
+fn visit_tagged<'de, V: Visitor<'de>>(
+    map: &'de Map,
+    levels: Levels,
+    visitor: V,
+) -> Result<V::Value, ValueError> {
+    let mut entries = map.iter();
+    let (Some((name, value)), None) = (entries.next(), entries.next()) else {
+        return Err(ValueError::invalid_length(map.len(), &"map with a single key"));
+    };
+    let content = ValueDeserializer { value, levels: levels.enter()? };
+    visitor.visit_enum(TaggedVariant { name, content: Some(content) })
+}
+
+fn visit_unit_variant<'de, V: Visitor<'de>>(name: &'de str, visitor: V) -> Result<V::Value, ValueError> {
+    visitor.visit_enum(TaggedVariant { name, content: None })
+}
+
+/// A visitor that stops early wanted fewer items, for instance a tuple.
+fn all_read(len: usize, left: usize) -> Result<(), ValueError> {
+    if left == 0 {
+        return Ok(());
+    }
+    Err(ValueError::InvalidLength { len, expected: format!("only {}", len - left) })
+}
+
+struct ListAccess<'de> {
+    items: slice::Iter<'de, Value>,
+    inside: Levels,
+}
+
+impl<'de> SeqAccess<'de> for ListAccess<'de> {
+    type Error = ValueError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ValueError> {
+        let Some(value) = self.items.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(ValueDeserializer { value, levels: self.inside }).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+struct EntryAccess<'de> {
+    entries: Iter<'de>,
+    /// The value of the key given last, until it is asked for.
+    value: Option<&'de Value>,
+    inside: Levels,
+}
+
+impl<'de> MapAccess<'de> for EntryAccess<'de> {
+    type Error = ValueError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ValueError> {
+        let Some((key, value)) = self.entries.next() else {
+            return Ok(None);
+        };
+        self.value = Some(value);
+        seed.deserialize(KeyDeserializer(key)).map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ValueError> {
+        let Some(value) = self.value.take() else {
+            return Err(ValueError::custom("map value asked for without a key before it"));
+        };
+        seed.deserialize(ValueDeserializer { value, levels: self.inside })
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
+    }
+}
+
+struct TaggedVariant<'de> {
+    name: &'de str,
+    /// Absent when the variant came as a bare string.
+    content: Option<ValueDeserializer<'de>>,
+}
+
+impl<'de> EnumAccess<'de> for TaggedVariant<'de> {
+    type Error = ValueError;
+    type Variant = VariantContent<'de>;
+
+    fn variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<(T::Value, VariantContent<'de>), ValueError> {
+        let variant = seed.deserialize(KeyDeserializer(self.name))?;
+        Ok((variant, VariantContent(self.content)))
+    }
+}
+
+struct VariantContent<'de>(Option<ValueDeserializer<'de>>);
+
+impl<'de> VariantContent<'de> {
+    fn present(self, wanted: &'static str) -> Result<ValueDeserializer<'de>, ValueError> {
+        self.0.ok_or_else(|| ValueError::invalid_type(Unexpected::UnitVariant, &wanted))
+    }
+}
+
+impl<'de> VariantAccess<'de> for VariantContent<'de> {
+    type Error = ValueError;
+
+    fn unit_variant(self) -> Result<(), ValueError> {
+        self.0.map_or(Ok(()), <()>::deserialize)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ValueError> {
+        seed.deserialize(self.present("newtype variant")?)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ValueError> {
+        self.present("tuple variant")?.deserialize_any(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        self.present("struct variant")?.deserialize_any(visitor)
+    }
 }

@@ -41,8 +41,6 @@
 //! reads the fields. That form is laxer than ours: inside such an enum a `String` field also accepts
 //! UTF-8 bytes, and a byte field also accepts a string.
 
-mod access;
-mod builder;
 mod convert;
 mod de;
 mod decode_error;

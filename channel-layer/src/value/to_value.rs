@@ -1,11 +1,17 @@
 //! Rust types into values: the serializer behind [`to_value`].
 
-use serde::{Serialize, Serializer};
+use serde::{
+    Serialize, Serializer,
+    ser::{
+        SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+        SerializeTupleStruct, SerializeTupleVariant,
+    },
+};
 
 use super::{
     Map, Value, ValueError,
-    builder::{ListBuilder, MapBuilder, tagged},
     depth::{Levels, cautious},
+    key::KeySerializer,
 };
 
 /// Turns anything that serializes into a value.
@@ -22,13 +28,13 @@ use super::{
 /// - [`ValueError::TooDeep`] beyond [`MAX_DEPTH`](super::MAX_DEPTH).
 /// - [`ValueError::Custom`] when the type itself refuses.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, ValueError> {
-    value.serialize(ToValue(Levels::ALL))
+    value.serialize(ValueSerializer(Levels::ALL))
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct ToValue(Levels);
+struct ValueSerializer(Levels);
 
-impl ToValue {
+impl ValueSerializer {
     fn inside(self) -> Result<Self, ValueError> {
         self.0.enter().map(Self)
     }
@@ -52,7 +58,7 @@ macro_rules! serialize_as_is {
     };
 }
 
-impl Serializer for ToValue {
+impl Serializer for ValueSerializer {
     type Ok = Value;
     type Error = ValueError;
     type SerializeSeq = ListBuilder;
@@ -183,5 +189,119 @@ impl Serializer for ToValue {
     /// Types with two forms then give text, which peers in other languages can read.
     fn is_human_readable(&self) -> bool {
         true
+    }
+}
+
+struct ListBuilder {
+    items: Vec<Value>,
+    inside: ValueSerializer,
+    /// Set when the list is the content of a variant.
+    variant: Option<&'static str>,
+}
+
+impl ListBuilder {
+    fn push<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), ValueError> {
+        self.items.push(item.serialize(self.inside)?);
+        Ok(())
+    }
+
+    fn finish(self) -> Value {
+        tagged(self.variant, Value::List(self.items))
+    }
+}
+
+struct MapBuilder {
+    map: Map,
+    /// The key of which the value has not come yet.
+    key: Option<String>,
+    inside: ValueSerializer,
+    /// Set when the map is the content of a variant.
+    variant: Option<&'static str>,
+}
+
+impl MapBuilder {
+    fn set<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<(), ValueError> {
+        self.map.insert(key, value.serialize(self.inside)?);
+        Ok(())
+    }
+
+    fn finish(self) -> Value {
+        tagged(self.variant, Value::Map(self.map))
+    }
+}
+
+macro_rules! build_list {
+    ($($kind:ident::$method:ident)*) => {
+        $(impl $kind for ListBuilder {
+            type Ok = Value;
+            type Error = ValueError;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), ValueError> {
+                self.push(item)
+            }
+
+            fn end(self) -> Result<Value, ValueError> {
+                Ok(self.finish())
+            }
+        })*
+    };
+}
+
+build_list! {
+    SerializeSeq::serialize_element
+    SerializeTuple::serialize_element
+    SerializeTupleStruct::serialize_field
+    SerializeTupleVariant::serialize_field
+}
+
+macro_rules! build_struct {
+    ($($kind:ident)*) => {
+        $(impl $kind for MapBuilder {
+            type Ok = Value;
+            type Error = ValueError;
+
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                key: &'static str,
+                value: &T,
+            ) -> Result<(), ValueError> {
+                self.set(key.to_owned(), value)
+            }
+
+            fn end(self) -> Result<Value, ValueError> {
+                Ok(self.finish())
+            }
+        })*
+    };
+}
+
+build_struct! { SerializeStruct SerializeStructVariant }
+
+impl SerializeMap for MapBuilder {
+    type Ok = Value;
+    type Error = ValueError;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), ValueError> {
+        self.key = Some(key.serialize(KeySerializer)?);
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
+        let Some(key) = self.key.take() else {
+            return Err(ValueError::Custom("map value without a key before it".to_owned()));
+        };
+        self.set(key, value)
+    }
+
+    fn end(self) -> Result<Value, ValueError> {
+        Ok(self.finish())
+    }
+}
+
+/// Wraps the content of a variant that is no unit.
+fn tagged(variant: Option<&'static str>, content: Value) -> Value {
+    match variant {
+        None => content,
+        Some(variant) => Value::Map(Map::from([(variant, content)])),
     }
 }

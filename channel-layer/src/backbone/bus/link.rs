@@ -10,14 +10,14 @@ use super::{
         link::{BackboneLink, Inbound, Subscription},
         queues::Queues,
     },
-    Inbox, Shared, State,
+    BusState, Inbox, SharedBus,
     queues::BusQueues,
 };
 use crate::error::{Error, Result};
 
 #[derive(Debug)]
 pub(super) struct BusLink {
-    bus: Arc<Shared>,
+    bus: Arc<SharedBus>,
     number: u64,
     inbox: Arc<Inbox>,
     /// `None` if the bus had no queues when the link was made.
@@ -25,13 +25,13 @@ pub(super) struct BusLink {
 }
 
 impl BusLink {
-    pub(super) fn new(bus: Arc<Shared>, number: u64, inbox: Arc<Inbox>) -> Self {
+    pub(super) fn new(bus: Arc<SharedBus>, number: u64, inbox: Arc<Inbox>) -> Self {
         let queues = bus.state().options.queues.then(|| BusQueues::new(bus.clone(), number));
         Self { bus, number, inbox, queues }
     }
 
     /// Acts on the bus, once it answers.
-    async fn on_bus<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T> {
+    async fn on_bus<T>(&self, act: impl FnOnce(&mut BusState) -> T) -> Result<T> {
         self.bus.thaw().await;
         let mut state = self.bus.state();
         state.check(self.number)?;
@@ -39,7 +39,7 @@ impl BusLink {
     }
 }
 
-impl State {
+impl BusState {
     /// Fails if the link was broken.
     pub(super) fn check(&self, link: u64) -> Result<()> {
         match self.links.contains_key(&link) {
@@ -69,7 +69,7 @@ impl BackboneLink for BusLink {
 
     async fn unsubscribe(&self, topic: &str) -> Result<()> {
         self.on_bus(|state| {
-            let State { topics, shared, .. } = state;
+            let BusState { topics, shared, .. } = state;
             if let Some(links) = topics.get_mut(topic) {
                 links.remove(&self.number);
             }

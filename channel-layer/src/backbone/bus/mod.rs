@@ -43,11 +43,11 @@ const INBOX: usize = 1 << 16;
 
 /// A bus. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Bus(Arc<Shared>);
+pub struct Bus(Arc<SharedBus>);
 
 /// The way of one process to a [`Bus`].
 #[derive(Clone, Debug)]
-pub struct BusBackbone(Arc<Shared>);
+pub struct BusBackbone(Arc<SharedBus>);
 
 /// The abilities of a bus, and its faults. By default it can do everything and loses no message.
 #[derive(Clone, Copy, Debug)]
@@ -81,9 +81,9 @@ impl Default for BusOptions {
 }
 
 #[derive(Default)]
-struct Shared {
+struct SharedBus {
     /// Held for a map access.
-    state: Mutex<State>,
+    state: Mutex<BusState>,
     /// The condition has changed.
     changed: Notify,
     /// A message was added to a queue.
@@ -102,7 +102,7 @@ enum Condition {
 }
 
 #[derive(Default)]
-struct State {
+struct BusState {
     options: BusOptions,
     condition: Condition,
     random: fastrand::Rng,
@@ -196,7 +196,7 @@ impl Backbone for BusBackbone {
     }
 }
 
-impl Shared {
+impl SharedBus {
     fn set(&self, condition: Condition) {
         let mut state = self.state();
         state.condition = condition;
@@ -223,12 +223,12 @@ impl Shared {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BusState> {
         lock(&self.state)
     }
 }
 
-impl State {
+impl BusState {
     /// Returns the number of links that took the message.
     fn deliver(&mut self, topic: &str, payload: &[u8]) -> usize {
         let mut to: Vec<u64> = self.topics.get(topic).into_iter().flatten().copied().collect();
@@ -282,7 +282,7 @@ impl Inbox {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
         f.debug_struct("Bus")

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     super::queues::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
-    Condition, Shared, State,
+    BusState, Condition, SharedBus,
 };
 use crate::{
     error::{Error, Result},
@@ -27,23 +27,23 @@ pub(super) struct Stored {
 
 #[derive(Debug)]
 pub(super) struct BusQueues {
-    bus: Arc<Shared>,
+    bus: Arc<SharedBus>,
     link: u64,
 }
 
 #[derive(Debug)]
 struct BusTaker {
-    bus: Arc<Shared>,
+    bus: Arc<SharedBus>,
     link: u64,
 }
 
 impl BusQueues {
-    pub(super) fn new(bus: Arc<Shared>, link: u64) -> Self {
+    pub(super) fn new(bus: Arc<SharedBus>, link: u64) -> Self {
         Self { bus, link }
     }
 }
 
-impl State {
+impl BusState {
     /// Whether no push has had this id within the time that ids are remembered.
     fn is_new(&mut self, id: u128) -> bool {
         let now = Instant::now();

@@ -20,7 +20,7 @@ fn group(name: &str) -> GroupName {
 }
 
 #[test]
-fn an_envelope_is_read_as_it_was_written() {
+fn envelopes_round_trip() {
     let audience = Audience::from(group("g")).and(group("h"));
     let targets = [
         Target::Audience(audience.clone()),
@@ -45,7 +45,7 @@ fn an_envelope_is_read_as_it_was_written() {
 
 /// The bytes were made by a program in another language.
 #[test]
-fn the_vectors_hold_both_ways() {
+fn matches_the_vectors() {
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../../../vectors/envelope.json")).unwrap();
     let rows = vectors["envelopes"].as_array().unwrap();
@@ -97,7 +97,7 @@ fn from_hex(text: &serde_json::Value) -> Vec<u8> {
 }
 
 #[test]
-fn a_large_message_has_the_same_bytes_as_a_small_one() {
+fn large_and_small_encode_alike() {
     for length in [SMALL / 2, SMALL * 2] {
         let message = message().with("text", "x".repeat(length));
         let bytes = encode(&header(), &Target::Done, Some(&message)).unwrap();
@@ -117,7 +117,7 @@ fn too_many_groups_are_refused() {
 }
 
 #[test]
-fn an_unknown_version_is_told_from_garbage() {
+fn reports_unknown_versions() {
     let mut bytes = encode(&header(), &Target::Probe, None).unwrap();
     bytes[0] = 2;
     assert_eq!(Envelope::decode(&bytes).unwrap_err(), EnvelopeError::Version);
@@ -125,7 +125,7 @@ fn an_unknown_version_is_told_from_garbage() {
 }
 
 #[test]
-fn a_cut_envelope_is_refused_wherever_it_is_cut() {
+fn rejects_cut_envelopes() {
     let bytes = encode(&header(), &Target::Channel(channel()), Some(&message())).unwrap();
     for end in 0..bytes.len() {
         let envelope = Envelope::decode(&bytes[..end]).ok();
@@ -136,7 +136,7 @@ fn a_cut_envelope_is_refused_wherever_it_is_cut() {
 
 proptest! {
     #[test]
-    fn garbage_is_an_error_and_never_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn garbage_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Some(first) = bytes.first_mut() {
             *first = VERSION;
         }

@@ -44,7 +44,7 @@ mod layers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_of_several_processes_forwards_each_message() {
+    async fn forwards_each_message_once() {
         for buses in [&[Bus::new()][..], &[Bus::new(), Bus::new(), Bus::new()]] {
             let (one, two) = (layer(buses).await, layer(buses).await);
             for layer in [&one, &two] {
@@ -62,7 +62,7 @@ mod layers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_channel_in_several_groups_of_a_union_receives_once() {
+    async fn unions_are_forwarded_once() {
         let buses = [Bus::new(), Bus::new()];
         let (one, two) = (layer(&buses).await, layer(&buses).await);
         let groups = ["a", "b", "c", "d"].map(|group| group.parse::<GroupName>().unwrap());
@@ -77,7 +77,7 @@ mod layers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn closing_hands_over_without_loss_or_repetition() {
+    async fn closing_loses_no_message() {
         for shards in [1, 2] {
             let buses: Vec<_> = (0..shards).map(|_| Bus::new()).collect();
             let (sender, one, two) = (layer(&buses).await, layer(&buses).await, layer(&buses).await);
@@ -99,7 +99,7 @@ mod layers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_channel_added_by_two_processes_hears_all_its_groups() {
+    async fn two_processes_forward_all_groups() {
         let buses = [Bus::new()];
         let (one, two) = (layer(&buses).await, layer(&buses).await);
         one.join("a", &jobs()).await.unwrap();
@@ -115,7 +115,7 @@ mod layers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn equal_messages_are_forwarded_each() {
+    async fn forwards_equal_messages() {
         let buses = [Bus::new()];
         let one = layer(&buses).await;
         one.join("g", &jobs()).await.unwrap();
@@ -127,7 +127,7 @@ mod layers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_process_takes_over_from_one_that_has_died() {
+    async fn survives_a_dead_forwarder() {
         let buses = [Bus::new()];
         let (one, two) = (layer(&buses).await, layer(&buses).await);
         one.join("g", &jobs()).await.unwrap();
@@ -140,7 +140,7 @@ mod layers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_channel_that_left_its_group_gets_no_message() {
+    async fn stops_after_leaving_the_group() {
         let buses = [Bus::new()];
         let (one, two) = (layer(&buses).await, layer(&buses).await);
         one.join("g", &jobs()).await.unwrap();

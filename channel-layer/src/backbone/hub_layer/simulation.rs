@@ -130,7 +130,7 @@ async fn simulate(seed: u64) {
 }
 
 #[test]
-fn members_hear_in_order_and_once_whatever_fails() {
+fn delivers_in_order_despite_faults() {
     for seed in 0..40 {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         println!("seed {seed}");
@@ -142,7 +142,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn forged_envelopes_do_no_harm(
+    fn forged_envelopes_are_harmless(
         forged in prop::collection::vec((0_u8..8, 0_u8..4, prop::collection::vec(any::<u8>(), 0..60)), 1..20),
         sequence in any::<u64>(),
     ) {

@@ -29,7 +29,7 @@ async fn member(layer: &Layer, group: &str) -> Mailbox {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_spans_processes_and_reports_both() {
+async fn groups_span_processes() {
     let bus = Bus::new();
     let (one, two) = (layer(&bus).await, layer(&bus).await);
     let (mut here, mut there) = (member(&one, "g").await, member(&two, "g").await);
@@ -39,7 +39,7 @@ async fn a_group_spans_processes_and_reports_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscription_that_is_not_acknowledged_is_probed() {
+async fn probes_unconfirmed_subscriptions() {
     let bus = Bus::with_options(BusOptions { acknowledges: false, counts: false, ..BusOptions::default() });
     let (one, two) = (layer(&bus).await, layer(&bus).await);
     let mut there = member(&two, "g").await;
@@ -49,7 +49,7 @@ async fn a_subscription_that_is_not_acknowledged_is_probed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_lost_on_the_bus_is_told() {
+async fn reports_lost_messages() {
     let bus = Bus::new();
     let (one, two) = (layer(&bus).await, layer(&bus).await);
     let mut there = member(&two, "g").await;
@@ -67,7 +67,7 @@ async fn a_message_lost_on_the_bus_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_comes_twice_is_delivered_once() {
+async fn drops_duplicates() {
     let bus = Bus::with_options(BusOptions { repeats_one_in: Some(1), ..BusOptions::default() });
     let (one, two) = (layer(&bus).await, layer(&bus).await);
     let mut there = member(&two, "g").await;
@@ -79,7 +79,7 @@ async fn a_message_that_comes_twice_is_delivered_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_told_once_and_members_stay() {
+async fn an_outage_is_reported_once() {
     let bus = Bus::new();
     let (one, two) = (layer(&bus).await, layer(&bus).await);
     let mut there = member(&two, "g").await;
@@ -105,7 +105,7 @@ async fn an_outage_is_told_once_and_members_stay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_leaves_no_subscription_behind() {
+async fn closing_unsubscribes() {
     let bus = Bus::new();
     let (one, two) = (layer(&bus).await, layer(&bus).await);
     let before = bus.subscriptions();
@@ -120,7 +120,7 @@ async fn closing_leaves_no_subscription_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_channel_leaves_all_groups_from_another_process() {
+async fn discard_all_crosses_processes() {
     let bus = Bus::new();
     let (one, two) = (layer(&bus).await, layer(&bus).await);
     let mut there = two.new_channel().await.unwrap();
@@ -136,7 +136,7 @@ async fn a_channel_leaves_all_groups_from_another_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_share_a_channel_with_and_without_queues() {
+async fn workers_share_a_channel() {
     for queues in [true, false] {
         let bus = Bus::with_options(BusOptions { queues, ..BusOptions::default() });
         let options = HubOptions::default().with_queues(queues).with_shared_subscriptions(!queues);

@@ -50,7 +50,7 @@ async fn until_all_is_handed_out(queue: &InboundQueue) {
 }
 
 #[tokio::test]
-async fn pushing_only_queues() {
+async fn push_only_queues() {
     let (queue, hub) = queue();
     let mut mailbox = member(&hub, "a!1", 100);
     (0..3).for_each(|n| queue.push(to_room(n)));
@@ -60,7 +60,7 @@ async fn pushing_only_queues() {
 }
 
 #[tokio::test]
-async fn messages_are_handed_out_in_order() {
+async fn delivers_in_order() {
     let (queue, hub) = queue();
     let (mut mailbox, mut elsewhere) = (member(&hub, "a!1", 1000), member(&hub, "a!2", 1000));
     let other: GroupName = "other".parse().unwrap();
@@ -82,7 +82,7 @@ async fn messages_are_handed_out_in_order() {
 }
 
 #[tokio::test]
-async fn a_change_of_a_group_takes_effect_at_its_place() {
+async fn group_changes_keep_their_order() {
     let (queue, hub) = queue();
     let mut mailbox = member(&hub, "a!1", 100);
     let (hub_of_later, channel) = (hub.clone(), mailbox.channel().clone());
@@ -94,7 +94,7 @@ async fn a_change_of_a_group_takes_effect_at_its_place() {
 }
 
 #[tokio::test]
-async fn each_sender_gets_its_own_outcome() {
+async fn each_sender_gets_its_outcome() {
     let (queue, hub) = queue();
     let _keeps_two = member(&hub, "a!small", 2);
     let _keeps_all = member(&hub, "a!large", 100);
@@ -114,7 +114,7 @@ async fn each_sender_gets_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn members_have_turns_before_a_burst_fills_them() {
+async fn members_run_during_a_burst() {
     let (queue, hub) = queue();
     let (members, messages) = (1000, 2000);
     let mut receivers = tokio::task::JoinSet::new();
@@ -135,7 +135,7 @@ async fn members_have_turns_before_a_burst_fills_them() {
 }
 
 #[tokio::test]
-async fn beyond_the_bounds_pushing_hands_out_in_order() {
+async fn a_full_queue_delivers_in_push() {
     let (queue, hub) = queue();
     let all = 3 * MESSAGES;
     let mut mailbox = member(&hub, "a!1", all + 3);
@@ -156,7 +156,7 @@ async fn beyond_the_bounds_pushing_hands_out_in_order() {
 
 /// Two threads that hand out, as when a queue is full: the connection's and the one beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_tasks_that_hand_out_keep_the_order() {
+async fn two_tasks_keep_the_order() {
     let (queue, hub) = queue();
     let all = 20_000;
     let mut mailbox = member(&hub, "a!1", all);
@@ -171,7 +171,7 @@ async fn two_tasks_that_hand_out_keep_the_order() {
 }
 
 #[tokio::test]
-async fn no_memory_is_kept_once_all_is_handed_out() {
+async fn an_empty_queue_frees_its_memory() {
     let (queue, hub) = queue();
     for round in 0..3 {
         let mut mailbox = member(&hub, "a!1", 1000);
@@ -183,7 +183,7 @@ async fn no_memory_is_kept_once_all_is_handed_out() {
 }
 
 #[tokio::test]
-async fn a_panic_does_not_stop_later_messages() {
+async fn survives_a_panic() {
     let (queue, hub) = queue();
     let mut mailbox = member(&hub, "a!1", 100);
     queue.push(to_room(0));

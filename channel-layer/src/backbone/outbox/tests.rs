@@ -24,7 +24,7 @@ fn payloads(outgoing: &Outgoing) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn each_caller_gets_the_answer_to_its_own_message() {
+async fn each_caller_gets_its_answer() {
     let outbox = outbox(8);
     let calls = join_all((0..3).map(|n| publish(&outbox, n)));
     let answer = async {
@@ -38,7 +38,7 @@ async fn each_caller_gets_the_answer_to_its_own_message() {
 }
 
 #[tokio::test]
-async fn a_message_of_a_dropped_call_is_sent() {
+async fn dropped_calls_are_still_sent() {
     let outbox = outbox(8);
     assert!(start(pin!(publish(&outbox, 7))));
     let outgoing = outbox.take().unwrap();
@@ -47,7 +47,7 @@ async fn a_message_of_a_dropped_call_is_sent() {
 }
 
 #[tokio::test]
-async fn a_call_that_moved_to_another_task_is_woken_there() {
+async fn wakes_the_latest_task() {
     let outbox = Arc::new(outbox(8));
     let shared = outbox.clone();
     let mut call = Box::pin(async move { publish(&shared, 1).await });
@@ -59,7 +59,7 @@ async fn a_call_that_moved_to_another_task_is_woken_there() {
 }
 
 #[tokio::test]
-async fn batches_are_bounded_and_in_order() {
+async fn batches_are_bounded() {
     let outbox = outbox(2);
     let mut calls: Vec<_> = (0..3).map(|n| Box::pin(publish(&outbox, n))).collect();
     assert!(calls.iter_mut().all(|call| start(call.as_mut())));
@@ -71,7 +71,7 @@ async fn batches_are_bounded_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_caller_waits_while_the_outbox_is_full() {
+async fn waits_while_full() {
     let outbox = outbox(QUEUE);
     let mut calls: Vec<_> = (0..QUEUE).map(|_| Box::pin(publish(&outbox, 1))).collect();
     assert!(calls.iter_mut().all(|call| start(call.as_mut())));
@@ -84,7 +84,7 @@ async fn a_caller_waits_while_the_outbox_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_finds_no_room_in_time_is_not_sent() {
+async fn a_full_outbox_times_out() {
     let outbox = outbox(QUEUE);
     let mut calls: Vec<_> = (0..QUEUE).map(|_| Box::pin(publish(&outbox, 1))).collect();
     assert!(calls.iter_mut().all(|call| start(call.as_mut())));
@@ -95,7 +95,7 @@ async fn a_message_that_finds_no_room_in_time_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_batch_is_bounded_in_bytes_too() {
+async fn batches_are_bounded_in_bytes() {
     let outbox = outbox(8);
     let payloads = [BYTES / 2, BYTES / 2, 1, 5 * BYTES, 1].map(|bytes| vec![0; bytes]);
     let mut calls: Vec<_> = payloads.iter().map(|payload| Box::pin(outbox.publish("c", payload))).collect();

@@ -189,7 +189,7 @@ async fn pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_are_taken_for_receivers_only() {
+async fn takes_only_for_receivers() {
     let stage = Stage::new();
     stage.server.push("jobs", 1);
     pause().await;
@@ -203,7 +203,7 @@ async fn messages_are_taken_for_receivers_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_receiver_takes_no_message_with_it() {
+async fn cancelling_loses_no_message() {
     let stage = Stage::new();
     let receive = stage.receive("jobs");
     pause().await;
@@ -219,7 +219,7 @@ async fn a_cancelled_receiver_takes_no_message_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_in_a_loop_keeps_the_call_of_the_taker() {
+async fn a_receive_loop_keeps_one_take() {
     let stage = Stage::new();
     let jobs = "jobs".parse().unwrap();
     for _ in 0..10 {
@@ -229,7 +229,7 @@ async fn a_receiver_in_a_loop_keeps_the_call_of_the_taker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leftover_is_given_back_while_others_wait() {
+async fn returns_leftovers_while_waiting() {
     let stage = Stage::new();
     let (first, second) = (stage.receive("jobs"), stage.receive("jobs"));
     let other = stage.receive("other");
@@ -245,7 +245,7 @@ async fn a_leftover_is_given_back_while_others_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_is_shared_in_order() {
+async fn shares_a_burst_in_order() {
     let stage = Stage::new();
     (1..=200).for_each(|n| stage.server.push("jobs", n));
     let tasks: Vec<_> = (0..200).map(|_| stage.receive("jobs")).collect();
@@ -258,7 +258,7 @@ async fn a_burst_is_shared_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_channel_is_taken_from_at_once() {
+async fn takes_from_new_channels_at_once() {
     let stage = Stage::new();
     let first = stage.receive("jobs");
     pause().await;
@@ -269,7 +269,7 @@ async fn another_channel_is_taken_from_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_gives_back_and_ends_receivers() {
+async fn closing_returns_messages() {
     let stage = Stage::new();
     let jobs = "jobs".parse().unwrap();
     assert!(timeout(GRACE, stage.reader.receive(&jobs)).await.is_err());
@@ -284,7 +284,7 @@ async fn closing_gives_back_and_ends_receivers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_given_back_again_only_if_surely_unsent() {
+async fn retries_only_unsent_returns() {
     let stage = Stage::new();
     let jobs = "jobs".parse().unwrap();
     let unsent = || Error::Unavailable("away".into());
@@ -300,7 +300,7 @@ async fn a_message_is_given_back_again_only_if_surely_unsent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_link_is_taken_from() {
+async fn resumes_on_the_next_link() {
     let stage = Stage::new();
     let receive = stage.receive("jobs");
     pause().await;
@@ -321,7 +321,7 @@ async fn the_next_link_is_taken_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unreadable_message_is_dropped_and_counted() {
+async fn counts_unreadable_messages() {
     let stage = Stage::new();
     stage.server.push("jobs", 0);
     stage.server.push("jobs", 1);
@@ -330,7 +330,7 @@ async fn an_unreadable_message_is_dropped_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_ends_with_the_layer() {
+async fn ends_with_the_layer() {
     let stage = Stage::new();
     let receive = stage.receive("jobs");
     pause().await;
@@ -342,7 +342,7 @@ async fn the_task_ends_with_the_layer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_taker_of_other_messages_is_called_without_receivers() {
+async fn takes_always_without_receivers() {
     let stage = Stage::new();
     stage.reader.take_always();
     pause().await;
@@ -352,7 +352,7 @@ async fn a_taker_of_other_messages_is_called_without_receivers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_taker_that_does_not_return_is_dropped_with_its_link() {
+async fn drops_a_stuck_taker() {
     let stage = Stage::new();
     stage.server.is_stuck.store(true, Relaxed);
     stage.server.push("jobs", 1);

@@ -47,12 +47,12 @@ use crate::events::EventSource;
 /// The way to one server of a layer. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Shard {
-    shared: Arc<Shared>,
+    shared: Arc<ShardState>,
     tasks: [JoinHandle<()>; 2],
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ShardState {
     context: Context,
     events: Arc<EventSource>,
     outbox: Arc<Outbox>,
@@ -90,7 +90,7 @@ impl Shard {
         let outbox = Arc::new(Outbox::new(BATCH, limit));
         let subscriptions = Subscriptions::new(options.linger);
         let context = Context { backbone, handler, options, counters: counters.clone(), subscriptions };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ShardState {
             context,
             events,
             outbox: outbox.clone(),

@@ -13,7 +13,7 @@ use super::{
         backoff::Backoff, counters::Count, error::LinkError, panics::caught, session::Session,
         subscriptions::Changes,
     },
-    Shared,
+    ShardState,
 };
 
 use crate::sync::{MutexGuard, lock};
@@ -22,7 +22,7 @@ use crate::sync::{MutexGuard, lock};
 const TROUBLES: usize = 16;
 
 /// Runs for ever, also after a panic: a layer without its supervisor would look as if its server were away.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<ShardState>) {
     let mut backoff = Backoff::default();
     // The time until which all was surely well; `None` before the first session.
     let mut well = None;
@@ -34,7 +34,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn supervise(shared: &Shared, backoff: &mut Backoff, well: &mut Option<Instant>) {
+async fn supervise(shared: &ShardState, backoff: &mut Backoff, well: &mut Option<Instant>) {
     loop {
         sleep(backoff.pause()).await;
         let session = match Session::open(&shared.context).await {
@@ -60,7 +60,7 @@ async fn supervise(shared: &Shared, backoff: &mut Backoff, well: &mut Option<Ins
 }
 
 /// Waits until something is wrong.
-async fn watch(shared: &Shared, session: &Session, well: &mut Option<Instant>) -> LinkError {
+async fn watch(shared: &ShardState, session: &Session, well: &mut Option<Instant>) -> LinkError {
     *well = Some(Instant::now());
     tokio::select! {
         error = session.failed() => error,
@@ -70,7 +70,7 @@ async fn watch(shared: &Shared, session: &Session, well: &mut Option<Instant>) -
     }
 }
 
-async fn heartbeat(shared: &Shared, session: &Session, well: &mut Option<Instant>) -> LinkError {
+async fn heartbeat(shared: &ShardState, session: &Session, well: &mut Option<Instant>) -> LinkError {
     loop {
         sleep(shared.context.options.heartbeat).await;
         let asked = Instant::now();
@@ -82,7 +82,7 @@ async fn heartbeat(shared: &Shared, session: &Session, well: &mut Option<Instant
 }
 
 /// Subscribes and unsubscribes as groups come and go.
-async fn follow_changes(shared: &Shared, session: &Session) -> LinkError {
+async fn follow_changes(shared: &ShardState, session: &Session) -> LinkError {
     let context = &shared.context;
     loop {
         let changes = context.subscriptions.changes(|topic| context.handler.is_unused(topic)).await;
@@ -94,14 +94,14 @@ async fn follow_changes(shared: &Shared, session: &Session) -> LinkError {
 
 /// Carries out the changes that were requested while the session was being set up, by callers that do not
 /// wait for the result.
-async fn catch_up(shared: &Shared, session: &Session) -> Result<(), LinkError> {
+async fn catch_up(shared: &ShardState, session: &Session) -> Result<(), LinkError> {
     let context = &shared.context;
     session.restore(context).await?;
     let changes = context.subscriptions.changes_now(|topic| context.handler.is_unused(topic));
     carry_out(shared, session, changes).await
 }
 
-async fn carry_out(shared: &Shared, session: &Session, changes: Changes) -> Result<(), LinkError> {
+async fn carry_out(shared: &ShardState, session: &Session, changes: Changes) -> Result<(), LinkError> {
     let context = &shared.context;
     session.unsubscribe(&changes.unsubscribe, context).await?;
     changes.subscribe.iter().for_each(|topic| context.handler.begins(topic));
@@ -116,7 +116,7 @@ async fn carry_out(shared: &Shared, session: &Session, changes: Changes) -> Resu
     session.subscribe(&changes.subscribe, context, tell).await
 }
 
-async fn probe(shared: &Shared) -> LinkError {
+async fn probe(shared: &ShardState) -> LinkError {
     loop {
         sleep(shared.context.options.probe).await;
         match round_trip(shared).await {
@@ -128,7 +128,7 @@ async fn probe(shared: &Shared) -> LinkError {
 }
 
 /// Sends a message to this process on the way of all messages, and measures the time.
-pub(super) async fn round_trip(shared: &Shared) -> Result<Duration, LinkError> {
+pub(super) async fn round_trip(shared: &ShardState) -> Result<Duration, LinkError> {
     let limit = shared.context.options.patience();
     let started = Instant::now();
     if !shared.up.load(Relaxed) {
@@ -143,7 +143,7 @@ pub(super) async fn round_trip(shared: &Shared) -> Result<Duration, LinkError> {
     Ok(started.elapsed())
 }
 
-impl Shared {
+impl ShardState {
     /// Calls go through from now on.
     fn enter(&self, session: Arc<Session>) {
         tracing::info!(link = ?session.link, "connected");

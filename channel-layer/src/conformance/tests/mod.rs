@@ -125,7 +125,7 @@ mod behind_an_outage {
 }
 
 #[test]
-fn every_item_of_the_checklist_is_a_case_or_has_a_reason() {
+fn the_checklist_is_covered() {
     let page = include_str!("../README.md");
     let covered: BTreeSet<_> = cases().iter().flat_map(|case| case.covers.split_whitespace()).collect();
     let excused: BTreeSet<_> =
@@ -138,7 +138,7 @@ fn every_item_of_the_checklist_is_a_case_or_has_a_reason() {
 }
 
 #[test]
-fn skips_have_to_be_expected_and_to_happen() {
+fn unexpected_skips_fail() {
     let harness = Mounted(|config| Arc::new(MemoryLayer::new(config)));
     let fails = |skips: &'static [&'static str], case: &str| {
         let mount = Mount::new("a mount", skips);
@@ -159,7 +159,7 @@ fn skips_have_to_be_expected_and_to_happen() {
 
 /// Memory that claims to reach other processes, with a harness that has none.
 #[test]
-fn a_claim_that_cannot_be_tested_is_a_failure() {
+fn untestable_claims_fail() {
     let harness = || Mounted(|config| Arc::new(boastful::Boastful(MemoryLayer::new(config))));
     let summary = run_all(cases(), 2, harness);
     assert!(summary.skipped.iter().all(|(_, skip)| skip.0 == "size_limit"), "{:?}", summary.skipped);
@@ -171,7 +171,7 @@ fn a_claim_that_cannot_be_tested_is_a_failure() {
 }
 
 #[test]
-fn a_summary_counts_what_ran() {
+fn the_summary_counts_cases() {
     let harness = || Mounted(|config| Arc::new(MemoryLayer::new(config)));
     let some = ["a_group_spans_processes", "a_bad_prefix_is_refused", "health_counts_what_is_open"];
     let some: Vec<_> = some.iter().map(|name| case(name).unwrap()).collect();
@@ -185,7 +185,7 @@ fn a_summary_counts_what_ran() {
 }
 
 #[test]
-fn no_two_cases_have_the_same_name() {
+fn case_names_are_unique() {
     let names: BTreeSet<_> = cases().iter().map(|case| case.name).collect();
     assert_eq!(names.len(), cases().len());
 }

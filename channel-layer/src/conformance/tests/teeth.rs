@@ -88,7 +88,7 @@ fn for_each<T: Sync>(items: &[T], act: impl Fn(&T) + Sync) {
 }
 
 #[test]
-fn the_table_names_every_fault_and_every_case() {
+fn the_table_is_complete() {
     let named: BTreeSet<_> = FOUND.iter().flat_map(|(_, cases)| *cases).copied().collect();
     let cases: BTreeSet<_> = cases().iter().map(|case| case.name).collect();
     assert_eq!(cases.difference(&named).copied().collect::<Vec<_>>(), [""; 0], "cases that find no fault");
@@ -99,7 +99,7 @@ fn the_table_names_every_fault_and_every_case() {
 }
 
 #[test]
-fn every_fault_is_found_by_the_cases_of_the_table() {
+fn every_fault_is_found() {
     let pairs: Vec<_> =
         FOUND.iter().flat_map(|(fault, cases)| cases.iter().map(|name| (*fault, *name))).collect();
     let overlooked = Mutex::new(Vec::new());
@@ -122,7 +122,7 @@ fn finds_on_a_plain_bus(fault: Fault) -> Option<&'static str> {
 }
 
 #[test]
-fn faults_are_found_on_a_bus_without_queues_too() {
+fn every_fault_is_found_without_queues() {
     let overlooked = Mutex::new(Vec::new());
     for_each(Fault::ALL, |fault| {
         if OF_QUEUES.contains(fault) {
@@ -139,7 +139,7 @@ fn faults_are_found_on_a_bus_without_queues_too() {
 
 /// Every fault on every case, which takes some minutes. The outcome is printed.
 #[test]
-fn the_whole_matrix_of_faults_and_cases() {
+fn the_full_matrix() {
     if env::var_os("CHANNELS_LONG").is_none() {
         let count = Fault::ALL.len() * cases().len();
         print(&format!("{count} pairs of faults and cases run with CHANNELS_LONG=1 only"));
@@ -178,12 +178,12 @@ fn assert_found(failures: &BTreeSet<&str>, by: &[&str]) {
 }
 
 #[test]
-fn the_layer_without_a_fault_passes() {
+fn a_faultless_layer_passes() {
     assert_eq!(failures(|config| Arc::new(MemoryLayer::new(config))), BTreeSet::new());
 }
 
 #[test]
-fn a_layer_that_loses_messages_is_rejected() {
+fn rejects_lost_messages() {
     let failures = failures(|config| Arc::new(Wrapped::new(MemoryLayer::new(config), Lossy::every(5))));
     assert_found(
         &failures,
@@ -198,7 +198,7 @@ fn a_layer_that_loses_messages_is_rejected() {
 }
 
 #[test]
-fn a_layer_that_ignores_expiry_is_rejected() {
+fn rejects_ignored_expiry() {
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
     let failures =
         failures(|config| Arc::new(MemoryLayer::new(config.with_expiry(YEAR).with_group_expiry(YEAR))));
@@ -215,7 +215,7 @@ fn a_layer_that_ignores_expiry_is_rejected() {
 }
 
 #[test]
-fn a_layer_that_ignores_capacity_is_rejected() {
+fn rejects_ignored_capacity() {
     let failures = failures(|config| Arc::new(MemoryLayer::new(config.with_capacity(1_000_000))));
     assert_found(
         &failures,

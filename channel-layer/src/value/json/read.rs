@@ -9,7 +9,7 @@ type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Reads a map and nothing behind it.
 pub(super) fn map(bytes: &[u8]) -> Result<Map> {
-    let mut reader = Reader { bytes: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), at: 0 };
+    let mut reader = JsonReader { bytes: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), at: 0 };
     let value = reader.value(Levels::ALL)?;
     reader.skip_space();
     match (value, reader.rest().len()) {
@@ -19,12 +19,12 @@ pub(super) fn map(bytes: &[u8]) -> Result<Map> {
     }
 }
 
-struct Reader<'a> {
+struct JsonReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     fn value(&mut self, levels: Levels) -> Result<Value> {
         self.skip_space();
         match self.peek() {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_writes_is_read() {
+    fn reads_what_python_writes() {
         let read = |value: &str| only(value).unwrap();
         assert!(read("NaN").as_f64().unwrap().is_nan());
         assert_eq!(read("[Infinity, -Infinity]"), Value::list([f64::INFINITY, f64::NEG_INFINITY]));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_carried_is_an_error() {
+    fn rejects_unsupported_json() {
         for number in ["18446744073709551616", "-9223372036854775809", &"9".repeat(400)] {
             assert_eq!(only(number), Err(DecodeError::NumberOutOfRange), "{number}");
         }
@@ -330,7 +330,7 @@ mod tests {
     proptest! {
         /// Compares with the result of `serde_json`.
         #[test]
-        fn plain_json_is_read_as_others_read_it(value in any_json(), pretty in any::<bool>()) {
+        fn reads_like_serde_json(value in any_json(), pretty in any::<bool>()) {
             let value = serde_json::json!({"v": value});
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
             let theirs: Map = serde_json::from_str(&text).unwrap();
@@ -338,7 +338,7 @@ mod tests {
         }
 
         #[test]
-        fn broken_json_is_an_error_and_never_a_panic(text in r#"[\[\]{}",:\\u0-9a-fDINnty.eE+ -]{0,40}"#) {
+        fn broken_json_never_panics(text in r#"[\[\]{}",:\\u0-9a-fDINnty.eE+ -]{0,40}"#) {
             let _ = map(text.as_bytes());
             let _ = only(&text);
         }

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_pythons() {
+    fn floats_match_python() {
         let python = [
             (1.0, "1.0"),
             (-0.0, "-0.0"),
@@ -144,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn text_is_escaped_as_python_escapes_it() {
+    fn escapes_match_python() {
         assert_eq!(json("é\u{7f}\0\n\"\\/🦀"), r#""\u00e9\u007f\u0000\n\"\\/\ud83e\udd80""#);
     }
 
     #[test]
-    fn bytes_and_bottomless_lists_are_refused() {
+    fn rejects_bytes_and_deep_lists() {
         assert_eq!(put(&mut String::new(), &Value::bytes([1]), Levels::ALL), Err(ValueError::BytesInJson));
         let deep = (0..200).fold(Value::Null, |inner, _| Value::List(vec![inner]));
         assert_eq!(put(&mut String::new(), &deep, Levels::ALL), Err(ValueError::TooDeep));

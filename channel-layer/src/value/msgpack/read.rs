@@ -8,7 +8,7 @@ type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Reads a map and requires the end after it.
 pub(super) fn map(bytes: &[u8]) -> Result<Map> {
-    let mut reader = Reader { rest: bytes, due: 1 };
+    let mut reader = MsgpackReader { rest: bytes, due: 1 };
     let marker = reader.marker()?;
     let Some(len) = reader.map_len(marker)? else {
         return Err(match reader.kind(marker) {
@@ -23,14 +23,14 @@ pub(super) fn map(bytes: &[u8]) -> Result<Map> {
     }
 }
 
-struct Reader<'a> {
+struct MsgpackReader<'a> {
     rest: &'a [u8],
     /// How many values the open lists and maps still lack. Each takes one byte at least, so that no more than the
     /// input's length can be due: what is allocated ahead for all open levels together is bounded by it.
     due: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MsgpackReader<'a> {
     fn value(&mut self, levels: Levels) -> Result<Value> {
         let marker = self.marker()?;
         let value = match marker {

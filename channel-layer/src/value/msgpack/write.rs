@@ -4,11 +4,11 @@ use rmp::Marker;
 
 use super::super::{Map, Value, ValueError, depth::Levels};
 
-type Result<T = ()> = std::result::Result<T, Refusal>;
+type Result<T = ()> = std::result::Result<T, WriteError>;
 
 /// A [`ValueError`] of one byte: the size of the larger one is paid for by each value that is written.
 #[derive(Clone, Copy)]
-pub(super) enum Refusal {
+pub(super) enum WriteError {
     TooDeep,
     TooLong,
 }
@@ -19,17 +19,17 @@ pub(super) fn append(
     write: impl FnOnce(&mut Vec<u8>) -> Result,
 ) -> std::result::Result<(), ValueError> {
     let before = out.len();
-    write(out).map_err(|refusal| {
+    write(out).map_err(|error| {
         out.truncate(before);
-        match refusal {
-            Refusal::TooDeep => ValueError::TooDeep,
-            Refusal::TooLong => ValueError::TooLong,
+        match error {
+            WriteError::TooDeep => ValueError::TooDeep,
+            WriteError::TooLong => ValueError::TooLong,
         }
     })
 }
 
 pub(super) fn enter(levels: Levels) -> Result<Levels> {
-    levels.enter().map_err(|_| Refusal::TooDeep)
+    levels.enter().map_err(|_| WriteError::TooDeep)
 }
 
 pub(super) fn value(out: &mut Vec<u8>, value: &Value, levels: Levels) -> Result {
@@ -138,5 +138,5 @@ fn put<const N: usize>(out: &mut Vec<u8>, marker: Marker, bytes: [u8; N]) {
 
 /// Lengths have 32 bits.
 fn length(len: usize) -> Result<u32> {
-    u32::try_from(len).map_err(|_| Refusal::TooLong)
+    u32::try_from(len).map_err(|_| WriteError::TooLong)
 }

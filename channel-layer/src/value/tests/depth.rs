@@ -26,7 +26,7 @@ fn tree(levels: usize) -> Tree {
 }
 
 #[test]
-fn msgpack_is_read_to_the_limit_and_refused_beyond() {
+fn msgpack_reads_to_the_limit() {
     let deepest = rmp_serde::from_slice::<Value>(&packed_lists(MAX_DEPTH)).unwrap();
     assert_eq!(deepest, nested(MAX_DEPTH));
     let error = rmp_serde::from_slice::<Value>(&packed_lists(MAX_DEPTH + 1)).unwrap_err();
@@ -34,14 +34,14 @@ fn msgpack_is_read_to_the_limit_and_refused_beyond() {
 }
 
 #[test]
-fn the_map_itself_counts_as_a_level() {
+fn the_outer_map_is_a_level() {
     let with = |levels| [b"\x81\xa1a".as_slice(), &packed_lists(levels)].concat();
     assert!(rmp_serde::from_slice::<Map>(&with(MAX_DEPTH - 1)).is_ok());
     assert!(rmp_serde::from_slice::<Map>(&with(MAX_DEPTH)).is_err());
 }
 
 #[test]
-fn hostile_depth_is_an_error_in_every_format() {
+fn every_format_bounds_depth() {
     assert!(rmp_serde::from_slice::<Value>(&packed_lists(ABYSS)).is_err());
     assert!(rmp_serde::from_slice::<Value>(&b"\x81\xa1a".repeat(ABYSS)).is_err());
     assert!(rmp_serde::from_slice::<Map>(&b"\x81\xa1a".repeat(ABYSS)).is_err());
@@ -51,7 +51,7 @@ fn hostile_depth_is_an_error_in_every_format() {
 }
 
 #[test]
-fn values_are_written_to_the_limit_and_refused_beyond() {
+fn writes_to_the_limit() {
     assert_eq!(rmp_serde::to_vec(&nested(MAX_DEPTH)).unwrap(), packed_lists(MAX_DEPTH));
     assert!(serde_json::to_string(&nested(MAX_DEPTH)).is_ok());
     let too_deep = nested(MAX_DEPTH + 1);
@@ -61,7 +61,7 @@ fn values_are_written_to_the_limit_and_refused_beyond() {
 }
 
 #[test]
-fn conversion_of_types_stops_at_the_limit_with_the_typed_error() {
+fn to_value_stops_at_the_limit() {
     assert_eq!(to_value(&tree(MAX_DEPTH)).unwrap(), nested(MAX_DEPTH));
     assert_eq!(to_value(&tree(MAX_DEPTH + 1)), Err(ValueError::TooDeep));
     assert_eq!(from_value::<Tree>(nested(MAX_DEPTH)).unwrap(), tree(MAX_DEPTH));
@@ -69,7 +69,7 @@ fn conversion_of_types_stops_at_the_limit_with_the_typed_error() {
 }
 
 #[test]
-fn conversion_of_values_stops_at_the_limit_with_the_typed_error() {
+fn from_value_stops_at_the_limit() {
     assert_eq!(to_value(&nested(MAX_DEPTH)).unwrap(), nested(MAX_DEPTH));
     assert_eq!(to_value(&nested(MAX_DEPTH + 1)), Err(ValueError::TooDeep));
     assert_eq!(from_value::<Value>(nested(MAX_DEPTH)).unwrap(), nested(MAX_DEPTH));
@@ -107,7 +107,7 @@ fn variants_count_as_levels() {
 }
 
 #[test]
-fn enums_that_serde_buffers_are_read_to_the_limit() {
+fn buffered_enums_read_to_the_limit() {
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(untagged)]
     enum Any {
@@ -119,7 +119,7 @@ fn enums_that_serde_buffers_are_read_to_the_limit() {
 }
 
 #[test]
-fn a_value_made_by_hand_is_refused_however_deep() {
+fn rejects_deep_handmade_values() {
     let abyss = nested(ABYSS);
     assert_eq!(to_value(&abyss), Err(ValueError::TooDeep));
     assert_eq!(Value::deserialize(&abyss), Err(ValueError::TooDeep));

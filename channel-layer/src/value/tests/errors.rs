@@ -40,7 +40,7 @@ fn wrong_type<T: DeserializeOwned + fmt::Debug>(value: impl Into<Value>, found: 
 }
 
 #[test]
-fn an_unknown_type_of_message_keeps_its_name_and_those_expected() {
+fn unknown_types_are_named() {
     let unknown = ValueError::UnknownVariant {
         variant: "chat_message".into(),
         expected: &["chat.message", "chat.leave"],
@@ -56,7 +56,7 @@ fn an_unknown_type_of_message_keeps_its_name_and_those_expected() {
 }
 
 #[test]
-fn an_unknown_variant_is_the_same_error_in_the_other_tagging_modes() {
+fn unknown_variants_are_named() {
     #[derive(Debug, Deserialize)]
     enum External {
         A,
@@ -75,7 +75,7 @@ fn an_unknown_variant_is_the_same_error_in_the_other_tagging_modes() {
 }
 
 #[test]
-fn the_type_of_a_message_must_be_text() {
+fn rejects_types_other_than_text() {
     assert_eq!(error::<Event>(map([])), ValueError::MissingField { field: "type" });
     wrong_type::<Event>(map([("type", 0.into())]), "integer");
     wrong_type::<Event>(map([("type", Value::bytes("chat.leave"))]), "bytes");
@@ -83,7 +83,7 @@ fn the_type_of_a_message_must_be_text() {
 }
 
 #[test]
-fn kinds_are_not_taken_for_one_another() {
+fn rejects_other_kinds() {
     wrong_type::<u8>(1.0, "float");
     wrong_type::<i64>("1", "string");
     wrong_type::<i64>(true, "boolean");
@@ -104,7 +104,7 @@ fn kinds_are_not_taken_for_one_another() {
 }
 
 #[test]
-fn integers_are_checked_for_range() {
+fn checks_integer_range() {
     let out_of_range = |error| matches!(error, ValueError::InvalidValue { found: "integer", .. });
     assert!(out_of_range(error::<u8>(256)));
     assert!(out_of_range(error::<u64>(-1)));
@@ -114,7 +114,7 @@ fn integers_are_checked_for_range() {
 }
 
 #[test]
-fn integers_of_128_bits_must_fit_in_64() {
+fn rejects_large_128_bit_integers() {
     assert_eq!(to_value(&(i128::from(u64::MAX))), Ok(u64::MAX.into()));
     assert_eq!(to_value(&(i128::from(u64::MAX) + 1)), Err(ValueError::NumberOutOfRange));
     assert_eq!(to_value(&(i128::from(i64::MIN))), Ok(i64::MIN.into()));
@@ -123,7 +123,7 @@ fn integers_of_128_bits_must_fit_in_64() {
 }
 
 #[test]
-fn keys_that_are_not_text_are_refused() {
+fn rejects_keys_other_than_text() {
     #[derive(Eq, Ord, PartialEq, PartialOrd, Serialize)]
     struct Id(u32);
     fn found<K: Serialize + Ord>(key: K) -> &'static str {
@@ -146,7 +146,7 @@ fn keys_that_are_not_text_are_refused() {
 }
 
 #[test]
-fn keys_are_not_parsed_into_numbers() {
+fn number_keys_are_not_parsed() {
     assert!(matches!(
         error::<BTreeMap<u8, u8>>(map([("1", 1.into())])),
         ValueError::InvalidType { found: "string", .. }
@@ -173,7 +173,7 @@ fn lengths_must_fit() {
 }
 
 #[test]
-fn a_variant_needs_what_it_holds() {
+fn variants_need_their_content() {
     #[derive(Debug, Deserialize, PartialEq)]
     enum Shape {
         Point,
@@ -197,7 +197,7 @@ fn a_variant_needs_what_it_holds() {
 }
 
 #[test]
-fn no_error_repeats_what_a_value_holds() {
+fn errors_hide_contents() {
     let secrets = [Value::from(SECRET), Value::bytes(SECRET), Value::from(map([("text", SECRET.into())]))];
     for secret in secrets {
         let field = map([("type", "chat.message".into()), ("text", Value::list([secret.clone()]))]);
@@ -221,7 +221,7 @@ fn no_error_repeats_what_a_value_holds() {
 }
 
 #[test]
-fn names_from_outside_are_escaped_and_cut() {
+fn errors_escape_and_cut_names() {
     let shown = error::<Event>(map([("type", "a\nERROR forged".into())])).to_string();
     assert!(shown.starts_with(r#"variant "a\nERROR forged" is"#), "{shown}");
     let long = error::<Event>(map([("type", "é".repeat(1000).into())]));
@@ -231,7 +231,7 @@ fn names_from_outside_are_escaped_and_cut() {
 }
 
 #[test]
-fn the_words_of_a_type_come_through() {
+fn custom_errors_keep_their_text() {
     #[derive(Debug)]
     struct Picky;
     impl<'de> Deserialize<'de> for Picky {
@@ -243,7 +243,7 @@ fn the_words_of_a_type_come_through() {
 }
 
 #[test]
-fn values_and_errors_cross_threads() {
+fn values_and_errors_are_send() {
     fn crosses<T: Send + Sync + 'static>() {}
     crosses::<Value>();
     crosses::<ValueError>();

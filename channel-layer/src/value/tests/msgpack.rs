@@ -9,7 +9,7 @@ fn written(map: &Map) -> Vec<u8> {
 }
 
 #[test]
-fn each_fault_has_an_error_of_its_own() {
+fn each_fault_has_its_error() {
     use DecodeError::*;
     let faults: [(&[u8], DecodeError); 26] = [
         (b"", Truncated),
@@ -45,7 +45,7 @@ fn each_fault_has_an_error_of_its_own() {
 }
 
 #[test]
-fn values_are_read_in_every_form() {
+fn reads_every_form() {
     let forms: [(&[u8], Value); 18] = [
         (b"\xcc\x05", 5.into()),
         (b"\xcd\0\x05", 5.into()),
@@ -75,7 +75,7 @@ fn values_are_read_in_every_form() {
 }
 
 #[test]
-fn nesting_is_read_and_written_to_the_limit() {
+fn nests_to_the_limit() {
     let with = |levels: usize| [b"\x81\xa1a".as_slice(), &vec![0x91; levels - 1], b"\x90"].concat();
     let deepest = map([("a", nested(MAX_DEPTH - 1))]);
     assert_eq!(Map::from_msgpack(&with(MAX_DEPTH - 1)).as_ref(), Ok(&deepest));
@@ -92,7 +92,7 @@ fn nesting_is_read_and_written_to_the_limit() {
 
 /// The items of an outer list count against the bytes that an inner one announces.
 #[test]
-fn what_all_open_lists_announce_must_fit_into_the_input() {
+fn lengths_must_fit_the_input() {
     let nest =
         |outer: u8, rest: &[u8]| Map::from_msgpack(&[&[0x81, 0xa1, b'a', 0x90 | outer], rest].concat());
     assert!(nest(2, b"\x91\xc0\xc0").is_ok());
@@ -103,14 +103,14 @@ fn what_all_open_lists_announce_must_fit_into_the_input() {
 }
 
 #[test]
-fn the_last_of_two_equal_keys_wins_in_the_place_of_the_first() {
+fn repeated_keys_keep_the_last() {
     let read = Map::from_msgpack(b"\x83\xa1a\x01\xa1b\x02\xa1a\x03").unwrap();
     assert_eq!(written(&read), b"\x82\xa1a\x03\xa1b\x02");
 }
 
 proptest! {
     #[test]
-    fn maps_are_written_as_serde_writes_them(value in values()) {
+    fn writes_like_serde(value in values()) {
         let map = map([("v", value)]);
         let bytes = written(&map);
         prop_assert_eq!(&bytes, &rmp_serde::to_vec(&map).unwrap());
@@ -119,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_anywhere_is_an_error(value in values(), cut in any::<Index>()) {
+    fn rejects_cut_input(value in values(), cut in any::<Index>()) {
         let bytes = written(&map([("v", value)]));
         let end = cut.index(bytes.len());
         prop_assert_eq!(Map::from_msgpack(&bytes[..end]), Err(DecodeError::Truncated));
@@ -127,7 +127,7 @@ proptest! {
 
     /// What is read is what serde reads, apart from what only this decoder refuses.
     #[test]
-    fn a_changed_byte_is_read_as_serde_reads_it(value in values(), at in any::<Index>(), byte in any::<u8>()) {
+    fn reads_changed_bytes_like_serde(value in values(), at in any::<Index>(), byte in any::<u8>()) {
         let mut bytes = written(&map([("v", value)]));
         let at = at.index(bytes.len());
         bytes[at] = byte;

@@ -40,7 +40,7 @@ fn canonical(value: &Value) -> bool {
 
 proptest! {
     #[test]
-    fn msgpack_gives_back_the_same_value(value in values()) {
+    fn msgpack_round_trips(value in values()) {
         let bytes = rmp_serde::to_vec_named(&value).unwrap();
         let back: Value = rmp_serde::from_slice(&bytes).unwrap();
         prop_assert_eq!(&back, &value);
@@ -49,12 +49,12 @@ proptest! {
     }
 
     #[test]
-    fn the_size_is_the_length_in_msgpack(value in values()) {
+    fn size_is_the_msgpack_length(value in values()) {
         prop_assert_eq!(value.size(), rmp_serde::to_vec(&value).unwrap().len());
     }
 
     #[test]
-    fn conversion_gives_back_the_same_value(value in values()) {
+    fn conversion_round_trips(value in values()) {
         let converted = to_value(&value).unwrap();
         prop_assert_eq!(&converted, &value);
         prop_assert!(canonical(&converted));
@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_any_kind_never_panic(bytes in vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
         if let Ok(value) = rmp_serde::from_slice::<Value>(&bytes) {
             prop_assert!(canonical(&value));
         }

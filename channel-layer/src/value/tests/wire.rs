@@ -15,7 +15,7 @@ fn unpack(bytes: &[u8]) -> Result<Value, rmp_serde::decode::Error> {
 }
 
 #[test]
-fn msgpack_equals_what_python_writes() {
+fn msgpack_matches_python() {
     let small = map([("type", "a".into())]);
     assert_eq!(packed(&small.into()), "81a474797065a161");
 
@@ -38,7 +38,7 @@ fn msgpack_equals_what_python_writes() {
 }
 
 #[test]
-fn msgpack_integers_take_the_smallest_form() {
+fn integers_take_the_smallest_form() {
     let forms = [
         (Value::from(127), "7f"),
         (Value::from(128), "cc80"),
@@ -57,7 +57,7 @@ fn msgpack_integers_take_the_smallest_form() {
 }
 
 #[test]
-fn msgpack_keeps_the_order_of_keys_both_ways() {
+fn msgpack_keeps_key_order() {
     let bytes = rmp_serde::to_vec_named(&map([("z", 1.into()), ("a", 2.into())])).unwrap();
     assert_eq!(hex(&bytes), "82a17a01a16102");
     let back: Map = rmp_serde::from_slice(&bytes).unwrap();
@@ -65,7 +65,7 @@ fn msgpack_keeps_the_order_of_keys_both_ways() {
 }
 
 #[test]
-fn msgpack_tells_text_bytes_integers_and_floats_apart() {
+fn msgpack_keeps_kinds_apart() {
     assert!(matches!(unpack(b"\xa2ab"), Ok(Value::Str(text)) if text == "ab"));
     assert!(matches!(unpack(b"\xc4\x02ab"), Ok(Value::Bytes(bytes)) if bytes == b"ab"));
     assert!(matches!(unpack(b"\x01"), Ok(Value::I64(1))));
@@ -78,7 +78,7 @@ fn msgpack_tells_text_bytes_integers_and_floats_apart() {
 }
 
 #[test]
-fn msgpack_keys_other_than_text_are_refused_with_the_reason() {
+fn rejects_other_msgpack_keys() {
     let keys: [&[u8]; 4] = [b"\x81\x01\x02", b"\x81\xc4\x01a\x02", b"\x81\xc0\x02", b"\x81\x90\x02"];
     for bytes in keys {
         let value = unpack(bytes).unwrap_err().to_string();
@@ -89,13 +89,13 @@ fn msgpack_keys_other_than_text_are_refused_with_the_reason() {
 }
 
 #[test]
-fn msgpack_extension_types_are_refused() {
+fn rejects_extension_types() {
     assert!(unpack(b"\xd4\x01\x00").is_err());
     assert!(unpack(b"\x91\xd6\xff\0\0\0\0").is_err());
 }
 
 #[test]
-fn a_length_that_the_bytes_do_not_hold_is_an_error_and_no_allocation() {
+fn forged_lengths_allocate_nothing() {
     assert!(unpack(b"\xdd\xff\xff\xff\xff").is_err());
     assert!(unpack(b"\xdf\xff\xff\xff\xff").is_err());
     assert!(unpack(b"\xdb\xff\xff\xff\xff").is_err());
@@ -103,14 +103,14 @@ fn a_length_that_the_bytes_do_not_hold_is_an_error_and_no_allocation() {
 }
 
 #[test]
-fn only_a_map_reads_as_a_map() {
+fn only_maps_read_as_maps() {
     assert!(rmp_serde::from_slice::<Map>(b"\x91\x01").is_err());
     assert!(rmp_serde::from_slice::<Map>(b"\xc0").is_err());
     assert!(serde_json::from_str::<Map>("[1]").is_err());
 }
 
 #[test]
-fn the_last_of_two_equal_keys_wins_in_the_place_of_the_first() {
+fn repeated_keys_keep_the_last() {
     let map: Map = serde_json::from_str(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap();
     assert_eq!(serde_json::to_string(&map).unwrap(), r#"{"a":3,"b":2}"#);
     let map: Map = rmp_serde::from_slice(b"\x82\xa1a\x01\xa1a\x02").unwrap();
@@ -118,7 +118,7 @@ fn the_last_of_two_equal_keys_wins_in_the_place_of_the_first() {
 }
 
 #[test]
-fn json_goes_through_unchanged() {
+fn json_round_trips() {
     let text = r#"{"z":null,"a":[true,-1,18446744073709551615,1.0,2.5],"m":{"é":"\"x\""},"e":{},"l":[]}"#;
     let value: Value = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&value).unwrap(), text);
@@ -126,7 +126,7 @@ fn json_goes_through_unchanged() {
 }
 
 #[test]
-fn json_has_no_bytes_and_gives_a_list() {
+fn bytes_become_a_json_list() {
     let text = serde_json::to_string(&Value::bytes("ab")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), Value::list([97, 98]));
 }
