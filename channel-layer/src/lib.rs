@@ -25,7 +25,7 @@ mod sync;
 pub use self::layer::LayerCall;
 pub use self::{
     capability::Capabilities,
-    config::{CapacityRules, LayerConfig, MailboxOptions, Policy},
+    config::{CapacityRules, LayerConfig, MailboxOptions, OverflowPolicy},
     error::{BoxError, Causes, ConfigError, Error, NameError, Result},
     events::{EventSource, Health, LayerEvent, LayerEvents, LayerState},
     ext::{ChannelLayerExt, REPLY_CHANNEL},

@@ -169,8 +169,9 @@ pub use self::{
     },
     socket::{Handle, Socket, UsersExt, blocking},
     transport::ReplyBody,
-    wire::{Accept, Head, Input, OutputLimits, Overflow, Refuse, Resumed},
+    wire::{Accept, Head, Input, OutputLimits, Refuse, Resumed},
 };
+pub use channel_layer::OverflowPolicy;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

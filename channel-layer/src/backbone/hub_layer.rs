@@ -119,8 +119,8 @@ impl<B: Backbone> HubLayer<B> {
                 Names::Own(_) => ChannelName::random(&format!("{}.{}", options.prefix, self.engine.process))?,
                 Names::Foreign(format) => format.mailbox_name(&options.prefix)?,
             };
-            let terms = self.engine.options.layer.terms_of(&channel, options);
-            if let Some(mailbox) = self.engine.hub.open(channel, terms) {
+            let limits = self.engine.options.layer.limits_of(&channel, options);
+            if let Some(mailbox) = self.engine.hub.open(channel, limits) {
                 return Ok(mailbox);
             }
         }

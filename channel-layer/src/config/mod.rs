@@ -1,15 +1,15 @@
 //! Settings that every backend shares, with Django Channels' names and defaults.
 
 mod capacity;
-mod policy;
-mod terms;
+mod limits;
+mod overflow;
 
 use std::time::Duration;
 
 pub use self::{
     capacity::CapacityRules,
-    policy::Policy,
-    terms::{Bounds, Terms},
+    limits::{Bounds, MailboxLimits},
+    overflow::OverflowPolicy,
 };
 use crate::name::ChannelName;
 
@@ -18,13 +18,13 @@ use crate::name::ChannelName;
 /// ```
 /// use std::time::Duration;
 ///
-/// use channel_layer::{CapacityRules, LayerConfig, Policy};
+/// use channel_layer::{CapacityRules, LayerConfig, OverflowPolicy};
 ///
 /// let config = LayerConfig::default()
 ///     .with_capacity(200)
 ///     .with_expiry(Duration::from_secs(30))
 ///     .with_channel_capacity(CapacityRules::default().glob("jobs.*", 10_000)?)
-///     .with_policy(Policy::DropOldest);
+///     .with_overflow(OverflowPolicy::DropOldest);
 /// assert_eq!(config.capacity_of(&"jobs.thumbnails".parse()?), 10_000);
 /// assert_eq!(config.capacity_of(&"chat".parse()?), 200);
 /// # Ok::<(), channel_layer::Error>(())
@@ -48,7 +48,7 @@ pub struct LayerConfig {
     /// An open [`Mailbox`](crate::Mailbox) stays a member for as long as it lives.
     pub group_expiry: Duration,
     /// What a full mailbox does. It refuses the newest message, as in Django Channels.
-    pub policy: Policy,
+    pub overflow: OverflowPolicy,
 }
 
 impl LayerConfig {
@@ -92,9 +92,9 @@ impl LayerConfig {
         self
     }
 
-    /// Sets [`policy`](Self::policy).
-    pub fn with_policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+    /// Sets [`overflow`](Self::overflow).
+    pub fn with_overflow(mut self, overflow: OverflowPolicy) -> Self {
+        self.overflow = overflow;
         self
     }
 
@@ -112,7 +112,7 @@ impl Default for LayerConfig {
             channel_capacity: CapacityRules::default(),
             expiry: Duration::from_secs(60),
             group_expiry: Duration::from_secs(86_400),
-            policy: Policy::RefuseNewest,
+            overflow: OverflowPolicy::RefuseNewest,
         }
     }
 }
@@ -127,8 +127,8 @@ pub struct MailboxOptions {
     pub capacity: Option<usize>,
     /// Instead of the layer's [`byte_capacity`](LayerConfig::byte_capacity).
     pub byte_capacity: Option<usize>,
-    /// Instead of the layer's [`policy`](LayerConfig::policy).
-    pub policy: Option<Policy>,
+    /// Instead of the layer's [`overflow`](LayerConfig::overflow).
+    pub overflow: Option<OverflowPolicy>,
 }
 
 impl MailboxOptions {
@@ -145,8 +145,8 @@ impl MailboxOptions {
     }
 
     /// Sets what the mailbox does when it is full.
-    pub fn with_policy(mut self, policy: Policy) -> Self {
-        self.policy = Some(policy);
+    pub fn with_overflow(mut self, overflow: OverflowPolicy) -> Self {
+        self.overflow = Some(overflow);
         self
     }
 }
@@ -159,6 +159,6 @@ impl Default for MailboxOptions {
 
 impl From<&str> for MailboxOptions {
     fn from(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), capacity: None, byte_capacity: None, policy: None }
+        Self { prefix: prefix.to_owned(), capacity: None, byte_capacity: None, overflow: None }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     fixture::{Fixture, Route},
 };
 use crate::{
-    config::{MailboxOptions, Policy},
+    config::{MailboxOptions, OverflowPolicy},
     error::Error,
     layer::ChannelLayer,
     mailbox::Mailbox,
@@ -19,13 +19,13 @@ variants! {
     /// Names of mailboxes of two processes differ.
     mailbox_names_of_two_processes_differ = names(Route::Peer);
     /// Under the default policy, the newest messages are refused.
-    refuse_newest_keeps_the_oldest = holds(Route::Local, Policy::RefuseNewest, [0, 1]);
+    refuse_newest_keeps_the_oldest = holds(Route::Local, OverflowPolicy::RefuseNewest, [0, 1]);
     /// Under the default policy, the newest messages of a peer are refused.
-    refuse_newest_keeps_the_oldest_of_a_peer = holds(Route::Peer, Policy::RefuseNewest, [0, 1]);
+    refuse_newest_keeps_the_oldest_of_a_peer = holds(Route::Peer, OverflowPolicy::RefuseNewest, [0, 1]);
     /// Under this policy, the oldest messages make room.
-    drop_oldest_keeps_the_newest = holds(Route::Local, Policy::DropOldest, [3, 4]);
+    drop_oldest_keeps_the_newest = holds(Route::Local, OverflowPolicy::DropOldest, [3, 4]);
     /// Under this policy, the oldest messages make room for those of a peer.
-    drop_oldest_keeps_the_newest_of_a_peer = holds(Route::Peer, Policy::DropOldest, [3, 4]);
+    drop_oldest_keeps_the_newest_of_a_peer = holds(Route::Peer, OverflowPolicy::DropOldest, [3, 4]);
     /// Under this policy, a message takes the place of the one with the same key.
     keep_latest_replaces_by_key = keep_latest(Route::Local);
     /// Under this policy, a message of a peer takes the place of the one with the same key.
@@ -64,7 +64,7 @@ fn shared_prefix(names: &HashSet<String>) -> usize {
 }
 
 /// Sends five messages to a mailbox for two.
-async fn holds(harness: &dyn Harness, route: Route, policy: Policy, numbers: [i64; 2]) -> Verdict {
+async fn holds(harness: &dyn Harness, route: Route, policy: OverflowPolicy, numbers: [i64; 2]) -> Verdict {
     let here = Fixture::new(harness).await;
     let there = here.at(route).await?;
     let mut mailbox = open(&there, options(policy)).await;
@@ -79,7 +79,7 @@ async fn holds(harness: &dyn Harness, route: Route, policy: Policy, numbers: [i6
 async fn keep_latest(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::new(harness).await;
     let there = here.at(route).await?;
-    let mut mailbox = open(&there, options(Policy::keep_latest("number"))).await;
+    let mut mailbox = open(&there, options(OverflowPolicy::keep_latest("number"))).await;
     for number in [1, 2, 1, 1] {
         here.send(mailbox.channel(), number).await;
     }
@@ -91,7 +91,7 @@ async fn keep_latest(harness: &dyn Harness, route: Route) -> Verdict {
 async fn closes(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::new(harness).await;
     let there = here.at(route).await?;
-    let mut mailbox = open(&there, options(Policy::Close)).await;
+    let mut mailbox = open(&there, options(OverflowPolicy::Close)).await;
     for number in 0..5 {
         let _ = here.try_send(mailbox.channel(), number).await; // full from the third on
     }
@@ -123,8 +123,8 @@ pub async fn a_bad_prefix_is_refused(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-fn options(policy: Policy) -> MailboxOptions {
-    MailboxOptions::default().with_capacity(2).with_policy(policy)
+fn options(policy: OverflowPolicy) -> MailboxOptions {
+    MailboxOptions::default().with_capacity(2).with_overflow(policy)
 }
 
 async fn open(at: &Fixture<'_>, options: MailboxOptions) -> Mailbox {

@@ -7,7 +7,7 @@
 //! Messages that one caller sends one after the other reach each mailbox in that order.
 //!
 //! # Slow consumers
-//! Nobody waits for them: a full mailbox does what its [`Policy`](crate::Policy) says, and is counted. A group whose
+//! Nobody waits for them: a full mailbox does what its [`OverflowPolicy`](crate::OverflowPolicy) says, and is counted. A group whose
 //! members miss messages is warned about by name through `tracing`, at most once a second.
 //!
 //! # Accounting
@@ -36,7 +36,7 @@ pub use self::{
 use self::{group::Group, memberships::Memberships, totals::Totals, walk::Walk};
 use crate::{
     layer::{Audience, Deliveries},
-    mailbox::{Delivery, Ledger, Mailbox, MailboxOwner, MailboxSender, Refusal, Terms},
+    mailbox::{Delivery, Ledger, Mailbox, MailboxLimits, MailboxOwner, MailboxSender, Refusal},
     name::{ChannelName, GroupName},
 };
 
@@ -97,11 +97,11 @@ impl Hub {
     /// Opens a mailbox under this name, or nothing if the name is taken.
     ///
     /// When it is dropped, the hub forgets it and its memberships.
-    pub fn open(&self, channel: ChannelName, terms: impl Into<Terms>) -> Option<Mailbox> {
+    pub fn open(&self, channel: ChannelName, limits: impl Into<MailboxLimits>) -> Option<Mailbox> {
         match self.0.mailboxes.entry(channel.clone()) {
             Entry::Occupied(_) => None,
             Entry::Vacant(place) => {
-                let mailbox = Mailbox::new(channel, terms, Some(self.0.clone()));
+                let mailbox = Mailbox::new(channel, limits, Some(self.0.clone()));
                 let sender = mailbox.sender().clone();
                 place.insert(Inhabitant { sender, memberships: Memberships::default() });
                 Some(mailbox)

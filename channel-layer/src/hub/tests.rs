@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    config::{Policy, Terms},
+    config::{MailboxLimits, OverflowPolicy},
     layer::Deliveries,
     mailbox::{Bounds, Delivery},
     message::Message,
@@ -143,14 +143,18 @@ fn an_observer_is_told_when_a_group_loses_its_last_member() {
 
 /// Members of every policy and some sizes; the last is closed halfway by its own.
 fn crowd(hub: &Hub) -> Vec<Mailbox> {
-    let policies =
-        [Policy::RefuseNewest, Policy::DropOldest, Policy::KeepLatest { by: "key".into() }, Policy::Close];
-    let terms = |n: usize| Terms {
+    let policies = [
+        OverflowPolicy::RefuseNewest,
+        OverflowPolicy::DropOldest,
+        OverflowPolicy::keep_latest("key"),
+        OverflowPolicy::Close,
+    ];
+    let limits = |n: usize| MailboxLimits {
         bounds: Bounds { messages: [1, 3, 7, 100][n % 4], bytes: 1 << 20 },
-        policy: policies[n / 4 % 4].clone(),
+        overflow: policies[n / 4 % 4].clone(),
     };
     let members: Vec<_> =
-        (0..3000).map(|n| hub.open(format!("a!{n}").parse().unwrap(), terms(n)).unwrap()).collect();
+        (0..3000).map(|n| hub.open(format!("a!{n}").parse().unwrap(), limits(n)).unwrap()).collect();
     for (n, member) in members.iter().enumerate() {
         hub.join(&group("g"), member.channel());
         if n % 3 == 0 {

@@ -43,7 +43,7 @@ pub struct Deliveries {
     /// Members of at least one of the audience's groups, without the excepted channel.
     pub matched: usize,
     /// Members whose mailbox took the message, which says that it waits there and not that it has been received. It can
-    /// still expire, or make room for another under the mailbox's [`Policy`](crate::Policy).
+    /// still expire, or make room for another under the mailbox's [`OverflowPolicy`](crate::OverflowPolicy).
     pub delivered: usize,
     /// Members whose mailbox was full, so that they miss the message.
     pub full: usize,

@@ -27,8 +27,8 @@ pub struct Ledger {
 pub struct Dropped {
     /// The mailbox closed: before the message came, or before it was taken out.
     pub closed: u64,
-    /// Made room for a newer one, under [`DropOldest`](crate::Policy::DropOldest) or
-    /// [`KeepLatest`](crate::Policy::KeepLatest).
+    /// Made room for a newer one, under [`DropOldest`](crate::OverflowPolicy::DropOldest) or
+    /// [`KeepLatest`](crate::OverflowPolicy::KeepLatest).
     pub evicted: u64,
     /// Waited for too long.
     pub expired: u64,
@@ -36,7 +36,7 @@ pub struct Dropped {
     pub flushed: u64,
     /// Refused by a full mailbox.
     pub full: u64,
-    /// Replaced by a newer one with the same key, under [`KeepLatest`](crate::Policy::KeepLatest).
+    /// Replaced by a newer one with the same key, under [`KeepLatest`](crate::OverflowPolicy::KeepLatest).
     pub replaced: u64,
 }
 

@@ -1,7 +1,7 @@
 //! A channel of one's own: its owner receives from a [`Mailbox`], everybody else holds a [`MailboxSender`].
 //!
 //! # Capacity
-//! A mailbox is bounded in messages and in bytes; beyond either, its [`Policy`](crate::Policy) decides, and the
+//! A mailbox is bounded in messages and in bytes; beyond either, its [`OverflowPolicy`](crate::OverflowPolicy) decides, and the
 //! [`Ledger`] counts.
 //!
 //! # Expiry
@@ -28,7 +28,7 @@ pub use self::{
     ledger::{Dropped, Ledger},
     sender::{Delivery, MailboxSender, Refusal},
 };
-pub use crate::config::{Bounds, Terms};
+pub use crate::config::{Bounds, MailboxLimits};
 use crate::{message::Message, name::ChannelName};
 
 /// Told when a mailbox closes: whoever keeps its name and its groups takes them out.
@@ -59,16 +59,20 @@ pub struct Mailbox {
 impl Mailbox {
     /// A mailbox that belongs to nobody's hub yet, for authors of backends: the other end is
     /// [`sender`](Self::sender).
-    pub fn new(channel: ChannelName, terms: impl Into<Terms>, owner: Option<Arc<dyn MailboxOwner>>) -> Self {
-        Self { sender: MailboxSender::new(channel, terms.into()), owner }
+    pub fn new(
+        channel: ChannelName,
+        limits: impl Into<MailboxLimits>,
+        owner: Option<Arc<dyn MailboxOwner>>,
+    ) -> Self {
+        Self { sender: MailboxSender::new(channel, limits.into()), owner }
     }
 
     /// Waits for the next message.
     ///
-    /// Never ends by itself: a mailbox lives as long as its owner keeps it. Under [`Policy::Close`] use
+    /// Never ends by itself: a mailbox lives as long as its owner keeps it. Under [`OverflowPolicy::Close`] use
     /// [`next`](Self::next): this would wait forever once the mailbox has closed. Cancel safe.
     ///
-    /// [`Policy::Close`]: crate::Policy::Close
+    /// [`OverflowPolicy::Close`]: crate::OverflowPolicy::Close
     pub async fn recv(&mut self) -> Message {
         match self.next().await {
             Some(message) => message,
@@ -113,7 +117,7 @@ impl Mailbox {
         self.sender.drain_into(messages);
     }
 
-    /// Was the mailbox closed because it was full, under [`Policy::Close`](crate::Policy::Close)? Then nothing
+    /// Was the mailbox closed because it was full, under [`OverflowPolicy::Close`](crate::OverflowPolicy::Close)? Then nothing
     /// waits in it and nothing will: drop it.
     pub fn is_overflowed(&self) -> bool {
         self.sender.is_overflowed()

@@ -13,13 +13,13 @@ use shuttle::{check_random, future::block_on, thread};
 use tokio::time::Instant;
 
 use super::*;
-use crate::config::Policy;
+use crate::config::OverflowPolicy;
 
 const ITERATIONS: usize = 2_000;
 
-fn mailbox(messages: usize, policy: Policy) -> Mailbox {
-    let terms = Terms::new(Bounds { messages, bytes: 1 << 20 }, policy);
-    Mailbox::new("a!b".parse().unwrap(), terms, None)
+fn mailbox(messages: usize, policy: OverflowPolicy) -> Mailbox {
+    let limits = MailboxLimits::new(Bounds { messages, bytes: 1 << 20 }, policy);
+    Mailbox::new("a!b".parse().unwrap(), limits, None)
 }
 
 fn deliver(sender: &MailboxSender, n: i64) -> Result<(), Refusal> {
@@ -36,7 +36,7 @@ fn number(message: &Message) -> i64 {
 fn a_receiver_that_waits_one_by_one_gets_all_in_order() {
     check_random(
         || {
-            let mut mailbox = mailbox(10, Policy::RefuseNewest);
+            let mut mailbox = mailbox(10, OverflowPolicy::RefuseNewest);
             let sender = mailbox.sender().clone();
             let sending = thread::spawn(move || (0..3).for_each(|n| deliver(&sender, n).unwrap()));
             for n in 0..3 {
@@ -52,7 +52,7 @@ fn a_receiver_that_waits_one_by_one_gets_all_in_order() {
 fn a_receiver_that_drains_gets_all_of_two_senders() {
     check_random(
         || {
-            let mut mailbox = mailbox(10, Policy::RefuseNewest);
+            let mut mailbox = mailbox(10, OverflowPolicy::RefuseNewest);
             let senders: Vec<_> = [[0, 1], [2, 3]]
                 .into_iter()
                 .map(|numbers| {
@@ -78,7 +78,7 @@ fn a_receiver_that_drains_gets_all_of_two_senders() {
 fn closing_against_sending_loses_no_count() {
     check_random(
         || {
-            let mut mailbox = mailbox(10, Policy::RefuseNewest);
+            let mut mailbox = mailbox(10, OverflowPolicy::RefuseNewest);
             let sender = mailbox.sender().clone();
             let taken = Arc::new(AtomicU64::new(0));
             let sending = thread::spawn({
@@ -108,7 +108,7 @@ fn closing_against_sending_loses_no_count() {
 fn a_receiver_is_told_of_an_overflow() {
     check_random(
         || {
-            let mut mailbox = mailbox(1, Policy::Close);
+            let mut mailbox = mailbox(1, OverflowPolicy::Close);
             let sender = mailbox.sender().clone();
             let sending = thread::spawn(move || (0..2).filter(|n| deliver(&sender, *n).is_ok()).count());
             let mut received = 0;

@@ -10,7 +10,7 @@ use super::{
     sender::Delivery,
 };
 use crate::{
-    config::{Policy, Terms},
+    config::{MailboxLimits, OverflowPolicy},
     message::Message,
 };
 
@@ -40,16 +40,16 @@ impl Queue {
         &mut self,
         delivery: Delivery,
         more: usize,
-        terms: &Terms,
+        limits: &MailboxLimits,
         now: impl FnOnce() -> Instant,
     ) -> Offer {
         self.counts.offer();
-        if let Policy::KeepLatest { by } = &terms.policy {
-            self.replace(&delivery, by);
+        if let OverflowPolicy::KeepLatest { field } = &limits.overflow {
+            self.replace(&delivery, field);
         }
-        if !self.fits(terms, &delivery) {
+        if !self.fits(limits, &delivery) {
             self.drop_expired(now());
-            if let Some(refusal) = self.make_room(terms, &delivery) {
+            if let Some(refusal) = self.make_room(limits, &delivery) {
                 self.counts.drop(Reason::Full, 1);
                 return refusal;
             }
@@ -98,19 +98,19 @@ impl Queue {
         self.counts.ledger(self.items.len())
     }
 
-    fn fits(&self, terms: &Terms, delivery: &Delivery) -> bool {
-        let bounds = &terms.bounds;
+    fn fits(&self, limits: &MailboxLimits, delivery: &Delivery) -> bool {
+        let bounds = &limits.bounds;
         self.items.is_empty()
             || (self.items.len() < bounds.messages && self.bytes + delivery.message.size() <= bounds.bytes)
     }
 
     /// Nothing if there is room now.
-    fn make_room(&mut self, terms: &Terms, delivery: &Delivery) -> Option<Offer> {
-        while !self.fits(terms, delivery) {
-            match terms.policy {
-                Policy::RefuseNewest => return Some(Offer::Refused),
-                Policy::Close => return Some(Offer::Overflow),
-                Policy::DropOldest | Policy::KeepLatest { .. } => {
+    fn make_room(&mut self, limits: &MailboxLimits, delivery: &Delivery) -> Option<Offer> {
+        while !self.fits(limits, delivery) {
+            match limits.overflow {
+                OverflowPolicy::RefuseNewest => return Some(Offer::Refused),
+                OverflowPolicy::Close => return Some(Offer::Overflow),
+                OverflowPolicy::DropOldest | OverflowPolicy::KeepLatest { .. } => {
                     self.take_first();
                     self.counts.drop(Reason::Evicted, 1);
                 }
@@ -120,10 +120,10 @@ impl Queue {
     }
 
     /// Takes out the message that this one is a newer version of.
-    fn replace(&mut self, delivery: &Delivery, by: &str) {
-        let Some(key) = delivery.message.get(by) else { return };
+    fn replace(&mut self, delivery: &Delivery, field: &str) {
+        let Some(key) = delivery.message.get(field) else { return };
         // There is at most one: it was replaced likewise.
-        if let Some(old) = self.items.remove(|other| other.message.get(by) == Some(key)) {
+        if let Some(old) = self.items.remove(|other| other.message.get(field) == Some(key)) {
             self.bytes -= old.message.size();
             self.counts.drop(Reason::Replaced, 1);
         }

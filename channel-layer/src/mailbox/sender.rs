@@ -13,7 +13,7 @@ use super::{
     queue::{Offer, Queue},
 };
 use crate::{
-    config::Terms,
+    config::MailboxLimits,
     message::Message,
     name::ChannelName,
     sync::{Mutex, MutexGuard, lock},
@@ -44,7 +44,7 @@ pub struct MailboxSender(Arc<Shared>);
 
 struct Shared {
     channel: ChannelName,
-    terms: Terms,
+    limits: MailboxLimits,
     /// A lock, not a channel of tokio's: an idle queue of those takes a kilobyte, and this one is held for
     /// tens of nanoseconds, by one receiver and whoever sends.
     state: Mutex<State>,
@@ -70,8 +70,8 @@ enum Phase {
 }
 
 impl MailboxSender {
-    pub(super) fn new(channel: ChannelName, terms: Terms) -> Self {
-        Self(Arc::new(Shared { channel, terms, state: Mutex::default() }))
+    pub(super) fn new(channel: ChannelName, limits: MailboxLimits) -> Self {
+        Self(Arc::new(Shared { channel, limits, state: Mutex::default() }))
     }
 
     /// Queues a message, or says why not.
@@ -79,7 +79,7 @@ impl MailboxSender {
     /// # Errors
     /// [`Refusal`], with nothing queued.
     pub fn deliver(&self, delivery: Delivery) -> Result<(), Refusal> {
-        self.offer(|state, terms| state.offer(delivery, 0, terms))
+        self.offer(|state, limits| state.offer(delivery, 0, limits))
     }
 
     /// Queues messages in their order, at the price of one lock and at most one wake-up. `refused` is told the places of
@@ -89,11 +89,11 @@ impl MailboxSender {
         deliveries: impl Iterator<Item = (usize, &'a Delivery)>,
         mut refused: impl FnMut(usize, Refusal),
     ) {
-        self.offer(|state, terms| {
+        self.offer(|state, limits| {
             let mut more = deliveries.size_hint().1.unwrap_or_default();
             for (place, delivery) in deliveries {
                 more = more.saturating_sub(1);
-                if let Err(refusal) = state.offer(delivery.clone(), more, terms) {
+                if let Err(refusal) = state.offer(delivery.clone(), more, limits) {
                     refused(place, refusal);
                 }
             }
@@ -102,10 +102,10 @@ impl MailboxSender {
 
     /// Only the step from empty to not empty wakes: the receiver takes all that is there. Under the lock, so that no
     /// receiver can see a message, sleep again, and miss the wake-up of the next one.
-    fn offer<T>(&self, offer: impl FnOnce(&mut State, &Terms) -> T) -> T {
+    fn offer<T>(&self, offer: impl FnOnce(&mut State, &MailboxLimits) -> T) -> T {
         let mut state = self.state();
         let (was_empty, was_open) = (state.queue.is_empty(), state.phase == Phase::Open);
-        let outcome = offer(&mut state, &self.0.terms);
+        let outcome = offer(&mut state, &self.0.limits);
         if was_open && state.phase == Phase::Overflowed {
             self.overflow(state);
         } else if was_empty && !state.queue.is_empty() {
@@ -234,11 +234,11 @@ impl MailboxSender {
 
 impl State {
     /// As many as `more` may follow at once.
-    fn offer(&mut self, delivery: Delivery, more: usize, terms: &Terms) -> Result<(), Refusal> {
+    fn offer(&mut self, delivery: Delivery, more: usize, limits: &MailboxLimits) -> Result<(), Refusal> {
         if self.phase != Phase::Open {
             return Err(Refusal::Closed);
         }
-        match self.queue.offer(delivery, more, terms, Instant::now) {
+        match self.queue.offer(delivery, more, limits, Instant::now) {
             Offer::Queued => Ok(()),
             Offer::Refused => Err(Refusal::Full),
             Offer::Overflow => {

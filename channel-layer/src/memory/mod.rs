@@ -95,8 +95,8 @@ impl ChannelLayer for MemoryLayer {
         let head = format!("{}.memory", options.prefix);
         loop {
             let channel = ChannelName::random(&head)?;
-            let terms = self.config.terms_of(&channel, &options);
-            if let Some(mailbox) = self.hub.open(channel, terms) {
+            let limits = self.config.limits_of(&channel, &options);
+            if let Some(mailbox) = self.hub.open(channel, limits) {
                 return Ok(mailbox);
             }
         }

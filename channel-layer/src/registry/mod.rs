@@ -47,7 +47,7 @@ use crate::{
 /// | `channel_capacity` | `jobs.*:1000` | a [glob](crate::CapacityRules::glob) and its capacity; may be repeated, the first match wins |
 /// | `expiry` | `30s` | [`expiry`](crate::LayerConfig::expiry): a number with `ms`, `s`, `m`, `h` or `d`; seconds without |
 /// | `group_expiry` | `1d` | [`group_expiry`](crate::LayerConfig::group_expiry), likewise |
-/// | `policy` | `drop-oldest` | [`policy`](crate::LayerConfig::policy): or `refuse-newest`, `close`, `keep-latest:` and a field |
+/// | `overflow` | `drop-oldest` | [`overflow`](crate::LayerConfig::overflow): or `refuse-newest`, `close`, `keep-latest:` and a field |
 pub struct Registry {
     schemes: BTreeMap<String, Scheme>,
     /// By alias. A lock of the standard library, held for a look-up only: connecting happens outside.

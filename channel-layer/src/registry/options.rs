@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 
 use crate::{
     backbone::HubOptions,
-    config::{CapacityRules, LayerConfig, Policy},
+    config::{CapacityRules, LayerConfig, OverflowPolicy},
     error::{ConfigError, Result},
 };
 
@@ -59,7 +59,7 @@ impl Options {
             channel_capacity: self.channel_capacity()?,
             expiry: self.take_duration("expiry")?.unwrap_or(default.expiry),
             group_expiry: self.take_duration("group_expiry")?.unwrap_or(default.group_expiry),
-            policy: self.take_with("policy", policy)?.unwrap_or(default.policy),
+            overflow: self.take_with("overflow", overflow)?.unwrap_or(default.overflow),
         })
     }
 
@@ -138,12 +138,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(millis_per_unit).map(Duration::from_millis).ok_or_else(|| "it is too long".to_owned())
 }
 
-fn policy(text: &str) -> Result<Policy, String> {
+fn overflow(text: &str) -> Result<OverflowPolicy, String> {
     match text.split_once(':').unwrap_or((text, "")) {
-        ("close", "") => Ok(Policy::Close),
-        ("drop-oldest", "") => Ok(Policy::DropOldest),
-        ("refuse-newest", "") => Ok(Policy::RefuseNewest),
-        ("keep-latest", by) if !by.is_empty() => Ok(Policy::keep_latest(by)),
+        ("close", "") => Ok(OverflowPolicy::Close),
+        ("drop-oldest", "") => Ok(OverflowPolicy::DropOldest),
+        ("refuse-newest", "") => Ok(OverflowPolicy::RefuseNewest),
+        ("keep-latest", field) if !field.is_empty() => Ok(OverflowPolicy::keep_latest(field)),
         _ => Err("it must be close, drop-oldest, refuse-newest, or keep-latest: and a field".to_owned()),
     }
 }

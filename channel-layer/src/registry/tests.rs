@@ -22,10 +22,13 @@ async fn memory_addresses_hold_settings() {
 
 #[test]
 fn reads_all_settings() {
-    let url = "memory://?byte_capacity=9&expiry=250ms&group_expiry=2h&policy=keep-latest:player";
+    let url = "memory://?byte_capacity=9&expiry=250ms&group_expiry=2h&overflow=keep-latest:player";
     let config = Address::parse(url).options().layer_config().unwrap();
     assert_eq!((config.byte_capacity, config.expiry.as_millis()), (9, 250));
-    assert_eq!((config.group_expiry.as_secs(), config.policy), (7200, crate::Policy::keep_latest("player")));
+    assert_eq!(
+        (config.group_expiry.as_secs(), config.overflow),
+        (7200, crate::OverflowPolicy::keep_latest("player"))
+    );
 }
 
 #[test]
@@ -43,13 +46,13 @@ fn reads_backbone_settings() {
 
 #[tokio::test]
 async fn rejects_bad_addresses() {
-    let known = "capacity, byte_capacity, channel_capacity, expiry, group_expiry, policy";
+    let known = "capacity, byte_capacity, channel_capacity, expiry, group_expiry, overflow";
     assert_eq!(refusal("memory://?capcity=1").await, format!("unknown option `capcity` (known: {known})"));
     assert_eq!(refusal("radish://localhost").await, "unknown scheme `radish` (known: memory)");
     assert_eq!(refusal("memory").await, "unknown scheme `` (known: memory)");
     assert!(refusal("memory://?capacity=many").await.starts_with("option `capacity`: invalid digit"));
     for bad in
-        ["expiry=s", "expiry=3w", "expiry=999999999999999999d", "capacity=1&capacity=2", "policy=maybe"]
+        ["expiry=s", "expiry=3w", "expiry=999999999999999999d", "capacity=1&capacity=2", "overflow=maybe"]
     {
         let option = bad.split('=').next().unwrap();
         assert!(

@@ -40,7 +40,7 @@ pub(crate) use self::{
     state::Phase,
 };
 pub use self::{
-    output::{OutputLimits, Overflow},
+    output::OutputLimits,
     state::{Input, Resumed},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use channel_layer::Message;
+use channel_layer::{Message, OverflowPolicy};
 
 use super::Outgoing;
 
@@ -16,32 +16,14 @@ pub struct OutputLimits {
     pub bytes: usize,
     /// Messages that may wait: 1,024.
     pub messages: usize,
-    /// What happens to a broadcast frame that finds no room: by default the client is closed with 1013.
-    pub overflow: Overflow,
-}
-
-/// What happens to a broadcast frame that finds no room.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The client is closed with 1013: it reconnects and knows that it missed something.
-    #[default]
-    Close,
-    /// The oldest broadcast frames that wait make room for the new one.
-    DropOldest,
-    /// The new frame is dropped.
-    DropNewest,
-    /// The waiting frames whose field of this name has the same value make room for the new one; without any, the oldest.
-    /// For states that replace each other, such as prices and positions.
-    KeepLatest {
-        /// The field's name.
-        field: String,
-    },
+    /// The behaviour once full, for broadcast frames: by default the client is closed with 1013, so that it reconnects and
+    /// knows that it missed something.
+    pub overflow: OverflowPolicy,
 }
 
 impl Default for OutputLimits {
     fn default() -> Self {
-        Self { bytes: 1 << 20, messages: 1024, overflow: Overflow::default() }
+        Self { bytes: 1 << 20, messages: 1024, overflow: OverflowPolicy::Close }
     }
 }
 
@@ -76,10 +58,10 @@ impl Outputs {
             return Made::Room(0);
         }
         match &limits.overflow {
-            Overflow::Close => Made::TooSlow,
-            Overflow::DropNewest => Made::None,
-            Overflow::DropOldest => self.replace_oldest(message, limits),
-            Overflow::KeepLatest { field } => {
+            OverflowPolicy::Close => Made::TooSlow,
+            OverflowPolicy::RefuseNewest => Made::None,
+            OverflowPolicy::DropOldest => self.replace_oldest(message, limits),
+            OverflowPolicy::KeepLatest { field } => {
                 let replaced = self.drop_same(&message, field);
                 match self.replace_oldest(message, limits) {
                     Made::Room(dropped) => Made::Room(replaced + dropped),
@@ -160,7 +142,7 @@ mod tests {
     use super::*;
     use crate::frame::Frame;
 
-    fn limits(overflow: Overflow) -> OutputLimits {
+    fn limits(overflow: OverflowPolicy) -> OutputLimits {
         OutputLimits { bytes: 1 << 20, messages: 3, overflow }
     }
 
@@ -187,11 +169,11 @@ mod tests {
     #[test]
     fn each_policy_does_what_it_says() {
         for (overflow, made, left) in [
-            (Overflow::Close, Made::TooSlow, vec![1, 2, 3]),
-            (Overflow::DropNewest, Made::None, vec![1, 2, 3]),
-            (Overflow::DropOldest, Made::Room(1), vec![2, 3, 4]),
-            (Overflow::KeepLatest { field: "symbol".into() }, Made::Room(1), vec![1, 3, 4]),
-            (Overflow::KeepLatest { field: "absent".into() }, Made::Room(1), vec![2, 3, 4]),
+            (OverflowPolicy::Close, Made::TooSlow, vec![1, 2, 3]),
+            (OverflowPolicy::RefuseNewest, Made::None, vec![1, 2, 3]),
+            (OverflowPolicy::DropOldest, Made::Room(1), vec![2, 3, 4]),
+            (OverflowPolicy::keep_latest("symbol"), Made::Room(1), vec![1, 3, 4]),
+            (OverflowPolicy::keep_latest("absent"), Made::Room(1), vec![2, 3, 4]),
         ] {
             let limits = limits(overflow);
             let mut outputs = filled(&limits);
@@ -202,7 +184,7 @@ mod tests {
 
     #[test]
     fn frames_to_one_client_are_never_dropped() {
-        let limits = limits(Overflow::DropOldest);
+        let limits = limits(OverflowPolicy::DropOldest);
         let mut outputs = Outputs::default();
         (0..3).for_each(|_| outputs.push(Outgoing::Frame(Frame::from("mine"))));
         assert_eq!(outputs.push_broadcast(priced("a", 1), &limits), Made::None);

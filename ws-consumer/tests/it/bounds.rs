@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_tungstenite::{client_async, connect_async, tungstenite};
 use ws_consumer::{
-    Drain, Limits, OutputLimits, Overflow, Protocols, Result, Router, Socket, listeners, serve,
+    Drain, Limits, OutputLimits, OverflowPolicy, Protocols, Result, Router, Socket, listeners, serve,
 };
 
 use crate::support::{HANDSHAKE, Server, close_code, echo, frame, raw, raw_frames, request, timed};
@@ -211,7 +211,7 @@ async fn listen(mut socket: Socket) -> Result<()> {
 }
 
 /// Sends 30 numbered frames of 100 KB to a client that reads none of them, then has it read.
-async fn missed(overflow: Overflow) -> (Vec<i64>, ws_consumer::ConnectionStats) {
+async fn missed(overflow: OverflowPolicy) -> (Vec<i64>, ws_consumer::ConnectionStats) {
     let mut output = OutputLimits::default();
     output.overflow = overflow;
     let mut limits = Limits::default();
@@ -233,16 +233,17 @@ async fn missed(overflow: Overflow) -> (Vec<i64>, ws_consumer::ConnectionStats) 
 
 #[tokio::test(start_paused = true)]
 async fn overflow_policies_count_each_miss() {
-    for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::KeepLatest { field: "key".into() }]
+    for overflow in
+        [OverflowPolicy::RefuseNewest, OverflowPolicy::DropOldest, OverflowPolicy::keep_latest("key")]
     {
         let (got, stats) = missed(overflow.clone()).await;
         assert!(got.is_sorted(), "{overflow:?}: {got:?}");
         assert_eq!(got.len() as u64 + stats.frames_dropped, 30, "{overflow:?}: {got:?}");
         assert_eq!(stats.closed_slow, 0);
         let newest = got.last() == Some(&29);
-        assert_eq!(newest, overflow != Overflow::DropNewest, "{overflow:?}: {got:?}");
+        assert_eq!(newest, overflow != OverflowPolicy::RefuseNewest, "{overflow:?}: {got:?}");
     }
-    let (got, stats) = missed(Overflow::Close).await;
+    let (got, stats) = missed(OverflowPolicy::Close).await;
     assert!(got.len() < 30, "{got:?}");
     assert_eq!((stats.closed_slow, stats.frames_dropped), (1, 0));
 }

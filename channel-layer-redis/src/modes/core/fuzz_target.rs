@@ -9,8 +9,8 @@ use crate::config::RedisConfig;
 pub(crate) fn taken<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let state = CoreState::new(config.into());
     let name = "specific.0!a".parse().expect("a name");
-    let terms = state.config.hub.layer.terms_of(&name, &MailboxOptions::default());
-    let mut mailbox = state.hub.open(name.clone(), terms).expect("it is the first");
+    let limits = state.config.hub.layer.limits_of(&name, &MailboxOptions::default());
+    let mut mailbox = state.hub.open(name.clone(), limits).expect("it is the first");
     let wanted = [Wanted { channel: "jobs".parse().expect("a name"), count: 1 }];
     for (place, member) in forged {
         let key = state.keys.messages(if place & 1 == 0 { name.non_local() } else { "jobs" });

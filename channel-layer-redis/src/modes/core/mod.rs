@@ -159,8 +159,8 @@ impl ChannelLayer for CoreLayer {
         let head = format!("{}.{}", options.prefix, state.client);
         loop {
             let channel = self.draw(&head)?;
-            let terms = state.config.hub.layer.terms_of(&channel, &options);
-            if let Some(mailbox) = state.hub.open(channel, terms) {
+            let limits = state.config.hub.layer.limits_of(&channel, &options);
+            if let Some(mailbox) = state.hub.open(channel, limits) {
                 self.inner.receive_for(mailbox.channel());
                 return Ok(mailbox);
             }

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Bounds;
 
-fn terms(messages: usize, bytes: usize, policy: Policy) -> Terms {
-    Terms::new(Bounds { messages, bytes }, policy)
+fn limits(messages: usize, bytes: usize, policy: OverflowPolicy) -> MailboxLimits {
+    MailboxLimits::new(Bounds { messages, bytes }, policy)
 }
 
 fn delivery(n: i64, expires: Instant) -> Delivery {
@@ -17,8 +17,8 @@ fn later() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-fn offer(queue: &mut Queue, n: i64, terms: &Terms) -> Offer {
-    queue.offer(delivery(n, later()), 0, terms, Instant::now)
+fn offer(queue: &mut Queue, n: i64, limits: &MailboxLimits) -> Offer {
+    queue.offer(delivery(n, later()), 0, limits, Instant::now)
 }
 
 fn numbers(queue: &mut Queue) -> Vec<i64> {
@@ -29,8 +29,8 @@ fn numbers(queue: &mut Queue) -> Vec<i64> {
 
 #[test]
 fn refusing_the_newest_keeps_the_oldest() {
-    let (mut queue, terms) = (Queue::default(), terms(2, 1 << 20, Policy::RefuseNewest));
-    let offers: Vec<_> = (0..3).map(|n| offer(&mut queue, n, &terms)).collect();
+    let (mut queue, limits) = (Queue::default(), limits(2, 1 << 20, OverflowPolicy::RefuseNewest));
+    let offers: Vec<_> = (0..3).map(|n| offer(&mut queue, n, &limits)).collect();
     assert_eq!(offers, [Offer::Queued, Offer::Queued, Offer::Refused]);
     assert_eq!(numbers(&mut queue), [0, 1]);
     assert_eq!(queue.ledger().dropped.full, 1);
@@ -38,50 +38,54 @@ fn refusing_the_newest_keeps_the_oldest() {
 
 #[test]
 fn dropping_the_oldest_keeps_the_newest() {
-    let (mut queue, terms) = (Queue::default(), terms(2, 1 << 20, Policy::DropOldest));
-    (0..5).for_each(|n| assert_eq!(offer(&mut queue, n, &terms), Offer::Queued));
+    let (mut queue, limits) = (Queue::default(), limits(2, 1 << 20, OverflowPolicy::DropOldest));
+    (0..5).for_each(|n| assert_eq!(offer(&mut queue, n, &limits), Offer::Queued));
     assert_eq!(numbers(&mut queue), [3, 4]);
     assert_eq!(queue.ledger().dropped.evicted, 3);
 }
 
 #[test]
 fn keeping_the_latest_replaces_by_key_and_keeps_the_order_of_sending() {
-    let (mut queue, terms) = (Queue::default(), terms(10, 1 << 20, Policy::keep_latest("key")));
-    (0..5).for_each(|n| assert_eq!(offer(&mut queue, n, &terms), Offer::Queued));
+    let (mut queue, limits) = (Queue::default(), limits(10, 1 << 20, OverflowPolicy::keep_latest("key")));
+    (0..5).for_each(|n| assert_eq!(offer(&mut queue, n, &limits), Offer::Queued));
     assert_eq!(numbers(&mut queue), [2, 3, 4], "3 replaced 0, and 4 replaced 1");
     assert_eq!(queue.ledger().dropped.replaced, 2);
 }
 
 #[test]
 fn keeping_the_latest_leaves_messages_without_the_key_alone() {
-    let (mut queue, terms) = (Queue::default(), terms(2, 1 << 20, Policy::keep_latest("absent")));
-    [0, 3, 6].into_iter().for_each(|n| assert_eq!(offer(&mut queue, n, &terms), Offer::Queued));
+    let (mut queue, limits) = (Queue::default(), limits(2, 1 << 20, OverflowPolicy::keep_latest("absent")));
+    [0, 3, 6].into_iter().for_each(|n| assert_eq!(offer(&mut queue, n, &limits), Offer::Queued));
     assert_eq!(numbers(&mut queue), [3, 6]);
     assert_eq!(queue.ledger().dropped.evicted, 1);
 }
 
 #[test]
 fn closing_says_so_once_there_is_no_room() {
-    let (mut queue, terms) = (Queue::default(), terms(1, 1 << 20, Policy::Close));
-    assert_eq!(offer(&mut queue, 0, &terms), Offer::Queued);
-    assert_eq!(offer(&mut queue, 1, &terms), Offer::Overflow);
+    let (mut queue, limits) = (Queue::default(), limits(1, 1 << 20, OverflowPolicy::Close));
+    assert_eq!(offer(&mut queue, 0, &limits), Offer::Queued);
+    assert_eq!(offer(&mut queue, 1, &limits), Offer::Overflow);
 }
 
 #[test]
 fn bytes_bound_a_queue_too_but_an_empty_one_takes_anything() {
-    let (mut queue, small) = (Queue::default(), terms(10, 1, Policy::RefuseNewest));
+    let (mut queue, small) = (Queue::default(), limits(10, 1, OverflowPolicy::RefuseNewest));
     assert_eq!(offer(&mut queue, 0, &small), Offer::Queued);
     assert_eq!(offer(&mut queue, 1, &small), Offer::Refused);
     assert_eq!(numbers(&mut queue), [0]);
-    assert_eq!(offer(&mut queue, 1, &terms(0, 0, Policy::RefuseNewest)), Offer::Queued, "zero counts as one");
+    assert_eq!(
+        offer(&mut queue, 1, &limits(0, 0, OverflowPolicy::RefuseNewest)),
+        Offer::Queued,
+        "zero counts as one"
+    );
 }
 
 #[test]
 fn expired_messages_make_room() {
-    let (mut queue, terms) = (Queue::default(), terms(1, 1 << 20, Policy::Close));
+    let (mut queue, limits) = (Queue::default(), limits(1, 1 << 20, OverflowPolicy::Close));
     let now = Instant::now();
-    assert_eq!(queue.offer(delivery(0, now), 0, &terms, || now), Offer::Queued);
-    assert_eq!(queue.offer(delivery(1, later()), 0, &terms, || now), Offer::Queued);
+    assert_eq!(queue.offer(delivery(0, now), 0, &limits, || now), Offer::Queued);
+    assert_eq!(queue.offer(delivery(1, later()), 0, &limits, || now), Offer::Queued);
     assert_eq!(queue.ledger().dropped.expired, 1);
 }
 
@@ -104,12 +108,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn policy() -> impl Strategy<Value = Policy> {
+fn policy() -> impl Strategy<Value = OverflowPolicy> {
     prop_oneof![
-        Just(Policy::Close),
-        Just(Policy::DropOldest),
-        Just(Policy::keep_latest("key")),
-        Just(Policy::RefuseNewest),
+        Just(OverflowPolicy::Close),
+        Just(OverflowPolicy::DropOldest),
+        Just(OverflowPolicy::keep_latest("key")),
+        Just(OverflowPolicy::RefuseNewest),
     ]
 }
 
@@ -122,7 +126,7 @@ proptest! {
         bytes in 1..80_usize,
         steps in prop::collection::vec(step(), 0..80),
     ) {
-        let (mut queue, terms) = (Queue::default(), terms(messages, bytes, policy));
+        let (mut queue, limits) = (Queue::default(), limits(messages, bytes, policy));
         let start = Instant::now();
         let (mut offered, mut delivered) = (0, 0);
         for (at, step) in steps.into_iter().enumerate() {
@@ -130,7 +134,7 @@ proptest! {
             match step {
                 Step::Offer(n) => {
                     offered += 1;
-                    queue.offer(delivery(n, now + Duration::from_secs(10)), 0, &terms, || now);
+                    queue.offer(delivery(n, now + Duration::from_secs(10)), 0, &limits, || now);
                 }
                 Step::Pop => delivered += u64::from(queue.pop().is_some()),
                 Step::Drain => delivered += queue.drain().len() as u64,

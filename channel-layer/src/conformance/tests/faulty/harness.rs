@@ -16,7 +16,7 @@ use crate::{
         HubLayer, HubOptions,
         bus::{Bus, BusOptions},
     },
-    config::{CapacityRules, LayerConfig, Policy},
+    config::{CapacityRules, LayerConfig, OverflowPolicy},
     conformance::{Harness, Residue, Timing},
     layer::ChannelLayer,
 };
@@ -85,7 +85,7 @@ impl OnBus {
             Some(Fault::IsNeverFull) => config.with_capacity(1_000_000),
             Some(Fault::TakesOneMore) => config.with_capacity(capacity + 1),
             Some(Fault::TakesOneLess) => config.with_capacity(capacity - 1),
-            Some(Fault::DropsTheOldest) => config.with_policy(Policy::DropOldest),
+            Some(Fault::DropsTheOldest) => config.with_overflow(OverflowPolicy::DropOldest),
             Some(Fault::IgnoresBytes) => config.with_byte_capacity(1 << 40),
             Some(Fault::IgnoresPatterns) => config.with_channel_capacity(CapacityRules::default()),
             _ => config,

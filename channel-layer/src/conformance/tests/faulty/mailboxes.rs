@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Fault, Faulty};
 use crate::{
-    config::{Bounds, MailboxOptions, Policy},
+    config::{Bounds, MailboxOptions, OverflowPolicy},
     error::{Error, NameError, Result},
     layer::ChannelLayer,
     mailbox::Mailbox,
@@ -37,8 +37,8 @@ impl Faulty {
             Some(Fault::TakesBadPrefixes) if ChannelName::random(&options.prefix).is_err() => {
                 options.prefix = "specific".to_owned();
             }
-            Some(Fault::IgnoresPolicies) => options.policy = None,
-            Some(Fault::DropsTheOldest) => options.policy = Some(Policy::DropOldest),
+            Some(Fault::IgnoresPolicies) => options.overflow = None,
+            Some(Fault::DropsTheOldest) => options.overflow = Some(OverflowPolicy::DropOldest),
             Some(Fault::IgnoresBytes) => options.byte_capacity = None,
             _ => {}
         }
@@ -48,14 +48,14 @@ impl Faulty {
     /// A mailbox that no process sends to.
     fn dead_mailbox(&self, options: &MailboxOptions) -> Result<Mailbox> {
         let channel = ChannelName::random(&format!("{}.{}", options.prefix, self.layer.process()))?;
-        let terms = self.config.terms_of(&channel, options);
-        Ok(Mailbox::new(channel, terms, None))
+        let limits = self.config.limits_of(&channel, options);
+        Ok(Mailbox::new(channel, limits, None))
     }
 
     /// A mailbox whose name is not random.
     fn named_mailbox(&self, options: &MailboxOptions, rest: &str) -> Result<Mailbox> {
         let channel = ChannelName::new(format!("{}.{rest}", options.prefix))?;
-        let bounds: Bounds = self.config.terms_of(&channel, options).bounds;
+        let bounds: Bounds = self.config.limits_of(&channel, options).bounds;
         self.layer.hub().open(channel, bounds).ok_or_else(|| Error::Backend("the name is taken".into()))
     }
 }
