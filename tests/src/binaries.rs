@@ -1,4 +1,4 @@
-//! Where the programs under test are.
+//! The paths of the programs under test.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ pub fn path_of(name: &str) -> PathBuf {
     if let Some(path) = env::var_os(variable) {
         return PathBuf::from(path);
     }
-    // Asking cargo costs little when nothing has changed, and a program left from an older source would be
-    // tested in vain.
+    // Running cargo costs little when nothing has changed, and a program built from an older source would
+    // prove nothing.
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(build).join(name)
 }

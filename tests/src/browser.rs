@@ -15,7 +15,7 @@ use url::{ParseError, Url};
 use crate::program::Program;
 use crate::{DEADLINE, within};
 
-/// A headless Chromium with a profile of its own.
+/// A headless Chromium with a separate profile.
 ///
 /// The browser is a child of the test and not of the driver: a driver that is killed leaves its browser behind.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Browser {
         Self { client, _driver: driver, _chromium: chromium, _profile: profile }
     }
 
-    /// Opens `url` in a tab of its own.
+    /// Opens `url` in a new tab.
     pub async fn open(&self, url: &str) -> Tab<'_> {
         let made = within("a new tab", self.client.new_window(true)).await.expect("a tab opens");
         let tab = Tab { client: &self.client, handle: made.handle };
@@ -51,7 +51,7 @@ impl Browser {
     }
 }
 
-/// One tab of a [`Browser`].
+/// A tab of a [`Browser`].
 ///
 /// The driver knows one current tab: use the tabs of a browser in turn, not at the same time.
 #[derive(Debug)]
@@ -66,12 +66,12 @@ impl Tab<'_> {
         within("a page", self.current().await.goto(url)).await.expect("the page loads");
     }
 
-    /// Closes it.
+    /// Closes the tab.
     pub async fn close(self) {
         within("a tab's end", self.current().await.close_window()).await.expect("the tab closes");
     }
 
-    /// The address it shows.
+    /// The address that the tab shows.
     pub async fn url(&self) -> String {
         let url = within("an address", self.current().await.current_url()).await;
         url.expect("a tab has an address").to_string()
@@ -91,13 +91,13 @@ impl Tab<'_> {
         within(id, element.click()).await.expect("the element can be clicked");
     }
 
-    /// Runs the body of a function in the page.
+    /// Runs the body of a function in the page, and returns its result.
     pub async fn eval(&self, script: &str, arguments: Vec<Value>) -> Value {
         let client = self.current().await;
         within(script, client.execute(script, arguments)).await.expect("the script runs")
     }
 
-    /// Waits until the body of a function gives true.
+    /// Waits until the body of a function returns true.
     pub async fn until(&self, what: &str, script: &str) {
         let client = self.current().await;
         let met = async {
@@ -111,14 +111,14 @@ impl Tab<'_> {
         }
     }
 
-    /// Takes the network away from the page, or gives it back.
+    /// Disconnects the page from the network, or connects it again.
     pub async fn set_offline(&self, offline: bool) {
         let conditions =
             json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
         self.devtools("Network.emulateNetworkConditions", conditions).await;
     }
 
-    /// Makes the page as wide and as high as this, and dark or light.
+    /// Sets the size of the page, and its dark or light theme.
     pub async fn look(&self, width: u32, height: u32, dark: bool) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
@@ -133,7 +133,7 @@ impl Tab<'_> {
         within(method, client.issue_cmd(command)).await.expect("the browser knows the command");
     }
 
-    /// What it looks like, as a PNG.
+    /// A picture of the tab, as PNG.
     pub async fn screenshot(&self) -> Vec<u8> {
         within("a picture", self.current().await.screenshot()).await.expect("the tab can be drawn")
     }
@@ -145,7 +145,7 @@ impl Tab<'_> {
     }
 }
 
-/// A command of the browser's own protocol, which its driver passes on.
+/// A command of the browser's protocol, which the driver forwards.
 #[derive(Debug)]
 struct Devtools {
     method: &'static str,
@@ -165,10 +165,10 @@ impl WebDriverCompatibleCommand for Devtools {
 
 async fn start_chromium(profile: &TempDir) -> (Program, String) {
     let mut command = Command::new(found(&["chromium", "chromium-browser", "google-chrome"]));
-    // Without a sandbox, for it needs rights that a container seldom gives; the pages are our own.
+    // Without a sandbox: it needs rights that most containers lack, and the pages are ours.
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
     command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-    // A tab that is not looked at slows its timers, and reconnecting hangs on one.
+    // The timers of a hidden tab are slow, and reconnecting depends on one.
     command.args(["--disable-background-timer-throttling", "--disable-renderer-backgrounding"]);
     command.args(["--disable-backgrounding-occluded-windows", "--no-first-run", "--no-proxy-server"]);
     command.args(["--remote-debugging-port=0"]);

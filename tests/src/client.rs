@@ -13,28 +13,28 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::server::Server;
 use crate::within;
 
-/// One WebSocket to an example server. Every wait has a deadline.
+/// A WebSocket to an example server. Every wait has a deadline.
 #[derive(Debug)]
 pub struct Member {
     socket: WebSocketStream<TcpStream>,
 }
 
-/// How a connection ended, seen by the client.
+/// The end of a connection, as the client sees it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ending {
     /// With a close frame; 1005 when it named no code.
     Closed(u16),
-    /// Without one.
+    /// Without a close frame.
     Dropped,
 }
 
 impl Member {
-    /// Enters `room` of the chat.
+    /// Joins `room` of the chat.
     pub async fn join(server: &Server, room: &str) -> Self {
         Self::connect(server, &format!("/ws/chat/{room}/")).await
     }
 
-    /// Enters `room` of the chat from this address, which is one of the machine's own.
+    /// Joins `room` of the chat from this address of the machine.
     pub async fn join_from(server: &Server, from: impl Into<IpAddr>, room: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((from.into(), 0).into()).expect("a free port");
@@ -49,14 +49,14 @@ impl Member {
     }
 
     async fn open(server: &Server, stream: TcpStream, path: &str) -> Self {
-        // The client must not be the one that finds a message too big.
+        // The server must be the one to refuse a message for its size.
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let opening = tokio_tungstenite::client_async_with_config(server.ws(path), stream, Some(config));
         let (socket, _) = within("a WebSocket's opening", opening).await.expect("the WebSocket opens");
         Self { socket }
     }
 
-    /// Says `text` to the room.
+    /// Sends `text` to the room.
     pub async fn say(&mut self, text: &str) {
         self.send(Message::text(json!({ "message": text }).to_string())).await;
     }
@@ -100,7 +100,7 @@ impl Member {
         ending
     }
 
-    /// Closes with 1000, and tells what the server answered.
+    /// Closes with 1000, and returns the server's answer.
     pub async fn leave(mut self) -> Ending {
         let frame = tokio_tungstenite::tungstenite::protocol::CloseFrame {
             code: CloseCode::Normal,
@@ -120,7 +120,7 @@ impl Member {
         value.unwrap_or_else(|| panic!("no {name:?} in {text:?}")).to_owned()
     }
 
-    // Pings are answered by tungstenite itself and are no news.
+    // tungstenite answers pings itself.
     async fn next(&mut self) -> Option<Result<Message, Error>> {
         let next = async {
             loop {

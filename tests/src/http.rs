@@ -1,4 +1,4 @@
-//! Requests written byte by byte, so that a test sees the status line itself and may send what no client would.
+//! Requests written byte by byte: a test sees the status line itself, and can send requests that no client would.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::within;
 
-/// What a server answered.
+/// A server's response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status of the first line.
@@ -25,14 +25,14 @@ impl Answer {
     }
 }
 
-/// `GET path`, with more header lines.
+/// Sends `GET path` with these header lines.
 pub async fn ask(server: SocketAddr, path: &str, headers: &[&str]) -> Answer {
     let mut lines = vec!["Connection: close"];
     lines.extend_from_slice(headers);
     send(server, path, &lines).await
 }
 
-/// A WebSocket's opening request, with more header lines. The connection is dropped after the answer.
+/// Sends a WebSocket's opening request with these header lines. The connection is dropped after the response.
 pub async fn ask_upgrade(server: SocketAddr, path: &str, headers: &[&str]) -> Answer {
     let mut lines = vec![
         "Connection: Upgrade",

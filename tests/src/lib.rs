@@ -1,6 +1,6 @@
-//! What the tests of whole programs share: starting them, talking to them, ending them.
+//! Support for the tests of whole programs: starting them, talking to them, ending them.
 //!
-//! Everything here panics instead of returning errors, with what the program under test has printed: a test
+//! All functions panic instead of returning errors, with the output of the program under test: a test
 //! that cannot start its server has failed, and says why.
 
 mod binaries;
@@ -27,10 +27,13 @@ pub use crate::proxy::{Proxy, Upgrades};
 pub use crate::redis::Redis;
 pub use crate::server::{Lane, Server};
 
-/// How long a test waits for anything. Only a broken program reaches it: it is a way out, not a measure.
+/// The longest wait of a test. Only a broken program reaches it: it is not a measure of speed.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What `future` gives, or a panic that names `what` was waited for in vain.
+/// Returns the output of `future`.
+///
+/// # Panics
+/// After [`DEADLINE`], naming `what` the test was waiting for.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(output) => output,

@@ -1,4 +1,4 @@
-//! What a process may use, and what it does.
+//! Limits of a process, and its use of files and memory.
 
 use std::fs;
 
@@ -6,7 +6,8 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::program::Program;
 
-/// How many files this process may open, and the programs that it starts from now on: as many as the system lets it.
+/// Raises the number of files that this process, and each program that it starts from now on, can open to the
+/// maximum, and returns it.
 pub fn may_open() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.or(limit.current);
@@ -17,7 +18,7 @@ pub fn may_open() -> usize {
     most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// Sets the number of files that a running program may open.
+/// Sets the number of files that a running program can open.
 pub fn let_open(program: &Program, files: u64) {
     let id = program.id().expect("the program still runs").cast_signed();
     let id = Pid::from_raw(id).expect("no process has the id 0");

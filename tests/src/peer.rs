@@ -1,4 +1,4 @@
-//! Clients written in Python, as foreign judges: they speak the protocol with code that is not ours.
+//! Clients written in Python, which speak the protocol with code that is not ours.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::program::Program;
 
-/// Runs `tests/peers/<script>` and fails unless each of its checks passed.
+/// Runs `tests/peers/<script>`, and fails unless each of its checks passed.
 ///
 /// The script prints one JSON object: the name of each check, and `true` or what went wrong. `checks` are the names it
 /// must have, so that a script which forgets a check cannot pass.

@@ -14,7 +14,7 @@ pub use rustix::process::Signal;
 
 use crate::within;
 
-/// A running program. Dropping the handle kills it; when the test is failing, what it printed is shown.
+/// A running program. Dropping the handle kills it, and shows its output if the test is failing.
 pub struct Program {
     name: String,
     child: Child,
@@ -44,7 +44,7 @@ impl Program {
         }
     }
 
-    /// Waits for the end of a program that ends by itself.
+    /// Waits until a program has ended by itself.
     pub async fn run(command: Command) -> (ExitStatus, Self) {
         let (mut program, lines) = Self::spawn(command);
         drop(lines);
@@ -67,7 +67,7 @@ impl Program {
         (Self { name, child, printed, readers }, lines)
     }
 
-    /// Waits for the end, and until everything the program printed has been read.
+    /// Waits until the program has ended and all of its output has been read.
     pub async fn wait(&mut self) -> ExitStatus {
         let status = within("a program's end", self.child.wait()).await.expect("a child can be waited for");
         for reader in self.readers.drain(..) {
@@ -76,7 +76,7 @@ impl Program {
         status
     }
 
-    /// Kills it at once, as a crash would.
+    /// Kills the program at once, like a crash.
     pub async fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.wait().await;
@@ -89,17 +89,17 @@ impl Program {
         rustix::process::kill_process(id, signal).expect("a child may be signalled");
     }
 
-    /// The process id, while it runs.
+    /// The process id, while the program runs.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// What it has printed to stdout (the last lines of it).
+    /// The last lines of the program's stdout.
     pub fn stdout(&self) -> String {
         self.printed(|printed| &printed.stdout)
     }
 
-    /// What it has printed to stderr (the last lines of it).
+    /// The last lines of the program's stderr.
     pub fn stderr(&self) -> String {
         self.printed(|printed| &printed.stderr)
     }
@@ -132,7 +132,7 @@ struct Printed {
     stderr: Lines,
 }
 
-// A program may print for hours; the end of it tells what went wrong.
+// A program can print for hours; the last lines show what went wrong.
 const KEPT_LINES: usize = 200;
 
 async fn read(
@@ -151,7 +151,7 @@ async fn read(
             }
             kept.push_back(line.clone());
         }
-        // Nobody listens any more once the program was ready; the pipe must be read all the same.
+        // The receiver is gone once the program was ready; the pipe must still be read.
         tell.send(line).await.ok();
     }
 }

@@ -1,4 +1,4 @@
-//! What may stand between a page and its server, as badly behaved as a test wants it.
+//! A proxy between a page and its server, with the faults that a test wants.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,38 +8,38 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What a [`Proxy`] does with requests that ask for an upgrade, such as a WebSocket's.
+/// A [`Proxy`]'s answer to requests for an upgrade, such as a WebSocket's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upgrades {
-    /// Passes them on.
+    /// Forwards them.
     Pass,
     /// Answers 400.
     Refuse,
-    /// Answers 400, and breaks off what asks for an event stream.
+    /// Answers 400, and breaks off requests for an event stream.
     RefuseAndStreams,
     /// Never answers.
     Hang,
-    /// Passes them on without the headers that ask: to the server it is a plain request.
+    /// Forwards them without the upgrade headers: the server sees a plain request.
     Strip,
 }
 
-/// A proxy in front of a server. Dropped, it ends all connections.
+/// A proxy in front of a server. Dropping it ends all connections.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
-    /// How often connections have been cut; a change ends those that there are.
+    /// The number of times that connections have been cut; a change ends the present ones.
     cuts: watch::Sender<u64>,
     _accepting: JoinSet<()>,
 }
 
 impl Proxy {
-    /// In front of `server`, on a free port.
+    /// Starts a proxy in front of `server`, on a free port.
     pub async fn start(server: SocketAddr, upgrades: Upgrades) -> Self {
         Self::between(vec![server], upgrades).await
     }
 
-    /// In front of several servers: each connection goes to the next one.
+    /// Starts a proxy in front of several servers: each connection goes to the next one.
     pub async fn between(servers: Vec<SocketAddr>, upgrades: Upgrades) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("the port is known");
@@ -49,7 +49,7 @@ impl Proxy {
         Self { address, cuts, _accepting: accepting }
     }
 
-    /// Cuts every connection, in the middle of whatever it carries.
+    /// Cuts every connection, in the middle of a frame or not.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -80,7 +80,7 @@ async fn accept(
     }
 }
 
-// A browser opens a connection of its own for each WebSocket: the first request tells.
+// A browser opens a separate connection for each WebSocket, so the first request is enough.
 async fn carry(mut client: TcpStream, server: SocketAddr, upgrades: Upgrades) -> io::Result<()> {
     let head = read_head(&mut client).await?;
     let asks = head.lines().any(|line| line.to_ascii_lowercase().starts_with("upgrade:"));
@@ -123,7 +123,7 @@ async fn carry_no_streams(head: &str, client: &mut TcpStream, upstream: &mut Tcp
 
 const STREAM: &[u8] = b"text/event-stream";
 
-/// What has come by the time the first request's head is complete; browsers write it in ASCII.
+/// The bytes read until the first request's head is complete; browsers write it in ASCII.
 async fn read_head(client: &mut TcpStream) -> io::Result<String> {
     let mut bytes = Vec::new();
     while !bytes.windows(4).any(|window| window == b"\r\n\r\n") {

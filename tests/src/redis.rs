@@ -1,4 +1,4 @@
-//! A Redis server of the test's own.
+//! A Redis server for one test.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::program::{Program, Signal};
 use crate::within;
 
-/// A Redis server that keeps nothing, on a port that was free.
+/// A Redis server without persistence, on a free port.
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
@@ -18,7 +18,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one; without `redis-server` the test fails.
+    /// Starts a server; without `redis-server` the test fails.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("the port is known").port();
@@ -33,17 +33,17 @@ impl Redis {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// Ends it without warning.
+    /// Kills the server.
     pub async fn kill(&mut self) {
         self.program.kill().await;
     }
 
-    /// Starts it again, empty, where it was.
+    /// Starts the server again, empty, on the same port.
     pub async fn start_again(&mut self) {
         self.program = Self::run(self.port, &self.folder).await;
     }
 
-    /// Cuts off all its clients of this type, as `CLIENT KILL TYPE` has it.
+    /// Closes all clients of this type, by `CLIENT KILL TYPE`.
     pub async fn cut(&self, clients: &str) {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string(), "client", "kill", "type", clients]);
@@ -51,12 +51,12 @@ impl Redis {
         assert!(status.expect("redis-cli runs").success());
     }
 
-    /// Has it stand still: it takes connections and says nothing.
+    /// Stops the process: it takes connections and answers none.
     pub fn freeze(&self) {
         self.program.signal(Signal::STOP);
     }
 
-    /// Has it go on.
+    /// Continues the process.
     pub fn thaw(&self) {
         self.program.signal(Signal::CONT);
     }

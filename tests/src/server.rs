@@ -1,4 +1,4 @@
-//! The example servers, each a process of its own on a port of its own.
+//! The example servers, each a separate process on a separate port.
 
 use std::net::SocketAddr;
 
@@ -7,12 +7,12 @@ use tokio::process::Command;
 use crate::binaries::path_of;
 use crate::program::Program;
 
-/// Which way the chat sends its messages.
+/// The path of the chat's messages to its members.
 #[derive(Clone, Copy, Debug)]
 pub enum Lane {
     /// Ready bytes, past the consumer.
     Frame,
-    /// A typed event, to the consumer's hook.
+    /// A typed event, through the consumer's hook.
     Handler,
 }
 
@@ -28,24 +28,24 @@ impl Lane {
 /// A running example server.
 #[derive(Debug)]
 pub struct Server {
-    /// Its process: to signal it, to wait for it, to read what it printed.
+    /// The process: to signal it, to wait for it, to read its output.
     pub program: Program,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
 }
 
 impl Server {
-    /// The chat, on a free port.
+    /// Starts the chat on a free port.
     pub async fn chat(lane: Lane) -> Self {
         Self::chat_on("127.0.0.1:0", lane).await
     }
 
-    /// The chat, at `listen`.
+    /// Starts the chat at `listen`.
     pub async fn chat_on(listen: &str, lane: Lane) -> Self {
         Self::start_chat(Self::chat_command(listen, lane)).await
     }
 
-    /// Starts the chat with its own channel layer, allowed to open this number of files.
+    /// Starts the chat with a channel layer in memory and this limit of open files.
     pub async fn chat_with_few_descriptors(files: usize, layer: &str) -> Self {
         let mut chat = Self::chat_command("127.0.0.1:0", Lane::Handler);
         chat.args(["--layer", layer]);
@@ -55,7 +55,7 @@ impl Server {
         Self::start_chat(command).await
     }
 
-    /// The chat, on a free port, with a channel layer of its own.
+    /// Starts the chat on a free port with a channel layer in memory.
     pub async fn chat_with_layer(layer: &str, lane: Lane) -> Self {
         let mut command = Self::chat_command("127.0.0.1:0", lane);
         command.args(["--layer", layer]);
@@ -74,7 +74,7 @@ impl Server {
         command
     }
 
-    /// The echo server, on a free port, for messages of up to `max_message` bytes.
+    /// Starts the echo server on a free port, for messages of up to `max_message` bytes.
     pub async fn echo(max_message: usize) -> Self {
         let mut command = Command::new(path_of("echo"));
         command.args(["--listen", "127.0.0.1:0", "--max-message", &max_message.to_string()]);
@@ -82,7 +82,7 @@ impl Server {
         Self { program, address }
     }
 
-    /// The example with logins, on a free port; a login ends after so many seconds.
+    /// Starts the example with logins on a free port; a login ends after this number of seconds.
     pub async fn auth(login_lasts: u64) -> Self {
         let mut command = Command::new(path_of("auth"));
         command.args(["--listen", "127.0.0.1:0", "--login-lasts", &login_lasts.to_string()]);
@@ -90,7 +90,7 @@ impl Server {
         Self { program, address }
     }
 
-    /// The example with work in the background, on a free port.
+    /// Starts the example with background work on a free port.
     pub async fn worker() -> Self {
         let mut command = Command::new(path_of("worker"));
         command.args(["--listen", "127.0.0.1:0"]);
@@ -98,7 +98,7 @@ impl Server {
         Self { program, address }
     }
 
-    /// The example with every transport on one page, on a free port.
+    /// Starts the example with every transport on one page, on a free port.
     pub async fn transports() -> Self {
         let mut command = Command::new(path_of("transports"));
         command.args(["--listen", "127.0.0.1:0"]);
@@ -118,7 +118,7 @@ impl Server {
     }
 }
 
-// The whole line counts: a program that says more or less than promised is never ready.
+// The whole line must match.
 fn address_in(line: &str, promise: &str) -> Option<SocketAddr> {
     line.strip_prefix(promise)?.strip_suffix('/')?.parse().ok()
 }

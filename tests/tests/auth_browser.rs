@@ -1,4 +1,4 @@
-//! Logging in, in a real browser: what a session, a second tab and a foreign page may do.
+//! Logins in a real browser: the rights of a session, of a second tab and of a foreign page.
 
 use channels_tests::{Browser, Server, Tab};
 use serde_json::json;
@@ -117,7 +117,7 @@ async fn a_login_ends_in_its_time() {
     assert_eq!(told, json!("Your login has ended"));
 }
 
-// The browser sends the cookie along, for the pages are of one site (ports do not count): only the origin tells.
+// The pages are of one site (ports do not count), so the browser sends the cookie: only the origin differs.
 #[tokio::test]
 async fn foreign_pages_cannot_use_a_login() {
     let server = Server::auth(3600).await;
@@ -131,7 +131,7 @@ async fn foreign_pages_cannot_use_a_login() {
     tab.eval(script, vec![json!(server.ws("/ws/inbox/"))]).await;
     tab.until("the socket opens or not", "return window.outcome !== ''").await;
     assert_eq!(tab.eval("return window.outcome", Vec::new()).await, json!("refused"));
-    // Its form could log the visitor out, or in as somebody else.
+    // Its form could log the user out, or in as another user.
     let script =
         "window.done = ''; fetch(arguments[0], { method: 'POST', mode: 'no-cors', credentials: 'include' })
         .then(() => { window.done = 'sent'; }, () => { window.done = 'failed'; });";
@@ -152,7 +152,7 @@ async fn serve_page(html: &'static str) -> (String, JoinSet<()>) {
     let mut task = JoinSet::new();
     task.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // The request is small and comes at once; what it asks for does not matter.
+            // The request is small and comes at once; its target does not matter.
             let mut request = [0; 4096];
             if stream.read(&mut request).await.is_ok() {
                 stream.write_all(answer.as_bytes()).await.ok();

@@ -44,7 +44,7 @@ async fn tabs_tell_senders_apart() {
     say(&ann, "Hello, 汉字!").await;
     until_messages(&bob, 1).await;
     assert_eq!(bob.eval(TEXTS, Vec::new()).await, json!(["Hello, 汉字!"]));
-    // The Enter key sends, too.
+    // The Enter key also sends.
     bob.fill("message-input", "Hello yourself.\u{e007}").await;
     until_messages(&ann, 2).await;
     assert_eq!(ann.eval(TEXTS, Vec::new()).await, json!(["Hello, 汉字!", "Hello yourself."]));
@@ -134,7 +134,7 @@ async fn distinct_names_are_distinct_rooms() {
     let server = Server::chat(Lane::Handler).await;
     let browser = Browser::start().await;
     let tab = browser.open(&server.http("/")).await;
-    // The second would meet the first if names that look encoded were left alone; the last two would be steps
+    // The second would equal the first if names that look encoded were kept as they are; the last two would be steps
     // in a path.
     let names =
         [("汉", "u-e6b189"), ("u-e6b189", "u-752d653662313839"), ("a b", "u-612062"), ("..", "u-2e2e")];
@@ -165,7 +165,7 @@ async fn form_rejects_long_names() {
     }
 }
 
-// A page of another origin runs in the visitor's browser, with the visitor's cookies: the server must refuse it.
+// A page of another origin runs in the user's browser, with the user's cookies: the server must refuse it.
 #[tokio::test]
 async fn foreign_pages_open_no_socket() {
     let server = Server::chat(Lane::Handler).await;
@@ -189,7 +189,7 @@ async fn serve_page(html: &'static str) -> (SocketAddr, JoinSet<()>) {
     let mut task = JoinSet::new();
     task.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // The request is small and comes at once; what it asks for does not matter.
+            // The request is small and comes at once; its target does not matter.
             let mut request = [0; 4096];
             if stream.read(&mut request).await.is_ok() {
                 stream.write_all(answer.as_bytes()).await.ok();
@@ -200,7 +200,7 @@ async fn serve_page(html: &'static str) -> (SocketAddr, JoinSet<()>) {
     (address, task)
 }
 
-// The notice is for what the server says of one's own words.
+// The notice is only for the server's answers to messages of this page.
 #[tokio::test]
 async fn page_shows_server_errors() {
     let mut redis = Redis::start().await;

@@ -1,5 +1,5 @@
-//! One chat in two processes over Redis, through every bad day that the layer is built for: whoever was connected stays
-//! connected, is told when messages may have been missed, and hears everybody again.
+//! The chat in two processes over Redis, through every fault that the layer handles: members stay
+//! connected, are notified when messages may have been missed, and receive all messages again.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use self::{
     server::Server as Redis,
 };
 
-// The layer's own tests use the rest of these.
+// The rest of these is used by the layer's tests.
 #[allow(dead_code)]
 #[path = "../../channel-layer-redis/tests/support/proxy.rs"]
 mod proxy;
@@ -30,7 +30,7 @@ mod server;
 
 const MEMBERS: usize = 10;
 
-/// Two processes, and members of one room, by turns in either.
+/// Two processes, and members of one room, alternately in either.
 struct Room {
     chats: [Chat; 2],
     members: Vec<Member>,
@@ -49,7 +49,7 @@ impl Room {
         room
     }
 
-    /// Those in every process hear those in each.
+    /// Asserts that the members in each process receive the messages from both.
     async fn hears_each_other(&mut self, when: &str) {
         for sender in 0..2 {
             let text = format!("{when}, from {sender}");
@@ -60,7 +60,7 @@ impl Room {
         }
     }
 
-    /// Only what is said since counts.
+    /// Waits until each member has been notified of a gap.
     async fn is_told_of_a_gap(&mut self) {
         for member in &mut self.members {
             is_told(member).await;
@@ -102,7 +102,7 @@ async fn answer_to_a_newcomer(chat: &Chat) -> String {
     String::from_utf8_lossy(&answer[..count]).to_lowercase()
 }
 
-/// In every mode, a member that sends meanwhile gets an error and stays connected.
+/// Asserts, in every mode, that a member that sends during the outage gets an error and stays connected.
 #[tokio::test]
 async fn clients_stay_in_a_redis_outage() {
     for mode in ["core", "native", "pubsub"] {
@@ -164,7 +164,7 @@ async fn survives_a_cut_slow_subscriber() {
     let redis = Redis::start();
     redis.cli(&["config", "set", "client-output-buffer-limit", "pubsub 64kb 64kb 1"]);
     let proxy = Proxy::to(redis.port).await;
-    // It has more patience than the server.
+    // Its timeout is longer than the server's.
     let mut room = Room::over(&redis.address(), &(proxy.address() + "?timeout=15s")).await;
     proxy.set(Manners::Stall);
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! One chat in two processes, over NATS, on good days and when the server dies.
+//! The chat in two processes over NATS, without faults and when the server dies.
 
 use channels_tests::{Lane, Member, Server};
 
@@ -7,7 +7,7 @@ use self::nats_days::{Fault, Hall, Nats};
 #[path = "long/bad_days"]
 mod bad_days {
     pub(crate) mod member;
-    // The layer's own tests use the rest of it.
+    // The rest of it is used by the layer's tests.
     #[allow(dead_code)]
     #[path = "../../../../channel-layer-redis/tests/support/proxy.rs"]
     pub(crate) mod proxy;

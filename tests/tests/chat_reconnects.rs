@@ -1,4 +1,4 @@
-//! The chat's page on bad days: proxies that know no WebSocket, networks that go away, servers that restart.
+//! The chat's page and faults: proxies without WebSockets, networks that fail, servers that restart.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const WATCH: &str = "const status = document.querySelector('#status');
     window.states = [];
     new MutationObserver(() => window.states.push(status.dataset.state)).observe(status, { attributes: true });";
 
-/// A wait of some seconds never ends by itself.
+/// Makes a wait of some seconds never end by itself.
 const HOLD: &str = "const { setTimeout } = window;
     window.held = 0;
     Math.random = () => 0.99;
@@ -136,7 +136,7 @@ async fn uncertain_messages_can_be_resent() {
     let address = server.address.to_string();
     let tab = browser.open(&server.http("/chat/lobby/")).await;
     tab.until("the room opens", OPEN).await;
-    // It arrives at a process that will never look at it.
+    // It arrives at a process that never handles it.
     server.program.signal(Signal::STOP);
     say(&tab, "is this lost?").await;
     assert_eq!(tab.eval(PENDING, Vec::new()).await, json!(1));
@@ -151,10 +151,10 @@ async fn uncertain_messages_can_be_resent() {
     assert_eq!(tab.eval(PENDING, Vec::new()).await, json!(0));
 }
 
-/// By each of the two; together less than a channel holds, so that nothing is lost to a machine that is busy elsewhere.
+/// The number of messages of each of the two: together less than a mailbox holds, so that none is lost on a busy machine.
 const SAID: usize = 45;
 const CUTS: usize = 4;
-/// Between two messages.
+/// The interval between two messages.
 const PAUSE: Duration = Duration::from_millis(40);
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn cuts_lose_and_double_nothing() {
     }
 }
 
-// Each connection that a page opens comes to the other process: sessions stick to none.
+// Each connection that a page opens goes to the other process.
 #[tokio::test]
 async fn cuts_across_processes_lose_nothing() {
     let redis = Redis::start().await;
@@ -195,10 +195,10 @@ async fn talk_through_cuts(browser: &Browser, server: &Server, proxy: &Proxy, to
         }
     }
     until_texts(&tab, 2 * SAID).await;
-    // Whatever might come twice has time to.
+    // Time for duplicates to arrive.
     tab.until("nothing is on its way", &format!("{PENDING} === 0")).await;
     assert_eq!(tab.eval(MISSING, Vec::new()).await, json!(0), "{told}");
-    // Polls that are cut Chromium itself sends again, unseen by the page, and the server is not to take them twice.
+    // Chromium repeats polls that were cut, unseen by the page; the server must not handle them twice.
     if tab.eval(TRANSPORT, Vec::new()).await != json!("Long polls") {
         let states = strings(tab.eval("return window.states", Vec::new()).await);
         assert!(states.contains(&"reconnecting".to_owned()), "{told}: nothing was cut");
@@ -209,11 +209,11 @@ async fn talk_through_cuts(browser: &Browser, server: &Server, proxy: &Proxy, to
     }
     assert_complete(&heard, "the other member");
     assert_complete(&strings(tab.eval(TEXTS, Vec::new()).await), told);
-    // It would hear what the next one says.
+    // It would receive the next one's messages.
     tab.click("close").await;
 }
 
-/// Each of the two has its words here, once and in order. Between the two there is none.
+/// Asserts that the messages of each of the two are here, once and in order. The order between the two is free.
 fn assert_complete(texts: &[String], told: &str) {
     assert_eq!(texts.len(), 2 * SAID, "{told}: {texts:?}");
     for direction in ["up", "down"] {
@@ -223,7 +223,7 @@ fn assert_complete(texts: &[String], told: &str) {
     }
 }
 
-/// Lets the page say something again and again, by itself.
+/// Makes the page send messages continuously.
 async fn talk_from(tab: &Tab<'_>) {
     let script = "let said = 0;
         const timer = setInterval(() => {

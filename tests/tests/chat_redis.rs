@@ -1,4 +1,4 @@
-//! One chat in two processes, over Redis, on good days and when Redis dies.
+//! The chat in two processes over Redis, without faults and when Redis dies.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 const MEMBERS: usize = 20;
 const MESSAGES: usize = 50;
 
-/// Members of one room, by turns in either process.
+/// Members of one room, alternately in either process.
 async fn room(servers: &[Server; 2]) -> Vec<Member> {
     let mut members = Vec::new();
     for n in 0..MEMBERS {

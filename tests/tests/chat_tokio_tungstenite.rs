@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use channels_tests::{Ending, Lane, Member, Program, Server, Signal, ask, ask_upgrade, within};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Makes one named test per lane of each function.
+/// Defines a test per lane for each function.
 macro_rules! on_both_lanes {
     ($($name:ident),* $(,)?) => {
         mod handler_lane {
@@ -40,7 +40,7 @@ async fn all_members_and_the_sender_hear_a_message(lane: Lane) {
     assert_eq!(bob.hear().await, "hello yourself");
 }
 
-// Silence is not waited for: what the other room hears first is what was said there.
+// No waiting for silence: the first message that the other room receives must be one of its members'.
 async fn another_room_hears_nothing(lane: Lane) {
     let server = Server::chat(lane).await;
     let mut ann = Member::join(&server, "kitchen").await;
@@ -74,8 +74,8 @@ async fn each_senders_messages_keep_their_order(lane: Lane) {
     within("the speakers", bob).await.expect("bob heard himself in order");
 }
 
-/// Says `<name> 0`, `<name> 1`, ... and hears them back in this order, with a few on the way at any time: a room
-/// may drop what a member is too slow to read, and that is not asked here.
+/// Sends `<name> 0`, `<name> 1`, ... and receives them in this order, a few at a time: a room
+/// may drop messages of a member that reads too slowly, which is not tested here.
 async fn speak_in_turn(mut member: Member, name: &'static str, messages: usize) {
     const ON_THE_WAY: usize = 16;
     let mut said = 0;
@@ -111,7 +111,7 @@ async fn text_arrives_unchanged(lane: Lane) {
         assert_eq!(bob.hear().await, text);
         assert_eq!(ann.hear().await, text);
     }
-    // Escapes in the JSON are the sender's business; the text they stand for is what is heard.
+    // Escapes in the JSON are up to the sender; members receive the text.
     ann.send(Message::text(r#"{"message":"\u6c49\ud83d\ude00\n"}"#)).await;
     assert_eq!(bob.hear().await, "汉😀\n");
     // Browsers send half of a pair when a text was cut between the two.
@@ -169,7 +169,7 @@ async fn who_left_is_not_missed(lane: Lane) {
     let bob = Member::join(&server, "door").await;
     let eve = Member::join(&server, "door").await;
     assert_eq!(bob.leave().await, Ending::Closed(1000));
-    // Gone without a word: the connection is cut.
+    // Without a close frame: the connection is cut.
     drop(eve);
     for text in ["one", "two", "three"] {
         ann.say(text).await;
@@ -328,7 +328,7 @@ async fn form_leads_to_the_room() {
     assert_eq!(answer.header("location"), Some("/chat/lobby/"));
 }
 
-// What is typed must not become a header line or another host.
+// User input must not become a header line or another host.
 #[tokio::test]
 async fn the_form_redirects_nowhere_else() {
     let server = Server::chat(Lane::Handler).await;

@@ -1,5 +1,5 @@
-//! The committed corpora of the fuzz targets, through the targets' own functions: what was found once stays found. Those of
-//! the Redis layer run in that crate's tests, where its insides can be reached.
+//! The committed corpora of the fuzz targets, run through the targets' functions, so that no fixed defect returns. Those of
+//! the Redis layer run in that crate's tests, which can reach its private functions.
 
 #[path = "../fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "it is a crate of its own where it is fuzzed")]
@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 
 type Target = fn(&[u8]);
 
-/// How many inputs passed.
+/// Runs all inputs of a target, and returns their number.
 fn run(target: &str, function: Target) -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let inputs = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -41,7 +41,7 @@ fn fuzz_corpora_pass() {
     }
 }
 
-/// A target without a corpus, or a corpus without a target, would be checked by nobody.
+/// Asserts that each target has a corpus, and each corpus a target.
 #[test]
 fn every_fuzz_target_has_a_corpus() {
     let names = |folder: &str| {

@@ -1,4 +1,4 @@
-//! A server with a crowd is told to stop.
+//! A shutdown of a server with many clients.
 
 use channels_tests::{Ending, Lane, Member, Server, Signal, may_open, within};
 use tokio::{task::JoinSet, time::Instant};
@@ -18,7 +18,7 @@ async fn sigterm_drains_two_thousand_members() {
 async fn deploy(lane: Lane) {
     let mut server = Server::chat(lane).await;
     let mut members = join_all(&server).await;
-    // The first of each room speaks, and has heard it: so the server has taken it, for everybody.
+    // The first member of each room sends, and has received its message: so the server has it for all members.
     for (room, speaker) in members.iter_mut().enumerate().take(ROOMS) {
         for number in 0..MESSAGES {
             speaker.say(&format!("{room} {number}")).await;

@@ -8,7 +8,7 @@ const MIB: usize = 1 << 20;
 async fn assert_echoed(member: &mut Member, message: Message) {
     member.send(message.clone()).await;
     let echo = member.receive().await;
-    // The sizes first: nobody reads megabytes in a failure.
+    // The sizes first: a failure must not print megabytes.
     assert_eq!((echo.len(), echo.is_text()), (message.len(), message.is_text()));
     assert!(echo == message, "the content of {} bytes changed", message.len());
 }

@@ -1,4 +1,4 @@
-//! Grants that Python has signed, by the very lines that the documentation shows.
+//! Grants signed in Python, by the lines that the documentation shows.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use ws_consumer::middleware::{GrantKeys, NoGrant};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// What the documented function gives for these arguments.
+/// Returns the documented function's result for these arguments.
 async fn signed(arguments: &str) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/src/middleware/grant.py");
     let source = std::fs::read_to_string(source).expect("the documented lines are there");

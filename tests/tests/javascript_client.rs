@@ -1,4 +1,4 @@
-//! The JavaScript client's own tests, on Node's runner.
+//! The tests of the JavaScript client, on Node's runner.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ fn javascript_client_tests_pass() {
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/client");
     let files = test_files(&client);
     assert!(files.len() >= 10, "the tests are found: {files:?}");
-    // Node 20 has a WebSocket, but only when asked; later ones know the flag still.
+    // Node 20 has a WebSocket behind this flag; later versions accept the flag.
     let run = Command::new("node")
         .args(["--experimental-websocket", "--test", "--test-reporter=tap"])
         .args(files)
@@ -36,7 +36,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The runner ends with lines such as `# pass 12`.
+/// Reads the number from the runner's last lines, such as `# pass 12`.
 fn counted(told: &str, what: &str) -> usize {
     let line = format!("# {what} ");
     let number = told.lines().rev().find_map(|text| text.strip_prefix(&line));

@@ -1,4 +1,4 @@
-//! The chat as a process, on bad days: a deploy with everybody connected, no descriptors left, peers that flood or never read.
+//! The chat as a process, and faults: a shutdown with clients connected, no descriptors left, peers that flood or never read.
 
 use std::{fs, time::Duration};
 
@@ -44,7 +44,7 @@ async fn survives_running_out_of_descriptors() {
     };
     within("the limit", met).await;
     drop(crowd);
-    // The server refuses clients until it has seen that the crowd is gone.
+    // The server refuses clients until it has noticed that these connections are gone.
     let admitted = async {
         while !answer(&server, HANDSHAKE).await.1.starts_with("HTTP/1.1 101") {
             sleep(Duration::from_millis(10)).await;
@@ -82,7 +82,7 @@ async fn layer_keeps_its_descriptors() {
         }
     };
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
-    // Those that say nothing are in nobody's way.
+    // Silent connections do not stop others.
     for _ in 0..20 {
         crowd.push(TcpStream::connect(server.address).await.expect("the kernel takes it"));
     }
@@ -95,9 +95,9 @@ async fn layer_keeps_its_descriptors() {
     };
     within("the layer's return", ready).await;
     ann.say("still here").await;
-    // Behind the notice that she may have missed something.
+    // After the notice of possibly missed messages.
     while !ann.receive().await.to_string().contains("still here") {}
-    // A higher limit holds at once.
+    // A higher limit takes effect at once.
     let_open(&server.program, 256);
     let member = async {
         while !answer(&server, HANDSHAKE).await.1.starts_with("HTTP/1.1 101") {
@@ -183,7 +183,7 @@ async fn unread_member_is_closed_alone() {
         live.push(Member::join(&server, "lobby").await);
     }
     let said = "x".repeat(64 << 10);
-    // More than the kernel's buffers and the server's limit take for the dead one.
+    // More than the kernel's buffers and the server's limit hold for the member that reads nothing.
     for _ in 0..200 {
         live[0].say(&said).await;
         for member in &mut live {

@@ -1,4 +1,4 @@
-//! The tables of `tests/README.md` name tests: those exist.
+//! Each test that the tables of `tests/README.md` name exists.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -14,7 +14,7 @@ fn named(table: &str) -> impl Iterator<Item = (&str, &str)> {
     tests.filter(|(_, test)| test.contains('_') && !test.contains(':'))
 }
 
-/// The sources by their file's name, or their folder's for a `main.rs`.
+/// Adds the sources by the name of their file, or of their folder for a `main.rs`.
 fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         if entry.is_dir() {
@@ -54,7 +54,7 @@ fn shown_servers_set_a_backlog() {
     for readme in ["README.md", "ws-consumer/README.md"] {
         shown.insert(readme.to_owned(), fs::read_to_string(root.join(readme)).expect("it is there"));
     }
-    // Its backlog is 128; `ws_consumer::listen` has a crowd's.
+    // Its backlog is 128; that of `ws_consumer::listen` is enough for thousands.
     let short = ["TcpListener", "::bind("].concat();
     let found: Vec<_> =
         shown.iter().filter(|(_, text)| text.contains(&short)).map(|(file, _)| file).collect();

@@ -1,13 +1,13 @@
-//! The page with every transport on it, in a real browser.
+//! The page with every transport, in a real browser.
 
 use std::collections::BTreeMap;
 
 use channels_tests::{Browser, Server, Tab, ask};
 use serde_json::{Value, json};
 
-// Linked with this, because each test program takes its time to link.
-#[path = "browser/places.rs"]
-mod places;
+// In this program, because linking another one takes time.
+#[path = "browser/contexts.rs"]
+mod contexts;
 
 const TRANSPORTS: [&str; 4] = ["poll", "long-poll", "sse", "websocket"];
 const ALL_OPEN: &str = "return document.querySelectorAll('.status[data-state=open]').length === 4";
@@ -18,7 +18,7 @@ async fn enter<'a>(browser: &'a Browser, server: &Server) -> Tab<'a> {
     tab
 }
 
-/// What a panel has heard, and from which.
+/// The messages that a panel has received, each with the sending panel.
 async fn heard(tab: &Tab<'_>, panel: &str) -> Value {
     let script = "return [...document.querySelectorAll(`#panel-${arguments[0]} .line`)]
         .map((line) => `${line.querySelector('.who').dataset.from}: ${line.querySelector('.said').textContent}`)";

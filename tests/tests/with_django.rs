@@ -1,11 +1,11 @@
-//! The example with Django: its script, a member at each door, and Python's verdict.
+//! The example with Django: its script, a member at each server, and Python's verdict.
 
 use std::{net::TcpListener, path::Path};
 
 use channels_tests::{Program, Signal, path_of, python, verdict};
 use tokio::process::Command;
 
-/// The first two also when the Rust chat sends ready frames; then it understands no events.
+/// The checks of both lanes. With ready frames the Rust chat understands no events.
 const CHECKS: [&str; 5] = [
     "a message from Rust's page reaches both",
     "50 messages keep their order",
@@ -37,7 +37,7 @@ async fn share_a_room(mode: &str, lane: &str) {
     command.env("MODE", mode).env("LANE", lane).env("PYTHON", python()).env("CHAT_BIN", path_of("chat"));
     let ready = |line: &str| line.starts_with("ready: ").then_some(());
     let (mut program, ()) = Program::start(command, ready).await;
-    // The management command is started by the peer, which hands its environment on.
+    // The management command is started by the peer, with the peer's environment.
     let checks = if lane == "frame" { &CHECKS[..2] } else { &CHECKS[..] };
     let layer = if mode == "core" { "core.RedisChannelLayer" } else { "pubsub.RedisPubSubChannelLayer" };
     let address = format!("redis://127.0.0.1:{redis}/0");

@@ -1,4 +1,4 @@
-//! Workers in processes of their own over Redis, one of which is killed while messages flow.
+//! Workers in separate processes over Redis, one of which is killed during the work.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use ws_consumer::worker::{Patience, submit_until_done};
 const MESSAGES: u32 = 6000;
 const CONCURRENCY: usize = 4;
 
-/// A Redis server, and three workers at it.
+/// A Redis server with three workers.
 struct Plant {
     folder: TempDir,
     _redis: Program,
@@ -41,7 +41,7 @@ impl Plant {
         Self { folder, _redis: redis, workers, layer, channel }
     }
 
-    /// Sends a number, and waits for room if there is none.
+    /// Sends a number, and waits while the channel is full.
     async fn send(&self, n: u32) {
         let message = Message::new("number").with("n", i64::from(n));
         loop {
@@ -52,7 +52,7 @@ impl Plant {
         }
     }
 
-    /// How often each number was handled.
+    /// The number of times that each number was handled.
     fn handled(&self) -> HashMap<u32, u32> {
         let mut handled = HashMap::new();
         for at in 0..3 {
@@ -68,7 +68,7 @@ impl Plant {
         let end = Instant::now() + DEADLINE;
         loop {
             let before = self.handled().len();
-            // Long against the five milliseconds that one takes.
+            // Long compared to the five milliseconds that one takes.
             sleep(Duration::from_secs(2)).await;
             let handled = self.handled();
             if handled.len() == before {
@@ -116,7 +116,7 @@ async fn killed_worker_doubles_nothing() {
     }
     let handled = plant.settle().await;
     let lost = MESSAGES as usize - handled.len();
-    // Those being handled, and one on its way to the next free place.
+    // Those being handled, and one that waits for a free worker.
     assert!(lost <= CONCURRENCY + 1, "{lost} lost");
     let twice = handled.values().filter(|count| **count > 1).count();
     assert_eq!(twice, 0, "handled more than once");

@@ -1,12 +1,12 @@
-//! What the fuzz targets run: everything that reads what others send, by the public API. What is behind it, in the Redis
-//! layer, is in that crate's module `fuzz`.
+//! The functions of the fuzz targets: all decoders of foreign input, by the public API. Those inside the Redis
+//! layer are in that crate's module for fuzzing.
 //!
 //! Each function takes an input and panics if something is wrong. `tests/tests/corpus.rs` runs the committed corpora
 //! through the same functions.
 
+mod pipe;
 mod requests;
 mod sessions;
-mod stage;
 mod texts;
 mod wire;
 

@@ -12,9 +12,9 @@ use ws_consumer::{
     },
 };
 
-use super::stage::{converse, run};
+use super::pipe::{converse, run};
 
-/// A request, or a proper handshake with a fuzzed path, key, and further header lines; the first byte chooses which.
+/// Runs a request, or a valid handshake with a fuzzed path, key, and further header lines; the first byte chooses.
 pub fn requests(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let bytes = if choice & 1 == 0 { rest.to_vec() } else { handshake(choice & 2 != 0, rest) };
@@ -23,7 +23,7 @@ pub fn requests(input: &[u8]) {
     sound(&answer);
 }
 
-/// Parts between bytes of 0xFF, which are in no text: the path, and lines.
+/// Splits at bytes of 0xFF, which are in no text: the path, and header lines.
 fn handshake(upgrade: bool, rest: &[u8]) -> Vec<u8> {
     let mut parts = rest.split(|byte| *byte == 0xFF);
     let path = parts.next().unwrap_or_default();
@@ -42,7 +42,7 @@ fn handshake(upgrade: bool, rest: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Whatever was asked: answers, and in their heads nothing that the client has put there.
+/// Asserts that the server answers, and that no header of the answer comes from the client.
 fn sound(answer: &[u8]) {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
         assert!(answer.is_empty(), "half an answer");
@@ -80,7 +80,7 @@ const KNOWN: [&str; 17] = [
 
 fn service() -> SocketService<NotFound> {
     let layer = Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>;
-    // Made once: its expression is dear.
+    // Made once: its regular expression is expensive.
     static SOCKETS: OnceLock<Router> = OnceLock::new();
     let sockets = SOCKETS.get_or_init(|| {
         Router::new()
@@ -91,7 +91,7 @@ fn service() -> SocketService<NotFound> {
             .application("/", agree)
     });
     let requests =
-        Router::new().http("/guarded/{rest:path}", Told::default).http("/{rest:path}", Told::default);
+        Router::new().http("/guarded/{rest:path}", BodyEcho::default).http("/{rest:path}", BodyEcho::default);
     Protocols::new()
         .websocket(sockets.clone())
         .requests(guards().around(requests))
@@ -116,7 +116,7 @@ fn guards() -> impl Guard {
         .and(limits)
 }
 
-/// As if all came from a proxy: a pipe has no address.
+/// Sets the address of a proxy: a pipe has none.
 struct Proxied;
 
 impl Guard for Proxied {
@@ -148,7 +148,7 @@ impl Authenticator for Users {
     }
 }
 
-/// Looks at all there is, and agrees to the first subprotocol.
+/// Reads all parts of the scope, and accepts the first subprotocol.
 async fn agree(mut socket: Socket) -> Result<()> {
     look(&socket);
     let mut accept = Accept::default();
@@ -170,9 +170,9 @@ fn look(socket: &Socket) {
 }
 
 #[derive(Default)]
-struct Told;
+struct BodyEcho;
 
-impl HttpConsumer for Told {
+impl HttpConsumer for BodyEcho {
     type Event = NoEvents;
     const MAX_BODY: usize = 1000;
 

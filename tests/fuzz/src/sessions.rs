@@ -1,4 +1,4 @@
-//! What clients of sessions say: batches, tokens and cursors, resumptions over every transport.
+//! Input from clients of sessions: batches, tokens and cursors, resumptions over every transport.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use ws_consumer::{
     consumer,
 };
 
-use super::stage::{ask, run};
+use super::pipe::{ask, run};
 
 const STEPS: usize = 16;
 const BATCH: usize = 10;
@@ -25,13 +25,13 @@ const LOG: usize = 8;
 const SESSIONS: usize = 3;
 /// Longer than a long poll waits, or a request's body may take.
 const ANSWER: Duration = Duration::from_secs(120);
-/// For what has no end of its own.
+/// The time limit for streams, which have no end.
 const LISTEN: Duration = Duration::from_secs(1);
 
-/// Says everything twice, so that logs overflow, and counts its beginnings and ends.
-struct Echo(Arc<[AtomicUsize; 2]>);
+/// Sends every message twice, so that logs overflow, and counts its `connect` and `disconnect`.
+struct SessionEcho(Arc<[AtomicUsize; 2]>);
 
-impl Consumer for Echo {
+impl Consumer for SessionEcho {
     type Event = NoEvents;
     const GROUPS: &'static [&'static str] = &["all"];
 
@@ -48,8 +48,8 @@ impl Consumer for Echo {
     }
 }
 
-/// Steps between bytes of 0xFF, which are in no text. The first byte of each chooses what is done with the rest, wherein
-/// `TOKEN` is the last token that was given.
+/// Steps between bytes of 0xFF, which are in no text. The first byte of each chooses the use of the rest, in which
+/// `TOKEN` stands for the newest token.
 pub fn sessions(input: &[u8]) {
     let (layer, counts) = (Arc::new(MemoryLayer::default()), Arc::new([const { AtomicUsize::new(0) }; 2]));
     let service = service(&layer, counts.clone());
@@ -59,7 +59,7 @@ pub fn sessions(input: &[u8]) {
             let Some((choice, rest)) = step.split_first() else { continue };
             let answer = take(&service, *choice, &with_token(rest, &token)).await;
             token = token_in(&answer).unwrap_or(token);
-            // Of connections that have just been dropped, one may be on its way out.
+            // A connection that has just been dropped may not have ended yet.
             assert!(service.connections().len() <= SESSIONS + 2, "{}", service.connections().len());
         }
         service.connections().close().await;
@@ -77,7 +77,7 @@ fn service(layer: &Arc<MemoryLayer>, counts: Arc<[AtomicUsize; 2]>) -> SocketSer
     (transports.batch, transports.log_messages, transports.log_bytes) = (BATCH, LOG, LOG * MESSAGE);
     transports.max_sessions = SESSIONS;
     Protocols::new()
-        .websocket(consumer(move || Echo(counts.clone())))
+        .websocket(consumer(move || SessionEcho(counts.clone())))
         .limits(limits)
         .resume(transports)
         .into_service(layer.clone() as Arc<dyn ChannelLayer>)
@@ -85,7 +85,7 @@ fn service(layer: &Arc<MemoryLayer>, counts: Arc<[AtomicUsize; 2]>) -> SocketSer
 
 async fn take(service: &SocketService<NotFound>, choice: u8, said: &[u8]) -> Vec<u8> {
     let path = if choice & 8 == 0 { "/x" } else { "/x?protocol=a" };
-    // Another cookie is another look at the client.
+    // A different cookie makes the guards run again.
     let cookie = if choice & 16 == 0 { "" } else { "cookie: a=b\r\n" };
     let head = format!(" {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{cookie}");
     match choice & 7 {
@@ -149,7 +149,7 @@ fn status(answer: &[u8]) -> u16 {
     status
 }
 
-/// No more than a client may be sent at once, in the form that the protocol has.
+/// Asserts that an answer is bounded, and well formed by the protocol.
 fn sound_batch(answer: &[u8]) {
     if status(answer) != 200 {
         return;

@@ -38,12 +38,12 @@ pub fn names(input: &[u8]) {
     assert_ne!(GroupName::encode(prefix, &other), Ok(name), "two texts have one name");
 }
 
-/// Nothing that means something to Redis, a log or a terminal.
+/// Whether a text holds no character with a meaning to Redis, a log or a terminal.
 fn is_plain(name: &str) -> bool {
     name.len() < 100 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-!".contains(&byte))
 }
 
-/// Options of an address.
+/// Parses the options of an address.
 pub fn addresses(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let address = Address::parse(text);
@@ -76,7 +76,7 @@ pub fn origins(input: &[u8]) {
     assert!(!own || (is_an_origin(origin) && has_host()), "{host:?} is taken for the host of {origin:?}");
 }
 
-/// No path but one slash, no user, no blank: `scheme://host[:port]`, or a scheme alone that is none of the web's.
+/// Whether a text is `scheme://host[:port]`, or a scheme alone that is not the web's: without path, user or blank.
 fn is_an_origin(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -108,7 +108,7 @@ pub fn routes(input: &[u8]) {
     let Ok(uri) = path.parse::<http::Uri>() else { return };
     let Ok(mut request) = Request::get(uri).body(()) else { return };
     let scope = Scope::of(&mut request);
-    // Longer ones are slow to compile, and the program's own.
+    // Longer ones are slow to compile, and come from the program, not from clients.
     if pattern.len() <= 64
         && let Ok(router) = Router::new().try_re_path(pattern, nothing)
     {
@@ -135,7 +135,7 @@ async fn nothing(socket: Socket) -> Result<()> {
     Ok(())
 }
 
-/// Grants that somebody made up, and one of ours with a byte changed.
+/// Forged grants, and a valid one with a byte changed.
 pub fn grants(input: &[u8]) {
     let Some([grant, user]) = parts(input) else { return };
     let keys = GrantKeys::new("b", [7; 32]).and("a", [8; 32]);
@@ -149,7 +149,7 @@ pub fn grants(input: &[u8]) {
         .map(|(n, c)| if n == at { if c == 'x' { 'y' } else { 'x' } } else { c })
         .collect();
     if let Ok(name) = keys.verify(&changed, Some(user)) {
-        // The last character of base64 has bits that mean nothing.
+        // The last character of base64 has unused bits.
         assert!(name == group && at + 1 == ours.len(), "{ours} and {changed} are both grants");
     }
 }

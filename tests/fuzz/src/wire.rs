@@ -1,4 +1,4 @@
-//! Frames, and what is in them.
+//! Frames and their contents.
 
 use std::sync::{
     Arc,
@@ -12,15 +12,15 @@ use ws_consumer::{
     Router, Socket, consumer,
 };
 
-use super::stage::{converse, run};
+use super::pipe::{converse, run};
 
 const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                            sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Echoes, and counts its beginnings and ends.
-struct Echo(Arc<[AtomicUsize; 2]>);
+/// Echoes, and counts its `connect` and `disconnect`.
+struct CountingEcho(Arc<[AtomicUsize; 2]>);
 
-impl Consumer for Echo {
+impl Consumer for CountingEcho {
     type Event = NoEvents;
     const GROUPS: &'static [&'static str] = &["all"];
 
@@ -36,7 +36,7 @@ impl Consumer for Echo {
     }
 }
 
-/// The bytes of frames, however they are cut, end in the same answers. The first byte seeds the cuts; its lowest bit chooses
+/// Asserts that the answers do not depend on how the bytes are cut. The first byte seeds the cuts; its lowest bit chooses
 /// between an echo and a multiplexer.
 pub fn frames(input: &[u8]) {
     let Some((choice, frames)) = input.split_first() else { return };
@@ -47,7 +47,7 @@ pub fn frames(input: &[u8]) {
 fn answer(frames: &[u8], seed: Option<u64>, multiplex: bool) -> Vec<u8> {
     let (layer, counts) = (Arc::new(MemoryLayer::default()), Arc::new([const { AtomicUsize::new(0) }; 2]));
     let made = counts.clone();
-    let echo = consumer(move || Echo(made.clone()));
+    let echo = consumer(move || CountingEcho(made.clone()));
     let protocols = match multiplex {
         true => Protocols::new().websocket(Multiplexer::new(Router::new().application("/{room}/", echo))),
         false => Protocols::new().websocket(echo),
@@ -61,7 +61,7 @@ fn answer(frames: &[u8], seed: Option<u64>, multiplex: bool) -> Vec<u8> {
     answer
 }
 
-/// What a server has said: its messages, and the code it closed with. Pongs are left out, as several pings may have one.
+/// The server's messages, and its close code. Pongs are left out, as several pings can share one.
 fn answered(answer: &[u8]) -> (Vec<&[u8]>, Option<u16>) {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
     assert!(answer.starts_with(b"HTTP/1.1 101 "), "the handshake is sound");
@@ -103,7 +103,8 @@ enum Event {
     Any(serde_json::Value),
 }
 
-/// Values in MessagePack and JSON, from a peer and from a client: what can be read can be written, and is the same.
+/// Values in MessagePack and JSON, from a peer and from a client: each value that can be read is written and read again
+/// unchanged.
 pub fn values(input: &[u8]) {
     let pack = rmp_serde::from_slice::<Value>(input).ok();
     if let Some(value) = &pack {
@@ -129,7 +130,7 @@ pub fn values(input: &[u8]) {
     from_a_client(input);
 }
 
-/// Messages from a peer: what can be read is read as serde reads it, and what is written is read again.
+/// Messages from a peer: each is read as serde reads it, and read again after it was written.
 pub fn messages(input: &[u8]) {
     let Ok(message) = Message::from_bytes(input) else { return };
     let written = message.to_bytes().expect("it was read");

@@ -1,4 +1,4 @@
-//! A worker that notes in a file which numbers it has handled: `counting-worker URL FILE CONCURRENCY`.
+//! A worker that writes the numbers it has handled to a file: `counting-worker URL FILE CONCURRENCY`.
 
 use std::{env, fs::File, io::Write, time::Duration};
 
@@ -21,7 +21,7 @@ impl Worker for Counter {
 
     async fn handle(&self, _: &Job, Number { n }: Number) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        // One write to a file that is only appended to: it is there, or not, whenever the process is killed.
+        // One write to an append-only file: complete or absent, whenever the process is killed.
         (&self.0).write_all(format!("{n}\n").as_bytes())?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! No circle among the files of a crate, nor among the modules that stand side by side.
+//! Checks that the files of a crate use each other without a circle, and so do modules declared side by side.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

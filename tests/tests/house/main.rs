@@ -3,6 +3,7 @@
 mod arrows;
 mod circles;
 mod doc_openings;
+mod documents;
 mod lengths;
 mod modules;
 mod names;

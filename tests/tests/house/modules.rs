@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::reader::{Body, Child, Import};
 use crate::tree::{Tree, tokens};
 
-/// One crate's modules; the first is its root.
+/// The modules of a crate; the first is its root.
 pub(crate) struct Modules {
     all: Vec<Module>,
 }
@@ -154,7 +154,7 @@ impl Modules {
         Some(target)
     }
 
-    /// What a module has under a name. A module and an item may share one: a longer path goes on through the module.
+    /// Looks up a name in a module. A module and an item may share one: a longer path goes on through the module.
     fn look_up(
         &self,
         module: usize,

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, Group, TokenTree};
 
-/// One module's body.
+/// The body of a module.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     /// The names of items defined here.
     pub(crate) items: BTreeSet<String>,
-    /// Those among them that are types or traits.
+    /// The types and traits among the items.
     pub(crate) types: BTreeSet<String>,
     /// The items that `#[macro_export]` puts at the crate's root.
     pub(crate) exported_macros: BTreeSet<String>,
@@ -19,7 +19,7 @@ pub(crate) struct Body {
     pub(crate) children: Vec<Child>,
 }
 
-/// One leaf of a `use`.
+/// A leaf of a `use`.
 #[derive(Debug)]
 pub(crate) struct Import {
     /// The name that it brings into scope; `*` for a glob.
@@ -104,7 +104,8 @@ impl Body {
 /// The length of an item that only tests have, with its attributes.
 fn test_item(tokens: &[TokenTree]) -> Option<usize> {
     let text = attribute(tokens)?.to_string().replace(' ', "");
-    let is_test = text == "cfg(test)" || text.starts_with("cfg(all(test,") || text == "test";
+    let is_test = ["cfg(test)", "cfg(any(test,fuzzing))", "test"].contains(&text.as_str())
+        || text.starts_with("cfg(all(test,");
     let mut start = 2;
     while is_test && attribute(&tokens[start..]).is_some() {
         start += 2;
@@ -358,7 +359,7 @@ mod self_tests {
     #[test]
     fn leaves_tests_out() {
         let body = read(
-            "#[cfg(test)] mod tests { use a::B; } #[cfg(test)] use c::{D}; #[cfg(all(test, unix))] #[path = \"x\"] mod e;\n\
+            "#[cfg(test)] mod tests { use a::B; } #[cfg(any(test, fuzzing))] mod fuzzed; #[cfg(test)] use c::{D}; #[cfg(all(test, unix))] #[path = \"x\"] mod e;\n\
              #[test] fn f() { G::h() } #[cfg(not(test))] use i::J; mod k { fn l() {} } #[path = \"m.rs\"] pub(crate) mod n;",
         );
         assert!(body.items.is_empty(), "{body:?}");

@@ -76,7 +76,9 @@ fn add_files(workspace: &Path, within: &Path, files: &mut BTreeMap<PathBuf, Stri
 }
 
 fn is_written(path: &Path) -> bool {
-    ["rs", "py", "sh", "js", "ts", "css", "html", "lua", "md", "toml"].iter().any(|end| has_ending(path, end))
+    ["rs", "py", "sh", "js", "ts", "css", "html", "lua", "md", "toml", "json"]
+        .iter()
+        .any(|end| has_ending(path, end))
 }
 
 pub(crate) fn has_ending(path: &Path, end: &str) -> bool {

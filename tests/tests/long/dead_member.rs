@@ -1,4 +1,4 @@
-//! What a member that takes nothing costs the others in time: printed, not judged.
+//! The delay that a member that reads nothing causes for others: printed, not asserted.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ async fn listen(mut member: Member, begun: Instant) -> Vec<Duration> {
     times
 }
 
-/// With little room, so that the server soon has to keep what is not taken.
+/// With small socket buffers, so that the server soon has to keep unread bytes.
 async fn join_and_read_nothing(server: &Server) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("before it is connected");

@@ -1,4 +1,4 @@
-//! A client: talks, listens, and comes back when it hears nothing.
+//! A client: sends, receives, and reconnects after silence.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     server::{PORT, Said},
 };
 
-/// The server pings every 2 s, so a longer silence is the network's.
+/// The longest silence. The server pings every 2 s, so a longer one is the network's fault.
 const SILENCE: Duration = Duration::from_secs(6);
 
 pub(crate) fn name(id: usize) -> String {
@@ -25,7 +25,7 @@ pub(crate) fn room(id: usize) -> usize {
     id % 2
 }
 
-/// The host. A crash starts it again, with other dice.
+/// The client's host. A crash starts it again, with another seed.
 pub(crate) async fn run(id: usize, seed: u64, log: Rc<RefCell<Log>>) -> turmoil::Result {
     let mut random = Rng::with_seed(seed ^ log.borrow().connections as u64);
     while !log.borrow().stop {
@@ -45,7 +45,7 @@ async fn connect(id: usize) -> Option<WebSocketStream<TcpStream>> {
     Some(socket)
 }
 
-/// Until the connection is over, or silent for too long.
+/// Receives until the connection is over, or silent for too long.
 async fn talk(id: usize, mut socket: WebSocketStream<TcpStream>, random: &mut Rng, log: &Rc<RefCell<Log>>) {
     let by = log.borrow_mut().speaker(id);
     let mut silence = Duration::ZERO;
@@ -71,7 +71,7 @@ async fn talk(id: usize, mut socket: WebSocketStream<TcpStream>, random: &mut Rn
     }
 }
 
-/// Until the connection is over.
+/// Sends until the connection is over.
 async fn listen(
     id: usize,
     socket: &mut WebSocketStream<TcpStream>,

@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! The faults and their times.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ impl Faults {
         Self { random, partitioned: none(), held: none(), crashed: none() }
     }
 
-    /// About twice in a second, something happens to somebody: a fault, or the end of one.
+    /// Begins or ends a fault, about twice in a second.
     pub(crate) fn maybe(&mut self, sim: &mut Sim<'_>) {
         if self.random.u8(..50) != 0 {
             return;
@@ -47,14 +47,14 @@ impl Faults {
         }
     }
 
-    /// Everything works again.
+    /// Ends all faults.
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>) {
         for id in 0..CLIENTS {
             self.end(sim, id);
         }
     }
 
-    /// True if there was a fault to end.
+    /// Ends a client's fault, and returns whether there was one.
     fn end(&mut self, sim: &mut Sim<'_>, id: usize) -> bool {
         let client = client::name(id);
         if self.crashed.remove(&id) {

@@ -1,4 +1,4 @@
-//! The server on a network that is not there: hosts, virtual TCP and a clock that tests move, with partitions, held
+//! The server on a simulated network: hosts, virtual TCP and a clock that tests move, with partitions, held
 //! packets and crashes at moments that a seed chooses.
 //!
 //! `CHANNELS_SEED=17 cargo test -p channels-tests --test simulation` runs one seed again; `CHANNELS_LONG=1` runs many.
@@ -17,18 +17,18 @@ use self::{faults::Faults, oracle::Log, server::Defect};
 
 /// Members of two rooms.
 const CLIENTS: usize = 5;
-/// So long everything may go wrong.
+/// The time in which faults happen.
 const TROUBLE: Duration = Duration::from_secs(20);
-/// So long after the last fault everybody has found back: the server notices a dead client within 4 s, a client a dead
-/// server within 6 s, and comes back within 2 s.
+/// The time after the last fault in which all clients reconnect: the server notices a dead client within 4 s, a client a dead
+/// server within 6 s, and reconnects within 2 s.
 const HEAL: Duration = Duration::from_secs(12);
-/// And so long they talk undisturbed.
+/// The time without faults.
 const PEACE: Duration = Duration::from_secs(3);
 
-/// So long it may take until they have left.
+/// The limit for the time until all clients have left.
 const END: Duration = Duration::from_secs(15);
 
-/// What a seed came to.
+/// The result of a seed.
 fn simulate(seed: u64, defect: Defect) -> Result<Log, String> {
     fastrand::seed(seed); // the server's own dice, on this thread
     let mut random = Rng::with_seed(seed);
@@ -119,7 +119,7 @@ fn every_defect_is_found() {
     }
 }
 
-/// A seed is the whole story, or there would be nothing to run again.
+/// Asserts that a seed determines the whole run.
 #[test]
 fn seeds_are_deterministic() {
     let story = |seed| simulate(seed, Defect::None).expect("it passes").story();

@@ -1,4 +1,4 @@
-//! What clients heard, and what they should have.
+//! The messages that clients received, and those that they should have received.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,11 +8,11 @@ use std::{
 
 use super::{CLIENTS, client, server::Said};
 
-/// Everything that clients have seen, in one order.
+/// All observations of clients, in one order.
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) connections: usize,
-    /// Clients leave for good.
+    /// Whether clients leave for good.
     pub(crate) stop: bool,
     messages: usize,
     heard: Vec<(Duration, usize, usize, Said)>,
@@ -26,7 +26,7 @@ impl Log {
         self.current.insert(id, self.connections);
     }
 
-    /// A name that no other connection has.
+    /// Returns a name that no other connection has.
     pub(crate) fn speaker(&self, id: usize) -> String {
         format!("{id}.{}", self.current[&id])
     }
@@ -42,13 +42,13 @@ impl Log {
         self.messages += other.messages;
     }
 
-    /// All of it, to be compared.
+    /// A copy of all observations, to compare runs.
     pub(crate) fn story(&self) -> Vec<String> {
         self.heard.iter().map(|heard| format!("{heard:?}")).collect()
     }
 
-    /// The promises: at most once, in the order of each sender, and only within the room; and after `talk` everybody hears
-    /// everybody again.
+    /// Asserts the guarantees: at most once, in the order of each sender, and only within the room; and after `talk` all
+    /// clients receive all messages again.
     pub(crate) fn check(&self, talk: Duration) -> Result<(), String> {
         let mut last: BTreeMap<(usize, &str), u64> = BTreeMap::new();
         let mut once = BTreeSet::new();

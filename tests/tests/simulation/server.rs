@@ -1,4 +1,4 @@
-//! The server: a chat, as it should be, or with a defect.
+//! The server: a correct chat, or one with a defect.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ use ws_consumer::{
 
 pub(crate) const PORT: u16 = 9000;
 
-/// What may be wrong with it.
+/// The server's defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Defect {
     None,
@@ -29,7 +29,7 @@ pub(crate) enum Defect {
     TellsAll,
 }
 
-/// What a client says, and hears.
+/// A client's message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Said {
     pub(crate) room: usize,
@@ -49,7 +49,7 @@ enum Event {
 struct Counts {
     connects: AtomicUsize,
     disconnects: AtomicUsize,
-    /// Of mailboxes that a defect keeps.
+    /// The mailboxes that a defect keeps.
     kept: std::sync::Mutex<Vec<Mailbox>>,
 }
 
@@ -132,7 +132,7 @@ impl Server {
         Self { service, layer, counts }
     }
 
-    /// Once everybody has gone.
+    /// Asserts that no connection and no group is left after all clients have gone.
     pub(crate) fn check(&self) -> Result<(), String> {
         let (connects, disconnects) =
             (self.counts.connects.load(Relaxed), self.counts.disconnects.load(Relaxed));
@@ -148,7 +148,7 @@ impl Server {
     }
 }
 
-/// The host.
+/// The server's host.
 pub(crate) async fn run(service: SocketService<NotFound>) -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     loop {

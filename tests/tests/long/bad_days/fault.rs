@@ -89,7 +89,7 @@ impl Fault {
         }
     }
 
-    /// Lets it happen. Returns when it is over; that is also the moment from which recovery counts.
+    /// Causes the fault, and returns when it is over; recovery is measured from then on.
     pub(crate) async fn happen(self, redis: &mut Redis, proxy: &Proxy) -> Instant {
         let mut admin = Admin::on(redis);
         match self {
@@ -183,7 +183,7 @@ async fn no_disk(redis: &Redis, admin: &mut Admin) {
     admin.ask(&format!("CONFIG SET dir {}", redis.dir().display()));
 }
 
-/// More for every subscriber than its buffer may hold, within one command, so that none can be read in between.
+/// Publishes more than a subscriber's buffer may hold, within one command, so that none is read in between.
 fn overflow(admin: &mut Admin) {
     admin.ask("CONFIG SET client-output-buffer-limit \"pubsub 1mb 1mb 1\"");
     let flood = "local text = string.rep('x', 1000000) \
@@ -193,7 +193,7 @@ fn overflow(admin: &mut Admin) {
     admin.ask("CONFIG SET client-output-buffer-limit \"pubsub 32mb 8mb 60\"");
 }
 
-/// A connection that was there before the fault, since later there may be no other.
+/// A connection opened before the fault, as no other can be opened during it.
 struct Admin(BufReader<TcpStream>);
 
 impl Admin {

@@ -27,7 +27,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 pub(crate) enum Noticed {
     /// Its connection ended, with this code if there was one.
     Closed(Option<u16>),
-    /// An error came: one of its own messages could not be sent.
+    /// An error came: one of the member's messages could not be sent.
     Error(String),
     /// A message came: its sender, and its number among that sender's.
     Heard { speaker: usize, number: u64 },
@@ -61,7 +61,7 @@ impl Log {
         std::mem::replace(&mut members, empty)
     }
 
-    /// Looks at it without taking it.
+    /// Reads the observations without taking them.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&[Vec<(Instant, Noticed)>]) -> T) -> T {
         look(&self.0.lock().expect("no holder of this lock panics"))
     }
@@ -117,7 +117,7 @@ impl Member {
 
     /// Sends and receives until the connection ends, and returns the close code.
     async fn talk(&mut self, mut socket: WebSocketStream<TcpStream>) -> Option<u16> {
-        // Not all at the same moment.
+        // Spread, so that not all members send at the same moment.
         sleep(PAUSE.mul_f64(fastrand::f64())).await;
         let mut ticks = interval(PAUSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -129,7 +129,7 @@ impl Member {
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return None,
                 },
-                // Also while it is quiet, so that not all speak at once when they may again.
+                // Also while sending is paused, so that members do not send all at once afterwards.
                 _ = ticks.tick() => {
                     if !*self.speak.borrow() {
                         continue;

@@ -20,7 +20,7 @@ use self::{
 
 mod fault;
 pub(crate) mod member;
-// The layer's own tests use the rest of these.
+// The rest of these is used by the layer's tests.
 #[allow(dead_code)]
 #[path = "../../../../channel-layer-redis/tests/support/proxy.rs"]
 pub(crate) mod proxy;
@@ -32,12 +32,12 @@ mod server;
 const MEMBERS: usize = 200;
 const TO_A_ROOM: usize = 20;
 const MODES: [&str; 3] = ["native", "pubsub", "core"];
-/// Of speaking before a fault, and after recovery.
+/// The time of sending before a fault, and after recovery.
 const BEFORE: Duration = Duration::from_millis(300);
 const AFTER: Duration = Duration::from_millis(500);
 /// The time until all messages under way have been received.
 const SETTLES: Duration = Duration::from_millis(600);
-/// Recovery that takes longer is none.
+/// The limit for recovery.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,7 +64,7 @@ fn is_wanted(variable: &str, name: &str) -> bool {
     env::var(variable).map_or(true, |words| words.split(',').any(|word| name.contains(word)))
 }
 
-/// All of it, in one mode.
+/// All faults in one mode.
 struct Hall {
     redis: Redis,
     proxy: Proxy,
@@ -78,7 +78,7 @@ impl Hall {
     async fn open(mode: &str) -> Self {
         let redis = Redis::start_with(&["--enable-debug-command", "local"]);
         let proxy = Proxy::to(redis.port).await;
-        // In mode core a process has one queue for all of its members: bursts are not what this is about.
+        // In mode core a process has one queue for all of its members; bursts are not tested here.
         let url = |address: String| format!("{address}?mode={mode}&capacity=1000");
         let one = Chat::chat_with_layer(&url(redis.address()), Lane::Handler).await;
         let two = Chat::chat_with_layer(&url(proxy.address()), Lane::Handler).await;
@@ -100,7 +100,7 @@ impl Hall {
         let live = self.live_since(over).await;
         sleep(AFTER).await;
         self.quiet().await;
-        Report::of(&self.log, |id| id / TO_A_ROOM, live)
+        Report::new(&self.log, |id| id / TO_A_ROOM, live)
     }
 
     /// Waits until all members receive all messages again, and returns the time since then.

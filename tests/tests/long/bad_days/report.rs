@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::member::{Log, Noticed};
 
-/// One fault's outcome.
+/// The outcome of a fault.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// From the fault's end until each member heard, of either process, what was said after it; none if never.
+    /// The time from the fault's end until each member received a message sent after it from either process, if ever.
     pub(crate) live: Option<Duration>,
     pub(crate) said: usize,
     pub(crate) heard: usize,
@@ -26,14 +26,14 @@ pub(crate) struct Report {
     /// Members that got a notice of a gap, and those that got an error.
     pub(crate) noticed: usize,
     pub(crate) erred: usize,
-    /// Pairs that were lost although neither side was told anything.
+    /// Pairs that were lost without a notice or an error on either side.
     pub(crate) silent: usize,
-    /// An error as members are told it.
+    /// An error as members receive it.
     pub(crate) example: Option<String>,
 }
 
 impl Report {
-    pub(crate) fn of(log: &Log, room_of: impl Fn(usize) -> usize, live: Option<Duration>) -> Self {
+    pub(crate) fn new(log: &Log, room_of: impl Fn(usize) -> usize, live: Option<Duration>) -> Self {
         let members = log.take();
         let mut report = Self { live, ..Self::default() };
         let mut rooms: HashMap<usize, Vec<usize>> = HashMap::new();
@@ -108,7 +108,7 @@ impl Report {
     }
 }
 
-/// All hear all again within this.
+/// The limit for the time until all members receive all messages again.
 const LIVE: Duration = Duration::from_secs(2);
 
 impl fmt::Display for Report {

@@ -15,7 +15,7 @@ use crate::bad_days::{
     report::{Report, all_live},
 };
 
-// The layer's own tests use the rest of it.
+// The rest of it is used by the layer's tests.
 #[allow(dead_code)]
 #[path = "../../../../examples/nats-layer/tests/it/server.rs"]
 mod server;
@@ -25,28 +25,28 @@ pub(crate) use self::server::Server as Nats;
 const TO_A_ROOM: usize = 20;
 /// Longer than the layer's heartbeat and timeout together.
 const OUTAGE: Duration = Duration::from_secs(2);
-/// Of speaking before a fault, and after recovery.
+/// The time of sending before a fault, and after recovery.
 const BEFORE: Duration = Duration::from_millis(300);
 const AFTER: Duration = Duration::from_millis(300);
 /// The time until all messages under way have been received.
 const SETTLES: Duration = Duration::from_millis(600);
-/// Recovery that takes longer is none.
+/// The limit for recovery.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A fault of the server, or of the network on the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Each connection of one chat is cut.
+    /// The connections of one chat are cut.
     Cut,
-    /// The process stands still.
+    /// The process is stopped.
     Freeze,
     /// The connection of one chat carries nothing, and is not closed.
     HalfOpen,
-    /// `kill -9`, and the server is back after two seconds.
+    /// `kill -9`; the server returns after two seconds.
     Kill,
-    /// `kill -9`, and the server is back at once.
+    /// `kill -9`; the server returns at once.
     Restart,
-    /// The process stands still, but not long enough for the layer to notice.
+    /// The process is stopped, but too briefly for the layer to notice.
     ShortFreeze,
 }
 
@@ -55,7 +55,7 @@ impl Fault {
     pub(crate) const ALL: &[Self] =
         &[Self::Kill, Self::Freeze, Self::Restart, Self::ShortFreeze, Self::HalfOpen, Self::Cut];
 
-    /// Lets it happen. Returns the moment at which it is over.
+    /// Causes the fault, and returns the moment at which it is over.
     async fn happen(self, nats: &mut Nats, proxy: &Proxy) -> Instant {
         match self {
             Self::Cut => {
@@ -115,7 +115,7 @@ impl Hall {
         hall
     }
 
-    /// Lets the faults happen one after the other.
+    /// Causes the faults one after the other.
     ///
     /// # Panics
     /// If a member was closed, a message was doubled, out of order or lost without a notice, or recovery took long.
@@ -132,7 +132,7 @@ impl Hall {
             let live = self.live_since(over).await;
             sleep(AFTER).await;
             self.quiet().await;
-            let report = Report::of(&self.log, |id| id / TO_A_ROOM, live);
+            let report = Report::new(&self.log, |id| id / TO_A_ROOM, live);
             println!("{fault:?} | {report}");
             let example = report.example.as_deref().unwrap_or_default();
             failures.extend(report.faults().iter().map(|failure| format!("{fault:?}: {failure} {example}")));

@@ -1,4 +1,4 @@
-//! Minutes of coming and going.
+//! Minutes of clients that connect and leave.
 
 use channels_tests::{Ending, Lane, Member, Server, may_open, open_files, resident, within};
 use tokio::task::JoinSet;
@@ -33,7 +33,7 @@ async fn churn(lane: Lane) {
         assert_eq!(heard, expected);
         within("the visitors", visitors.join_all()).await;
     }
-    // The last visitors' sockets are closed by the server's own tasks, which need a moment.
+    // The sockets of the last clients are closed by the server's tasks, which take a moment.
     let closed = async {
         while open_files(&server.program) > before {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -43,7 +43,7 @@ async fn churn(lane: Lane) {
     assert_eq!(steady.leave().await, Ending::Closed(1000));
 }
 
-// A third of the visitors leave politely, the others just hang up.
+// A third of the clients leave with a close frame, the others drop the connection.
 async fn visit(mut visitor: Member, text: String, politely: bool) {
     visitor.say(&text).await;
     while visitor.hear().await != text {}
@@ -52,7 +52,7 @@ async fn visit(mut visitor: Member, text: String, politely: bool) {
     }
 }
 
-/// What a server that has seen so many may have grown by since it had seen a tenth of them.
+/// The growth of a server's memory that is allowed between the first tenth of the clients and the last.
 const GROWTH: usize = 5 << 20;
 const VISITS: usize = 100_000;
 

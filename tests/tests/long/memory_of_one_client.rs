@@ -1,4 +1,4 @@
-//! The memory that one client can make a server keep, over each transport: judged by the growth of the
+//! The memory that one client can make a server keep, over each transport: measured by the growth of the
 //! server.
 
 use std::time::Duration;
@@ -171,7 +171,7 @@ async fn full_budget_is_freed() {
     assert!(peak - before <= 2 * (256 << 20), "{peak} bytes");
 }
 
-/// With little room, so that the server soon has to keep what is not taken.
+/// With small socket buffers, so that the server soon has to keep unread bytes.
 async fn unread(server: &Server, head: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("before it is connected");

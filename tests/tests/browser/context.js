@@ -1,4 +1,4 @@
-// What runs in every place: a channel that says half an emoji, hears it back, and closes with a reason that is too long.
+// Runs in every context: a channel that sends half an emoji, receives it, and closes with a reason that is too long.
 
 import { connect } from "ORIGIN/client/channels.js";
 

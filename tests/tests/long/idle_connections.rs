@@ -1,4 +1,4 @@
-//! As many idle members as there can be, each of whom still hears.
+//! The greatest number of idle members, all of whom still receive messages.
 
 use std::{
     fmt::Write,
@@ -23,12 +23,12 @@ use tokio::{
 use ws_consumer::{Consumer, Frame, NoEvents, Protocols, Result, Router, Socket, serve_connection};
 
 const CROWD: usize = 100_000;
-/// Longer than it takes until everybody has been pinged, and who did not answer is dropped.
+/// Longer than the time until every member has been pinged, and dropped if it did not answer.
 const SILENCE: Duration = Duration::from_secs(45);
-/// Descriptors that are not members'.
+/// The descriptors for other uses than members' connections.
 const OTHERS: usize = 300;
 
-/// What the members have heard so far.
+/// The messages that members have received so far.
 #[derive(Default)]
 struct Heard {
     members: AtomicUsize,
@@ -48,7 +48,7 @@ impl Heard {
     }
 }
 
-/// A member that takes a few bytes: it answers pings, and counts what is not one.
+/// A member that takes little memory: it answers pings, and counts other messages.
 async fn member(mut io: impl AsyncRead + AsyncWrite + Unpin, heard: Arc<Heard>) -> io::Result<()> {
     heard.members.fetch_add(1, Relaxed);
     let ended: io::Result<()> = async {
@@ -91,7 +91,7 @@ async fn connect(address: SocketAddr, number: usize) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A hundred thousand, or as many as the system lets one process have.
+/// A hundred thousand, or as many as a process is allowed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_keeps_idle_clients() {
     let members = CROWD.min(may_open() - OTHERS);
@@ -112,7 +112,7 @@ async fn server_keeps_idle_clients() {
     }
     println!("{members} members, {} bytes each", (resident(&server.program) - before) / members);
     for round in 1..=2 {
-        // Comes for that only: who does not listen all the time answers no pings.
+        // Connects for this only: it could not answer pings while it is not reading.
         Member::join(&server, "square").await.say("is anybody there?").await;
         heard.by(members, round).await;
         sleep(SILENCE / 2).await;
@@ -121,7 +121,7 @@ async fn server_keeps_idle_clients() {
     assert_eq!(heard.members.load(Relaxed), members, "members that are still there");
 }
 
-/// As the chat's.
+/// A message in the chat's form.
 #[derive(Default)]
 struct Chat {
     group: String,
@@ -142,7 +142,7 @@ impl Consumer for Chat {
     }
 }
 
-/// Over pipes, which take no descriptors.
+/// Connections over pipes, which take no descriptors.
 #[tokio::test]
 async fn service_keeps_a_hundred_thousand() {
     let router = Router::new().consumer("/ws/chat/{room}/", Chat::default);

@@ -1,4 +1,4 @@
-//! A server and one client over a pipe, in a time that passes only when nothing else can happen.
+//! A server and one client over a pipe, on a clock that advances only when every task waits.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -16,13 +16,12 @@ thread_local! {
     );
 }
 
-/// Runs to the end.
+/// Runs a future to its end.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with_borrow(|runtime| runtime.block_on(future))
 }
 
-/// Sends bytes in pieces, all at once without a seed, and returns what comes back until the server is done with the
-/// connection.
+/// Sends bytes in pieces, or all at once without a seed, and returns the answer up to the end of the connection.
 pub(crate) async fn converse(service: &SocketService<NotFound>, bytes: &[u8], seed: Option<u64>) -> Vec<u8> {
     let (client, server) = duplex(16 << 10);
     let served = tokio::spawn(serve_connection(server, service.clone()));
@@ -52,7 +51,7 @@ pub(crate) async fn converse(service: &SocketService<NotFound>, bytes: &[u8], se
     answer
 }
 
-/// Sends a request, and returns what comes back until the server has said all, or this time is over.
+/// Sends a request, and returns the answer up to its end or to this timeout.
 pub(crate) async fn ask(service: &SocketService<NotFound>, bytes: &[u8], patience: Duration) -> Vec<u8> {
     let (mut client, server) = duplex(64 << 10);
     let served = tokio::spawn(serve_connection(server, service.clone()));

@@ -1,4 +1,4 @@
-//! The JavaScript client in every place of a real browser where scripts run, and on pages that are left.
+//! The JavaScript client in every script context of a real browser, and on pages that are left.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use ws_consumer::{
     Close, Consumer, Frame, Head, HttpConsumer, NoEvents, Protocols, Result, Resume, Router, Socket, serve,
 };
 
-/// Says what it hears. How many there are is counted.
+/// Echoes. The present connections are counted.
 struct Echo(watch::Sender<usize>);
 
 impl Consumer for Echo {
@@ -48,9 +48,9 @@ impl HttpConsumer for File {
     async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
         let path = socket.scope().param("path")?;
         let (kind, text) = match path {
-            "places" => ("text/html", include_str!("places.html").to_owned()),
+            "contexts" => ("text/html", include_str!("contexts.html").to_owned()),
             "passing" => ("text/html", include_str!("passing.html").to_owned()),
-            "place.js" => ("text/javascript", include_str!("place.js").replace("ORIGIN", &self.0)),
+            "context.js" => ("text/javascript", include_str!("context.js").replace("ORIGIN", &self.0)),
             _ => {
                 let module = path.strip_prefix("client/").and_then(client_module);
                 let Some(text) = module else {
@@ -71,7 +71,7 @@ fn client_module(path: &str) -> Option<String> {
     fs::read_to_string(client.join(path)).ok()
 }
 
-/// Starts a server. Returns its address, the number of connections, and its task, which ends with the set.
+/// Starts a server, and returns its address, the number of connections, and its task, which ends with the set.
 async fn start() -> (SocketAddr, watch::Receiver<usize>, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the port is known");
@@ -85,7 +85,7 @@ async fn start() -> (SocketAddr, watch::Receiver<usize>, JoinSet<()>) {
     (address, counted, serving)
 }
 
-/// A session that is left alone ends after half a minute: this is sooner.
+/// Shorter than the half minute after which a session without a client ends.
 async fn nobody_is_left(counted: &mut watch::Receiver<usize>) {
     let is_empty = timeout(Duration::from_secs(15), counted.wait_for(|count| *count == 0)).await.is_ok();
     assert!(is_empty, "ghosts: {}", *counted.borrow());
@@ -95,7 +95,7 @@ async fn nobody_is_left(counted: &mut watch::Receiver<usize>) {
 async fn pages_and_workers_use_all_transports() {
     let (address, mut counted, _serving) = start().await;
     let browser = Browser::start().await;
-    for page in [format!("http://{address}/places"), format!("http://me:secret@{address}/places")] {
+    for page in [format!("http://{address}/contexts"), format!("http://me:secret@{address}/contexts")] {
         let tab = browser.open(&page).await;
         tab.until("all are asked", "return window.isComplete === true").await;
         tab.until("all answer", "return Object.keys(window.told).length === window.asked").await;
