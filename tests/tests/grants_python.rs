@@ -1,4 +1,4 @@
-//! Grants signed in Python, by the lines that the documentation shows.
+//! Grants signed in Python, by the code that the documentation shows.
 
 use std::path::Path;
 
@@ -8,10 +8,21 @@ use ws_consumer::middleware::{GrantKeys, NoGrant};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Returns the documented function's result for these arguments.
+/// The Python code in the documentation of [`GrantKeys`].
+fn documented() -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/src/middleware/grant.rs");
+    let source = std::fs::read_to_string(source).expect("the source file is there");
+    let lines = source.lines().map(|line| line.strip_prefix("///").unwrap_or_default());
+    let lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let code: Vec<_> =
+        lines.skip_while(|line| *line != "```python").skip(1).take_while(|line| *line != "```").collect();
+    assert!(!code.is_empty(), "the documentation holds Python code");
+    code.join("\n")
+}
+
+/// Returns what the documented function gives for these arguments.
 async fn signed(arguments: &str) -> String {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/src/middleware/grant.py");
-    let source = std::fs::read_to_string(source).expect("the documented lines are there");
+    let source = documented();
     let mut command = Command::new("python3");
     command.args(["-I", "-c", &format!("{source}\nprint(grant({arguments}))")]);
     let (status, program) = Program::run(command).await;

@@ -139,17 +139,18 @@ mod consumer;
 mod error;
 mod frame;
 mod http;
-mod json;
 mod limits;
+mod multiplex;
 mod resume;
 mod router;
 mod scope;
 mod server;
 mod socket;
 mod transport;
+mod typed;
 
 #[cfg(feature = "msgpack")]
-pub use self::json::MessagePack;
+pub use self::typed::MessagePack;
 pub use self::{
     application::Application,
     connections::{ConnectionStats, Connections, Drain},
@@ -157,9 +158,9 @@ pub use self::{
     error::{BoxError, Error, Fault, Misuse, Result},
     frame::{Close, Frame},
     http::{HttpConsumer, http_consumer, require_websocket},
-    json::{Codec, Json, Multiplexer, TypedConsumer, TypedSocket, typed},
     limits::Limits,
     middleware::Origins,
+    multiplex::Multiplexer,
     resume::Resume,
     router::{RouteFault, Router},
     scope::{Peer, Protocol, Scope, Transport},
@@ -169,6 +170,7 @@ pub use self::{
     },
     socket::{Handle, Socket, UsersExt, blocking},
     transport::ReplyBody,
+    typed::{Codec, Json, TypedConsumer, TypedSocket, typed},
     wire::{Accept, Head, Input, OutputLimits, Refuse, Resumed},
 };
 pub use channel_layer::OverflowPolicy;

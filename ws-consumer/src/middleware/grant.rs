@@ -26,7 +26,16 @@ const SECRET: usize = 32;
 /// server that holds its socket. For example, the page comes from Django, which knows the user and the user's
 /// rooms. Django writes a grant into the page, the page's script sends it over the socket, and the consumer
 /// [joins the group](Socket::join_granted) without a further check. In Python a grant is
-#[doc = concat!("```python\n", include_str!("grant.py"), "```")]
+///
+/// ```python
+/// import base64, hashlib, hmac, time
+///
+/// def grant(group, seconds, key, secret, user=""):
+///     b64 = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+///     text = f"{group}:{int(time.time()) + seconds}:{key}:{b64(user.encode())}"
+///     return f"{text}:{b64(hmac.digest(secret, b'channels.grant:' + text.encode(), hashlib.sha256))}"
+/// ```
+///
 /// with the name of a key, so that keys can be changed while grants of the old one are under way, and, if it is for one
 /// user only, with the id that the socket's server knows that user by.
 ///

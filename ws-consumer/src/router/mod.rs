@@ -24,9 +24,9 @@ use crate::{
     consumer::{Consumer, consumer},
     error::{Error, Result},
     http::{HttpConsumer, http_consumer},
-    json::{TypedConsumer, typed},
     scope::Scope,
     socket::Socket,
+    typed::{TypedConsumer, typed},
     wire::Running,
 };
 

@@ -1,7 +1,7 @@
 //! The guard that authenticates clients.
 
-mod lease;
 mod login;
+mod recheck;
 mod token;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -9,11 +9,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{Extensions, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, timeout};
 
-use self::{lease::Lease, token::Sources};
 pub use self::{
     login::{login, logout},
     token::Token,
 };
+use self::{recheck::Lease, token::Sources};
 use super::{
     cookies::Cookies,
     guard::{Guard, Visit},
@@ -260,12 +260,12 @@ impl<A: Authenticator> Guard for Auth<A> {
         if let Some(within) = asked {
             return Box::pin(async move {
                 if !ask(&*authenticator, &mut socket, within).await? {
-                    return socket.close(lease::unauthenticated("authentication failed")).await;
+                    return socket.close(recheck::unauthenticated("authentication failed")).await;
                 }
-                lease::hold(authenticator, recheck, socket, &inner).await
+                recheck::hold(authenticator, recheck, socket, &inner).await
             });
         }
-        lease::hold(authenticator, recheck, socket, &inner)
+        recheck::hold(authenticator, recheck, socket, &inner)
     }
 
     fn uses_ambient_credentials(&self) -> bool {

@@ -1,4 +1,6 @@
-//! [`TypedConsumer`]: what comes in and goes out are values.
+//! Consumers of values instead of frames.
+
+mod codec;
 
 use std::{
     marker::PhantomData,
@@ -8,7 +10,9 @@ use std::{
 use channel_layer::LayerEvent;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Codec;
+#[cfg(feature = "msgpack")]
+pub use self::codec::MessagePack;
+pub use self::codec::{Codec, Json};
 use crate::{
     application::Application,
     consumer::{Consumer, consumer},
@@ -53,7 +57,7 @@ use crate::{
     note = "implement `TypedConsumer` for it: its types `Codec`, `Input`, `Output` and `Event` have to be named"
 )]
 pub trait TypedConsumer: Sized + Send + 'static {
-    /// The format: [`Json`](super::Json), or one of your own.
+    /// The format: [`Json`], or one of your own.
     type Codec: Codec;
     /// What the client says.
     type Input: DeserializeOwned + Send;
