@@ -4,7 +4,7 @@ use std::path::Path;
 
 use channels_tests::Program;
 use tokio::process::Command;
-use ws_consumer::middleware::{GrantKeys, NoGrant};
+use ws_consumer::middleware::{GrantError, GrantKeys};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -37,16 +37,16 @@ async fn python_grant_opens_the_group() {
     assert_eq!(keys.verify(&grant, None).expect("a grant").as_str(), "room_7");
     let of_user = signed(&format!("'room_7', 60, 'b', b'{SECRET}', 'ann 汉'")).await;
     assert!(keys.verify(&of_user, Some("ann 汉")).is_ok());
-    assert_eq!(keys.verify(&of_user, Some("bob")), Err(NoGrant::OtherUser));
+    assert_eq!(keys.verify(&of_user, Some("bob")), Err(GrantError::OtherUser));
 }
 
 #[tokio::test]
 async fn python_grant_expires() {
     let keys = GrantKeys::new("b", SECRET);
     let ended = signed(&format!("'room_7', -1, 'b', b'{SECRET}'")).await;
-    assert_eq!(keys.verify(&ended, None), Err(NoGrant::Expired));
+    assert_eq!(keys.verify(&ended, None), Err(GrantError::Expired));
     let other = signed(&format!("'room_7', 60, 'b', b'{}'", SECRET.replace('0', "1"))).await;
-    assert_eq!(keys.verify(&other, None), Err(NoGrant::Forged));
+    assert_eq!(keys.verify(&other, None), Err(GrantError::Forged));
     let unknown = signed(&format!("'room_7', 60, 'c', b'{SECRET}'")).await;
-    assert_eq!(keys.verify(&unknown, None), Err(NoGrant::UnknownKey));
+    assert_eq!(keys.verify(&unknown, None), Err(GrantError::UnknownKey));
 }

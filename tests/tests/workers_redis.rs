@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
-use ws_consumer::worker::{Patience, submit_until_done};
+use ws_consumer::worker::{SubmitPolicy, submit_until_done};
 
 const MESSAGES: u32 = 6000;
 const CONCURRENCY: usize = 4;
@@ -133,7 +133,8 @@ async fn awaited_work_survives_a_kill() {
             let (layer, channel) = (layer.clone(), channel.clone());
             async move {
                 let number = Message::new("number").with("n", i64::from(n));
-                submit_until_done(&*layer, &channel, &number, Patience::new(Duration::from_secs(5), 10)).await
+                submit_until_done(&*layer, &channel, &number, SubmitPolicy::new(Duration::from_secs(5), 10))
+                    .await
             }
         };
         let mut asked = futures_util::stream::iter((0..MESSAGES).map(ask)).buffer_unordered(24);

@@ -244,7 +244,7 @@ impl Stream {
                 return Some(json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": status }));
             }
             Outgoing::Frame(frame) => frame,
-            Outgoing::Encoded(message) => Frame::of(&message)?,
+            Outgoing::Encoded(message) => Frame::from_message(&message)?,
             _ => return None,
         };
         let Frame::Text(text) = payload else {

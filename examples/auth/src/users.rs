@@ -69,6 +69,6 @@ impl Authenticator for Users {
     type User = User;
 
     async fn by_id(&self, id: &str) -> Result<Option<Proof<User>>> {
-        Ok(self.find(id).map(Proof::of))
+        Ok(self.find(id).map(Proof::new))
     }
 }

@@ -11,7 +11,7 @@ use tokio::signal;
 use tokio_util::sync::CancellationToken;
 use ws_consumer::{
     Protocols, Router, serve,
-    worker::{Terms, Workers},
+    worker::{RetryPolicy, Workers},
 };
 
 use self::report::{Builder, REPORTS, Reports};
@@ -88,7 +88,7 @@ async fn work(
     concurrency: usize,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let terms = Terms::default().concurrency(concurrency);
+    let terms = RetryPolicy::default().concurrency(concurrency);
     let workers = Workers::new(layer).channel(REPORTS, Builder, terms).map_err(|error| error.to_string())?;
     println!("working on {REPORTS}");
     workers.run_until(stop.cancelled_owned()).await;

@@ -7,8 +7,8 @@ use http::StatusCode;
 use ws_consumer::{
     Accept, Error, HttpConsumer, NoEvents, NotFound, Protocols, Result, Router, Socket, SocketService,
     middleware::{
-        AllowedHosts, Auth, Authenticator, Cookies, Guard, Identity, Jar, Key, Limiter, MemoryStore,
-        OriginRules, Origins, Proof, Rate, RequestIds, Sessions, Token, Traced, TrustedProxies, Visit,
+        AllowedHosts, Auth, Authenticator, Cookies, Guard, GuardRequest, Identity, Jar, Key, Limiter,
+        MemoryStore, OriginRules, Origins, Proof, Rate, RequestIds, Sessions, Token, Traced, TrustedProxies,
     },
 };
 
@@ -120,8 +120,8 @@ fn guards() -> impl Guard {
 struct Proxied;
 
 impl Guard for Proxied {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
-        visit.peer = "10.0.0.1:1".parse().ok();
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), ws_consumer::Refuse> {
+        request.peer = "10.0.0.1:1".parse().ok();
         Ok(())
     }
 }
@@ -141,10 +141,10 @@ impl Authenticator for Users {
 
     async fn by_token(&self, token: &Token) -> Result<Option<Proof<User>>> {
         let name = token.username().unwrap_or("nobody").to_owned();
-        Ok((!token.is("wrong")).then(|| Proof::of(User(name))))
+        Ok((!token.is("wrong")).then(|| Proof::new(User(name))))
     }
     async fn by_id(&self, id: &str) -> Result<Option<Proof<User>>> {
-        Ok(Some(Proof::of(User(id.to_owned()))))
+        Ok(Some(Proof::new(User(id.to_owned()))))
     }
 }
 

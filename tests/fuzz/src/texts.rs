@@ -68,7 +68,7 @@ pub fn origins(input: &[u8]) {
     let request = request.header("x-forwarded-for", host).header("x-forwarded-host", origin);
     let Ok(mut request) = request.body(()) else { return };
     let _ = proxies.client("127.0.0.1:1".parse().ok(), request.headers());
-    let scope = Scope::of(&mut request);
+    let scope = Scope::from_request(&mut request);
     let listed = is_let_in(listed, scope.clone());
     assert!(!listed || origin == "null" || is_an_origin(origin), "{pattern:?} lets {origin:?} in");
     let own = is_let_in(OriginRules::same_host().trust(proxies), scope);
@@ -107,7 +107,7 @@ pub fn routes(input: &[u8]) {
     let Some([pattern, path, value]) = parts(input) else { return };
     let Ok(uri) = path.parse::<http::Uri>() else { return };
     let Ok(mut request) = Request::get(uri).body(()) else { return };
-    let scope = Scope::of(&mut request);
+    let scope = Scope::from_request(&mut request);
     // Longer ones are slow to compile, and come from the program, not from clients.
     if pattern.len() <= 64
         && let Ok(router) = Router::new().try_re_path(pattern, nothing)
@@ -123,7 +123,10 @@ pub fn routes(input: &[u8]) {
     enter(nested, scope);
     if let Ok(url) = router.url_for("it", &[("a", value), ("b", value)]) {
         let mut request = Request::get(url.as_str()).body(()).expect("a path that was made is one");
-        assert!(router.claims(&Scope::of(&mut request)), "{url:?} does not lead back to {pattern:?}");
+        assert!(
+            router.claims(&Scope::from_request(&mut request)),
+            "{url:?} does not lead back to {pattern:?}"
+        );
     }
 }
 

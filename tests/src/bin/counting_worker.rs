@@ -6,7 +6,7 @@ use channel_layer::Registry;
 use serde::Deserialize;
 use ws_consumer::{
     Result,
-    worker::{Job, Terms, Worker, Workers},
+    worker::{Job, RetryPolicy, Worker, Workers},
 };
 
 struct Counter(File);
@@ -34,7 +34,7 @@ async fn main() {
     let file = File::options().append(true).create(true).open(file).expect("the file can be opened");
     let registry = Registry::default().with(channel_layer_redis::schemes());
     let layer = registry.connect(url).await.expect("the layer is there");
-    let terms = Terms::default().concurrency(concurrency.parse().expect("a number"));
+    let terms = RetryPolicy::default().concurrency(concurrency.parse().expect("a number"));
     let workers = Workers::new(layer).channel("numbers", Counter(file), terms).expect("a valid name");
     println!("ready");
     workers.run().await;

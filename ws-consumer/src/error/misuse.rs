@@ -4,13 +4,13 @@ use std::{error::Error as StdError, fmt, panic::Location};
 
 /// A call of a socket's function with what cannot be used: a mistake of the consumer's code, not of its client.
 #[derive(Debug)]
-pub struct Misuse {
+pub struct MisuseError {
     call: &'static str,
     at: &'static Location<'static>,
     source: channel_layer::Error,
 }
 
-impl Misuse {
+impl MisuseError {
     #[track_caller]
     pub(crate) fn new(call: &'static str, source: impl Into<channel_layer::Error>) -> Self {
         Self { call, at: Location::caller(), source: source.into() }
@@ -27,13 +27,13 @@ impl Misuse {
     }
 }
 
-impl fmt::Display for Misuse {
+impl fmt::Display for MisuseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` at {} got what cannot be used", self.call, self.at)
     }
 }
 
-impl StdError for Misuse {
+impl StdError for MisuseError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.source)
     }

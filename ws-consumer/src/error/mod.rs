@@ -8,7 +8,7 @@ use std::{any::Any, error::Error as StdError, fmt, time::Duration};
 use channel_layer::Causes;
 use http::StatusCode;
 
-pub use self::misuse::Misuse;
+pub use self::misuse::MisuseError;
 pub(crate) use self::reports::Reports;
 
 /// A cause of any type.
@@ -82,7 +82,7 @@ pub enum Error {
     Layer(channel_layer::Error),
     /// The consumer passed what cannot be used to a function of the socket, such as an event that is no map. Treated as
     /// [`Other`](Self::Other), and logged with the place.
-    Misuse(Misuse),
+    Misuse(MisuseError),
     /// A frame was sent before the socket was accepted.
     NotAccepted,
     /// Anything else: 500 before the socket is accepted, close code 1011 after it.

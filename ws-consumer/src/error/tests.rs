@@ -41,7 +41,7 @@ fn every_error_is_somebodys_fault_or_nobodys() {
     let all = [
         (Error::bad_input("x"), Fault::Client),
         (Error::Closed, Fault::None),
-        (Error::Misuse(Misuse::new("group_add", name())), Fault::Server),
+        (Error::Misuse(MisuseError::new("group_add", name())), Fault::Server),
         (Error::NotAccepted, Fault::Server),
         (Error::other("x"), Fault::Server),
         (Error::Panic("x".into()), Fault::Server),
@@ -137,7 +137,7 @@ fn a_name_that_is_parsed_explicitly_is_the_clients() {
 
 #[test]
 fn a_misuse_tells_its_place_and_its_cause() {
-    let misuse = Misuse::new("group_send", GroupName::new("no spaces").unwrap_err());
+    let misuse = MisuseError::new("group_send", GroupName::new("no spaces").unwrap_err());
     let line = Error::Misuse(misuse).causes().to_string();
     assert!(line.contains("`group_send` at ") && line.contains("tests.rs:"), "{line}");
     assert!(line.contains("byte 2"), "{line}");

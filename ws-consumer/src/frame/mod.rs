@@ -7,7 +7,7 @@ use channel_layer::{Message, Value};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use self::json::read;
-use crate::error::{Error, Misuse, Result};
+use crate::error::{Error, MisuseError, Result};
 
 /// One whole message of the client or to it. Empty ones count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Frame {
             Ok(text) => Ok(Self::Text(text)),
             Err(fault) => {
                 let fault = channel_layer::Error::InvalidMessage(fault.into());
-                Err(Error::Misuse(Misuse::new("json", fault)))
+                Err(Error::Misuse(MisuseError::new("json", fault)))
             }
         }
     }
@@ -57,7 +57,7 @@ impl Frame {
     }
 
     /// The frame that a message of type [`websocket.send`](channel_layer::WEBSOCKET_SEND) stands for.
-    pub fn of(message: &Message) -> Option<Self> {
+    pub fn from_message(message: &Message) -> Option<Self> {
         let text = message.get("text").and_then(Value::as_str).map(Self::from);
         let bytes = || message.get("bytes").and_then(Value::as_bytes).map(|bytes| bytes.to_vec().into());
         message.is_websocket_send().then(|| text.or_else(bytes)).flatten()

@@ -92,7 +92,7 @@ impl GrantKeys {
     ///
     /// # Errors
     /// The grant gives nothing, or nothing to this user.
-    pub fn verify(&self, grant: &str, user_id: Option<&str>) -> Result<GroupName, NoGrant> {
+    pub fn verify(&self, grant: &str, user_id: Option<&str>) -> Result<GroupName, GrantError> {
         self.verify_at(grant, user_id, unix_time())
     }
 
@@ -102,22 +102,25 @@ impl GrantKeys {
         format!("{text}:{signature}")
     }
 
-    fn verify_at(&self, grant: &str, user_id: Option<&str>, now: u64) -> Result<GroupName, NoGrant> {
-        let (text, signature) = grant.rsplit_once(':').ok_or(NoGrant::Malformed)?;
+    fn verify_at(&self, grant: &str, user_id: Option<&str>, now: u64) -> Result<GroupName, GrantError> {
+        let (text, signature) = grant.rsplit_once(':').ok_or(GrantError::Malformed)?;
         let parts: Vec<_> = text.split(':').collect();
-        let [group, end, key, user] = parts[..] else { return Err(NoGrant::Malformed) };
+        let [group, end, key, user] = parts[..] else { return Err(GrantError::Malformed) };
         let key = std::iter::once(&self.newest).chain(&self.older).find(|known| known.name == key);
-        let signature = BASE64.decode(signature).map_err(|_| NoGrant::Malformed)?;
+        let signature = BASE64.decode(signature).map_err(|_| GrantError::Malformed)?;
         // In constant time; and before anything that it says is believed.
-        key.ok_or(NoGrant::UnknownKey)?.mac_of(text).verify_slice(&signature).map_err(|_| NoGrant::Forged)?;
-        if end.parse::<u64>().map_err(|_| NoGrant::Malformed)? <= now {
-            return Err(NoGrant::Expired);
+        key.ok_or(GrantError::UnknownKey)?
+            .mac_of(text)
+            .verify_slice(&signature)
+            .map_err(|_| GrantError::Forged)?;
+        if end.parse::<u64>().map_err(|_| GrantError::Malformed)? <= now {
+            return Err(GrantError::Expired);
         }
-        let user = BASE64.decode(user).map_err(|_| NoGrant::Malformed)?;
+        let user = BASE64.decode(user).map_err(|_| GrantError::Malformed)?;
         if !user.is_empty() && Some(&*user) != user_id.map(str::as_bytes) {
-            return Err(NoGrant::OtherUser);
+            return Err(GrantError::OtherUser);
         }
-        group.parse().map_err(|_| NoGrant::Malformed)
+        group.parse().map_err(|_| GrantError::Malformed)
     }
 }
 
@@ -143,7 +146,7 @@ impl fmt::Debug for GrantKeys {
 /// Why a grant gives nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum NoGrant {
+pub enum GrantError {
     /// Its time is over.
     Expired,
     /// Its signature is another one.
@@ -156,7 +159,7 @@ pub enum NoGrant {
     UnknownKey,
 }
 
-impl fmt::Display for NoGrant {
+impl fmt::Display for GrantError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => "the grant has expired",
@@ -167,7 +170,7 @@ impl fmt::Display for NoGrant {
     }
 }
 
-impl std::error::Error for NoGrant {}
+impl std::error::Error for GrantError {}
 
 impl Socket {
     /// Joins the group that a client brings a grant for.
@@ -201,7 +204,7 @@ mod tests {
         let keys = GrantKeys::new("a", OLD);
         let grant = sign(&keys, "");
         assert_eq!(keys.verify_at(&grant, None, 99).unwrap().as_str(), "room.7");
-        assert_eq!(keys.verify_at(&grant, None, 100), Err(NoGrant::Expired));
+        assert_eq!(keys.verify_at(&grant, None, 100), Err(GrantError::Expired));
     }
 
     #[test]
@@ -209,8 +212,8 @@ mod tests {
         let keys = GrantKeys::new("a", OLD);
         let grant = sign(&keys, "ann:\u{6c49}");
         assert!(keys.verify_at(&grant, Some("ann:\u{6c49}"), 0).is_ok());
-        assert_eq!(keys.verify_at(&grant, Some("bob"), 0), Err(NoGrant::OtherUser));
-        assert_eq!(keys.verify_at(&grant, None, 0), Err(NoGrant::OtherUser));
+        assert_eq!(keys.verify_at(&grant, Some("bob"), 0), Err(GrantError::OtherUser));
+        assert_eq!(keys.verify_at(&grant, None, 0), Err(GrantError::OtherUser));
         assert!(keys.verify_at(&sign(&keys, ""), Some("bob"), 0).is_ok());
     }
 
@@ -221,9 +224,9 @@ mod tests {
         assert!(both.verify_at(&grant, None, 0).is_ok());
         assert!(both.verify_at(&sign(&both, ""), None, 0).is_ok());
         let after = GrantKeys::new("b", NEW);
-        assert_eq!(after.verify_at(&grant, None, 0), Err(NoGrant::UnknownKey));
+        assert_eq!(after.verify_at(&grant, None, 0), Err(GrantError::UnknownKey));
         assert!(after.verify_at(&sign(&both, ""), None, 0).is_ok(), "the newest has signed");
-        assert_eq!(GrantKeys::new("a", NEW).verify_at(&grant, None, 0), Err(NoGrant::Forged));
+        assert_eq!(GrantKeys::new("a", NEW).verify_at(&grant, None, 0), Err(GrantError::Forged));
     }
 
     #[test]

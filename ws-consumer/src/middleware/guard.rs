@@ -19,22 +19,22 @@ use crate::{
 /// Something that looks at a client before the application does: the same in front of sockets
 /// ([`around`](Self::around)) and in front of plain HTTP ([`layer`](Self::layer)).
 ///
-/// What it learns it leaves in [`extensions`](Visit::extensions), by type.
+/// What it learns it leaves in [`extensions`](GuardRequest::extensions), by type.
 ///
 /// ```
 /// use http::StatusCode;
-/// use ws_consumer::{Refuse, Router, middleware::{Guard, Visit}};
+/// use ws_consumer::{Refuse, Router, middleware::{Guard, GuardRequest}};
 ///
 /// struct Office { opens: u8 }
 /// #[derive(Clone)]
 /// struct Greeting(&'static str);
 ///
 /// impl Guard for Office {
-///     async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
+///     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
 ///         if self.opens > 9 {
 ///             return Err(StatusCode::SERVICE_UNAVAILABLE.into());
 ///         }
-///         visit.extensions.insert(Greeting("good morning"));
+///         request.extensions.insert(Greeting("good morning"));
 ///         Ok(())
 ///     }
 /// }
@@ -45,7 +45,7 @@ use crate::{
 /// ```
 pub trait Guard: Send + Sync + 'static {
     /// Lets a client pass, or says with what it is refused.
-    fn admit(&self, visit: &mut Visit<'_>) -> impl Future<Output = Result<(), Refuse>> + Send;
+    fn admit(&self, request: &mut GuardRequest<'_>) -> impl Future<Output = Result<(), Refuse>> + Send;
 
     /// Runs after a plain HTTP request was served, by a service or by an application, once the headers of its
     /// answer are known and before the answer is sent. `extensions` are those of the request. Not called for
@@ -97,7 +97,7 @@ pub trait Guard: Send + Sync + 'static {
 
 /// A client at the door.
 #[non_exhaustive]
-pub struct Visit<'a> {
+pub struct GuardRequest<'a> {
     /// The method of its request.
     pub method: &'a Method,
     /// Where it wants to go. A guard takes secrets out of it.
@@ -118,9 +118,9 @@ enum Answer<'a> {
     Of(&'a Link),
 }
 
-impl<'a> Visit<'a> {
+impl<'a> GuardRequest<'a> {
     /// A client that asks for a socket.
-    pub(super) fn of_socket(socket: &'a mut Socket, link: &'a Link) -> Self {
+    pub(super) fn from_socket(socket: &'a mut Socket, link: &'a Link) -> Self {
         let scope = socket.scope_mut();
         Self {
             method: &scope.method,
@@ -135,7 +135,7 @@ impl<'a> Visit<'a> {
     }
 
     /// A request of plain HTTP.
-    pub(super) fn of_request(parts: &'a mut Parts) -> Self {
+    pub(super) fn from_request(parts: &'a mut Parts) -> Self {
         let peer = crate::scope::peer(&parts.extensions);
         Self {
             method: &parts.method,
@@ -212,9 +212,9 @@ impl<'a> Visit<'a> {
 pub struct And<A, B>(A, B);
 
 impl<A: Guard, B: Guard> Guard for And<A, B> {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        self.0.admit(visit).await?;
-        self.1.admit(visit).await
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        self.0.admit(request).await?;
+        self.1.admit(request).await
     }
 
     async fn finish(&self, extensions: &Extensions, status: StatusCode) {

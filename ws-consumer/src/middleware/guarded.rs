@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::guard::{Guard, Visit};
+use super::guard::{Guard, GuardRequest};
 use crate::{application::Application, error::Result, scope::Scope, socket::Socket, wire::Running};
 
 /// The time limit for a guard's work on an answer, the same as for an application's decision.
@@ -57,7 +57,7 @@ impl<G: Guard> Application for Guarded<G> {
 /// The application, once the client was let pass; nothing if it was refused.
 async fn admit<G: Guard>(shared: Arc<Shared<G>>, mut socket: Socket) -> Result<Option<Running>> {
     let link = socket.link().clone();
-    let admitted = shared.guard.admit(&mut Visit::of_socket(&mut socket, &link)).await;
+    let admitted = shared.guard.admit(&mut GuardRequest::from_socket(&mut socket, &link)).await;
     match admitted {
         Ok(()) => {
             if !socket.is_websocket() {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{
-    guard::{Guard, Visit},
+    guard::{Guard, GuardRequest},
     origin::{canonical, host_fits},
     proxy::{Seen, TrustedProxies},
 };
@@ -56,14 +56,14 @@ impl AllowedHosts {
 }
 
 impl Guard for AllowedHosts {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let proxies = self.proxies.or_of(visit.extensions);
-        let seen = Seen::of(proxies, visit.peer, visit.headers, visit.uri);
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        let proxies = self.proxies.or_of(request.extensions);
+        let seen = Seen::of(proxies, request.peer, request.headers, request.uri);
         if seen.as_ref().is_some_and(|seen| self.has(&seen.host())) {
             return Ok(());
         }
         let host =
-            visit.headers.get(http::header::HOST).map(|host| host.as_bytes().escape_ascii().to_string());
+            request.headers.get(http::header::HOST).map(|host| host.as_bytes().escape_ascii().to_string());
         let host: String = host.unwrap_or_default().chars().take(256).collect();
         let compared = seen.map(|seen| seen.host());
         tracing::warn!(host, compared, "refused: the host is not among those that are served");

@@ -1,11 +1,11 @@
 //! [`NoIdentify`] as a guard.
 
-use super::guard::{Guard, Visit};
+use super::guard::{Guard, GuardRequest};
 use crate::{socket::NoIdentify, wire::Refuse};
 
 impl Guard for NoIdentify {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        visit.extensions.insert(Self);
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        request.extensions.insert(Self);
         Ok(())
     }
 }

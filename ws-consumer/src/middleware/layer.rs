@@ -13,7 +13,7 @@ use http_body_util::{Either, Full};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::guard::{Guard, Visit};
+use super::guard::{Guard, GuardRequest};
 
 /// Puts a [`Guard`] in front of a service. Made by [`Guard::layer`].
 pub struct GuardLayer<G>(Arc<G>);
@@ -81,9 +81,9 @@ where
     S: Service<Request<B>, Response = Response<R>>,
 {
     let (mut parts, body) = request.into_parts();
-    let mut visit = Visit::of_request(&mut parts);
-    let admitted = guard.admit(&mut visit).await;
-    let hooks = visit.into_hooks();
+    let mut request = GuardRequest::from_request(&mut parts);
+    let admitted = guard.admit(&mut request).await;
+    let hooks = request.into_hooks();
     let mut response = match admitted {
         Err(refuse) => {
             let mut response = Response::new(Either::Left(Full::new(refuse.body)));

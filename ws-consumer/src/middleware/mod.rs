@@ -37,17 +37,17 @@ pub use self::auth::{
 #[cfg(feature = "cookies")]
 pub use self::cookies::{Cookie, Cookies, Jar, Key, SameSite};
 #[cfg(feature = "grants")]
-pub use self::grant::{GrantKeys, NoGrant};
+pub use self::grant::{GrantError, GrantKeys};
 pub(crate) use self::origin::name_origin;
 #[cfg(feature = "sessions")]
 pub use self::session::{MemoryStore, Session, SessionStore, Sessions};
 pub use self::{
-    guard::{And, Guard, Visit},
+    guard::{And, Guard, GuardRequest},
     hosts::AllowedHosts,
     layer::{GuardLayer, GuardService},
     limiter::{Limiter, OverLimit, Rate},
-    origin::{NoOrigin, OriginCheck, OriginPattern, OriginRules, Origins},
-    proxy::{NoAddress, TrustedProxies},
+    origin::{OriginCheck, OriginError, OriginPattern, OriginRules, Origins},
+    proxy::{AddressError, TrustedProxies},
     request_id::{RequestId, RequestIds},
     traced::Traced,
 };

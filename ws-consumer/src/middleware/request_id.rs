@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
-use super::guard::{Guard, Visit};
+use super::guard::{Guard, GuardRequest};
 use crate::wire::Refuse;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -61,13 +61,14 @@ impl Default for RequestIds {
 }
 
 impl Guard for RequestIds {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let brought = visit.header(X_REQUEST_ID).filter(|id| self.believe && is_sound(id)).map(str::to_owned);
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        let brought =
+            request.header(X_REQUEST_ID).filter(|id| self.believe && is_sound(id)).map(str::to_owned);
         let id = brought.unwrap_or_else(|| self.make());
         if let Ok(value) = HeaderValue::from_str(&id) {
-            visit.on_answer(|headers| _ = headers.insert(X_REQUEST_ID, value));
+            request.on_answer(|headers| _ = headers.insert(X_REQUEST_ID, value));
         }
-        visit.extensions.insert(RequestId(id.into()));
+        request.extensions.insert(RequestId(id.into()));
         Ok(())
     }
 }

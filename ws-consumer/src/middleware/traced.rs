@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, field::display, info_span};
 
 use super::{
-    guard::{Guard, Visit},
+    guard::{Guard, GuardRequest},
     request_id::RequestId,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 pub struct Traced;
 
 impl Guard for Traced {
-    async fn admit(&self, _: &mut Visit<'_>) -> Result<(), Refuse> {
+    async fn admit(&self, _: &mut GuardRequest<'_>) -> Result<(), Refuse> {
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Which application serves which URL.
 
 mod converter;
-mod fault;
+mod error;
 mod index;
 mod pattern;
 mod regex;
@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use http::StatusCode;
 
-pub use self::fault::RouteFault;
+pub use self::error::RouteError;
 use self::{
     converter::Converters,
     index::{Hit, Index},
@@ -46,7 +46,7 @@ use crate::{
 ///     .nest("/ws/chat", rooms)
 ///     .re_path(r"ws/old/(?P<room>\w+)/$", consumer(Chat::default));
 /// assert_eq!(router.url_for("room", &[("room", "汉")])?, "/ws/chat/%E6%B1%89/");
-/// # Ok::<(), ws_consumer::RouteFault>(())
+/// # Ok::<(), ws_consumer::RouteError>(())
 /// ```
 ///
 /// # Patterns
@@ -180,7 +180,7 @@ impl Router {
         let trimmed = prefix.strip_suffix('/').unwrap_or(prefix);
         let pattern = match Pattern::parse_prefix(trimmed, &self.converters) {
             Ok(pattern) => pattern,
-            Err(fault) => panic!("{}", RouteFault::new(prefix, fault)),
+            Err(fault) => panic!("{}", RouteError::new(prefix, fault)),
         };
         self.index.insert_prefix(&pattern, self.routes.len());
         self.push(application, Some(pattern), true);
@@ -193,7 +193,7 @@ impl Router {
     /// When the expression is none; the message says why.
     pub fn re_mount(mut self, prefix: &str, application: impl Application) -> Self {
         let regex = RegexRoute::parse(prefix);
-        let regex = regex.unwrap_or_else(|fault| panic!("{}", RouteFault::new(prefix, fault)));
+        let regex = regex.unwrap_or_else(|fault| panic!("{}", RouteError::new(prefix, fault)));
         self.regexes.push((self.routes.len(), regex));
         self.push(application, None, true);
         self
@@ -207,9 +207,9 @@ impl Router {
         mut self,
         pattern: &str,
         application: impl Application,
-    ) -> Result<Self, RouteFault> {
+    ) -> Result<Self, RouteError> {
         let parsed = Pattern::parse(pattern, &self.converters);
-        let parsed = parsed.map_err(|fault| RouteFault::new(pattern, fault))?;
+        let parsed = parsed.map_err(|fault| RouteError::new(pattern, fault))?;
         self.index.insert(&parsed, self.routes.len());
         self.push(application, Some(parsed), false);
         Ok(self)
@@ -219,8 +219,8 @@ impl Router {
     ///
     /// # Errors
     /// The fault in the expression.
-    pub fn try_re_path(mut self, pattern: &str, application: impl Application) -> Result<Self, RouteFault> {
-        let regex = RegexRoute::parse(pattern).map_err(|fault| RouteFault::new(pattern, fault))?;
+    pub fn try_re_path(mut self, pattern: &str, application: impl Application) -> Result<Self, RouteError> {
+        let regex = RegexRoute::parse(pattern).map_err(|fault| RouteError::new(pattern, fault))?;
         self.regexes.push((self.routes.len(), regex));
         self.push(application, None, false);
         Ok(self)
@@ -264,9 +264,9 @@ impl Router {
     /// # Errors
     /// No route of this name, one that is a regular expression, a parameter that is missing or that the route would not
     /// take.
-    pub fn url_for(&self, name: &str, params: &[(&str, &str)]) -> Result<String, RouteFault> {
+    pub fn url_for(&self, name: &str, params: &[(&str, &str)]) -> Result<String, RouteError> {
         let reverse = self.names.get(name).ok_or_else(|| "no route has this name".to_owned());
-        reverse.and_then(|reverse| reverse.url(params)).map_err(|fault| RouteFault::new(name, fault))
+        reverse.and_then(|reverse| reverse.url(params)).map_err(|fault| RouteError::new(name, fault))
     }
 
     // ----

@@ -147,7 +147,7 @@ impl Stalled {
 impl Scope {
     /// Takes over what a request says. Its headers are copied: as they come, they hold on to the whole
     /// buffer that the request was read into, for as long as the connection lives.
-    pub fn of<B>(request: &mut Request<B>) -> Self {
+    pub fn from_request<B>(request: &mut Request<B>) -> Self {
         let mut extensions = std::mem::take(request.extensions_mut());
         let peer = peer(&extensions);
         extensions.remove::<Peer>();
@@ -355,7 +355,7 @@ mod tests {
             .header("a", "3")
             .header("upgrade", "websocket");
         request = request.extension(Peer(([127, 0, 0, 1], 9).into()));
-        let scope = Scope::of(&mut request.body(()).unwrap());
+        let scope = Scope::from_request(&mut request.body(()).unwrap());
         assert_eq!(scope.headers.get_all("a").iter().collect::<Vec<_>>(), ["1", "3"]);
         assert_eq!(scope.header("b"), Some("2"));
         assert_eq!(scope.header("upgrade"), None);
@@ -378,13 +378,13 @@ mod tests {
             ("/%zz", "/%zz"),
             ("/a%20b?c=%20", "/a b"),
         ] {
-            let scope = Scope::of(&mut Request::get(raw).body(()).unwrap());
+            let scope = Scope::from_request(&mut Request::get(raw).body(()).unwrap());
             let raw = raw.split('?').next().unwrap();
             assert_eq!((scope.raw_path(), scope.path()), (raw, path));
             let moved = scope.moved_to("/b%20c").unwrap();
             assert_eq!((moved.raw_path(), moved.path()), ("/b%20c", "/b c"));
         }
-        let mut scope = Scope::of(&mut Request::get("/a%20b").body(()).unwrap());
+        let mut scope = Scope::from_request(&mut Request::get("/a%20b").body(()).unwrap());
         assert_eq!(scope.path(), "/a b");
         scope.uri = Uri::from_static("/c%20d");
         assert_eq!(scope.path(), "/c%20d", "never that of another URI");
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn debug_shows_neither_queries_nor_the_values_of_headers() {
         let mut request = Request::get("/room?token=canary").header("cookie", "a=canary").body(()).unwrap();
-        let shown = format!("{:?}", Scope::of(&mut request));
+        let shown = format!("{:?}", Scope::from_request(&mut request));
         assert!(shown.contains("/room") && shown.contains("cookie") && !shown.contains("canary"), "{shown}");
     }
 
@@ -403,7 +403,7 @@ mod tests {
     fn subprotocols_come_from_all_lists_in_order() {
         let request =
             Request::get("/").header("sec-websocket-protocol", "a, b").header("sec-websocket-protocol", "c");
-        let scope = Scope::of(&mut request.body(()).unwrap());
+        let scope = Scope::from_request(&mut request.body(()).unwrap());
         assert_eq!(scope.subprotocols().collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 }

@@ -142,7 +142,7 @@ impl<H> Protocols<H> {
     /// ```
     /// # use ws_consumer::{Protocols, middleware::TrustedProxies};
     /// let protocols = Protocols::new().trust(TrustedProxies::new(["10.0.0.0/8", "unix:"])?);
-    /// # Ok::<(), ws_consumer::middleware::NoAddress>(())
+    /// # Ok::<(), ws_consumer::middleware::AddressError>(())
     /// ```
     pub fn trust(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;

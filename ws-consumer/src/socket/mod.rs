@@ -27,7 +27,7 @@ pub use self::{
 };
 use self::{jobs::Jobs, sends::Sends};
 use crate::{
-    error::{Error, Misuse, Reports, Result},
+    error::{Error, MisuseError, Reports, Result},
     frame::{Close, Frame},
     scope::{Protocol, Scope, UserId},
     wire::{Accept, Control, Input, Link, OutputLimits, Phase, Profile, Refuse, Running, Wire},
@@ -428,7 +428,7 @@ impl Socket {
 pub(crate) fn usable(call: &'static str, message: channel_layer::Result<Message>) -> Result<Message> {
     match message {
         Ok(message) => Ok(message),
-        Err(fault) => Err(Error::Misuse(Misuse::new(call, fault))),
+        Err(fault) => Err(Error::Misuse(MisuseError::new(call, fault))),
     }
 }
 

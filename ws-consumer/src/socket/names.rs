@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Socket;
 use crate::{
-    error::{Error, Misuse, Result},
+    error::{Error, MisuseError, Result},
     frame::{self, Frame},
 };
 
@@ -35,7 +35,7 @@ impl Socket {
         if doubtful.is_some_and(|name| self.has_client_made(&name, is_valid)) {
             return Err(Error::bad_input(fault));
         }
-        Err(Error::Misuse(Misuse::new(call, fault)))
+        Err(Error::Misuse(MisuseError::new(call, fault)))
     }
 
     /// Keeps what the client said, until it says something else or the socket waits for it.

@@ -105,7 +105,7 @@ impl HttpCommunicator {
         match self.application().receive_within(patience).await {
             Outgoing::Body { chunk, more } => (chunk, more),
             Outgoing::Encoded(message) => {
-                (Frame::of(&message).map(Frame::into_bytes).unwrap_or_default(), true)
+                (Frame::from_message(&message).map(Frame::into_bytes).unwrap_or_default(), true)
             }
             Outgoing::Close(close) if close.code == Close::NORMAL => (Bytes::new(), false),
             other => panic!("expected a part of a body, but it was {other:?}"),

@@ -215,7 +215,7 @@ impl WebsocketCommunicator {
 fn frame(output: &Outgoing) -> Option<Frame> {
     match output {
         Outgoing::Frame(frame) => Some(frame.clone()),
-        Outgoing::Encoded(message) => Frame::of(message),
+        Outgoing::Encoded(message) => Frame::from_message(message),
         _ => None,
     }
 }

@@ -233,7 +233,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
             let (chunk, more) = match next {
                 None => return Poll::Ready(false),
                 Some(Outgoing::Body { chunk, more }) => (Ok(chunk), more),
-                Some(Outgoing::Encoded(message)) => match Payload::of(&message) {
+                Some(Outgoing::Encoded(message)) => match Payload::from_message(&message) {
                     Some(frame) => (Ok(frame.into_bytes()), true),
                     None => continue,
                 },
@@ -311,7 +311,7 @@ pub(crate) fn scope<B>(request: &Request<B>) -> Scope {
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
-    let mut scope = Scope::of(&mut copy);
+    let mut scope = Scope::from_request(&mut copy);
     scope.protocol = crate::scope::Protocol::Http;
     scope.transport = crate::scope::Transport::Http;
     scope

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, Terms, Worker};
+use super::{Job, RetryPolicy, Worker};
 use crate::error::{Error, Reports, Result};
 
 type Handling<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
@@ -29,7 +29,7 @@ impl<W: Worker> Handle for W {
 
 pub(super) struct Attempts {
     pub(super) worker: Arc<dyn Handle>,
-    pub(super) terms: Terms,
+    pub(super) policy: RetryPolicy,
     pub(super) job: Job,
     pub(super) stopping: CancellationToken,
     pub(super) reports: Arc<Reports>,
@@ -40,7 +40,7 @@ impl Attempts {
         loop {
             let outcome = self.attempt().await;
             let Err(error) = &outcome else { return self.job.done(&outcome).await };
-            let wait = self.terms.wait_after(self.job.attempt).filter(|_| !would_fail_again(error));
+            let wait = self.policy.wait_after(self.job.attempt).filter(|_| !would_fail_again(error));
             self.log(error, wait);
             let Some(wait) = wait else { return self.job.done(&outcome).await };
             let waited = self.stopping.run_until_cancelled(sleep(wait)).await;
@@ -53,10 +53,10 @@ impl Attempts {
 
     async fn attempt(&self) -> Result<()> {
         let handled = AssertUnwindSafe(async { self.worker.handle(&self.job).await }).catch_unwind();
-        match timeout(self.terms.deadline, handled).await {
+        match timeout(self.policy.deadline, handled).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => Err(Error::from_panic(&*panic)),
-            Err(_) => Err(Error::other(format!("not done within {:?}", self.terms.deadline))),
+            Err(_) => Err(Error::other(format!("not done within {:?}", self.policy.deadline))),
         }
     }
 

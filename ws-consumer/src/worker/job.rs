@@ -45,7 +45,7 @@ impl Job {
     }
 
     /// The channel of the connection that asked for it, if one did.
-    pub fn asker(&self) -> Option<ChannelName> {
+    pub fn reply_channel(&self) -> Option<ChannelName> {
         self.channel_in(REPLY_CHANNEL)
     }
 
@@ -55,9 +55,9 @@ impl Job {
     /// # Errors
     /// An event that is no map, or what the layer says.
     pub async fn progress<T: Serialize + ?Sized>(&self, event: &T) -> Result<()> {
-        let Some(asker) = self.asker() else { return Ok(()) };
+        let Some(channel) = self.reply_channel() else { return Ok(()) };
         let message = Message::encode(event)?;
-        self.tell(&asker, message).await
+        self.tell(&channel, message).await
     }
 
     /// Tells whoever waits how it ended.

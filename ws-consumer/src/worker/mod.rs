@@ -8,7 +8,7 @@
 //! use channel_layer::MemoryLayer;
 //! use serde::{Deserialize, Serialize};
 //! use ws_consumer::Result;
-//! use ws_consumer::worker::{Job, Terms, Worker, Workers};
+//! use ws_consumer::worker::{Job, RetryPolicy, Worker, Workers};
 //!
 //! #[derive(Deserialize)]
 //! #[serde(tag = "type")]
@@ -34,7 +34,7 @@
 //!
 //! # async fn run() -> Result<()> {
 //! let workers = Workers::new(Arc::new(MemoryLayer::default()))
-//!     .channel("thumbnails", Thumbnails, Terms::default().concurrency(4).retries(2))?;
+//!     .channel("thumbnails", Thumbnails, RetryPolicy::default().concurrency(4).retries(2))?;
 //! workers.run_until(async { _ = tokio::signal::ctrl_c().await }).await;
 //! # Ok(()) }
 //! ```
@@ -42,15 +42,15 @@
 //! # What is promised
 //!
 //! A message goes to one worker, and once: what a worker holds when its process is killed is lost, and that is at
-//! most as many as its [concurrency](Terms::concurrency). [Retries](Terms::retries) repeat what has failed, so a worker
+//! most as many as its [concurrency](RetryPolicy::concurrency). [Retries](RetryPolicy::retries) repeat what has failed, so a worker
 //! that asks for them must bear to do a thing twice. Who must not lose anything waits for the end of the work with
 //! [`submit_until_done`], which asks anew when none comes.
 
 mod attempts;
 mod job;
+mod policy;
 mod schedule;
 mod submit;
-mod terms;
 
 use std::{future::poll_fn, mem::discriminant, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -65,9 +65,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::attempts::{Attempts, Handle};
 pub use self::{
     job::Job,
+    policy::RetryPolicy,
     schedule::{Scheduled, Scheduler},
-    submit::{Patience, submit_until_done},
-    terms::Terms,
+    submit::{SubmitPolicy, submit_until_done},
 };
 use crate::error::{Error, Reports, Result};
 
@@ -78,7 +78,7 @@ const BACK_OFF: Duration = Duration::from_millis(500);
 
 /// Handles the events of one channel.
 ///
-/// One value handles all of them, several at a time if its [`Terms`] say so.
+/// One value handles all of them, several at a time if its [`RetryPolicy`] say so.
 pub trait Worker: Send + Sync + 'static {
     /// What it is told, mostly an enum with `#[serde(tag = "type")]`. A message that is no such event is logged and
     /// dropped.
@@ -87,7 +87,7 @@ pub trait Worker: Send + Sync + 'static {
     /// Does what an event asks for.
     ///
     /// # Errors
-    /// It failed, and is tried again if the [`Terms`] have retries left. [Bad input](Error::BadInput) is not tried
+    /// It failed, and is tried again if the [`RetryPolicy`] have retries left. [Bad input](Error::BadInput) is not tried
     /// again: it would not get better. A panic counts as a failure, and ends nothing else.
     fn handle(&self, job: &Job, event: Self::Event) -> impl Future<Output = Result<()>> + Send;
 }
@@ -102,7 +102,7 @@ pub struct Workers {
 struct Route {
     channel: ChannelName,
     worker: Arc<dyn Handle>,
-    terms: Terms,
+    policy: RetryPolicy,
 }
 
 impl Workers {
@@ -115,7 +115,7 @@ impl Workers {
     ///
     /// # Errors
     /// The name is none of a channel, or of one that belongs to a single process, or has a worker already.
-    pub fn channel<N>(mut self, name: N, worker: impl Worker, terms: Terms) -> Result<Self>
+    pub fn channel<N>(mut self, name: N, worker: impl Worker, policy: RetryPolicy) -> Result<Self>
     where
         N: TryInto<ChannelName, Error: Into<channel_layer::Error>>,
     {
@@ -128,7 +128,7 @@ impl Workers {
         if self.routes.iter().any(|route| route.channel == channel) {
             return Err(Error::other(format!("the channel `{channel}` has a worker already")));
         }
-        self.routes.push(Route { channel, worker: Arc::new(worker), terms });
+        self.routes.push(Route { channel, worker: Arc::new(worker), policy });
         Ok(self)
     }
 
@@ -201,7 +201,7 @@ struct Post {
 
 impl Post {
     async fn serve(self) {
-        let places = Arc::new(Semaphore::new(self.route.terms.concurrency));
+        let places = Arc::new(Semaphore::new(self.route.policy.concurrency));
         loop {
             // First a place, then a message: what nobody has time for stays in the channel, for other processes.
             let place = tokio::select! {
@@ -248,7 +248,7 @@ impl Post {
     fn attempts(&self, message: Message) -> Attempts {
         Attempts {
             worker: self.route.worker.clone(),
-            terms: self.route.terms.clone(),
+            policy: self.route.policy.clone(),
             job: Job::new(self.layer.clone(), self.route.channel.clone(), message),
             stopping: self.stopping.clone(),
             reports: self.reports.clone(),

@@ -18,14 +18,14 @@ const FULL: Duration = Duration::from_millis(50);
 /// How long, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Patience {
+pub struct SubmitPolicy {
     /// How long a worker may take, its own retries included, before it is taken for dead.
     pub each: Duration,
     /// How often the work is asked for. At least once.
     pub tries: u32,
 }
 
-impl Patience {
+impl SubmitPolicy {
     /// Asks up to `tries` times, and waits so long for each.
     pub fn new(each: Duration, tries: u32) -> Self {
         Self { each, tries: tries.max(1) }
@@ -44,7 +44,7 @@ pub async fn submit_until_done<T: Serialize + ?Sized>(
     layer: &dyn ChannelLayer,
     channel: &ChannelName,
     event: &T,
-    patience: Patience,
+    patience: SubmitPolicy,
 ) -> Result<()> {
     let message = Message::encode(event);
     let mut ends = layer.open("done".into()).await?;

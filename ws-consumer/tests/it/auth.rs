@@ -64,15 +64,15 @@ impl Authenticator for Users {
         Ok(users.into_iter().filter(asked).find_map(|user| {
             let (long, short) = (format!("{}-token", user.name), format!("{}-minute", user.name));
             match (token.is(long), token.is(short)) {
-                (true, _) => Some(Proof::of(user)),
-                (_, true) => Some(Proof::of(user).for_the_next(Duration::from_secs(60))),
+                (true, _) => Some(Proof::new(user)),
+                (_, true) => Some(Proof::new(user).with_lifetime(Duration::from_secs(60))),
                 _ => None,
             }
         }))
     }
 
     async fn by_id(&self, id: &str) -> Result<Option<Proof<User>>> {
-        Ok(self.0.lock().unwrap().get(id).cloned().map(Proof::of))
+        Ok(self.0.lock().unwrap().get(id).cloned().map(Proof::new))
     }
 }
 

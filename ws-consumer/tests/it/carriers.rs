@@ -16,7 +16,7 @@ use tokio::{
 };
 use ws_consumer::{
     Close, Consumer, Drain, Frame, Limits, NoEvents, Refuse, Result, Resume, Router, Socket, Transport,
-    middleware::{Guard, Visit},
+    middleware::{Guard, GuardRequest},
 };
 
 /// Notes what it hears, some of it slowly.
@@ -89,8 +89,8 @@ impl Stage {
 struct NotEve;
 
 impl Guard for NotEve {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        match visit.header("cookie") {
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        match request.header("cookie") {
             Some("eve") => Err(http::StatusCode::FORBIDDEN.into()),
             _ => Ok(()),
         }

@@ -17,8 +17,8 @@ use tower_service::Service;
 use ws_consumer::{
     Close, Consumer, Frame, NoEvents, Origins, Protocols, Result, Router, Socket,
     middleware::{
-        AllowedHosts, Guard, Limiter, OriginRules, Rate, RequestId, RequestIds, Traced, TrustedProxies,
-        UserId, Visit,
+        AllowedHosts, Guard, GuardRequest, Limiter, OriginRules, Rate, RequestId, RequestIds, Traced,
+        TrustedProxies, UserId,
     },
 };
 
@@ -123,11 +123,11 @@ async fn byte_limits_choose_their_code() {
 struct Believe;
 
 impl Guard for Believe {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
-        let user = visit.header("x-user").unwrap_or("nobody").to_owned();
-        visit.extensions.insert(UserId(user.into()));
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), ws_consumer::Refuse> {
+        let user = request.header("x-user").unwrap_or("nobody").to_owned();
+        request.extensions.insert(UserId(user.into()));
         // A pipe has no address.
-        visit.peer = "10.0.0.1:1".parse().ok();
+        request.peer = "10.0.0.1:1".parse().ok();
         Ok(())
     }
 }
@@ -170,7 +170,7 @@ async fn address_limits_free_places() {
 struct Proxied;
 
 impl Guard for Proxied {
-    async fn admit(&self, _: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
+    async fn admit(&self, _: &mut GuardRequest<'_>) -> Result<(), ws_consumer::Refuse> {
         Ok(())
     }
 
@@ -238,7 +238,7 @@ async fn guards_cover_plain_http() {
 struct Ambient;
 
 impl Guard for Ambient {
-    async fn admit(&self, _: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
+    async fn admit(&self, _: &mut GuardRequest<'_>) -> Result<(), ws_consumer::Refuse> {
         Ok(())
     }
 

@@ -12,8 +12,8 @@ use ws_consumer::{
     Application, Close, Consumer, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume, Router,
     Socket, UsersExt,
     middleware::{
-        Auth, Authenticator, Guard, Identity, MemoryStore, NoIdentify, Proof, Sessions, Token,
-        UNAUTHENTICATED, UserId, Visit, auth_stack,
+        Auth, Authenticator, Guard, GuardRequest, Identity, MemoryStore, NoIdentify, Proof, Sessions, Token,
+        UNAUTHENTICATED, UserId, auth_stack,
     },
     testing::{Stage, WebsocketCommunicator},
 };
@@ -40,12 +40,12 @@ impl Authenticator for Users {
 
     async fn by_token(&self, token: &Token) -> Result<Option<Proof<User>>> {
         Ok(Some(match token.secret().strip_suffix("-minute") {
-            Some(name) => Proof::of(User(name.to_owned())).for_the_next(Duration::from_secs(60)),
-            None => Proof::of(User(token.secret().to_owned())),
+            Some(name) => Proof::new(User(name.to_owned())).with_lifetime(Duration::from_secs(60)),
+            None => Proof::new(User(token.secret().to_owned())),
         }))
     }
     async fn by_id(&self, id: &str) -> Result<Option<Proof<User>>> {
-        Ok(Some(Proof::of(User(id.to_owned()))))
+        Ok(Some(Proof::new(User(id.to_owned()))))
     }
 }
 
@@ -96,9 +96,9 @@ fn inbox() -> Router {
 struct Believing;
 
 impl Guard for Believing {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
-        if let Some(user) = visit.header("x-user").map(|user| UserId(user.into())) {
-            visit.extensions.insert(user);
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), ws_consumer::Refuse> {
+        if let Some(user) = request.header("x-user").map(|user| UserId(user.into())) {
+            request.extensions.insert(user);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use channel_layer::MemoryLayer;
 use http::StatusCode;
 use ws_consumer::{
     NotFound, Origins, Protocols, Result, Resume, Router, Socket, SocketService,
-    middleware::{AllowedHosts, Guard, OriginRules, TrustedProxies, Visit},
+    middleware::{AllowedHosts, Guard, GuardRequest, OriginRules, TrustedProxies},
 };
 
 use crate::support::ways::Way;
@@ -25,7 +25,7 @@ async fn greet(mut socket: Socket) -> Result<()> {
 struct Ambient;
 
 impl Guard for Ambient {
-    async fn admit(&self, _: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
+    async fn admit(&self, _: &mut GuardRequest<'_>) -> Result<(), ws_consumer::Refuse> {
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::time::sleep;
 use ws_consumer::{
     Close, Consumer, Frame, Limits, NoEvents, Refuse, Result, Resume, Resumed, Router, Socket, Transport,
-    middleware::{Guard, UserId, Visit},
+    middleware::{Guard, GuardRequest, UserId},
 };
 
 /// Notes what it hears, and counts for those who want it.
@@ -82,12 +82,12 @@ impl Stage {
 struct Visitors;
 
 impl Guard for Visitors {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let Some(user) = visit.header("authorization").map(str::to_owned) else { return Ok(()) };
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        let Some(user) = request.header("authorization").map(str::to_owned) else { return Ok(()) };
         if user == "eve" {
             return Err(http::StatusCode::FORBIDDEN.into());
         }
-        visit.extensions.insert(UserId(user.into()));
+        request.extensions.insert(UserId(user.into()));
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 use ws_consumer::{
     Close, Consumer, Frame, Limits, Peer, Refuse, Result, Resume, Router, Socket, Transport,
-    middleware::{Guard, Visit},
+    middleware::{Guard, GuardRequest},
 };
 
 use crate::support::{Server, diary::Diary, sessions::SessionClient, timed};
@@ -62,8 +62,8 @@ impl Consumer for Member {
 struct NotEve;
 
 impl Guard for NotEve {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        match visit.header("cookie") {
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        match request.header("cookie") {
             Some("eve") => Err(StatusCode::FORBIDDEN.into()),
             _ => Ok(()),
         }

@@ -17,7 +17,7 @@ use tower_sessions_core::{
 };
 use ws_consumer::{
     Error, HttpConsumer, NoEvents, Protocols, Result, Router, Socket,
-    middleware::{Guard, MemoryStore, SessionStore, Sessions, Visit},
+    middleware::{Guard, GuardRequest, MemoryStore, SessionStore, Sessions},
     testing::Stage,
 };
 
@@ -132,7 +132,7 @@ async fn answers_wait_for_guards() {
     #[derive(Clone)]
     struct Slow(&'static str, u64, Arc<Mutex<Vec<String>>>);
     impl Guard for Slow {
-        async fn admit(&self, _: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
+        async fn admit(&self, _: &mut GuardRequest<'_>) -> Result<(), ws_consumer::Refuse> {
             Ok(())
         }
         async fn finish(&self, _: &Extensions, status: StatusCode) {

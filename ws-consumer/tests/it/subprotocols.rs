@@ -5,7 +5,7 @@ use std::sync::Arc;
 use channel_layer::MemoryLayer;
 use ws_consumer::{
     Accept, Limits, Result, Resume, Router, Socket, Transport,
-    middleware::{Guard, UserId, Visit},
+    middleware::{Guard, GuardRequest, UserId},
 };
 
 use crate::support::{
@@ -76,11 +76,12 @@ async fn offers_are_equal_on_all_transports() {
 struct Marked;
 
 impl Guard for Marked {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), ws_consumer::Refuse> {
-        let offers = visit.header("sec-websocket-protocol").unwrap_or_default().replace("channels.v1, ", "");
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), ws_consumer::Refuse> {
+        let offers =
+            request.header("sec-websocket-protocol").unwrap_or_default().replace("channels.v1, ", "");
         let user = offers.strip_prefix("marker, ").unwrap_or("nobody").to_owned();
-        assert!(visit.uri.query().is_none(), "what may be a secret is in one place only");
-        visit.extensions.insert(UserId(user.into()));
+        assert!(request.uri.query().is_none(), "what may be a secret is in one place only");
+        request.extensions.insert(UserId(user.into()));
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
 };
 use ws_consumer::{
     Consumer, Error, Frame, Result, Router, Socket,
-    worker::{Job, Patience, Scheduler, Terms, Worker, Workers, submit_until_done},
+    worker::{Job, RetryPolicy, Scheduler, SubmitPolicy, Worker, Workers, submit_until_done},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -114,11 +114,11 @@ struct Office {
 }
 
 impl Office {
-    fn open(terms: Terms) -> Self {
+    fn open(terms: RetryPolicy) -> Self {
         Self::on(Arc::new(MemoryLayer::default()), terms, Duration::from_secs(30))
     }
 
-    fn on(layer: Arc<MemoryLayer>, terms: Terms, grace: Duration) -> Self {
+    fn on(layer: Arc<MemoryLayer>, terms: RetryPolicy, grace: Duration) -> Self {
         let sum = Sum::default();
         let workers = Workers::new(layer.clone() as Arc<dyn ChannelLayer>);
         let workers = workers.channel("sums", sum.clone(), terms).unwrap().grace(grace);
@@ -139,7 +139,7 @@ impl Office {
 
 #[tokio::test(start_paused = true)]
 async fn worker_keeps_order() {
-    let office = Office::open(Terms::default());
+    let office = Office::open(RetryPolicy::default());
     for number in 0..50 {
         office.order(&Order::Add { number }).await;
     }
@@ -148,7 +148,7 @@ async fn worker_keeps_order() {
 
 #[tokio::test(start_paused = true)]
 async fn worker_bounds_concurrency() {
-    let office = Office::open(Terms::default().concurrency(3));
+    let office = Office::open(RetryPolicy::default().concurrency(3));
     for _ in 0..10 {
         office.order(&Order::Sleep { seconds: 5 }).await;
     }
@@ -161,7 +161,7 @@ async fn worker_bounds_concurrency() {
 
 #[tokio::test(start_paused = true)]
 async fn worker_outlives_failures() {
-    let office = Office::open(Terms::default());
+    let office = Office::open(RetryPolicy::default());
     office.order(&Order::Panic).await;
     office.order(&Order::Fail { times: 9 }).await;
     office.layer.send(&"sums".parse().unwrap(), Message::new("unheard.of")).await.unwrap();
@@ -174,7 +174,7 @@ async fn worker_outlives_failures() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_back_off() {
-    let office = Office::open(Terms::default().retries(3).wait(Duration::from_secs(1)));
+    let office = Office::open(RetryPolicy::default().retries(3).wait(Duration::from_secs(1)));
     office.order(&Order::Fail { times: 2 }).await;
     office.order(&Order::Add { number: 1 }).await;
     office.sum.until_sum(&[1]).await;
@@ -191,7 +191,7 @@ async fn retries_back_off() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_attempts_fail() {
-    let office = Office::open(Terms::default().deadline(Duration::from_secs(2)));
+    let office = Office::open(RetryPolicy::default().deadline(Duration::from_secs(2)));
     office.order(&Order::Sleep { seconds: 3600 }).await;
     office.order(&Order::Add { number: 1 }).await;
     office.sum.until_sum(&[1]).await;
@@ -199,7 +199,7 @@ async fn slow_attempts_fail() {
 
 #[tokio::test(start_paused = true)]
 async fn stop_leaves_queued_work() {
-    let office = Office::open(Terms::default());
+    let office = Office::open(RetryPolicy::default());
     office.order(&Order::Sleep { seconds: 10 }).await;
     office.order(&Order::Add { number: 1 }).await;
     office.sum.until(|record| record.running.load(SeqCst) == 1).await;
@@ -210,13 +210,13 @@ async fn stop_leaves_queued_work() {
         (0, 1),
         "it has ended, and nothing else was begun"
     );
-    let next = Office::on(layer, Terms::default(), Duration::ZERO);
+    let next = Office::on(layer, RetryPolicy::default(), Duration::ZERO);
     next.sum.until_sum(&[1]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn stop_drops_late_work() {
-    let office = Office::on(Arc::default(), Terms::default(), Duration::from_secs(5));
+    let office = Office::on(Arc::default(), RetryPolicy::default(), Duration::from_secs(5));
     office.order(&Order::Sleep { seconds: 3600 }).await;
     office.sum.until(|record| record.running.load(SeqCst) == 1).await;
     let before = Instant::now();
@@ -226,7 +226,7 @@ async fn stop_drops_late_work() {
 
 #[tokio::test(start_paused = true)]
 async fn stop_returns_retries() {
-    let terms = Terms::default().retries(5).wait(Duration::from_secs(3600));
+    let terms = RetryPolicy::default().retries(5).wait(Duration::from_secs(3600));
     let office = Office::open(terms);
     office.order(&Order::Fail { times: 1 }).await;
     office.sum.until(|record| record.attempts.lock().unwrap().len() == 1).await;
@@ -239,16 +239,16 @@ async fn stop_returns_retries() {
 #[test]
 fn faults_in_the_routes_are_told() {
     let workers = || Workers::new(Arc::new(MemoryLayer::default()));
-    assert!(workers().channel("no spaces", Sum::default(), Terms::default()).is_err());
-    assert!(workers().channel("one!connection", Sum::default(), Terms::default()).is_err());
-    let one = workers().channel("sums", Sum::default(), Terms::default()).unwrap();
-    assert!(one.channel("sums", Sum::default(), Terms::default()).is_err());
+    assert!(workers().channel("no spaces", Sum::default(), RetryPolicy::default()).is_err());
+    assert!(workers().channel("one!connection", Sum::default(), RetryPolicy::default()).is_err());
+    let one = workers().channel("sums", Sum::default(), RetryPolicy::default()).unwrap();
+    assert!(one.channel("sums", Sum::default(), RetryPolicy::default()).is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn workers_share_a_channel() {
-    let first = Office::open(Terms::default());
-    let second = Office::on(first.layer.clone(), Terms::default(), Duration::ZERO);
+    let first = Office::open(RetryPolicy::default());
+    let second = Office::on(first.layer.clone(), RetryPolicy::default(), Duration::ZERO);
     for number in 0..90 {
         first.order(&Order::Add { number }).await;
     }
@@ -289,7 +289,7 @@ impl Consumer for Asking {
 #[tokio::test(start_paused = true)]
 async fn progress_reaches_the_caller() {
     let server = Server::of(Router::new().consumer("/", Asking::default));
-    let _office = Office::on(server.layer.clone(), Terms::default(), Duration::ZERO);
+    let _office = Office::on(server.layer.clone(), RetryPolicy::default(), Duration::ZERO);
     let (mut one, mut other) = (server.connect("/").await, server.connect("/").await);
     one.send("3").await;
     for done in ["1", "2", "3"] {
@@ -303,13 +303,13 @@ async fn progress_reaches_the_caller() {
     assert_eq!(other.text().await, "1", "somebody who has left harms nobody");
 }
 
-fn patience(seconds: u64, tries: u32) -> Patience {
-    Patience::new(Duration::from_secs(seconds), tries)
+fn patience(seconds: u64, tries: u32) -> SubmitPolicy {
+    SubmitPolicy::new(Duration::from_secs(seconds), tries)
 }
 
 #[tokio::test(start_paused = true)]
 async fn awaited_work_reports_its_outcome() {
-    let office = Office::open(Terms::default());
+    let office = Office::open(RetryPolicy::default());
     let sums = "sums".parse().unwrap();
     let layer = &*office.layer;
     submit_until_done(layer, &sums, &Order::Add { number: 1 }, patience(5, 1)).await.unwrap();
@@ -323,7 +323,7 @@ async fn awaited_work_reports_its_outcome() {
 #[tokio::test(start_paused = true)]
 async fn dead_worker_loses_nothing() {
     let layer = Arc::new(MemoryLayer::default());
-    let dying = Office::on(layer.clone(), Terms::default(), Duration::ZERO);
+    let dying = Office::on(layer.clone(), RetryPolicy::default(), Duration::ZERO);
     let sums = "sums".parse().unwrap();
     dying.order(&Order::Sleep { seconds: 3600 }).await;
     dying.sum.until(|record| record.running.load(SeqCst) == 1).await;
@@ -335,7 +335,7 @@ async fn dead_worker_loses_nothing() {
         // It has taken the message with it: the next one finds an empty channel.
         let taken = timed(layer.receive(&"sums".parse().unwrap())).await.unwrap();
         assert_eq!(taken.event_type(), Some("sum.add"));
-        Office::on(layer.clone(), Terms::default(), Duration::ZERO)
+        Office::on(layer.clone(), RetryPolicy::default(), Duration::ZERO)
     };
     let (asked, next) = tokio::join!(asked, killed);
     asked.unwrap();
@@ -355,7 +355,7 @@ async fn waits_are_bounded() {
     let asked = submit_until_done(&*layer, &sums, &Order::Add { number: 2 }, patience(60, 1));
     let worker = async {
         sleep(Duration::from_secs(1)).await;
-        Office::on(layer.clone(), Terms::default(), Duration::ZERO)
+        Office::on(layer.clone(), RetryPolicy::default(), Duration::ZERO)
     };
     let (asked, office) = tokio::join!(asked, worker);
     asked.unwrap();

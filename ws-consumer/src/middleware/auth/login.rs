@@ -94,7 +94,7 @@ impl Socket {
             return Err(Error::other("log in before the socket is accepted, or over HTTP"));
         }
         login(self.scope().session()?, &*user).await?;
-        enter(&mut self.scope_mut().extensions, Proof::<U>::of(user));
+        enter(&mut self.scope_mut().extensions, Proof::<U>::new(user));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ pub use self::{
 use self::{recheck::Lease, token::Sources};
 use super::{
     cookies::Cookies,
-    guard::{Guard, Visit},
+    guard::{Guard, GuardRequest},
     session::{Session, SessionStore, Sessions, Store, end},
 };
 use crate::{
@@ -53,13 +53,13 @@ pub struct Proof<U> {
 
 impl<U> Proof<U> {
     /// This user, for as long as the connection lives.
-    pub fn of(user: impl Into<Arc<U>>) -> Self {
+    pub fn new(user: impl Into<Arc<U>>) -> Self {
         Self { user: user.into(), lifetime: None }
     }
 
     /// This user for so long; then the connection is closed with [`UNAUTHENTICATED`], unless it has been
     /// [renewed](Socket::reauthenticate).
-    pub fn for_the_next(mut self, lifetime: Duration) -> Self {
+    pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
     }
@@ -116,7 +116,7 @@ pub trait Authenticator: Send + Sync + 'static {
 /// impl Authenticator for Users {
 ///     type User = User;
 ///     async fn by_token(&self, token: &Token) -> Result<Option<Proof<User>>> {
-///         Ok(token.is("correct horse").then(|| Proof::of(User("ann".to_owned()))))
+///         Ok(token.is("correct horse").then(|| Proof::new(User("ann".to_owned()))))
 ///     }
 /// }
 ///
@@ -207,12 +207,12 @@ impl<A: Authenticator> Auth<A> {
         self
     }
 
-    async fn find(&self, visit: &mut Visit<'_>) -> Result<Found<A::User>> {
-        if let Some(token) = self.sources.take(visit) {
+    async fn find(&self, request: &mut GuardRequest<'_>) -> Result<Found<A::User>> {
+        if let Some(token) = self.sources.take(request) {
             let proof = self.authenticator.by_token(&token).await?;
             return Ok(proof.map_or(Found::Wrong, Found::Somebody));
         }
-        let session = visit.extensions.get::<Session>().filter(|_| self.session).cloned();
+        let session = request.extensions.get::<Session>().filter(|_| self.session).cloned();
         match session {
             Some(session) => Ok(login::remembered(&*self.authenticator, &session).await?.into()),
             None => Ok(Found::Nobody),
@@ -233,20 +233,20 @@ impl<U> From<Option<Proof<U>>> for Found<U> {
 }
 
 impl<A: Authenticator> Guard for Auth<A> {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let found = self.find(visit).await.map_err(|error| {
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        let found = self.find(request).await.map_err(|error| {
             tracing::error!(error = %error.causes(), "nobody can tell who a client is");
             Refuse::from(StatusCode::INTERNAL_SERVER_ERROR)
         })?;
-        visit.extensions.insert(Office(self.authenticator.clone()));
-        visit.extensions.insert(Lease::default());
+        request.extensions.insert(Office(self.authenticator.clone()));
+        request.extensions.insert(Lease::default());
         if !self.identifies {
-            visit.extensions.insert(NoIdentify);
+            request.extensions.insert(NoIdentify);
         }
         match found {
-            Found::Somebody(proof) => enter(visit.extensions, proof),
+            Found::Somebody(proof) => enter(request.extensions, proof),
             Found::Wrong => return Err(unauthorized()),
-            Found::Nobody if visit.is_websocket() && self.first_message.is_some() => {}
+            Found::Nobody if request.is_websocket() && self.first_message.is_some() => {}
             Found::Nobody if self.required => return Err(unauthorized()),
             Found::Nobody => {}
         }

@@ -6,7 +6,7 @@ use http::{HeaderValue, Uri, header, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
-use super::super::{cookies::read, guard::Visit};
+use super::super::{cookies::read, guard::GuardRequest};
 
 /// What a client shows to prove who it is. Neither its `Debug` nor a log shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,30 +61,30 @@ pub(super) struct Sources {
 
 impl Sources {
     /// The first token there is. What could hold one is taken out of the request, so that nobody behind logs it.
-    pub(super) fn take(&self, visit: &mut Visit<'_>) -> Option<Token> {
-        let from_header = self.header.then(|| bearer(visit)).flatten();
-        let from_protocol = self.protocol.as_ref().and_then(|marker| offered(visit, marker));
-        let from_query = self.query.then(|| asked(visit)).flatten();
-        let from_cookie = || Some(Token::new(read(visit.headers).get(self.cookie.as_ref()?)?.value()));
+    pub(super) fn take(&self, request: &mut GuardRequest<'_>) -> Option<Token> {
+        let from_header = self.header.then(|| bearer(request)).flatten();
+        let from_protocol = self.protocol.as_ref().and_then(|marker| offered(request, marker));
+        let from_query = self.query.then(|| asked(request)).flatten();
+        let from_cookie = || Some(Token::new(read(request.headers).get(self.cookie.as_ref()?)?.value()));
         from_header.or(from_protocol).or(from_query).or_else(from_cookie)
     }
 }
 
 /// `Authorization: Bearer <token>`
-fn bearer(visit: &mut Visit<'_>) -> Option<Token> {
-    let mut values = visit.headers.get_all(header::AUTHORIZATION).iter();
+fn bearer(request: &mut GuardRequest<'_>) -> Option<Token> {
+    let mut values = request.headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     // What is no text proves nothing, but it is a token: its client is not one without.
     let value = String::from_utf8_lossy(value.as_bytes());
     let (scheme, token) = value.split_once(' ')?;
     let token = scheme.eq_ignore_ascii_case("bearer").then(|| Token::new(token.trim()))?;
-    visit.headers.remove(header::AUTHORIZATION);
+    request.headers.remove(header::AUTHORIZATION);
     Some(token)
 }
 
 /// `Sec-WebSocket-Protocol: <marker>, <token>`: the one header that a page may choose for a socket.
-fn offered(visit: &mut Visit<'_>, marker: &str) -> Option<Token> {
-    let lines = visit.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+fn offered(request: &mut GuardRequest<'_>, marker: &str) -> Option<Token> {
+    let lines = request.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let lines = lines.filter_map(|line| line.to_str().ok());
     let mut names: Vec<_> =
         lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_owned()).collect();
@@ -93,23 +93,23 @@ fn offered(visit: &mut Visit<'_>, marker: &str) -> Option<Token> {
         return None;
     }
     let token = Token::new(names.remove(at + 1));
-    visit.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    request.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
     let rest = HeaderValue::from_str(&names.join(", ")).ok()?;
-    visit.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, rest);
+    request.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, rest);
     // A browser fails a socket when none of the protocols that it offers is chosen. The application may still choose
     // another one.
     let marker = HeaderValue::from_str(marker).ok()?;
-    visit.on_answer(|headers| _ = headers.entry(header::SEC_WEBSOCKET_PROTOCOL).or_insert(marker));
+    request.on_answer(|headers| _ = headers.entry(header::SEC_WEBSOCKET_PROTOCOL).or_insert(marker));
     Some(token)
 }
 
 /// `?token=..`, perhaps with `username=..`
-fn asked(visit: &mut Visit<'_>) -> Option<Token> {
-    let (rest, found) = split(visit.uri.query()?);
+fn asked(request: &mut GuardRequest<'_>) -> Option<Token> {
+    let (rest, found) = split(request.uri.query()?);
     if found.is_empty() {
         return None;
     }
-    *visit.uri = with_query(visit.uri, &rest).unwrap_or_default();
+    *request.uri = with_query(request.uri, &rest).unwrap_or_default();
     let value = |name| found.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let token = Token::new(value("token")?);
     Some(match value("username") {
@@ -151,10 +151,10 @@ mod tests {
 
     fn take(sources: &Sources, request: http::request::Builder) -> (Option<Token>, Parts, HeaderMap) {
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        let mut visit = Visit::of_request(&mut parts);
-        let token = sources.take(&mut visit);
+        let mut request = GuardRequest::from_request(&mut parts);
+        let token = sources.take(&mut request);
         let mut answer = HeaderMap::new();
-        visit.into_hooks().into_iter().for_each(|hook| hook(&mut answer));
+        request.into_hooks().into_iter().for_each(|hook| hook(&mut answer));
         (token, parts, answer)
     }
 

@@ -9,7 +9,7 @@ pub use cookie::{Cookie, Key, SameSite};
 use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 
 pub(super) use self::header::{read, values};
-use super::guard::{Guard, Visit};
+use super::guard::{Guard, GuardRequest};
 use crate::wire::Refuse;
 
 /// Reads the cookies of a request into a [`Jar`] in its extensions, and sends those that are added to it with the
@@ -57,11 +57,11 @@ impl Cookies {
 }
 
 impl Guard for Cookies {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let jar = Jar(Arc::new(Contents { key: self.key.clone(), jar: Mutex::new(read(visit.headers)) }));
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        let jar = Jar(Arc::new(Contents { key: self.key.clone(), jar: Mutex::new(read(request.headers)) }));
         let answered = jar.clone();
-        visit.on_answer(move |headers| answered.write(headers));
-        visit.extensions.insert(jar);
+        request.on_answer(move |headers| answered.write(headers));
+        request.extensions.insert(jar);
         Ok(())
     }
 

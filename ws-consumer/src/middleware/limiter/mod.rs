@@ -22,7 +22,7 @@ use self::{
     table::Table,
 };
 use super::{
-    guard::{Guard, Visit},
+    guard::{Guard, GuardRequest},
     proxy::TrustedProxies,
 };
 use crate::{
@@ -165,13 +165,13 @@ impl Limiter {
     }
 
     /// Returns the address that connections and messages count for. `None` if no limit is per address.
-    fn address(&self, visit: &Visit<'_>) -> Result<Option<IpAddr>, StatusCode> {
+    fn address(&self, request: &GuardRequest<'_>) -> Result<Option<IpAddr>, StatusCode> {
         let Pair { messages, bytes } = &self.tables.address;
         if self.connections.is_none() && messages.is_none() && bytes.is_none() {
             return Ok(None);
         }
-        let proxies = self.proxies.or_of(visit.extensions);
-        match proxies.client(visit.peer, visit.headers) {
+        let proxies = self.proxies.or_of(request.extensions);
+        match proxies.client(request.peer, request.headers) {
             Some(address) => Ok(Some(customer(address))),
             // Beside a proxy's requests, which tell of their clients: those of the machine itself.
             None if proxies.trusts(None) => Ok(Some(Ipv6Addr::UNSPECIFIED.into())),
@@ -214,19 +214,19 @@ impl Default for Limiter {
 }
 
 impl Guard for Limiter {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let address = self.address(visit)?;
-        let mut meter = self.meter(address, visit.extensions.get::<UserId>().cloned());
-        if !visit.is_websocket() {
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        let address = self.address(request)?;
+        let mut meter = self.meter(address, request.extensions.get::<UserId>().cloned());
+        if !request.is_websocket() {
             return meter.take(0).map_err(|excess| too_many(excess.seconds()));
         }
         // A session that goes on has its place already.
-        if let (Some(most), Some(address), false) = (self.connections, address, visit.resumes()) {
+        if let (Some(most), Some(address), false) = (self.connections, address, request.resumes()) {
             let entered = self.entered.enter(address, most).ok_or_else(|| too_many(1))?;
-            visit.extensions.insert(Held { _entered: Arc::new(entered) });
+            request.extensions.insert(Held { _entered: Arc::new(entered) });
         }
         let (over, mut told) = (self.over, false);
-        visit.meter(move |frame: &Frame| {
+        request.meter(move |frame: &Frame| {
             let Err(excess) = meter.judge(frame.len() as u64, over) else { return Verdict::Pass };
             // Once for each connection: most of those that send too much go on.
             if !mem::replace(&mut told, true) {

@@ -8,10 +8,10 @@ use std::{borrow::Cow, fmt, net::SocketAddr};
 
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
-pub use self::pattern::{NoOrigin, OriginPattern};
 pub(super) use self::pattern::{Origin, authority, canonical, host_fits};
+pub use self::pattern::{OriginError, OriginPattern};
 use super::{
-    guard::{Guard, Visit},
+    guard::{Guard, GuardRequest},
     proxy::{Seen, TrustedProxies, unnamed},
 };
 use crate::{
@@ -101,7 +101,7 @@ impl OriginRules {
     ///
     /// # Errors
     /// The text is no such pattern.
-    pub fn and(mut self, pattern: &str) -> Result<Self, NoOrigin> {
+    pub fn and(mut self, pattern: &str) -> Result<Self, OriginError> {
         self.allowed.push(pattern.parse()?);
         Ok(self)
     }
@@ -228,10 +228,10 @@ fn only_reads(is_websocket: bool, method: &Method) -> bool {
 /// For one route, or for plain HTTP. In front of a service ([`layer`](Guard::layer)) clients without an origin are let in
 /// unless the rules deny it.
 impl Guard for Origins {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        let (headers, extensions) = (&*visit.headers, &*visit.extensions);
-        let asked = Asked { headers, uri: visit.uri, peer: visit.peer, extensions };
-        if only_reads(visit.is_websocket(), visit.method) && !asked.names_an_origin() {
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        let (headers, extensions) = (&*request.headers, &*request.extensions);
+        let asked = Asked { headers, uri: request.uri, peer: request.peer, extensions };
+        if only_reads(request.is_websocket(), request.method) && !asked.names_an_origin() {
             return Ok(());
         }
         Ok(self.check(&asked, true)?)

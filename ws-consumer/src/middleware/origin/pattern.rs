@@ -104,10 +104,10 @@ pub(in crate::middleware) fn host_fits(host: &str, wanted: &str, subdomains: boo
 }
 
 impl FromStr for OriginPattern {
-    type Err = NoOrigin;
+    type Err = OriginError;
 
-    fn from_str(text: &str) -> Result<Self, NoOrigin> {
-        let fault = |why| NoOrigin { text: text.to_owned(), why };
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        let fault = |why| OriginError { text: text.to_owned(), why };
         if text == "null" {
             return Ok(Self(Pattern::Null));
         }
@@ -143,18 +143,18 @@ impl FromStr for OriginPattern {
 
 /// A text that is no [`OriginPattern`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoOrigin {
+pub struct OriginError {
     text: String,
     why: &'static str,
 }
 
-impl fmt::Display for NoOrigin {
+impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` is no pattern of an origin: {}", self.text.escape_debug(), self.why)
     }
 }
 
-impl std::error::Error for NoOrigin {}
+impl std::error::Error for OriginError {}
 
 /// The text that stands for a host: in lower case, and an address of IPv6 in its shortest form, as browsers write it.
 pub(in crate::middleware) fn canonical(host: &str) -> String {

@@ -8,7 +8,7 @@ const FORBIDDEN: Result<(), StatusCode> = Err(StatusCode::FORBIDDEN);
 fn scope(headers: &[(&str, &str)]) -> Scope {
     let request =
         headers.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
-    Scope::of(&mut request.body(()).unwrap())
+    Scope::from_request(&mut request.body(()).unwrap())
 }
 
 fn check(origins: &Origins, headers: &[(&str, &str)]) -> Result<(), StatusCode> {
@@ -216,9 +216,11 @@ fn a_proxy_is_believed_only_if_it_is_trusted() {
 fn on_plain_http_a_request_without_an_origin_may_read() {
     let admit = |request: Request<()>| {
         let (mut parts, ()) = request.into_parts();
-        let mut visit = Visit::of_request(&mut parts);
+        let mut request = GuardRequest::from_request(&mut parts);
         let origins = Origins::from(OriginRules::same_host().deny_missing());
-        futures_util::FutureExt::now_or_never(async move { origins.admit(&mut visit).await }).unwrap().is_ok()
+        futures_util::FutureExt::now_or_never(async move { origins.admit(&mut request).await })
+            .unwrap()
+            .is_ok()
     };
     assert!(admit(Request::get("/").header("host", "a.com").body(()).unwrap()));
     assert!(!admit(Request::post("/").header("host", "a.com").body(()).unwrap()));

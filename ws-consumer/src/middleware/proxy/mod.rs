@@ -15,7 +15,7 @@ use http::{Extensions, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 pub(crate) use self::seen::{Seen, unnamed};
-use super::guard::{Guard, Visit};
+use super::guard::{Guard, GuardRequest};
 use crate::{scope::Scope, wire::Refuse};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -50,7 +50,7 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// let proxies = TrustedProxies::new(["10.0.0.0/8", "127.0.0.1"])?;
 /// let same_machine = TrustedProxies::new(["unix:"])?; // who comes in through a Unix socket
 /// assert!(TrustedProxies::new(["nonsense"]).is_err());
-/// # Ok::<(), ws_consumer::middleware::NoAddress>(())
+/// # Ok::<(), ws_consumer::middleware::AddressError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
@@ -69,7 +69,7 @@ enum Headers {
 
 /// A text that is neither an address nor a network.
 #[derive(Debug)]
-pub struct NoAddress(String);
+pub struct AddressError(String);
 
 /// The statements of trusted proxies.
 struct Told<'a> {
@@ -84,7 +84,7 @@ impl TrustedProxies {
     ///
     /// # Errors
     /// One of them is neither.
-    pub fn new<T: AsRef<str>>(networks: impl IntoIterator<Item = T>) -> Result<Self, NoAddress> {
+    pub fn new<T: AsRef<str>>(networks: impl IntoIterator<Item = T>) -> Result<Self, AddressError> {
         let mut proxies = Self::default();
         let mut all = Vec::new();
         for text in networks {
@@ -195,8 +195,8 @@ impl TrustedProxies {
 
 /// For all that is behind: see [`TrustedProxies`].
 impl Guard for TrustedProxies {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        visit.extensions.insert(self.clone());
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        request.extensions.insert(self.clone());
         Ok(())
     }
 }
@@ -224,9 +224,9 @@ fn scheme_of(text: &str) -> Option<&'static str> {
     }
 }
 
-fn network(text: &str) -> Result<IpNet, NoAddress> {
+fn network(text: &str) -> Result<IpNet, AddressError> {
     let host = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>().or_else(|_| host()).map(unmapped).map_err(|_| NoAddress(text.to_owned()))
+    text.parse::<IpNet>().or_else(|_| host()).map(unmapped).map_err(|_| AddressError(text.to_owned()))
 }
 
 /// Addresses of IPv4 that are written as IPv6 are compared as what they are.
@@ -247,10 +247,10 @@ fn address(hop: &str) -> Option<IpAddr> {
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-impl std::fmt::Display for NoAddress {
+impl std::fmt::Display for AddressError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` is neither an address nor a network", self.0.escape_debug())
     }
 }
 
-impl std::error::Error for NoAddress {}
+impl std::error::Error for AddressError {}

@@ -14,7 +14,7 @@ pub use tower_sessions_core::{Session, SessionStore};
 pub use self::store::MemoryStore;
 use super::{
     cookies::{append, values},
-    guard::{Guard, Visit},
+    guard::{Guard, GuardRequest},
 };
 use crate::{
     error::{Error, Result},
@@ -76,7 +76,7 @@ use crate::{
 ///     type User = User;
 ///     async fn by_token(&self, session_key: &Token) -> Result<Option<Proof<User>>> {
 ///         // `session_data` and `expire_date` of the row of `django_session` with this key
-///         Ok(self.user_of(session_key.secret()).await?.map(Proof::of))
+///         Ok(self.user_of(session_key.secret()).await?.map(Proof::new))
 ///     }
 /// }
 ///
@@ -202,16 +202,16 @@ impl SessionCookie {
 }
 
 impl<S: SessionStore> Guard for Sessions<S> {
-    async fn admit(&self, visit: &mut Visit<'_>) -> Result<(), Refuse> {
-        if visit.extensions.get::<Session>().is_some() {
+    async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
+        if request.extensions.get::<Session>().is_some() {
             return Ok(()); // the outermost counts
         }
-        let brought = self.cookie.id(visit.headers);
+        let brought = self.cookie.id(request.headers);
         let session = Session::new(brought, self.store.clone(), Some(self.cookie.expiry()));
         let (cookie, answered) = (self.cookie.clone(), session.clone());
-        visit.on_answer(move |headers| cookie.tell(brought, &answered, headers));
-        visit.extensions.insert(Store { store: self.store.clone(), brought });
-        visit.extensions.insert(session);
+        request.on_answer(move |headers| cookie.tell(brought, &answered, headers));
+        request.extensions.insert(Store { store: self.store.clone(), brought });
+        request.extensions.insert(session);
         Ok(())
     }
 

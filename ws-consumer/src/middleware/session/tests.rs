@@ -10,10 +10,10 @@ async fn visit(sessions: &Sessions<MemoryStore>, cookie: Option<&str>) -> Guarde
         request = request.header("cookie", cookie);
     }
     let (mut parts, ()) = request.body(()).unwrap().into_parts();
-    let mut visit = Visit::of_request(&mut parts);
-    sessions.admit(&mut visit).await.unwrap();
-    let hooks = visit.into_hooks();
-    (Scope::of(&mut Request::from_parts(parts, ())), hooks)
+    let mut request = GuardRequest::from_request(&mut parts);
+    sessions.admit(&mut request).await.unwrap();
+    let hooks = request.into_hooks();
+    (Scope::from_request(&mut Request::from_parts(parts, ())), hooks)
 }
 
 fn answer((_, hooks): Guarded) -> Vec<String> {
@@ -130,9 +130,9 @@ async fn of_two_session_guards_the_outer_one_counts() {
     let (outer, inner) = (MemoryStore::default(), MemoryStore::default());
     let sessions = Sessions::new(outer.clone()).and(Sessions::new(inner.clone()));
     let (mut parts, ()) = Request::get("/").body(()).unwrap().into_parts();
-    let mut visit = Visit::of_request(&mut parts);
-    sessions.admit(&mut visit).await.unwrap();
-    let scope = Scope::of(&mut Request::from_parts(parts, ()));
+    let mut request = GuardRequest::from_request(&mut parts);
+    sessions.admit(&mut request).await.unwrap();
+    let scope = Scope::from_request(&mut Request::from_parts(parts, ()));
     scope.session().unwrap().insert("n", 1).await.unwrap();
     scope.save_session().await.unwrap();
     assert_eq!((outer.len(), inner.len()), (1, 0));

@@ -40,7 +40,7 @@ pub(crate) fn upgrade<B>(
     let (response, upgrade) = (switching(request.headers()), hyper::upgrade::on(&mut request));
     // Connections look for themselves, and every one would carry it.
     request.extensions_mut().remove::<Stalled>();
-    let wire = open(Scope::of(&mut request));
+    let wire = open(Scope::from_request(&mut request));
     match connections.register(wire.link()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {

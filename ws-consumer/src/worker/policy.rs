@@ -1,11 +1,11 @@
-//! On which terms a worker works.
+//! On which policy a worker works.
 
 use std::time::Duration;
 
 /// How much a worker does at a time, how long it may take, and how often it tries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Terms {
+pub struct RetryPolicy {
     /// Messages that are handled at once, and so at most are lost with the process. 1 by default: in order.
     pub concurrency: usize,
     /// How often a failure is tried again. 0 by default: a message is handled once.
@@ -16,7 +16,7 @@ pub struct Terms {
     pub deadline: Duration,
 }
 
-impl Terms {
+impl RetryPolicy {
     /// Handles so many messages at once; at least one.
     pub fn concurrency(mut self, count: usize) -> Self {
         self.concurrency = count.max(1);
@@ -49,7 +49,7 @@ impl Terms {
     }
 }
 
-impl Default for Terms {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self { concurrency: 1, retries: 0, wait: Duration::from_secs(1), deadline: Duration::from_secs(600) }
     }
@@ -61,11 +61,11 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute_and_end() {
-        let terms = Terms::default().retries(40);
-        let waits: Vec<_> = (1..=8).filter_map(|n| terms.wait_after(n)).map(|wait| wait.as_secs()).collect();
+        let policy = RetryPolicy::default().retries(40);
+        let waits: Vec<_> = (1..=8).filter_map(|n| policy.wait_after(n)).map(|wait| wait.as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(terms.wait_after(40), Some(Duration::from_secs(60)));
-        assert_eq!(terms.wait_after(41), None);
-        assert_eq!(Terms::default().wait_after(1), None);
+        assert_eq!(policy.wait_after(40), Some(Duration::from_secs(60)));
+        assert_eq!(policy.wait_after(41), None);
+        assert_eq!(RetryPolicy::default().wait_after(1), None);
     }
 }
