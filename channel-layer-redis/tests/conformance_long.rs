@@ -13,25 +13,25 @@ use support::{
 /// host until a message comes in there. So must this mode, or the workers would wait for ever. Then there is no order
 /// between hosts, and each holds a channel's capacity.
 const ONE_HOST_ONLY: [&str; 14] = [
-    "a_cancelled_receiver_loses_nothing",
-    "a_cancelled_receiver_loses_nothing_of_a_peer",
+    "a_cancelled_receive_loses_nothing",
+    "cancelled_receives_lose_no_remote_message",
     "a_full_channel_refuses",
     "a_full_channel_refuses_a_peer",
-    "a_long_run_arrives_on_a_named_channel",
-    "a_long_run_arrives_on_a_named_channel_of_a_peer",
-    "a_named_channel_drops_what_expired",
-    "a_named_channel_drops_what_expired_for_a_peer",
-    "a_named_channel_is_first_in_first_out",
-    "a_named_channel_is_first_in_first_out_for_a_peer",
-    "a_named_channel_keeps_messages",
-    "a_named_channel_keeps_messages_for_a_peer",
-    "capacity_goes_by_the_first_pattern",
-    "stored_messages_outlive_an_outage",
+    "a_long_run_arrives_on_a_name",
+    "long_runs_arrive_on_remote_names",
+    "named_messages_expire",
+    "named_messages_expire_for_peers",
+    "named_channels_are_fifo",
+    "named_channels_are_fifo_for_peers",
+    "named_channels_store",
+    "named_channels_store_for_peers",
+    "the_first_pattern_sets_capacity",
+    "stored_messages_survive_an_outage",
 ];
 
 /// The layer is away as soon as one host is. A call to another host that is frozen too is not refused before that is
 /// known: it times out.
-const FOUND_BY_HOST: [&str; 1] = ["calls_to_a_frozen_backend_reach_nobody"];
+const FOUND_BY_HOST: [&str; 1] = ["calls_fail_while_frozen"];
 
 /// All cases, without those that do not hold on several hosts.
 fn on_several_hosts(but: &[&str]) -> Vec<Case> {

@@ -26,13 +26,13 @@ const MAX_MESSAGE: usize = 2 << 20;
 
 /// One case of each kind that depends on the topology: what crosses the wire, is shared, broken and left behind.
 const SMOKE: [&str; 7] = [
-    "a_group_spans_processes",
-    "a_member_of_several_groups_hears_once_at_a_peer",
-    "closing_leaves_nothing_at_the_server",
-    "every_value_arrives_at_a_peer",
-    "every_value_arrives_on_a_named_channel_of_a_peer",
-    "members_outlive_a_severance",
-    "the_size_limit_holds_for_a_group",
+    "groups_span_processes",
+    "remote_union_members_hear_once",
+    "closing_leaves_no_residue",
+    "values_arrive_at_a_peer",
+    "values_arrive_on_a_remote_name",
+    "members_survive_a_severance",
+    "size_limit_of_groups",
 ];
 
 /// A part of the suite that takes seconds.

@@ -8,25 +8,25 @@ use crate::{layer::Audience, layer::Remote};
 
 variants! {
     /// The excepted channel does not receive, and others do.
-    the_excepted_channel_hears_nothing = excepted(Route::Local);
+    exceptions_hear_nothing = excepted(Route::Local);
     /// The excepted channel of a peer does not receive, and others do.
-    the_excepted_channel_of_a_peer_hears_nothing = excepted(Route::Peer);
+    remote_exceptions_hear_nothing = excepted(Route::Peer);
     /// The excepted channel does not receive, whichever groups of a union it is in.
-    the_exception_holds_for_a_union = excepted_from_union(Route::Local);
+    unions_respect_exceptions = excepted_from_union(Route::Local);
     /// The excepted channel of a peer does not receive, whichever groups of a union it is in.
-    the_exception_holds_for_a_union_at_a_peer = excepted_from_union(Route::Peer);
+    unions_respect_remote_exceptions = excepted_from_union(Route::Peer);
     /// A channel that is in several groups of a union receives once.
-    a_member_of_several_groups_hears_once = in_several(Route::Local);
+    union_members_hear_once = in_several(Route::Local);
     /// A channel of a peer that is in several groups of a union receives once.
-    a_member_of_several_groups_hears_once_at_a_peer = in_several(Route::Peer);
+    remote_union_members_hear_once = in_several(Route::Peer);
     /// A union reaches the members of each of its groups, where only one of them has members.
-    a_union_reaches_each_of_its_groups = in_one_of(Route::Local);
+    unions_reach_every_group = in_one_of(Route::Local);
     /// A union reaches a peer that has members in one of its groups only.
-    a_union_reaches_each_of_its_groups_at_a_peer = in_one_of(Route::Peer);
+    unions_reach_every_remote_group = in_one_of(Route::Peer);
     /// A union that names one group twice is a message to that group.
-    a_group_named_twice_hears_once = named_twice(Route::Local);
+    repeated_groups_hear_once = named_twice(Route::Local);
     /// A union that names one group twice is a message to that group in a peer.
-    a_group_named_twice_hears_once_at_a_peer = named_twice(Route::Peer);
+    repeated_remote_groups_hear_once = named_twice(Route::Peer);
 }
 
 async fn excepted(harness: &dyn Harness, route: Route) -> Verdict {
@@ -100,7 +100,7 @@ async fn named_twice(harness: &dyn Harness, route: Route) -> Verdict {
 }
 
 /// A message for one process reaches the members in it, and its report knows of no other process.
-pub async fn a_local_message_reaches_local_members(harness: &dyn Harness) -> Verdict {
+pub async fn local_sends_reach_local_members(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (lobby, staff) = (group("lobby"), group("staff"));
     let (mut mailbox, mut me) = (here.member_of(&lobby).await, here.member_of(&staff).await);
@@ -115,7 +115,7 @@ pub async fn a_local_message_reaches_local_members(harness: &dyn Harness) -> Ver
 }
 
 /// A message for one process does not reach another one.
-pub async fn a_local_message_stays_local(harness: &dyn Harness) -> Verdict {
+pub async fn local_sends_reach_no_peer(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby, staff) = (here.at(Route::Peer).await?, group("lobby"), group("staff"));
     let (mut near, mut far) = (here.member_of(&lobby).await, there.member_of(&lobby).await);

@@ -12,25 +12,25 @@ use crate::{config::CapacityRules, error::Error, layer::ChannelLayer};
 
 variants! {
     /// Messages arrive in the mailbox that they are for, and in no other one.
-    a_message_arrives_in_its_mailbox = its_mailbox(Route::Local);
+    messages_reach_their_mailbox = its_mailbox(Route::Local);
     /// Messages arrive in the mailbox of the peer that they are for, and in no other one.
-    a_message_arrives_in_its_mailbox_at_a_peer = its_mailbox(Route::Peer);
+    messages_reach_a_remote_mailbox = its_mailbox(Route::Peer);
     /// A mailbox that is full drops what follows, and takes messages again once one was read.
     a_full_mailbox_keeps_the_first = full_mailbox(Route::Local);
     /// A mailbox that is full drops what a peer sends, and takes messages again once one was read.
-    a_full_mailbox_keeps_the_first_of_a_peer = full_mailbox(Route::Peer);
+    full_mailboxes_keep_a_peers_first = full_mailbox(Route::Peer);
     /// One full mailbox leaves the others as they are.
-    a_full_mailbox_does_not_fill_another = another_is_full(Route::Local);
+    full_mailboxes_are_independent = another_is_full(Route::Local);
     /// One full mailbox leaves the others as they are when a peer sends.
-    a_full_mailbox_does_not_fill_another_of_a_peer = another_is_full(Route::Peer);
+    full_remote_mailboxes_are_independent = another_is_full(Route::Peer);
     /// A pattern that matches the name of a mailbox sets its capacity.
-    a_pattern_bounds_mailboxes = pattern_bounds(Route::Local);
+    patterns_bound_mailboxes = pattern_bounds(Route::Local);
     /// A pattern that matches the name of a mailbox sets its capacity for messages of a peer.
-    a_pattern_bounds_mailboxes_of_a_peer = pattern_bounds(Route::Peer);
+    patterns_bound_remote_mailboxes = pattern_bounds(Route::Peer);
     /// The channel of a mailbox cannot be received from in its own process.
-    a_mailbox_is_received_by_its_owner_only = only_the_owner(Route::Local);
+    mailboxes_refuse_other_receivers = only_the_owner(Route::Local);
     /// The channel of a mailbox cannot be received from by another process, which takes no message from it.
-    a_mailbox_is_not_received_by_a_peer = only_the_owner(Route::Peer);
+    mailboxes_refuse_remote_receivers = only_the_owner(Route::Peer);
 }
 
 async fn its_mailbox(harness: &dyn Harness, route: Route) -> Verdict {
@@ -123,7 +123,7 @@ pub async fn a_full_mailbox_refuses(harness: &dyn Harness) -> Verdict {
 }
 
 /// The first pattern that matches a channel's name sets its capacity.
-pub async fn capacity_goes_by_the_first_pattern(harness: &dyn Harness) -> Verdict {
+pub async fn the_first_pattern_sets_capacity(harness: &dyn Harness) -> Verdict {
     let rules = CapacityRules::default().glob("on[ae]", 1).and_then(|rules| rules.regex("^o", 2));
     let rules = rules.expect("the patterns are valid");
     let here = Fixture::with(harness, |config| config.with_capacity(3).with_channel_capacity(rules)).await;
@@ -157,7 +157,7 @@ pub async fn a_cancelled_recv_loses_nothing(harness: &dyn Harness) -> Verdict {
 }
 
 /// A message to a channel that does not exist, or no longer does, is taken and has no effect.
-pub async fn sending_to_an_unknown_channel_is_fine(harness: &dyn Harness) -> Verdict {
+pub async fn unknown_channels_take_messages(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     here.send(&channel("nobody"), 1).await;
     here.send(&channel("specific.nobody!here"), 1).await;

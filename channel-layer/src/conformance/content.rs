@@ -16,21 +16,21 @@ const ROOM: usize = 1024;
 
 variants! {
     /// Every kind of value arrives in a mailbox.
-    every_value_arrives = every_value(Route::Local, Kind::Mailbox);
+    values_arrive = every_value(Route::Local, Kind::Mailbox);
     /// Every kind of value arrives in a mailbox of a peer.
-    every_value_arrives_at_a_peer = every_value(Route::Peer, Kind::Mailbox);
+    values_arrive_at_a_peer = every_value(Route::Peer, Kind::Mailbox);
     /// Every kind of value arrives in a group.
-    every_value_arrives_in_a_group = every_value(Route::Local, Kind::Group);
+    values_arrive_in_a_group = every_value(Route::Local, Kind::Group);
     /// Every kind of value arrives at a group's members in a peer.
-    every_value_arrives_in_a_group_of_a_peer = every_value(Route::Peer, Kind::Group);
+    values_arrive_in_a_remote_group = every_value(Route::Peer, Kind::Group);
     /// Every kind of value arrives in a union of groups.
-    every_value_arrives_in_a_union = every_value(Route::Local, Kind::Union);
+    values_arrive_in_a_union = every_value(Route::Local, Kind::Union);
     /// Every kind of value arrives at the members of a union in a peer.
-    every_value_arrives_in_a_union_of_a_peer = every_value(Route::Peer, Kind::Union);
+    values_arrive_in_a_remote_union = every_value(Route::Peer, Kind::Union);
     /// Every kind of value arrives on a named channel.
-    every_value_arrives_on_a_named_channel = every_value(Route::Local, Kind::Named);
+    values_arrive_on_a_name = every_value(Route::Local, Kind::Named);
     /// Every kind of value arrives on a named channel that a peer receives from.
-    every_value_arrives_on_a_named_channel_of_a_peer = every_value(Route::Peer, Kind::Named);
+    values_arrive_on_a_remote_name = every_value(Route::Peer, Kind::Named);
     /// A message of 1 MiB arrives in a mailbox.
     a_mebibyte_arrives = a_mebibyte(Route::Local, Kind::Mailbox);
     /// A message of 1 MiB arrives in a mailbox of a peer.
@@ -38,19 +38,19 @@ variants! {
     /// A message of 1 MiB arrives in a group.
     a_mebibyte_arrives_in_a_group = a_mebibyte(Route::Local, Kind::Group);
     /// A message of 1 MiB arrives at a group's members in a peer.
-    a_mebibyte_arrives_in_a_group_of_a_peer = a_mebibyte(Route::Peer, Kind::Group);
+    mebibytes_arrive_in_remote_groups = a_mebibyte(Route::Peer, Kind::Group);
     /// A message of 1 MiB arrives on a named channel.
-    a_mebibyte_arrives_on_a_named_channel = a_mebibyte(Route::Local, Kind::Named);
+    a_mebibyte_arrives_on_a_name = a_mebibyte(Route::Local, Kind::Named);
     /// A message of 1 MiB arrives on a named channel that a peer receives from.
-    a_mebibyte_arrives_on_a_named_channel_of_a_peer = a_mebibyte(Route::Peer, Kind::Named);
+    mebibytes_arrive_on_remote_names = a_mebibyte(Route::Peer, Kind::Named);
     /// A mailbox of a peer takes a message of the largest size, and one that is larger is refused before it is sent.
-    the_size_limit_holds_for_a_mailbox = the_size_limit(Kind::Mailbox);
+    size_limit_of_mailboxes = the_size_limit(Kind::Mailbox);
     /// A group takes a message of the largest size, and one that is larger is refused before it is sent.
-    the_size_limit_holds_for_a_group = the_size_limit(Kind::Group);
+    size_limit_of_groups = the_size_limit(Kind::Group);
     /// A union takes a message of the largest size, and one that is larger is refused before it is sent.
-    the_size_limit_holds_for_a_union = the_size_limit(Kind::Union);
+    size_limit_of_unions = the_size_limit(Kind::Union);
     /// A named channel takes a message of the largest size, and one that is larger is refused before it is sent.
-    the_size_limit_holds_for_a_named_channel = the_size_limit(Kind::Named);
+    size_limit_of_names = the_size_limit(Kind::Named);
 }
 
 /// Each on its own first, so that a failure names the message, then all of them in one.

@@ -8,25 +8,25 @@ use crate::layer::ChannelLayer;
 
 variants! {
     /// A message that waited for too long is not received. A new one is.
-    what_expired_is_dropped = expired_is_dropped(Route::Local);
+    messages_expire = expired_is_dropped(Route::Local);
     /// A message to a peer that waited for too long is not received. A new one is.
-    what_expired_is_dropped_at_a_peer = expired_is_dropped(Route::Peer);
+    messages_expire_at_a_peer = expired_is_dropped(Route::Peer);
     /// Messages expire one by one, each at its own time, and not before.
-    the_earliest_message_expires_first = earliest_first(Route::Local);
+    the_earliest_expires_first = earliest_first(Route::Local);
     /// Messages to a peer expire one by one, each at its own time, and not before.
-    the_earliest_message_expires_first_at_a_peer = earliest_first(Route::Peer);
+    the_earliest_expires_first_at_a_peer = earliest_first(Route::Peer);
     /// A channel full of expired messages takes new ones.
-    expired_messages_make_room = make_room(Route::Local);
+    expired_messages_free_capacity = make_room(Route::Local);
     /// A channel of a peer that is full of expired messages takes new ones.
-    expired_messages_make_room_at_a_peer = make_room(Route::Peer);
+    expired_messages_free_remote_capacity = make_room(Route::Peer);
     /// A named channel drops what expired, and keeps what did not.
-    a_named_channel_drops_what_expired = named_drops(Route::Local);
+    named_messages_expire = named_drops(Route::Local);
     /// A named channel drops for a peer what expired, and keeps what did not.
-    a_named_channel_drops_what_expired_for_a_peer = named_drops(Route::Peer);
+    named_messages_expire_for_peers = named_drops(Route::Peer);
     /// The membership of a named channel ends some time after it was last added, and not before.
-    a_membership_by_name_expires = membership_expires(Route::Local);
+    named_memberships_expire = membership_expires(Route::Local);
     /// The membership of a named channel that a peer added ends some time after that, and not before.
-    a_membership_by_name_expires_for_a_peer = membership_expires(Route::Peer);
+    named_memberships_expire_for_peers = membership_expires(Route::Peer);
 }
 
 /// By `send`, and by `group_send` to a member that reads in time and one that does not.
@@ -119,7 +119,7 @@ async fn membership_expires(harness: &dyn Harness, route: Route) -> Verdict {
 
 /// A message expires by the setting of its sender, or of its receiver where the format has no room for it: one of the
 /// two, for all messages.
-pub async fn one_process_decides_the_expiry(harness: &dyn Harness) -> Verdict {
+pub async fn one_side_sets_the_expiry(harness: &dyn Harness) -> Verdict {
     let here = Fixture::expiring(harness).await;
     let long = here.timing.expiry * 20;
     let there = here.peer_with(|config| config.with_expiry(long)).await?;
@@ -135,7 +135,7 @@ pub async fn one_process_decides_the_expiry(harness: &dyn Harness) -> Verdict {
 }
 
 /// A mailbox stays a member for as long as it lives.
-pub async fn a_mailbox_outlives_the_group_expiry(harness: &dyn Harness) -> Verdict {
+pub async fn mailboxes_outlive_group_expiry(harness: &dyn Harness) -> Verdict {
     let here = Fixture::expiring(harness).await;
     let lobby = group("lobby");
     let mut mailbox = here.member_of(&lobby).await;

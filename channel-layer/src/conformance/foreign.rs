@@ -47,7 +47,7 @@ pub async fn a_peer_can_end_all_memberships(harness: &dyn Harness) -> Verdict {
 }
 
 /// A channel that a peer added leaves the group with its mailbox.
-pub async fn a_channel_added_by_a_peer_leaves_with_its_mailbox(harness: &dyn Harness) -> Verdict {
+pub async fn channels_added_remotely_can_drop(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let there = here.at(Route::Peer).await?;
     here.requires(|can| can.adds_foreign, "adds_foreign")?;
@@ -61,7 +61,7 @@ pub async fn a_channel_added_by_a_peer_leaves_with_its_mailbox(harness: &dyn Har
 }
 
 /// Adding a channel whose owner is gone, or was never there, is taken and has no effect.
-pub async fn adding_an_unknown_channel_has_no_effect(harness: &dyn Harness) -> Verdict {
+pub async fn adding_unknown_channels_succeeds(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     here.requires(|can| can.adds_foreign, "adds_foreign")?;
     let (lobby, gone) = (group("lobby"), here.open().await.channel().clone());
@@ -78,7 +78,7 @@ pub async fn adding_an_unknown_channel_has_no_effect(harness: &dyn Harness) -> V
 
 /// A backend that claims to add a channel of another process does so. One that does not refuses, and changes no
 /// membership.
-pub async fn a_foreign_channel_joins_or_is_refused(harness: &dyn Harness) -> Verdict {
+pub async fn foreign_channels_join_or_fail(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let there = here.at(Route::Peer).await?;
     let (lobby, mut mailbox) = (group("lobby"), here.open().await);

@@ -10,51 +10,51 @@ variants! {
     /// Members hear a message, whatever their prefix. Those that left do not.
     members_hear_until_they_leave = members_hear(Route::Local);
     /// Members in a peer hear a message, whatever their prefix. Those that left do not.
-    members_of_a_peer_hear_until_they_leave = members_hear(Route::Peer);
+    remote_members_hear_until_they_leave = members_hear(Route::Peer);
     /// A hundred members all hear a message once.
     a_hundred_members_hear = a_hundred(Route::Local);
     /// A hundred members in a peer all hear a message once.
-    a_hundred_members_of_a_peer_hear = a_hundred(Route::Peer);
+    a_hundred_remote_members_hear = a_hundred(Route::Peer);
     /// Members of other groups do not hear a message, whatever their names have in common.
-    groups_with_similar_names_are_apart = similar_names(Route::Local);
+    similar_group_names_are_distinct = similar_names(Route::Local);
     /// Members of other groups in a peer do not hear a message, whatever their names have in common.
-    groups_with_similar_names_are_apart_at_a_peer = similar_names(Route::Peer);
+    similar_remote_groups_are_distinct = similar_names(Route::Peer);
     /// A channel that was added twice hears a message once, and has left after leaving once.
     adding_twice_is_one_membership = adding_twice(Route::Local);
     /// A channel that was added twice in a peer hears a message once, and has left after leaving once.
-    adding_twice_is_one_membership_at_a_peer = adding_twice(Route::Peer);
+    adding_twice_at_a_peer = adding_twice(Route::Peer);
     /// A channel that leaves and comes back at once is a member every time.
-    a_channel_can_come_back_at_once = come_back(Route::Local);
+    a_channel_can_rejoin = come_back(Route::Local);
     /// A channel of a peer that leaves and comes back at once is a member every time.
-    a_channel_can_come_back_at_once_at_a_peer = come_back(Route::Peer);
+    a_remote_channel_can_rejoin = come_back(Route::Peer);
     /// The last member that leaves does not take the next one with it.
-    a_leave_does_not_undo_a_join = leave_against_join(Route::Local);
+    a_leave_spares_a_join = leave_against_join(Route::Local);
     /// The last member that leaves in a peer does not take the next one with it.
-    a_leave_does_not_undo_a_join_at_a_peer = leave_against_join(Route::Peer);
+    a_leave_spares_a_remote_join = leave_against_join(Route::Peer);
     /// A future of `group_add` that is dropped does no harm: a later call holds.
-    a_dropped_join_does_no_harm = dropped_join(Route::Local);
+    a_dropped_join_is_harmless = dropped_join(Route::Local);
     /// A future of `group_add` that is dropped does no harm in a peer: a later call holds.
-    a_dropped_join_does_no_harm_at_a_peer = dropped_join(Route::Peer);
+    a_dropped_remote_join_is_harmless = dropped_join(Route::Peer);
     /// A member that is full makes no call fail, and hears what it had room for.
-    a_full_member_fails_nobody = full_member(Route::Local);
+    full_members_fail_no_send = full_member(Route::Local);
     /// A member of a peer that is full makes no call fail, and hears what it had room for.
-    a_full_member_of_a_peer_fails_nobody = full_member(Route::Peer);
+    full_remote_members_fail_no_send = full_member(Route::Peer);
     /// A member that is full does not keep others from hearing.
-    a_full_member_silences_nobody = full_beside(Route::Local);
+    full_members_spare_others = full_beside(Route::Local);
     /// A member of a peer that is full does not keep others from hearing.
-    a_full_member_of_a_peer_silences_nobody = full_beside(Route::Peer);
+    full_remote_members_spare_others = full_beside(Route::Peer);
     /// A channel that leaves one group is still a member of its others.
-    leaving_one_group_keeps_the_others = leaving_one(Route::Local);
+    leaving_one_group_keeps_others = leaving_one(Route::Local);
     /// A channel of a peer that leaves one group is still a member of its others.
-    leaving_one_group_keeps_the_others_at_a_peer = leaving_one(Route::Peer);
+    leaving_one_remote_group_keeps_others = leaving_one(Route::Peer);
     /// A channel can leave all its groups with one call.
     a_channel_can_leave_all_groups = leaving_all(Route::Local);
     /// A channel of a peer can leave all its groups with one call.
-    a_channel_of_a_peer_can_leave_all_groups = leaving_all(Route::Peer);
+    remote_channels_can_leave_all = leaving_all(Route::Peer);
     /// A mailbox that is dropped has left its groups, without any further call.
-    a_dropped_mailbox_leaves_its_groups = dropped_mailbox(Route::Local);
+    a_dropped_mailbox_leaves = dropped_mailbox(Route::Local);
     /// A mailbox of a peer that is dropped has left its groups, without any further call.
-    a_dropped_mailbox_of_a_peer_leaves_its_groups = dropped_mailbox(Route::Peer);
+    a_dropped_remote_mailbox_leaves = dropped_mailbox(Route::Peer);
 }
 
 async fn members_hear(harness: &dyn Harness, route: Route) -> Verdict {
@@ -260,7 +260,7 @@ async fn dropped_mailbox(harness: &dyn Harness, route: Route) -> Verdict {
 }
 
 /// Leaving a group without being a member, or an unknown one, has no effect. Joining works afterwards.
-pub async fn leaving_before_joining_is_fine(harness: &dyn Harness) -> Verdict {
+pub async fn leaving_before_joining_succeeds(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let lobby = group("lobby");
     let mut mailbox = here.open().await;
@@ -273,7 +273,7 @@ pub async fn leaving_before_joining_is_fine(harness: &dyn Harness) -> Verdict {
 }
 
 /// A message to an unknown group is taken and has no effect.
-pub async fn sending_to_an_unknown_group_is_fine(harness: &dyn Harness) -> Verdict {
+pub async fn unknown_groups_take_messages(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let mut mailbox = here.member_of(&group("lobby")).await;
     let report = here.group_send(&group("nobody"), 1).await;
@@ -283,7 +283,7 @@ pub async fn sending_to_an_unknown_group_is_fine(harness: &dyn Harness) -> Verdi
 }
 
 /// The directory lists groups and members as they come and go.
-pub async fn the_directory_lists_groups_and_members(harness: &dyn Harness) -> Verdict {
+pub async fn the_directory_lists_members(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let directory = here.layer.directory().ok_or(Skip("directory"))?;
     let (lobby, admins) = (group("lobby"), group("admins"));

@@ -8,13 +8,13 @@ use crate::{error::Error, ext::ChannelLayerExt, layer::ChannelLayer};
 
 variants! {
     /// After a flush no message waits and no group has members. The open mailboxes work on.
-    a_flush_empties_and_leaves_open = flush_empties(Route::Local);
+    a_flush_empties_the_layer = flush_empties(Route::Local);
     /// After a flush by a peer no message waits and no group has members, where a flush is for all processes.
-    a_flush_by_a_peer_empties_and_leaves_open = flush_empties(Route::Peer);
+    a_remote_flush_empties_the_layer = flush_empties(Route::Peer);
     /// A request is answered, or times out.
-    a_request_is_answered_or_times_out = request(Route::Local);
+    requests_are_answered = request(Route::Local);
     /// A request to a peer is answered, or times out.
-    a_request_to_a_peer_is_answered_or_times_out = request(Route::Peer);
+    remote_requests_are_answered = request(Route::Peer);
 }
 
 async fn flush_empties(harness: &dyn Harness, route: Route) -> Verdict {
@@ -86,7 +86,7 @@ pub async fn a_closed_layer_refuses_calls(harness: &dyn Harness) -> Verdict {
 }
 
 /// Closing the layer ends every wait for a message or an event.
-pub async fn closing_ends_what_waits(harness: &dyn Harness) -> Verdict {
+pub async fn closing_ends_all_waits(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (mut events, state) = (here.layer.events(), here.layer.events().state());
     assert!(!state.is_away(), "the layer works");
@@ -106,7 +106,7 @@ pub async fn closing_ends_what_waits(harness: &dyn Harness) -> Verdict {
 }
 
 /// A mailbox stays readable after its layer was closed, for what it holds.
-pub async fn a_mailbox_is_readable_after_close(harness: &dyn Harness) -> Verdict {
+pub async fn mailboxes_are_readable_after_close(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let lobby = group("lobby");
     let mut mailbox = here.member_of(&lobby).await;
@@ -119,7 +119,7 @@ pub async fn a_mailbox_is_readable_after_close(harness: &dyn Harness) -> Verdict
 }
 
 /// A layer that works reports its health, and how many mailboxes and groups it holds.
-pub async fn health_counts_what_is_open(harness: &dyn Harness) -> Verdict {
+pub async fn health_counts_mailboxes(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let _mailbox = here.member_of(&group("lobby")).await;
     let health = here.soon(here.layer.health()).await.expect("a layer that works");

@@ -15,29 +15,29 @@ use crate::{
 
 variants! {
     /// Names of mailboxes differ, carry their prefix, and are too long to be guessed.
-    mailbox_names_are_unique_and_unguessable = names(Route::Local);
+    mailbox_names_are_unguessable = names(Route::Local);
     /// Names of mailboxes of two processes differ.
-    mailbox_names_of_two_processes_differ = names(Route::Peer);
+    mailbox_names_differ_by_process = names(Route::Peer);
     /// Under the default policy, the newest messages are refused.
     refuse_newest_keeps_the_oldest = holds(Route::Local, OverflowPolicy::RefuseNewest, [0, 1]);
     /// Under the default policy, the newest messages of a peer are refused.
-    refuse_newest_keeps_the_oldest_of_a_peer = holds(Route::Peer, OverflowPolicy::RefuseNewest, [0, 1]);
+    refuse_newest_at_a_peer = holds(Route::Peer, OverflowPolicy::RefuseNewest, [0, 1]);
     /// Under this policy, the oldest messages make room.
     drop_oldest_keeps_the_newest = holds(Route::Local, OverflowPolicy::DropOldest, [3, 4]);
     /// Under this policy, the oldest messages make room for those of a peer.
-    drop_oldest_keeps_the_newest_of_a_peer = holds(Route::Peer, OverflowPolicy::DropOldest, [3, 4]);
+    drop_oldest_at_a_peer = holds(Route::Peer, OverflowPolicy::DropOldest, [3, 4]);
     /// Under this policy, a message takes the place of the one with the same key.
     keep_latest_replaces_by_key = keep_latest(Route::Local);
     /// Under this policy, a message of a peer takes the place of the one with the same key.
-    keep_latest_replaces_by_key_of_a_peer = keep_latest(Route::Peer);
+    keep_latest_at_a_peer = keep_latest(Route::Peer);
     /// Under this policy, a mailbox that was full ends.
     close_ends_a_full_mailbox = closes(Route::Local);
     /// Under this policy, a mailbox that a peer filled ends.
-    close_ends_a_mailbox_that_a_peer_filled = closes(Route::Peer);
+    close_at_a_peer = closes(Route::Peer);
     /// Bytes bound a mailbox as messages do.
-    bytes_bound_a_mailbox_too = bytes_bound(Route::Local);
+    bytes_bound_a_mailbox = bytes_bound(Route::Local);
     /// Bytes bound a mailbox as messages do, for those of a peer too.
-    bytes_bound_a_mailbox_for_a_peer = bytes_bound(Route::Peer);
+    bytes_bound_a_remote_mailbox = bytes_bound(Route::Peer);
 }
 
 async fn names(harness: &dyn Harness, route: Route) -> Verdict {
@@ -114,7 +114,7 @@ async fn bytes_bound(harness: &dyn Harness, route: Route) -> Verdict {
 }
 
 /// A prefix that makes no valid name is refused.
-pub async fn a_bad_prefix_is_refused(harness: &dyn Harness) -> Verdict {
+pub async fn bad_prefixes_are_refused(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     for prefix in ["two!marks!", "white space", &"long".repeat(30)] {
         let refused = here.soon(here.layer.open(prefix.into())).await;

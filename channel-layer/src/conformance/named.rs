@@ -15,17 +15,17 @@ use crate::{layer::Audience, layer::ChannelLayer, name::ChannelName};
 
 variants! {
     /// Messages wait for a receiver that is not there yet.
-    a_named_channel_keeps_messages = keeps_messages(Route::Local);
+    named_channels_store = keeps_messages(Route::Local);
     /// Messages wait for a receiver of a peer that is not there yet.
-    a_named_channel_keeps_messages_for_a_peer = keeps_messages(Route::Peer);
+    named_channels_store_for_peers = keeps_messages(Route::Peer);
     /// A receiver that waits is woken, and a second one after it.
-    a_waiting_receiver_is_woken = receiver_is_woken(Route::Local);
+    a_send_wakes_a_receiver = receiver_is_woken(Route::Local);
     /// A receiver that waits is woken by a peer, and a second one after it.
-    a_waiting_receiver_is_woken_by_a_peer = receiver_is_woken(Route::Peer);
+    a_remote_send_wakes_a_receiver = receiver_is_woken(Route::Peer);
     /// Messages arrive on a named channel in order.
-    a_named_channel_is_first_in_first_out = in_order(Route::Local);
+    named_channels_are_fifo = in_order(Route::Local);
     /// Messages of a peer arrive on a named channel in order.
-    a_named_channel_is_first_in_first_out_for_a_peer = in_order(Route::Peer);
+    named_channels_are_fifo_for_peers = in_order(Route::Peer);
     /// A channel takes as many messages as it may, refuses the next by its name, and goes on once one was read.
     a_full_channel_refuses = full_channel(Route::Local);
     /// Messages of one process fill a channel for all of them.
@@ -33,31 +33,31 @@ variants! {
     /// Receivers of one channel share its messages: each goes to exactly one.
     receivers_share_a_channel = receivers_share(Route::Local);
     /// Receivers in two processes share a channel: each message goes to exactly one.
-    receivers_of_two_processes_share_a_channel = receivers_share(Route::Peer);
+    remote_receivers_share_a_channel = receivers_share(Route::Peer);
     /// Messages wait for nobody who has stopped to receive: they go to those who have not.
-    a_receiver_that_left_takes_no_messages = receiver_left(Route::Local);
+    former_receivers_take_nothing = receiver_left(Route::Local);
     /// Messages go to another process once one has stopped to receive.
-    a_process_that_stopped_receiving_takes_no_messages = receiver_left(Route::Peer);
+    former_remote_receivers_take_nothing = receiver_left(Route::Peer);
     /// Receivers that are cancelled, at any moment, take no message with them.
-    a_cancelled_receiver_loses_nothing = cancelled_receiver(Route::Local);
+    a_cancelled_receive_loses_nothing = cancelled_receiver(Route::Local);
     /// Receivers that are cancelled, at any moment, take no message of a peer with them.
-    a_cancelled_receiver_loses_nothing_of_a_peer = cancelled_receiver(Route::Peer);
+    cancelled_receives_lose_no_remote_message = cancelled_receiver(Route::Peer);
     /// A receiver that waits for a few milliseconds at a time, as in a `select!` inside a loop, loses no message.
-    a_receiver_with_short_waits_loses_nothing = short_waits(Route::Local);
+    short_waits_lose_nothing = short_waits(Route::Local);
     /// A receiver that waits for a few milliseconds at a time loses no message of a peer.
-    a_receiver_with_short_waits_loses_nothing_of_a_peer = short_waits(Route::Peer);
+    short_waits_lose_no_remote_message = short_waits(Route::Peer);
     /// A named channel can be a member of a group.
-    a_named_channel_can_be_a_member = named_member(Route::Local);
+    named_channels_can_be_members = named_member(Route::Local);
     /// A named channel that one process added to a group can be received from in another.
-    a_named_channel_can_be_a_member_for_a_peer = named_member(Route::Peer);
+    named_channels_can_be_remote_members = named_member(Route::Peer);
     /// A named channel that is in several groups receives from all of them.
-    a_named_member_hears_each_of_its_groups = named_in_each(Route::Local);
+    a_named_member_hears_all_groups = named_in_each(Route::Local);
     /// A named channel that two processes added to one group each receives from both of them.
-    a_named_member_hears_the_groups_of_each_process = named_in_each(Route::Peer);
+    named_members_hear_remote_groups = named_in_each(Route::Peer);
     /// A named channel that is in several groups of a union receives once.
-    a_named_member_of_several_groups_receives_once = named_in_several(Route::Local);
+    unions_reach_named_members_once = named_in_several(Route::Local);
     /// A named channel that is in several groups of a union receives once in a peer.
-    a_named_member_of_several_groups_receives_once_at_a_peer = named_in_several(Route::Peer);
+    unions_reach_remote_names_once = named_in_several(Route::Peer);
 }
 
 async fn keeps_messages(harness: &dyn Harness, route: Route) -> Verdict {

@@ -18,19 +18,19 @@ variants! {
     /// A thousand messages arrive in a group in order.
     a_long_run_arrives_in_a_group = a_long_run(Route::Local, Kind::Group);
     /// A thousand messages arrive at a group's members in a peer in order.
-    a_long_run_arrives_in_a_group_of_a_peer = a_long_run(Route::Peer, Kind::Group);
+    long_runs_arrive_in_remote_groups = a_long_run(Route::Peer, Kind::Group);
     /// A thousand messages arrive in a union of groups in order.
     a_long_run_arrives_in_a_union = a_long_run(Route::Local, Kind::Union);
     /// A thousand messages arrive at the members of a union in a peer in order.
-    a_long_run_arrives_in_a_union_of_a_peer = a_long_run(Route::Peer, Kind::Union);
+    long_runs_arrive_in_remote_unions = a_long_run(Route::Peer, Kind::Union);
     /// A thousand messages arrive on a named channel in order.
-    a_long_run_arrives_on_a_named_channel = a_long_run(Route::Local, Kind::Named);
+    a_long_run_arrives_on_a_name = a_long_run(Route::Local, Kind::Named);
     /// A thousand messages arrive on a named channel that a peer receives from in order.
-    a_long_run_arrives_on_a_named_channel_of_a_peer = a_long_run(Route::Peer, Kind::Named);
+    long_runs_arrive_on_remote_names = a_long_run(Route::Peer, Kind::Named);
     /// Calls that are under way at the same time take effect in the order in which they began.
-    calls_at_once_keep_their_order = calls_at_once(Route::Local);
+    concurrent_calls_keep_order = calls_at_once(Route::Local);
     /// Calls that are under way at the same time take effect in a peer in the order in which they began.
-    calls_at_once_keep_their_order_at_a_peer = calls_at_once(Route::Peer);
+    concurrent_calls_reach_peers_in_order = calls_at_once(Route::Peer);
 }
 
 async fn a_long_run(harness: &dyn Harness, route: Route, kind: Kind) -> Verdict {
@@ -58,7 +58,7 @@ async fn calls_at_once(harness: &dyn Harness, route: Route) -> Verdict {
 }
 
 /// Messages to one group with a different audience each time keep their order.
-pub async fn audiences_of_a_group_share_one_order(harness: &dyn Harness) -> Verdict {
+pub async fn audiences_share_one_order(harness: &dyn Harness) -> Verdict {
     let here = Fixture::roomy(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
     let (mut member, other) = (there.member_of(&lobby).await, here.open().await);
@@ -72,7 +72,7 @@ pub async fn audiences_of_a_group_share_one_order(harness: &dyn Harness) -> Verd
 
 /// Two processes send to one group at the same time: the members in one process hear one order, in which the messages
 /// of each sender are in theirs.
-pub async fn members_of_a_process_hear_one_order(harness: &dyn Harness) -> Verdict {
+pub async fn members_share_one_order(harness: &dyn Harness) -> Verdict {
     let here = Fixture::roomy(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
     let (mut one, mut two) = (here.member_of(&lobby).await, here.member_of(&lobby).await);

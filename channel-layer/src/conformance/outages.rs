@@ -16,33 +16,33 @@ use crate::{
 
 variants! {
     /// A severed backend raises one `Disconnected`, and one `Reconnected` whose gap covers the outage.
-    a_severed_backend_is_told_once = told_once(Fault::Sever);
+    a_severance_is_reported_once = told_once(Fault::Sever);
     /// A frozen backend raises one `Disconnected`, and one `Reconnected` whose gap covers the outage.
-    a_frozen_backend_is_told_once = told_once(Fault::Freeze);
+    a_freeze_is_reported_once = told_once(Fault::Freeze);
     /// Calls to a severed backend fail at once and reach nobody, now or later.
-    calls_to_a_severed_backend_reach_nobody = calls_fail(Fault::Sever);
+    calls_fail_while_severed = calls_fail(Fault::Sever);
     /// Calls to a frozen backend fail at once and reach nobody, now or later.
-    calls_to_a_frozen_backend_reach_nobody = calls_fail(Fault::Freeze);
+    calls_fail_while_frozen = calls_fail(Fault::Freeze);
     /// No call hangs while the layer does not know yet that the backend is severed, and no message arrives twice.
-    calls_on_the_eve_of_a_severance_end = calls_end(Fault::Sever);
+    calls_end_before_a_severance_is_seen = calls_end(Fault::Sever);
     /// No call hangs while the layer does not know yet that the backend is frozen, and no message arrives twice.
-    calls_on_the_eve_of_a_freeze_end = calls_end(Fault::Freeze);
+    calls_end_before_a_freeze_is_seen = calls_end(Fault::Freeze);
     /// Members are members after a severance, and hear each message once, from both processes.
-    members_outlive_a_severance = members_stay(Fault::Sever);
+    members_survive_a_severance = members_stay(Fault::Sever);
     /// Members are members after a freeze, and hear each message once, from both processes.
-    members_outlive_a_freeze = members_stay(Fault::Freeze);
+    members_survive_a_freeze = members_stay(Fault::Freeze);
     /// Channels are opened, join and leave during a severance, and that holds when the layer says that it is over.
-    members_come_and_go_during_a_severance = come_and_go(Fault::Sever);
+    members_change_while_severed = come_and_go(Fault::Sever);
     /// Channels are opened, join and leave during a freeze, and that holds when the layer says that it is over.
-    members_come_and_go_during_a_freeze = come_and_go(Fault::Freeze);
+    members_change_while_frozen = come_and_go(Fault::Freeze);
     /// A `receive` waits a severance out.
-    a_receiver_outlives_a_severance = receiver_stays(Fault::Sever);
+    receivers_survive_a_severance = receiver_stays(Fault::Sever);
     /// A `receive` waits a freeze out.
-    a_receiver_outlives_a_freeze = receiver_stays(Fault::Freeze);
+    receivers_survive_a_freeze = receiver_stays(Fault::Freeze);
     /// A layer can be closed while the backend is severed, and that ends what waits.
-    a_severed_layer_can_be_closed = closes(Fault::Sever);
+    a_severed_layer_closes = closes(Fault::Sever);
     /// A layer can be closed while the backend is frozen, and that ends what waits.
-    a_frozen_layer_can_be_closed = closes(Fault::Freeze);
+    a_frozen_layer_closes = closes(Fault::Freeze);
 }
 
 /// The time that the backend stays away after the layer has noticed.
@@ -238,7 +238,7 @@ async fn closes(harness: &dyn Harness, fault: Fault) -> Verdict {
 }
 
 /// A group that a peer joins during an outage hears this process when both are back.
-pub async fn a_subscription_made_in_an_outage_is_live(harness: &dyn Harness) -> Verdict {
+pub async fn joins_in_an_outage_take_effect(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
     begin_both(&here, &there, Fault::Sever).await?;
@@ -258,7 +258,7 @@ pub async fn a_subscription_made_in_an_outage_is_live(harness: &dyn Harness) -> 
 }
 
 /// Outages that follow each other are told one by one, and members stay members.
-pub async fn outages_in_a_row_are_told_one_by_one(harness: &dyn Harness) -> Verdict {
+pub async fn each_outage_is_reported(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (lobby, mut events) = (group("lobby"), here.layer.events());
     let mut mailbox = here.member_of(&lobby).await;
@@ -277,7 +277,7 @@ pub async fn outages_in_a_row_are_told_one_by_one(harness: &dyn Harness) -> Verd
 }
 
 /// Messages that wait on a named channel are there after an outage.
-pub async fn stored_messages_outlive_an_outage(harness: &dyn Harness) -> Verdict {
+pub async fn stored_messages_survive_an_outage(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     here.requires(|can| can.stores_messages, "stores_messages")?;
     let jobs = channel("jobs");
@@ -295,7 +295,7 @@ pub async fn stored_messages_outlive_an_outage(harness: &dyn Harness) -> Verdict
 }
 
 /// Messages of another process that are lost while the layer is connected are told, by their number.
-pub async fn lost_messages_are_told(harness: &dyn Harness) -> Verdict {
+pub async fn lost_messages_are_reported(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
     here.requires(|can| can.detects_loss, "detects_loss")?;

@@ -7,7 +7,7 @@ use super::{
 use crate::{error::Error, layer::ChannelLayer};
 
 /// A message to a group reaches its members in both processes once, whichever of them sends.
-pub async fn a_group_spans_processes(harness: &dyn Harness) -> Verdict {
+pub async fn groups_span_processes(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
     let (mut near, mut far) = (here.member_of(&lobby).await, there.member_of(&lobby).await);
@@ -38,7 +38,7 @@ pub async fn one_process_can_end(harness: &dyn Harness) -> Verdict {
 }
 
 /// A process that closes its layer ends what waits in it. Receivers and listeners of the other process go on.
-pub async fn closing_one_process_ends_its_receivers_only(harness: &dyn Harness) -> Verdict {
+pub async fn closing_spares_other_processes(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, jobs) = (here.at(Route::Peer).await?, channel("closing-one"));
     let (mut near, mut far) = (here.layer.events(), there.layer.events());
@@ -57,7 +57,7 @@ pub async fn closing_one_process_ends_its_receivers_only(harness: &dyn Harness) 
 }
 
 /// A message under way while its receiver's process closes reaches it once or not at all.
-pub async fn closing_under_load_ends_in_time(harness: &dyn Harness) -> Verdict {
+pub async fn closing_under_load_ends(harness: &dyn Harness) -> Verdict {
     let here = Fixture::roomy(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
     let (mut near, mut far) = (here.member_of(&lobby).await, there.member_of(&lobby).await);

@@ -7,7 +7,7 @@ use super::{
 use crate::layer::{Audience, Remote};
 
 /// The report counts the members in this process that took the message.
-pub async fn a_report_counts_local_members(harness: &dyn Harness) -> Verdict {
+pub async fn reports_count_local_members(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let lobby = group("lobby");
     let mut members = Vec::new();
@@ -23,7 +23,7 @@ pub async fn a_report_counts_local_members(harness: &dyn Harness) -> Verdict {
 }
 
 /// The report counts the members in this process that are full.
-pub async fn a_report_counts_full_members(harness: &dyn Harness) -> Verdict {
+pub async fn reports_count_full_members(harness: &dyn Harness) -> Verdict {
     let here = Fixture::with(harness, |config| config.with_capacity(3)).await;
     here.requires(|can| !can.shares_capacity, "shares_capacity")?;
     let lobby = group("lobby");
@@ -38,7 +38,7 @@ pub async fn a_report_counts_full_members(harness: &dyn Harness) -> Verdict {
 }
 
 /// The report counts no member in this process where there is none, and the excepted one neither.
-pub async fn a_report_counts_nobody_who_is_left_out(harness: &dyn Harness) -> Verdict {
+pub async fn reports_omit_exceptions(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (lobby, staff) = (group("lobby"), group("staff"));
     let (me, _you) = (here.member_of(&lobby).await, here.member_of(&lobby).await);
@@ -57,7 +57,7 @@ pub async fn a_report_counts_nobody_who_is_left_out(harness: &dyn Harness) -> Ve
 }
 
 /// The report tells of the other process that has members, where the backend knows the number.
-pub async fn a_report_counts_other_processes(harness: &dyn Harness) -> Verdict {
+pub async fn reports_count_other_processes(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
     let far = there.member_of(&lobby).await;

@@ -8,7 +8,7 @@ use super::{
 use crate::{layer::ChannelLayer, name::GroupName};
 
 /// A closed layer leaves neither connections nor subscriptions nor entries at the server.
-pub async fn closing_leaves_nothing_at_the_server(harness: &dyn Harness) -> Verdict {
+pub async fn closing_leaves_no_residue(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let there = here.at(Route::Peer).await?;
     let held = here.residue().await?;
@@ -37,7 +37,7 @@ pub async fn closing_leaves_nothing_at_the_server(harness: &dyn Harness) -> Verd
 }
 
 /// Members that left, in any way, leave neither subscriptions nor entries at the server.
-pub async fn leaving_leaves_nothing_at_the_server(harness: &dyn Harness) -> Verdict {
+pub async fn leaving_leaves_no_residue(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (leaves, leaves_all) = (here.open().await, here.open().await);
     let before = settled(&here).await?;
@@ -59,7 +59,7 @@ pub async fn leaving_leaves_nothing_at_the_server(harness: &dyn Harness) -> Verd
 }
 
 /// Futures of `group_add` that are dropped leave no subscription without a member at the server.
-pub async fn dropped_joins_leave_nothing_at_the_server(harness: &dyn Harness) -> Verdict {
+pub async fn dropped_joins_leave_no_residue(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let mailbox = here.open().await;
     let before = settled(&here).await?;
@@ -71,7 +71,7 @@ pub async fn dropped_joins_leave_nothing_at_the_server(harness: &dyn Harness) ->
 }
 
 /// Receivers that stopped leave no subscription at the server.
-pub async fn stopped_receivers_leave_nothing_at_the_server(harness: &dyn Harness) -> Verdict {
+pub async fn stopped_receivers_leave_no_residue(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let before = settled(&here).await?;
     for number in 0..10 {

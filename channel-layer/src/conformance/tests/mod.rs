@@ -144,8 +144,8 @@ fn unexpected_skips_fail() {
         let mount = Mount::new("a mount", skips);
         catch_unwind(AssertUnwindSafe(|| mount.test(&harness, case))).is_err()
     };
-    const SKIPPED: &str = "a_group_spans_processes";
-    const RUN: &str = "a_bad_prefix_is_refused";
+    const SKIPPED: &str = "groups_span_processes";
+    const RUN: &str = "bad_prefixes_are_refused";
     assert!(fails(&[], SKIPPED), "a skip that is not expected");
     assert!(!fails(&[SKIPPED], SKIPPED) && !fails(&["cross_process"], SKIPPED));
     assert!(fails(&[RUN], RUN), "an expected skip that runs");
@@ -164,22 +164,22 @@ fn untestable_claims_fail() {
     let summary = run_all(cases(), 2, harness);
     assert!(summary.skipped.iter().all(|(_, skip)| skip.0 == "size_limit"), "{:?}", summary.skipped);
     let failed = |name: &str| summary.failed.iter().any(|(failed, _)| *failed == name);
-    assert!(failed("a_group_spans_processes"), "no peer");
-    assert!(failed("a_severed_backend_is_told_once") && failed("a_frozen_backend_is_told_once"));
-    assert!(failed("leaving_leaves_nothing_at_the_server"), "no residue");
+    assert!(failed("groups_span_processes"), "no peer");
+    assert!(failed("a_severance_is_reported_once") && failed("a_freeze_is_reported_once"));
+    assert!(failed("leaving_leaves_no_residue"), "no residue");
     assert!(catch_unwind(|| summary.check(&["size_limit"])).is_err());
 }
 
 #[test]
 fn the_summary_counts_cases() {
     let harness = || Mounted(|config| Arc::new(MemoryLayer::new(config)));
-    let some = ["a_group_spans_processes", "a_bad_prefix_is_refused", "health_counts_what_is_open"];
+    let some = ["groups_span_processes", "bad_prefixes_are_refused", "health_counts_mailboxes"];
     let some: Vec<_> = some.iter().map(|name| case(name).unwrap()).collect();
     let summary = run_all(&some, 2, harness);
     assert_eq!(summary.to_string(), "2 run, 1 skipped, 0 failed");
-    assert_eq!(summary.skipped, [("a_group_spans_processes", Skip("cross_process"))]);
+    assert_eq!(summary.skipped, [("groups_span_processes", Skip("cross_process"))]);
     summary.check(&["cross_process"]);
-    for skips in [&[][..], &["cross_process", "a_bad_prefix_is_refused"], &["cross_process", "sever"]] {
+    for skips in [&[][..], &["cross_process", "bad_prefixes_are_refused"], &["cross_process", "sever"]] {
         assert!(catch_unwind(|| summary.check(skips)).is_err(), "{skips:?}");
     }
 }

@@ -189,9 +189,9 @@ fn rejects_lost_messages() {
         &failures,
         &[
             "a_long_run_arrives",
-            "a_named_channel_is_first_in_first_out",
+            "named_channels_are_fifo",
             "a_long_run_arrives_in_a_group",
-            "a_cancelled_receiver_loses_nothing",
+            "a_cancelled_receive_loses_nothing",
             "receivers_share_a_channel",
         ],
     );
@@ -205,11 +205,11 @@ fn rejects_ignored_expiry() {
     assert_eq!(
         failures,
         BTreeSet::from([
-            "a_membership_by_name_expires",
-            "a_named_channel_drops_what_expired",
-            "expired_messages_make_room",
-            "the_earliest_message_expires_first",
-            "what_expired_is_dropped",
+            "named_memberships_expire",
+            "named_messages_expire",
+            "expired_messages_free_capacity",
+            "the_earliest_expires_first",
+            "messages_expire",
         ])
     );
 }
@@ -219,6 +219,6 @@ fn rejects_ignored_capacity() {
     let failures = failures(|config| Arc::new(MemoryLayer::new(config.with_capacity(1_000_000))));
     assert_found(
         &failures,
-        &["a_full_channel_refuses", "a_full_mailbox_refuses", "a_full_member_fails_nobody"],
+        &["a_full_channel_refuses", "a_full_mailbox_refuses", "full_members_fail_no_send"],
     );
 }
