@@ -1,4 +1,4 @@
-//! One answer for a whole batch of messages: its callers share one object instead of a channel each.
+//! The shared answer of a batch: its callers wait on one object instead of a channel each.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,7 +9,7 @@ use super::error::LinkError;
 
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// The number of connections that took each message of a batch, where the bus tells, in the order of the batch.
+/// The number of connections that took each message of a batch, in the order of the batch. `None` if the bus reports none.
 pub(super) type Outcomes = Vec<Result<Option<usize>, LinkError>>;
 
 /// The answer that the callers of a batch wait for. Dropped without one, it answers that the layer is closed.
@@ -18,18 +18,18 @@ pub(super) struct Promise {
     answers: Arc<Answers>,
 }
 
-/// The place of one message among the answers.
+/// The index of one message among the answers.
 #[derive(Debug)]
 pub(super) struct Ticket {
     answers: Arc<Answers>,
-    place: usize,
+    index: usize,
 }
 
 #[derive(Debug, Default)]
 struct Answers {
     /// Set once, before the wakers are taken.
     outcomes: OnceLock<Result<Outcomes, LinkError>>,
-    /// One for each message. Held for an access.
+    /// The waker of each caller, by message. Held for an access.
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -44,7 +44,7 @@ impl Promise {
     pub(super) fn ticket(&self, waker: &Waker) -> Ticket {
         let mut wakers = self.answers.wakers();
         wakers.push(waker.clone());
-        Ticket { answers: self.answers.clone(), place: wakers.len() - 1 }
+        Ticket { answers: self.answers.clone(), index: wakers.len() - 1 }
     }
 
     /// Answers all callers.
@@ -60,7 +60,7 @@ impl Drop for Promise {
 }
 
 impl Ticket {
-    /// Returns the answer, or registers for a wake-up when it is there.
+    /// Returns the answer, or registers the waker for it.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Option<usize>, LinkError>> {
         if let Some(outcome) = self.outcome() {
             return Poll::Ready(outcome);
@@ -70,7 +70,7 @@ impl Ticket {
         if let Some(outcome) = self.outcome() {
             return Poll::Ready(outcome);
         }
-        if let Some(waker) = wakers.get_mut(self.place) {
+        if let Some(waker) = wakers.get_mut(self.index) {
             waker.clone_from(cx.waker());
         }
         Poll::Pending
@@ -81,14 +81,14 @@ impl Ticket {
             Ok(outcomes) => outcomes,
             Err(error) => return Some(Err(error.clone())),
         };
-        // A link that answers fewer than it was given leaves the rest unknown.
+        // A link that returns fewer answers than messages leaves the rest unknown.
         let missing = || Err(LinkError::Down);
-        Some(outcomes.get(self.place).cloned().unwrap_or_else(missing))
+        Some(outcomes.get(self.index).cloned().unwrap_or_else(missing))
     }
 }
 
 impl Answers {
-    /// The first answer counts.
+    /// Sets the answer, unless there is one, and wakes all callers.
     fn resolve(&self, outcomes: Result<Outcomes, LinkError>) {
         if self.outcomes.set(outcomes).is_ok() {
             let wakers = std::mem::take(&mut *self.wakers());

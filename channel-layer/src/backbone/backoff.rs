@@ -1,12 +1,12 @@
-//! How long to wait before the next attempt.
+//! The pauses between attempts to connect.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(50);
-/// Short, because Redis is used again that much later; attempts are cheap, and jitter spreads them.
+/// Short, because an outage lasts up to this much longer than the fault. Attempts are cheap, and jitter spreads them.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Doubling with full jitter, for ever: a thousand processes that lost the same server come back spread out.
+/// Doubling with full jitter, without an end: a thousand processes that lost the same server reconnect spread out.
 #[derive(Debug, Default)]
 pub struct Backoff {
     attempts: u32,
@@ -22,8 +22,8 @@ impl Backoff {
         most.mul_f64(fastrand::f64())
     }
 
-    /// Starts over, if the connection was good for something: one that breaks at once must not be tried in a
-    /// tight loop.
+    /// Resets the pauses if the connection lasted for a while. One that breaks at once must not be retried in a tight
+    /// loop.
     pub fn connected_for(&mut self, lifetime: Duration) {
         if lifetime > LONGEST {
             self.attempts = 0;
@@ -41,8 +41,8 @@ mod tests {
         assert_eq!(backoff.pause(), Duration::ZERO);
         let waits: Vec<_> = (0..10_000).map(|_| backoff.pause()).collect();
         assert!(waits.iter().all(|wait| *wait <= LONGEST));
-        assert!(waits.iter().any(|wait| *wait > LONGEST / 2), "it does grow");
-        assert!(waits.iter().any(|wait| *wait < LONGEST / 2), "it is spread");
+        assert!(waits.iter().any(|wait| *wait > LONGEST / 2), "the pauses grow");
+        assert!(waits.iter().any(|wait| *wait < LONGEST / 2), "the pauses are spread");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Counters of one layer, and warnings about what they count.
+//! Counters of one layer, and warnings about the failures among them.
 
 use std::{
     fmt,
@@ -31,7 +31,7 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct BackboneStats { $($(#[$doc])* pub $field: u64,)* }
 
-        /// The counters of one layer. Relaxed: each stands for itself, and nothing is decided by them.
+        /// The counters of one layer. Relaxed: they are independent, and no decision depends on them.
         #[derive(Default)]
         pub struct Counters {
             $($field: AtomicU64,)*
@@ -78,8 +78,8 @@ counters! {
     gap_milliseconds GapMilliseconds,
     /// Attempts to connect that failed.
     connect_failed ConnectFailed,
-    /// Groups whose subscription the server refused after a reconnect. Their members hear nothing until the next link is
-    /// made, or the group is joined again.
+    /// Groups whose subscription the server refused after a reconnect. Their members receive no message until the next
+    /// link, or until the group is joined again.
     subscribe_refused SubscribeRefused,
     /// Groups with members of this process that the server had lost, and that were made again.
     groups_lost GroupsLost,
@@ -106,7 +106,7 @@ impl Counters {
         Self { recorder: Some(recorder), ..Self::default() }
     }
 
-    /// Adds to a counter.
+    /// Adds a number to a counter.
     pub fn add(&self, count: Count, more: u64) {
         if more == 0 {
             return;
@@ -126,11 +126,11 @@ impl Counters {
         self.add(Count::GapMilliseconds, u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Counts something from the server that cannot be read, and warns about it once a second.
+    /// Counts unreadable input from the server, and warns about it once a second.
     pub fn note_unreadable(&self, what: &str, reason: impl fmt::Display) {
         self.one(Count::Unreadable);
         if let Some(count) = self.unreadable_pace.pass() {
-            tracing::warn!(what, %reason, count, "dropped what cannot be read");
+            tracing::warn!(what, %reason, count, "dropped unreadable input");
         }
     }
 

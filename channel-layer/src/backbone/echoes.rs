@@ -13,14 +13,14 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// Calls under way by the number of their envelope. Each keeps a `K` and gets a `T`.
+/// Calls in progress by the number of their envelope. Each keeps a `K` and gets a `T`.
 #[derive(Debug)]
 pub(super) struct PendingByNumber<K, T> {
     /// Held for a map access, by callers and by the tasks of links.
     waiting: Mutex<HashMap<u64, (K, oneshot::Sender<T>)>>,
 }
 
-/// One call under way. It is forgotten when this is dropped.
+/// A call in progress. Dropping it removes its entry.
 #[derive(Debug)]
 pub(super) struct PendingCall<'a, K, T> {
     all: &'a PendingByNumber<K, T>,
@@ -29,15 +29,15 @@ pub(super) struct PendingCall<'a, K, T> {
 }
 
 impl<K, T> PendingByNumber<K, T> {
-    /// Waits from now on for this number to come back.
+    /// Registers a call that waits for this number to come back.
     pub(super) fn add(&self, number: u64, kept: K) -> PendingCall<'_, K, T> {
         let (sender, back) = oneshot::channel();
         self.waiting().insert(number, (kept, sender));
         PendingCall { all: self, number, back }
     }
 
-    /// The variant of [`add`](Self::add) for callers that cannot keep a guard. The entry of a dropped receiver is forgotten at the
-    /// next such call.
+    /// Variant of [`add`](Self::add) for callers that cannot keep a guard. The next such call removes the entries of
+    /// dropped receivers.
     pub(super) fn add_detached(&self, number: u64, kept: K) -> oneshot::Receiver<T> {
         let (sender, back) = oneshot::channel();
         let mut waiting = self.waiting();
@@ -66,7 +66,7 @@ impl<K, T> PendingCall<'_, K, T> {
     /// Waits for the message, up to a limit.
     pub(super) async fn wait(mut self, limit: Duration) -> Option<T> {
         if let Ok(back) = self.back.try_recv() {
-            return Some(back); // mostly: it overtakes the answer to the publish, and no timer is needed
+            return Some(back); // the usual case: the echo overtakes the answer to the publish, and no timer is needed
         }
         timeout(limit, &mut self.back).await.ok()?.ok()
     }
@@ -78,10 +78,10 @@ impl<K, T> Drop for PendingCall<'_, K, T> {
     }
 }
 
-/// Group messages under way in formats that give them no number: recognised by their topic and bytes. A message of another
-/// process that is equal to the byte may be taken for one of ours, which makes no difference.
+/// Group messages in progress in formats without numbers, recognised by their topic and bytes. An identical message of
+/// another process may be taken for one of this process, which makes no difference.
 ///
-/// Each keeps a `K`, such as the message, which then need not be decoded.
+/// Each keeps a `K`, such as the message, so that it is not decoded again.
 #[derive(Debug)]
 pub struct PendingEchoes<K> {
     /// Held for a map access, by callers and by the tasks of links.
@@ -96,7 +96,7 @@ struct WaitingCall<K> {
     back: oneshot::Sender<Deliveries>,
 }
 
-/// One message under way. It is forgotten when this is dropped.
+/// A message in progress. Dropping it removes its entry.
 #[derive(Debug)]
 pub struct PendingEcho<'a, K> {
     all: &'a PendingEchoes<K>,
@@ -106,7 +106,7 @@ pub struct PendingEcho<'a, K> {
 }
 
 impl<K> PendingEchoes<K> {
-    /// Waits from now on for this message to come back.
+    /// Registers a call that waits for this message to come back.
     pub fn add(&self, topic: &str, payload: &[u8], kept: K) -> PendingEcho<'_, K> {
         let (sender, back) = oneshot::channel();
         let (key, number) = (key(topic.as_bytes(), payload), self.numbers.fetch_add(1, Relaxed));
@@ -145,7 +145,7 @@ impl<K> PendingEcho<'_, K> {
     /// Waits for the outcome in this process, up to a limit.
     pub async fn wait(mut self, limit: Duration) -> Option<Deliveries> {
         if let Ok(back) = self.back.try_recv() {
-            return Some(back); // mostly: it overtakes the answer to the publish, and no timer is needed
+            return Some(back); // the usual case: the echo overtakes the answer to the publish, and no timer is needed
         }
         timeout(limit, &mut self.back).await.ok()?.ok()
     }

@@ -30,13 +30,13 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// The names of topics.
+/// The naming scheme of topics.
 #[derive(Clone, Debug)]
 pub(super) enum Names {
-    /// Those of other software, with its payloads.
+    /// The topics and payloads of other software.
     Foreign(Arc<dyn Format>),
-    /// The engine's own, with envelopes.
-    Own(Topics),
+    /// The engine's topics, with envelopes.
+    Native(Topics),
 }
 
 #[derive(Debug)]
@@ -52,26 +52,26 @@ pub(super) struct Engine {
     /// The name of this process: its number in hexadecimal.
     pub(super) process: String,
     /// Group messages of this process that will come back, in envelopes.
-    pub(super) echoes: PendingByNumber<Own, Deliveries>,
+    pub(super) echoes: PendingByNumber<SentMessage, Deliveries>,
     /// Group messages of this process that will come back, in foreign formats.
     pub(super) foreign_echoes: PendingEchoes<Message>,
     /// Probes, and requests to other processes.
     pub(super) requests: PendingByNumber<(), ()>,
     /// Set once the layer is closed.
     pub(super) closed: watch::Sender<bool>,
-    /// Set with the first named channel in a group. Relaxed: a message that comes in at the same moment may have come before.
+    /// Set with the first named channel in a group. Relaxed: a message received at that moment counts as an earlier one.
     pub(super) forwards: AtomicBool,
-    /// Held for a set access, by the tasks of links: several shards, one memory.
+    /// Held for a set access, by the tasks of links. All shards share it.
     unions: Mutex<RecentUnions>,
-    /// Numbers the envelopes. Relaxed: they have to differ, and nothing else.
+    /// Numbers the envelopes. Relaxed: the numbers only have to differ.
     numbers: AtomicU64,
-    /// The shards own the engine, so it knows them weakly. Set once, before the first message can come in.
+    /// Weak, because the shards own the engine. Set once, before the first message can come in.
     shards: OnceLock<Weak<[Shard]>>,
 }
 
-/// A group message of this process: its bytes need not be decoded when it comes back.
+/// A group message of this process, kept so that its bytes are not decoded when it comes back.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct SentMessage {
     pub(super) message: Message,
     pub(super) expires: Instant,
 }
@@ -159,17 +159,17 @@ impl Engine {
         Ok(bytes)
     }
 
-    /// Refuses messages over the limit of the bus.
+    /// Fails for messages over the limit of the bus.
     pub(super) fn check_size(&self, bytes: usize) -> Result<()> {
         let most = self.options.max_message;
         if bytes > most {
-            let reason = format!("it takes {bytes} bytes on the wire, and {most} is the limit");
+            let reason = format!("it takes {bytes} bytes on the wire, over the limit of {most}");
             return Err(Error::InvalidMessage(reason.into()));
         }
         Ok(())
     }
 
-    /// The longest time for a whole call: its turn in the queue, and its way.
+    /// The longest time for a complete call: the wait in the queue, and the round trip.
     pub(super) fn patience(&self) -> Duration {
         self.options.patience()
     }
@@ -177,7 +177,7 @@ impl Engine {
     /// The topic and the shard of a group.
     pub(super) fn place_of_group<'a>(&self, shards: &'a [Shard], group: &GroupName) -> (String, &'a Shard) {
         match &self.names {
-            Names::Own(topics) => (topics.group(group), self.shard(shards, group.as_str())),
+            Names::Native(topics) => (topics.group(group), self.shard(shards, group.as_str())),
             Names::Foreign(format) => {
                 let topic = format.group_topic(group);
                 let shard = self.shard(shards, &topic);
@@ -186,14 +186,14 @@ impl Engine {
         }
     }
 
-    /// The topic and the shard of a channel that is subscribed to by itself.
+    /// The topic and the shard of a channel that has a subscription for itself.
     pub(super) fn place_of_channel<'a>(
         &self,
         shards: &'a [Shard],
         channel: &ChannelName,
     ) -> (String, &'a Shard) {
         match &self.names {
-            Names::Own(topics) => (topics.queue(channel), self.shard(shards, channel.as_str())),
+            Names::Native(topics) => (topics.queue(channel), self.shard(shards, channel.as_str())),
             Names::Foreign(format) => {
                 let topic = format.channel_topic(channel);
                 let shard = self.shard(shards, &topic);
@@ -215,7 +215,7 @@ impl Engine {
     /// The group or channel of a topic.
     pub(super) fn destination(&self, topic: &str) -> Option<Destination> {
         match &self.names {
-            Names::Own(topics) => topics.destination(topic),
+            Names::Native(topics) => topics.destination(topic),
             Names::Foreign(format) => format.destination(topic),
         }
     }
@@ -240,7 +240,7 @@ impl Engine {
 
     /// Publishes to every process, by the first shard.
     pub(super) async fn publish_to_everyone(&self, shards: &[Shard], target: &Target) -> Result<()> {
-        let Names::Own(topics) = &self.names else { return Ok(()) };
+        let Names::Native(topics) = &self.names else { return Ok(()) };
         let envelope = self.envelope(self.next_number(), target, None)?;
         shards[0].publish(&topics.everyone(), &envelope).await?;
         Ok(())
@@ -259,7 +259,7 @@ impl Engine {
     }
 }
 
-/// Ends subscriptions with their groups and mailboxes. The hub owns it, so it owns no part of the layer.
+/// Ends subscriptions with their groups and mailboxes. Weak, because the hub owns it and the engine owns the hub.
 struct Observer(Weak<Engine>);
 
 impl GroupObserver for Observer {

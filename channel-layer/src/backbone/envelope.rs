@@ -1,4 +1,4 @@
-//! The envelope: what the engine publishes around a message.
+//! The envelope that the engine publishes around a message.
 //!
 //! | bytes | meaning |
 //! |---|---|
@@ -6,9 +6,9 @@
 //! | 1 | kind: 0 to groups, 1 to a mailbox, 2 probe, 3 flush, 4 add, 5 discard, 6 done, 7 discard all |
 //! | 8 | publisher: the number of the process |
 //! | 8 | number: counts the envelopes of the publisher |
-//! | 8 | sequence: counts what it publishes on this topic, from 1; the first 3 bytes count how often it began again; 0 if unnumbered |
+//! | 8 | sequence: the number of the message on this topic, from 1; the first 3 bytes are the era, the number of restarts; 0 if unnumbered |
 //! | 4 | lifetime of the message in milliseconds |
-//! | 1 + n | length and name of the channel that is left out; 0 for none |
+//! | 1 + n | length and name of the excepted channel; 0 for none |
 //! | 1 | the count of targets |
 //! | (1 + n) each | groups; or one channel; or a channel and a group |
 //! | the rest | the message, as [`Message::to_bytes`] makes it; kinds 0 and 1 only |
@@ -33,8 +33,8 @@ const SEQUENCE_AT: usize = 18;
 /// The most groups in one envelope.
 pub const MAX_GROUPS: usize = u8::MAX as usize;
 
-/// Up to this size a message is encoded straight into its envelope: keeping the bytes, as [`Message::to_bytes`] does, costs
-/// more than making them again.
+/// Up to this size a message is encoded directly into its envelope. Keeping the bytes, as [`Message::to_bytes`] does,
+/// costs more than encoding again.
 const SMALL: usize = 1024;
 
 /// The fixed fields of an envelope.
@@ -57,14 +57,14 @@ impl Header {
     }
 }
 
-/// The recipients of an envelope, or what it asks of its reader.
+/// The recipients of an envelope, or the request to its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A request: add this channel of the reader to this group.
     Add(ChannelName, GroupName),
     /// All members of these groups, each once.
     Audience(Audience),
-    /// One mailbox of the process that reads this.
+    /// A mailbox of the reading process.
     Channel(ChannelName),
     /// A request: take this channel out of this group, if it is the reader's.
     Discard(ChannelName, GroupName),
@@ -74,7 +74,7 @@ pub enum Target {
     Done,
     /// Every process: leave all groups and drop all messages.
     Flush,
-    /// The publisher itself, to see that messages get through.
+    /// The publisher itself, to check that messages arrive.
     Probe,
 }
 
@@ -94,10 +94,10 @@ pub struct Envelope<'a> {
 #[non_exhaustive]
 pub enum EnvelopeError {
     /// The version is not 1.
-    #[error("an unknown version of the envelope")]
+    #[error("unknown version of the envelope")]
     Version,
-    /// A cut envelope, or one that no writer makes.
-    #[error("a malformed envelope")]
+    /// A truncated envelope, or one that no writer makes.
+    #[error("malformed envelope")]
     Malformed,
 }
 
@@ -129,7 +129,7 @@ pub fn set_sequence(envelope: &mut [u8], sequence: u64) {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads an envelope, all but its message.
+    /// Decodes an envelope, except for its message.
     ///
     /// # Errors
     /// [`EnvelopeError`]
@@ -167,7 +167,8 @@ fn put_target(bytes: &mut Vec<u8>, target: &Target) -> Result<()> {
     match target {
         Target::Audience(audience) => {
             put_name(bytes, audience.excepted().map_or("", ChannelName::as_str));
-            let too_many = |_| Error::InvalidMessage(format!("to more than {MAX_GROUPS} groups").into());
+            let too_many =
+                |_| Error::InvalidMessage(format!("addressed to more than {MAX_GROUPS} groups").into());
             bytes.push(u8::try_from(audience.groups().count()).map_err(too_many)?);
             audience.groups().for_each(|group| put_name(bytes, group.as_str()));
         }
@@ -191,7 +192,7 @@ fn put_name(bytes: &mut Vec<u8>, name: &str) {
     bytes.extend(name.as_bytes());
 }
 
-/// The rest of the bytes.
+/// The bytes not read yet.
 struct EnvelopeReader<'a>(&'a [u8]);
 
 impl<'a> EnvelopeReader<'a> {

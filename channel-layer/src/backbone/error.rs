@@ -4,38 +4,38 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::error::{BoxError, Error};
 
-/// A failure on the way to the bus. It can be cloned: one broken link fails many calls.
+/// A failure of a call to the bus. Cloneable, because one broken link fails many calls.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// There is no link at present, for this reason. The call was not sent.
+    /// The link is down, for this reason. The call was not sent.
     #[error("not connected: {0}")]
     Away(Box<LinkError>),
     /// The layer was closed.
     #[error("the layer was closed")]
     Closed,
-    /// Too many calls wait to be sent. The call was not sent.
-    #[error("too many calls wait to be sent")]
+    /// The queue of calls is full. The call was not sent.
+    #[error("too many calls are waiting to be sent")]
     Crowded,
-    /// No answer in time: the call may still take effect.
+    /// The deadline passed without an answer. The call may still take effect.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
-    /// There is no link at present. The call was not sent.
+    /// The link is down. The call was not sent.
     #[error("not connected")]
     Down,
     /// The error of the backend.
     #[error("{}", cause(.0))]
     Failed(Arc<Error>),
-    /// A task of the engine panicked, which is a defect; it goes on, with a new link.
+    /// A task of the engine panicked, which is a defect. It continues with a new link.
     #[error("panicked: {0}")]
     Panicked(String),
-    /// One of several shards failed, and others may have taken their part.
-    #[error("sent to some of the groups only: {0}")]
+    /// A shard failed, and others may have taken their part of the message.
+    #[error("sent to only some of the groups: {0}")]
     Partly(Box<LinkError>),
 }
 
 impl LinkError {
-    /// Whether the call had surely no effect.
+    /// Whether the call certainly had no effect.
     pub fn is_unsent(&self) -> bool {
         match self {
             Self::Away(_) | Self::Closed | Self::Crowded | Self::Down => true,
@@ -44,7 +44,7 @@ impl LinkError {
         }
     }
 
-    /// Whether the link is away, slow or broken, as opposed to a call that was refused.
+    /// Whether the link is down, slow or broken, as opposed to a call that was refused.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Away(_) | Self::Deadline(_) | Self::Down | Self::Panicked(_) => true,
@@ -53,7 +53,7 @@ impl LinkError {
         }
     }
 
-    /// Whether a call that failed like this leaves a link that cannot be used any more.
+    /// Whether the link is unusable after this failure.
     pub(super) fn ends_link(&self) -> bool {
         match self {
             Self::Deadline(_) | Self::Panicked(_) | Self::Closed | Self::Down => true,
@@ -70,8 +70,8 @@ impl LinkError {
         }
     }
 
-    /// The outcome of one message for several groups. It counts as unsent only if no part of it was sent.
-    pub(super) fn of_parts<T>(parts: impl IntoIterator<Item = Result<T, Self>>) -> Result<(), Self> {
+    /// Combines the outcomes of one message to several groups. It counts as unsent only if no part was sent.
+    pub(super) fn combine<T>(parts: impl IntoIterator<Item = Result<T, Self>>) -> Result<(), Self> {
         let (mut unsent, mut sent) = (None, None);
         for part in parts {
             match part {
@@ -114,7 +114,7 @@ impl From<LinkError> for Error {
 
 /// An error of the same variant, whose cause is shared.
 fn copy(error: &Arc<Error>) -> Error {
-    let shared = || SharedCause(error.clone()).into();
+    let shared = || SharedCauseError(error.clone()).into();
     match &**error {
         Error::ChannelFull { channel } => Error::ChannelFull { channel: channel.clone() },
         Error::ChannelOwned { channel } => Error::ChannelOwned { channel: channel.clone() },
@@ -132,15 +132,15 @@ fn copy(error: &Arc<Error>) -> Error {
 
 /// The cause of an error that several callers get.
 #[derive(Debug)]
-struct SharedCause(Arc<Error>);
+struct SharedCauseError(Arc<Error>);
 
-impl fmt::Display for SharedCause {
+impl fmt::Display for SharedCauseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&cause(&self.0))
     }
 }
 
-impl std::error::Error for SharedCause {
+impl std::error::Error for SharedCauseError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         boxed(&self.0).and_then(|cause| cause.source())
     }
@@ -156,7 +156,7 @@ fn boxed(error: &Error) -> Option<&BoxError> {
     }
 }
 
-/// The backend's own words, without those of [`Error`].
+/// The text of the backend, without the prefix of [`Error`].
 fn cause(error: &Error) -> String {
     boxed(error).map_or_else(|| error.to_string(), |cause| cause.to_string())
 }
@@ -172,12 +172,12 @@ mod tests {
     #[test]
     fn partial_success_is_not_unsent() {
         let deadline = || LinkError::Deadline(Duration::ZERO);
-        assert!(LinkError::of_parts([Ok(1), Ok(2)]).is_ok());
-        let none = LinkError::of_parts::<()>([Err(LinkError::Down), Err(LinkError::Crowded)]);
+        assert!(LinkError::combine([Ok(1), Ok(2)]).is_ok());
+        let none = LinkError::combine::<()>([Err(LinkError::Down), Err(LinkError::Crowded)]);
         assert!(matches!(none, Err(LinkError::Down)));
-        assert!(matches!(LinkError::of_parts([Ok(1), Err(deadline())]), Err(LinkError::Deadline(_))));
+        assert!(matches!(LinkError::combine([Ok(1), Err(deadline())]), Err(LinkError::Deadline(_))));
         for part in [Ok(1), Err(deadline())] {
-            let outcome = LinkError::of_parts([Err(LinkError::Down), part]).unwrap_err();
+            let outcome = LinkError::combine([Err(LinkError::Down), part]).unwrap_err();
             assert!(!Error::from(outcome).is_transient());
         }
     }

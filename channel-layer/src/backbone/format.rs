@@ -1,4 +1,4 @@
-//! Topics and payloads: the engine's own, or those of other software.
+//! Topics and payloads, of the engine or of other software.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use crate::{
 /// shards, and the result is less than it.
 pub type ShardOf = fn(&str, usize) -> usize;
 
-/// The names and payloads of other software, which has no place for the engine's [envelope](super::envelope).
+/// The names and payloads of other software, which has no field for the engine's [envelope](super::envelope).
 ///
-/// Such a format has one topic per mailbox, and what it cannot carry is not supported: the layer does not add mailboxes of
-/// other processes to groups, does not detect losses, and counts expiry by the receiver's setting.
+/// A format has one topic per mailbox. Features that it cannot carry are not supported: the layer does not add mailboxes
+/// of other processes to groups, does not detect losses, and applies the receiver's setting for expiry.
 pub trait Format: fmt::Debug + Send + Sync + 'static {
     /// The topic of a group.
     fn group_topic(&self, group: &GroupName) -> String;
@@ -27,7 +27,7 @@ pub trait Format: fmt::Debug + Send + Sync + 'static {
     /// The group or channel of a topic. `None` for topics of neither kind.
     fn destination(&self, topic: &str) -> Option<Destination>;
 
-    /// The topic by which a process sends messages to itself, to test the way.
+    /// The topic on which a process sends probes to itself.
     fn probe_topic(&self, process: &str) -> String;
 
     /// A new name for a mailbox that cannot be guessed.
@@ -36,7 +36,7 @@ pub trait Format: fmt::Debug + Send + Sync + 'static {
     /// A prefix that makes no valid name.
     fn mailbox_name(&self, prefix: &str) -> Result<ChannelName>;
 
-    /// Whether a name is one of those that [`mailbox_name`](Self::mailbox_name) makes: only its own process receives from it.
+    /// Whether [`mailbox_name`](Self::mailbox_name) makes names of this form. Only the process of a mailbox receives from it.
     fn is_mailbox(&self, channel: &ChannelName) -> bool;
 
     /// Encodes a message, to an audience or to a single channel.
@@ -72,7 +72,7 @@ pub struct Decoded {
     pub union: Option<u128>,
 }
 
-/// The engine's own topics, below a prefix.
+/// The engine's topics, below a prefix.
 ///
 /// | topic | messages |
 /// |---|---|
@@ -81,7 +81,7 @@ pub struct Decoded {
 /// | `PREFIX:c:all` | to all processes |
 /// | `PREFIX:q:CHANNEL` | to a named channel, on a bus without queues |
 ///
-/// No name holds a `:`, so whatever the prefix, two different recipients never share a topic.
+/// No name contains a `:`, so two different recipients never share a topic, whatever the prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Topics {
     prefix: String,
@@ -128,7 +128,7 @@ impl Topics {
     }
 }
 
-/// FNV-1a: stable over versions and platforms, which the standard library's hashers are not.
+/// Spreads by FNV-1a, which is stable over versions and platforms, unlike the standard library's hashers.
 pub(super) fn spread(name: &str, shards: usize) -> usize {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,8 +1,8 @@
-//! Named channels in groups: a process that added one subscribes to the group and forwards its messages to the queue.
+//! Named channels in groups. A process that added one subscribes to the group, and forwards its messages to the queue.
 //!
-//! Several processes may have added the same channel, to different groups even. Each forwards what it receives, with the
-//! id of the envelope, and the queue takes the first push of an id: whichever process ends or is late, no message is lost
-//! or forwarded twice, and the order is that of the group.
+//! Several processes may have added the same channel, even to different groups. Each forwards the messages it receives
+//! with the id of the envelope, and the queue takes the first push of an id. So no message is lost or forwarded twice,
+//! whichever process ends or is late, and the order is that of the group.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// The bounds of the messages that wait to be forwarded. The queue has a capacity of its own.
+/// The bounds of the messages waiting to be forwarded. The queue has a separate capacity.
 const BOUNDS: Bounds = Bounds { messages: 4096, bytes: 16 << 20 };
 
 /// The longest interval of the search for memberships that were not renewed; shorter if they expire sooner.
@@ -58,7 +58,7 @@ impl Forwarders {
             if engine.join(shards, group, channel).await? {
                 return Ok(());
             }
-            // The channel was in no group any more, and its forwarder has just ended: another one.
+            // The channel had left its last group, and its forwarder has just ended: start another one.
             tokio::task::yield_now().await;
         }
     }
@@ -73,7 +73,7 @@ impl Forwarders {
         tasks.insert(channel.clone(), task);
     }
 
-    /// Pushes the messages that have come in, and ends all forwarding. The layer is closed by now.
+    /// Pushes the messages already received, and ends all forwarding. The layer is closed by now.
     pub(super) async fn close(&self, engine: &Engine) {
         let deadline = Instant::now() + engine.patience();
         join_all(self.drain().into_iter().map(async |(channel, mut task)| {
@@ -96,12 +96,12 @@ impl Drop for Forwarders {
     }
 }
 
-/// Forwards until the channel is in no group any more, or the layer is closed.
+/// Forwards until the channel has left all groups, or the layer is closed.
 async fn forward(engine: Arc<Engine>, mut mailbox: Mailbox) {
     let lifetime = engine.options.layer.group_expiry;
     let mut sweep = interval((lifetime / 4).clamp(Duration::from_millis(10), SWEEP));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    sweep.tick().await; // the first comes at once, when the channel is in no group yet
+    sweep.tick().await; // the first tick is immediate, before the channel is in a group
     let mut closed = engine.closed.subscribe();
     loop {
         tokio::select! {

@@ -1,4 +1,4 @@
-//! The side of a shard that faces the layer.
+//! The interface of a shard to its layer.
 
 use std::fmt;
 
@@ -10,38 +10,38 @@ pub type Stamp = fn(&mut [u8], u64);
 /// The layer, as a [`Shard`](super::Shard) sees it: the topics it needs, and the receiver of messages.
 pub trait ShardHandler: fmt::Debug + Send + Sync + 'static {
     /// The topics that are subscribed to at all times.
-    fn own_topics(&self) -> Vec<String>;
+    fn process_topics(&self) -> Vec<String>;
 
-    /// Whether no mailbox here needs this topic any more.
+    /// Whether no mailbox here needs this topic.
     fn is_unused(&self, topic: &str) -> bool;
 
     /// Whether the bus is to choose one of the topic's subscribers for each message.
     fn is_shared(&self, topic: &str) -> bool;
 
-    /// Notes that a subscription begins: earlier messages were not missed.
+    /// Notes that a subscription begins. Earlier messages do not count as missed.
     fn begins(&self, topic: &str);
 
-    /// Notes that a new link begins: messages that are missing from before are told by its gap.
+    /// Notes that a new link begins. Earlier missing messages are reported by its gap.
     fn resumes(&self);
 
-    /// A message that comes back to this process: by its own topic, or by this one. `None` if the format has no room for
-    /// it.
+    /// A message that comes back to this process, on this topic or on the topic of the process. `None` if the format
+    /// cannot carry probes there.
     fn probe(&self, topic: Option<&str>) -> Option<Probe>;
 
-    /// Fills in the sequence number of a payload. `None` for formats without one.
+    /// The function that fills in the sequence number of a payload. `None` for formats without one.
     fn stamp(&self) -> Option<Stamp>;
 
-    /// Takes a message. Must not wait.
+    /// Handles a message. Must not wait.
     fn received(&self, topic: &str, payload: &[u8]);
 }
 
-/// A message to oneself.
+/// A message of a process to itself, which tests the path of messages.
 #[derive(Debug)]
 pub struct Probe {
     /// The topic it is published to.
     pub topic: String,
     /// The payload.
     pub payload: Vec<u8>,
-    /// Resolves when it has come back.
+    /// Resolves when the message has come back.
     pub back: oneshot::Receiver<()>,
 }

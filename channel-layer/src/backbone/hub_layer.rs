@@ -32,13 +32,13 @@ use crate::{
 /// A [`ChannelLayer`] over a message bus.
 ///
 /// The groups of a process are in its [`Hub`]. Each of them costs one subscription per process, whatever its size, and
-/// each `group_send` one publish. The process receives its own messages by the same way, so all members everywhere see
-/// one order.
+/// each `group_send` one publish. The process receives its messages back from the bus, so all members in all processes
+/// see one order.
 ///
-/// See [the module](super) for what the author of a backend writes.
+/// See [the module](super) for the traits that a backend implements.
 pub struct HubLayer<B> {
     engine: Arc<Engine>,
-    /// Everything else knows them weakly, so that dropping the layer ends them.
+    /// The only strong references, so that dropping the layer ends them.
     shards: Arc<[Shard]>,
     named: ChannelSharing,
     backbone: PhantomData<fn() -> B>,
@@ -88,7 +88,7 @@ impl<B: Backbone> HubLayer<B> {
         Ok(())
     }
 
-    /// The numbers since the layer was made.
+    /// The statistics since the layer was created.
     pub fn stats(&self) -> BackboneStats {
         self.engine.counters.snapshot()
     }
@@ -108,15 +108,17 @@ impl<B: Backbone> HubLayer<B> {
         &self.engine.process
     }
 
-    fn is_own_format(&self) -> bool {
-        matches!(self.engine.names, Names::Own(_))
+    fn is_native_format(&self) -> bool {
+        matches!(self.engine.names, Names::Native(_))
     }
 
     /// Opens a mailbox under a new name.
     fn open_mailbox(&self, options: &MailboxOptions) -> Result<Mailbox> {
         loop {
             let channel = match &self.engine.names {
-                Names::Own(_) => ChannelName::random(&format!("{}.{}", options.prefix, self.engine.process))?,
+                Names::Native(_) => {
+                    ChannelName::random(&format!("{}.{}", options.prefix, self.engine.process))?
+                }
                 Names::Foreign(format) => format.mailbox_name(&options.prefix)?,
             };
             let limits = self.engine.options.layer.limits_of(&channel, options);
@@ -147,13 +149,13 @@ impl<B: Backbone> HubLayer<B> {
 #[deny(clippy::missing_trait_methods)]
 impl<B: Backbone> ChannelLayer for HubLayer<B> {
     fn capabilities(&self) -> Capabilities {
-        let (is_own, has_queues) = (self.is_own_format(), self.engine.options.queues);
+        let (is_native, has_queues) = (self.is_native_format(), self.engine.options.queues);
         Capabilities::default()
             .with_cross_process(true)
             .with_orders_calls(true)
-            .with_adds_foreign(is_own)
-            .with_detects_loss(is_own)
-            .with_global_flush(is_own)
+            .with_adds_foreign(is_native)
+            .with_detects_loss(is_native)
+            .with_global_flush(is_native)
             .with_reports_full(has_queues)
             .with_stores_messages(has_queues)
             .with_shares_work(has_queues || self.engine.options.shared_subscriptions)
@@ -162,7 +164,7 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
     async fn open(&self, options: MailboxOptions) -> Result<Mailbox> {
         self.engine.check_open()?;
         let mailbox = self.open_mailbox(&options)?;
-        if !self.is_own_format() {
+        if !self.is_native_format() {
             let (topic, shard) = self.engine.place_of_channel(&self.shards, mailbox.channel());
             shard.join(&topic, || true).await?;
         }
@@ -196,8 +198,8 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
             self.engine.join(&self.shards, group, channel).await?;
             return Ok(());
         }
-        if !self.is_own_format() || !channel.is_process_local() {
-            // The process that receives from it cannot be told.
+        if !self.is_native_format() || !channel.is_process_local() {
+            // There is no request to the process that receives from it.
             return Err(Error::Unsupported("adding a channel of another process to a group"));
         }
         self.request(channel, Target::Add(channel.clone(), group.clone())).await
@@ -233,7 +235,7 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
     }
 
     fn directory(&self) -> Option<&dyn GroupDirectory> {
-        None // each process knows its own members only
+        None // a process knows only its members
     }
 
     fn events(&self) -> LayerEvents {
@@ -249,7 +251,7 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
 
     async fn flush(&self) -> Result<()> {
         self.engine.check_open()?;
-        if self.is_own_format() {
+        if self.is_native_format() {
             self.check_connected()?; // before anything is dropped here
         }
         self.engine.hub.leave_all();
@@ -276,7 +278,7 @@ impl<B> Drop for HubLayer<B> {
     }
 }
 
-/// Shows the state, and no address.
+/// Shows the state, without an address.
 impl<B> fmt::Debug for HubLayer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubLayer")
@@ -304,15 +306,15 @@ impl<B: Backbone> HubLayerBuilder<B> {
         Self {
             backbones: vec![backbone],
             options,
-            names: Names::Own(Topics::new("channels")),
+            names: Names::Native(Topics::new("channels")),
             shard_of: spread,
             counters: Arc::new(Counters::metered()),
             process: fastrand::u64(..),
         }
     }
 
-    /// Adds a shard: an independent server, where a part of the names has its home. All processes have to agree on the
-    /// servers and on their order.
+    /// Adds a shard: an independent server that holds a part of the names. All processes must agree on the servers and on
+    /// their order.
     pub fn shard(mut self, backbone: B) -> Self {
         self.backbones.push(backbone);
         self
@@ -324,13 +326,13 @@ impl<B: Backbone> HubLayerBuilder<B> {
         self
     }
 
-    /// Sets the beginning of every topic, `channels` by default. Layers with different prefixes never meet.
+    /// Sets the prefix of every topic, `channels` by default. Layers with different prefixes are independent.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.names = Names::Own(Topics::new(prefix));
+        self.names = Names::Native(Topics::new(prefix));
         self
     }
 
-    /// Sets the names and payloads of other software instead of the engine's own.
+    /// Sets the names and payloads of other software, in place of the engine's.
     pub fn format(mut self, format: impl Format) -> Self {
         self.names = Names::Foreign(Arc::new(format));
         self
@@ -342,14 +344,14 @@ impl<B: Backbone> HubLayerBuilder<B> {
         self
     }
 
-    /// Sets the number of this process, random by default. In hexadecimal it is the process's name.
+    /// Sets the number of this process, random by default. Its hexadecimal form is the name of the process.
     pub fn process(mut self, number: u64) -> Self {
         self.process = number;
         self
     }
 
     /// Starts a layer that connects in the background, and whose calls are
-    /// [`Unavailable`](crate::Error::Unavailable) until it has: for programs that must start while the server is away.
+    /// [`Unavailable`](crate::Error::Unavailable) until it has. For programs that must start while the server is down.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

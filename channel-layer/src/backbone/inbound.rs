@@ -1,4 +1,4 @@
-//! The handler of one shard: reads what comes in. Runs inside the link's task, so nothing in here waits.
+//! The handler of one shard, which decodes inbound messages. Runs inside the link's task, so it never waits.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     counters::Count,
-    engine::{Engine, EnvelopeId, Names, Own},
+    engine::{Engine, EnvelopeId, Names, SentMessage},
     envelope::{self, Envelope, Header, Target},
     format::{Decoded, Destination, Format},
     handler::{Probe, ShardHandler, Stamp},
@@ -39,10 +39,10 @@ impl Handler {
 
     fn read(&self, topic: &str, payload: &[u8]) -> Result<(), BoxError> {
         if payload.len() > self.engine.options.max_message {
-            return Err("it is over the limit".into());
+            return Err("over the size limit".into());
         }
         match &self.engine.names {
-            Names::Own(_) => self.read_envelope(topic, payload),
+            Names::Native(_) => self.read_envelope(topic, payload),
             Names::Foreign(format) => self.read_foreign(&**format, topic, payload),
         }
     }
@@ -50,7 +50,7 @@ impl Handler {
     fn read_envelope(&self, topic: &str, payload: &[u8]) -> Result<(), BoxError> {
         let envelope = Envelope::decode(payload)?;
         let Header { publisher, sequence, .. } = envelope.header;
-        // One of several processes gets each message of a shared topic: its numbers have gaps.
+        // Each message of a shared topic goes to one of several processes, so the numbers have gaps.
         let position = match self.is_shared(topic) {
             true => Position::Next { lost: 0 },
             false => self.gaps().note(topic, publisher, sequence),
@@ -71,7 +71,7 @@ impl Handler {
         self.handle(envelope)
     }
 
-    /// Queues every change of mailboxes and groups, so that all of them happen in the order in which they were sent.
+    /// Queues every change of mailboxes and groups, so that they happen in the order in which they were sent.
     fn handle(&self, envelope: Envelope<'_>) -> Result<(), BoxError> {
         let Envelope { header, target, body } = envelope;
         let engine = self.engine.clone();
@@ -109,31 +109,33 @@ impl Handler {
         if audience.is_union() && !self.engine.is_first_copy(header.id()) {
             return Ok(());
         }
-        let own = self.is_ours(header).then(|| self.engine.echoes.take(header.number)).flatten();
-        let (delivery, told) = match own {
+        let sent = self.is_ours(header).then(|| self.engine.echoes.take(header.number)).flatten();
+        let (delivery, on_done) = match sent {
             _ if self.engine.forwards.load(Relaxed) => {
-                // Decoded anew: the id belongs to this envelope, and the sender may send its message again.
+                // Decoded again: the id belongs to this envelope, and the sender may send its message again.
                 let delivery = delivery(header, body)?;
                 delivery.message.derived(|_| EnvelopeId(Some(header.id())));
-                (delivery, own.map(|(_, told)| told))
+                (delivery, sent.map(|(_, on_done)| on_done))
             }
-            Some((Own { message, expires }, told)) => (Delivery { message, expires }, Some(told)),
+            Some((SentMessage { message, expires }, on_done)) => {
+                (Delivery { message, expires }, Some(on_done))
+            }
             None => (delivery(header, body)?, None),
         };
-        self.queue.push(Arriving::to(audience, delivery, told));
+        self.queue.push(Arriving::to(audience, delivery, on_done));
         Ok(())
     }
 
     fn read_foreign(&self, format: &dyn Format, topic: &str, payload: &[u8]) -> Result<(), BoxError> {
         let expires = self.engine.expires();
-        match format.destination(topic).ok_or("it came in by an unknown topic")? {
+        match format.destination(topic).ok_or("received on an unknown topic")? {
             Destination::Channel(channel) => {
                 let Decoded { message, .. } = format.decode(None, payload)?;
                 self.queue.push(Arriving::Channel(channel, Delivery { message, expires }));
             }
             Destination::Group(group) => {
-                if let Some((message, told)) = self.engine.foreign_echoes.take(topic.as_bytes(), payload) {
-                    self.queue.push(Arriving::to(group.into(), Delivery { message, expires }, Some(told)));
+                if let Some((message, on_done)) = self.engine.foreign_echoes.take(topic.as_bytes(), payload) {
+                    self.queue.push(Arriving::to(group.into(), Delivery { message, expires }, Some(on_done)));
                     return Ok(());
                 }
                 let Decoded { message, audience, union } = format.decode(Some(group.clone()), payload)?;
@@ -146,7 +148,7 @@ impl Handler {
         Ok(())
     }
 
-    /// A probe in a foreign format is the number alone, on a topic of its own.
+    /// Handles a probe in a foreign format, which is a number on the probe topic. Returns whether it was one.
     fn is_foreign_probe(&self, topic: &str, payload: &[u8]) -> bool {
         let Names::Foreign(format) = &self.engine.names else { return false };
         if topic != format.probe_topic(&self.engine.process) {
@@ -176,9 +178,9 @@ fn delivery(header: &Header, body: &[u8]) -> Result<Delivery, BoxError> {
 }
 
 impl ShardHandler for Handler {
-    fn own_topics(&self) -> Vec<String> {
+    fn process_topics(&self) -> Vec<String> {
         match &self.engine.names {
-            Names::Own(topics) => vec![topics.process(&self.engine.process), topics.everyone()],
+            Names::Native(topics) => vec![topics.process(&self.engine.process), topics.everyone()],
             Names::Foreign(format) => vec![format.probe_topic(&self.engine.process)],
         }
     }
@@ -191,7 +193,7 @@ impl ShardHandler for Handler {
         }
     }
 
-    /// Named channels are shared by their receivers.
+    /// Returns true for named channels, which are shared by their receivers.
     fn is_shared(&self, topic: &str) -> bool {
         self.engine.options.shared_subscriptions
             && matches!(self.engine.destination(topic), Some(Destination::Channel(_)))
@@ -206,23 +208,23 @@ impl ShardHandler for Handler {
     }
 
     fn stamp(&self) -> Option<Stamp> {
-        matches!(self.engine.names, Names::Own(_)).then_some(envelope::set_sequence as Stamp)
+        matches!(self.engine.names, Names::Native(_)).then_some(envelope::set_sequence as Stamp)
     }
 
     fn probe(&self, topic: Option<&str>) -> Option<Probe> {
         let number = self.engine.next_number();
-        let (own_topic, payload) = match &self.engine.names {
-            Names::Own(topics) => {
+        let (default_topic, payload) = match &self.engine.names {
+            Names::Native(topics) => {
                 let envelope = self.engine.envelope(number, &Target::Probe, None).ok()?;
                 (topics.process(&self.engine.process), envelope)
             }
-            // Nothing but application messages may go to a topic that other software reads.
+            // Only application messages may go to a topic that other software reads.
             Names::Foreign(_) if topic.is_some() => return None,
             Names::Foreign(format) => {
                 (format.probe_topic(&self.engine.process), number.to_be_bytes().to_vec())
             }
         };
-        let topic = topic.map_or(own_topic, str::to_owned);
+        let topic = topic.map_or(default_topic, str::to_owned);
         Some(Probe { topic, payload, back: self.engine.requests.add_detached(number, ()) })
     }
 

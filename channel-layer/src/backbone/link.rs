@@ -1,4 +1,4 @@
-//! The traits that the author of a backend implements, and their vocabulary.
+//! The traits that a backend implements, and their types.
 
 use std::{fmt, sync::Arc};
 
@@ -9,33 +9,33 @@ use futures_util::future::join_all;
 use super::{queues::Queues, sink::InboundSink};
 use crate::error::Result;
 
-/// A message bus: the part of a distributed backend that differs from every other one.
+/// A message bus: the part of a distributed backend that is specific to it.
 ///
 /// [`HubLayer`](super::HubLayer) makes a [`ChannelLayer`](crate::ChannelLayer) of it.
 #[async_trait]
 pub trait Backbone: fmt::Debug + Send + Sync + 'static {
     /// Connects once.
     ///
-    /// The engine calls it under a deadline, with backoff, whenever a link has ended. An error is logged, and kept as
-    /// the cause of the errors that callers get meanwhile.
+    /// The engine calls it with a deadline and backoff, whenever a link has ended. An error is logged, and is the cause of
+    /// the errors that callers get meanwhile.
     async fn connect(&self) -> Result<Arc<dyn BackboneLink>>;
 }
 
-/// The life of one connection.
+/// One connection to the bus.
 ///
 /// A link is never repaired: one that fails is dropped, and [`Backbone::connect`] makes the next. The engine subscribes
-/// again by itself, puts a deadline on every call but [`next`](Self::next), and never makes two calls of
+/// again, puts a deadline on every call but [`next`](Self::next), and never makes two calls of
 /// [`subscribe`](Self::subscribe) or [`unsubscribe`](Self::unsubscribe) for one topic at a time.
 ///
 /// # Errors
 ///
 /// [`Interrupted`](crate::Error::Interrupted) and [`TimedOut`](crate::Error::TimedOut) from any call end the link, as any
 /// error of [`next`](Self::next), [`ping`](Self::ping) and [`restore`](Self::restore) does. Other errors concern the one
-/// call: `subscribe` is refused with [`Backend`](crate::Error::Backend), `publish` with whatever its caller is to see.
+/// call: `subscribe` is refused with [`Backend`](crate::Error::Backend), `publish` with the error for its caller.
 #[async_trait]
 pub trait BackboneLink: fmt::Debug + Send + Sync + 'static {
     /// Publishes to a topic. Returns the number of connections that took the message, this one included, where the bus
-    /// tells.
+    /// reports it.
     ///
     /// Messages are sent in the order in which the futures are first polled.
     async fn publish(&self, topic: &str, bytes: Bytes) -> Result<Option<usize>>;
@@ -59,23 +59,23 @@ pub trait BackboneLink: fmt::Debug + Send + Sync + 'static {
         self.subscribe(topic).await
     }
 
-    /// Checks that the server answers. Called at every heartbeat; the probe, a message of the engine to itself, tests
-    /// the way of messages besides.
+    /// Checks that the server answers. Called at every heartbeat. The probe, a message of the engine to itself, also
+    /// tests the path of messages.
     async fn ping(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Publishes many messages in their order, and returns the outcome of each. An error as a whole ends the link.
+    /// Publishes many messages in their order, and returns the outcome of each. An error of the call ends the link.
     ///
-    /// The default makes the calls of [`publish`](Self::publish) side by side.
+    /// The default makes the calls of [`publish`](Self::publish) concurrently.
     async fn publish_all(&self, batch: &Batch) -> Result<Vec<Result<Option<usize>>>> {
         let publish = |(topic, payload)| self.publish(topic, Bytes::copy_from_slice(payload));
         Ok(join_all(batch.iter().map(publish)).await)
     }
 
-    /// Subscribes to many topics, and returns the outcome of each. An error as a whole ends the link.
+    /// Subscribes to many topics, and returns the outcome of each. An error of the call ends the link.
     ///
-    /// The default makes the calls of [`subscribe`](Self::subscribe) side by side.
+    /// The default makes the calls of [`subscribe`](Self::subscribe) concurrently.
     async fn subscribe_all(&self, topics: &[String]) -> Result<Vec<Result<Subscription>>> {
         Ok(join_all(topics.iter().map(|topic| self.subscribe(topic))).await)
     }
@@ -85,22 +85,21 @@ pub trait BackboneLink: fmt::Debug + Send + Sync + 'static {
         join_all(topics.iter().map(|topic| self.unsubscribe(topic))).await.into_iter().collect()
     }
 
-    /// Takes the sink for messages, if the client library calls back instead of being asked. Called once, before the
-    /// first subscription. A link that returns true delivers to the sink, and its [`next`](Self::next) returns only at
-    /// the end.
+    /// Takes the sink for messages, for client libraries with callbacks. Called once, before the first subscription. A
+    /// link that returns true delivers to the sink, and its [`next`](Self::next) returns only at the end.
     fn attach(&self, sink: InboundSink) -> bool {
         drop(sink);
         false
     }
 
-    /// Restores what the server holds for this process apart from subscriptions. Called before the link is used, and
-    /// once more when calls go through it, for what has changed in between; only then the layer says that it is back.
+    /// Restores the state that the server holds for this process, apart from subscriptions. Called before the link is
+    /// used, and again once calls go through it, for changes in between. Then the layer reports that it is connected.
     async fn restore(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Work queues for named channels. Without them a named channel is a topic that receivers subscribe to, and nothing
-    /// is stored.
+    /// Work queues for named channels. Without them a named channel is a topic that receivers subscribe to, and no
+    /// message is stored.
     fn queues(&self) -> Option<&dyn Queues> {
         None
     }
@@ -109,10 +108,10 @@ pub trait BackboneLink: fmt::Debug + Send + Sync + 'static {
 /// The state of a subscription when `subscribe` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscription {
-    /// The server has acknowledged it: every later message comes in.
+    /// Acknowledged by the server: every later message comes in.
     Confirmed,
-    /// The bus does not acknowledge. The engine publishes a probe to the topic, and counts the subscription as confirmed
-    /// once it comes back.
+    /// Not acknowledged by the bus. The engine publishes a probe to the topic, and counts the subscription as confirmed
+    /// when the probe comes back.
     Pending,
 }
 
@@ -145,7 +144,7 @@ impl Batch {
         self.lengths.push((topic.len(), payload.len()));
     }
 
-    /// Shows each topic with its payload, which may be changed in place.
+    /// Calls a function with each topic and its payload, which may be changed in place.
     pub(super) fn for_each_mut(&mut self, mut change: impl FnMut(&[u8], &mut [u8])) {
         let mut rest = self.bytes.as_mut_slice();
         for (topic, payload) in &self.lengths {

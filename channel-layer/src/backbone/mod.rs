@@ -1,15 +1,15 @@
-//! One engine for every distributed backend: a message bus becomes a [`ChannelLayer`](crate::ChannelLayer).
+//! The engine of distributed backends: makes a [`ChannelLayer`](crate::ChannelLayer) of a message bus.
 //!
-//! The author of a backend implements two traits. A [`Backbone`] connects; a [`BackboneLink`] is the life of one
-//! connection: it publishes, subscribes, and hands over what comes in. A link that fails is dropped, so no author writes a
-//! repair. [`HubLayer`] does the rest, the same for every bus:
+//! A backend implements two traits. A [`Backbone`] connects. A [`BackboneLink`] is one connection: it publishes,
+//! subscribes, and returns inbound messages. A link that fails is dropped, so no backend implements a repair.
+//! [`HubLayer`] does the rest, the same for every bus:
 //!
-//! * it connects again with backoff, subscribes again, and announces the gap ([`LayerEvents`](crate::LayerEvents));
+//! * it reconnects with backoff, subscribes again, and reports the gap ([`LayerEvents`](crate::LayerEvents));
 //! * it subscribes to a group with its first member and unsubscribes some time after its last, without races between them;
-//! * it puts a deadline on every call, pings the server, and sends itself messages to see that they come back;
-//! * it publishes in batches, numbers messages per topic, counts losses and drops repetitions;
+//! * it puts a deadline on every call, pings the server, and sends probes to itself;
+//! * it publishes in batches, numbers messages per topic, counts losses and drops duplicates;
 //! * it delivers to the members of this process, with `except`, unions, expiry, capacity and reports;
-//! * it has other processes add their mailboxes to groups, and shares named channels among workers.
+//! * it asks other processes to add their mailboxes to groups, and shares named channels among workers.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,20 +22,20 @@
 //! }
 //! ```
 //!
-//! # What an author decides
+//! # Decisions of a backend
 //!
-//! * **Acknowledgement.** `subscribe` answers [`Confirmed`](Subscription::Confirmed) if the server has acknowledged it, and
-//!   otherwise [`Pending`](Subscription::Pending): then the engine waits for a probe on that topic.
-//! * **Queues.** A bus with work queues offers them by [`BackboneLink::queues`]; named channels are then stored. On other
-//!   buses they are topics that receivers subscribe to, shared among processes if the bus has shared subscriptions.
-//! * **Topics.** The engine's topics are ASCII: the prefix, letters, digits, `-`, `_`, `.`, `!` and `:`. A bus that gives
-//!   one of these a meaning maps them in its link.
+//! * **Acknowledgement.** `subscribe` returns [`Confirmed`](Subscription::Confirmed) if the server has acknowledged it,
+//!   otherwise [`Pending`](Subscription::Pending). Then the engine waits for a probe on that topic.
+//! * **Queues.** A bus with work queues provides [`BackboneLink::queues`], which store named channels. On other buses
+//!   named channels are topics that receivers subscribe to, shared among processes if the bus has shared subscriptions.
+//! * **Topics.** The engine's topics are ASCII: the prefix, letters, digits, `-`, `_`, `.`, `!` and `:`. A link maps
+//!   characters that have a meaning on its bus.
 //! * **Payloads.** Each is an [`envelope`]. To share a bus with other software, implement [`Format`] instead.
 //!
 //! # Parts
 //!
-//! A backend that stores its memberships at the server, as Django's `channels_redis.core` does, is no hub layer, and builds
-//! on the parts: [`Shard`] keeps one server's link, [`QueueReader`] takes from queues, [`Counters`] count.
+//! A backend that stores its memberships at the server, as Django's `channels_redis.core` does, is not a hub layer. It
+//! builds on the parts: [`Shard`] maintains the link to one server, [`QueueReader`] takes from queues, [`Counters`] count.
 
 mod answers;
 mod backoff;

@@ -1,4 +1,4 @@
-//! The named channels of a layer: by queues where the bus has them, otherwise by subscriptions.
+//! Named channels of a layer, through queues where the bus has them, otherwise through subscriptions.
 
 use std::sync::Arc;
 
@@ -19,13 +19,12 @@ use crate::{
     name::{ChannelName, GroupName},
 };
 
+/// The way in which receivers share a named channel.
 #[derive(Debug)]
 pub(super) enum ChannelSharing {
-    /// One reader per shard.
-    Queues {
-        readers: Vec<QueueReader>,
-        forwarders: Forwarders,
-    },
+    /// Queues at the server, with a reader for each shard.
+    Queues { readers: Vec<QueueReader>, forwarders: Forwarders },
+    /// Topics that the processes of the receivers subscribe to.
     Subscriptions(Arc<SharedReceivers>),
 }
 
@@ -40,12 +39,12 @@ impl ChannelSharing {
         Self::Queues { readers: shards.iter().map(reader).collect(), forwarders: Forwarders::default() }
     }
 
-    /// Whether messages for this channel wait in a queue.
+    /// Whether messages for this channel are stored in a queue.
     pub(super) fn is_queue(&self, channel: &ChannelName) -> bool {
         matches!(self, Self::Queues { .. }) && !channel.is_process_local()
     }
 
-    /// Whether this process receives from the channel by a subscription.
+    /// Whether this process receives from the channel through a subscription.
     pub(super) fn receives(&self, channel: &ChannelName) -> bool {
         matches!(self, Self::Subscriptions(receivers) if receivers.contains(channel))
     }
@@ -71,7 +70,7 @@ impl ChannelSharing {
     ) -> Result<Message> {
         let owned = || Error::ChannelOwned { channel: channel.to_string() };
         let is_owned = match &engine.names {
-            Names::Own(_) => channel.is_process_local(),
+            Names::Native(_) => channel.is_process_local(),
             Names::Foreign(format) => format.is_mailbox(channel),
         };
         match self {
@@ -130,10 +129,10 @@ impl ChannelSharing {
     }
 }
 
-/// Ends the mailbox of a channel some time after its last receiver.
+/// Closes the mailbox of a channel some time after its last receiver.
 async fn retire(receivers: Arc<SharedReceivers>, engine: Arc<Engine>, channel: ChannelName) {
     let mut closed = engine.closed.subscribe();
-    let is_shared = engine.options.shared_subscriptions && matches!(engine.names, Names::Own(_));
+    let is_shared = engine.options.shared_subscriptions && matches!(engine.names, Names::Native(_));
     tokio::select! {
         () = receivers.retire(&channel, engine.options.linger) => {}
         () = give_back(&receivers, &engine, &channel), if is_shared => {}
@@ -141,11 +140,11 @@ async fn retire(receivers: Arc<SharedReceivers>, engine: Arc<Engine>, channel: C
     }
 }
 
-/// Returns messages that have no receiver here to the bus, which sooner or later chooses another process.
+/// Returns messages without a receiver to the bus, which will eventually choose another process.
 async fn give_back(receivers: &SharedReceivers, engine: &Engine, channel: &ChannelName) {
     while let Some(deliveries) = receivers.unclaimed(channel).await {
         for delivery in deliveries {
-            match sending::again(engine, channel, &delivery).await {
+            match sending::resend(engine, channel, &delivery).await {
                 Ok(()) => engine.counters.one(Count::GivenBack),
                 Err(error) => engine.counters.warn("a message without a receiver is lost", &error.into()),
             }

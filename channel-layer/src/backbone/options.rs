@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::LayerConfig;
 
-/// The shortest time for a setting that would otherwise never be met, or always.
+/// The shortest time of a setting. Zero would always or never be met.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Settings of a [`HubLayer`](super::HubLayer).
@@ -29,8 +29,8 @@ pub struct HubOptions {
     pub heartbeat: Duration,
     /// The interval at which a message is sent through the bus and back. 5 s.
     pub probe: Duration,
-    /// The time by which a subscription outlives the last member of its group here. 2 s: a page that is loaded again costs no
-    /// round trip.
+    /// The time for which a subscription is kept after the last member of its group in this process. 2 s, so that
+    /// reloading a page costs no round trip.
     pub linger: Duration,
     /// The longest message in bytes, as it is published, that is sent or read. 16 MiB.
     pub max_message: usize,
@@ -125,7 +125,7 @@ impl HubOptions {
         }
     }
 
-    /// The longest time for a whole call: its turn in the queue, and its way.
+    /// The longest time for a complete call: the wait in the queue, and the round trip.
     pub(super) fn patience(&self) -> Duration {
         self.timeout * 2
     }

@@ -1,7 +1,7 @@
-//! The messages that wait to be published. Callers write into a batch that they share; the publisher takes it whole, and
-//! answers all of them at once.
+//! The queue of messages to publish. Callers write into a shared batch. The publisher takes a complete batch, and answers
+//! all of its callers at once.
 //!
-//! A message needs no memory of its own on this way, and its caller is woken once: with a channel for each reply, and its
+//! A message needs no separate allocation here, and its caller is woken once. With a channel for each reply, and its
 //! bytes freed on another thread, the allocator's locks were a quarter of the cost of a publish.
 
 use std::{
@@ -24,30 +24,30 @@ use super::{
 
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// Messages in one batch: enough to make the price of a round trip vanish, few enough that the server works on some while
-/// the next are put together.
+/// Messages in one batch: enough to make the cost of a round trip negligible, few enough that the server works on one
+/// batch while the next is filled.
 pub(super) const BATCH: usize = 256;
 
-/// Messages that wait to be sent. A caller waits when it is full; it is emptied at once while there is no link.
+/// The capacity of the queue. A caller waits while it is full. It is emptied at once while there is no link.
 const QUEUE: usize = 4096;
 
-/// The memory that a batch is given before its first message comes, at most.
+/// The most memory that is reserved for a batch before its first message.
 const READY: usize = 64 << 10;
 
-/// A batch takes no more messages once it has this many bytes: each has one deadline, whatever the connection can carry.
+/// The size in bytes at which a batch takes no more messages. A batch has one deadline, however slow the connection is.
 const BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Outbox {
-    /// A permit for each message that may still come. Fair: a caller that waits has its turn before later ones.
-    room: Semaphore,
+    /// A permit for each free slot of the queue. Fair: a waiting caller goes before later ones.
+    slots: Semaphore,
     /// Held while a message is copied or a batch taken out.
     batches: Mutex<Batches>,
-    /// There is something to send. The publisher alone waits.
+    /// Notified when a batch can be sent. Only the publisher waits.
     filled: Notify,
     /// The number of messages in one batch.
     most: usize,
-    /// The longest time that a message waits for room.
+    /// The longest time that a message waits for a free slot.
     patience: Duration,
 }
 
@@ -68,17 +68,23 @@ pub(super) struct Outgoing {
 }
 
 impl Outbox {
-    /// An outbox whose batches hold this number of messages, and where a message waits this long for room.
+    /// Creates an outbox whose batches hold up to `most` messages. A message waits for a slot for up to `patience`.
     pub(super) fn new(most: usize, patience: Duration) -> Self {
-        Self { room: Semaphore::new(QUEUE), batches: Mutex::default(), filled: Notify::new(), most, patience }
+        Self {
+            slots: Semaphore::new(QUEUE),
+            batches: Mutex::default(),
+            filled: Notify::new(),
+            most,
+            patience,
+        }
     }
 
-    /// Queues a message and waits until it is published. Returns the number of connections that took it, where the bus
-    /// tells.
+    /// Queues a message and waits until it is published. Returns the number of connections that took it, if the bus
+    /// reports it.
     ///
-    /// Dropped once it was polled with room in the queue, the message is sent all the same.
+    /// A call that is dropped after it has queued the message still sends it.
     pub(super) async fn publish(&self, topic: &str, payload: &[u8]) -> Result<Option<usize>, LinkError> {
-        self.wait_for_room().await?;
+        self.wait_for_slot().await?;
         let mut ticket: Option<Ticket> = None;
         poll_fn(|cx| match &ticket {
             Some(ticket) => ticket.poll(cx),
@@ -90,7 +96,7 @@ impl Outbox {
         .await
     }
 
-    /// Waits until there is something to send. Cancel safe.
+    /// Waits until a batch can be sent. Cancel safe.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }
@@ -103,16 +109,16 @@ impl Outbox {
         batches.usual = (messages, bytes.min(READY));
         let more = !batches.queue.is_empty();
         drop(batches);
-        self.room.add_permits(messages);
+        self.slots.add_permits(messages);
         if more {
             self.filled.notify_one();
         }
         Some(outgoing)
     }
 
-    /// Takes nothing from now on, and tells the callers that wait.
+    /// Refuses later messages, and answers the waiting callers.
     pub(super) fn close(&self) {
-        self.room.close();
+        self.slots.close();
         let mut batches = self.batches();
         batches.closed = true;
         let waste = std::mem::take(&mut batches.queue);
@@ -121,14 +127,14 @@ impl Outbox {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.room.is_closed()
+        self.slots.is_closed()
     }
 
-    /// Waits for room. The message must be pushed in the same poll.
-    async fn wait_for_room(&self) -> Result<(), LinkError> {
-        let permit = match self.room.try_acquire() {
+    /// Waits for a free slot. The message must be pushed in the same poll.
+    async fn wait_for_slot(&self) -> Result<(), LinkError> {
+        let permit = match self.slots.try_acquire() {
             Err(TryAcquireError::NoPermits) => {
-                let turn = timeout(self.patience, self.room.acquire()).await;
+                let turn = timeout(self.patience, self.slots.acquire()).await;
                 turn.map_err(|_| LinkError::Crowded)?.map_err(|_| LinkError::Closed)?
             }
             permit => permit.map_err(|_| LinkError::Closed)?,
@@ -159,7 +165,7 @@ impl Outbox {
 }
 
 impl Batches {
-    /// The batch that has room.
+    /// Returns the batch that takes the next message.
     fn open(&mut self, most: usize) -> &mut Outgoing {
         let is_full =
             |outgoing: &Outgoing| outgoing.batch.len() >= most || outgoing.batch.byte_len() >= BYTES;

@@ -1,4 +1,4 @@
-//! The pace of warnings about what may happen with every message: one a second.
+//! The rate limit of warnings about failures that can occur with every message: one warning a second.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::sync::{Mutex, lock};
 /// The least time between two warnings of one kind.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Lets one warning a second through, and counts the others.
+/// Permits one warning a second, and counts the others.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Mutex<PaceState>);
 

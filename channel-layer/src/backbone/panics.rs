@@ -1,4 +1,4 @@
-//! Panics of tasks that nothing waits for.
+//! Panics of tasks whose result is not awaited.
 
 use std::{any::Any, panic::AssertUnwindSafe};
 
@@ -12,7 +12,7 @@ use super::error::LinkError;
 pub(super) async fn caught<T>(task: &'static str, work: impl Future<Output = T>) -> Result<T, LinkError> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
         let error = LinkError::Panicked(text(&*panic));
-        tracing::error!(task, %error, "a defect: the task begins again");
+        tracing::error!(task, %error, "a defect: the task restarts");
         error
     })
 }

@@ -1,5 +1,5 @@
-//! The task that publishes: it owns messages from the moment they are queued, so that the dropped future of a caller never
-//! cancels one half-way, and it sends all that was queued meanwhile in one batch.
+//! The task that publishes. It owns messages once they are queued, so that dropping the future of a caller never cancels a
+//! message half-way. It sends all messages queued meanwhile in one batch.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
     session::Session,
 };
 
-/// Batches under way.
+/// The most batches in flight.
 const IN_FLIGHT: usize = 8;
 
 /// The publisher of one shard.
@@ -30,8 +30,8 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes what is queued, for ever. A panic answers the callers of its batches as if the layer had been closed, and
-    /// ends the session.
+    /// Publishes batches until the task is aborted. A panic answers the callers of its batches as if the layer had been
+    /// closed, and ends the session.
     pub(super) async fn run(self) {
         let _closed_at_the_end = ClosedAtTheEnd(&self.outbox);
         let mut numbering = Numbering::default();
@@ -49,10 +49,10 @@ impl Publisher {
         loop {
             tokio::select! {
                 biased;
-                // First, so that a batch is on its way before the next one is put together: order depends on it.
+                // First, so that a batch is sent before the next one is taken: order depends on it.
                 Some(()) = flying.next() => {}
                 () = self.outbox.filled(), if flying.len() < IN_FLIGHT => {
-                    // Corking: callers that are about to publish too do so in the same batch.
+                    // Corking: callers that are about to publish join the same batch.
                     tokio::task::yield_now().await;
                     let Some(mut outgoing) = self.outbox.take() else { continue };
                     let session = self.session.borrow().clone();

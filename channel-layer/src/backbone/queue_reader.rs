@@ -1,5 +1,5 @@
-//! The task that takes messages from the queues of one shard. It owns the taker, so that a receiver that is cancelled
-//! takes no message with it.
+//! The task that takes messages from the queues of one shard. It owns the taker, so that cancelling a receiver loses no
+//! message.
 
 use std::{
     fmt,
@@ -36,25 +36,25 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// The present link of a shard, `None` while there is none. It ends with the layer.
+/// The current link of a shard, `None` while there is none. It ends with the layer.
 pub type Links = watch::Receiver<Option<Arc<dyn BackboneLink>>>;
 
-/// Most messages of one channel in one call of [`Taker::take`].
+/// The most messages of one channel in one call of [`Taker::take`].
 const MOST: usize = 64;
 
-/// The interval of attempts to give messages back while there is no link.
+/// The interval of attempts to give back messages while there is no link.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Reads the queues of one shard for the receivers of its named channels.
 ///
-/// A task of its own takes messages while receivers wait, and gives back those whose receivers have left. It starts
-/// with the first receiver, and ends with the reader or with the layer.
+/// A separate task takes messages while receivers wait, and gives back those whose receivers have left. It starts with
+/// the first receiver, and ends with the reader or with the layer.
 pub struct QueueReader {
     reading: Arc<Reading>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The state that the task owns. None of it keeps the layer.
+/// The state that the task owns. It holds no reference to the layer.
 struct Reading {
     receivers: Receivers,
     /// Whether messages are taken while no receiver waits. Relaxed: the notification that follows orders it.
@@ -89,7 +89,7 @@ impl QueueReader {
         self.reading.receivers.receive(channel).await
     }
 
-    /// Calls [`Taker::take`] from now on also while no receiver waits, for takers that deliver other messages themselves.
+    /// Calls [`Taker::take`] also while no receiver waits, for takers that deliver other messages themselves.
     pub fn take_always(&self) {
         self.start();
         self.reading.always.store(true, Relaxed);
@@ -145,7 +145,7 @@ impl Reading {
             self.until_wanted(None).await;
             let began = Instant::now();
             if let Err(error) = caught("queue reader", self.serve()).await.and_then(|served| served) {
-                self.tell(&error);
+                self.log(&error);
                 backoff.connected_for(began.elapsed());
                 sleep(backoff.pause()).await;
             }
@@ -181,7 +181,7 @@ impl Reading {
         link: &Weak<dyn BackboneLink>,
     ) -> Result<Vec<Taken>, LinkError> {
         let (mut changed, mut is_changed) = (pin!(self.changed(wanted, link)), false);
-        // Ready for good: a taker may poll it again.
+        // Fused: a taker may poll it again.
         let mut changed = pin!(poll_fn(|cx| {
             if !is_changed {
                 ready!(changed.as_mut().poll(cx));
@@ -201,7 +201,7 @@ impl Reading {
         }
     }
 
-    /// The messages to take now. In turn: a taker may prefer the first channel.
+    /// The messages to take now. Rotated at random, because a taker may prefer the first channel.
     fn wanted(&self) -> Vec<Wanted> {
         let mut wanted = self.receivers.wanted();
         if !wanted.is_empty() {
@@ -222,8 +222,8 @@ impl Reading {
         }
     }
 
-    /// Waits until there is a message to take; ends early with the link, if one is given, and with the layer. Meanwhile
-    /// gives back the messages that no receiver has come for.
+    /// Waits until a message is wanted. Ends early with the link, if one is given, and with the layer. Meanwhile
+    /// gives back the messages without a receiver.
     async fn until_wanted(&self, link: Option<&Weak<dyn BackboneLink>>) {
         loop {
             let changed = self.receivers.changed.notified();
@@ -241,10 +241,10 @@ impl Reading {
         }
     }
 
-    /// Waits until the taker is to return: other messages are wanted, or the link has ended.
+    /// Waits until the taker must return: other messages are wanted, or the link has ended.
     async fn changed(&self, wanted: &[Wanted], link: &Weak<dyn BackboneLink>) {
         let wishes = async {
-            // A receiver in a loop comes back at once, and the call of the taker goes on for it.
+            // A receiver in a loop waits again at once, and the call of the taker continues for it.
             let mut left = None;
             loop {
                 let changed = self.receivers.changed.notified();
@@ -266,7 +266,7 @@ impl Reading {
         }
     }
 
-    /// Gives back the messages that no receiver has come for.
+    /// Gives back the messages without a receiver.
     async fn give_back(&self) {
         for (channel, messages) in self.receivers.leftovers(Instant::now()) {
             let taken: Vec<_> = messages.iter().map(|returnable| returnable.taken.clone()).collect();
@@ -327,10 +327,10 @@ impl Reading {
         Ok(outcome.map_err(|_| LinkError::Deadline(self.limit))??)
     }
 
-    /// A refusal lasts until the server is changed; anything else is told by the supervisor of the link.
-    fn tell(&self, error: &LinkError) {
+    /// Logs a failure. The supervisor of the link reports outages; a refusal lasts until the server is changed.
+    fn log(&self, error: &LinkError) {
         if error.is_outage() || matches!(error, LinkError::Closed) {
-            tracing::debug!(%error, "a taker of named channels ended");
+            tracing::debug!(%error, "the taker of named channels ended");
         } else {
             self.counters.warn("cannot take messages of named channels", error);
         }

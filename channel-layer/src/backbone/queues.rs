@@ -1,4 +1,4 @@
-//! Work queues: named channels whose messages wait at the server until one receiver takes each.
+//! Work queues: named channels whose messages are stored at the server until a receiver takes them.
 
 use std::{fmt, pin::Pin, time::Duration};
 
@@ -9,8 +9,8 @@ use crate::{error::Result, name::ChannelName};
 
 /// Work queues of a bus, for named channels.
 ///
-/// The engine takes messages only for receivers that wait, and gives back what was taken for one that has left. So a
-/// `receive` that is dropped takes no message with it.
+/// The engine takes messages only for waiting receivers, and gives back messages whose receiver has left. So dropping a
+/// `receive` loses no message.
 #[async_trait]
 pub trait Queues: fmt::Debug + Send + Sync {
     /// Adds a message to a channel's queue.
@@ -20,7 +20,7 @@ pub trait Queues: fmt::Debug + Send + Sync {
     /// expired.
     async fn push(&self, channel: &ChannelName, push: Push<'_>) -> Result<Pushed>;
 
-    /// Makes a taker, with a connection of its own where waiting would hold up other calls. It ends with its link.
+    /// Makes a taker, with a separate connection if waiting would block other calls. It ends with its link.
     async fn taker(&self) -> Result<Box<dyn Taker>>;
 
     /// Puts messages back at the front of the queue they were taken from, in their order.
@@ -34,7 +34,7 @@ pub trait Queues: fmt::Debug + Send + Sync {
 #[async_trait]
 pub trait Taker: fmt::Debug + Send {
     /// Takes messages that have not expired, up to the wanted number of each channel. Waits for the first one if there
-    /// is none, until `changed` resolves; then returns soon, with what it has taken by then or with none.
+    /// is none, until `changed` resolves. Then it returns soon, with the messages taken by then, if any.
     ///
     /// The call is not dropped half-way while the layer is open, unless its link has ended for longer than the
     /// [grace](Self::grace): what it takes from the server, it returns. It may return without a message at any time. An error ends the taker.
@@ -47,7 +47,7 @@ pub trait Taker: fmt::Debug + Send {
     }
 }
 
-/// Resolves when a taker is to return: other messages are wanted, or the link has ended.
+/// Resolves when a taker must return: other messages are wanted, or the link has ended.
 pub type Changed<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
 
 /// A channel and the number of messages that its receivers wait for.
@@ -66,7 +66,7 @@ pub struct Taken {
     pub channel: ChannelName,
     /// The body, as it was pushed.
     pub body: Bytes,
-    /// The queue's own data to give the message back with.
+    /// Data of the queue, needed to give the message back.
     pub receipt: Bytes,
 }
 
@@ -87,7 +87,7 @@ pub struct Push<'a> {
 /// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// The id was known: another process has pushed the message.
+    /// Not added, because another process has pushed the message with this id.
     Known,
     /// The message was added.
     Stored,

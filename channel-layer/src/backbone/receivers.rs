@@ -1,4 +1,4 @@
-//! The receivers of named channels that wait for a message, and the messages taken for them.
+//! The waiting receivers of named channels, and the messages taken for them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,8 +17,8 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// The time for which a message without a receiver is kept for one that was cancelled and comes back at once, as in a `select!`
-/// inside a loop. Then it is given back, for other processes.
+/// The time for which a message without a receiver is kept. A receiver may be cancelled and return at once, as in a
+/// `select!` inside a loop. Then the message is given back, for other processes.
 pub(super) const GRACE: Duration = Duration::from_millis(50);
 
 /// A message that was taken from a queue and can be given back.
@@ -36,7 +36,7 @@ type Leftovers = (ChannelName, Vec<Returnable>);
 pub(super) struct Receivers {
     /// Held for a map access, by receivers and by the reader.
     state: Mutex<ReceiversState>,
-    /// Wakes the reader: a receiver has come or gone, or the receivers were closed.
+    /// Wakes the reader when a receiver was added or removed, or when the receivers were closed.
     pub(super) changed: Notify,
 }
 
@@ -53,14 +53,14 @@ struct ChannelQueue {
     /// The time at which the messages are given back, if more are kept than receivers wait for.
     due: Option<Instant>,
     /// Wakes one receiver, and the next one if that one is cancelled before it took the message.
-    arrivals: Arc<Notify>,
+    available: Arc<Notify>,
 }
 
-/// One call of `receive`.
+/// A call of `receive`.
 struct ReceiveCall<'a> {
     receivers: &'a Receivers,
     channel: &'a ChannelName,
-    arrivals: Arc<Notify>,
+    available: Arc<Notify>,
 }
 
 struct ReceiversClosed;
@@ -71,17 +71,17 @@ impl Receivers {
     pub(super) async fn receive(&self, channel: &ChannelName) -> Option<Message> {
         let call = self.enter(channel);
         loop {
-            // Made before the look, so that no arrival in between is missed.
-            let arrival = call.arrivals.notified();
+            // Created before the check, so that no notification in between is missed.
+            let available = call.available.notified();
             match call.take() {
                 Ok(Some(returnable)) => return Some(returnable.message),
-                Ok(None) => arrival.await,
+                Ok(None) => available.await,
                 Err(ReceiversClosed) => return None,
             }
         }
     }
 
-    /// The number of messages that the receivers of each channel still wait for, if any.
+    /// The number of messages that the receivers of each channel wait for, where it is not zero.
     pub(super) fn wanted(&self) -> Vec<Wanted> {
         let state = self.state();
         let wanted = state.channels.iter().filter(|(_, at)| at.missing() > 0);
@@ -94,7 +94,7 @@ impl Receivers {
         self.state().channels.iter().any(|(channel, at)| at.missing() > 0 && !is_known(channel))
     }
 
-    /// Whether no message is wanted any more of one of these channels.
+    /// Whether a message of one of these channels is no longer wanted.
     pub(super) fn want_less_than(&self, wanted: &[Wanted]) -> bool {
         let state = self.state();
         let is_wanted =
@@ -108,12 +108,12 @@ impl Receivers {
         for returnable in messages {
             let at = state.channels.entry(returnable.taken.channel.clone()).or_default();
             at.kept.push_back(returnable);
-            at.arrivals.notify_one();
+            at.available.notify_one();
             at.settle();
         }
     }
 
-    /// Takes out the messages that were kept for longer than the grace; all of them, once the receivers are closed.
+    /// Takes the messages that were kept for longer than the grace. Once the receivers are closed, takes all of them.
     pub(super) fn leftovers(&self, now: Instant) -> Vec<Leftovers> {
         let mut state = self.state();
         let (mut leftovers, closed) = (Vec::new(), state.closed);
@@ -134,14 +134,14 @@ impl Receivers {
         self.state().channels.values().filter_map(|at| at.due).min()
     }
 
-    /// Keeps messages that could not be given back, before all others of their channel. Those without a receiver are
+    /// Keeps messages that could not be given back, ahead of all others of their channel. Those without a receiver are
     /// leftovers again at the given time.
     pub(super) fn keep(&self, channel: ChannelName, messages: Vec<Returnable>, until: Instant) {
         let mut state = self.state();
         let at = state.channels.entry(channel).or_default();
         for message in messages.into_iter().rev() {
             at.kept.push_front(message);
-            at.arrivals.notify_one();
+            at.available.notify_one();
         }
         at.settle();
         at.due = at.due.map(|_| until);
@@ -162,7 +162,7 @@ impl Receivers {
         for at in state.channels.values_mut() {
             at.waiting = 0;
             at.settle();
-            at.arrivals.notify_waiters();
+            at.available.notify_waiters();
         }
         drop(state);
         self.changed.notify_one();
@@ -177,10 +177,10 @@ impl Receivers {
         let at = state.channels.entry(channel.clone()).or_default();
         at.waiting += 1;
         at.settle();
-        let arrivals = at.arrivals.clone();
+        let available = at.available.clone();
         drop(state);
         self.changed.notify_one();
-        ReceiveCall { receivers: self, channel, arrivals }
+        ReceiveCall { receivers: self, channel, available }
     }
 
     fn state(&self) -> MutexGuard<'_, ReceiversState> {
@@ -196,9 +196,9 @@ impl ReceiveCall<'_> {
         }
         let Some(at) = state.channels.get_mut(self.channel) else { return Ok(None) };
         let taken = at.kept.pop_front();
-        // One arrival may stand for several messages: the next receiver is woken for them.
+        // One notification may stand for several messages: wake the next receiver for them.
         if taken.is_some() && !at.kept.is_empty() {
-            at.arrivals.notify_one();
+            at.available.notify_one();
         }
         at.settle();
         Ok(taken)

@@ -13,7 +13,7 @@ use crate::{
     name::{ChannelName, GroupName},
 };
 
-/// The process that owns the mailbox of this name, which ends with it.
+/// The process that owns the mailbox of this name, and that ends with it.
 pub(super) fn owner_of(channel: &ChannelName) -> Option<&str> {
     let head = channel.non_local().strip_suffix('!')?;
     let process = head.rsplit('.').next()?;
@@ -28,7 +28,7 @@ pub(super) async fn ask(
     channel: &ChannelName,
     request: Target,
 ) -> Result<()> {
-    let Names::Own(topics) = &engine.names else { return Ok(()) };
+    let Names::Native(topics) = &engine.names else { return Ok(()) };
     let Some(owner) = owner_of(channel).filter(|owner| *owner != engine.process) else { return Ok(()) };
     let number = engine.next_number();
     let done = engine.requests.add(number, ());
@@ -39,7 +39,7 @@ pub(super) async fn ask(
     match reached {
         Some(0) => Ok(()),
         Some(_) => done.wait(limit).await.ok_or(Error::TimedOut(limit)),
-        // The bus does not tell whether the owner is there: no answer means that it is gone.
+        // The bus does not report whether the owner exists: no answer means that it does not.
         None => done.wait(engine.patience()).await.map_or(Ok(()), Ok),
     }
 }
@@ -47,7 +47,7 @@ pub(super) async fn ask(
 /// Adds a channel of this process to a group, for another process.
 pub(super) fn add(engine: &Arc<Engine>, header: &Header, channel: ChannelName, group: GroupName) {
     let (engine, header) = (engine.clone(), *header);
-    // The caller waits with a deadline of its own, as this does: there are never many.
+    // Both the caller and this task have a deadline, so there are never many of them.
     tokio::spawn(async move {
         let Some(shards) = engine.shards() else { return };
         // A closed mailbox needs no subscription.
@@ -83,7 +83,7 @@ pub(super) fn discard(
 }
 
 async fn answer(engine: &Engine, shards: &[Shard], request: &Header) {
-    let Names::Own(topics) = &engine.names else { return };
+    let Names::Native(topics) = &engine.names else { return };
     let asker = format!("{:016x}", request.publisher);
     let Ok(envelope) = engine.envelope(request.number, &Target::Done, None) else { return };
     let answered: Result<_, LinkError> =

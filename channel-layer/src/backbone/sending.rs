@@ -5,7 +5,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     counters::Count,
-    engine::{Engine, Names, Own},
+    engine::{Engine, Names, SentMessage},
     envelope::Target,
     error::LinkError,
     format::Format,
@@ -29,8 +29,8 @@ pub(super) async fn to_channel(
     message: &Message,
 ) -> Result<()> {
     let topics = match &engine.names {
-        Names::Own(topics) if channel.is_process_local() => topics,
-        Names::Own(_) => {
+        Names::Native(topics) if channel.is_process_local() => topics,
+        Names::Native(_) => {
             let envelope =
                 engine.envelope(engine.next_number(), &Target::Channel(channel.clone()), Some(message))?;
             let (topic, shard) = engine.place_of_channel(shards, channel);
@@ -46,14 +46,14 @@ pub(super) async fn to_channel(
         }
     };
     let Some(owner) = owner_of(channel).filter(|owner| *owner != engine.process) else {
-        return Ok(()); // a mailbox without an owner, or a closed one of this process
+        return Ok(()); // no owner, or a closed mailbox of this process
     };
     let envelope = engine.envelope(engine.next_number(), &Target::Channel(channel.clone()), Some(message))?;
     engine.shard(shards, owner).publish(&topics.process(owner), &envelope).await?;
     Ok(())
 }
 
-/// Adds a message to the queue of a named channel, once if it has an id that several processes push.
+/// Adds a message to the queue of a named channel. With an id, it is added once although several processes push it.
 pub(super) async fn to_queue(
     engine: &Engine,
     shards: &[Shard],
@@ -80,9 +80,9 @@ pub(super) async fn to_queue(
     pushed.map(drop)
 }
 
-/// Sends a message of a named channel once more, for a process that has taken it from the bus and has no receiver for
-/// it. It keeps its expiry.
-pub(super) async fn again(engine: &Engine, channel: &ChannelName, delivery: &Delivery) -> Result<()> {
+/// Sends a message of a named channel again, for a process that has taken it from the bus and has no receiver for it.
+/// Its expiry does not change.
+pub(super) async fn resend(engine: &Engine, channel: &ChannelName, delivery: &Delivery) -> Result<()> {
     let shards = engine.shards().ok_or(Error::Closed)?;
     let lifetime = delivery.expires.saturating_duration_since(Instant::now());
     let target = Target::Channel(channel.clone());
@@ -100,8 +100,8 @@ pub(super) async fn to_audience(
     message: Message,
 ) -> Result<SendReport> {
     match (&engine.names, to.only_group()) {
-        (Names::Own(_), Some(group)) => to_group(engine, shards, to, group, message).await,
-        (Names::Own(_), None) => to_groups(engine, shards, to, message).await,
+        (Names::Native(_), Some(group)) => to_group(engine, shards, to, group, message).await,
+        (Names::Native(_), None) => to_groups(engine, shards, to, message).await,
         (Names::Foreign(format), Some(group)) if to.excepted().is_none() => {
             to_foreign_group(engine, shards, &**format, group, message).await
         }
@@ -126,8 +126,8 @@ async fn to_group(
     let (topic, shard) = engine.place_of_group(shards, group);
     let is_subscribed = shard.is_subscribed(&topic);
     let is_expected = is_subscribed && engine.hub.member_count(group) > 0;
-    let own = Own { message, expires: engine.expires() };
-    let echo = is_expected.then(|| engine.echoes.add(number, own));
+    let sent = SentMessage { message, expires: engine.expires() };
+    let echo = is_expected.then(|| engine.echoes.add(number, sent));
     let reached = shard.publish(&topic, &envelope).await?;
     let local = match echo {
         Some(echo) => echo.wait(engine.options.timeout).await.unwrap_or_default(),
@@ -140,8 +140,8 @@ async fn to_groups(engine: &Engine, shards: &[Shard], to: &Audience, message: Me
     let number = engine.next_number();
     let envelope = engine.envelope(number, &Target::Audience(to.clone()), Some(&message))?;
     let is_expected = to.groups().any(|group| engine.hub.member_count(group) > 0);
-    let own = Own { message, expires: engine.expires() };
-    let echo = is_expected.then(|| engine.echoes.add(number, own));
+    let sent = SentMessage { message, expires: engine.expires() };
+    let echo = is_expected.then(|| engine.echoes.add(number, sent));
     publish_to_each(engine, shards, to, &envelope).await?;
     let local = match echo {
         Some(echo) => echo.wait(engine.options.timeout).await.unwrap_or_default(),
@@ -150,7 +150,7 @@ async fn to_groups(engine: &Engine, shards: &[Shard], to: &Audience, message: Me
     Ok(SendReport::new(local, Remote::Unknown))
 }
 
-/// The payload is the one that other software would send, and comes back as it is.
+/// Sends to one group in a foreign format. The payload comes back unchanged, which identifies the echo.
 async fn to_foreign_group(
     engine: &Engine,
     shards: &[Shard],
@@ -181,7 +181,7 @@ async fn publish_to_each(engine: &Engine, shards: &[Shard], to: &Audience, paylo
         let (topic, shard) = engine.place_of_group(shards, group);
         shard.publish(&topic, payload).await
     };
-    Ok(LinkError::of_parts(join_all(groups.into_iter().map(publish)).await)?)
+    Ok(LinkError::combine(join_all(groups.into_iter().map(publish)).await)?)
 }
 
 /// The number of other processes that took a message, given the number of connections.

@@ -1,7 +1,7 @@
-//! Sequence numbers: losses and repetitions on the way from one process to another.
+//! Sequence numbers, which reveal lost and repeated messages between two processes.
 //!
-//! A publisher numbers its messages on each topic from 1. The number is 8 bytes, of which the first 3 count *eras*: how
-//! often the publisher has forgotten its numbers, to bound them, and begun again.
+//! A publisher numbers its messages on each topic from 1. The number has 8 bytes. The first 3 are the *era*: the number of
+//! times that the publisher has discarded its counters, which are bounded, and started again.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -11,14 +11,14 @@ use std::{
 /// The position of the era in a number.
 const ERA_AT: u32 = 40;
 
-/// Topics whose number is remembered by their publisher. Beyond, all begin again in the next era.
+/// The most topics whose number a publisher keeps. Beyond, all start again in the next era.
 const TOPICS: usize = 1 << 16;
 
-/// Publishers and topics that are remembered by their subscriber. Beyond, all begin again, and one loss of each may go
-/// unseen.
+/// The most pairs of publisher and topic that a subscriber keeps. Beyond, all start again, and one loss of each may go
+/// unnoticed.
 const STREAMS: usize = 1 << 16;
 
-/// Messages to several groups that are remembered: each comes in once per group.
+/// The number of recent messages to several groups that are kept. Each comes in once per group.
 const UNIONS: usize = 4096;
 
 /// The number of a topic's first message in an era.
@@ -39,7 +39,7 @@ pub(super) struct Numbering {
 }
 
 impl Numbering {
-    /// The number of the next message on a topic. It grows whatever is forgotten, so that no message seems to be late.
+    /// The number of the next message on a topic. It never decreases, so that no message looks late.
     pub(super) fn next(&mut self, topic: &[u8]) -> u64 {
         if let Some(last) = self.last.get_mut(topic) {
             *last += 1;
@@ -58,17 +58,17 @@ impl Numbering {
 /// The last number of each publisher on each topic of one shard.
 #[derive(Debug, Default)]
 pub(super) struct GapDetector {
-    /// By a hash of the topic, which is shorter: two that collide cost a wrong count and nothing else.
-    topics: HashMap<u64, HashMap<u64, Last>>,
+    /// By a hash of the topic, which is shorter. A collision costs a wrong count, no more.
+    topics: HashMap<u64, HashMap<u64, LastSeen>>,
     streams: usize,
     /// The number of interruptions.
     link: u32,
     hasher: RandomState,
 }
 
-/// The last number of a stream, and the link it came in by.
+/// The last number of a stream, and the link that delivered it.
 #[derive(Clone, Copy, Debug)]
-struct Last {
+struct LastSeen {
     sequence: u64,
     link: u32,
 }
@@ -76,16 +76,16 @@ struct Last {
 /// The position of a message in its sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
-    /// The next one, or the first one seen; after this number of messages that were not seen.
+    /// The next number, or the first one seen, after this number of missing messages.
     Next { lost: u64 },
-    /// The first one of its stream since an interruption, after this number of messages that were not seen.
+    /// The first number of its stream since an interruption, after this number of missing messages.
     Resumed { lost: u64 },
-    /// One that came in already, or that later ones have overtaken.
+    /// A number that was seen already, or that later ones have overtaken.
     Stale,
 }
 
 impl GapDetector {
-    /// Notes a message.
+    /// Records a message.
     pub(super) fn note(&mut self, topic: &str, publisher: u64, sequence: u64) -> Position {
         if sequence == 0 {
             return Position::Next { lost: 0 }; // not numbered: the first probe of a link
@@ -97,15 +97,15 @@ impl GapDetector {
             return Position::Next { lost: 0 };
         };
         let (era, number) = split(sequence);
-        // 1: the publisher has begun again, whatever somebody else may have claimed in its name.
+        // 1: the publisher has started again, whatever a forged envelope may have claimed in its name.
         if sequence <= last.sequence && (number != 1 || sequence == last.sequence) {
             return Position::Stale;
         }
         let (last_era, last_number) = split(last.sequence);
-        // The messages that it had sent before it began again cannot be counted.
+        // Messages that it sent before it started again cannot be counted.
         let seen = if era == last_era { last_number } else { 0 };
         let is_same_link = last.link == self.link;
-        *last = Last { sequence, link: self.link };
+        *last = LastSeen { sequence, link: self.link };
         let lost = number.saturating_sub(seen.saturating_add(1));
         if is_same_link { Position::Next { lost } } else { Position::Resumed { lost } }
     }
@@ -115,7 +115,7 @@ impl GapDetector {
         self.link = self.link.wrapping_add(1);
     }
 
-    /// Forgets a topic that is subscribed to from now on: earlier messages are not lost.
+    /// Forgets a topic whose subscription begins: earlier messages do not count as lost.
     pub(super) fn forget(&mut self, topic: &str) {
         let streams = self.topics.remove(&self.hasher.hash_one(topic));
         self.streams -= streams.map_or(0, |streams| streams.len());
@@ -126,12 +126,12 @@ impl GapDetector {
             self.topics.clear();
             self.streams = 0;
         }
-        self.topics.entry(topic).or_default().insert(publisher, Last { sequence, link: self.link });
+        self.topics.entry(topic).or_default().insert(publisher, LastSeen { sequence, link: self.link });
         self.streams += 1;
     }
 }
 
-/// The messages to several groups that have been handed out already.
+/// The ids of messages to several groups that have been delivered already.
 #[derive(Debug, Default)]
 pub(super) struct RecentUnions {
     seen: HashSet<u128>,
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(note("a", 11), Position::Next { lost: 0 });
         assert_eq!(note("a", 1), Position::Next { lost: 0 }, "the publisher began again");
         note("a", u64::MAX);
-        assert_eq!(note("a", 1), Position::Next { lost: 0 }, "however far it had come, or was said to");
+        assert_eq!(note("a", 1), Position::Next { lost: 0 }, "even from a forged number");
         assert_eq!(note("a", 1), Position::Stale, "the first message repeated");
     }
 
@@ -203,7 +203,7 @@ mod tests {
         note(50);
         assert_eq!(note(first + 2), Position::Next { lost: 2 });
         assert_eq!(note(first + 3), Position::Next { lost: 0 });
-        assert_eq!(note(51), Position::Stale, "sent before, and overtaken");
+        assert_eq!(note(51), Position::Stale, "of the last era, and overtaken");
     }
 
     #[test]

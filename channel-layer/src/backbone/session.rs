@@ -1,4 +1,4 @@
-//! One link in use, from its subscriptions to its end.
+//! A link in use, from its subscriptions to its end.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// Topics in one call: a hundred thousand groups are a hundred calls, each with a deadline of its own.
+/// Topics in one call: a hundred thousand groups are a hundred calls, each with a deadline.
 const CHUNK: usize = 1000;
 
 /// The parts of a shard that a session uses.
@@ -38,26 +38,26 @@ pub(super) struct Session {
     receiver: JoinHandle<()>,
 }
 
-/// The end of a session; the first reason counts.
+/// The end of a session. The first reason counts.
 #[derive(Debug, Default)]
 struct End {
     error: OnceLock<LinkError>,
-    /// The supervisor alone waits.
-    told: Notify,
+    /// Notified with the error. Only the supervisor waits.
+    ended: Notify,
 }
 
 impl End {
     fn fail(&self, error: LinkError) {
         let _ = self.error.set(error); // a later reason
-        self.told.notify_one();
+        self.ended.notify_one();
     }
 }
 
 impl Session {
-    /// Connects, subscribes to all topics that are wanted, and waits until a message has come back.
+    /// Connects, subscribes to all wanted topics, and waits until a probe has come back.
     pub(super) async fn open(context: &Context) -> Result<Self, LinkError> {
         let options = &context.options;
-        // Finding the server, two connections, and what is asked of it before it is used.
+        // Finding the server, two connections, and the commands before the first use.
         let limit = options.connect_timeout * 3 + options.timeout * 3;
         let connecting = timeout(limit, context.backbone.connect()).await;
         let link = connecting.map_err(|_| LinkError::Deadline(limit))??;
@@ -76,12 +76,12 @@ impl Session {
         Self { link, sink, end, receiver }
     }
 
-    /// Subscribes to the topics of the process and of its groups. Without the former the session fails; a group that is
-    /// forbidden is one group less.
+    /// Subscribes to the topics of the process and of its groups. A refusal of the former fails the session. A refusal of a
+    /// group affects only that group.
     async fn resume(&self, context: &Context) -> Result<(), LinkError> {
         context.handler.resumes();
-        let own = context.handler.own_topics();
-        self.subscribe(&own, context, |_, answer| answer).await?;
+        let always = context.handler.process_topics();
+        self.subscribe(&always, context, |_, answer| answer).await?;
         let wanted = context.subscriptions.to_resume(|topic| context.handler.is_unused(topic));
         self.subscribe(&wanted, context, |topic, answer| match answer {
             Ok(()) => {
@@ -92,15 +92,15 @@ impl Session {
                 context.refused(topic, error);
                 Ok(())
             }
-            // Such as a server that is busy: it says nothing about the topic.
+            // Such as from a busy server: it does not concern the topic.
             Err(error) => Err(error),
         })
         .await
     }
 
-    /// Restores what the server holds for this process.
+    /// Restores the state that the server holds for this process.
     pub(super) async fn restore(&self, context: &Context) -> Result<(), LinkError> {
-        // Any number of memberships, in calls with deadlines of their own.
+        // No deadline: any number of memberships, in calls that each have one.
         Ok(self
             .link
             .restore()
@@ -136,7 +136,7 @@ impl Session {
             if let Some(error) = self.end.error.get() {
                 return error.clone();
             }
-            self.end.told.notified().await;
+            self.end.ended.notified().await;
         }
     }
 
@@ -173,7 +173,7 @@ impl Session {
         let probes = pending.filter_map(|(topic, _)| context.handler.probe(Some(topic)));
         try_join_all(probes.map(|probe| self.send_probe(probe, context))).await?;
         if answers.len() != topics.len() {
-            return Err(Error::Interrupted("an answer is missing".into()).into());
+            return Err(Error::Interrupted("the link returned too few answers".into()).into());
         }
         for (topic, answer) in topics.iter().zip(answers) {
             let answer = answer.map(drop).map_err(LinkError::from);
@@ -218,26 +218,25 @@ impl Drop for Session {
 }
 
 impl Context {
-    /// Notes that the server refuses a topic. Members of its group may not know yet: they joined in an outage, and did not
-    /// wait.
+    /// Notes that the server refuses a topic. Its group may have members, which joined in an outage and did not wait.
     pub(super) fn refused(&self, topic: &str, error: LinkError) {
         if self.handler.is_unused(topic) {
             return self.subscriptions.answered(&[topic.to_owned()], Err(error));
         }
-        if let Some(times) = self.counters.warning_due("a group hears nothing", &error) {
-            tracing::warn!(topic, %error, times, "the members of a group hear nothing any more");
+        if let Some(times) = self.counters.warning_due("subscription refused", &error) {
+            tracing::warn!(topic, %error, times, "the members of a group no longer receive messages");
         }
         self.counters.one(super::counters::Count::SubscribeRefused);
         self.subscriptions.refused(topic, error);
     }
 }
 
-/// A refusal that concerns the topic, and not the state of the server.
+/// Whether the error concerns the topic, and not the state of the server.
 fn is_refusal(error: &LinkError) -> bool {
     !error.is_outage()
 }
 
-/// Delivers what comes in until the link ends.
+/// Delivers inbound messages until the link ends.
 async fn receive(link: Arc<dyn BackboneLink>, sink: InboundSink, end: Arc<End>) {
     loop {
         match link.next().await {

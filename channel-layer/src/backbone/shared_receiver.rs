@@ -14,16 +14,16 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// The shortest time for which a mailbox outlives its last receiver, for one that was cancelled and comes back, as in a
-/// `select!` inside a loop. Also the interval at which messages without a receiver go back to the bus.
+/// The shortest time for which a mailbox is kept after its last receiver, which may have been cancelled and return, as in
+/// a `select!` inside a loop. Also the interval at which messages without a receiver go back to the bus.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// The named channels that this process receives from. Each is a mailbox that outlives its last receiver by the linger.
+/// The named channels that this process receives from. Each is a mailbox, kept for the linger after its last receiver.
 #[derive(Debug, Default)]
 pub(super) struct SharedReceivers(Mutex<HashMap<ChannelName, Arc<SharedMailbox>>>);
 
 impl SharedReceivers {
-    /// Makes a receiver, and tells whether its mailbox was made for it. Returns `None` if the channel is the mailbox of
+    /// Makes a receiver, and returns whether its mailbox was made for it. Returns `None` if the channel is the mailbox of
     /// a connection.
     pub(super) fn enter(
         &self,
@@ -41,7 +41,7 @@ impl SharedReceivers {
         Some((receiver, true))
     }
 
-    /// Whether the channel has or had receivers within the linger.
+    /// Whether the channel has receivers, or had them within the linger.
     pub(super) fn contains(&self, channel: &ChannelName) -> bool {
         self.lock().contains_key(channel)
     }
@@ -56,7 +56,7 @@ impl SharedReceivers {
             let Some(mailbox) = mailboxes.get(channel) else { return };
             let is_idle = !mailbox.has_receivers();
             if is_idle && was_idle {
-                // Dropped under the lock: a receiver that comes next finds the name free.
+                // Dropped under the lock, so that the next receiver finds the name free.
                 mailboxes.remove(channel);
                 return;
             }
@@ -70,7 +70,7 @@ impl SharedReceivers {
         let mut was_idle = false;
         loop {
             sleep(GRACE).await;
-            // The mailbox is kept by its map alone: once it is not there, its name is free.
+            // Only the map keeps the mailbox: once it is removed, its name is free.
             match self.lock().get(channel)? {
                 mailbox if mailbox.has_receivers() => was_idle = false,
                 mailbox if was_idle => return Some(mailbox.sender().take_back()),
@@ -152,7 +152,7 @@ mod tests {
         deliver(&hub, 2);
         let taken = receivers.unclaimed(&jobs()).await.unwrap();
         assert_eq!(taken.iter().map(|delivery| number(&delivery.message)).collect::<Vec<_>>(), [2]);
-        assert!(taken[0].expires > Instant::now() + LINGER, "with the time that it has left");
+        assert!(taken[0].expires > Instant::now() + LINGER, "with its remaining lifetime");
         receivers.retire(&jobs(), LINGER).await;
         assert!(receivers.unclaimed(&jobs()).await.is_none());
     }

@@ -1,4 +1,4 @@
-//! The way of messages from a link into the engine.
+//! The sink that takes messages from a link into the engine.
 
 use std::{
     fmt,
@@ -8,15 +8,15 @@ use std::{
     },
 };
 
-/// Takes a topic and a payload.
+/// A function of a topic and a payload.
 type Receive = dyn Fn(&str, &[u8]) + Send + Sync;
 
 /// Receives the messages of one link. Clones share it.
 #[derive(Clone)]
 pub struct InboundSink {
     receive: Arc<Receive>,
-    /// Cleared when the link has ended: its successor has begun, and may get the same messages. Relaxed: a message that
-    /// is delivered in the same moment came in before.
+    /// Cleared when the link has ended, because its successor may get the same messages. Relaxed: a message delivered at
+    /// that moment counts as an earlier one.
     live: Arc<AtomicBool>,
 }
 
@@ -25,15 +25,15 @@ impl InboundSink {
         Self { receive: Arc::new(receive), live: Arc::new(AtomicBool::new(true)) }
     }
 
-    /// Delivers a message. Does not wait; while too much is queued, it hands out messages itself before it returns, so
-    /// that the client library reads no more meanwhile.
+    /// Delivers a message. Does not wait. While the queue is too long, it delivers queued messages itself before it
+    /// returns, so that the client library reads no more meanwhile.
     pub fn deliver(&self, topic: &str, payload: &[u8]) {
         if self.live.load(Relaxed) {
             (self.receive)(topic, payload);
         }
     }
 
-    /// Drops everything from now on.
+    /// Drops all later messages.
     pub(super) fn end(&self) {
         self.live.store(false, Relaxed);
     }

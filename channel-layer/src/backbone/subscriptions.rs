@@ -1,5 +1,4 @@
-//! The topics that this process is subscribed to: those that are wanted, confirmed by the server, and not needed any
-//! more.
+//! The topics that this process subscribes to: requested, confirmed by the server, or idle.
 //!
 //! One task carries out the changes, one after the other, so that no two commands for one topic race.
 
@@ -17,10 +16,10 @@ use super::error::LinkError;
 
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// The shortest time until a topic that could not be left yet is checked again.
+/// The shortest time until a topic that could not be unsubscribed yet is checked again.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// The time after which a topic that the server has refused, and that has members, is asked for again.
+/// The time after which a refused topic with members is requested again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The topics of one shard.
@@ -29,7 +28,7 @@ pub(super) struct Subscriptions {
     /// Held for a map access at a time, by joiners and by the task that carries out changes; never by the path
     /// of messages.
     state: Mutex<SubscriptionsState>,
-    /// There is something to do.
+    /// Notified when there is a change to carry out.
     changed: Notify,
     linger: Duration,
 }
@@ -41,22 +40,22 @@ struct SubscriptionsState {
     made: u64,
     /// Topics to subscribe to.
     wanted: Vec<String>,
-    /// Topics that have lost their last member, and the time at which they are left; each at most once.
+    /// Topics that have lost their last member, and the time at which they are unsubscribed. Each occurs at most once.
     idle: VecDeque<(Instant, String)>,
-    /// Topics with members that the server has refused, and the time at which they are asked for again.
+    /// Topics with members that the server has refused, and the time of the next attempt.
     refused: HashMap<String, Instant>,
 }
 
 #[derive(Debug, Default)]
 struct TopicEntry {
-    /// Tells it from earlier entries of the same topic.
+    /// Distinguishes it from earlier entries of the same topic.
     number: u64,
     live: bool,
-    /// Calls that are joining: they keep the topic although it may have no member yet.
+    /// The number of joins in progress. They keep the topic although it may have no member yet.
     joining: usize,
     /// Callers that wait for the server's answer.
     waiting: Vec<oneshot::Sender<Result<(), LinkError>>>,
-    /// Whether it is among the idle topics.
+    /// Whether the topic is among the idle ones.
     queued: bool,
 }
 
@@ -82,7 +81,7 @@ impl Subscriptions {
         Self { linger, ..Self::default() }
     }
 
-    /// Requests a subscription to the topic. There is no answer to wait for if it is already.
+    /// Requests a subscription to the topic. There is no answer to wait for if the topic is live.
     ///
     /// The topic is kept for as long as the hold is.
     pub(super) fn acquire<'a>(
@@ -112,13 +111,13 @@ impl Subscriptions {
         self.state().topics.get(topic).is_some_and(|entry| entry.live)
     }
 
-    /// Notes that the topic has lost its last member here: its subscription ends after the linger, or at once.
+    /// Notes that the topic has lost its last member here. Its subscription ends after the linger, or at once.
     pub(super) fn emptied(&self, topic: &str, at_once: bool) {
         let mut state = self.state();
         let SubscriptionsState { topics, idle, .. } = &mut *state;
         let Some(entry) = topics.get_mut(topic).filter(|entry| !entry.queued) else { return };
         entry.queued = true;
-        // The first is due first.
+        // Sorted by time.
         match at_once {
             true => idle.push_front((Instant::now(), topic.to_owned())),
             false => idle.push_back((Instant::now() + self.linger, topic.to_owned())),
@@ -165,7 +164,7 @@ impl Subscriptions {
         for topic in due {
             state.refused.remove(&topic);
             if !is_empty(&topic) && !state.topics.contains_key(&topic) {
-                state.ask_again(topic.clone());
+                state.request_again(topic.clone());
                 state.wanted.push(topic);
             }
         }
@@ -181,7 +180,7 @@ impl Subscriptions {
                 IdleCheck::Needed => {}
             }
         }
-        // Never due at once: without a linger, this would go round and round under the lock.
+        // Never due at once: without a linger, this would loop under the lock.
         let again = now + self.linger.max(AGAIN);
         state.idle.extend(busy.into_iter().map(|topic| (again, topic)));
         let due =
@@ -189,7 +188,7 @@ impl Subscriptions {
         (Changes { subscribe, unsubscribe }, due)
     }
 
-    /// Notes the server's answer for topics.
+    /// Records the server's answer for topics.
     pub(super) fn answered(&self, topics: &[String], answer: Result<(), LinkError>) {
         let mut state = self.state();
         for topic in topics {
@@ -209,10 +208,10 @@ impl Subscriptions {
         let name = topic.to_owned();
         self.answered(std::slice::from_ref(&name), Err(fault));
         self.state().refused.insert(name, Instant::now() + RETRY);
-        self.changed.notify_one(); // there is a time to wait for
+        self.changed.notify_one(); // to wait until the next attempt
     }
 
-    /// Fails all waiting callers after the loss of a link. Topics that have members when the next one comes stay wanted.
+    /// Fails all waiting callers after the loss of a link. Topics with members are requested again on the next link.
     pub(super) fn interrupted(&self, fault: &LinkError) {
         let mut state = self.state();
         for waiting in state.topics.values_mut().flat_map(|entry| entry.waiting.drain(..)) {
@@ -220,12 +219,12 @@ impl Subscriptions {
         }
     }
 
-    /// The topics that a new link has to subscribe to: those that have members or are about to.
+    /// The topics that a new link must subscribe to: those that have members or a join in progress.
     pub(super) fn to_resume(&self, is_empty: impl Fn(&str) -> bool) -> Vec<String> {
         let mut state = self.state();
         state.idle.clear();
         let refused = std::mem::take(&mut state.refused);
-        refused.into_keys().for_each(|topic| state.ask_again(topic));
+        refused.into_keys().for_each(|topic| state.request_again(topic));
         state.topics.retain(|topic, entry| {
             entry.queued = false;
             entry.joining > 0 || !is_empty(topic)
@@ -241,15 +240,15 @@ impl Subscriptions {
 
 /// The outcome of the check of an idle topic.
 enum IdleCheck {
-    /// A member is joining: to be checked again.
+    /// A join is in progress: checked again later.
     Busy,
     Forgotten,
     Needed,
 }
 
 impl SubscriptionsState {
-    /// Makes an entry for a topic that was refused.
-    fn ask_again(&mut self, topic: String) {
+    /// Makes an entry for a refused topic.
+    fn request_again(&mut self, topic: String) {
         let Self { topics, made, .. } = self;
         topics.entry(topic).or_insert_with(|| {
             *made += 1;
@@ -272,7 +271,7 @@ impl SubscriptionsState {
 }
 
 impl TopicHold<'_> {
-    /// Notes that a member was added: from now on the hub tells when the topic is empty.
+    /// Notes that a member was added. From now on the hub reports when the topic is empty.
     pub(super) fn joined(mut self) {
         self.joined = true;
     }
@@ -280,7 +279,7 @@ impl TopicHold<'_> {
 
 impl Drop for TopicHold<'_> {
     fn drop(&mut self) {
-        // An entry that was forgotten and made anew does not count this hold, but those of others.
+        // An entry that was forgotten and made again does not count this hold.
         if let Some(entry) = self.subscriptions.state().topics.get_mut(self.topic)
             && entry.number == self.number
         {
@@ -392,7 +391,7 @@ mod tests {
         drop(refused);
         let changes = at(&subscriptions, Duration::ZERO, true);
         subscriptions.answered(&changes.subscribe, Ok(()));
-        assert_eq!(at(&subscriptions, LINGER * 2, true), Changes::default(), "it is about to have a member");
+        assert_eq!(at(&subscriptions, LINGER * 2, true), Changes::default(), "a join is in progress");
         hold.joined();
         assert!(subscriptions.is_live(&g));
     }
@@ -413,7 +412,7 @@ mod tests {
         subscriptions.refused("b", LinkError::Down);
         assert!(!subscriptions.is_live("a"));
         assert_eq!(subscriptions.to_resume(|group| group == "b"), [group("a")]);
-        assert_eq!(subscriptions.len(), 1, "the other one has no members any more");
+        assert_eq!(subscriptions.len(), 1, "the other one has no members");
     }
 
     #[tokio::test]
@@ -453,7 +452,7 @@ mod tests {
         wanted.sort_unstable();
         assert_eq!(wanted, ["new", "old"]);
         subscriptions.acquire("late").0.joined();
-        assert_eq!(subscriptions.changes_now(|_| false).subscribe, ["late"], "the others are under way");
+        assert_eq!(subscriptions.changes_now(|_| false).subscribe, ["late"], "the others are in progress");
         assert_eq!(subscriptions.changes_now(|_| false), Changes::default());
         // A second attempt asks for all of it again.
         assert_eq!(subscriptions.to_resume(|_| false).len(), 3);

@@ -1,4 +1,4 @@
-//! Warnings of any kind, at most one a second each: a failure that every message meets must not fill the log.
+//! Warnings by kind, at most one a second of each: a failure of every message must not fill the log.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::pace::Pace;
 
 use crate::sync::{Mutex, lock};
 
-/// Kinds that are told apart. A server's words are among them, so their number has to be bounded.
+/// The most kinds. They include texts of servers, so their number must be bounded.
 const KINDS: usize = 64;
 
 /// The warnings of one layer. A kind is the operation that failed, and the reason.

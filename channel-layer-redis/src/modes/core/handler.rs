@@ -69,7 +69,7 @@ impl LinkMode for CoreMode {
 }
 
 impl ShardHandler for CoreMode {
-    fn own_topics(&self) -> Vec<String> {
+    fn process_topics(&self) -> Vec<String> {
         vec![self.state.probes.channel().to_owned()]
     }
 

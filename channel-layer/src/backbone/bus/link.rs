@@ -1,4 +1,4 @@
-//! One link of the bus.
+//! A link of the bus.
 
 use std::sync::Arc;
 

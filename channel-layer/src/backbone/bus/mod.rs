@@ -38,14 +38,14 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// The most messages that wait for one link; later ones are lost, as on a bus that cuts off slow subscribers.
+/// The most messages queued for one link. Later ones are lost, as on a bus that disconnects slow subscribers.
 const INBOX: usize = 1 << 16;
 
 /// A bus. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Bus(Arc<SharedBus>);
 
-/// The way of one process to a [`Bus`].
+/// The connection of one process to a [`Bus`].
 #[derive(Clone, Debug)]
 pub struct BusBackbone(Arc<SharedBus>);
 
@@ -55,11 +55,11 @@ pub struct BusBackbone(Arc<SharedBus>);
 pub struct BusOptions {
     /// Whether it acknowledges subscriptions.
     pub acknowledges: bool,
-    /// Whether it tells how many took a message.
+    /// Whether it reports the number of links that took a message.
     pub counts: bool,
-    /// Loses one message in this number on average, to a single subscriber.
+    /// Loses one message in this number on average, for a single subscriber.
     pub loses_one_in: Option<u32>,
-    /// Delivers one message in this number twice on average, to a single subscriber.
+    /// Delivers one message in this number twice on average, for a single subscriber.
     pub repeats_one_in: Option<u32>,
     /// Whether it has work queues.
     pub queues: bool,
@@ -94,8 +94,8 @@ struct SharedBus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Condition {
     #[default]
-    Well,
-    /// Connections stay open, and no call returns.
+    Healthy,
+    /// Connections remain open, and no call returns.
     Frozen,
     /// Connections are broken, and none can be made.
     Severed,
@@ -109,14 +109,14 @@ struct BusState {
     links: BTreeMap<u64, Arc<Inbox>>,
     made: u64,
     topics: HashMap<String, BTreeSet<u64>>,
-    /// Of shared subscriptions: one of the links gets each message.
+    /// The links of shared subscriptions. One of them gets each message.
     shared: HashMap<String, Vec<u64>>,
     queues: HashMap<ChannelName, Vec<Stored>>,
     /// The ids of messages that several processes may push, and the time of the first push.
     pushed_once: HashMap<u128, Instant>,
 }
 
-/// The messages that wait for one link.
+/// The messages queued for one link.
 #[derive(Debug, Default)]
 struct Inbox {
     messages: Mutex<std::collections::VecDeque<Inbound>>,
@@ -143,7 +143,7 @@ impl Bus {
         state.random = fastrand::Rng::with_seed(options.seed);
     }
 
-    /// The way of a process to this bus.
+    /// Returns the backbone for one process.
     pub fn backbone(&self) -> BusBackbone {
         BusBackbone(self.0.clone())
     }
@@ -158,9 +158,9 @@ impl Bus {
         self.0.set(Condition::Frozen);
     }
 
-    /// Ends a fault. Frozen calls go on.
+    /// Ends a fault. Frozen calls continue.
     pub fn mend(&self) {
-        self.0.set(Condition::Well);
+        self.0.set(Condition::Healthy);
     }
 
     /// Delivers a payload to all subscribers of a topic, as if a process had published it.
@@ -201,7 +201,7 @@ impl SharedBus {
         let mut state = self.state();
         state.condition = condition;
         if condition == Condition::Severed {
-            // Whatever waits for a link is lost with it.
+            // Messages queued for a link are lost with it.
             state.links.clear();
             state.topics.clear();
             state.shared.clear();
@@ -210,7 +210,7 @@ impl SharedBus {
         self.changed.notify_waiters();
     }
 
-    /// Waits until the bus answers.
+    /// Waits until the bus is not frozen.
     async fn thaw(&self) {
         loop {
             let changed = self.changed.notified();
@@ -229,7 +229,7 @@ impl SharedBus {
 }
 
 impl BusState {
-    /// Returns the number of links that took the message.
+    /// Delivers to the subscribers of a topic. Returns the number of links that took the message.
     fn deliver(&mut self, topic: &str, payload: &[u8]) -> usize {
         let mut to: Vec<u64> = self.topics.get(topic).into_iter().flatten().copied().collect();
         if let Some(sharing) = self.shared.get(topic)

@@ -15,7 +15,7 @@ use crate::{
     name::ChannelName,
 };
 
-/// The time for which ids are remembered.
+/// The time for which the ids of pushes are remembered.
 const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// A message in a queue.

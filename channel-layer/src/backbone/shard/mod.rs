@@ -1,15 +1,15 @@
-//! The way to one server, through all its outages.
+//! The connection to one server, maintained through outages.
 //!
 //! # Reconnect
-//! For ever, at once the first time, then after pauses that double up to a second, with full jitter. A new link is used
-//! once every topic is subscribed to again and confirmed, and a message has come back through it.
+//! The first attempt is immediate. Later ones follow after pauses that double up to a second, with full jitter, without an
+//! end. A new link is used once every topic is subscribed to again and confirmed, and a probe has come back through it.
 //!
 //! # Faults
-//! The end of a link is seen at once. A silent link is found by the heartbeat; a server that takes messages without
-//! handing them out by the probe, which takes the way of every message.
+//! The end of a link is detected at once. The heartbeat detects a silent link. The probe, which takes the path of every
+//! message, detects a server that accepts messages without delivering them.
 //!
 //! # Cancel safety
-//! A message that is queued is sent, whether its caller still waits or not.
+//! A queued message is sent, whether its caller still waits or not.
 //!
 //! # Uncertainty
 //! A call that timed out, or whose link broke, may have taken effect. No call is repeated.
@@ -44,7 +44,7 @@ use super::{
 };
 use crate::events::EventSource;
 
-/// The way to one server of a layer. It ends when it is dropped.
+/// The connection to one server of a layer. Dropping it ends it.
 #[derive(Debug)]
 pub struct Shard {
     shared: Arc<ShardState>,
@@ -60,21 +60,21 @@ struct ShardState {
     session: watch::Sender<Option<Arc<Session>>>,
     /// The link of the session, for callers that wait for one.
     link: watch::Sender<Option<Arc<dyn BackboneLink>>>,
-    /// Set while there is a session. Read at the start of every call. Relaxed: a call that reads it a moment
-    /// late is refused by the outbox instead.
+    /// Set while there is a session. Read at the start of every call. Relaxed: the outbox refuses a call that reads a
+    /// stale value.
     up: AtomicBool,
-    /// Set from the loss of a session until its successor is announced. Changed by the supervisor alone.
+    /// Set from the loss of a session until its successor is announced. Written by the supervisor only.
     is_lost: AtomicBool,
     /// Set with the first session. Relaxed: set once, and no other data depends on it.
     known: AtomicBool,
-    /// The reason why there is no session, or was none until the present one.
+    /// The reason why there is no session, or was none before the current one.
     trouble: watch::Sender<Option<LinkError>>,
     /// The errors already warned about since the last session. Locked by the supervisor only.
     troubles: Mutex<HashSet<String>>,
 }
 
 impl Shard {
-    /// Starts to connect, and goes on for ever.
+    /// Starts to connect, and reconnects until the shard is dropped.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -115,7 +115,7 @@ impl Shard {
         let mut session = self.shared.session.subscribe();
         let mut trouble = self.shared.trouble.subscribe();
         let options = &self.shared.context.options;
-        // Each step of a session's beginning, and one to spare.
+        // Each step of opening a session, and one in reserve.
         let limit = options.connect_timeout * 3 + options.timeout * 8;
         let outcome = async {
             tokio::select! {
@@ -129,10 +129,10 @@ impl Shard {
         timeout(limit, outcome).await.unwrap_or(Err(LinkError::Deadline(limit)))
     }
 
-    /// Publishes a message. Returns the number of connections that took it, where the bus tells.
+    /// Publishes a message. Returns the number of connections that took it, if the bus reports it.
     ///
     /// # Errors
-    /// [`LinkError::is_unsent`] tells whether it was surely not sent.
+    /// [`LinkError::is_unsent`] returns whether it was certainly not sent.
     pub async fn publish(&self, topic: &str, payload: &[u8]) -> Result<Option<usize>, LinkError> {
         let counters = &self.shared.context.counters;
         if !self.is_up() {
@@ -141,17 +141,17 @@ impl Shard {
         }
         let published = self.shared.outbox.publish(topic, payload).await;
         if matches!(published, Err(LinkError::Crowded)) {
-            counters.one(Count::PublishFailed); // others are counted where they are answered
+            counters.one(Count::PublishFailed); // other failures are counted where they are answered
         }
         published
     }
 
-    /// Subscribes to a topic if need be, and then runs `join`, which returns whether it added a member.
+    /// Subscribes to a topic if necessary, and then runs `join`, which returns whether it added a member.
     ///
-    /// In an outage it does not wait: the topic is wanted from now on, and the next session is not announced before it is
+    /// During an outage it does not wait: the topic is recorded, and the next session is announced only once it is
     /// subscribed to. Before the first session it fails.
     pub async fn join(&self, topic: &str, join: impl FnOnce() -> bool) -> Result<(), LinkError> {
-        // One timeout for a call under way, one for this one.
+        // One timeout for a call in progress, one for this call.
         let limit = self.shared.context.options.patience();
         let deadline = Instant::now() + limit;
         let hold = loop {
@@ -159,7 +159,7 @@ impl Shard {
                 return Err(self.away());
             }
             let (hold, answer) = self.shared.context.subscriptions.acquire(topic);
-            // Read after the topic was asked for: a session that has come up since has either seen it, or is seen here.
+            // Read after the topic was recorded: a session that has come up since has either seen it, or is seen here.
             let Some(answer) = answer.filter(|_| self.is_up()) else { break hold };
             let answer = timeout_at(deadline, answer).await.map_err(|_| LinkError::Deadline(limit))?;
             match answer.unwrap_or(Err(LinkError::Closed)) {
@@ -174,8 +174,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Notes that a topic has lost its last member here. Its subscription ends after the linger; one that is shared ends
-    /// at once, because the bus would go on choosing this process.
+    /// Notes that a topic has lost its last member here. Its subscription ends after the linger. A shared one ends at once,
+    /// because the bus would continue to choose this process.
     pub fn emptied(&self, topic: &str) {
         let context = &self.shared.context;
         context.subscriptions.emptied(topic, context.handler.is_shared(topic));
@@ -186,7 +186,7 @@ impl Shard {
         self.shared.context.subscriptions.is_live(topic)
     }
 
-    /// The error with which calls fail at once at present.
+    /// The error of calls that fail because the server is away.
     pub fn away(&self) -> LinkError {
         self.shared.away()
     }
@@ -201,10 +201,10 @@ impl Shard {
         self.shared.up.load(Relaxed)
     }
 
-    /// Measures the time that a message takes through the bus and back.
+    /// Measures the round trip of a message through the bus.
     ///
     /// # Errors
-    /// Those of [`publish`](Self::publish), and [`LinkError::Deadline`] if it does not come back.
+    /// The errors of [`publish`](Self::publish), and [`LinkError::Deadline`] if it does not come back.
     pub async fn round_trip(&self) -> Result<Duration, LinkError> {
         supervise::round_trip(&self.shared).await
     }
@@ -217,19 +217,19 @@ impl Shard {
         self.shared.link.borrow().clone().ok_or_else(|| self.away())
     }
 
-    /// The link in use, now and later; `None` while there is none.
+    /// Watches the link in use, `None` while there is none.
     pub fn links(&self) -> watch::Receiver<Option<Arc<dyn BackboneLink>>> {
         self.shared.link.subscribe()
     }
 
-    /// Publishes what is queued, and ends the link. Later calls fail with [`LinkError::Closed`].
+    /// Publishes the queued messages, and ends the link. Later calls fail with [`LinkError::Closed`].
     pub async fn close(&self) {
         if self.is_up()
             && let Some(probe) = self.shared.context.handler.probe(None)
         {
-            // It stands last in the queue, so its answer means that the others have theirs.
+            // Last in the queue, so its answer means that all others were answered.
             let last = self.shared.outbox.publish(&probe.topic, &probe.payload);
-            let _ = timeout(self.shared.context.options.patience(), last).await; // what is left is lost with the link
+            let _ = timeout(self.shared.context.options.patience(), last).await; // the rest is lost with the link
         }
         self.end();
         // An aborted task keeps the link until the runtime has dropped it.

@@ -1,4 +1,4 @@
-//! The supervisor's task: connects, watches, loses the link, connects again.
+//! The supervisor's task, which connects, watches the link, and reconnects when it is lost.
 
 use std::{
     collections::HashSet,
@@ -18,13 +18,13 @@ use super::{
 
 use crate::sync::{MutexGuard, lock};
 
-/// Warnings about one outage, at most: a server may answer something else each time.
+/// The most warnings about one outage: the error may differ with each attempt.
 const TROUBLES: usize = 16;
 
-/// Runs for ever, also after a panic: a layer without its supervisor would look as if its server were away.
+/// Runs until it is aborted, also after a panic: a layer without its supervisor would look as if its server were down.
 pub(super) async fn run(shared: Arc<ShardState>) {
     let mut backoff = Backoff::default();
-    // The time until which all was surely well; `None` before the first session.
+    // The last time at which the link was known to be healthy. `None` before the first session.
     let mut well = None;
     loop {
         if let Err(error) = caught("supervisor", supervise(&shared, &mut backoff, &mut well)).await {
@@ -59,7 +59,7 @@ async fn supervise(shared: &ShardState, backoff: &mut Backoff, well: &mut Option
     }
 }
 
-/// Waits until something is wrong.
+/// Waits for a failure of the session.
 async fn watch(shared: &ShardState, session: &Session, well: &mut Option<Instant>) -> LinkError {
     *well = Some(Instant::now());
     tokio::select! {
@@ -81,7 +81,7 @@ async fn heartbeat(shared: &ShardState, session: &Session, well: &mut Option<Ins
     }
 }
 
-/// Subscribes and unsubscribes as groups come and go.
+/// Subscribes and unsubscribes as groups get their first and lose their last member.
 async fn follow_changes(shared: &ShardState, session: &Session) -> LinkError {
     let context = &shared.context;
     loop {
@@ -105,29 +105,29 @@ async fn carry_out(shared: &ShardState, session: &Session, changes: Changes) -> 
     let context = &shared.context;
     session.unsubscribe(&changes.unsubscribe, context).await?;
     changes.subscribe.iter().for_each(|topic| context.handler.begins(topic));
-    // The callers get the answer, also a refusal, which is no reason for a new link.
-    let tell = |topic: &str, answer: Result<(), LinkError>| {
+    // The callers get the answer, also a refusal, which does not end the link.
+    let answer_callers = |topic: &str, answer: Result<(), LinkError>| {
         match answer {
             Err(error) => context.refused(topic, error),
             Ok(()) => context.subscriptions.answered(&[topic.to_owned()], Ok(())),
         }
         Ok(())
     };
-    session.subscribe(&changes.subscribe, context, tell).await
+    session.subscribe(&changes.subscribe, context, answer_callers).await
 }
 
 async fn probe(shared: &ShardState) -> LinkError {
     loop {
         sleep(shared.context.options.probe).await;
         match round_trip(shared).await {
-            // Too much to do is no reason for a new link; the heartbeat watches meanwhile.
+            // A full outbox does not end the link. The heartbeat continues to watch it.
             Ok(_) | Err(LinkError::Crowded) => {}
             Err(error) => return error,
         }
     }
 }
 
-/// Sends a message to this process on the way of all messages, and measures the time.
+/// Sends a message to this process on the path of all messages, and measures the time.
 pub(super) async fn round_trip(shared: &ShardState) -> Result<Duration, LinkError> {
     let limit = shared.context.options.patience();
     let started = Instant::now();
@@ -144,13 +144,13 @@ pub(super) async fn round_trip(shared: &ShardState) -> Result<Duration, LinkErro
 }
 
 impl ShardState {
-    /// Calls go through from now on.
+    /// Starts to use a session: calls go through from now on.
     fn enter(&self, session: Arc<Session>) {
         tracing::info!(link = ?session.link, "connected");
         self.troubles().clear();
         self.set_session(Some(session));
         if self.outbox.is_closed() {
-            // Closed while the session was made, perhaps before it could be found: it would never end.
+            // Closed while the session was opened, perhaps before it could be seen: it would never end.
             self.set_session(None);
         }
     }
@@ -176,14 +176,14 @@ impl ShardState {
             let gap = well.elapsed();
             self.context.counters.one(Count::Reconnects);
             self.context.counters.add_gap(gap);
-            tracing::warn!(?gap, "messages of others may have been missed");
+            tracing::warn!(?gap, "reconnected: messages of other processes may have been missed");
             if self.is_lost.swap(false, Relaxed) {
                 self.events.back(gap);
             }
         }
     }
 
-    /// Calls fail at once from now on.
+    /// Stops using the session: calls fail at once from now on.
     pub(super) fn leave(&self, error: &LinkError) {
         let is_closed = matches!(error, LinkError::Closed);
         if !is_closed {
@@ -194,15 +194,14 @@ impl ShardState {
         if was_up && !is_closed {
             self.context.counters.one(Count::Disconnects);
             self.context.counters.warn("lost the connection to the bus", error);
-            // A link that was lost before it was announced is one outage with the one before.
+            // A link that is lost before it is announced belongs to the same outage.
             if !self.is_lost.swap(true, Relaxed) {
                 self.events.lost();
             }
         }
     }
 
-    /// Changes the session, the flag and the state together, under the lock of the session: whoever sees one sees the
-    /// others.
+    /// Changes the session, the flag and the state together, under the lock of the session, so that they are consistent.
     fn set_session(&self, mut session: Option<Arc<Session>>) -> Option<Arc<Session>> {
         self.session.send_modify(|current| {
             let is_up = session.is_some();
@@ -223,7 +222,7 @@ impl ShardState {
         let bus = &self.context.backbone;
         let mut troubles = self.troubles();
         if troubles.len() < TROUBLES && troubles.insert(error.to_string()) {
-            tracing::warn!(?bus, %error, "cannot connect, and goes on trying");
+            tracing::warn!(?bus, %error, "cannot connect; will retry");
         } else {
             tracing::debug!(?bus, %error, "cannot connect");
         }
