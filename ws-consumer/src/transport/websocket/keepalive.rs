@@ -1,4 +1,4 @@
-//! Is the client still there, and does it keep to the limits of a quiet one?
+//! [`Keepalive`]: detection of lost and idle clients, and the rate limit of control frames.
 
 use std::{mem, time::Duration};
 
@@ -6,29 +6,29 @@ use tokio::time::Instant;
 
 use crate::limits::Limits;
 
-/// What has been heard since the last look.
+/// The client's signs of life since the last check.
 ///
-/// Every client is pinged once per interval, whatever it says in between. So no clock is read when it is heard, and one
-/// that is never heard again is pinged an interval later at the latest, and found when the ping's time is over.
+/// Every client is pinged once per interval, whatever it sends in between. Hence no clock is read on input, and a client
+/// that falls silent is pinged within an interval and lost when the ping's time is over.
 #[derive(Debug)]
 pub(super) struct Keepalive {
-    heard: bool,
-    /// Sent a message since the last ping was due.
-    spoke: bool,
-    /// When the next ping is due.
+    received: bool,
+    /// Whether a message was received since the last ping was due.
+    received_message: bool,
+    /// The time of the next ping.
     ping_at: Instant,
-    /// When the first ping was sent since it was last heard.
+    /// The time of the first ping since the last input.
     unanswered: Option<Instant>,
-    /// When it was last seen to have sent a message.
-    spoke_at: Instant,
-    /// Control frames that it may send now: a bucket that refills with time.
+    /// The check that last found a message.
+    message_at: Instant,
+    /// A token bucket of control frames, refilled with time.
     controls: f32,
     filled_at: Instant,
 }
 
-/// What to do now, and when to look again.
+/// The result of a check, with the time until the next one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Liveness {
     Gone,
     Idle,
     Ping(Duration),
@@ -39,33 +39,33 @@ impl Keepalive {
     pub(super) fn new(limits: &Limits) -> Self {
         let now = Instant::now();
         Self {
-            heard: false,
-            spoke: false,
+            received: false,
+            received_message: false,
             ping_at: now,
             unanswered: None,
-            spoke_at: now,
+            message_at: now,
             controls: limits.control_burst as f32,
             filled_at: now,
         }
     }
 
-    /// The client said something, whatever it was. Cheap: no clock is read, no timer moved.
-    pub(super) fn heard(&mut self) {
-        self.heard = true;
+    /// Records input of any kind. Cheap: no clock is read, no timer moved.
+    pub(super) fn received(&mut self) {
+        self.received = true;
     }
 
-    /// The client sent a message.
-    pub(super) fn spoke(&mut self) {
-        self.spoke = true;
+    /// Records a message.
+    pub(super) fn received_message(&mut self) {
+        self.received_message = true;
     }
 
-    /// Has it sent a message since the last ping was due?
-    pub(super) fn has_spoken(&self) -> bool {
-        self.spoke
+    /// Whether a message was received since the last ping was due.
+    pub(super) fn has_received_message(&self) -> bool {
+        self.received_message
     }
 
-    /// Counts a control frame; false if it is one too many.
-    pub(super) fn may_control(&mut self, limits: &Limits) -> bool {
+    /// Counts a control frame. Returns false if it exceeds the limit.
+    pub(super) fn admits_control(&mut self, limits: &Limits) -> bool {
         let now = Instant::now();
         let gained =
             (now - mem::replace(&mut self.filled_at, now)).as_secs_f32() * limits.control_rate as f32;
@@ -73,36 +73,37 @@ impl Keepalive {
         self.controls >= 0.0
     }
 
-    /// The time of the last look has passed. `deaf`: the client is not read at the moment, so its answer may be on its way.
-    pub(super) fn look(&mut self, limits: &Limits, deaf: bool) -> Look {
+    /// Checks the client, at the time that the last check named. `paused`: its input is not read at the moment, so a pong
+    /// may have arrived unseen.
+    pub(super) fn check(&mut self, limits: &Limits, paused: bool) -> Liveness {
         let now = Instant::now();
-        if mem::take(&mut self.heard) {
+        if mem::take(&mut self.received) {
             self.unanswered = None;
         }
-        let patience = limits.ping_timeout + if deaf { limits.ping_interval } else { Duration::ZERO };
+        let patience = limits.ping_timeout + if paused { limits.ping_interval } else { Duration::ZERO };
         if self.unanswered.is_some_and(|since| now - since >= patience) {
-            return Look::Gone;
+            return Liveness::Gone;
         }
         if now < self.ping_at {
-            return Look::Wait(self.next_look(now, patience));
+            return Liveness::Wait(self.until_next(now, patience));
         }
-        if self.has_been_idle(now, limits) {
-            return Look::Idle;
+        if self.is_idle(now, limits) {
+            return Liveness::Idle;
         }
         self.ping_at = now + limits.ping_interval;
         self.unanswered.get_or_insert(now);
-        Look::Ping(self.next_look(now, patience))
+        Liveness::Ping(self.until_next(now, patience))
     }
 
-    fn has_been_idle(&mut self, now: Instant, limits: &Limits) -> bool {
-        if mem::take(&mut self.spoke) {
-            self.spoke_at = now;
+    fn is_idle(&mut self, now: Instant, limits: &Limits) -> bool {
+        if mem::take(&mut self.received_message) {
+            self.message_at = now;
             return false;
         }
-        limits.idle_timeout.is_some_and(|limit| now - self.spoke_at >= limit)
+        limits.idle_timeout.is_some_and(|limit| now - self.message_at >= limit)
     }
 
-    fn next_look(&self, now: Instant, patience: Duration) -> Duration {
+    fn until_next(&self, now: Instant, patience: Duration) -> Duration {
         let next = self.unanswered.map_or(self.ping_at, |since| self.ping_at.min(since + patience));
         next - now
     }
@@ -114,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// Looks when it is told to, until the client is gone; it is heard at `sign` only, or whenever it is pinged before.
+    /// Checks at the named times until the client is lost. It sends at `sign`, and replies to pings before that.
     async fn gone_after(limits: &Limits, sign: Duration) -> Duration {
         let (mut keepalive, began) = (Keepalive::new(limits), Instant::now());
         let mut wait = limits.ping_interval * 3 / 4;
@@ -123,20 +124,20 @@ mod tests {
             let until_sign = (began + sign).saturating_duration_since(Instant::now());
             if alive && until_sign < wait {
                 advance(until_sign).await;
-                keepalive.heard();
+                keepalive.received();
                 advance(wait - until_sign).await;
                 alive = false;
             } else {
                 advance(wait).await;
             }
-            match keepalive.look(limits, false) {
-                Look::Gone => return began.elapsed() - sign,
-                Look::Idle => panic!("there is no such limit"),
-                Look::Wait(next) => wait = next,
-                Look::Ping(next) => {
+            match keepalive.check(limits, false) {
+                Liveness::Gone => return began.elapsed() - sign,
+                Liveness::Idle => panic!("no idle timeout is set"),
+                Liveness::Wait(next) => wait = next,
+                Liveness::Ping(next) => {
                     wait = next;
                     if alive {
-                        keepalive.heard();
+                        keepalive.received();
                     }
                 }
             }
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whenever_a_client_falls_silent_it_is_gone_an_interval_and_a_timeout_later() {
+    async fn a_silent_client_is_lost_in_time() {
         for (interval, timeout) in [(20, 20), (20, 5), (5, 20), (7, 10)] {
             let [ping_interval, ping_timeout] = [interval, timeout].map(Duration::from_secs);
             let limits = Limits { ping_interval, ping_timeout, ..Limits::default() };
@@ -158,38 +159,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_waited_for_longer_while_nobody_reads_it() {
+    async fn waits_longer_while_input_is_paused() {
         let limits = Limits::default();
         let mut keepalive = Keepalive::new(&limits);
-        assert_eq!(keepalive.look(&limits, true), Look::Ping(limits.ping_interval));
+        assert_eq!(keepalive.check(&limits, true), Liveness::Ping(limits.ping_interval));
         advance(limits.ping_interval).await;
-        assert_eq!(keepalive.look(&limits, true), Look::Ping(limits.ping_timeout));
+        assert_eq!(keepalive.check(&limits, true), Liveness::Ping(limits.ping_timeout));
         advance(limits.ping_timeout).await;
-        assert_eq!(keepalive.look(&limits, true), Look::Gone);
+        assert_eq!(keepalive.check(&limits, true), Liveness::Gone);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_only_answers_pings_is_idle() {
+    async fn pongs_do_not_prevent_idleness() {
         let limits = Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() };
         let mut keepalive = Keepalive::new(&limits);
-        keepalive.spoke();
+        keepalive.received_message();
         for _ in 0..3 {
-            keepalive.heard();
-            assert_ne!(keepalive.look(&limits, false), Look::Idle);
+            keepalive.received();
+            assert_ne!(keepalive.check(&limits, false), Liveness::Idle);
             advance(Duration::from_secs(20)).await;
         }
-        keepalive.heard();
-        assert_eq!(keepalive.look(&limits, false), Look::Idle);
+        keepalive.received();
+        assert_eq!(keepalive.check(&limits, false), Liveness::Idle);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn control_frames_have_a_burst_and_a_rate() {
+    async fn limits_control_frames() {
         let limits = Limits::default();
         let mut keepalive = Keepalive::new(&limits);
-        let allowed = (0..100).take_while(|_| keepalive.may_control(&limits)).count();
+        let allowed = (0..100).take_while(|_| keepalive.admits_control(&limits)).count();
         assert_eq!(allowed, 60);
         advance(Duration::from_secs(1)).await;
-        let allowed = (0..100).take_while(|_| keepalive.may_control(&limits)).count();
+        let allowed = (0..100).take_while(|_| keepalive.admits_control(&limits)).count();
         assert!((28..=30).contains(&allowed), "{allowed}");
     }
 }

@@ -1,13 +1,10 @@
 //! WebSocket (RFC 6455) on hyper and tungstenite.
 
-mod codec;
-mod connection;
+mod framing;
 mod handshake;
-mod intake;
 mod keepalive;
-mod line;
+mod task;
 mod upgrade;
-mod watch;
 
 pub(crate) use self::{
     handshake::{is_asked_for, refusal},

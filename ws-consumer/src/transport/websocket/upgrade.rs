@@ -12,10 +12,10 @@ use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use hyper_tungstenite::tungstenite::{handshake::derive_accept_key, protocol::WebSocketConfig};
+use hyper_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::connection::Connection;
+use super::task::WebSocketTask;
 use crate::{
     connections::{Connections, Registration},
     frame::Close,
@@ -66,17 +66,6 @@ fn switching(request: &HeaderMap) -> Answer {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     response
-}
-
-/// Tungstenite writes pongs and closes only; all else is written beside it. So it needs no room to write in, and a
-/// flood of pings finds none.
-pub(super) fn config(limits: &Limits) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(limits.read_buffer_size)
-        .write_buffer_size(0)
-        .max_write_buffer_size(1024)
-        .max_message_size(Some(limits.max_message_size))
-        .max_frame_size(Some(limits.max_message_size))
 }
 
 /// A client that waits to be let in.
@@ -135,7 +124,7 @@ impl Door {
         let handed_over = answer.send(response).is_ok();
         self.wire.accepted();
         if handed_over {
-            connections.spawn(Connection::new(self.upgrade, self.wire, self.limits, self.registration));
+            connections.spawn(WebSocketTask::new(self.upgrade, self.wire, self.limits, self.registration));
         } else {
             connections.spawn(see_off(self.wire, self.registration));
         }

@@ -1,12 +1,8 @@
-//! What stands between the connection and tungstenite's reads: a large buffer that nobody owns, and a look at the frames
-//! that go by.
+//! [`MeteredRead`]: reads of tungstenite, through a large buffer per thread and a [`FrameScanner`].
 //!
-//! Tungstenite reads into a buffer that each connection keeps, so that one has to be small; but a small one costs a system
-//! call per kilobyte of a large message. So the system is asked for a lot at once, into a buffer of the thread, and what
-//! tungstenite does not take at once is kept until it does.
-//!
-//! Tungstenite also tells only of whole messages. How many fragments one has, and whether one is under way at all, is seen
-//! here.
+//! Tungstenite reads into a buffer that each connection keeps, which therefore has to be small. A small one costs a system
+//! call per kilobyte of a large message. Hence each read asks the system for a large part, into a buffer of the thread; the
+//! bytes that tungstenite does not take are kept until it does.
 
 use std::{
     cell::RefCell,
@@ -18,51 +14,51 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::watch::Watch;
+use super::frame_scanner::FrameScanner;
 
-/// Bytes asked for at once: the largest read that still gains.
-const SCRATCH: usize = 32 << 10;
+/// Bytes per read. Larger reads gained no speed.
+const THREAD_BUFFER: usize = 32 << 10;
 
 thread_local! {
-    static SPARE: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; THREAD_BUFFER].into());
 }
 
-/// A connection whose reads are watched.
-pub(super) struct Intake<S> {
+/// A stream whose reads pass the frame scanner. Writes pass unchanged.
+pub(in crate::transport::websocket) struct MeteredRead<S> {
     io: S,
-    /// Read from the system, not yet taken. Without memory as a rule.
+    /// Bytes read from the system that tungstenite has not taken. Mostly without an allocation.
     ahead: Bytes,
-    watch: Watch,
+    scanner: FrameScanner,
 }
 
-impl<S> Intake<S> {
+impl<S> MeteredRead<S> {
     pub(super) fn new(io: S, max_fragments: u32) -> Self {
-        Self { io, ahead: Bytes::new(), watch: Watch::new(max_fragments) }
+        Self { io, ahead: Bytes::new(), scanner: FrameScanner::new(max_fragments) }
     }
 
-    /// The connection itself, for when what it says is not listened to any more.
+    /// Returns the stream itself, to read bytes that are discarded.
     pub(super) fn inner_mut(&mut self) -> &mut S {
         &mut self.io
     }
 
-    pub(super) fn watch(&self) -> &Watch {
-        &self.watch
+    pub(super) fn scanner(&self) -> &FrameScanner {
+        &self.scanner
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MeteredRead<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.watch.has_too_many_fragments() {
+        if this.scanner.has_too_many_fragments() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buf.filled().len();
         if this.ahead.is_empty() {
-            ready!(SPARE.with_borrow_mut(|spare| this.read_through(cx, spare, buf)))?;
+            ready!(BUFFER.with_borrow_mut(|buffer| this.read_through(cx, buffer, buf)))?;
         } else {
             let taken = this.ahead.len().min(buf.remaining());
             buf.put_slice(&this.ahead[..taken]);
@@ -71,18 +67,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
                 this.ahead = Bytes::new();
             }
         }
-        let passed = this.watch.see(&buf.filled()[before..]);
+        let passed = this.scanner.scan(&buf.filled()[before..]);
         buf.set_filled(before + passed);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + Unpin> Intake<S> {
-    /// Reads ahead of whoever will take it. False at the end of the stream.
+impl<S: AsyncRead + Unpin> MeteredRead<S> {
+    /// Reads ahead of tungstenite. Returns false at the end of the stream.
     pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.ahead.is_empty() {
             let mut none = ReadBuf::new(&mut []);
-            ready!(SPARE.with_borrow_mut(|spare| self.read_through(cx, spare, &mut none)))?;
+            ready!(BUFFER.with_borrow_mut(|buffer| self.read_through(cx, buffer, &mut none)))?;
         }
         Poll::Ready(Ok(!self.ahead.is_empty()))
     }
@@ -90,10 +86,10 @@ impl<S: AsyncRead + Unpin> Intake<S> {
     fn read_through(
         &mut self,
         cx: &mut Context<'_>,
-        spare: &mut [u8],
+        buffer: &mut [u8],
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut read = ReadBuf::new(spare);
+        let mut read = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
         let (now, later) = read.filled().split_at(read.filled().len().min(buf.remaining()));
         buf.put_slice(now);
@@ -104,7 +100,7 @@ impl<S: AsyncRead + Unpin> Intake<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Intake<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredRead<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -137,9 +133,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_byte_comes_through_in_order_whatever_the_reader_takes() {
+    async fn passes_every_byte_in_order() {
         let (mut client, server) = duplex(100_000);
-        let mut intake = Intake::new(server, 10);
+        let mut reader = MeteredRead::new(server, 10);
         let sent =
             [&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0][..], &(0..65_536).map(|n| n as u8).collect::<Vec<_>>()]
                 .concat();
@@ -148,11 +144,11 @@ mod tests {
         let mut got = Vec::new();
         for size in (1..2000).cycle() {
             let mut part = vec![0; size];
-            match intake.read(&mut part).await.unwrap() {
+            match reader.read(&mut part).await.unwrap() {
                 0 => break,
                 read => got.extend_from_slice(&part[..read]),
             }
         }
-        assert!(got == sent && !intake.watch().is_mid_message());
+        assert!(got == sent && !reader.scanner().is_mid_message());
     }
 }

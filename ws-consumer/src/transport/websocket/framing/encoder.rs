@@ -1,28 +1,33 @@
-//! Frames as bytes, server to client: never masked, never fragmented.
+//! Encoding of the server's frames, which are never masked and never fragmented.
 
 use bytes::Bytes;
 use channel_layer::{Message, Value};
-use hyper_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
+use hyper_tungstenite::tungstenite::protocol::{
+    CloseFrame,
+    frame::{
+        FrameHeader,
+        coding::{CloseCode, Control, Data, OpCode},
+    },
+};
 
 use crate::frame::{Close, Frame};
 
-/// First bytes of frames: FIN and the opcode.
-const TEXT: u8 = 0x81;
-const BINARY: u8 = 0x82;
-const CLOSE: u8 = 0x88;
-pub(super) const PING: [u8; 2] = [0x89, 0];
+const TEXT: OpCode = OpCode::Data(Data::Text);
+const BINARY: OpCode = OpCode::Data(Data::Binary);
+const CLOSE: OpCode = OpCode::Control(Control::Close);
+const PING: OpCode = OpCode::Control(Control::Ping);
 
-/// Appends one frame.
-pub(super) fn put_frame(out: &mut Vec<u8>, frame: &Frame) {
+/// Appends a data frame.
+pub(in crate::transport::websocket) fn put_frame(out: &mut Vec<u8>, frame: &Frame) {
     match frame {
         Frame::Text(text) => put(out, TEXT, text.as_bytes()),
         Frame::Binary(bytes) => put(out, BINARY, bytes),
     }
 }
 
-/// The bytes of a `websocket.send` message: made once, however many sockets send it.
-pub(super) fn encoded(message: &Message) -> &Bytes {
-    struct Encoded(Bytes);
+/// Returns a `websocket.send` message as a frame, which is encoded once for all connections.
+pub(in crate::transport::websocket) fn encoded(message: &Message) -> &Bytes {
+    struct EncodedFrame(Bytes);
     let make = |message: &Message| {
         let mut out = Vec::with_capacity(message.size() + 10);
         match (message.get("text").and_then(Value::as_str), message.get("bytes").and_then(Value::as_bytes)) {
@@ -30,13 +35,18 @@ pub(super) fn encoded(message: &Message) -> &Bytes {
             (None, Some(bytes)) => put(&mut out, BINARY, bytes),
             (None, None) => tracing::warn!("a websocket.send without text or bytes: dropped"),
         }
-        Encoded(out.into())
+        EncodedFrame(out.into())
     };
     &message.derived(make).0
 }
 
-/// Appends a close frame, for when tungstenite can send none any more.
-pub(super) fn put_close(out: &mut Vec<u8>, close: &Close) {
+/// Appends an empty ping.
+pub(in crate::transport::websocket) fn put_ping(out: &mut Vec<u8>) {
+    put(out, PING, &[]);
+}
+
+/// Appends a close frame, where tungstenite has failed and sends none.
+pub(in crate::transport::websocket) fn put_close(out: &mut Vec<u8>, close: &Close) {
     let reason = close.sendable_reason();
     let mut payload = Vec::with_capacity(2 + reason.len());
     payload.extend_from_slice(&close.code.to_be_bytes());
@@ -44,30 +54,20 @@ pub(super) fn put_close(out: &mut Vec<u8>, close: &Close) {
     put(out, CLOSE, &payload);
 }
 
-/// A close as tungstenite sends it; one without a code where the code may not be sent.
-pub(super) fn close_frame(close: &Close) -> Option<CloseFrame> {
+/// Converts a close for tungstenite; `None`, a close frame without a code, if the code may not be sent.
+pub(in crate::transport::websocket) fn close_frame(close: &Close) -> Option<CloseFrame> {
     Close::is_sendable(close.code)
         .then(|| CloseFrame { code: CloseCode::from(close.code), reason: close.sendable_reason().into() })
 }
 
-/// A close as the peer sent it.
-pub(super) fn received_close(frame: Option<CloseFrame>) -> Close {
+/// Converts the peer's close.
+pub(in crate::transport::websocket) fn received_close(frame: Option<CloseFrame>) -> Close {
     frame.map_or(Close::NO_STATUS.into(), |frame| Close::new(frame.code.into(), frame.reason.as_str()))
 }
 
-fn put(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
-    out.push(first);
-    match payload.len() {
-        short @ 0..126 => out.push(short as u8),
-        medium @ 126..=0xFFFF => {
-            out.push(126);
-            out.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            out.push(127);
-            out.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
+fn put(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
+    let header = FrameHeader { opcode, ..FrameHeader::default() };
+    header.format(payload.len() as u64, out).expect("a vector takes every write");
     out.extend_from_slice(payload);
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_take_the_shortest_form() {
+    fn lengths_are_as_short_as_possible() {
         for (len, header) in [
             (0, vec![0x82, 0]),
             (125, vec![0x82, 125]),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broadcast_is_encoded_once() {
+    fn encodes_a_broadcast_once() {
         let message = Message::websocket_text("hi");
         let first = encoded(&message).as_ptr();
         assert_eq!(encoded(&message.clone()).as_ptr(), first);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_reason_is_cut_between_characters() {
+    fn cuts_reasons_between_characters() {
         let close = Close::new(4000, "汉".repeat(50));
         let mut out = Vec::new();
         put_close(&mut out, &close);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_are_never_sent_become_a_close_without_a_code() {
+    fn omits_codes_that_must_not_be_sent() {
         assert!(close_frame(&Close::from(Close::ABNORMAL)).is_none());
         assert_eq!(received_close(None).code, Close::NO_STATUS);
     }
