@@ -74,7 +74,7 @@ pub fn sessions(input: &[u8]) {
 fn service(layer: &Arc<MemoryLayer>, counts: Arc<[AtomicUsize; 2]>) -> SocketService<NotFound> {
     let (mut limits, mut transports) = (Limits::default(), Resume::default());
     limits.max_message_size = MESSAGE;
-    (transports.batch, transports.log_messages, transports.log_bytes) = (BATCH, LOG, LOG * MESSAGE);
+    (transports.batch_messages, transports.log_messages, transports.log_bytes) = (BATCH, LOG, LOG * MESSAGE);
     transports.max_sessions = SESSIONS;
     Protocols::new()
         .websocket(consumer(move || SessionEcho(counts.clone())))

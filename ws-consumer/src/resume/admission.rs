@@ -1,28 +1,33 @@
-//! May this client have a new leg? What stands in front of the application is asked, the application itself only if it is
-//! no consumer.
+//! The admission of clients that resume: guards are asked again, the consumer is not.
+//!
+//! An application other than a consumer runs until its decision.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
+use super::carrier::CARRIER;
 use crate::{
     transport::websocket::{Decision, poll_decision},
-    wire::{Refuse, Wire},
+    wire::{Profile, Refuse, Wire},
 };
 
-/// A client that may.
-pub(super) struct Screened {
+/// The profile of a connection that only runs the guards in front of the application.
+pub(super) const ADMISSION: Profile = Profile { decides_only: true, ..CARRIER };
+
+/// A client that was admitted again.
+pub(super) struct AdmittedClient {
     pub(super) user: Option<Arc<str>>,
-    /// For the answer.
+    /// Headers for the answer.
     pub(super) headers: HeaderMap,
 }
 
-/// Runs an application that was started to see whom it lets in, as far as its decision.
-pub(super) async fn screen(mut wire: Wire, limit: Duration) -> Result<Screened, Refuse> {
+/// Runs an application with the profile [`ADMISSION`] until its decision.
+pub(super) async fn admit(mut wire: Wire, limit: Duration) -> Result<AdmittedClient, Refuse> {
     let link = wire.link().clone();
     match timeout(limit, poll_fn(|cx| poll_decision(&mut wire, cx))).await {
-        Ok(Decision::Accept(accept)) => Ok(Screened { user: link.user(), headers: accept.headers }),
+        Ok(Decision::Accept(accept)) => Ok(AdmittedClient { user: link.user(), headers: accept.headers }),
         Ok(Decision::Refuse(refuse)) => Err(refuse),
         _ => Err(StatusCode::SERVICE_UNAVAILABLE.into()),
     }

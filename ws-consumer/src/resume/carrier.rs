@@ -1,4 +1,4 @@
-//! A leg that streams: it is handed what the session sends, wherever the session is.
+//! Carriers that stream: a WebSocket or an event stream, of a session in this process or another.
 
 use std::{
     mem,
@@ -8,118 +8,203 @@ use std::{
 };
 
 use super::{
-    forward::Reply,
+    attachment::CarrierOutput,
+    forward::{ForwardReply, Forwarder},
     log::Payload,
     ndjson,
-    profiles::CARRIER,
-    protocol::{Control, Mode},
-    service::Directory,
-    state::{Session, Taken},
-    token::Token,
+    protocol::{ControlObject, PostMode},
+    session::Session,
+    token::SessionToken,
 };
 use crate::{
     connections::{Connections, Registration},
     frame::{Close, Frame},
     scope::Transport,
-    wire::Link,
+    wire::{Link, Profile},
 };
 
-/// Dropped, it lets the session go, which then waits for another.
-pub(super) enum Leg {
-    Here { session: Arc<Session>, number: u64 },
-    There(There),
+/// The profile of a connection that carries a session, which is the client's connection and reports for itself.
+pub(crate) const CARRIER: Profile =
+    Profile { identifies_user: false, is_counted: false, reports_failures: false, ..Profile::CLIENT };
+
+/// A carrier that streams. Dropped, it detaches from the session, which then waits for another carrier.
+pub(super) enum Carrier {
+    Local { session: Arc<Session>, number: u64 },
+    Remote(RemoteCarrier),
 }
 
-/// The session is in another process.
-pub(super) struct There {
-    directory: Directory,
-    token: Token,
+/// A carrier of a session in another process.
+pub(super) struct RemoteCarrier {
+    forwarder: Arc<Forwarder>,
+    token: SessionToken,
     transport: Transport,
     /// The number of the last frame that came.
     cursor: u64,
-    /// What the client has acknowledged.
+    /// The number of the last frame that the client has acknowledged.
     acknowledged: u64,
-    /// Has it spoken?
+    /// Whether the client has sent something.
     confirmed: bool,
-    /// A long poll on its way.
-    asked: Option<Pin<Box<dyn Future<Output = Option<Reply>> + Send>>>,
+    /// A long poll that was forwarded.
+    poll: Option<Pin<Box<dyn Future<Output = Option<ForwardReply>> + Send>>>,
     unanswered: u32,
 }
 
-/// An answer may be lost once or twice; asking again loses nothing.
-const PATIENCE: u32 = 3;
+/// The polls that may stay unanswered in a row. A reply may be lost; another poll loses no frame.
+const ATTEMPTS: u32 = 3;
 
-impl Leg {
-    pub(super) fn there(directory: Directory, token: Token, transport: Transport, cursor: u64) -> Self {
-        let (acknowledged, confirmed, asked, unanswered) = (cursor, false, None, 0);
-        Self::There(There { directory, token, transport, cursor, acknowledged, confirmed, asked, unanswered })
+/// A frame of the client that is handed over.
+pub(super) type PushFuture = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
+
+impl Carrier {
+    pub(super) fn remote(
+        forwarder: Arc<Forwarder>,
+        token: SessionToken,
+        transport: Transport,
+        cursor: u64,
+    ) -> Self {
+        Self::Remote(RemoteCarrier {
+            forwarder,
+            token,
+            transport,
+            cursor,
+            acknowledged: cursor,
+            confirmed: false,
+            poll: None,
+            unanswered: 0,
+        })
     }
 
-    /// Is the session in another process?
-    pub(super) fn is_there(&self) -> bool {
-        matches!(self, Self::There(_))
+    /// Whether the session is in another process.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self, Self::Remote(_))
     }
 
-    /// What to send next.
-    pub(super) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
+    /// Ready with the next output.
+    pub(super) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<CarrierOutput> {
         match self {
-            Self::Here { session, number } => session.poll_take(*number, cx),
-            Self::There(there) => there.poll_take(cx),
+            Self::Local { session, number } => session.poll_output(*number, cx),
+            Self::Remote(remote) => remote.poll_output(cx),
         }
     }
 
-    /// The client has spoken over it, and so has its new token.
+    /// Notes that the client has sent something over it, and so has its new token.
     pub(super) fn confirm(&mut self) {
         match self {
-            Self::Here { session, number } => session.confirm(*number),
-            Self::There(there) => there.confirmed = true,
+            Self::Local { session, number } => session.confirm(*number),
+            Self::Remote(remote) => remote.confirmed = true,
         }
     }
 
-    /// The client has the frames up to this one. In another process the next poll says it.
+    /// Notes that the client has the frames up to this one. Another process learns it with the next poll.
     pub(super) fn acknowledge(&mut self, cursor: u64) {
         match self {
-            Self::Here { session, .. } => session.acknowledge(cursor),
-            Self::There(there) => there.acknowledged = cursor.clamp(there.acknowledged, there.cursor),
+            Self::Local { session, .. } => session.acknowledge(cursor),
+            Self::Remote(remote) => remote.acknowledged = cursor.clamp(remote.acknowledged, remote.cursor),
         }
     }
 
-    /// Hands over a frame of the client's, of this number. What is returned is the number of the last one that is in; nothing
-    /// if the session cannot be reached.
-    pub(super) fn push(&self, number: u64, frame: Frame) -> Pushing {
+    /// Hands over the client's frame of this number. Returns the number of the last frame that was taken; `None` if the
+    /// session is out of reach.
+    pub(super) fn push(&self, number: u64, frame: Frame) -> PushFuture {
         match self {
-            Self::Here { session, .. } => {
+            Self::Local { session, .. } => {
                 let session = session.clone();
                 Box::pin(async move { session.push(number, vec![frame]).await.ok() })
             }
-            Self::There(there) => {
-                let control = Control { first: Some(number), mode: Some(Mode::Send), ..Control::default() };
-                let asked = there.ask(control, &[Payload::from(frame)]);
-                Box::pin(async { ndjson::parse(&asked.await?.body, ndjson::ANY).ok()?.control.ack })
+            Self::Remote(remote) => {
+                let mode = Some(PostMode::Send);
+                let control = ControlObject { first: Some(number), mode, ..ControlObject::default() };
+                let reply = remote.send(control, &[Payload::from(frame)]);
+                Box::pin(async { ndjson::parse(&reply.await?.body, ndjson::UNLIMITED).ok()?.control.ack })
             }
         }
     }
 
-    /// The client has ended the session.
+    /// Ends the session for its client.
     pub(super) async fn finish(&mut self, close: Close) {
         match self {
-            Self::Here { session, .. } => session.finish(close),
-            Self::There(there) => {
-                let control = Control { mode: Some(Mode::Send), ..Control::close(close) };
-                let _gone = there.ask(control, &[]).await;
+            Self::Local { session, .. } => session.finish(close),
+            Self::Remote(remote) => {
+                let mode = Some(PostMode::Send);
+                let control = ControlObject { mode, ..ControlObject::close(close) };
+                let _gone = remote.send(control, &[]).await;
             }
         }
     }
 }
 
-/// What carries a session of another process outside the tasks of connections, and is told when this process goes away.
-pub(super) struct Carriage {
+impl RemoteCarrier {
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<CarrierOutput> {
+        loop {
+            let mut poll = self.poll.take().unwrap_or_else(|| {
+                let (cursor, after) = (Some(self.acknowledged), Some(self.cursor));
+                let mode = Some(PostMode::LongPoll);
+                Box::pin(self.send(ControlObject { cursor, after, mode, ..ControlObject::default() }, &[]))
+            });
+            let Poll::Ready(reply) = poll.as_mut().poll(cx) else {
+                self.poll = Some(poll);
+                return Poll::Pending;
+            };
+            match reply.map(|reply| self.read(&reply)) {
+                Some(Some(output)) => return Poll::Ready(output),
+                Some(None) => self.unanswered = 0,
+                None => self.unanswered += 1,
+            }
+            if self.unanswered == ATTEMPTS {
+                return Poll::Ready(CarrierOutput::Replaced);
+            }
+        }
+    }
+
+    /// Sends a batch to the session's process.
+    fn send(
+        &self,
+        control: ControlObject,
+        frames: &[Payload],
+    ) -> impl Future<Output = Option<ForwardReply>> + Send + use<> {
+        let (forwarder, token, transport) = (self.forwarder.clone(), self.token, self.transport);
+        let (text, confirmed) = (Some(token.text()), self.confirmed.then_some(true));
+        let body = ndjson::write(&ControlObject { token: text, confirmed, ..control }, frames);
+        async move { forwarder.relay(token, transport, body).await }
+    }
+
+    fn read(&mut self, reply: &ForwardReply) -> Option<CarrierOutput> {
+        let batch = match ndjson::parse(&reply.body, ndjson::UNLIMITED) {
+            Ok(batch) if reply.status == 200 => batch,
+            _ => return Some(CarrierOutput::Replaced),
+        };
+        if !batch.frames.is_empty() {
+            let first = batch.control.first.unwrap_or(self.cursor.saturating_add(1));
+            self.cursor = first.saturating_add(batch.frames.len() as u64 - 1);
+            let frames = batch.frames.into_iter().map(Payload::from).collect();
+            return Some(CarrierOutput::Frames(first, frames));
+        }
+        if let Some(to) = batch.control.gap.and_then(|gap| gap.to).filter(|to| *to > self.cursor) {
+            self.cursor = to;
+            return Some(CarrierOutput::Frames(to.saturating_add(1), Vec::new()));
+        }
+        batch.control.close.map(|close| CarrierOutput::Closed(close.into()))
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        match self {
+            Self::Local { session, number } => session.detach(*number),
+            // The session notices that no poll follows.
+            Self::Remote(remote) => drop(mem::take(&mut remote.poll)),
+        }
+    }
+}
+
+/// The registration of a carrier, or a request, that has no task of a connection, so that it ends with this process.
+pub(super) struct CarrierRegistration {
     link: Arc<Link>,
     _registration: Registration,
 }
 
-impl Carriage {
-    /// Nothing once this process goes away.
+impl CarrierRegistration {
+    /// `None` once the service is closing.
     pub(super) fn new(connections: &Connections) -> Option<Self> {
         let link = Arc::new(Link::new(false, CARRIER));
         let registration = connections.register(&link)?;
@@ -130,74 +215,8 @@ impl Carriage {
         &self.link
     }
 
-    /// Ready when it is to end.
+    /// Ready once the carrier has to end.
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.link.poll_close(cx).map(|_| ())
-    }
-}
-
-/// A frame of the client's on its way.
-pub(super) type Pushing = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
-
-impl There {
-    fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
-        loop {
-            let mut asked = self.asked.take().unwrap_or_else(|| {
-                let (cursor, after) = (Some(self.acknowledged), Some(self.cursor));
-                let control = Control { cursor, after, mode: Some(Mode::LongPoll), ..Control::default() };
-                Box::pin(self.ask(control, &[]))
-            });
-            let Poll::Ready(answer) = asked.as_mut().poll(cx) else {
-                self.asked = Some(asked);
-                return Poll::Pending;
-            };
-            match answer.map(|answer| self.read(&answer)) {
-                Some(Some(taken)) => return Poll::Ready(taken),
-                Some(None) => self.unanswered = 0,
-                None => self.unanswered += 1,
-            }
-            if self.unanswered == PATIENCE {
-                return Poll::Ready(Taken::Replaced);
-            }
-        }
-    }
-
-    /// Asks the session's process.
-    fn ask(
-        &self,
-        control: Control,
-        frames: &[Payload],
-    ) -> impl Future<Output = Option<Reply>> + Send + use<> {
-        let (directory, token, transport) = (self.directory.clone(), self.token, self.transport);
-        let (text, confirmed) = (Some(token.text()), self.confirmed.then_some(true));
-        let body = ndjson::write(&Control { token: text, confirmed, ..control }, frames);
-        async move { directory.ask(token, transport, body).await }
-    }
-
-    fn read(&mut self, answer: &Reply) -> Option<Taken> {
-        let batch = match ndjson::parse(&answer.body, ndjson::ANY) {
-            Ok(batch) if answer.status == 200 => batch,
-            _ => return Some(Taken::Replaced),
-        };
-        if !batch.frames.is_empty() {
-            let first = batch.control.first.unwrap_or(self.cursor.saturating_add(1));
-            self.cursor = first.saturating_add(batch.frames.len() as u64 - 1);
-            return Some(Taken::Frames(first, batch.frames.into_iter().map(Payload::from).collect()));
-        }
-        if let Some(to) = batch.control.gap.and_then(|gap| gap.to).filter(|to| *to > self.cursor) {
-            self.cursor = to;
-            return Some(Taken::Frames(to.saturating_add(1), Vec::new()));
-        }
-        batch.control.close.map(|close| Taken::Over(close.into()))
-    }
-}
-
-impl Drop for Leg {
-    fn drop(&mut self) {
-        match self {
-            Self::Here { session, number } => session.detach(*number),
-            // Nothing asks any more, and the session notices.
-            Self::There(there) => drop(mem::take(&mut there.asked)),
-        }
     }
 }

@@ -1,62 +1,86 @@
-//! How sessions are kept.
+//! The settings of resumable sessions.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-/// Turns sessions on: see [`Protocols::resume`](crate::Protocols::resume). All have defaults.
+use super::token::ProcessId;
+use crate::limits::Limits;
+
+/// Settings of resumable sessions, which [`Protocols::resume`](crate::Protocols::resume) turns on. All have defaults.
 ///
 /// ```
 /// use std::time::Duration;
 /// use ws_consumer::Resume;
 ///
 /// let mut resume = Resume::default();
-/// resume.resume_ttl = Duration::from_secs(120); // trains have tunnels
+/// resume.ttl = Duration::from_secs(120); // trains have tunnels
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Resume {
-    /// For how long a session outlives the last connection that carried it: 30 s. Its consumer, and its place in its
-    /// groups, stay for so long.
-    pub resume_ttl: Duration,
-    /// Bytes of sent frames that a session keeps until the client has acknowledged them: 256 KiB. A client that comes
+    /// The time for which a session outlives the last connection that carried it: 30 s. Its consumer keeps running, and
+    /// stays in its groups, during that time.
+    pub ttl: Duration,
+    /// The bytes of sent frames that a session keeps until the client has acknowledged them: 256 KiB. A client that comes
     /// back later than that is told of a gap.
     pub log_bytes: usize,
-    /// Frames that it keeps: 1,024.
+    /// The frames that it keeps: 1,024.
     pub log_messages: usize,
-    /// How long a long poll waits for a frame: 10 s, less than any proxy's patience. Never longer than
-    /// [`ping_interval`](crate::Limits::ping_interval), within which clients are to be heard of.
-    pub window: Duration,
-    /// Frames in one answer or one request: 100.
-    pub batch: usize,
-    /// Sessions that there may be in this process: 100,000. One more is refused with 503. One that has ended takes no place.
+    /// The time for which a long poll waits for a frame: 10 s, less than the timeout of common proxies. Limited by
+    /// [`ping_interval`](crate::Limits::ping_interval), within which each client has to send something.
+    pub poll_timeout: Duration,
+    /// The frames in one answer or one request: 100.
+    pub batch_messages: usize,
+    /// The sessions in this process: 100,000. One more is refused with 503. Sessions that have ended do not count.
     pub max_sessions: usize,
-    /// Sessions without a connection that there may be of one address: 2,048. One more ends the oldest of them. Addresses of
-    /// IPv6 count by their /64, and clients whose address is not known as one.
+    /// The sessions without a connection per address: 2,048. One more ends the oldest of them. IPv6 addresses count by
+    /// their /64, and clients whose address is not known as one.
     pub max_waiting_per_address: usize,
-    /// Bytes that all sessions together may take: 256 MiB. Counted is what they keep of frames, in either direction, with what
-    /// the memory for it adds, a message that several keep once; for a session without a connection also the headers of its
-    /// request, and 8 KiB for the rest. Beyond it sessions without a connection end, the oldest first; where there are none,
-    /// the others keep nothing that they have sent, and new ones are refused with 503.
+    /// The bytes that all sessions together may take: 256 MiB. Frames count, in either direction, with the memory overhead
+    /// of keeping them; a message that several sessions keep counts once. For a session without a connection the headers of
+    /// its request count as well, and 8 KiB for the rest. Beyond the limit sessions without a connection end, the oldest
+    /// first; where there are none, the others keep no frames that they have sent, and new ones are refused with 503.
     pub max_bytes: usize,
-    /// Bytes of them that the sessions without a connection, and the requests under way, of one address may take: 16 MiB.
+    /// The bytes that the sessions without a connection, and the requests under way, of one address may take: 16 MiB.
     /// Beyond it the oldest of these sessions end; where there are none, the request is refused with 503.
     pub max_bytes_per_address: usize,
-    /// How long another process may take to answer for a session of its own: 2 s. Then it counts as gone.
-    pub reach: Duration,
+    /// The time that another process may take to answer for its session: 2 s. Then it counts as gone.
+    pub forward_timeout: Duration,
 }
 
 impl Default for Resume {
     fn default() -> Self {
         Self {
-            resume_ttl: Duration::from_secs(30),
+            ttl: Duration::from_secs(30),
             log_bytes: 256 << 10,
             log_messages: 1024,
-            window: Duration::from_secs(10),
-            batch: 100,
+            poll_timeout: Duration::from_secs(10),
+            batch_messages: 100,
             max_sessions: 100_000,
             max_waiting_per_address: 2048,
             max_bytes: 256 << 20,
             max_bytes_per_address: 16 << 20,
-            reach: Duration::from_secs(2),
+            forward_timeout: Duration::from_secs(2),
         }
+    }
+}
+
+/// The settings that all sessions of a service share.
+pub(super) struct Settings {
+    pub(super) process: ProcessId,
+    pub(super) resume: Resume,
+    pub(super) limits: Arc<Limits>,
+}
+
+impl Settings {
+    pub(super) fn new(process: ProcessId, mut resume: Resume, limits: Arc<Limits>) -> Self {
+        // The polls of a client are its signs of life.
+        resume.poll_timeout = resume.poll_timeout.min(limits.ping_interval);
+        Self { process, resume, limits }
+    }
+
+    /// The time for which a session outlives its last carrier. A client that polls is not away between two polls.
+    pub(super) fn time_away(&self, polls: bool) -> Duration {
+        let between = if polls { self.limits.ping_timeout } else { Duration::ZERO };
+        self.resume.ttl + between
     }
 }

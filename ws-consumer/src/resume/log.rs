@@ -1,4 +1,4 @@
-//! What was sent and may have to be sent again.
+//! The log of sent frames, which may have to be sent again.
 
 use std::{
     collections::VecDeque,
@@ -17,15 +17,15 @@ use crate::frame::Frame;
 #[derive(Clone, Debug)]
 pub(super) enum Payload {
     Binary(Bytes),
-    /// What would be here is lost.
-    Lost,
-    /// A message of type `websocket.send`, which keeps what each transport makes of it.
+    /// The place of frames that are lost.
+    Missing,
+    /// A message of type `websocket.send`, which caches its encoding for each transport.
     Shared(Message),
-    /// UTF-8.
+    /// A text, in UTF-8.
     Text(Bytes),
 }
 
-/// Bytes that an entry takes beside its own: its place in the queue, which may be half empty.
+/// Bytes of overhead per entry: its slot in the queue, which may be half empty.
 const ENTRY: usize = 2 * size_of::<Payload>();
 /// Bytes of overhead of an unshared payload: a reference count, and the allocator's overhead.
 const OWN: usize = 64;
@@ -36,12 +36,12 @@ impl Payload {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Binary(bytes) | Self::Text(bytes) => bytes.len(),
-            Self::Lost => 0,
+            Self::Missing => 0,
             Self::Shared(message) => message.size(),
         }
     }
 
-    /// Bytes that it takes in memory.
+    /// The bytes that it takes in memory.
     fn taken(&self) -> usize {
         match self {
             Self::Shared(message) => ENTRY + message.size(),
@@ -53,13 +53,13 @@ impl Payload {
     fn own(&self) -> usize {
         match self {
             Self::Binary(bytes) | Self::Text(bytes) => ENTRY + OWN + bytes.len(),
-            Self::Lost | Self::Shared(_) => ENTRY,
+            Self::Missing | Self::Shared(_) => ENTRY,
         }
     }
 }
 
 impl From<Frame> for Payload {
-    /// Without what the frame has room for beside its bytes: it may be kept for long.
+    /// Drops the frame's unused capacity: it may be kept for long.
     fn from(frame: Frame) -> Self {
         match frame {
             Frame::Binary(bytes) if bytes.len() <= PART => Self::Binary(Bytes::copy_from_slice(&bytes)),
@@ -69,26 +69,26 @@ impl From<Frame> for Payload {
     }
 }
 
-/// Bytes of messages that several sessions may keep: of all, and of the address whose session was the first to keep them.
-/// Atomic, because a message may be dropped under any lock.
+/// Counters of the bytes of messages that several sessions may keep: of all, and of the address whose session was the first
+/// to keep them. Atomic, because a message may be dropped under any lock.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct SharedBytes {
     pub(super) all: Arc<AtomicUsize>,
     pub(super) address: Arc<AtomicUsize>,
 }
 
-/// Counts a message for as long as it lives, once, however many sessions keep it.
-struct Held {
-    counted: Shared,
+/// Counts a message once while it lives, however many sessions keep it.
+struct CountedMessage {
+    counted: SharedBytes,
     bytes: usize,
 }
 
-impl Held {
+impl CountedMessage {
     /// Counts a message, and returns how much of it was not counted before.
-    fn of(message: &Message, counted: &Shared) -> usize {
+    fn count(message: &Message, counted: &SharedBytes) -> usize {
         let mut fresh = 0;
         message.derived(|message| {
-            // Its fields, and what is made of them for the wire.
+            // Its fields, and their encodings.
             let bytes = message.size().saturating_mul(2).saturating_add(512);
             counted.all.fetch_add(bytes, Relaxed);
             counted.address.fetch_add(bytes, Relaxed);
@@ -99,43 +99,43 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for CountedMessage {
     fn drop(&mut self) {
         self.counted.all.fetch_sub(self.bytes, Relaxed);
         self.counted.address.fetch_sub(self.bytes, Relaxed);
     }
 }
 
-/// Frames by number: the first that was ever sent has 1.
+/// Frames by number: the first that was ever sent has number 1.
 #[derive(Debug)]
 pub(super) struct Log {
     entries: VecDeque<Payload>,
-    /// Bytes that they take in memory.
+    /// Bytes that the entries take in memory.
     bytes: usize,
     /// Bytes taken in memory, without those of messages that other sessions may keep too.
     own: usize,
-    /// Counts messages that others may have too.
-    shared: Shared,
+    /// Counts messages that other sessions may keep too.
+    shared: SharedBytes,
     /// Bytes that were added to it since the last report.
     fresh: usize,
-    /// The number of the last one that is not here any more.
+    /// The number of the last frame that was dropped.
     before: u64,
-    /// The number of the last one that was handed to the leg.
+    /// The number of the last frame that a carrier has taken.
     sent: u64,
-    /// Bytes of those after it.
+    /// Bytes of the frames after it.
     unsent: usize,
-    most: Most,
+    limits: LogLimits,
 }
 
-/// Of how much.
+/// A limit in bytes and frames.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
+pub(super) struct LogLimits {
     pub(super) bytes: usize,
     pub(super) messages: usize,
 }
 
 impl Log {
-    pub(super) fn new(most: Most, shared: Shared) -> Self {
+    pub(super) fn new(limits: LogLimits, shared: SharedBytes) -> Self {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
@@ -145,16 +145,16 @@ impl Log {
             before: 0,
             sent: 0,
             unsent: 0,
-            most,
+            limits,
         }
     }
 
-    /// Bytes that it takes in memory, without what others may have too.
+    /// Bytes that it takes in memory, without messages that other sessions may keep too.
     pub(super) fn own(&self) -> usize {
         self.own
     }
 
-    /// Bytes that were added since the last report to what others may have too.
+    /// Bytes of shared messages that were added since the last report.
     pub(super) fn fresh(&mut self) -> &mut usize {
         &mut self.fresh
     }
@@ -164,7 +164,7 @@ impl Log {
         self.before + self.entries.len() as u64
     }
 
-    /// Frames up to this number are not here any more.
+    /// The number of the last frame that was dropped.
     pub(super) fn before(&self) -> u64 {
         self.before
     }
@@ -174,16 +174,16 @@ impl Log {
         self.sent
     }
 
-    /// Is there room for one more, if none that is unsent is to be lost?
+    /// Whether there is room for one more frame without dropping an unsent one.
     pub(super) fn has_room(&self) -> bool {
-        self.is_all_sent() || (self.unsent_frames() < self.most.messages && self.unsent < self.most.bytes)
+        self.is_all_sent() || (self.unsent_frames() < self.limits.messages && self.unsent < self.limits.bytes)
     }
 
     pub(super) fn is_all_sent(&self) -> bool {
         self.unsent_frames() == 0
     }
 
-    /// Bytes that are yet to be taken.
+    /// Bytes of the frames that no carrier has taken.
     pub(super) fn unsent(&self) -> usize {
         self.unsent
     }
@@ -195,7 +195,7 @@ impl Log {
     /// Adds a frame. The oldest make room for it: with `keep_unsent`, only those that were sent.
     pub(super) fn push(&mut self, payload: Payload, keep_unsent: bool) {
         if let Payload::Shared(message) = &payload {
-            self.fresh += Held::of(message, &self.shared);
+            self.fresh += CountedMessage::count(message, &self.shared);
         }
         self.bytes += payload.taken();
         self.own += payload.own();
@@ -206,7 +206,7 @@ impl Log {
         }
     }
 
-    /// Forgets the frames up to this number.
+    /// Drops the frames up to this number.
     pub(super) fn acknowledge(&mut self, cursor: u64) {
         while self.before < cursor && !self.entries.is_empty() {
             self.drop_first();
@@ -214,17 +214,17 @@ impl Log {
         self.shrink();
     }
 
-    /// Forgets what was sent, acknowledged or not.
+    /// Drops the frames that were sent, acknowledged or not.
     pub(super) fn forget_sent(&mut self) {
         self.acknowledge(self.sent);
     }
 
-    /// Forgets all.
+    /// Drops all frames.
     pub(super) fn clear(&mut self) {
         self.acknowledge(self.last());
     }
 
-    /// Gives back the places of a burst that is over: they count, empty or not.
+    /// Gives back the capacity that a burst has left: it counts, used or not.
     fn shrink(&mut self) {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
@@ -233,33 +233,33 @@ impl Log {
         }
     }
 
-    /// The frames after this number are to be sent, or sent again.
+    /// Goes back, or on, to this number: the frames after it are sent next.
     pub(super) fn rewind(&mut self, cursor: u64) {
         self.sent = cursor.clamp(self.before, self.last());
         let skipped = (self.sent - self.before) as usize;
         self.unsent = self.entries.range(skipped..).map(Payload::len).sum();
     }
 
-    /// The next frames to send and the number of the first, as many as `most` lets through and as stand together, but one
-    /// at least if there is one. They stay until they are acknowledged, or others need their room. None, but a number, for
-    /// a gap with nothing after it yet.
-    pub(super) fn take(&mut self, most: Most) -> Option<(u64, Vec<Payload>)> {
+    /// The next frames to send and the number of the first: consecutive ones within `limits`, but at least one if there is
+    /// any. They stay until they are acknowledged or dropped for others. A gap at the end of the log yields a number
+    /// without frames.
+    pub(super) fn take(&mut self, limits: LogLimits) -> Option<(u64, Vec<Payload>)> {
         let known = self.sent;
-        while let Some(Payload::Lost) = self.entries.get((self.sent - self.before) as usize) {
+        while let Some(Payload::Missing) = self.entries.get((self.sent - self.before) as usize) {
             self.sent += 1;
         }
         let first = self.sent + 1;
-        let frames = self.take_frames(most);
+        let frames = self.take_frames(limits);
         (self.sent > known).then_some((first, frames))
     }
 
-    fn take_frames(&mut self, most: Most) -> Vec<Payload> {
+    fn take_frames(&mut self, limits: LogLimits) -> Vec<Payload> {
         let skipped = (self.sent - self.before) as usize;
         let mut bytes = 0;
-        let fits = self.entries.range(skipped..).take(most.messages).take_while(|payload| {
+        let fits = self.entries.range(skipped..).take(limits.messages).take_while(|payload| {
             let first = bytes == 0;
             bytes += payload.len().max(1);
-            !matches!(payload, Payload::Lost) && (first || bytes <= most.bytes)
+            !matches!(payload, Payload::Missing) && (first || bytes <= limits.bytes)
         });
         let taken: Vec<_> = fits.cloned().collect();
         self.sent += taken.len() as u64;
@@ -268,7 +268,7 @@ impl Log {
     }
 
     fn is_over(&self) -> bool {
-        self.entries.len() > self.most.messages || self.bytes > self.most.bytes
+        self.entries.len() > self.limits.messages || self.bytes > self.limits.bytes
     }
 
     fn drop_first(&mut self) {
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     fn log(messages: usize) -> Log {
-        Log::new(Most { bytes: 100_000, messages }, Shared::default())
+        Log::new(LogLimits { bytes: 100_000, messages }, SharedBytes::default())
     }
 
     fn with(mut log: Log, texts: &[&str]) -> Log {
@@ -296,7 +296,7 @@ mod tests {
         log
     }
 
-    fn take(log: &mut Log, most: Most) -> Vec<String> {
+    fn take(log: &mut Log, most: LogLimits) -> Vec<String> {
         let text = |payload: &Payload| match payload {
             Payload::Text(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             other => panic!("{other:?}"),
@@ -304,10 +304,10 @@ mod tests {
         log.take(most).map(|(_, frames)| frames.iter().map(text).collect()).unwrap_or_default()
     }
 
-    const ALL: Most = Most { bytes: 1000, messages: 1000 };
+    const ALL: LogLimits = LogLimits { bytes: 1000, messages: 1000 };
 
     #[test]
-    fn what_was_not_acknowledged_is_there_again_and_again() {
+    fn unacknowledged_frames_are_kept() {
         let mut log = with(log(10), &["a", "b", "c"]);
         assert_eq!(take(&mut log, ALL), ["a", "b", "c"]);
         assert!(take(&mut log, ALL).is_empty());
@@ -325,27 +325,29 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_make_room_and_the_rest_keep_their_numbers() {
+    fn dropped_frames_keep_numbers() {
         let mut log = with(log(2), &["a", "b", "c"]);
         assert_eq!((log.before(), log.last(), log.sent()), (1, 3, 1));
         assert_eq!(take(&mut log, ALL), ["b", "c"]);
     }
 
     #[test]
-    fn there_is_room_as_long_as_what_is_unsent_fits() {
+    fn unsent_frames_take_room() {
         let mut log = with(log(2), &["a", "b"]);
         assert!(!log.has_room());
-        assert_eq!(take(&mut log, Most { bytes: 1, messages: 1 }).len(), 1);
+        assert_eq!(take(&mut log, LogLimits { bytes: 1, messages: 1 }).len(), 1);
         assert!(log.has_room());
-        let mut large =
-            with(Log::new(Most { bytes: 10, messages: 9 }, Shared::default()), &["a longer text than fits"]);
+        let mut large = with(
+            Log::new(LogLimits { bytes: 10, messages: 9 }, SharedBytes::default()),
+            &["a longer text than fits"],
+        );
         assert!(!large.has_room());
-        assert_eq!(take(&mut large, Most { bytes: 1, messages: 9 }).len(), 1, "one at least");
+        assert_eq!(take(&mut large, LogLimits { bytes: 1, messages: 9 }).len(), 1, "at least one");
         assert!(large.has_room());
     }
 
     #[test]
-    fn what_a_leg_is_yet_to_take_is_not_pushed_out_by_what_comes() {
+    fn unsent_frames_are_not_dropped() {
         let mut log = with(log(2), &["a", "b"]);
         log.push(Frame::from("c").into(), true);
         assert_eq!(take(&mut log, ALL), ["a", "b", "c"]);
@@ -354,21 +356,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_parts_what_is_before_from_what_is_after() {
+    fn gaps_split_batches() {
         let mut log = with(log(9), &["a"]);
-        log.push(Payload::Lost, true);
+        log.push(Payload::Missing, true);
         let mut log = with(log, &["c", "d"]);
         assert_eq!(log.take(ALL).map(|(first, frames)| (first, frames.len())), Some((1, 1)));
         assert_eq!(log.take(ALL).map(|(first, frames)| (first, frames.len())), Some((3, 2)));
-        log.push(Payload::Lost, true);
+        log.push(Payload::Missing, true);
         assert_eq!(log.take(ALL).map(|(first, frames)| (first, frames.len())), Some((6, 0)));
         assert!(log.take(ALL).is_none());
     }
 
     #[test]
-    fn batches_are_bounded_in_messages_and_bytes() {
+    fn batches_are_bounded() {
         let full = || with(log(50), &["1234"; 20]);
-        assert_eq!(take(&mut full(), Most { bytes: 1000, messages: 7 }).len(), 7);
-        assert_eq!(take(&mut full(), Most { bytes: 13, messages: 100 }).len(), 3);
+        assert_eq!(take(&mut full(), LogLimits { bytes: 1000, messages: 7 }).len(), 7);
+        assert_eq!(take(&mut full(), LogLimits { bytes: 13, messages: 100 }).len(), 3);
     }
 }

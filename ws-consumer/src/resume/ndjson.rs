@@ -1,28 +1,28 @@
-//! Frames as text: lines of JSON, and events of an event stream.
+//! Frames as text: lines of JSON, and the events of an event stream.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use channel_layer::{Message, Value};
 use serde::Deserialize;
 
-use super::{log::Payload, protocol::Control};
+use super::{log::Payload, protocol::ControlObject};
 use crate::frame::{self, Frame};
 
-/// A request or an answer: a control object, then frames.
+/// A request's or an answer's body: a control object, then frames.
 pub(super) struct Batch {
-    pub(super) control: Control,
+    pub(super) control: ControlObject,
     pub(super) frames: Vec<Frame>,
 }
 
-/// Why a body is no batch.
+/// The reason why a body is rejected.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NoBatch {
-    /// It is something else.
+pub(super) enum BatchError {
+    /// The body is not a batch.
     Malformed,
-    /// It is more than may be.
-    TooMuch,
+    /// The batch exceeds its limits.
+    TooLarge,
 }
 
-/// What one may contain.
+/// The limits of a batch.
 #[derive(Clone, Copy)]
 pub(super) struct BatchLimits {
     pub(super) frames: usize,
@@ -30,29 +30,29 @@ pub(super) struct BatchLimits {
     pub(super) frame: usize,
 }
 
-/// For what another process of ours has made.
-pub(super) const ANY: BatchLimits = BatchLimits { frames: usize::MAX, frame: usize::MAX };
+/// The limits of a batch that another process of the same service has made.
+pub(super) const UNLIMITED: BatchLimits = BatchLimits { frames: usize::MAX, frame: usize::MAX };
 
 #[derive(Deserialize)]
-struct Binary<'a> {
+struct BinaryLine<'a> {
     #[serde(borrow)]
     bytes: std::borrow::Cow<'a, str>,
 }
 
 /// Reads a batch, each byte once.
-pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, NoBatch> {
-    let body = std::str::from_utf8(body).map_err(|_| NoBatch::Malformed)?;
+pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, BatchError> {
+    let body = std::str::from_utf8(body).map_err(|_| BatchError::Malformed)?;
     let mut lines = body.split_terminator('\n');
-    let control = lines.next().filter(|line| line.starts_with('{')).ok_or(NoBatch::Malformed)?;
-    let control = frame::read(control).map_err(|_| NoBatch::Malformed)?;
+    let control = lines.next().filter(|line| line.starts_with('{')).ok_or(BatchError::Malformed)?;
+    let control = frame::read(control).map_err(|_| BatchError::Malformed)?;
     let mut frames = Vec::new();
     for line in lines {
         if frames.len() == limits.frames {
-            return Err(NoBatch::TooMuch);
+            return Err(BatchError::TooLarge);
         }
-        let frame = read_frame(line).ok_or(NoBatch::Malformed)?;
+        let frame = read_frame(line).ok_or(BatchError::Malformed)?;
         if frame.len() > limits.frame {
-            return Err(NoBatch::TooMuch);
+            return Err(BatchError::TooLarge);
         }
         frames.push(frame);
     }
@@ -63,12 +63,12 @@ fn read_frame(line: &str) -> Option<Frame> {
     if line.starts_with('"') {
         return frame::read(line).ok().map(Frame::Text);
     }
-    let Binary { bytes } = serde_json::from_str(line).ok()?;
+    let BinaryLine { bytes } = serde_json::from_str(line).ok()?;
     BASE64.decode(&*bytes).ok().map(Frame::from)
 }
 
 /// Writes a batch.
-pub(super) fn write(control: &Control, payloads: &[Payload]) -> Vec<u8> {
+pub(super) fn write(control: &ControlObject, payloads: &[Payload]) -> Vec<u8> {
     let mut out = control.json().into_bytes();
     out.reserve(payloads.iter().map(|payload| payload.len() + payload.len() / 3 + 16).sum());
     out.push(b'\n');
@@ -80,41 +80,40 @@ pub(super) fn write(control: &Control, payloads: &[Payload]) -> Vec<u8> {
 fn put_line(out: &mut Vec<u8>, payload: &Payload) {
     match payload {
         Payload::Binary(bytes) => out.extend(binary_line(bytes)),
-        Payload::Lost => {}
+        Payload::Missing => {}
         Payload::Text(bytes) => out.extend(text_line(utf8(bytes))),
         Payload::Shared(message) => {
-            struct Line(Vec<u8>);
+            struct CachedLine(Vec<u8>);
             out.extend_from_slice(
-                &message.derived(|message| Line(by_kind(message, text_line, binary_line))).0,
+                &message.derived(|message| CachedLine(by_kind(message, text_line, binary_line))).0,
             );
         }
     }
 }
 
-/// Appends a frame as an event, without its end: an `id` is yet to come.
+/// Appends a frame as an event, without its end: the `id` follows.
 pub(super) fn put_event(out: &mut Vec<u8>, payload: &Payload) {
     match payload {
         Payload::Binary(bytes) => out.extend(binary_event(bytes)),
-        Payload::Lost => {}
+        Payload::Missing => {}
         Payload::Text(bytes) => out.extend(text_event(utf8(bytes))),
         Payload::Shared(message) => {
-            struct Event(Vec<u8>);
+            struct CachedEvent(Vec<u8>);
             out.extend_from_slice(
-                &message.derived(|message| Event(by_kind(message, text_event, binary_event))).0,
+                &message.derived(|message| CachedEvent(by_kind(message, text_event, binary_event))).0,
             );
         }
     }
 }
 
 /// Appends a control object as an event, without its end.
-pub(super) fn put_control(out: &mut Vec<u8>, control: &Control) {
+pub(super) fn put_control(out: &mut Vec<u8>, control: &ControlObject) {
     out.extend_from_slice(b"event: control\ndata: ");
     out.extend_from_slice(control.json().as_bytes());
     out.push(b'\n');
 }
 
-/// Made once per message, however many clients it goes to. One without text or bytes is an empty text, so that the
-/// numbers stay right.
+/// Encodes a message's text or bytes. A message without either is an empty text, so that the numbers stay right.
 fn by_kind(message: &Message, text: fn(&str) -> Vec<u8>, binary: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     match (message.get("text").and_then(Value::as_str), message.get("bytes").and_then(Value::as_bytes)) {
         (None, Some(bytes)) => binary(bytes),
@@ -132,7 +131,7 @@ fn binary_line(bytes: &[u8]) -> Vec<u8> {
     format!("{{\"bytes\":\"{}\"}}\n", BASE64.encode(bytes)).into_bytes()
 }
 
-/// Event streams know no carriage returns: they are all line ends.
+/// Encodes a text as an event; one with carriage returns, which are line ends in an event stream, as JSON.
 fn text_event(text: &str) -> Vec<u8> {
     if text.contains('\r') {
         return [b"event: text\ndata: ".as_slice(), &text_line(text)].concat();
@@ -162,19 +161,19 @@ mod tests {
 
     const LIMITS: BatchLimits = BatchLimits { frames: 3, frame: 8 };
 
-    fn read(body: &str) -> Result<Vec<Frame>, NoBatch> {
+    fn read(body: &str) -> Result<Vec<Frame>, BatchError> {
         parse(body.as_bytes(), LIMITS).map(|batch| batch.frames)
     }
 
     #[test]
-    fn a_batch_is_a_control_object_and_lines() {
+    fn batches_are_parsed() {
         let frames = read("{\"cursor\":3}\n\"a\\nb\"\n{\"bytes\":\"AAE=\"}\n").unwrap();
         assert_eq!(frames, [Frame::from("a\nb"), Frame::from(vec![0, 1])]);
         assert_eq!(parse(b"{\"cursor\":3,\"later\":1}", LIMITS).unwrap().control.cursor, Some(3));
     }
 
     #[test]
-    fn half_an_emoji_spoils_no_control_object() {
+    fn lone_surrogates_are_replaced() {
         let control = |body: &str| parse(body.as_bytes(), LIMITS).unwrap().control;
         let reason = |body| control(body).close.unwrap().reason;
         assert_eq!(reason(r#"{"close":{"code":4000,"reason":"no \ud83d"}}"#), "no \u{fffd}");
@@ -183,27 +182,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_or_too_much_is_told_apart() {
+    fn malformed_and_too_large_differ() {
         for wrong in
             ["", "\n", "[]", "{}\nx\n", "{}\n{\"bytes\":\"?\"}", "{}\n\n", "{\"cursor\":-1}", "{}\n\"a"]
         {
-            assert_eq!(read(wrong).unwrap_err(), NoBatch::Malformed, "{wrong}");
+            assert_eq!(read(wrong).unwrap_err(), BatchError::Malformed, "{wrong}");
         }
-        assert_eq!(parse(b"{}\n\"\xFF\"", LIMITS).err(), Some(NoBatch::Malformed));
+        assert_eq!(parse(b"{}\n\"\xFF\"", LIMITS).err(), Some(BatchError::Malformed));
         for wrong in ["{}\n\"\"\n\"\"\n\"\"\n\"\"", "{}\n\"123456789\""] {
-            assert_eq!(read(wrong).unwrap_err(), NoBatch::TooMuch, "{wrong}");
+            assert_eq!(read(wrong).unwrap_err(), BatchError::TooLarge, "{wrong}");
         }
     }
 
     #[test]
-    fn a_million_empty_lines_are_refused_at_the_first() {
-        assert_eq!(parse(&b"\n".repeat(1 << 20), LIMITS).err(), Some(NoBatch::Malformed));
+    fn empty_lines_are_refused_at_once() {
+        assert_eq!(parse(&b"\n".repeat(1 << 20), LIMITS).err(), Some(BatchError::Malformed));
         let after_a_control = [b"{}".to_vec(), b"\n".repeat(1 << 20)].concat();
-        assert_eq!(parse(&after_a_control, LIMITS).err(), Some(NoBatch::Malformed));
+        assert_eq!(parse(&after_a_control, LIMITS).err(), Some(BatchError::Malformed));
     }
 
     #[test]
-    fn events_hold_every_text() {
+    fn texts_become_events() {
         let event = |text: &str| String::from_utf8(text_event(text)).unwrap();
         assert_eq!(event("a"), "data: a\n");
         assert_eq!(event(""), "data: \n");
@@ -214,18 +213,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_written_is_read(texts in proptest::collection::vec(any::<String>(), 0..5), bytes: Vec<u8>) {
+        fn batches_round_trip(texts in proptest::collection::vec(any::<String>(), 0..5), bytes: Vec<u8>) {
             let mut frames: Vec<_> = texts.into_iter().map(Frame::Text).collect();
             frames.push(Frame::from(bytes));
             let payloads: Vec<_> = frames.iter().cloned().map(Payload::from).collect();
-            let written = write(&Control::ack(7), &payloads);
+            let written = write(&ControlObject::ack(7), &payloads);
             let read = parse(&written, BatchLimits { frames: 10, frame: 1 << 20 }).unwrap();
             prop_assert_eq!(read.control.ack, Some(7));
             prop_assert_eq!(read.frames, frames);
         }
 
         #[test]
-        fn no_body_breaks_it(body: Vec<u8>) {
+        fn no_body_panics(body: Vec<u8>) {
             let _ = parse(&body, LIMITS);
         }
     }

@@ -1,26 +1,26 @@
-//! The control object: see [the protocol](crate::docs::transports).
+//! The control object of [the protocol](crate::docs::transports).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::frame::Close;
 
-/// What is not a frame, in either direction.
+/// The control object: everything that is not a frame, in either direction.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct Control {
+pub(super) struct ControlObject {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) open: Option<Open>,
+    pub(super) open: Option<SessionOpen>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) gap: Option<Lost>,
+    pub(super) gap: Option<Gap>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<u64>,
-    /// Between processes only: the carrier has this one, though its client has not acknowledged it.
+    /// The number of the last frame that the carrier has, acknowledged or not. Between processes only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) after: Option<u64>,
-    /// Between processes only: the client has spoken over the carrier, and so has its newest token.
+    /// Whether the client has sent something over the carrier, and so has its newest token. Between processes only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) confirmed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +28,7 @@ pub(super) struct Control {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ack: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mode: Option<Mode>,
+    pub(super) mode: Option<PostMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resume: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,63 +36,71 @@ pub(super) struct Control {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pong: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) close: Option<Closing>,
+    pub(super) close: Option<SessionClose>,
 }
 
-/// How a `POST` wants to be answered.
+/// The requested kind of answer to a `POST`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Mode {
+pub(super) enum PostMode {
     LongPoll,
     Poll,
     Send,
 }
 
-/// A leg begins.
+/// The beginning of a carrier.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct Open {
+pub(super) struct SessionOpen {
     pub(super) token: String,
     pub(super) resumed: bool,
     pub(super) cursor: u64,
     pub(super) ack: u64,
-    /// Seconds.
+    /// In seconds.
     pub(super) ttl: f64,
-    /// Seconds.
+    /// In seconds.
     pub(super) heartbeat: f64,
     pub(super) protocol: Option<String>,
 }
 
-/// Frames that nobody has any more; without an end, all of a session.
+/// Frames that are lost for good; without an end, all frames of a session that is gone.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct Lost {
+pub(super) struct Gap {
     pub(super) from: u64,
     pub(super) to: Option<u64>,
 }
 
+/// The end of a session.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default)]
-pub(super) struct Closing {
+pub(super) struct SessionClose {
     pub(super) code: u16,
     pub(super) reason: String,
 }
 
-impl From<Close> for Closing {
+impl From<Close> for SessionClose {
     fn from(close: Close) -> Self {
         Self { code: close.code, reason: close.sendable_reason().to_owned() }
     }
 }
 
-impl From<Closing> for Close {
-    /// A client may say only what a close frame could say.
-    fn from(Closing { code, reason }: Closing) -> Self {
+impl From<SessionClose> for Close {
+    /// Limits a client's code and reason to those of a close frame.
+    fn from(SessionClose { code, reason }: SessionClose) -> Self {
         let code = Some(code).filter(|code| Self::is_sendable(*code)).unwrap_or(Self::NO_STATUS);
         let close = Self::new(code, reason);
         Self::new(code, close.sendable_reason())
     }
 }
 
-impl Control {
+impl Gap {
+    /// All frames of a session that is gone, after those that the client has.
+    pub(super) fn after(cursor: u64) -> Self {
+        Self { from: cursor.saturating_add(1), to: None }
+    }
+}
+
+impl ControlObject {
     pub(super) fn json(&self) -> String {
         serde_json::to_string(self).expect("strings, numbers and JSON are JSON")
     }

@@ -1,5 +1,5 @@
-//! The registry of all sessions of a service. It limits their number and the bytes they keep, and selects
-//! those that end when there are too many.
+//! The registry of all sessions of a service, which limits their number and the bytes they keep, and evicts sessions beyond
+//! the limits.
 //!
 //! The data that a session keeps always counts: its log and its client's input. While it waits without a
 //! connection, the rest of it counts too, for its client's address as well. Sessions with a connection are
@@ -14,62 +14,71 @@ use std::{
     },
 };
 
-use super::{config::Resume, log::Shared, state::Session, token::SessionId};
+use super::{config::Resume, log::SharedBytes, token::SessionId};
 use crate::wire::Seldom;
 
-/// Bytes that a session takes beside what it keeps, about: its task, its consumer, its mailbox, and what the allocator adds.
-pub(super) const FIXED: usize = 8 << 10;
-/// Bytes that the record of an ended one takes.
+/// The estimated size of a session without the data that it keeps: its task, its consumer, its mailbox, and the
+/// allocator's overhead.
+const FIXED: usize = 8 << 10;
+/// The size of the record of an ended session.
 const ENDED: usize = 1 << 10;
-/// Bytes below which a change waits for others before it is reported: each report takes a lock.
-pub(super) const STEP: usize = 2 << 10;
+/// The smallest change in bytes that is reported at once: each report takes a lock.
+pub(super) const REPORT_STEP: usize = 2 << 10;
 
-pub(super) struct Registry {
-    bounds: Bounds,
-    /// Locked for a look-up, and never while another lock is asked for.
-    state: Mutex<State>,
-    /// Bytes of messages that sessions share. Apart from the lock, because a message may be dropped under any.
+/// An entry's object, which the registry may end.
+pub(super) trait Evictable {
+    fn id(&self) -> SessionId;
+
+    /// Ends it because its memory is needed for others. Called without the registry's lock.
+    fn evict(&self);
+}
+
+pub(super) struct Registry<S> {
+    limits: RegistryLimits,
+    /// Locked for a look-up, and never while another lock is taken.
+    state: Mutex<RegistryState<S>>,
+    /// Bytes of messages that sessions share. Apart from the lock, because a message may be dropped under any lock.
     shared: Arc<AtomicUsize>,
     /// Set while sessions that have a connection keep too much.
     is_pressed: AtomicBool,
     refused: Seldom,
-    given_up: Seldom,
+    evicted: Seldom,
 }
 
-/// The limits.
 #[derive(Clone, Copy)]
-struct Bounds {
+struct RegistryLimits {
     bytes: usize,
     address_bytes: usize,
     sessions: usize,
     address_sessions: usize,
 }
 
-#[derive(Default)]
-struct State {
-    sessions: HashMap<SessionId, Entry>,
-    /// Of them, those that have not ended.
+struct RegistryState<S> {
+    sessions: HashMap<SessionId, SessionEntry<S>>,
+    /// The number of sessions that have not ended.
     live: usize,
     bytes: usize,
     next: u64,
     /// The sessions that wait, the oldest first.
     waiting: BTreeMap<u64, SessionId>,
     /// Clients whose address is not known count as one.
-    addresses: HashMap<Option<IpAddr>, Share>,
+    addresses: HashMap<Option<IpAddr>, AddressShare>,
 }
 
-struct Entry {
-    session: Arc<Session>,
+struct SessionEntry<S> {
+    session: Arc<S>,
     address: Option<IpAddr>,
     fixed: usize,
     kept: usize,
+    /// Its position in the order of waiting sessions.
     waits: Option<u64>,
     has_ended: bool,
 }
 
+/// The sessions of an address.
 #[derive(Default)]
-struct Share {
-    /// The number of its sessions, whatever their state.
+struct AddressShare {
+    /// The number of its sessions, in any state.
     sessions: usize,
     bytes: usize,
     /// Bytes of messages that its sessions were the first to keep.
@@ -77,53 +86,53 @@ struct Share {
     waiting: BTreeSet<u64>,
 }
 
-/// Sessions that have to go; their own locks are taken for it.
+/// Sessions that have to end. Ending them takes their own locks.
 #[must_use]
-pub(super) struct Excess(Vec<Arc<Session>>);
+pub(super) struct Evicted<S>(Vec<Arc<S>>);
 
-impl Excess {
-    pub(super) fn end(self) {
-        self.0.iter().for_each(|session| session.give_up());
+impl<S: Evictable> Evicted<S> {
+    pub(super) fn evict(self) {
+        self.0.iter().for_each(|session| session.evict());
     }
 }
 
-/// Bytes of a request that is being read. Dropped, they are given back.
-pub(super) struct Reading {
-    registry: Arc<Registry>,
+/// The bytes of a request that is being read, which are given back when this is dropped.
+pub(super) struct Reservation<S: Evictable> {
+    registry: Arc<Registry<S>>,
     address: Option<IpAddr>,
     bytes: usize,
 }
 
-impl Registry {
+impl<S: Evictable> Registry<S> {
     pub(super) fn new(resume: &Resume) -> Self {
-        let bounds = Bounds {
+        let limits = RegistryLimits {
             bytes: resume.max_bytes,
             address_bytes: resume.max_bytes_per_address.min(resume.max_bytes),
             sessions: resume.max_sessions,
             address_sessions: resume.max_waiting_per_address,
         };
         Self {
-            bounds,
+            limits,
             state: Mutex::default(),
             shared: Arc::default(),
             is_pressed: AtomicBool::new(false),
             refused: Seldom::default(),
-            given_up: Seldom::default(),
+            evicted: Seldom::default(),
         }
     }
 
-    /// The counters of what sessions of this address share with others.
-    pub(super) fn shared(&self, address: Option<IpAddr>) -> Shared {
+    /// The counters of messages that sessions of this address share with others.
+    pub(super) fn shared(&self, address: Option<IpAddr>) -> SharedBytes {
         let known = self.state().addresses.get(&address).map(|share| share.shared.clone());
-        Shared { all: self.shared.clone(), address: known.unwrap_or_default() }
+        SharedBytes { all: self.shared.clone(), address: known.unwrap_or_default() }
     }
 
-    /// Returns whether the sessions keep too much although none of them waits.
+    /// Whether the sessions keep too much although none of them waits.
     pub(super) fn is_pressed(&self) -> bool {
         self.is_pressed.load(Relaxed)
     }
 
-    pub(super) fn find(&self, id: SessionId) -> Option<Arc<Session>> {
+    pub(super) fn find(&self, id: SessionId) -> Option<Arc<S>> {
         self.state().sessions.get(&id).map(|entry| entry.session.clone())
     }
 
@@ -136,17 +145,17 @@ impl Registry {
         self.state().sessions.len()
     }
 
-    /// Enters a new session, which has a connection at first. False if there is no room.
+    /// Enters a new session, which has a connection at first. Returns false if there is no room.
     pub(super) fn enter(
         &self,
-        session: &Arc<Session>,
+        session: &Arc<S>,
         address: Option<IpAddr>,
         weight: usize,
         shared: Arc<AtomicUsize>,
     ) -> bool {
         let mut state = self.state();
         let bytes = state.bytes.saturating_add(self.shared.load(Relaxed));
-        if state.live >= self.bounds.sessions || (bytes > self.bounds.bytes && state.waiting.is_empty()) {
+        if state.live >= self.limits.sessions || (bytes > self.limits.bytes && state.waiting.is_empty()) {
             let sessions = state.live;
             drop(state);
             if let Some(refused) = self.refused.count() {
@@ -156,32 +165,33 @@ impl Registry {
         }
         state.live += 1;
         let (session, fixed) = (session.clone(), FIXED.saturating_add(weight));
-        let entry = Entry { address, fixed, kept: 0, waits: None, has_ended: false, session };
-        state.sessions.insert(entry.session.id, entry);
-        state.addresses.entry(address).or_insert_with(|| Share { shared, ..Share::default() }).sessions += 1;
+        let entry = SessionEntry { address, fixed, kept: 0, waits: None, has_ended: false, session };
+        state.sessions.insert(entry.session.id(), entry);
+        let share = AddressShare { shared, ..AddressShare::default() };
+        state.addresses.entry(address).or_insert(share).sessions += 1;
         true
     }
 
     /// Notes how many bytes the session keeps.
-    pub(super) fn keep(&self, id: SessionId, bytes: usize) -> Excess {
+    pub(super) fn keep(&self, id: SessionId, bytes: usize) -> Evicted<S> {
         self.change(id, |entry, _| entry.kept = bytes)
     }
 
-    /// Notes that it has no connection any more.
-    pub(super) fn wait(&self, id: SessionId, bytes: usize) -> Excess {
+    /// Notes that the session has lost its connection.
+    pub(super) fn wait(&self, id: SessionId, bytes: usize) -> Evicted<S> {
         self.change(id, |entry, next| {
             entry.kept = bytes;
             entry.waits.get_or_insert(next);
         })
     }
 
-    /// Notes that it has one again.
-    pub(super) fn carry(&self, id: SessionId, bytes: usize) -> Excess {
+    /// Notes that the session has a connection again.
+    pub(super) fn carry(&self, id: SessionId, bytes: usize) -> Evicted<S> {
         self.change(id, |entry, _| (entry.kept, entry.waits) = (bytes, None))
     }
 
-    /// Notes that it has ended: it takes no place any more, but is remembered.
-    pub(super) fn ended(&self, id: SessionId, bytes: usize) -> Excess {
+    /// Notes that the session has ended: it does not count any more, but is remembered.
+    pub(super) fn end(&self, id: SessionId, bytes: usize) -> Evicted<S> {
         self.change(id, |entry, next| {
             (entry.has_ended, entry.fixed, entry.kept) = (true, ENDED, bytes);
             entry.waits.get_or_insert(next);
@@ -190,32 +200,32 @@ impl Registry {
 
     pub(super) fn forget(&self, id: SessionId) {
         let entry = self.state().remove(id);
-        drop(entry); // beside the lock: what it keeps takes others when it goes
+        drop(entry); // without the lock: the drop takes others
     }
 
-    /// Begins to count a request of this address.
-    pub(super) fn reads(self: &Arc<Self>, address: Option<IpAddr>) -> Reading {
-        Reading { registry: self.clone(), address, bytes: 0 }
+    /// Begins to count the body of a request of this address.
+    pub(super) fn reserve(self: &Arc<Self>, address: Option<IpAddr>) -> Reservation<S> {
+        Reservation { registry: self.clone(), address, bytes: 0 }
     }
 
-    fn change(&self, id: SessionId, change: impl FnOnce(&mut Entry, u64)) -> Excess {
+    fn change(&self, id: SessionId, change: impl FnOnce(&mut SessionEntry<S>, u64)) -> Evicted<S> {
         let mut state = self.state();
-        let Some(address) = state.change(id, change) else { return Excess(Vec::new()) };
+        let Some(address) = state.change(id, change) else { return Evicted(Vec::new()) };
         self.settle(state, address)
     }
 
-    /// Takes out those that have to end for the others: the oldest that wait, first of the address that has too much.
-    fn settle(&self, mut state: MutexGuard<'_, State>, address: Option<IpAddr>) -> Excess {
+    /// Removes the sessions that exceed the limits: the oldest that wait, first those of the address that has too much.
+    fn settle(&self, mut state: MutexGuard<'_, RegistryState<S>>, address: Option<IpAddr>) -> Evicted<S> {
         let mut gone = Vec::new();
-        while let Some(id) = state.excess(address, &self.bounds, self.shared.load(Relaxed)) {
+        while let Some(id) = state.excess(address, &self.limits, self.shared.load(Relaxed)) {
             gone.extend(state.remove(id));
         }
         let bytes = state.bytes.saturating_add(self.shared.load(Relaxed));
-        self.is_pressed.store(bytes > self.bounds.bytes, Relaxed);
+        self.is_pressed.store(bytes > self.limits.bytes, Relaxed);
         drop(state);
         let live = gone.iter().filter(|entry| !entry.has_ended).count();
         if live > 0
-            && let Some(ended) = self.given_up.count_by(live as u64)
+            && let Some(ended) = self.evicted.count_by(live as u64)
         {
             tracing::warn!(
                 ended,
@@ -224,17 +234,34 @@ impl Registry {
                 "sessions without a connection end early: too many, or too much"
             );
         }
-        Excess(gone.into_iter().map(|entry| entry.session).collect())
+        Evicted(gone.into_iter().map(|entry| entry.session).collect())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RegistryState<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// Returns the address whose share it counts for.
-    fn change(&mut self, id: SessionId, change: impl FnOnce(&mut Entry, u64)) -> Option<Option<IpAddr>> {
+impl<S> Default for RegistryState<S> {
+    fn default() -> Self {
+        Self {
+            sessions: HashMap::new(),
+            live: 0,
+            bytes: 0,
+            next: 0,
+            waiting: BTreeMap::new(),
+            addresses: HashMap::new(),
+        }
+    }
+}
+
+impl<S> RegistryState<S> {
+    /// Changes an entry, and returns the address whose share it counts for.
+    fn change(
+        &mut self,
+        id: SessionId,
+        change: impl FnOnce(&mut SessionEntry<S>, u64),
+    ) -> Option<Option<IpAddr>> {
         self.next += 1;
         let entry = self.sessions.get_mut(&id)?;
         let (before, had_ended) = (entry.counted(), entry.has_ended);
@@ -245,67 +272,67 @@ impl State {
         Some(address)
     }
 
-    fn remove(&mut self, id: SessionId) -> Option<Entry> {
+    fn remove(&mut self, id: SessionId) -> Option<SessionEntry<S>> {
         let entry = self.sessions.remove(&id)?;
         self.live -= usize::from(!entry.has_ended);
-        let none = Counted { bytes: 0, waits: None };
+        let none = CountedBytes { bytes: 0, waits: None };
         self.recount(id, entry.address, entry.counted(), none);
         if let Some(share) = self.addresses.get_mut(&entry.address) {
             share.sessions -= 1;
         }
         self.tidy(entry.address);
-        // A crowd that left gives its memory back.
+        // Gives memory back after a burst.
         if self.sessions.capacity() > 64 && self.sessions.len() * 4 < self.sessions.capacity() {
             self.sessions.shrink_to_fit();
         }
         Some(entry)
     }
 
-    fn recount(&mut self, id: SessionId, address: Option<IpAddr>, before: Counted, after: Counted) {
+    fn recount(&mut self, id: SessionId, address: Option<IpAddr>, before: CountedBytes, after: CountedBytes) {
         self.bytes = self.bytes - before.bytes + after.bytes;
-        let [taken, given] = [&before, &after].map(Counted::of_address);
+        let [taken, given] = [&before, &after].map(CountedBytes::of_address);
         if (taken, before.waits) == (given, after.waits) {
             return;
         }
         let Some(share) = self.addresses.get_mut(&address) else { return };
         share.bytes = share.bytes - taken + given;
         if before.waits != after.waits {
-            if let Some(place) = before.waits {
-                share.waiting.remove(&place);
-                self.waiting.remove(&place);
+            if let Some(position) = before.waits {
+                share.waiting.remove(&position);
+                self.waiting.remove(&position);
             }
-            if let Some(place) = after.waits {
-                share.waiting.insert(place);
-                self.waiting.insert(place, id);
+            if let Some(position) = after.waits {
+                share.waiting.insert(position);
+                self.waiting.insert(position, id);
             }
         }
     }
 
-    /// Returns the session that is to end next, if there is too much.
-    fn excess(&self, address: Option<IpAddr>, bounds: &Bounds, shared: usize) -> Option<SessionId> {
+    /// Returns the session that is to end next, if the limits are exceeded.
+    fn excess(&self, address: Option<IpAddr>, limits: &RegistryLimits, shared: usize) -> Option<SessionId> {
         let share = self.addresses.get(&address);
         let own = share.filter(|share| {
-            share.bytes.saturating_add(share.shared.load(Relaxed)) > bounds.address_bytes
-                || share.waiting.len() > bounds.address_sessions
+            share.bytes.saturating_add(share.shared.load(Relaxed)) > limits.address_bytes
+                || share.waiting.len() > limits.address_sessions
         });
         let oldest = own.and_then(|share| share.waiting.first());
-        if let Some(place) = oldest {
-            return self.waiting.get(place).copied();
+        if let Some(position) = oldest {
+            return self.waiting.get(position).copied();
         }
-        if self.bytes.saturating_add(shared) <= bounds.bytes {
+        if self.bytes.saturating_add(shared) <= limits.bytes {
             return None;
         }
         self.waiting.first_key_value().map(|(_, id)| *id)
     }
 
-    fn read(&mut self, address: Option<IpAddr>, before: usize, after: usize) {
+    fn reserve(&mut self, address: Option<IpAddr>, before: usize, after: usize) {
         self.bytes = self.bytes - before + after;
         let share = self.addresses.entry(address).or_default();
         share.bytes = share.bytes - before + after;
         self.tidy(address);
     }
 
-    /// Forgets an address that has nothing.
+    /// Forgets an address without sessions and requests.
     fn tidy(&mut self, address: Option<IpAddr>) {
         if self.addresses.get(&address).is_some_and(|share| share.sessions == 0 && share.bytes == 0) {
             self.addresses.remove(&address);
@@ -314,47 +341,47 @@ impl State {
 }
 
 /// The part of an entry that counts.
-struct Counted {
+struct CountedBytes {
     bytes: usize,
     waits: Option<u64>,
 }
 
-impl Counted {
+impl CountedBytes {
     fn of_address(&self) -> usize {
         if self.waits.is_some() { self.bytes } else { 0 }
     }
 }
 
-impl Entry {
-    fn counted(&self) -> Counted {
+impl<S> SessionEntry<S> {
+    fn counted(&self) -> CountedBytes {
         let fixed = if self.waits.is_some() { self.fixed } else { 0 };
-        Counted { bytes: self.kept.saturating_add(fixed), waits: self.waits }
+        CountedBytes { bytes: self.kept.saturating_add(fixed), waits: self.waits }
     }
 }
 
-impl Reading {
-    /// Notes how many bytes it takes by now. Returns false if that is too much, even without the sessions that wait.
-    pub(super) fn takes(&mut self, bytes: usize) -> bool {
+impl<S: Evictable> Reservation<S> {
+    /// Changes the number of bytes. Returns false if that is too much, even without the sessions that wait.
+    pub(super) fn resize(&mut self, bytes: usize) -> bool {
         let Self { registry, address, .. } = self;
         let mut state = registry.state();
-        state.read(*address, self.bytes, bytes);
+        state.reserve(*address, self.bytes, bytes);
         self.bytes = bytes;
-        registry.settle(state, *address).end();
+        registry.settle(state, *address).evict();
         let state = registry.state();
-        let own = state.addresses.get(address).map_or(0, |share| share.bytes);
-        let is_room = own <= registry.bounds.address_bytes && !registry.is_pressed();
+        let taken = state.addresses.get(address).map_or(0, |share| share.bytes);
+        let has_room = taken <= registry.limits.address_bytes && !registry.is_pressed();
         drop(state);
-        if !is_room && let Some(refused) = registry.refused.count() {
+        if !has_room && let Some(refused) = registry.refused.count() {
             tracing::warn!(?address, refused, "no room for the body of a session's request");
         }
-        is_room
+        has_room
     }
 }
 
-impl Drop for Reading {
+impl<S: Evictable> Drop for Reservation<S> {
     fn drop(&mut self) {
         let mut state = self.registry.state();
-        state.read(self.address, self.bytes, 0);
-        self.registry.settle(state, self.address).end();
+        state.reserve(self.address, self.bytes, 0);
+        self.registry.settle(state, self.address).evict();
     }
 }

@@ -1,4 +1,4 @@
-//! All sessions of a service: how they begin, and how a request finds its own.
+//! All sessions of a service: how they begin, how a client resumes one, and how a request finds its own.
 
 use std::{
     future::poll_fn,
@@ -6,28 +6,30 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use channel_layer::{Causes, ChannelLayer};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use tokio::{
     sync::OnceCell,
-    task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    address,
-    admission::{Screened, screen},
-    admitted::Admitted,
-    carrier::{Carriage, Leg},
-    config::Resume,
-    forward::{self, Reply, Request},
+    admission::{ADMISSION, AdmittedClient, admit},
+    attachment::Attachment,
+    carrier::{Carrier, CarrierRegistration},
+    config::{Resume, Settings},
+    credentials::AdmittedCredentials,
+    exchange::{Requester, exchange},
+    forward::{self, ForwardReply, ForwardRequest, Forwarder},
     ndjson,
-    profiles::{ADMISSION, SESSION},
-    protocol::{Control, Lost, Mode, Open},
+    protocol::{ControlObject, Gap, PostMode},
     registry::Registry,
-    state::{Continued, Decision, Session, Terms},
-    task::Task,
-    token::{ProcessId, SessionId, Token},
+    request,
+    session::{Session, SessionRegistry},
+    task::SessionTask,
+    token::{ProcessId, SessionId, SessionToken},
 };
 use crate::{
     application::Application,
@@ -35,42 +37,40 @@ use crate::{
     error::Result as HookResult,
     frame::Close,
     limits::Limits,
-    scope::{Scope, Transport},
+    scope::Scope,
     socket::Socket,
     wire::{OutputLimits, Profile, Refuse, Wire},
 };
 
-/// For how long the end of a session is remembered, at the most.
+/// The longest time for which the end of a session is remembered.
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
-/// Clones are the same.
-#[derive(Clone)]
-pub(crate) struct Directory(Arc<Inner>);
+/// The profile of a session. Its log numbers every frame and every gap.
+const SESSION: Profile =
+    Profile { buffers_input: true, reports_gaps: true, shares_frames: true, ..Profile::CLIENT };
 
-struct Inner {
-    terms: Arc<Terms>,
+/// The sessions of a service. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct SessionService(Arc<SharedService>);
+
+struct SharedService {
+    settings: Arc<Settings>,
     application: Arc<dyn Application>,
     layer: Arc<dyn ChannelLayer>,
     output: Arc<OutputLimits>,
     connections: Connections,
     /// Whether sessions may begin while the layer has lost its backend.
     accepts_in_outage: bool,
-    registry: Arc<Registry>,
+    registry: Arc<SessionRegistry>,
     /// Locked for a look-up.
-    admitted: Mutex<Admitted>,
-    listening: OnceCell<AbortOnDrop>,
+    credentials: Mutex<AdmittedCredentials>,
+    forwarder: Arc<Forwarder>,
+    /// Answers the requests of other processes, from the first session on.
+    listener: OnceCell<AbortOnDropHandle<()>>,
 }
 
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Of what it is made.
-pub(crate) struct Parts {
+/// The parts of a [`SessionService`].
+pub(crate) struct SessionParts {
     pub(crate) resume: Resume,
     pub(crate) limits: Arc<Limits>,
     pub(crate) application: Arc<dyn Application>,
@@ -80,56 +80,61 @@ pub(crate) struct Parts {
     pub(crate) accepts_in_outage: bool,
 }
 
-/// A leg that streams begins.
-pub(super) struct Begun {
-    pub(super) leg: Leg,
-    pub(super) control: Control,
-    pub(super) token: Token,
-    /// For the answer.
-    pub(super) headers: HeaderMap,
-}
-
-/// A session begins.
-pub(super) struct Opened {
+/// A session that has begun, with its first carrier.
+pub(super) struct StartedSession {
     pub(super) session: Arc<Session>,
-    pub(super) continued: Continued,
-    /// For the answer.
+    pub(super) attachment: Attachment,
+    /// Headers for the answer.
     pub(super) headers: HeaderMap,
 }
 
-impl Directory {
-    pub(crate) fn new(parts: Parts) -> HookResult<Self> {
-        let Parts { mut resume, limits, application, layer, output, connections, accepts_in_outage } = parts;
-        // A client that polls is heard of by its polls.
-        resume.window = resume.window.min(limits.ping_interval);
-        let process = ProcessId::new()?;
-        let inner = Inner {
-            registry: Arc::new(Registry::new(&resume)),
-            terms: Arc::new(Terms { process, resume, limits }),
+/// A streaming carrier that has begun, of a new session or a resumed one.
+pub(super) struct StartedCarrier {
+    pub(super) carrier: Carrier,
+    /// The control object that begins it.
+    pub(super) control: ControlObject,
+    pub(super) token: SessionToken,
+    /// Headers for the answer.
+    pub(super) headers: HeaderMap,
+}
+
+/// The place of a session.
+pub(super) enum SessionLocation {
+    /// There is no such session.
+    Gone,
+    Local(Arc<Session>),
+    /// In another process, unless it is gone.
+    Remote,
+}
+
+impl SessionService {
+    pub(crate) fn new(parts: SessionParts) -> HookResult<Self> {
+        let SessionParts { resume, limits, application, layer, output, connections, accepts_in_outage } =
+            parts;
+        let settings = Settings::new(ProcessId::new()?, resume, limits);
+        Ok(Self(Arc::new(SharedService {
+            registry: Arc::new(Registry::new(&settings.resume)),
+            forwarder: Arc::new(Forwarder::new(layer.clone(), &settings.resume)),
+            settings: Arc::new(settings),
             application,
             layer,
             output,
             connections,
             accepts_in_outage,
-            admitted: Mutex::default(),
-            listening: OnceCell::new(),
-        };
-        Ok(Self(Arc::new(inner)))
+            credentials: Mutex::default(),
+            listener: OnceCell::new(),
+        })))
     }
 
-    pub(super) fn terms(&self) -> &Arc<Terms> {
-        &self.0.terms
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.0.settings
     }
 
-    pub(super) fn registry(&self) -> &Arc<Registry> {
+    pub(super) fn registry(&self) -> &Arc<SessionRegistry> {
         &self.0.registry
     }
 
-    pub(super) fn process(&self) -> ProcessId {
-        self.0.terms.process
-    }
-
-    /// Is this process about to go away?
+    /// Whether the service is shutting down.
     pub(super) fn is_closing(&self) -> bool {
         self.0.connections.is_closing()
     }
@@ -140,114 +145,117 @@ impl Directory {
 
     // ---- beginning
 
-    /// A new session, if the application lets its client in.
-    pub(super) async fn open(&self, scope: Scope) -> Result<Opened, Refuse> {
-        let Inner { terms, connections, registry, accepts_in_outage, .. } = &*self.0;
+    /// Begins a session, if the application accepts its client.
+    pub(super) async fn open(&self, scope: Scope) -> Result<StartedSession, Refuse> {
+        let SharedService { settings, connections, registry, accepts_in_outage, .. } = &*self.0;
         if connections.is_cut_off() && !accepts_in_outage {
-            return Err(unavailable());
+            return Err(Refuse::unavailable());
         }
         self.listen().await;
-        let admitted = self.admitted().digest(&scope.headers);
+        let digest = self.credentials().digest(&scope.headers);
         let (transport, path) = (scope.transport, scope.uri.path().into());
-        let (address, weight) = (address(&scope), scope.weight());
+        let (address, weight) = (request::address(&scope), scope.weight());
         let shared = registry.shared(address);
         let wire = self.start(scope, SESSION);
-        let session = Session::new(terms.clone(), wire.link().clone(), path, registry, shared.clone());
-        let session = Arc::new(session.map_err(|_| unavailable())?);
-        let registration = connections.register(wire.link()).ok_or_else(unavailable)?;
+        let session = Session::new(settings.clone(), wire.link().clone(), path, registry, shared.clone());
+        let session = Arc::new(session.map_err(|_| Refuse::unavailable())?);
+        let registration = connections.register(wire.link()).ok_or_else(Refuse::unavailable)?;
         if !registry.enter(&session, address, weight, shared.address) {
-            return Err(unavailable());
+            return Err(Refuse::unavailable());
         }
-        let opening = Opening { session: Some(session.clone()) };
-        let task = Task::new(session.clone(), wire, registration);
+        let guard = OpeningGuard { session: Some(session.clone()) };
+        let task = SessionTask::new(session.clone(), wire, registration);
         connections.spawn(self.clone().run(session.clone(), task));
-        let decided = timeout(terms.limits.accept_timeout, poll_fn(|cx| session.poll_decision(cx))).await;
-        let accept = match decided {
-            Ok(Decision::Accept(accept)) => accept,
-            Ok(Decision::Refuse(refuse)) => return Err(refuse),
-            Err(_) => {
-                tracing::warn!("no decision about a client in time");
-                return Err(unavailable());
-            }
-        };
-        let continued = session.begin(transport, accept.subprotocol);
-        opening.done();
-        self.remember(session.id, admitted);
-        Ok(Opened { session, continued, headers: accept.headers })
+        let decision = timeout(settings.limits.accept_timeout, poll_fn(|cx| session.poll_decision(cx))).await;
+        let accept = decision.unwrap_or_else(|_| {
+            tracing::warn!("no decision about a client in time");
+            Err(Refuse::unavailable())
+        })?;
+        let attachment = session.begin(transport, accept.subprotocol);
+        guard.disarm();
+        self.remember(session.id, digest);
+        Ok(StartedSession { session, attachment, headers: accept.headers })
     }
 
-    /// As [`open`](Self::open), for a leg that streams; `lost` is the cursor of a session that is gone.
-    pub(super) async fn begin(&self, mut scope: Scope, lost: Option<u64>) -> Result<Begun, Refuse> {
+    /// Begins a session and a streaming carrier. `lost` is the cursor of a session that is gone.
+    pub(super) async fn begin(&self, mut scope: Scope, lost: Option<u64>) -> Result<StartedCarrier, Refuse> {
         scope.lost_session = lost.is_some();
-        let Opened { session, continued, headers } = self.open(scope).await?;
-        let control = Control { gap: lost.map(gone), ..self.opened(&continued, false) };
-        let leg = Leg::Here { session, number: continued.leg };
-        Ok(Begun { leg, control, token: continued.token, headers })
+        let StartedSession { session, attachment, headers } = self.open(scope).await?;
+        let control = ControlObject { gap: lost.map(Gap::after), ..attachment.control(&session, false) };
+        let carrier = Carrier::Local { session, number: attachment.carrier };
+        Ok(StartedCarrier { carrier, control, token: attachment.token, headers })
     }
 
-    /// A leg that streams, of a session that goes on, or of a new one if that is gone.
-    pub(super) async fn resume(&self, scope: Scope, token: Token, cursor: u64) -> Result<Begun, Refuse> {
+    /// Begins a streaming carrier of a session that the client resumes, or of a new one if that is gone.
+    pub(super) async fn resume(
+        &self,
+        scope: Scope,
+        token: SessionToken,
+        cursor: u64,
+    ) -> Result<StartedCarrier, Refuse> {
         let transport = scope.transport;
-        let screened = self.screen(scope.clone()).await?;
-        let begun = match self.find(token, Some(scope.uri.path())) {
-            Found::Here(session) => {
-                let resumed = session.resume(token.secret, screened.user.as_deref(), cursor, transport);
-                let resumed = resumed.map_err(|_| unavailable())?;
-                resumed.map(|continued| {
-                    let control = Control { gap: continued.gap, ..self.opened(&continued, true) };
-                    (Leg::Here { session, number: continued.leg }, control, continued.token)
+        let client = self.admit(scope.clone()).await?;
+        let resumed = match self.locate(token, Some(scope.uri.path())) {
+            SessionLocation::Local(session) => {
+                let attachment = session.resume(token.secret, client.user.as_deref(), cursor, transport);
+                let attachment = attachment.map_err(|_| Refuse::unavailable())?;
+                attachment.map(|attachment| {
+                    let control = attachment.control(&session, true);
+                    let carrier = Carrier::Local { session, number: attachment.carrier };
+                    (carrier, control, attachment.token)
                 })
             }
-            Found::Elsewhere => self.resume_elsewhere(token, cursor, screened.user, &scope).await?,
-            Found::Nowhere => None,
+            SessionLocation::Remote => self.resume_remote(token, cursor, client.user, &scope).await?,
+            SessionLocation::Gone => None,
         };
-        let Some((leg, control, token)) = begun else {
+        let Some((carrier, control, token)) = resumed else {
             return self.begin(scope, Some(cursor)).await;
         };
         self.remember_client(token.session, &scope.headers);
-        Ok(Begun { leg, control, token, headers: screened.headers })
+        Ok(StartedCarrier { carrier, control, token, headers: client.headers })
     }
 
-    async fn resume_elsewhere(
+    async fn resume_remote(
         &self,
-        token: Token,
+        token: SessionToken,
         cursor: u64,
         user: Option<Arc<str>>,
         scope: &Scope,
-    ) -> Result<Option<(Leg, Control, Token)>, Refuse> {
-        let control = Control {
+    ) -> Result<Option<(Carrier, ControlObject, SessionToken)>, Refuse> {
+        let control = ControlObject {
             token: Some(token.text()),
             cursor: Some(cursor),
-            mode: Some(Mode::Send),
+            mode: Some(PostMode::Send),
             resume: Some(true),
-            ..Control::default()
+            ..ControlObject::default()
         };
-        let request = Request {
+        let request = ForwardRequest {
             body: ndjson::write(&control, &[]).into(),
             user: Some(user),
             path: Some(scope.uri.path().into()),
             transport: scope.transport,
             relayed: true,
         };
-        let answer = self.forward(token.process, request, false).await?;
-        let resumed = answer.filter(|answer| answer.status == 200).and_then(|answer| {
-            let control = ndjson::parse(&answer.body, ndjson::ANY).ok()?.control;
+        let reply = self.forward(token.process, request, false).await?;
+        let resumed = reply.filter(|reply| reply.status == 200).and_then(|reply| {
+            let control = ndjson::parse(&reply.body, ndjson::UNLIMITED).ok()?.control;
             let open = control.open.as_ref()?;
-            let token = Token::parse(&open.token)?;
-            Some((Leg::there(self.clone(), token, scope.transport, open.cursor), control, token))
+            let token = SessionToken::parse(&open.token)?;
+            let forwarder = self.0.forwarder.clone();
+            Some((Carrier::remote(forwarder, token, scope.transport, open.cursor), control, token))
         });
         Ok(resumed)
     }
 
-    /// May this client have a new leg?
-    pub(super) async fn screen(&self, mut scope: Scope) -> Result<Screened, Refuse> {
+    /// Asks the guards whether a client may resume.
+    pub(super) async fn admit(&self, mut scope: Scope) -> Result<AdmittedClient, Refuse> {
         scope.resumes = true;
-        let limit = self.0.terms.limits.accept_timeout;
-        screen(self.start(scope, ADMISSION), limit).await
+        let limit = self.0.settings.limits.accept_timeout;
+        admit(self.start(scope, ADMISSION), limit).await
     }
 
     fn start(&self, scope: Scope, profile: Profile) -> Wire {
-        let Inner { layer, application, output, connections, .. } = &*self.0;
+        let SharedService { layer, application, output, connections, .. } = &*self.0;
         Socket::open_with(profile, scope, layer.clone(), |mut socket| {
             socket.set_output_limits(output.clone());
             socket.set_reports(connections.reports());
@@ -257,160 +265,137 @@ impl Directory {
 
     // ---- finding
 
-    /// `path`: where it is asked for, unless that was looked at before.
-    pub(super) fn find(&self, token: Token, path: Option<&str>) -> Found {
-        if token.process != self.process() {
-            return Found::Elsewhere;
+    /// Finds a session. `path` is that of the request, unless it was checked before.
+    pub(super) fn locate(&self, token: SessionToken, path: Option<&str>) -> SessionLocation {
+        if token.process != self.0.settings.process {
+            return SessionLocation::Remote;
         }
         let session = self.registry().find(token.session);
-        let here = session.filter(|session| path.is_none_or(|path| session.is_at(path)));
-        here.map_or(Found::Nowhere, Found::Here)
+        let local = session.filter(|session| path.is_none_or(|path| session.is_at(path)));
+        local.map_or(SessionLocation::Gone, SessionLocation::Local)
     }
 
-    /// Does it show what its session's client was let in with?
+    /// Whether a request has the credentials with which the session's client was admitted.
     pub(super) fn is_admitted(&self, session: SessionId, headers: &HeaderMap) -> bool {
-        self.admitted().is(session, headers)
+        self.credentials().is(session, headers)
     }
 
-    /// Returns whether a request shows what some session's client was let in with.
+    /// Whether a request has the credentials with which any session's client was admitted.
     pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
-        self.admitted().knows(headers)
+        self.credentials().knows(headers)
     }
 
+    /// Remembers the credentials with which a session's client was admitted.
     pub(super) fn remember_client(&self, session: SessionId, headers: &HeaderMap) {
-        let digest = self.admitted().digest(headers);
+        let digest = self.credentials().digest(headers);
         self.remember(session, digest);
     }
 
     fn remember(&self, session: SessionId, digest: u64) {
         let registry = self.registry();
-        let own = registry.len();
-        self.admitted().remember(session, digest, own, |id| registry.has(id));
+        let local = registry.len();
+        self.credentials().remember(session, digest, local, |id| registry.has(id));
     }
 
     // ---- other processes
 
-    /// Asks the process that has this session, for a leg that is here.
-    pub(super) async fn ask(&self, token: Token, transport: Transport, body: Vec<u8>) -> Option<Reply> {
-        let request = Request { body: body.into(), user: None, path: None, transport, relayed: true };
-        self.forward(token.process, request, true).await.ok()?
+    /// Registers a carrier, or a request, of another process's session. `None` once the service is closing.
+    pub(super) fn register_carrier(&self) -> Option<CarrierRegistration> {
+        CarrierRegistration::new(&self.0.connections)
     }
 
-    /// For a leg, or a request, of another process's session. Nothing once this process goes away.
-    pub(super) fn carriage(&self) -> Option<Carriage> {
-        Carriage::new(&self.0.connections)
-    }
-
-    /// `waits`: the answer may take as long as a long poll does.
+    /// Forwards a request, and returns `None` if the process is gone. `waits`: the reply may take as long as a long poll.
     pub(super) async fn forward(
         &self,
         process: ProcessId,
-        request: Request,
+        request: ForwardRequest,
         waits: bool,
-    ) -> Result<Option<Reply>, Refuse> {
-        let Resume { window, reach, .. } = self.0.terms.resume;
-        let patience = if waits { window + reach } else { reach };
-        // A session that cannot be asked for is not over: its client comes again.
-        forward::ask(&*self.0.layer, process, request, patience).await.map_err(|_| unavailable())
+    ) -> Result<Option<ForwardReply>, Refuse> {
+        // After an error the session may still be there, and its client tries again.
+        self.0.forwarder.forward(process, request, waits).await.map_err(|_| Refuse::unavailable())
     }
 
-    /// Hears other processes from the first session on.
+    /// Answers a request that another process has forwarded.
+    async fn answer_forwarded(&self, request: ForwardRequest) -> ForwardReply {
+        let ForwardRequest { body, user, path, transport, relayed } = request;
+        let answered = async {
+            let batch = self.settings().parse(&body).ok()?;
+            let token = batch.control.token.as_deref().and_then(SessionToken::parse)?;
+            let SessionLocation::Local(session) = self.locate(token, path.as_deref()) else { return None };
+            let requester = Requester { user, transport, relayed };
+            exchange(&session, token, &batch.control, batch.frames, requester).await
+        };
+        match answered.await {
+            Some(reply) => ForwardReply { status: reply.status.as_u16(), body: reply.body().into() },
+            None => ForwardReply { status: StatusCode::GONE.as_u16(), body: Bytes::new() },
+        }
+    }
+
+    /// Starts to answer the requests of other processes.
     async fn listen(&self) {
-        let Inner { layer, listening, terms, .. } = &*self.0;
-        let (process, sessions) = (self.process(), terms.resume.max_sessions);
+        let SharedService { layer, listener, settings, .. } = &*self.0;
+        let (process, sessions) = (settings.process, settings.resume.max_sessions);
         let begin = async || {
             let mailbox = forward::listen(&**layer, process).await?;
-            let (layer, directory) = (layer.clone(), Arc::downgrade(&self.0));
-            let answer = move |request: Request| {
-                let directory = Directory(Weak::upgrade(&directory)?);
-                Some(async move { directory.answer_elsewhere(request).await })
+            let (layer, service) = (layer.clone(), Arc::downgrade(&self.0));
+            let answer = move |request: ForwardRequest| {
+                let service = Self(Weak::upgrade(&service)?);
+                Some(async move { service.answer_forwarded(request).await })
             };
-            Ok::<_, channel_layer::Error>(AbortOnDrop(tokio::spawn(forward::serve(
-                layer, mailbox, sessions, answer,
-            ))))
+            let serving = forward::serve(layer, mailbox, sessions, answer);
+            Ok::<_, channel_layer::Error>(AbortOnDropHandle::new(tokio::spawn(serving)))
         };
-        if let Err(error) = listening.get_or_try_init(begin).await
+        if let Err(error) = listener.get_or_try_init(begin).await
             && self.0.connections.reports().due("listening").is_some()
         {
             tracing::warn!(error = %Causes(&error), "sessions of this process cannot be reached from others");
         }
     }
 
-    // ---- keeping
+    // ---- ending
 
-    /// Runs a session, and forgets it a while after its end: its client is yet to hear of it.
-    async fn run(self, session: Arc<Session>, task: Task) {
-        let (id, directory) = (session.id, Arc::downgrade(&self.0));
-        let remembered = self.0.terms.resume.resume_ttl.min(AFTERWARDS);
-        drop(self); // or the service would live as long as its sessions
+    /// Runs a session, and forgets it some time after its end, which its client has yet to learn.
+    async fn run(self, session: Arc<Session>, task: SessionTask) {
+        let (id, service) = (session.id, Arc::downgrade(&self.0));
+        let remembered = self.0.settings.resume.ttl.min(AFTERWARDS);
+        drop(self); // sessions do not keep the service alive
         task.await;
-        let remembered = if session.was_left() { Duration::ZERO } else { remembered };
+        let remembered = if session.is_forgettable() { Duration::ZERO } else { remembered };
         drop(session);
-        // Beside the tasks of connections, which a shutdown waits for.
+        // Not among the tasks of connections, which a shutdown waits for.
         tokio::spawn(async move {
             sleep(remembered).await;
-            if let Some(inner) = directory.upgrade() {
-                Directory(inner).forget(id);
+            if let Some(shared) = service.upgrade() {
+                Self(shared).forget(id);
             }
         });
     }
 
     fn forget(&self, id: SessionId) {
         self.registry().forget(id);
-        self.admitted().forget(id);
+        self.credentials().forget(id);
     }
 
-    pub(super) fn opened(&self, continued: &Continued, resumed: bool) -> Control {
-        let Terms { resume, limits, .. } = &*self.0.terms;
-        let open = Open {
-            token: continued.token.text(),
-            resumed,
-            cursor: continued.cursor,
-            ack: continued.ack,
-            ttl: resume.resume_ttl.as_secs_f64(),
-            heartbeat: limits.ping_interval.as_secs_f64(),
-            protocol: continued.protocol.clone(),
-        };
-        Control { open: Some(open), ..Control::default() }
-    }
-
-    fn admitted(&self) -> MutexGuard<'_, Admitted> {
-        self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn credentials(&self) -> MutexGuard<'_, AdmittedCredentials> {
+        self.0.credentials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a session is.
-pub(super) enum Found {
-    Here(Arc<Session>),
-    /// In another process, if anywhere.
-    Elsewhere,
-    Nowhere,
-}
-
-/// A client that leaves before it was let in leaves nothing behind.
-struct Opening {
+/// Ends a session whose client leaves before it was accepted.
+struct OpeningGuard {
     session: Option<Arc<Session>>,
 }
 
-impl Opening {
-    fn done(mut self) {
+impl OpeningGuard {
+    fn disarm(mut self) {
         self.session = None;
     }
 }
 
-impl Drop for Opening {
+impl Drop for OpeningGuard {
     fn drop(&mut self) {
         if let Some(session) = &self.session {
             session.finish(Close::ABNORMAL.into());
         }
     }
-}
-
-/// All of a session is lost, after what the client has.
-pub(super) fn gone(cursor: u64) -> Lost {
-    Lost { from: cursor.saturating_add(1), to: None }
-}
-
-pub(super) fn unavailable() -> Refuse {
-    Refuse::unavailable()
 }

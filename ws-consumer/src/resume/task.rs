@@ -1,4 +1,4 @@
-//! What runs a session, whether or not anything carries it.
+//! The task of a session, which runs the application, carried or not.
 
 use std::{
     mem,
@@ -9,30 +9,30 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::state::Session;
+use super::session::Session;
 use crate::{
     connections::Registration,
     wire::{Incoming, Wire},
 };
 
-/// Ends when the application has.
-pub(super) struct Task {
+/// A future that ends with the application.
+pub(super) struct SessionTask {
     session: Arc<Session>,
     wire: Wire,
     timer: Pin<Box<Sleep>>,
-    /// Was the application given all that had come before the server goes away?
-    seen_out: bool,
+    /// Whether the application was given the rest of the inbox before the server shuts down.
+    fed_rest: bool,
     _registration: Registration,
 }
 
-impl Task {
+impl SessionTask {
     pub(super) fn new(session: Arc<Session>, wire: Wire, registration: Registration) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
-        Self { session, wire, timer, seen_out: false, _registration: registration }
+        Self { session, wire, timer, fed_rest: false, _registration: registration }
     }
 
-    /// Moves the timer when it would ring too late; one that rings too early is set anew then. Ready if there is
-    /// something to do.
+    /// Sets the timer to the next deadline if it would fire too late; a timer that fires too early is set again. Ready if a
+    /// deadline is due.
     fn keep_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(next) = self.session.keep_time() else { return Poll::Pending };
         if next < self.timer.deadline() || self.timer.is_elapsed() {
@@ -42,7 +42,7 @@ impl Task {
     }
 }
 
-impl Future for Task {
+impl Future for SessionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -52,14 +52,14 @@ impl Future for Task {
                 this.session.feed_rest(&mut this.wire);
                 this.wire.feed(Incoming::Disconnect(close));
             }
-            // Once: what comes after that would keep it here.
-            if this.wire.is_seen_out() && !mem::replace(&mut this.seen_out, true) {
+            // Once: later frames would keep it running.
+            if this.wire.is_seen_out() && !mem::replace(&mut this.fed_rest, true) {
                 this.session.feed_rest(&mut this.wire);
             }
             let fed = this.session.feed(&mut this.wire);
             let ended = this.wire.poll(cx).is_ready();
             let moved = this.session.collect(&mut this.wire);
-            // What it said before its end may have to wait for a slow client.
+            // Its last output may have to wait for a slow client.
             if ended && !moved && !this.wire.has_outputs() {
                 this.session.end();
                 return Poll::Ready(());

@@ -1,37 +1,37 @@
-//! What addresses a session, and what proves that it is one's own.
+//! Tokens: the address of a session, and the proof that a client may resume it.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use channel_layer::GroupName;
 use subtle::ConstantTimeEq;
 
-/// Before the name of the group in which a process hears of its sessions. Only such groups can be named by a token, so
-/// that a made-up one reaches nobody else.
+/// The prefix of the group in which a process receives requests for its sessions. A token can name such groups only, so
+/// that a forged one reaches no other group.
 const GROUP: &str = "ws-sessions.";
 const PROCESS: usize = 12;
 const SESSION: usize = 8;
 const SECRET: usize = 16;
 
-/// One run of a process.
+/// The identity of one run of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct ProcessId([u8; PROCESS]);
 
-/// One of its sessions.
+/// The identity of a session within its process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct SessionId([u8; SESSION]);
 
-/// Never shown, and compared in a time that tells nothing.
+/// The secret part of a token: never logged, and compared in constant time.
 #[derive(Clone, Copy)]
-pub(super) struct Secret([u8; SECRET]);
+pub(super) struct TokenSecret([u8; SECRET]);
 
-/// All three: opaque to clients.
+/// A session's process, identity and secret, opaque to clients.
 #[derive(Clone, Copy)]
-pub(super) struct Token {
+pub(super) struct SessionToken {
     pub(super) process: ProcessId,
     pub(super) session: SessionId,
-    pub(super) secret: Secret,
+    pub(super) secret: TokenSecret,
 }
 
-/// The system has no randomness to give.
+/// The error of a system that has no randomness to give.
 pub(super) type NoRandomness = getrandom::Error;
 
 fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
@@ -57,17 +57,18 @@ impl SessionId {
     }
 }
 
-impl Secret {
+impl TokenSecret {
     pub(super) fn new() -> Result<Self, NoRandomness> {
         random().map(Self)
     }
 
+    /// Whether both are equal, compared in constant time.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
 
-impl Token {
+impl SessionToken {
     pub(super) fn text(&self) -> String {
         let mut bytes = [0; PROCESS + SESSION + SECRET];
         bytes[..PROCESS].copy_from_slice(&self.process.0);
@@ -76,7 +77,7 @@ impl Token {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Nothing if it is none.
+    /// Parses a token; `None` if `text` is not one.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; PROCESS + SESSION + SECRET];
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
@@ -86,10 +87,14 @@ impl Token {
         if length != bytes.len() {
             return None;
         }
-        Some(Self { process: ProcessId(*process), session: SessionId(*session), secret: Secret(*secret) })
+        Some(Self {
+            process: ProcessId(*process),
+            session: SessionId(*session),
+            secret: TokenSecret(*secret),
+        })
     }
 
-    /// `TOKEN.CURSOR`, as an event stream's ids have it.
+    /// Parses `TOKEN.CURSOR`, the format of an event stream's ids.
     pub(super) fn parse_with_cursor(text: &str) -> Option<(Self, u64)> {
         let (token, cursor) = text.split_once('.')?;
         Some((Self::parse(token)?, cursor.parse().ok()?))
@@ -100,28 +105,28 @@ impl Token {
 mod tests {
     use super::*;
 
-    fn token() -> Token {
-        Token {
+    fn token() -> SessionToken {
+        SessionToken {
             process: ProcessId::new().unwrap(),
             session: SessionId::new().unwrap(),
-            secret: Secret::new().unwrap(),
+            secret: TokenSecret::new().unwrap(),
         }
     }
 
     #[test]
-    fn a_token_is_read_as_it_was_written() {
+    fn tokens_round_trip() {
         let token = token();
         let text = token.text();
         assert!(text.len() <= 128 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
-        let read = Token::parse(&text).unwrap();
+        let read = SessionToken::parse(&text).unwrap();
         assert!(read.process == token.process && read.session == token.session);
-        assert!(read.secret.is(&token.secret) && !read.secret.is(&Secret::new().unwrap()));
-        let (_, cursor) = Token::parse_with_cursor(&format!("{text}.42")).unwrap();
+        assert!(read.secret.is(&token.secret) && !read.secret.is(&TokenSecret::new().unwrap()));
+        let (_, cursor) = SessionToken::parse_with_cursor(&format!("{text}.42")).unwrap();
         assert_eq!(cursor, 42);
     }
 
     #[test]
-    fn what_is_no_token_is_none() {
+    fn malformed_tokens_are_none() {
         let text = token().text();
         for wrong in [
             "",
@@ -133,15 +138,15 @@ mod tests {
             "汉字",
             "ws-sessions.x",
         ] {
-            assert!(Token::parse(wrong).is_none(), "{wrong}");
+            assert!(SessionToken::parse(wrong).is_none(), "{wrong}");
         }
         for wrong in [text.as_str(), &format!("{text}."), &format!("{text}.-1"), &format!("{text}.x")] {
-            assert!(Token::parse_with_cursor(wrong).is_none(), "{wrong}");
+            assert!(SessionToken::parse_with_cursor(wrong).is_none(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_process_is_a_group_of_its_own() {
+    fn each_process_has_its_group() {
         let (one, other) = (ProcessId::new().unwrap(), ProcessId::new().unwrap());
         assert_ne!(one.group(), other.group());
         assert!(one.group().as_str().starts_with("ws-sessions."));

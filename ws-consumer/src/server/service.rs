@@ -29,7 +29,7 @@ use crate::{
     error::{BoxError, Result as HookResult},
     limits::Limits,
     middleware::TrustedProxies,
-    resume::{self, Directory, Resume},
+    resume::{self, Resume, SessionParts, SessionService},
     scope::Scope,
     socket::Socket,
     transport::{ReplyBody, headers, request as plain_request, websocket},
@@ -92,8 +92,8 @@ pub struct SocketService<H> {
 
 struct Shared {
     application: Arc<dyn Application>,
-    /// Sessions, where they are wanted.
-    directory: Option<Directory>,
+    /// Resumable sessions, if they are turned on.
+    sessions: Option<SessionService>,
     /// Serves the plain requests that it claims.
     requests: Option<Arc<dyn Application>>,
     hooks: Arc<Hooks>,
@@ -149,10 +149,10 @@ impl<H> SocketService<H> {
         let application: Arc<dyn Application> = Arc::new(application);
         let (output, carriers) = (Arc::new(limits.output.clone()), Arc::new(limits.of_carriers()));
         let limits = Arc::new(limits);
-        let directory = resume.map(|resume| {
+        let sessions = resume.map(|resume| {
             let (application, layer, connections) = (application.clone(), layer.clone(), connections.clone());
             let (limits, output) = (limits.clone(), output.clone());
-            Directory::new(resume::Parts {
+            SessionService::new(SessionParts {
                 resume,
                 limits,
                 application,
@@ -168,7 +168,7 @@ impl<H> SocketService<H> {
         let events = Mutex::new(Some(events));
         let shared = Shared {
             application,
-            directory,
+            sessions,
             requests,
             hooks,
             layer,
@@ -265,12 +265,12 @@ impl Shared {
             return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
         }
         let carries = resume::is_offered(request.headers());
-        let answer = match self.directory.as_ref().filter(|_| carries) {
-            Some(directory) => {
+        let answer = match self.sessions.clone().filter(|_| carries) {
+            Some(sessions) => {
                 self.watch();
                 let layer = self.layer.clone();
                 let open = |scope| {
-                    Socket::open_with(resume::CARRIER, scope, layer, |socket| directory.carrier(socket))
+                    Socket::open_with(resume::CARRIER, scope, layer, |socket| resume::carry(sessions, socket))
                 };
                 websocket::upgrade(request, self.carriers.clone(), &self.connections, open)
             }
@@ -285,11 +285,11 @@ impl Shared {
         Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) })
     }
 
-    /// What a session is told of this request, if it is one's.
-    fn session_for<B>(&self, request: &Request<B>) -> Option<(Directory, Scope)> {
-        let directory = self.directory.as_ref().filter(|_| resume::is_asked_for(request))?;
+    /// The scope for a session, if this is a request of one.
+    fn session_for<B>(&self, request: &Request<B>) -> Option<(SessionService, Scope)> {
+        let sessions = self.sessions.as_ref().filter(|_| resume::is_session_request(request))?;
         let scope = resume::scope(request);
-        directory.claims(&scope).then(|| (directory.clone(), scope))
+        sessions.claims(&scope).then(|| (sessions.clone(), scope))
     }
 
     fn health<R>(&self, check: Check) -> Answering<R> {
@@ -382,12 +382,12 @@ impl<H> SocketService<H> {
         if websocket::is_asked_for(&request) {
             return shared.websocket(request);
         }
-        if let Some((directory, scope)) = shared.session_for(&request) {
+        if let Some((sessions, scope)) = shared.session_for(&request) {
             if let Some(refuse) = body::odd_content(request.headers()) {
                 return refused(refuse);
             }
             shared.watch();
-            return Box::pin(async { Ok(directory.serve(scope, request).await.map(Either::Left)) });
+            return Box::pin(async { Ok(resume::serve(sessions, scope, request).await.map(Either::Left)) });
         }
         if let Some(check) = check {
             return shared.health(check);

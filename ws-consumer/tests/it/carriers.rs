@@ -138,7 +138,7 @@ async fn silent_streams_are_found() {
     })
     .await;
     let (limits, transports) = (Limits::default(), Resume::default());
-    let latest = limits.ping_interval + limits.ping_timeout + transports.window + transports.resume_ttl;
+    let latest = limits.ping_interval + limits.ping_timeout + transports.poll_timeout + transports.ttl;
     assert!(began.elapsed() <= latest + Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(home.diary.all(), ["x", "disconnect 1006"]);
     drop(client);
@@ -329,7 +329,7 @@ async fn consecutive_gaps_merge() {
 #[tokio::test(start_paused = true)]
 async fn long_polls_respect_silence_limits() {
     let mut transports = Resume::default();
-    transports.window = Duration::from_secs(600);
+    transports.poll_timeout = Duration::from_secs(600);
     let stage = Stage::with(&Arc::new(MemoryLayer::default()), transports);
     let client = stage.client(Transport::LongPoll).await;
     let asked = json!({ "token": client.token, "cursor": 0, "mode": "long-poll" });

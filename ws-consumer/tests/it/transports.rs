@@ -308,7 +308,7 @@ async fn silent_clients_leave_once() {
         })
         .await;
         let limits = Limits::default();
-        let latest = limits.ping_interval + limits.ping_timeout + Resume::default().resume_ttl;
+        let latest = limits.ping_interval + limits.ping_timeout + Resume::default().ttl;
         assert!(began.elapsed() <= latest + Duration::from_secs(2), "{transport:?}: {:?}", began.elapsed());
         assert_eq!(stage.diary.all(), ["disconnect 1006"], "{transport:?}");
         assert_eq!(stage.members().await, 0);

@@ -13,12 +13,12 @@ use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::super::{
-    carrier::{Carriage, Leg},
+    attachment::CarrierOutput,
+    carrier::{Carrier, CarrierRegistration},
     ndjson,
-    protocol::{Control, Lost},
-    service::{Begun, Directory, unavailable},
-    state::Taken,
-    token::Token,
+    protocol::{ControlObject, Gap},
+    service::{SessionService, StartedCarrier},
+    token::SessionToken,
 };
 use crate::{
     frame::Close,
@@ -27,66 +27,73 @@ use crate::{
         ReplyBody,
         request::{Reply, whole},
     },
+    wire::Refuse,
 };
 
-impl Directory {
-    /// Answers a request for an event stream.
-    pub(in crate::resume) async fn events(&self, scope: Scope, stalled: Stalled) -> Reply {
-        let last = scope.header("last-event-id").and_then(Token::parse_with_cursor);
-        let asked_to_resume = scope.headers.contains_key("last-event-id");
-        let begun = match last {
-            Some((token, cursor)) => self.resume(scope, token, cursor).await,
-            None => self.begin(scope, asked_to_resume.then_some(0)).await,
-        };
-        let begun = match begun {
-            Ok(begun) => begun,
-            Err(refuse) => return whole(refuse),
-        };
-        let carriage = match begun.leg.is_there().then(|| self.carriage()) {
-            Some(None) => return whole(unavailable()),
-            carriage => carriage.flatten(),
-        };
-        let headers = begun.headers.clone();
-        let interval = self.terms().limits.ping_interval;
-        let mut response =
-            Response::new(ReplyBody::boxed(EventBody::new(begun, carriage, stalled, interval)));
-        *response.headers_mut() = headers;
-        for (name, value) in [
-            (header::CONTENT_TYPE, "text/event-stream"),
-            (header::CACHE_CONTROL, "no-store"),
-            // Proxies that gather an answer before they pass it on are asked not to.
-            (header::HeaderName::from_static("x-accel-buffering"), "no"),
-        ] {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        response
+/// Answers a request for an event stream.
+pub(super) async fn stream(service: &SessionService, scope: Scope, stalled: Stalled) -> Reply {
+    match try_stream(service, scope, stalled).await {
+        Ok(reply) => reply,
+        Err(refuse) => whole(refuse),
     }
 }
 
+async fn try_stream(service: &SessionService, scope: Scope, stalled: Stalled) -> Result<Reply, Refuse> {
+    let last_id = scope.header("last-event-id").and_then(SessionToken::parse_with_cursor);
+    let asked_to_resume = scope.headers.contains_key("last-event-id");
+    let started = match last_id {
+        Some((token, cursor)) => service.resume(scope, token, cursor).await?,
+        None => service.begin(scope, asked_to_resume.then_some(0)).await?,
+    };
+    let registration = match started.carrier.is_remote() {
+        true => Some(service.register_carrier().ok_or_else(Refuse::unavailable)?),
+        false => None,
+    };
+    let headers = started.headers.clone();
+    let interval = service.settings().limits.ping_interval;
+    let body = EventBody::new(started, registration, stalled, interval);
+    let mut response = Response::new(ReplyBody::boxed(body));
+    *response.headers_mut() = headers;
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        // Asks proxies not to buffer the response.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
 struct EventBody {
-    /// Nothing once the stream is over.
-    leg: Option<Leg>,
-    /// Of a leg that is in another process: one that is here ends with its session.
-    carriage: Option<Carriage>,
+    /// `None` once the stream is over.
+    carrier: Option<Carrier>,
+    /// Of a remote carrier. A local one ends with its session.
+    registration: Option<CarrierRegistration>,
     stalled: Stalled,
     token: String,
     /// The number of the last frame that was sent.
     cursor: u64,
     first: Option<Bytes>,
-    /// Has the session begun with it?
+    /// Whether the session began with this stream.
     is_new: bool,
     interval: Duration,
     heartbeat: Pin<Box<Sleep>>,
 }
 
 impl EventBody {
-    fn new(begun: Begun, carriage: Option<Carriage>, stalled: Stalled, interval: Duration) -> Self {
-        let Begun { leg, control, token, .. } = begun;
+    fn new(
+        started: StartedCarrier,
+        registration: Option<CarrierRegistration>,
+        stalled: Stalled,
+        interval: Duration,
+    ) -> Self {
+        let StartedCarrier { carrier, control, token, .. } = started;
         let open = control.open.as_ref();
         let (cursor, is_new) = open.map_or((0, false), |open| (open.cursor, !open.resumed));
         let mut body = Self {
-            leg: Some(leg),
-            carriage,
+            carrier: Some(carrier),
+            registration,
             stalled,
             token: token.text(),
             cursor,
@@ -99,7 +106,7 @@ impl EventBody {
         body
     }
 
-    fn control(&self, control: &Control) -> Bytes {
+    fn control(&self, control: &ControlObject) -> Bytes {
         let mut out = Vec::new();
         ndjson::put_control(&mut out, control);
         self.put_id(&mut out, self.cursor);
@@ -112,14 +119,14 @@ impl EventBody {
         out.extend_from_slice(format!(".{number}\n\n").as_bytes());
     }
 
-    fn chunk(&mut self, taken: Taken) -> Option<Bytes> {
-        match taken {
-            Taken::Frames(first, frames) => {
+    fn chunk(&mut self, output: CarrierOutput) -> Option<Bytes> {
+        match output {
+            CarrierOutput::Frames(first, frames) => {
                 let mut out = Vec::with_capacity(frames.iter().map(|frame| frame.len() + 96).sum());
                 if first > self.cursor + 1 {
-                    let lost = Lost { from: self.cursor + 1, to: Some(first - 1) };
+                    let gap = Gap { from: self.cursor + 1, to: Some(first - 1) };
                     self.cursor = first - 1;
-                    out.extend(self.control(&Control { gap: Some(lost), ..Control::default() }));
+                    out.extend(self.control(&ControlObject { gap: Some(gap), ..ControlObject::default() }));
                 }
                 for (number, frame) in (first..).zip(&frames) {
                     ndjson::put_event(&mut out, frame);
@@ -128,14 +135,14 @@ impl EventBody {
                 }
                 Some(out.into())
             }
-            Taken::Over(close) => {
+            CarrierOutput::Closed(close) => {
                 tracing::debug!(close.code, close.reason, "an event stream ends with its session");
-                self.leg = None;
-                Some(self.control(&Control::close(close)))
+                self.carrier = None;
+                Some(self.control(&ControlObject::close(close)))
             }
-            Taken::Replaced => {
+            CarrierOutput::Replaced => {
                 tracing::debug!("an event stream ends: another connection carries its session, or none");
-                self.leg = None;
+                self.carrier = None;
                 None
             }
         }
@@ -143,28 +150,28 @@ impl EventBody {
 }
 
 impl EventBody {
-    /// The connection has failed under it because its client takes nothing.
+    /// Counts a client that reads nothing, for which its connection was dropped.
     fn count_slow(&self) {
-        let link = match (&self.leg, &self.carriage) {
-            (Some(Leg::Here { session, .. }), _) => session.link(),
-            (Some(Leg::There(_)), Some(carriage)) => carriage.link(),
+        let link = match (&self.carrier, &self.registration) {
+            (Some(Carrier::Local { session, .. }), _) => session.link(),
+            (Some(Carrier::Remote(_)), Some(registration)) => registration.link(),
             _ => return, // it is over, and that was logged
         };
         let channel = link.channel();
-        tracing::warn!(?channel, rule = "write_timeout", "ending an event stream of which nothing is taken");
+        tracing::warn!(?channel, rule = "write_timeout", "ending an event stream whose client reads nothing");
         link.count_slow();
     }
 }
 
 impl Drop for EventBody {
-    /// Nobody came to fetch the beginning: the client has left, and knows no token of a session that is new.
+    /// Ends a new session whose first event was not read: its client does not have the token.
     fn drop(&mut self) {
         if self.stalled.is_set() {
             self.count_slow();
         }
         if self.first.is_some()
             && self.is_new
-            && let Some(Leg::Here { session, .. }) = &self.leg
+            && let Some(Carrier::Local { session, .. }) = &self.carrier
         {
             session.finish(Close::ABNORMAL.into());
         }
@@ -177,21 +184,21 @@ impl Body for EventBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
-        if this.carriage.as_ref().is_some_and(|carriage| carriage.poll_end(cx).is_ready()) {
-            this.leg = None;
+        if this.registration.as_ref().is_some_and(|registration| registration.poll_end(cx).is_ready()) {
+            this.carrier = None;
         }
-        let chunk = match (this.first.take(), &mut this.leg) {
+        let chunk = match (this.first.take(), &mut this.carrier) {
             (Some(first), _) => Some(first),
             (None, None) => return Poll::Ready(None),
-            (None, Some(leg)) => match leg.poll_take(cx) {
-                Poll::Ready(taken) => this.chunk(taken),
+            (None, Some(carrier)) => match carrier.poll_output(cx) {
+                Poll::Ready(output) => this.chunk(output),
                 Poll::Pending if this.heartbeat.as_mut().poll(cx).is_ready() => {
                     Some(Bytes::from_static(b":\n\n"))
                 }
                 Poll::Pending => return Poll::Pending,
             },
         };
-        // What was sent is a sign of life as well; the timer is moved when it rings, not for each message.
+        // Any frame is a sign of life as well. The timer is reset when it fires, not for each frame.
         if this.heartbeat.is_elapsed() {
             this.heartbeat.as_mut().reset(Instant::now() + this.interval);
         }

@@ -1,4 +1,4 @@
-//! The credentials with which the clients of sessions were let in, as digests.
+//! The credentials with which the clients of sessions were admitted, as digests.
 
 use std::{
     collections::HashMap,
@@ -9,18 +9,18 @@ use http::{HeaderMap, header};
 
 use super::token::SessionId;
 
-/// Sessions of other processes whose clients were looked at here.
+/// The remembered sessions of other processes whose clients were admitted here.
 const REMEMBERED: usize = 10_000;
 
-/// Digests by session, and the number of sessions with the same one.
+/// The digest of each session's client, and the number of sessions with the same digest.
 #[derive(Default)]
-pub(super) struct Admitted {
+pub(super) struct AdmittedCredentials {
     sessions: HashMap<SessionId, u64>,
     digests: HashMap<u64, usize>,
     hasher: RandomState,
 }
 
-impl Admitted {
+impl AdmittedCredentials {
     /// Returns the digest of the credentials that a browser adds by itself and an application may act on.
     /// Keyed, so that collisions cannot be constructed.
     pub(super) fn digest(&self, headers: &HeaderMap) -> u64 {
@@ -35,27 +35,27 @@ impl Admitted {
         hasher.finish()
     }
 
-    /// Returns whether a request shows what this session's client was let in with.
+    /// Whether a request has the credentials with which this session's client was admitted.
     pub(super) fn is(&self, session: SessionId, headers: &HeaderMap) -> bool {
         self.sessions.get(&session) == Some(&self.digest(headers))
     }
 
-    /// Returns whether any session's client was let in with this.
+    /// Whether any session's client was admitted with these credentials.
     pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
         self.digests.contains_key(&self.digest(headers))
     }
 
-    /// Notes a session's digest. `own` is the number of this process's sessions, `is_own` tells them apart.
+    /// Remembers a session's digest. `local` is the number of this process's sessions, `is_local` tells them apart.
     pub(super) fn remember(
         &mut self,
         session: SessionId,
         digest: u64,
-        own: usize,
-        is_own: impl Fn(SessionId) -> bool,
+        local: usize,
+        is_local: impl Fn(SessionId) -> bool,
     ) {
-        if self.sessions.len() >= own + REMEMBERED {
-            // Those of other processes that came longest ago cannot be told apart: who is forgotten is looked at again.
-            self.sessions.retain(|id, _| is_own(*id));
+        if self.sessions.len() >= local + REMEMBERED {
+            // The oldest of other processes are not known. A forgotten client is admitted again by the guards.
+            self.sessions.retain(|id, _| is_local(*id));
             self.digests.clear();
             for digest in self.sessions.values() {
                 *self.digests.entry(*digest).or_default() += 1;
@@ -88,8 +88,8 @@ mod tests {
     }
 
     #[test]
-    fn what_let_nobody_in_any_more_is_not_known() {
-        let mut admitted = Admitted::default();
+    fn unused_digests_are_forgotten() {
+        let mut admitted = AdmittedCredentials::default();
         let [one, other] = [(); 2].map(|()| SessionId::new().unwrap());
         let digest = admitted.digest(&headers("a"));
         for session in [one, other, one] {
@@ -103,8 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn sessions_of_other_processes_are_remembered_up_to_a_number() {
-        let mut admitted = Admitted::default();
+    fn remote_sessions_are_bounded() {
+        let mut admitted = AdmittedCredentials::default();
         for number in 0..REMEMBERED as u64 + 5 {
             admitted.remember(SessionId::new().unwrap(), number, 0, |_| false);
         }
