@@ -1,51 +1,51 @@
 // Types of channels.js. Times are in milliseconds.
 
-/** A way to carry a session. */
+/** The name of a transport. */
 export type Transport = "websocket" | "sse" | "long-poll" | "poll";
 
 /**
- * Where a channel stands: `connecting` before the first connection, `open`, `reconnecting` after a loss, `offline` while tries
+ * The state of a channel: `connecting` before the first connection, `open`, `reconnecting` after a loss, `offline` while tries
  * fail and the browser says that there is no network, or the page is frozen, `closed` for good.
  */
 export type ChannelState = "connecting" | "open" | "reconnecting" | "offline" | "closed";
 
-/** What a function of the options is told about the try that it is asked for. */
+/** The argument of the options' functions: the try for which they are called. */
 export interface Try {
   readonly transport: Transport;
-  /** 0 for the first try, and how many rounds over the transports have failed since. */
+  /** The number of rounds over the transports that have failed: 0 for the first try. */
   readonly attempt: number;
 }
 
-/** A value, or a function that is asked at every try, so that a ticket is fresh. */
+/** A value, or a function that is called at every try, so that a ticket is fresh. */
 export type PerTry<T> = T | ((about: Try) => T | Promise<T>);
 
-/** Why a connection ended. */
+/** The end of a connection. */
 export interface Loss {
   /** The close code, if there was one. */
   readonly code?: number;
   readonly reason: string;
-  /** The status of HTTP that refused, if one did. Browsers do not tell it of a WebSocket. */
+  /** The HTTP status of a refusal. Browsers do not show that of a WebSocket. */
   readonly status?: number;
-  /** Seconds after which the server wants to be asked again, if it said so. Then the default is to try again. */
+  /** Seconds after which the server asks for another try, if it does. The default is then to try again. */
   readonly retryAfter?: number;
 }
 
 export interface ChannelOptions {
-  /** Which transports, the best first. Default: `["websocket", "sse", "long-poll"]`. */
+  /** The transports, the best first. Default: `["websocket", "sse", "long-poll"]`. */
   transports?: readonly Transport[];
   /** Subprotocols. Over HTTP they are part of the address: a ticket among them belongs into `headers` there. */
   protocols?: PerTry<string | readonly string[] | undefined>;
   /** Headers for the transports of HTTP; a page cannot add any to a WebSocket. */
   headers?: PerTry<Record<string, string> | undefined>;
-  /** Cookies for HTTP to other origins, as fetch has it. Default: "same-origin". */
+  /** The option `credentials` of fetch. Default: "same-origin". */
   credentials?: RequestCredentials;
-  /** A WebSocket without session, for servers that know nothing of sessions. Default: false. */
+  /** Whether to use a WebSocket without session, for servers that have none. Default: false. */
   plain?: boolean;
-  /** Answers requests of the server; what it throws is the server's error. Without it they are messages. */
+  /** Answers requests of the server; a thrown error is sent to it. Without it requests are messages. */
   onrequest?: (request: any) => unknown;
-  /** Try again after this? Undefined leaves it to the default; so does an error, which is reported. */
+  /** Whether to try again. Undefined leaves it to the default; so does an error, which is reported. */
   shouldReconnect?: (loss: Loss) => boolean | undefined;
-  /** For each proof of a transport, each answer and each sign of life. Default: 10,000. */
+  /** The deadline of each proof of a transport, each answer and each sign of life. Default: 10,000. */
   timeout?: number;
   /** The longest wait before the first new try; it doubles with each. The wait itself is random. Default: 500. */
   backoffBase?: number;
@@ -55,9 +55,9 @@ export interface ChannelOptions {
   pollInterval?: number;
   /** Messages that may wait for the server's acknowledgement. Default: 4,096. */
   maxMessages?: number;
-  /** Their bytes. Default: 1,048,576. */
+  /** The bytes of these messages. Default: 1,048,576. */
   maxBytes?: number;
-  /** In the place of what the browser has, for tests and other engines. */
+  /** Replacements of the browser's environment, for tests and other engines. */
   environment?: Partial<Environment>;
 }
 
@@ -72,9 +72,9 @@ export interface Environment {
   now(): number;
   /** From 0 to 1, without 1. */
   random(): number;
-  /** Hears what the application's functions throw. */
+  /** Called with the errors of the application's functions. */
   reportError(error: unknown): void;
-  /** Tells `online`, `offline`, `pagehide` and `pageshow`; by itself in a worker, which has no window. */
+  /** The target of the events `online`, `offline`, `pagehide` and `pageshow`: the global scope in a worker. */
   window: EventTarget | undefined;
   document: (EventTarget & { readonly visibilityState: string; readonly baseURI?: string }) | undefined;
   navigator: { readonly onLine?: boolean } | undefined;
@@ -100,7 +100,7 @@ export const DEFAULTS: Readonly<
   >
 >;
 
-/** An event whose fields stand beside its `type`. */
+/** An event with fields next to its `type`. */
 export type ChannelEvent<Fields = unknown> = Event & Readonly<Fields>;
 
 /** A message: a text, or bytes as an ArrayBuffer. */
@@ -115,8 +115,8 @@ export interface ChannelEventMap<In = any> {
   open: ChannelEvent<{ transport: Transport; resumed: boolean }>;
   message: ChannelMessageEvent<In>;
   /**
-   * It is over for good. `status` tells of a refusal. `uncertain` holds the messages that were sent and never acknowledged:
-   * perhaps they arrived (none on plain WebSockets, where nobody acknowledges). `unsent` holds those that were not sent.
+   * The end of the channel. `status` is that of a refusal. `uncertain` has the messages that were sent and never acknowledged:
+   * perhaps they arrived (none on plain WebSockets, which do not acknowledge). `unsent` has those that were not sent.
    */
   close: ChannelEvent<{
     code: number;
@@ -132,8 +132,8 @@ export interface ChannelEventMap<In = any> {
   resumed: ChannelEvent<{ transport: Transport }>;
   /**
    * Messages `from` to `to` are lost. `to` is null when the session itself is lost and a new one begins; then `uncertain`
-   * holds what was sent and never acknowledged: perhaps it arrived. What the listener sends goes before what has waited.
-   * Both are null on plain WebSockets, where nobody counts.
+   * has the messages that were sent and never acknowledged. Messages of the listener go before those that wait.
+   * Both are null on plain WebSockets, whose messages have no numbers.
    */
   gap: ChannelEvent<{
     from: number | null;
@@ -143,17 +143,17 @@ export interface ChannelEventMap<In = any> {
   statechange: ChannelEvent<{ state: ChannelState; previous: ChannelState }>;
 }
 
-/** Why something cannot be done. */
+/** The error of a channel. */
 export class ChannelError extends Error {
   constructor(code: ChannelError["code"], message: string);
   /**
-   * `buffer-full` and `closed` for what is sent; for requests also `timeout`, `refused`, and `lost` with the session.
-   * `address` ends a channel whose address is none; the reason of its `close` says why.
+   * `buffer-full` and `closed` for messages; for requests also `timeout`, `refused`, and `lost` with the session.
+   * `address` ends a channel whose address is invalid; the reason of its `close` says why.
    */
   readonly code: "buffer-full" | "closed" | "timeout" | "refused" | "lost" | "address";
 }
 
-/** A channel: messages in both directions, once and in order, over whatever connection there is. */
+/** A channel: messages in both directions, once and in order, over any connection. */
 export class Channel<In = any, Out = any> extends EventTarget {
   private constructor();
   readonly state: ChannelState;
@@ -185,7 +185,7 @@ export class Channel<In = any, Out = any> extends EventTarget {
    */
   reconnect(): void;
   /**
-   * Ends the session for good. What waits is still sent if there is a connection. The reason is cut to 123 bytes of UTF-8,
+   * Ends the session for good. Messages that wait are still sent if there is a connection. The reason is cut to 123 bytes of UTF-8,
    * between characters. A session that is only being opened is ended as soon as its answer has come.
    *
    * @throws RangeError for codes other than 1000 and 3000 to 4999, and for 4408, which is the protocol's own. The channel ends
@@ -216,7 +216,7 @@ export class Channel<In = any, Out = any> extends EventTarget {
 
 /**
  * Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. A function's address keeps its
- * path: the session is found only there. An address that is none ends the channel: its `close` has the code 1006 and says why.
+ * path: the session is found only there. An invalid address ends the channel: its `close` has the code 1006 and the reason.
  */
 export function connect<In = any, Out = any>(
   url: PerTry<string | URL>,

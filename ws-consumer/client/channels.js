@@ -15,13 +15,13 @@ import { aimAt, namesOf } from "./src/address.js";
 import { Calls } from "./src/calls.js";
 import { Choice } from "./src/choice.js";
 import { ChannelEvent, ChannelMessageEvent, Target } from "./src/events.js";
-import { StreamLeg, PollLeg, farewell } from "./src/http.js";
-import { LOST_FRAMES, WebSocketLeg } from "./src/leg.js";
+import { EventStreamCarrier, PollCarrier, endSession } from "./src/http.js";
+import { LOST_FRAMES, WebSocketCarrier } from "./src/carrier.js";
 import { DEFAULTS, environmentOf, withDefaults } from "./src/options.js";
 import { watchPage } from "./src/page.js";
-import { Pause } from "./src/pause.js";
+import { RetryWait } from "./src/retry-wait.js";
 import { ChannelError, Session, frameOf, messagesOf } from "./src/session.js";
-import { Signs } from "./src/signs.js";
+import { Liveness } from "./src/liveness.js";
 import { cutToBytes } from "./src/text.js";
 import { TAKEN_OVER, retryHint } from "./src/wire.js";
 
@@ -32,17 +32,17 @@ export function connect(url, options = {}) {
   return new Channel(url, options);
 }
 
-const LEGS = { websocket: WebSocketLeg, sse: StreamLeg, "long-poll": PollLeg, poll: PollLeg };
+const CARRIERS = { websocket: WebSocketCarrier, sse: EventStreamCarrier, "long-poll": PollCarrier, poll: PollCarrier };
 
-// A leg that lived this long has proven itself: the next loss starts with short waits again.
+// A carrier that lived this long has proven itself: the next loss starts with short waits again.
 const STABLE_MS = 5_000;
 // A close frame has room for no more, less its code (RFC 6455, 5.5).
 const REASON_BYTES = 123;
-// What servers answer whose only transport is the plain WebSocket.
+// The answers of servers whose only transport is the plain WebSocket.
 const NO_HTTP = [400, 404, 405, 406, 426, 501];
 const FINAL_STATUS = [401, 403, 404];
 
-// Over plain HTTP a browser does not say whose page asks for a stream, so a server that must know refuses it; a POST says it.
+// A browser names the page's origin in a POST, but not in a GET: a server that checks it refuses event streams.
 const isFinal = (status, name) => FINAL_STATUS.includes(status) && !(status === 403 && name === "sse");
 
 /** A channel; its events and options are in channels.d.ts. */
@@ -53,23 +53,23 @@ export class Channel extends Target {
   #session;
   #choice;
   #calls;
-  #signs;
-  #pause;
+  #liveness;
+  #wait;
   #unwatch;
   #host = this.#makeHost();
 
   #state = "connecting";
-  #leg = null;
-  // Of the last try: where a farewell goes when there is no leg.
+  #carrier = null;
+  // The target of the last try, to end the session when there is no carrier.
   #target = null;
   #protocol = null;
-  // The application has not been told of this session yet.
+  // Whether the application has yet to be notified of this session.
   #fresh = true;
-  // What came before the leg was proven; lost with it, because the server has it still.
+  // Frames that came before the carrier was proven. They are dropped with it: the server still has them.
   #early = [];
   #attempt = 0;
   #openedAt = -Infinity;
-  // A hint, and at times a wrong one.
+  // A hint, which may be wrong.
   #offline = false;
   #frozen = false;
   #proofTimer;
@@ -82,8 +82,8 @@ export class Channel extends Target {
     this.#session = new Session(this.#options);
     this.#choice = new Choice(this.#environment, this.#options.transports, url);
     this.#calls = new Calls(this.#environment, options.onrequest);
-    this.#signs = new Signs(this.#environment, this.#options.timeout);
-    this.#pause = new Pause(this.#environment);
+    this.#liveness = new Liveness(this.#environment, this.#options.timeout);
+    this.#wait = new RetryWait(this.#environment);
     this.#unwatch = watchPage(this.#environment, this.#watcher());
     // Later, so that listeners can be added first.
     queueMicrotask(() => this.#live());
@@ -96,7 +96,7 @@ export class Channel extends Target {
 
   /** The transport in use: "websocket", "sse", "long-poll" or "poll"; null while there is none. */
   get transport() {
-    return this.#state === "open" ? (this.#leg?.name ?? null) : null;
+    return this.#state === "open" ? (this.#carrier?.name ?? null) : null;
   }
 
   /** The subprotocol that the server chose, or null. */
@@ -127,17 +127,17 @@ export class Channel extends Target {
   }
 
   /**
-   * Tries again now, instead of when the wait is over; for a button. What is open is asked for a
+   * Tries again now, instead of when the wait is over; for a button. An open connection is asked for a
    * sign of life. If the try fails the waits go on growing.
    */
   reconnect() {
-    if (this.#state === "open") return void this.#leg?.check();
+    if (this.#state === "open") return void this.#carrier?.check();
     this.#offline = false;
-    this.#pause.end();
+    this.#wait.end();
   }
 
   /**
-   * Ends the session for good. What waits is still sent if there is a connection. The reason is cut to 123 bytes of UTF-8.
+   * Ends the session for good. Messages that wait are still sent if there is a connection. The reason is cut to 123 bytes of UTF-8.
    *
    * Throws RangeError for codes other than 1000 and 3000 to 4999 (without 4408, which is the protocol's own); the channel ends
    * all the same, with 1000.
@@ -150,12 +150,12 @@ export class Channel extends Target {
   }
 
   #leaveWith(close) {
-    const leg = this.#leg?.ended === false ? this.#leg : null;
+    const carrier = this.#carrier?.ended === false ? this.#carrier : null;
     try {
-      if (leg?.isOpened) return void leg.close(close.code, close.reason);
-      farewell(this.#host, this.#target, close);
-      // What it has asked for may begin a session.
-      leg?.leave(close);
+      if (carrier?.isOpened) return void carrier.close(close.code, close.reason);
+      endSession(this.#host, this.#target, close);
+      // Its request may begin a session.
+      carrier?.leave(close);
     } finally {
       this.#finish({ ...close, wasClean: true });
     }
@@ -180,7 +180,7 @@ export class Channel extends Target {
   async #untilWanted() {
     while (this.#isUnwanted && this.#state !== "closed") {
       this.#enter("offline");
-      await this.#pause.forever();
+      await this.#wait.forever();
     }
     if (this.#state === "offline" && !this.#offline) this.#enter(this.#openedAt < 0 ? "connecting" : "reconnecting");
   }
@@ -192,7 +192,7 @@ export class Channel extends Target {
       why = await this.#ride(name);
       if (why.proven || why.hopeless || why.offline || this.#isUnwanted) return why;
       this.#choice.failed(name);
-      // The server has answered: another transport would hear the same.
+      // The server has answered: another transport would get the same answer.
       if (why.over || why.retryAfter !== undefined || isFinal(why.status, name)) break;
     }
     this.#choice.roundFailed();
@@ -207,12 +207,12 @@ export class Channel extends Target {
     return plain.proven ? plain : why;
   }
 
-  /** One leg, from the try to its end. */
+  /** One carrier, from the try to its end. */
   async #ride(name, plain = this.#choice.plain || this.#options.plain) {
-    let leg;
+    let carrier;
     const late = { reason: `no proof within ${this.#options.timeout} ms` };
     const tooLate = new Promise((resolve) => {
-      const end = () => (leg ? leg.end(late) : resolve(null));
+      const end = () => (carrier ? carrier.end(late) : resolve(null));
       this.#proofTimer = this.#environment.setTimeout(end, this.#options.timeout);
     });
     try {
@@ -220,23 +220,23 @@ export class Channel extends Target {
       if (target === null || this.#isUnwanted) return late;
       this.#target = target;
       this.#early = [];
-      this.#leg = leg = new LEGS[name](name, this.#host, target);
-      // What the server says may be anything.
-      Promise.resolve(leg.start()).catch((error) => leg.end({ reason: error.message }));
-      const why = await leg.done;
+      this.#carrier = carrier = new CARRIERS[name](name, this.#host, target);
+      // The server's data may be malformed.
+      Promise.resolve(carrier.start()).catch((error) => carrier.end({ reason: error.message }));
+      const why = await carrier.done;
       const hint = why.code === undefined ? why.retryAfter : retryHint(why.reason);
-      return { ...why, retryAfter: hint, proven: leg.isProven };
+      return { ...why, retryAfter: hint, proven: carrier.isProven };
     } catch (error) {
-      // The application's functions or the browser refuse: a ticket that is not to be had, mixed content.
+      // The application's functions or the browser have failed: no ticket, mixed content.
       const reason = String(error?.message ?? error);
-      leg?.end({ reason });
+      carrier?.end({ reason });
       return { reason, hopeless: error?.code === "address" };
     } finally {
       this.#leave();
     }
   }
 
-  /** Where to: asked for anew at every try, so that tickets are fresh. */
+  /** The target, resolved again for every try, so that tickets are fresh. */
   async #aim(transport, plain) {
     const about = { transport, attempt: this.#attempt };
     const { protocols, headers, credentials, pollInterval } = this.#options;
@@ -246,27 +246,27 @@ export class Channel extends Target {
     return { ...target, protocols: namesOf(names), credentials, pollInterval, plain };
   }
 
-  // The leg is proven: from now on the application uses it.
-  #begin(leg) {
+  // The carrier is proven: from now on the application uses it.
+  #begin(carrier) {
     const resumed = !this.#fresh;
     this.#fresh = false;
     this.#environment.clearTimeout(this.#proofTimer);
-    this.#choice.worked(leg.name, leg.plain);
+    this.#choice.worked(carrier.name, carrier.plain);
     this.#openedAt = this.#environment.now();
     this.#offline = false;
     this.#enter("open");
-    this.#emit("open", { transport: leg.name, resumed });
-    if (resumed) this.#emit("resumed", { transport: leg.name });
+    this.#emit("open", { transport: carrier.name, resumed });
+    if (resumed) this.#emit("resumed", { transport: carrier.name });
     for (const tell of this.#early.splice(0)) tell();
-    if (leg.ended || leg.isClosing) return;
-    leg.flush();
-    if (leg.needsChecks && !leg.plain) this.#signs.check(leg);
+    if (carrier.ended || carrier.isClosing) return;
+    carrier.flush();
+    if (carrier.needsChecks && !carrier.plain) this.#liveness.check(carrier);
   }
 
   #leave() {
     this.#environment.clearTimeout(this.#proofTimer);
-    this.#signs.stop();
-    this.#leg = null;
+    this.#liveness.stop();
+    this.#carrier = null;
   }
 
   /** Waits before the next round. */
@@ -283,11 +283,11 @@ export class Channel extends Target {
       this.#enter(isOffline ? "offline" : "reconnecting");
       this.#emit("reconnecting", { attempt: this.#attempt, delay, reason: why.reason ?? "" });
       if (this.#isUnwanted) return;
-      await this.#pause.span(delay, why.retryAfter === undefined, () => this.#online());
+      await this.#wait.span(delay, why.retryAfter === undefined, () => this.#online());
     } while (this.#offline && !isOffline);
   }
 
-  // Full jitter. A page that nobody sees has time: the whole span from the start. Without a network most tries are in vain.
+  // Full jitter. A hidden page draws from the whole span at once, and so does one without a network, where most tries fail.
   #delay({ retryAfter = 0 }, isOffline) {
     const { backoffBase, backoffMax } = this.#options;
     const hidden = this.#environment.document?.visibilityState === "hidden";
@@ -299,9 +299,9 @@ export class Channel extends Target {
   #mayRetry({ code, reason = "", status, retryAfter, over = false, hopeless = false }) {
     const byDefault = () => {
       if (hopeless) return false;
-      // A server that names a time is to be asked again, whatever its code says.
+      // A server that names a time is asked again, whatever its code.
       if (retryAfter !== undefined) return true;
-      // A server of plain WebSockets says nothing by its answers to other requests.
+      // The answers of a server of plain WebSockets to other requests have no meaning.
       if (status !== undefined) return this.#choice.plain || !FINAL_STATUS.includes(status);
       return !over || !(code === 1000 || code === 1008 || code >= 4000);
     };
@@ -314,14 +314,14 @@ export class Channel extends Target {
   }
 
   #finish({ code = 1006, reason = "", wasClean = false, status }) {
-    if (!this.#leg?.leaving) {
-      this.#leg?.end({ reason });
-      // Without a leg its address is waited for, maybe for ever.
+    if (!this.#carrier?.leaving) {
+      this.#carrier?.end({ reason });
+      // Without a carrier the target is still being resolved, which may take for ever.
       this.#environment.clearTimeout(this.#proofTimer);
     }
     this.#unwatch();
     this.#enter("closed");
-    this.#pause.end();
+    this.#wait.end();
     const { sent, unsent } = this.#session.close();
     this.#calls.fail("closed", reason === "" ? "the channel is closed" : `the channel is closed: ${reason}`);
     const left = { uncertain: messagesOf(sent), unsent: messagesOf(unsent) };
@@ -339,10 +339,10 @@ export class Channel extends Target {
     this.dispatchEvent(new ChannelEvent(type, fields));
   }
 
-  // What legs may do with the channel.
+  // The channel's side of a carrier.
   #makeHost() {
     const channel = this;
-    const whenProven = (leg, tell) => (leg.isProven ? tell() : this.#early.push(tell));
+    const whenProven = (carrier, tell) => (carrier.isProven ? tell() : this.#early.push(tell));
     return {
       get session() {
         return channel.#session;
@@ -354,45 +354,45 @@ export class Channel extends Target {
         return channel.#options.timeout;
       },
       get heartbeat() {
-        return channel.#signs.heartbeat;
+        return channel.#liveness.heartbeat;
       },
-      /** Milliseconds without a word after which a leg is dead. */
+      /** Milliseconds of silence after which a carrier is dead. */
       get silence() {
         return this.heartbeat + channel.#options.timeout;
       },
-      opened: (leg, control) => this.#opened(leg, control),
-      proven: (leg) => this.#begin(leg),
-      gap: (leg, { to }) => whenProven(leg, () => this.#gap(to)),
-      received: (leg, number, data) => whenProven(leg, () => this.#deliver(number, data)),
-      heard: () => this.#signs.heard(),
-      expectSign: (leg) => this.#signs.expect(leg),
-      farewell: (target, close) => farewell(this.#host, target, close),
+      opened: (carrier, control) => this.#opened(carrier, control),
+      proven: (carrier) => this.#begin(carrier),
+      gap: (carrier, { to }) => whenProven(carrier, () => this.#gap(to)),
+      received: (carrier, number, data) => whenProven(carrier, () => this.#deliver(number, data)),
+      heard: () => this.#liveness.heard(),
+      expectSign: (carrier) => this.#liveness.expect(carrier),
+      endSession: (target, close) => endSession(this.#host, target, close),
     };
   }
 
-  #opened(leg, { open, gap }) {
+  #opened(carrier, { open, gap }) {
     this.#protocol = open.protocol ?? null;
-    if (leg.plain) return this.#openedPlain(leg);
+    if (carrier.plain) return this.#openedPlain(carrier);
     const isSession = typeof open.token === "string" && [open.cursor, open.ack].every(Number.isSafeInteger);
     if (!isSession) throw new Error("no session");
-    this.#signs.set(open.heartbeat);
+    this.#liveness.set(open.heartbeat);
     this.#session.token = open.token;
-    if (leg.leaving) return this.#openedTooLate(leg, open);
+    if (carrier.leaving) return this.#openedTooLate(carrier, open);
     if (!open.resumed) return this.#restart(gap?.from);
     this.#gap(open.cursor);
-    if (!this.#session.isPossible(open.ack)) return leg.end(LOST_FRAMES);
+    if (!this.#session.isPossible(open.ack)) return carrier.end(LOST_FRAMES);
     this.#session.acknowledge(open.ack);
   }
 
-  // The application has closed the channel meanwhile, and was told what may be lost.
-  #openedTooLate(leg, open) {
+  // The application has closed the channel meanwhile, and was notified of messages that may be lost.
+  #openedTooLate(carrier, open) {
     if (open.resumed && this.#session.isPossible(open.ack)) this.#session.acknowledge(open.ack);
     else this.#session.restart();
-    leg.close(leg.leaving.code, leg.leaving.reason);
+    carrier.close(carrier.leaving.code, carrier.leaving.reason);
   }
 
-  #openedPlain(leg) {
-    if (leg.leaving) return leg.close(leg.leaving.code, leg.leaving.reason);
+  #openedPlain(carrier) {
+    if (carrier.leaving) return carrier.close(carrier.leaving.code, carrier.leaving.reason);
     const lost = this.#choice.plain || this.#session.known;
     this.#choice.plain = this.#fresh = true;
     if (!lost) return;
@@ -400,7 +400,7 @@ export class Channel extends Target {
     this.#emit("gap", { from: null, to: null, uncertain: [] });
   }
 
-  /** A new session: if there was one before, it is lost, and what became of its last frames nobody knows. */
+  /** Begins another session: the one before is lost, and its last frames may or may not have arrived. */
   #restart(from) {
     this.#fresh = true;
     if (!this.#session.known) {
@@ -411,7 +411,7 @@ export class Channel extends Target {
     const uncertain = messagesOf(lost.sent);
     const waiting = new Set(lost.unsent.map(({ ref }) => ref));
     this.#calls.fail("lost", "the session is lost, and the reply with it", waiting);
-    // What the application sends again now goes before what has been waiting behind it.
+    // Messages that the application sends again now go before those that have been waiting.
     this.#emit("gap", { from: from ?? lost.from, to: null, uncertain });
     this.#session.restore(lost.unsent);
   }
@@ -424,10 +424,10 @@ export class Channel extends Target {
   #deliver(number, data) {
     if (this.#state === "closed") return;
     if (number !== null) {
-      // Never silently: the server should have told of it.
+      // The server should have reported it; a gap is never silent.
       this.#gap(number - 1);
       if (!this.#session.take(number)) return;
-      this.#signs.arrived(this.#leg);
+      this.#liveness.arrived(this.#carrier);
     }
     const taken = this.#calls.take(data, (answer) => this.send(answer));
     if (!taken) this.dispatchEvent(new ChannelMessageEvent(data));
@@ -438,17 +438,17 @@ export class Channel extends Target {
       offline: () => this.#seemsOffline(),
       online: () => this.#online(),
       visible: () => {
-        if (this.#state === "open") this.#leg?.check();
-        else this.#pause.hurry();
+        if (this.#state === "open") this.#carrier?.check();
+        else this.#wait.hurry();
       },
       frozen: () => {
         this.#frozen = true;
-        this.#leg?.end({ reason: "the page is frozen" });
-        this.#pause.end();
+        this.#carrier?.end({ reason: "the page is frozen" });
+        this.#wait.end();
       },
       thawed: () => {
         this.#frozen = false;
-        this.#pause.end();
+        this.#wait.end();
       },
       gone: () => this.close(1000, "the page is gone"),
     };
@@ -458,24 +458,24 @@ export class Channel extends Target {
     const isNews = !this.#offline;
     this.#offline = true;
     // Without a session a cut would lose messages, and some systems say "offline" too easily.
-    if (!this.#choice.plain) this.#leg?.end({ reason: "offline", offline: true });
-    if (isNews) this.#pause.end();
+    if (!this.#choice.plain) this.#carrier?.end({ reason: "offline", offline: true });
+    if (isNews) this.#wait.end();
   }
 
   #online() {
     this.#offline = false;
     this.#choice.forget();
     this.#attempt = 0;
-    this.#pause.end();
+    this.#wait.end();
     if (this.#state !== "open" || this.#choice.plain) return;
-    if (this.#leg.name === this.#choice.usable[0]) this.#leg.check();
-    else this.#leg.end({ reason: "another network may let a better transport through" });
+    if (this.#carrier.name === this.#choice.usable[0]) this.#carrier.check();
+    else this.#carrier.end({ reason: "another network may let a better transport through" });
   }
 
   #push(frame) {
     if (this.#state === "closed") throw new ChannelError("closed", "the channel is closed");
     this.#session.push(frame);
-    const leg = this.#leg;
-    if (leg?.isProven && !leg.ended && !leg.isClosing) leg.flush();
+    const carrier = this.#carrier;
+    if (carrier?.isProven && !carrier.ended && !carrier.isClosing) carrier.flush();
   }
 }

@@ -1,4 +1,4 @@
-// Where to: an address as the application and the page have it, made into what fetch and WebSocket take.
+// The address of a channel, resolved for fetch and WebSocket.
 //
 // Read as text: some engines have a URL that can neither be changed nor asked for its parts.
 
@@ -7,8 +7,8 @@ import { ChannelError } from "./session.js";
 const TOKEN = /^[!#$%&'*+.^_`|~\dA-Za-z-]+$/;
 
 /**
- * Resolves to `{url, socketUrl, headers}`. Credentials of the address become a header for fetch, which takes no address that
- * has some. Throws ChannelError "address" for what is none.
+ * Resolves to `{url, socketUrl, headers}`. Credentials of the address become a header for fetch, which takes no address with
+ * credentials. Throws ChannelError "address" for an invalid address.
  */
 export function aimAt(address, headers = {}, environment = {}) {
   const href = absolute(address, environment).replace(/#.*$/s, "");
@@ -36,7 +36,7 @@ function absolute(address, environment) {
   if (!/^(ws|http)s?:/i.test(text)) throw none(text, "its scheme is not one of ws, wss, http, https");
   const href = parsed(text);
   if (href === null) throw none(text, "it cannot be read");
-  // As it was given, where that is enough: some engines add to what they parse.
+  // Unchanged if possible: some engines add to a parsed address.
   return hasHost(text) ? text : href;
 }
 
@@ -80,7 +80,7 @@ const none = (address, why) => new ChannelError("address", `${shown(address)} is
 
 function shown(value) {
   if (typeof value !== "string") return String(value);
-  // A password in the address is nobody's business.
+  // A password in the address is not shown.
   const text = value.replace(/\/\/[^/?#]*@/, "//...@");
   return `"${text.length > 80 ? `${text.slice(0, 80)}...` : text}"`;
 }

@@ -31,7 +31,7 @@ export class Calls {
     });
   }
 
-  /** Is it a reply that is waited for, or a request? Then it is dealt with; `send` takes the answer. */
+  /** Handles a reply to an open request, or a request of the server, whose answer goes to `send`. Returns false for others. */
   take(data, send) {
     if (typeof data !== "string" || !data.startsWith("{") || !data.includes('"ref"')) return false;
     const call = parsed(data);
@@ -43,7 +43,7 @@ export class Calls {
     return true;
   }
 
-  /** Rejects all that are open, but for those in `waiting`. */
+  /** Rejects all open requests, except those in `waiting`. */
   fail(code, message, waiting = new Set()) {
     for (const ref of [...this.#open.keys()].filter((ref) => !waiting.has(ref))) {
       this.#settle(ref, new ChannelError(code, message));
@@ -57,7 +57,7 @@ export class Calls {
       (reply = null) => ({ ref, reply }),
       (error) => ({ ref, error: error?.message ?? String(error) }),
     );
-    // It may be too late, or too much may wait: then the server's deadline speaks.
+    // A failed send is left to the server's deadline.
     answer.then(send).catch(() => {});
     return true;
   }

@@ -1,12 +1,12 @@
-// Which transport next: what worked is tried first, and not given up for one failure.
+// The choice of the next transport: the one that worked is tried first, and not given up after one failure.
 
 // Some hours: long enough for a working day behind one proxy, short enough to find out that it is gone.
 const REMEMBERED_MS = 2 * 60 * 60 * 1000;
-// So often the transport that worked is tried alone: a server that restarts refuses every one for a moment.
+// The rounds in which only the transport that worked is tried: a server that restarts refuses all of them for a moment.
 const FAITHFUL_TRIES = 3;
 
 export class Choice {
-  /** Only a WebSocket without session worked: the others need one. */
+  /** Whether only a WebSocket without session worked: the other transports need one. */
   plain = false;
 
   #environment;
@@ -15,19 +15,19 @@ export class Choice {
   #proven = null;
   #misses = 0;
 
-  /** `url` is what the application gave: of what a function will return nothing is known, so its page stands for it. */
+  /** `url` is the application's. For a function, whose result is not known yet, the page's address is used. */
   constructor(environment, transports, url) {
     this.#environment = environment;
     this.#transports = transports;
     this.#memory = new Memory(environment, typeof url === "function" ? "" : url);
   }
 
-  /** Has any worked yet? */
+  /** Whether any transport has worked yet. */
   get untried() {
     return this.#proven === null;
   }
 
-  /** Those that this browser has. */
+  /** The transports that this browser has. */
   get usable() {
     const { WebSocket, fetch, ReadableStream } = this.#environment;
     const needs = { websocket: [WebSocket], sse: [fetch, ReadableStream], "long-poll": [fetch], poll: [fetch] };
@@ -57,14 +57,14 @@ export class Choice {
     this.#misses += 1;
   }
 
-  /** Another network, perhaps: what worked before says nothing. */
+  /** Forgets the transport that worked, because the network may have changed. */
   forget() {
     if (!this.plain) this.#proven = null;
     this.#memory.forget();
   }
 }
 
-/** Which transport worked, for this tab and one address. A storage that is full or forbidden is none. */
+/** The transport that worked, stored for this tab and one address. Storage that is full or forbidden is ignored. */
 class Memory {
   #environment;
   #address;
@@ -90,13 +90,13 @@ class Memory {
   }
 
   keep(transport) {
-    // What is remembered keeps its age: otherwise a better transport would never be tried again.
+    // A known transport keeps its age: otherwise a better one would never be tried again.
     if (this.recall() === transport) return;
     const value = JSON.stringify({ transport, at: this.#environment.now() });
     try {
       this.#environment.sessionStorage.setItem(this.#key, value);
     } catch {
-      // Then the next connection finds out anew.
+      // The next connection tries all of them.
     }
   }
 
@@ -104,7 +104,7 @@ class Memory {
     try {
       this.#environment.sessionStorage.removeItem(this.#key);
     } catch {
-      // Nothing was kept.
+      // It was not stored.
     }
   }
 }

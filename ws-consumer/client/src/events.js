@@ -1,6 +1,6 @@
-// What a channel tells its listeners.
+// The events of a channel.
 
-// React Native has had neither of them for long.
+// Older versions of React Native have neither.
 const isNative = typeof globalThis.EventTarget === "function" && typeof globalThis.Event === "function";
 
 class PlainEvent {
@@ -9,7 +9,7 @@ class PlainEvent {
   }
 }
 
-/** Listeners as EventTarget has them, as far as a channel needs it: no phases, nothing to cancel. */
+/** A small EventTarget: no phases, no cancelling. */
 class PlainTarget {
   #listeners = [];
 
@@ -38,17 +38,17 @@ class PlainTarget {
   }
 }
 
-/** Reports an error as uncaught, without getting in anybody's way. */
+/** Reports an error as uncaught, without interrupting the caller. */
 export function reportLater(error) {
   queueMicrotask(() => {
     throw error;
   });
 }
 
-/** What channels extend. */
+/** The base class of channels. */
 export const Target = isNative ? globalThis.EventTarget : PlainTarget;
 
-/** An event whose fields stand beside its `type`. */
+/** An event with fields next to its `type`. */
 export class ChannelEvent extends (isNative ? globalThis.Event : PlainEvent) {
   constructor(type, fields) {
     super(type);

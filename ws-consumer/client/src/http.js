@@ -1,28 +1,28 @@
-// Legs of plain HTTP: an event stream or polls bring frames, POSTs take them.
+// Carriers over plain HTTP: an event stream or polls for the server's frames, POSTs for the client's.
 
-import { LOST_FRAMES, Leg } from "./leg.js";
+import { LOST_FRAMES, Carrier } from "./carrier.js";
 import { byteLength } from "./text.js";
 import { EventParser, frameLine, fromBase64, fromLines, retryAfter, toLines } from "./wire.js";
 
-// Bounds of one POST. The server allows a hundred frames, and the bytes of one message and a bit.
+// The limits of one POST. The server allows a hundred frames, and a little more than the bytes of one message.
 const BATCH_FRAMES = 100;
 const BATCH_BYTES = 48 * 1024;
-// A server that took nothing is busy, and one that answers a long poll at once with nothing has no window.
+// The pause after a POST of which the server took no frame, and after a long poll that it answered at once without any.
 const BREATH_MS = 250;
 // Browsers refuse more than 64 KiB in requests that may outlive the page.
 const KEEPALIVE_BYTES = 60_000;
 
-class HttpLeg extends Leg {
+class HttpCarrier extends Carrier {
   #abort = new AbortController();
   #posting = false;
   #checkWanted = false;
   #single = false;
-  // Ends the pauses that there are.
+  // Functions that end the present pauses.
   #wake = new Set();
-  // When the server last heard of this leg, by the clock.
+  // The time of the last request.
   spokeAt = -Infinity;
 
-  /** The address, with the subprotocols that are asked for. */
+  /** The address, with the offered subprotocols. */
   get url() {
     const { url, protocols } = this.target;
     const pairs = protocols.map((name) => `protocol=${encodeURIComponent(name)}`);
@@ -46,7 +46,7 @@ class HttpLeg extends Leg {
 
   close(code, reason) {
     this.end({ reason });
-    farewell(this.host, this.target, { code, reason });
+    endSession(this.host, this.target, { code, reason });
   }
 
   drop() {
@@ -54,7 +54,7 @@ class HttpLeg extends Leg {
     for (const wake of this.#wake) wake();
   }
 
-  /** So many milliseconds, or until the leg ends. */
+  /** Waits for `delay` milliseconds, or until the carrier ends. */
   pause(delay) {
     if (this.ended) return Promise.resolve();
     const { environment } = this.host;
@@ -69,7 +69,7 @@ class HttpLeg extends Leg {
     });
   }
 
-  /** A request that must be answered within so many milliseconds; null, and the leg has ended, if it is not. */
+  /** Makes a request with a limit in milliseconds. Resolves to null, with the carrier at its end, if it fails. */
   async request(options, limit) {
     const { environment } = this.host;
     const timer = environment.setTimeout(() => this.end({ reason: "no answer in time" }), limit);
@@ -91,7 +91,7 @@ class HttpLeg extends Leg {
     }
   }
 
-  /** A POST. Resolves to `{status, control, frames}`, or null: then the leg has ended. */
+  /** Makes a POST. Resolves to `{status, control, frames}`, or to null if the carrier has ended. */
   post(control, frames = [], limit = this.host.timeout) {
     const { token, cursor } = this.host.session;
     const body = toLines(token === null ? control : { token, cursor, ...control }, frames);
@@ -105,7 +105,7 @@ class HttpLeg extends Leg {
     return this.request({ method: "POST", headers: NDJSON, body, take }, limit);
   }
 
-  /** Ends the leg, because that was no 200. */
+  /** Ends the carrier after a status other than 200. */
   refused(response) {
     const { status, headers } = response;
     const hint = retryAfter(headers.get("retry-after"), this.host.environment.now());
@@ -113,7 +113,7 @@ class HttpLeg extends Leg {
     return null;
   }
 
-  /** Numbers and frames of an answer; the session may end with it. */
+  /** Takes the numbers and frames of an answer; the session may end with it. */
   takeAnswer({ control, frames }) {
     if (control.ack !== undefined) this.host.session.acknowledge(control.ack);
     let number = control.first ?? this.host.session.cursor + 1;
@@ -126,7 +126,7 @@ class HttpLeg extends Leg {
     if (control.close) this.closedBy(control.close);
   }
 
-  // One POST at a time, until nothing waits: the numbers of the next depend on what the server took of the last.
+  // One POST at a time, until no frame waits: the numbers of the next depend on the frames that the server took.
   async #postAll() {
     this.#posting = true;
     const { session } = this.host;
@@ -163,9 +163,9 @@ class HttpLeg extends Leg {
   #tooLarge(frames) {
     this.#single = true;
     if (frames.length > 1) return;
-    // As a WebSocket is closed for a message that is too big.
+    // The code with which a WebSocket is closed for a message that is too big.
     const close = { code: 1009, reason: "the message is too big" };
-    farewell(this.host, this.target, close, []);
+    endSession(this.host, this.target, close, []);
     this.closedBy(close);
   }
 }
@@ -182,7 +182,7 @@ async function readQuietly(response) {
 }
 
 /** An event stream, read with fetch: unlike EventSource it tells the status, and sends headers. */
-export class StreamLeg extends HttpLeg {
+export class EventStreamCarrier extends HttpCarrier {
   async start() {
     const { session } = this.host;
     const headers = { accept: "text/event-stream" };
@@ -222,15 +222,15 @@ export class StreamLeg extends HttpLeg {
     }
   }
 
-  // Of its own, because answers to POSTs are signs of life too, but not of the stream's.
+  // Apart from other signs of life: answers to POSTs are none of the stream.
   #expectMore() {
     const { environment, silence } = this.host;
     environment.clearTimeout(this.silence);
     this.silence = environment.setTimeout(() => this.end({ reason: "the stream is silent" }), silence);
   }
 
-  // Browsers slow down the timers of hidden pages, to one a minute, but not what comes in: the server's sign of life is
-  // answered when one's own is overdue.
+  // Browsers slow down the timers of hidden pages, to one a minute, but not input: the server's sign of life is
+  // answered if the client's own is overdue.
   #speakUp() {
     const { environment, heartbeat } = this.host;
     if (this.isProven && environment.now() - this.spokeAt > heartbeat * 0.6) this.check();
@@ -260,7 +260,7 @@ export class StreamLeg extends HttpLeg {
     if (control.close) this.closedBy(control.close);
   }
 
-  // The way up must work too before this leg is relied on.
+  // POSTs must work too before this carrier is used.
   async #provePost() {
     const answer = await this.post({ mode: "send" });
     if (answer === null) return;
@@ -270,10 +270,10 @@ export class StreamLeg extends HttpLeg {
 }
 
 /** Long polls, or plain ones with a pause between them. */
-export class PollLeg extends HttpLeg {
+export class PollCarrier extends HttpCarrier {
   needsChecks = false;
 
-  // The next poll says it.
+  // The next poll acknowledges.
   acknowledge() {}
 
   async start() {
@@ -309,8 +309,8 @@ export class PollLeg extends HttpLeg {
   }
 }
 
-/** Tells the server that the session is over, with the frames that still wait; also from a page that goes away. */
-export function farewell({ environment, session }, target, close, waiting) {
+/** Ends the session at the server, with the frames that still wait; also from a page that goes away. */
+export function endSession({ environment, session }, target, close, waiting) {
   const { token, cursor, acked } = session;
   if (token === null) return;
   const frames = fitting((waiting ?? session.after(acked, BATCH_FRAMES)).map(({ data }) => data));
@@ -322,11 +322,11 @@ export function farewell({ environment, session }, target, close, waiting) {
   try {
     environment.fetch(target.url, options).catch(() => {});
   } catch {
-    // The page goes away, or has no fetch: the server finds out by itself.
+    // The page goes away, or has no fetch: the session's time limit ends it.
   }
 }
 
-/** The first of them, as many as there is room for. */
+/** The first frames that fit into one request. */
 function fitting(frames) {
   let left = KEEPALIVE_BYTES;
   const end = frames.findIndex((data) => (left -= byteLength(frameLine(data))) < 0);

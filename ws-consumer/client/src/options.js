@@ -1,4 +1,4 @@
-// The defaults, and what the browser has.
+// The default options, and the browser's environment.
 
 import { reportLater } from "./events.js";
 
@@ -9,7 +9,7 @@ export const DEFAULTS = Object.freeze({
   // back together.
   backoffBase: 500,
   backoffMax: 30_000,
-  // For each proof, each answer, and each sign of life.
+  // The deadline of each proof, each answer and each sign of life.
   timeout: 10_000,
   pollInterval: 3_000,
   credentials: "same-origin",
@@ -24,10 +24,10 @@ export function withDefaults(options) {
   return { ...DEFAULTS, ...Object.fromEntries(given) };
 }
 
-/** What the browser has, and what is given in its place. */
+/** The browser's environment, with the given replacements. */
 export function environmentOf(given = {}) {
   const { WebSocket, ReadableStream, fetch, window, document, navigator, location } = globalThis;
-  // Workers have no window: what it would tell, they are told themselves.
+  // Workers have no window, and get its events themselves.
   const page = window ?? (typeof globalThis.addEventListener === "function" ? globalThis : undefined);
   return {
     WebSocket,
@@ -42,7 +42,7 @@ export function environmentOf(given = {}) {
     document,
     navigator,
     location,
-    // Late, because where storage is forbidden to look at it is an error.
+    // A getter: where storage is forbidden, access is an error.
     get sessionStorage() {
       return globalThis.sessionStorage;
     },

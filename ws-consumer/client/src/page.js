@@ -1,4 +1,4 @@
-// What the page tells of itself: online or not, seen or not, frozen in the back-forward cache or gone.
+// The page's state: online or not, visible or not, frozen in the back-forward cache or gone.
 
 /** Watches the page, and calls `on.online()` and so forth. Returns a function that ends it. */
 export function watchPage({ window, document }, on) {

@@ -1,4 +1,4 @@
-// What outlives the connections: numbers in both directions, and the frames that are not acknowledged yet. No IO.
+// The session, which outlives the connections: numbers in both directions, and the frames that are not acknowledged. No IO.
 
 import { byteLength, jsonOf, wellFormed } from "./text.js";
 
@@ -14,27 +14,27 @@ export class ChannelError extends Error {
 export class Session {
   /** The secret of the session; null before the first and after its end. */
   token = null;
-  /** Has there been a session at all? Then another one is a loss. */
+  /** Whether there has been a session: another one is then a loss. */
   known = false;
   /** Number of the last frame that arrived. */
   cursor = 0;
-  /** Number of the last own frame that the server has. */
+  /** Number of the client's last frame that the server has. */
   acked = 0;
   /** Bytes that wait for an acknowledgement. */
   bytes = 0;
 
   // From number acked + 1 on: {data, size, ref}. `ref` marks a request.
   #frames = [];
-  // The highest number that was given to any leg: from here on frames are certainly unknown to the server.
+  // The highest number that a carrier was given: later frames have certainly not reached the server.
   #written = 0;
   #limits;
 
-  /** At most so many messages and bytes wait for their acknowledgement. */
+  /** The limits are the messages and bytes that may wait for their acknowledgement. */
   constructor({ maxMessages, maxBytes }) {
     this.#limits = { maxMessages, maxBytes };
   }
 
-  /** How many frames wait for an acknowledgement. */
+  /** The number of frames that wait for an acknowledgement. */
   get waiting() {
     return this.#frames.length;
   }
@@ -49,7 +49,7 @@ export class Session {
     this.bytes += frame.size;
   }
 
-  /** Takes back a request that no leg has been given yet. */
+  /** Takes back a request that no carrier has been given yet. */
   withdraw(ref) {
     const at = this.#frames.findIndex((frame) => frame.ref === ref);
     if (at < 0 || this.acked + at < this.#written) return;
@@ -63,17 +63,17 @@ export class Session {
     return this.#frames.slice(from, from + most);
   }
 
-  /** A leg was given all frames up to this number. */
+  /** Notes that a carrier was given all frames up to this number. */
   wrote(number) {
     this.#written = Math.max(this.#written, number);
   }
 
-  /** Can the server's last frame of ours have this number? If not, this is not the session that we know. */
+  /** Whether the server can have frames up to this number. If not, it has another session. */
   isPossible(number) {
     return number >= this.acked && number <= this.acked + this.#frames.length;
   }
 
-  /** The server has all up to this number. Answers may overtake each other: an older one says nothing new. */
+  /** Notes that the server has all frames up to this number. A late answer with an older number has no effect. */
   acknowledge(number) {
     for (const frame of this.#frames.splice(0, Math.max(0, number - this.acked))) {
       this.bytes -= frame.size;
@@ -89,7 +89,7 @@ export class Session {
     return true;
   }
 
-  /** Frames up to this number will not come. Returns `{from, to}`, or null when all of them are here. */
+  /** Skips the frames up to this number, which are lost. Returns `{from, to}`, or null if none is missing. */
   skip(to) {
     if (to <= this.cursor) return null;
     const from = this.cursor + 1;
@@ -97,7 +97,7 @@ export class Session {
     return { from, to };
   }
 
-  /** Another session has begun. Returns what became of the old one's frames: `unsent` no leg was given. */
+  /** Begins another session. Returns the old one's frames: those that may have arrived, and `unsent` that no carrier was given. */
   restart() {
     const sent = this.#frames.splice(0, this.#written - this.acked);
     const unsent = this.#frames.splice(0);
@@ -106,21 +106,21 @@ export class Session {
     return { from, sent, unsent };
   }
 
-  /** The channel has ended. Returns the frames without an acknowledgement, and forgets those that no leg was given. */
+  /** Ends the session. Returns the frames without an acknowledgement, and forgets those that no carrier was given. */
   close() {
     const unsent = this.#frames.splice(Math.max(0, this.#written - this.acked));
     for (const frame of unsent) this.bytes -= frame.size;
     return { sent: [...this.#frames], unsent };
   }
 
-  /** Puts frames behind those that wait, whatever the limits say: they were within them before. */
+  /** Puts frames behind those that wait, without regard to the limits, which they have met before. */
   restore(frames) {
     this.#frames.push(...frames);
     for (const frame of frames) this.bytes += frame.size;
   }
 }
 
-/** What is to be sent, as a frame: a text, bytes, and any other value as JSON. Throws TypeError for what has none. */
+/** The frame of a text, of bytes, or of any other value as JSON. Throws TypeError for a value without JSON. */
 export function frameOf(value) {
   if (value instanceof ArrayBuffer) return { data: value.slice(0), size: value.byteLength };
   if (ArrayBuffer.isView(value)) {
@@ -132,5 +132,5 @@ export function frameOf(value) {
   return { data: text, size: byteLength(text) };
 }
 
-/** The data of those frames that are messages: what became of a request its promise tells. */
+/** The data of those frames that are messages: requests have their promises. */
 export const messagesOf = (frames) => frames.filter(({ ref }) => ref === undefined).map(({ data }) => data);

@@ -1,8 +1,8 @@
-// Texts as they go over the wire: UTF-8, which has no place for half a surrogate pair.
+// Texts for the wire: UTF-8, which cannot represent half a surrogate pair.
 
 const REPLACEMENT = "\ufffd";
 
-/** The text with U+FFFD for each half of a surrogate pair: each transport would make something else of it. */
+/** The text with U+FFFD for each half of a surrogate pair, which transports treat differently. */
 export function wellFormed(text) {
   if (text.toWellFormed) return text.toWellFormed();
   return text.replace(/\p{Surrogate}/gu, REPLACEMENT);
@@ -18,7 +18,7 @@ export function jsonOf(value) {
   return wellFormed(whole);
 }
 
-/** How many bytes of UTF-8 a well-formed text takes. */
+/** The number of bytes of UTF-8 that a well-formed text takes. */
 export function byteLength(text) {
   let length = text.length;
   for (let at = 0; at < text.length; at += 1) {
@@ -29,10 +29,10 @@ export function byteLength(text) {
   return length;
 }
 
-/** The beginning of a text, cut between characters: as much as fits into so many bytes of UTF-8. */
+/** The beginning of a text, cut between characters to a number of bytes of UTF-8. */
 export function cutToBytes(text, most) {
   const whole = wellFormed(text);
-  // Longer texts than this do not fit in any case, and need not be counted.
+  // Longer texts do not fit in any case, and need not be counted.
   let left = most;
   let end = 0;
   for (const char of whole.slice(0, most + 1)) {

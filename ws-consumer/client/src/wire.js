@@ -1,9 +1,9 @@
-// The bytes of the protocol `channels.v1`: nothing here knows of sockets, clocks or sessions.
+// The bytes of the protocol `channels.v1`, without sockets, clocks and sessions.
 
 /** The subprotocol that asks for a session. */
 export const PROTOCOL = "channels.v1";
 
-/** The close code of a leg that another leg of the same session replaces: the session goes on. */
+/** The close code of a carrier that another carrier of the same session replaces: the session goes on. */
 export const TAKEN_OVER = 4408;
 
 const MARK = "\u0001";
@@ -11,10 +11,10 @@ const MARK = "\u0001";
 /** A control object as a WebSocket's text frame. */
 export const controlFrame = (control) => MARK + JSON.stringify(control);
 
-/** Data as a WebSocket's frame: a text that begins with the mark gets another. */
+/** Data as a WebSocket's frame. A text that begins with the mark gets another one. */
 export const dataFrame = (data) => (typeof data === "string" && data.startsWith(MARK) ? MARK + data : data);
 
-/** What a WebSocket's frame holds: `{control}` or `{data}`. Throws SyntaxError for a mark without JSON behind it. */
+/** The content of a WebSocket's frame: `{control}` or `{data}`. Throws SyntaxError for a mark without JSON behind it. */
 export function readFrame(data) {
   if (typeof data !== "string" || !data.startsWith(MARK)) return { data };
   if (data.startsWith(MARK, 1)) return { data: data.slice(1) };
@@ -34,7 +34,7 @@ export const frameLine = (data) => lineOf(typeof data === "string" ? data : { by
 
 const lineOf = (value) => `${JSON.stringify(value)}\n`;
 
-/** The answer to a POST. Throws SyntaxError for what is none, such as a proxy's page. */
+/** The answer to a POST. Throws SyntaxError for other bodies, such as a proxy's page. */
 export function fromLines(text) {
   const [control, ...frames] = text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
   return { control: objectOf(control), frames: frames.map(fromLine) };
@@ -53,7 +53,7 @@ export function fromBase64(text) {
 function toBase64(buffer) {
   const bytes = new Uint8Array(buffer);
   let binary = "";
-  // In pieces: a call takes some ten thousands of arguments at most.
+  // In pieces: the number of a call's arguments is limited.
   for (let at = 0; at < bytes.length; at += 8192) binary += String.fromCharCode(...bytes.subarray(at, at + 8192));
   return btoa(binary);
 }

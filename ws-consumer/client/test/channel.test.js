@@ -147,12 +147,12 @@ test("closes that are final, and closes that are not", async () => {
   }
 });
 
-test("a leg that another has taken over resumes, and loses nothing", async () => {
+test("a carrier that another has taken over resumes, and loses nothing", async () => {
   const world = new World();
   const channel = world.connect({ transports: ["websocket"] });
   await world.opened(channel);
-  world.server.session.leg.takenOver();
-  world.server.session.leg = null;
+  world.server.session.carrier.takenOver();
+  world.server.session.carrier = null;
   world.server.session.send("meanwhile");
   await world.until(() => channel.messages.length === 1);
   assert.equal(channel.told("resumed").length, 1);
@@ -219,7 +219,7 @@ test("what the server sends twice arrives once", async () => {
   // As a server that forgot what it was told: it begins again with the first.
   const resume = session.resume.bind(session);
   session.acknowledge = () => {};
-  Object.assign(session, { log: ["1", "2", "3", "4"], base: 1, resume: (leg) => resume(leg, 0) });
+  Object.assign(session, { log: ["1", "2", "3", "4"], base: 1, resume: (carrier) => resume(carrier, 0) });
   world.network.cutAll();
   await world.until(() => channel.messages.length === 4);
   assert.deepEqual(channel.messages, ["1", "2", "3", "4"]);
@@ -238,7 +238,7 @@ test("a session that has fewer frames than it acknowledged is given up, and told
   assert.equal(world.server.sessions.length, 2);
 });
 
-test("what a server says that is no protocol breaks the leg, and nothing else", async () => {
+test("what a server says that is no protocol breaks the carrier, and nothing else", async () => {
   const nonsense = ["\u0001", "\u0001[", "\u0001null", '\u0001{"open":1}', '\u0001{"gap":{"to":1}}', '\u0001{"gap":null,"open":null}', "early"];
   for (const text of nonsense) {
     const world = new World();
@@ -257,7 +257,7 @@ test("what a server says that is no protocol breaks the leg, and nothing else", 
   }
 });
 
-test("an answer to a POST that is no protocol breaks the leg, and nothing else", async () => {
+test("an answer to a POST that is no protocol breaks the carrier, and nothing else", async () => {
   const { body: page, ...head } = { status: 200, headers: { "content-type": "text/html" }, body: "<html>please log in</html>" };
   for (const body of [page, "", "1\n", '{"open":{}}\n5\n', '{"gap":null,"close":5}\n{}\n']) {
     const world = new World();
@@ -290,7 +290,7 @@ test("a number that is missing is a gap even if the server does not say so", asy
   const world = new World();
   const channel = world.connect({ transports: ["sse"] });
   await world.opened(channel);
-  world.server.session.leg.frame(4, "fourth");
+  world.server.session.carrier.frame(4, "fourth");
   await world.until(() => channel.messages.length === 1);
   assert.deepEqual(channel.told("gap").map(({ from, to }) => [from, to]), [[1, 3]]);
 });
@@ -315,8 +315,8 @@ test("a session that its server still has after it went away goes on", async () 
     const channel = world.connect({ transports: ["websocket"] });
     await world.opened(channel);
     const { session } = world.server;
-    session.leg.close({ code, reason: "" });
-    session.leg = null;
+    session.carrier.close({ code, reason: "" });
+    session.carrier = null;
     session.send("kept");
     await world.until(() => channel.messages.length === 1);
     assert.deepEqual(channel.told("gap"), []);
@@ -330,12 +330,12 @@ test("a session that is closed as soon as it is resumed is not resumed again", a
   await world.opened(channel);
   const { session } = world.server;
   const resume = session.resume.bind(session);
-  session.resume = (leg, cursor) => {
-    resume(leg, cursor);
-    leg.close({ code: 1012, reason: "" });
+  session.resume = (carrier, cursor) => {
+    resume(carrier, cursor);
+    carrier.close({ code: 1012, reason: "" });
     return session;
   };
-  session.leg.close({ code: 1012, reason: "" });
+  session.carrier.close({ code: 1012, reason: "" });
   await world.until(() => world.server.sessions.length === 2);
   await world.opened(channel);
   assert.equal(channel.told("gap").length, 1);

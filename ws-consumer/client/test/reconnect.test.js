@@ -206,7 +206,7 @@ test("a page that becomes visible asks at once whether its connection still live
   await world.opened(channel);
 });
 
-test("in the back-forward cache a page drops its leg, and resumes when it comes back", async () => {
+test("in the back-forward cache a page drops its carrier, and resumes when it comes back", async () => {
   for (const transport of ["websocket", "sse", "long-poll"]) {
     const { world, channel } = await openWorld({ transports: [transport] });
     world.tell(world.window, "pagehide", { persisted: true });
@@ -382,7 +382,7 @@ test("an event stream whose page is hidden, with timers slowed to one a minute, 
   assert.deepEqual(channel.told("reconnecting"), []);
 });
 
-test("what a farewell has no room for does not keep the rest from arriving", async () => {
+test("a last request that is full sends the rest", async () => {
   const world = new World();
   const channel = world.connect({ transports: ["long-poll"] });
   await world.opened(channel);

@@ -169,7 +169,7 @@ test("a network that comes to forbid the WebSocket: the session goes on over the
   assert.equal(world.server.sessions.length, 1);
 });
 
-test("no secret is in an address, and a token is another at each leg", async () => {
+test("no secret is in an address, and a token is another at each carrier", async () => {
   const world = forbidding("websocket");
   const channel = world.connect();
   for (let round = 0; round < 3; round += 1) {
@@ -178,8 +178,8 @@ test("no secret is in an address, and a token is another at each leg", async () 
     world.network.cutAll();
     await world.until(() => channel.state !== "open");
   }
-  const legs = world.server.seen.filter(({ transport }) => transport === "sse");
-  assert.equal(new Set(legs.map(({ headers }) => headers["last-event-id"])).size, 3);
+  const carriers = world.server.seen.filter(({ transport }) => transport === "sse");
+  assert.equal(new Set(carriers.map(({ headers }) => headers["last-event-id"])).size, 3);
   for (const { url } of world.server.seen) assert(!url.includes("secret"), url);
   assert(![...world.sessionStorage.values.values()].some((value) => value.includes("secret")));
 });
@@ -196,9 +196,9 @@ test("address, subprotocols and headers are asked for at every try", async () =>
   const channel = world.connect({ protocols, headers: () => ({ authorization: `Bearer ${tries}` }) }, url);
   await world.opened(channel);
   assert.deepEqual(asked, [{ transport: "websocket", attempt: 0 }, { transport: "sse", attempt: 0 }]);
-  const [leg] = world.server.seen;
-  assert.equal(leg.url, "https://host/ws/room/?ticket=2&protocol=chat.v2");
-  assert.equal(leg.headers.authorization, "Bearer 2");
+  const [carrier] = world.server.seen;
+  assert.equal(carrier.url, "https://host/ws/room/?ticket=2&protocol=chat.v2");
+  assert.equal(carrier.headers.authorization, "Bearer 2");
   assert.equal(channel.protocol, "chat.v2");
 });
 

@@ -2,7 +2,7 @@
 
 const WS_PROTOCOL = "channels.v1";
 
-/** Sessions, and the legs they are on. Times in milliseconds but for what goes over the wire. */
+/** Sessions, and the carriers they are on. Times in milliseconds but for what goes over the wire. */
 export class MockServer {
   sessions = [];
   /** Requests and upgrades that arrived: `{transport, headers, url, protocols}`. */
@@ -10,7 +10,7 @@ export class MockServer {
   options = { heartbeat: 20, ttl: 60, window: 10_000, log: Infinity, ackEvery: 5, batch: 100, bytes: 64 * 1024, takes: Infinity };
   onopen = () => {};
   onframe = () => {};
-  /** Answers a new leg with a status instead, or null: `{status, headers}`. */
+  /** Answers a new carrier with a status instead, or null: `{status, headers}`. */
   refuse = () => null;
 
   #tokens = new Map();
@@ -26,10 +26,10 @@ export class MockServer {
     return this.sessions.at(-1);
   }
 
-  /** All sessions are forgotten, as by a restart; the legs break off. */
+  /** All sessions are forgotten, as by a restart; the carriers break off. */
   forgetAll() {
-    for (const session of this.sessions) session.leg?.cut();
-    for (const session of this.sessions) session.leg = null;
+    for (const session of this.sessions) session.carrier?.cut();
+    for (const session of this.sessions) session.carrier = null;
     this.#tokens.clear();
   }
 
@@ -48,15 +48,15 @@ export class MockServer {
     return session;
   }
 
-  /** Begins a leg: on the token's session, or on a new one. */
-  begin(leg, token, cursor, protocols) {
+  /** Begins a carrier: on the token's session, or on a new one. */
+  begin(carrier, token, cursor, protocols) {
     const found = token === null ? null : this.find(token);
     const ended = found?.ended;
-    if (found && !ended) return found.resume(leg, cursor);
+    if (found && !ended) return found.resume(carrier, cursor);
     const session = new Session(this, protocols[0] ?? null);
     this.sessions.push(session);
     const gap = token === null ? undefined : { from: cursor + 1, to: null };
-    session.start(leg, gap);
+    session.start(carrier, gap);
     return session;
   }
 
@@ -68,12 +68,12 @@ export class MockServer {
     if (!offered.includes(WS_PROTOCOL) || this.options.plain) return this.#plainSocket(conn, offered);
     const resume = offered.find((name) => name.startsWith("channels.resume."))?.split(".");
     const own = offered.filter((name) => !name.startsWith("channels."));
-    const leg = new SocketLeg(conn);
+    const carrier = new SocketLeg(conn);
     const start = () => {
-      leg.session = this.begin(leg, resume?.slice(3).join(".") ?? null, Number(resume?.[2] ?? 0), own);
-      leg.number = leg.session.ack;
+      carrier.session = this.begin(carrier, resume?.slice(3).join(".") ?? null, Number(resume?.[2] ?? 0), own);
+      carrier.number = carrier.session.ack;
     };
-    return { protocol: WS_PROTOCOL, start, message: (data) => leg.message(data), closed: (...why) => leg.closed(...why) };
+    return { protocol: WS_PROTOCOL, start, message: (data) => carrier.message(data), closed: (...why) => carrier.closed(...why) };
   }
 
   #plainSocket(conn, offered) {
@@ -107,10 +107,10 @@ export class MockServer {
     const id = request.headers["last-event-id"];
     const at = id?.lastIndexOf(".");
     const stream = (sink) => {
-      const leg = new StreamLeg(sink, this);
-      leg.session = this.begin(leg, id?.slice(0, at) ?? null, Number(id?.slice(at + 1) ?? 0), protocols);
-      leg.comment();
-      return () => leg.left();
+      const carrier = new EventStreamCarrier(sink, this);
+      carrier.session = this.begin(carrier, id?.slice(0, at) ?? null, Number(id?.slice(at + 1) ?? 0), protocols);
+      carrier.comment();
+      return () => carrier.left();
     };
     return { status: 200, headers: { "content-type": "text/event-stream; charset=utf-8" }, stream };
   }
@@ -118,9 +118,9 @@ export class MockServer {
   async #post(control, lines, protocols, left, size) {
     let session = control.token === undefined ? null : this.find(control.token);
     if (control.token === undefined || control.resume) {
-      const leg = new PollLeg(this);
-      session = this.begin(leg, control.token ?? null, control.cursor ?? 0, protocols);
-      return leg.answer(control.cursor ?? 0);
+      const carrier = new PollCarrier(this);
+      session = this.begin(carrier, control.token ?? null, control.cursor ?? 0, protocols);
+      return carrier.answer(control.cursor ?? 0);
     }
     if (session === null) return answer(410, {});
     if (lines.length > this.options.batch || size > this.options.bytes) return answer(413, {});
@@ -131,8 +131,8 @@ export class MockServer {
     taken.forEach((line, index) => session.take(control.first + index, decode(line)));
     if (control.close) session.leave(control.close);
     if (control.mode === "send") return answer(200, { ack: session.ack });
-    if (!(session.leg instanceof PollLeg)) return answer(200, { ack: session.ack });
-    return session.leg.poll(control, left);
+    if (!(session.carrier instanceof PollCarrier)) return answer(200, { ack: session.ack });
+    return session.carrier.poll(control, left);
   }
 }
 
@@ -153,7 +153,7 @@ class Session {
   base = 1;
   /** Number of the client's last frame. */
   ack = 0;
-  leg = null;
+  carrier = null;
   ended = null;
   /** How the client ended it. */
   left = null;
@@ -167,23 +167,23 @@ class Session {
     return this.base + this.log.length - 1;
   }
 
-  start(leg, gap) {
-    this.leg = leg;
-    leg.session = this;
-    leg.open(this.#open(false, 0), gap);
+  start(carrier, gap) {
+    this.carrier = carrier;
+    carrier.session = this;
+    carrier.open(this.#open(false, 0), gap);
     this.server.onopen(this);
   }
 
-  resume(leg, cursor) {
-    const old = this.leg;
-    this.leg = leg;
-    leg.session = this;
+  resume(carrier, cursor) {
+    const old = this.carrier;
+    this.carrier = carrier;
+    carrier.session = this;
     old?.takenOver();
     const lost = cursor + 1 < this.base;
     const from = lost ? this.base - 1 : cursor;
     this.acknowledge(cursor);
-    leg.open(this.#open(true, from), lost ? { from: cursor + 1, to: from } : undefined);
-    for (let number = from + 1; number <= this.last; number += 1) leg.frame(number, this.log[number - this.base]);
+    carrier.open(this.#open(true, from), lost ? { from: cursor + 1, to: from } : undefined);
+    for (let number = from + 1; number <= this.last; number += 1) carrier.frame(number, this.log[number - this.base]);
     return this;
   }
 
@@ -199,7 +199,7 @@ class Session {
       this.log.shift();
       this.base += 1;
     }
-    this.leg?.frame(this.last, data);
+    this.carrier?.frame(this.last, data);
   }
 
   take(number, data) {
@@ -220,14 +220,14 @@ class Session {
   /** The server ends it. */
   close(code, reason = "") {
     this.ended = { code, reason };
-    this.leg?.close(this.ended);
-    this.leg = null;
+    this.carrier?.close(this.ended);
+    this.carrier = null;
   }
 
   /** The client ends it. */
   leave(close) {
     this.left = this.ended = close;
-    this.leg = null;
+    this.carrier = null;
   }
 }
 
@@ -247,7 +247,7 @@ class SocketLeg {
   }
 
   message(data) {
-    // A leg that was replaced may not have noticed; what it says late is known, or comes again.
+    // A carrier that was replaced may not have noticed; what it says late is known, or comes again.
     const { session } = this;
     if (typeof data !== "string" || !data.startsWith("\u0001")) return this.#frame(data);
     if (data.startsWith("\u0001\u0001")) return this.#frame(data.slice(1));
@@ -270,8 +270,8 @@ class SocketLeg {
   /** `code` is null when the connection just broke. */
   closed(code, reason) {
     const { session } = this;
-    if (session?.leg !== this) return;
-    session.leg = null;
+    if (session?.carrier !== this) return;
+    session.carrier = null;
     if (code !== null && code !== 1001 && code !== 4408) session.leave({ code, reason });
   }
 
@@ -288,7 +288,7 @@ class SocketLeg {
   }
 }
 
-class StreamLeg {
+class EventStreamCarrier {
   constructor(sink, server) {
     this.sink = sink;
     this.server = server;
@@ -319,7 +319,7 @@ class StreamLeg {
 
   left() {
     this.server.clock.clearTimeout(this.timer);
-    if (this.session?.leg === this) this.session.leg = null;
+    if (this.session?.carrier === this) this.session.carrier = null;
   }
 
   takenOver() {
@@ -338,7 +338,7 @@ class StreamLeg {
   }
 }
 
-class PollLeg {
+class PollCarrier {
   #waiting = null;
 
   constructor(server) {
@@ -375,7 +375,7 @@ class PollLeg {
       });
     }
     if (session.ended) return answer(200, { ack: session.ack, close: session.ended });
-    return session.leg === this ? this.answer(cursor, {}) : answer(200, { ack: session.ack });
+    return session.carrier === this ? this.answer(cursor, {}) : answer(200, { ack: session.ack });
   }
 
   #wake() {

@@ -1,9 +1,9 @@
-// The waits between tries, and what ends them early.
+// The waits between tries, which may be ended early.
 
-// Some systems do not tell that the network is back: so often it is looked at.
+// The interval of checks for a network: some systems send no event when it is back.
 const LOOK_MS = 1_000;
 
-export class Pause {
+export class RetryWait {
   #environment;
   #end = () => {};
   #mayHurry = false;
@@ -17,7 +17,7 @@ export class Pause {
     this.#end();
   }
 
-  /** Ends it for somebody who looks at the page; but a server that named a time is not to be hurried. */
+  /** Ends the wait for a user who looks at the page, unless the server has named a time. */
   hurry() {
     if (this.#mayHurry) this.#end();
   }
@@ -28,7 +28,7 @@ export class Pause {
     return new Promise((resolve) => (this.#end = resolve));
   }
 
-  /** Waits so long. `cameOnline` is called when the browser has meanwhile noticed that there is a network. */
+  /** Waits for `delay` milliseconds. `cameOnline` is called if the browser finds a network meanwhile. */
   span(delay, mayHurry, cameOnline) {
     const { navigator, now, setTimeout, clearTimeout } = this.#environment;
     const until = now() + delay;

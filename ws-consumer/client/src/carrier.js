@@ -1,34 +1,34 @@
-// A leg: one connection that carries the session for a while.
+// A carrier: one connection that carries the session for a while.
 
 import { PROTOCOL, TAKEN_OVER, controlFrame, dataFrame, readFrame } from "./wire.js";
 
-/** The server has fewer frames than it acknowledged. That cannot be: another session is the only way out. */
+/** The end of a session whose server has fewer frames than it acknowledged: another session has to begin. */
 export const LOST_FRAMES = { reason: "the server lost frames", over: true };
 
 /**
- * What every leg does. `host` is told what happens: `opened(leg, control)`, `proven(leg)`, `gap(leg, gap)`,
- * `received(leg, number, data)`, `heard()`. `target` is where to: `url` (http or https), `socketUrl`, `protocols`, `headers`.
+ * The base of all carriers. `host` is notified by `opened(carrier, control)`, `proven(carrier)`, `gap(carrier, gap)`,
+ * `received(carrier, number, data)`, `heard()`. `target` has `url` (http or https), `socketUrl`, `protocols`, `headers`.
  */
-export class Leg {
-  /** The server has opened a session or gone on with one. */
+export class Carrier {
+  /** Whether the server has opened or resumed a session. */
   isOpened = false;
-  /** A round trip has shown that it works. */
+  /** Whether a round trip has shown that it works. */
   isProven = false;
-  /** The server has closed: nothing can be sent any more. */
+  /** Whether the server has closed, so that nothing can be sent any more. */
   isClosing = false;
   ended = false;
-  /** The channel has been closed before the session was opened: how it is to be ended once it is, `{code, reason}`. */
+  /** The close of a channel that was closed before its session was opened, `{code, reason}`: sent once it is. */
   leaving = null;
-  /** Has to be asked for a sign of life now and then. */
+  /** Whether it has to be asked for signs of life. */
   needsChecks = true;
 
   constructor(name, host, target) {
     Object.assign(this, { name, host, target });
-    /** Resolves when it is over, with why: `{reason, code, wasClean, status, retryAfter, over}`, `over` with the session. */
+    /** Resolves at its end to `{reason, code, wasClean, status, retryAfter, over}`; `over`: the session has ended too. */
     this.done = new Promise((resolve) => (this.resolveDone = resolve));
   }
 
-  /** It works: what has come is delivered, what waits is sent. */
+  /** Marks it as working: received frames are delivered, and waiting ones are sent. */
   prove() {
     if (this.ended || this.isProven) return;
     this.isProven = true;
@@ -45,32 +45,32 @@ export class Leg {
     }
   }
 
-  /** The server ends the session. What it said before counts, even if there was no time for a proof. */
+  /** Handles a session's end by the server. Frames before it count, proven or not. */
   closedBy({ code, reason = "", wasClean = true }) {
     this.isClosing = true;
     if (this.isOpened) this.prove();
     this.end({ code, reason, wasClean, over: true });
   }
 
-  /** Ends the session that is only being opened: when its answer tells which that is. */
+  /** Ends a session that is being opened, once the server's answer has named it. */
   leave(close) {
     this.leaving = close;
   }
 
-  /** Acknowledges, if nothing else will. */
+  /** Acknowledges, if no other request does. */
   acknowledge() {}
 }
 
 // The `readyState` of a WebSocket.
 const OPEN = 1;
 
-// 1006 is the browser's word for "no close frame came": the leg broke off, the session goes on.
+// 1006 stands for a missing close frame: the carrier broke off, the session goes on.
 const BROKEN_OFF = [1006, TAKEN_OVER];
-// A server that goes away, restarts, or finds its client slow may have the session still. If not, it says so.
+// A server that goes away, restarts, or finds its client slow may still have the session. If not, the next carrier learns it.
 const GOES_AWAY = [1001, 1012, 1013];
 
 /** A WebSocket; without session if `plain`, or if the server wants none. */
-export class WebSocketLeg extends Leg {
+export class WebSocketCarrier extends Carrier {
   #socket;
   #sent = 0;
   #next = 0;
@@ -104,7 +104,7 @@ export class WebSocketLeg extends Leg {
       this.#sent += 1;
     }
     session.wrote(this.#sent);
-    // Nobody will acknowledge.
+    // A plain server does not acknowledge.
     if (this.plain) session.acknowledge(this.#sent);
   }
 
@@ -112,17 +112,17 @@ export class WebSocketLeg extends Leg {
     if (!this.plain) this.#socket.send(controlFrame({ cursor: this.host.session.cursor }));
   }
 
-  /** Asks for a sign of life, which is to come before the time is over. */
+  /** Asks for a sign of life, which has a deadline. */
   check() {
     if (this.plain) return;
     this.#socket.send(controlFrame({ ping: "check", cursor: this.host.session.cursor }));
     this.host.expectSign(this);
   }
 
-  /** Ends the session, after what waits. */
+  /** Ends the session, after the frames that wait. */
   close(code, reason) {
-    // What no round trip has proven may swallow all that it is given.
-    if (!this.isProven) this.host.farewell(this.target, { code, reason });
+    // A carrier that is not proven may lose everything.
+    if (!this.isProven) this.host.endSession(this.target, { code, reason });
     this.leaving = { code, reason };
     try {
       this.flush();
@@ -131,14 +131,14 @@ export class WebSocketLeg extends Leg {
     }
   }
 
-  // Here a close says of which session it is, even before that has a name.
+  // A WebSocket's close ends its session even before that has a token.
   leave(close) {
     super.leave(close);
     if (this.#socket.readyState === OPEN) this.end(close);
   }
 
   drop() {
-    // A close without a code would end the session; and one that nobody can resume has to end.
+    // A close without a code would end the session. A session without a token cannot be resumed, and has to end.
     const { session } = this.host;
     const { code, reason } = this.leaving ?? { code: session.token === null ? 1000 : TAKEN_OVER, reason: "" };
     this.#socket?.close(code, reason);
@@ -187,7 +187,7 @@ export class WebSocketLeg extends Leg {
 
   #closed({ code, reason, wasClean }) {
     // The close has not reached a server whose connection was broken already.
-    if (this.ended && this.leaving && !wasClean) this.host.farewell(this.target, this.leaving);
+    if (this.ended && this.leaving && !wasClean) this.host.endSession(this.target, this.leaving);
     if (this.ended) return;
     if (BROKEN_OFF.includes(code) || (GOES_AWAY.includes(code) && this.isProven)) this.end({ code, reason, wasClean });
     else this.closedBy({ code, reason, wasClean });

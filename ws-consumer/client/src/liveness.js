@@ -1,14 +1,14 @@
-// Signs of life and acknowledgements, for as long as a leg lives.
+// Signs of life and acknowledgements of a carrier.
 
-// The server hears of what arrived after so many frames or so long.
+// Frames are acknowledged after this number of frames, or this time.
 const ACK_FRAMES = 50;
 const ACK_MS = 500;
-// Until the server says how often it wants to hear of the client.
+// The interval of signs of life until the server names one.
 const HEARTBEAT_S = 25;
-// Timers of browsers end at 24 days, and what is longer is due at once.
+// Browsers' timers are limited to 24 days; longer ones fire at once.
 const LONGEST_HEARTBEAT_S = 3_600;
 
-export class Signs {
+export class Liveness {
   #environment;
   #timeout;
   #heartbeat = HEARTBEAT_S;
@@ -22,28 +22,28 @@ export class Signs {
     this.#timeout = timeout;
   }
 
-  /** Milliseconds within which the server wants to hear of the client. */
+  /** The interval in milliseconds within which the server expects a sign of life. */
   get heartbeat() {
     return this.#heartbeat * 1000;
   }
 
-  /** Takes what the server says of it, in seconds. */
+  /** Sets the server's interval, in seconds. */
   set(heartbeat) {
     this.#heartbeat = heartbeat > 0 ? Math.min(Math.max(heartbeat, 1), LONGEST_HEARTBEAT_S) : HEARTBEAT_S;
   }
 
-  /** Asks the leg for a sign of life twice within a heartbeat, so that one that is late does no harm. */
-  check(leg) {
+  /** Makes the carrier ask for signs of life twice within a heartbeat, so that a late one does no harm. */
+  check(carrier) {
     const check = () => {
-      this.check(leg);
-      leg.check();
+      this.check(carrier);
+      carrier.check();
     };
     this.#checkTimer = this.#environment.setTimeout(check, this.heartbeat / 2);
   }
 
-  /** The leg ends if it is not heard of in time. */
-  expect(leg) {
-    const silent = () => leg.end({ reason: "the server is silent" });
+  /** Ends the carrier unless there is a sign of life in time. */
+  expect(carrier) {
+    const silent = () => carrier.end({ reason: "the server is silent" });
     this.#signTimer ??= this.#environment.setTimeout(silent, this.#timeout);
   }
 
@@ -52,20 +52,20 @@ export class Signs {
     this.#signTimer = undefined;
   }
 
-  /** A frame has arrived: the leg acknowledges it soon. */
-  arrived(leg) {
+  /** Notes a frame, which the carrier acknowledges soon. */
+  arrived(carrier) {
     const now = () => {
       this.#environment.clearTimeout(this.#ackTimer);
       this.#ackTimer = undefined;
       this.#unacknowledged = 0;
-      if (leg?.isProven && !leg.ended) leg.acknowledge();
+      if (carrier?.isProven && !carrier.ended) carrier.acknowledge();
     };
     this.#unacknowledged += 1;
     if (this.#unacknowledged >= ACK_FRAMES) now();
     else this.#ackTimer ??= this.#environment.setTimeout(now, ACK_MS);
   }
 
-  /** The leg is over. */
+  /** Stops all timers at the end of a carrier. */
   stop() {
     for (const timer of [this.#checkTimer, this.#signTimer, this.#ackTimer]) this.#environment.clearTimeout(timer);
     this.#signTimer = this.#ackTimer = undefined;
