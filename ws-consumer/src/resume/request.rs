@@ -183,7 +183,7 @@ mod tests {
             ("http://a/x?protocol=v1", &["v1"], "http://a/x"),
             ("/x", &[], "/x"),
         ] {
-            let mut scope = Scope::of(&mut Request::get(uri).body(()).unwrap());
+            let mut scope = Scope::from_request(&mut Request::get(uri).body(()).unwrap());
             take_subprotocols(&mut scope);
             assert_eq!(scope.subprotocols().collect::<Vec<_>>(), offers, "{uri}");
             assert_eq!(scope.uri, rest, "{uri}");
