@@ -9,36 +9,36 @@ use channel_layer::{Error, backbone::LinkError};
 /// No variant holds a payload or a password: faults are logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The connection broke while the call was under way: it may have taken effect.
+    /// The connection broke during the call, which may have taken effect.
     #[error("the connection to Redis broke ({0})")]
     Broken(String),
-    /// This side ended it.
+    /// The layer was closed.
     #[error("the layer was closed")]
     Closed,
-    /// Too many calls wait for their turn. The call was not sent.
-    #[error("too many calls wait to be sent to Redis")]
+    /// The queue of calls is full. The call was not sent.
+    #[error("too many calls are waiting to be sent to Redis")]
     QueueFull,
-    /// No answer in time: the call may still take effect.
+    /// The deadline passed without a reply. The call may still take effect.
     #[error("no answer from Redis within {0:?}")]
     TimedOut(Duration),
-    /// No working connection at present. The call was not sent.
+    /// There is no working connection. The call was not sent.
     #[error("not connected to Redis")]
     NotConnected,
-    /// The server lacks or forbids what the mode cannot do without.
+    /// The server lacks or forbids a command that the mode requires.
     #[error("mode {mode} needs {command}, which Redis refuses: {reason}")]
     MissingCommand {
         command: String,
         mode: String,
-        /// The reason that Redis gives.
+        /// The message of Redis.
         reason: String,
     },
-    /// No link at present, in the words of the engine. The call was not sent.
+    /// There is no link, for this reason of the engine. The call was not sent.
     #[error("{0}")]
     NoLink(String),
-    /// The server that answered is a replica; a message published there reaches no other server.
+    /// The server is a replica; a message published there reaches no other server.
     #[error("the server at {0} is not a master")]
     NotMaster(String),
-    /// One of several hosts failed, and others may have taken their part.
+    /// Some of several hosts failed; others may have accepted their part.
     #[error("sent to some of the groups only: {0}")]
     Partial(Box<CallError>),
     /// Redis answered with an error.
@@ -46,13 +46,13 @@ pub(crate) enum CallError {
     Refused {
         /// `OOM`, `MISCONF`, `NOAUTH` ...
         code: String,
-        /// The rest of its words.
+        /// The rest of the message.
         detail: String,
     },
-    /// Redis answered something that the command never answers.
+    /// The reply has an unexpected type.
     #[error("an unexpected reply to {0}")]
     UnexpectedReply(&'static str),
-    /// No server could be found, or it could not be connected to.
+    /// The server could not be found or connected to.
     #[error("cannot connect to Redis ({0})")]
     Unreachable(String),
 }
@@ -76,7 +76,7 @@ impl CallError {
         signs.iter().any(|sign| text.contains(sign)) || self.is_forbidden() && text.contains("command")
     }
 
-    /// Whether the call had surely no effect.
+    /// Whether the call certainly had no effect.
     pub(crate) fn is_unsent(&self) -> bool {
         match self {
             Self::Closed
@@ -90,7 +90,7 @@ impl CallError {
         }
     }
 
-    /// Whether the connection is away, slow or broken, as opposed to a call that was refused.
+    /// Whether the connection is absent, slow or broken, as opposed to a refused call.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Broken(_)
@@ -108,7 +108,7 @@ impl CallError {
         }
     }
 
-    /// The outcome of one message for several hosts. It counts as unsent only if no part of it was sent.
+    /// The outcome of one message to several hosts. It is unsent only if no part of it was sent.
     pub(crate) fn combine<T>(parts: impl IntoIterator<Item = Result<T, Self>>) -> Result<(), Self> {
         let (mut unsent, mut sent) = (None, None);
         for part in parts {

@@ -1,6 +1,6 @@
-//! What the fuzz targets call: everything that reads bytes which somebody else may have put into Redis.
+//! The functions behind the fuzz targets: every reader of bytes that another process may have put into Redis.
 //!
-//! No part of the API: it is there only with `--cfg fuzzing`, and in this crate's own tests, which run the corpora.
+//! Not part of the API: compiled with `--cfg fuzzing`, and in the tests of this crate, which run the corpora.
 
 use std::future::Future;
 
@@ -36,7 +36,7 @@ pub fn core(input: &[u8]) {
     modes::core::fuzz_target::taken(config, records(rest));
 }
 
-/// What comes in is handed out by a task.
+/// Runs a target on a runtime: the engine delivers inbound messages in a task.
 fn run(received: impl Future<Output = ()>) {
     thread_local! {
         static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -44,7 +44,7 @@ fn run(received: impl Future<Output = ()>) {
     RUNTIME.with(|runtime| runtime.block_on(received));
 }
 
-/// Cuts an input into records: each a byte, a length of two bytes, and so many bytes.
+/// Splits an input into records: a byte, a length of two bytes, and the content.
 fn records(mut input: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let ([kind, high, low], rest) = input.split_first_chunk::<3>()?;
@@ -55,7 +55,7 @@ fn records(mut input: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// The address of a server that is never asked.
+/// A configuration whose server is never contacted.
 fn config(mode: &str) -> RedisConfig {
     format!("redis://nowhere?mode={mode}").parse().expect("an address")
 }
@@ -64,7 +64,7 @@ fn serializer(choice: u8) -> Serializer {
     if choice & 1 == 0 { Serializer::Msgpack } else { Serializer::Json }
 }
 
-/// An envelope of the native mode: what can be read can be written, and is the same.
+/// An envelope of the native mode: a readable one is written back without a change.
 pub fn envelope(input: &[u8]) {
     let Ok(envelope) = Envelope::decode(input) else { return };
     let Ok(message) = Message::from_bytes(envelope.body) else { return };
@@ -91,7 +91,7 @@ pub fn payload(input: &[u8]) {
     } else {
         modes::pubsub::payload_format(&config)
     };
-    // As it came; and, so that what is inside is reached, as somebody with the key would have sent it.
+    // As it is, and encrypted with a known key, which leads to the decoder behind the encryption.
     let sealed = Keyring::new(["old"]).encrypt(body);
     let forged = sealed
         .map(|token| [vec![0; if choice & 4 == 0 { usize::from(choice >> 6) } else { 0 }], token].concat());
@@ -102,7 +102,7 @@ pub fn payload(input: &[u8]) {
     }
 }
 
-/// What was read can be written, and is the same.
+/// Writes a decoded message and decodes it again.
 fn rewrite(payload: &PayloadFormat, map: Map) {
     let Ok(message) = Message::try_from(map) else { return };
     let extra = Value::from("mailbox!");
@@ -116,7 +116,7 @@ fn rewrite(payload: &PayloadFormat, map: Map) {
     assert_eq!(again.size(), message.size());
 }
 
-/// A token that somebody claims to have been encrypted with our key.
+/// A forged token.
 pub fn token(input: &[u8]) {
     let keys = Keyring::new(["new", "old"]);
     assert!(keys.decrypt(input, None).is_err(), "a forged token");
@@ -130,7 +130,7 @@ pub fn token(input: &[u8]) {
     }
 }
 
-/// An address. No error shows a password.
+/// An address. Errors must not contain the password.
 pub fn address(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let _ = text.parse::<RedisConfig>();
@@ -146,7 +146,7 @@ pub fn address(input: &[u8]) {
 mod tests {
     use std::{fs, path::Path};
 
-    /// Runs a target over its committed corpus; how many inputs that were.
+    /// Runs a target over its committed corpus.
     fn run(target: &str, run: fn(&[u8])) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
         let inputs = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

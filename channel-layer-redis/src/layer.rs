@@ -18,19 +18,19 @@ pub struct RedisLayer(Arc<dyn ModeLayer>);
 delegate_layer!([] RedisLayer, this => *this.0);
 
 impl RedisLayer {
-    /// Connects to the Redis at this address: see [`RedisConfig`] for what it may say.
+    /// Connects to the Redis at this address, in the syntax of [`RedisConfig`].
     ///
     /// # Errors
-    /// [`Config`](channel_layer::Error::Config) for an address that makes no sense;
-    /// [`Unavailable`](channel_layer::Error::Unavailable) when no connection can be made at first.
+    /// [`Config`](channel_layer::Error::Config) for an invalid address;
+    /// [`Unavailable`](channel_layer::Error::Unavailable) when the first connection fails.
     pub async fn connect(address: &str) -> Result<Self> {
         Self::open(address.parse()?).await
     }
 
-    /// As [`connect`](Self::connect), with all settings.
+    /// Connects with these settings.
     ///
     /// # Errors
-    /// [`Unavailable`](channel_layer::Error::Unavailable) when no connection can be made at first.
+    /// [`Unavailable`](channel_layer::Error::Unavailable) when the first connection fails.
     pub async fn open(config: RedisConfig) -> Result<Self> {
         let config = config.bounded();
         Ok(Self(match config.mode {
@@ -41,9 +41,8 @@ impl RedisLayer {
         }))
     }
 
-    /// A layer that connects in the background, and whose calls are
-    /// [`Unavailable`](channel_layer::Error::Unavailable) until it has: for programs that must start while Redis is
-    /// away.
+    /// Returns a layer that connects in the background, for programs that must start without Redis. Until it is connected,
+    /// calls fail with [`Unavailable`](channel_layer::Error::Unavailable).
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -55,7 +54,7 @@ impl RedisLayer {
         })
     }
 
-    /// The numbers since the layer was made.
+    /// The counters since the layer was created.
     pub fn stats(&self) -> Stats {
         self.0.stats()
     }
@@ -65,13 +64,13 @@ impl RedisLayer {
         self.0.hub()
     }
 
-    /// Whether every host is connected at this moment.
+    /// Whether every host is currently connected.
     pub fn is_connected(&self) -> bool {
         self.0.is_connected()
     }
 }
 
-/// Shows the state, and no address.
+/// Shows the state without addresses.
 impl fmt::Debug for RedisLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -13,7 +13,7 @@ pub(crate) fn counters() -> Arc<Counters> {
     Arc::default()
 }
 
-/// The name of a counter in the `metrics` facade: every increment asks for it, so it is made in advance.
+/// The name of a counter in the `metrics` facade. Static, because every increment needs it.
 #[cfg(feature = "metrics")]
 fn name(count: Count) -> &'static str {
     macro_rules! names {

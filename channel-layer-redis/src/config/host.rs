@@ -1,20 +1,20 @@
-//! One server, and one place of several where a name may have its home.
+//! Hosts and servers. Each name of a layer belongs to one of its hosts.
 
 use std::{fmt, path::PathBuf};
 
 use super::secret::Secret;
 
-/// Where one share of the names lives.
+/// The configuration of one host, to which a share of the names belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HostConfig {
-    /// The master of this name, as the sentinels say.
+    /// The master of this name, as the sentinels report it.
     Sentinel { sentinels: Vec<Server>, service: String, login: Login },
-    /// A server that does not move.
+    /// A fixed server.
     Single(Server),
 }
 
 impl HostConfig {
-    /// Is it reached over TLS?
+    /// Whether it is reached over TLS.
     pub(crate) fn is_tls(&self) -> bool {
         match self {
             Self::Sentinel { sentinels, .. } => sentinels.iter().any(|sentinel| sentinel.address.is_tls()),
@@ -23,14 +23,14 @@ impl HostConfig {
     }
 }
 
-/// One server and how to log in there.
+/// A server and the login there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
-    pub(crate) address: Address,
+    pub(crate) address: ServerAddress,
     pub(crate) login: Login,
 }
 
-/// Who we are for a server.
+/// The credentials and the database at a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) username: Option<String>,
@@ -39,29 +39,29 @@ pub(crate) struct Login {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+pub(crate) enum ServerAddress {
     Tcp { host: String, port: u16, tls: bool },
     Unix(PathBuf),
 }
 
-/// For logs: holds no secrets.
+/// For logs: contains no secrets.
 impl fmt::Display for HostConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sentinel { service, .. } => write!(f, "{service}, as the sentinels say"),
+            Self::Sentinel { service, .. } => write!(f, "{service}, as the sentinels report it"),
             Self::Single(server) => server.address.fmt(f),
         }
     }
 }
 
-impl Address {
+impl ServerAddress {
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: true, .. })
     }
 }
 
-/// For logs: holds no secrets.
-impl fmt::Display for Address {
+/// For logs: contains no secrets.
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),

@@ -1,8 +1,8 @@
-//! A text that is never shown.
+//! Text that is never shown.
 
 use std::fmt;
 
-/// A password. Its `Debug` hides it, so that whatever holds one can derive `Debug`.
+/// A password. Its `Debug` hides it, so that types with a password can derive `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
@@ -11,7 +11,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The text itself, for the one who logs in with it.
+    /// The text, for the login.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }

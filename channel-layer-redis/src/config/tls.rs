@@ -1,4 +1,4 @@
-//! TLS: trusted certificates, and the client's own. The options have redis-py's names.
+//! TLS: trusted certificates, and the client's certificate. The options have redis-py's names.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use channel_layer::{ConfigError, Error, Result, registry::Options};
 /// Settings for all servers that are reached over TLS.
 #[derive(Clone, Default)]
 pub(crate) struct TlsConfig {
-    /// Authorities (PEM) instead of the system's.
+    /// The trusted authorities (PEM) instead of the system's.
     pub(crate) root: Option<Vec<u8>>,
-    /// Our certificate with its chain, and its key (PEM).
+    /// The client's certificate with its chain, and its key (PEM).
     pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
-    /// Takes any certificate of a server.
+    /// Whether any certificate of a server is accepted.
     pub(crate) is_unverified: bool,
 }
 
-/// Holds a key, so it shows what there is and nothing of it.
+/// Shows which settings are present, without their content: one is a key.
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConfig")
@@ -26,7 +26,7 @@ impl fmt::Debug for TlsConfig {
     }
 }
 
-/// The settings and the first option that gives some, if there is any.
+/// Takes the settings, with the name of the first option given. `None` if there is no such option.
 pub(super) fn take(options: &mut Options) -> Result<Option<(&'static str, TlsConfig)>> {
     const NAMES: [&str; 5] =
         ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"];
@@ -83,7 +83,7 @@ fn client(certificate: Option<Vec<u8>>, key: Option<Vec<u8>>) -> Result<Option<(
 fn read(option: &str, path: &str) -> Result<Vec<u8>> {
     let unreadable =
         |error: std::io::Error| invalid(option, &format!("the file cannot be read: {}", error.kind()));
-    // A pipe or a device could go on for ever.
+    // A pipe or a device may have no end.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(invalid(option, "it must be a file"));
     }

@@ -1,6 +1,6 @@
-//! Addresses into configurations.
+//! Parses addresses into configurations.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use channel_layer::{
     ConfigError, Error, Result,
@@ -10,41 +10,75 @@ use channel_layer::{
 use percent_encoding::percent_decode_str;
 
 use super::{
-    Address as ServerAddress, HostConfig, Login, RedisConfig, RedisMode, Server, secret::Secret, tls,
+    host::{HostConfig, Login, Server, ServerAddress},
+    mode::RedisMode,
+    redis_config::RedisConfig,
+    secret::Secret,
+    tls,
 };
 use crate::format::Keyring;
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// The addresses that [`RedisConfig`] understands begin with one of these and `://`.
+/// The schemes of the addresses that [`RedisConfig`] understands.
 pub(crate) const SCHEMES: [&str; 5] = ["redis", "redis+sentinel", "rediss", "rediss+sentinel", "unix"];
 
-pub(super) fn parse(text: &str) -> Result<RedisConfig> {
-    let (places, mut options) = begin(text)?;
-    let config = apply(RedisConfig::at(places), &mut options)?;
+fn parse(text: &str) -> Result<RedisConfig> {
+    let (hosts, mut options) = begin(text)?;
+    let config = apply(RedisConfig::new(hosts), &mut options)?;
     let config = apply_django(config, &mut options)?;
-    let hosts = options.take_all("host");
+    let further = options.take_all("host");
     let tls = tls::take(&mut options)?;
     options.finish()?;
-    let config = hosts.iter().try_fold(config, |config, host| config.and_host(host))?;
+    let config = further.iter().try_fold(config, |config, host| config.and_host(host))?;
     match tls {
-        Some((option, _)) if !config.places.iter().any(HostConfig::is_tls) => {
-            Err(invalid(option, "no server is reached over TLS: write `rediss`"))
+        Some((option, _)) if !config.hosts.iter().any(HostConfig::is_tls) => {
+            Err(invalid(option, "no server is reached over TLS: use `rediss`"))
         }
         Some((_, tls)) => Ok(RedisConfig { tls, ..config }),
         None => Ok(config),
     }
 }
 
-/// The servers of an address that has no settings of a layer.
-pub(super) fn parse_host(text: &str) -> Result<Vec<HostConfig>> {
-    let (places, options) = begin(text)?;
-    options.finish()?;
-    Ok(places)
+impl FromStr for RedisConfig {
+    type Err = Error;
+
+    fn from_str(address: &str) -> Result<Self, Error> {
+        parse(address)
+    }
 }
 
-/// The servers, and the options that are not theirs.
+impl TryFrom<&str> for RedisConfig {
+    type Error = Error;
+
+    fn try_from(address: &str) -> Result<Self, Error> {
+        parse(address)
+    }
+}
+
+impl RedisConfig {
+    /// Appends the servers of another address: one more entry of Django's `hosts`. The address may have no options
+    /// except those of its servers: `db`, `sentinel_username` and `sentinel_password`.
+    ///
+    /// The order is significant: all processes need the same list.
+    ///
+    /// # Errors
+    /// [`Config`](Error::Config) for an invalid address.
+    pub fn and_host(mut self, address: &str) -> Result<Self, Error> {
+        self.hosts.extend(parse_host(address)?);
+        Ok(self)
+    }
+}
+
+/// The servers of an address without settings of a layer.
+fn parse_host(text: &str) -> Result<Vec<HostConfig>> {
+    let (hosts, options) = begin(text)?;
+    options.finish()?;
+    Ok(hosts)
+}
+
+/// The servers of an address, and the remaining options.
 fn begin(text: &str) -> Result<(Vec<HostConfig>, Options)> {
     let address = Address::parse(text);
     let scheme = address.scheme();
@@ -52,7 +86,7 @@ fn begin(text: &str) -> Result<(Vec<HostConfig>, Options)> {
     refuse_torn(text)?;
     refuse_undecodable(text)?;
     let mut options = address.options();
-    let places = match scheme {
+    let hosts = match scheme {
         "redis" => servers(location, false, &mut options)?,
         "rediss" => servers(location, true, &mut options)?,
         "redis+sentinel" => sentinels(location, false, &mut options)?,
@@ -63,10 +97,10 @@ fn begin(text: &str) -> Result<(Vec<HostConfig>, Options)> {
     if !cfg!(feature = "tls") && scheme.starts_with("rediss") {
         return Err(invalid("rediss", "this build has no TLS: switch on the feature `tls`"));
     }
-    Ok((places, options))
+    Ok((hosts, options))
 }
 
-/// Refuses options that are not UTF-8 once they are decoded: what they hold would silently be something else.
+/// Refuses options that do not decode to UTF-8: their values would silently change.
 fn refuse_undecodable(text: &str) -> Result<()> {
     let mut options = text.split_once('?').map_or("", |(_, options)| options).split('&');
     match options.find(|option| percent_decode_str(option).decode_utf8().is_err()) {
@@ -75,7 +109,7 @@ fn refuse_undecodable(text: &str) -> Result<()> {
     }
 }
 
-/// Refuses an address whose login goes on behind its `?`: what follows would be told as an unknown option.
+/// Refuses an address whose login contains a `?`: the rest of a password would be reported as an unknown option.
 fn refuse_torn(text: &str) -> Result<()> {
     let names = text.split('?').skip(1).flat_map(|options| options.split('&'));
     match names.filter_map(|option| option.split('=').next()).any(|name| name.contains('@')) {
@@ -88,12 +122,12 @@ fn apply_django(config: RedisConfig, options: &mut Options) -> Result<RedisConfi
     let mode = options.take("mode")?.unwrap_or(config.mode);
     let serializer = options.take("serializer_format")?;
     let keys = options.take_all("symmetric_encryption_keys");
-    // Python takes a negative one for none.
+    // Python treats a negative one as zero.
     let random_prefix = options.take::<i64>("random_prefix_length")?;
     let is_foreign = serializer.is_some() || !keys.is_empty() || random_prefix.is_some();
     if mode == RedisMode::Native && is_foreign {
         let reason =
-            "serializer_format, symmetric_encryption_keys and random_prefix_length go with core or pubsub";
+            "serializer_format, symmetric_encryption_keys and random_prefix_length need core or pubsub";
         return Err(invalid("mode", reason));
     }
     Ok(RedisConfig {
@@ -127,7 +161,7 @@ fn max_message(options: &mut Options) -> Result<Option<usize>> {
     }
 }
 
-/// A time that must not be zero: nothing would ever be done in time, or all the time.
+/// A time that must not be zero: a deadline would never be met, or an interval would never pause.
 fn time(options: &mut Options, option: &str) -> Result<Option<Duration>> {
     match options.take_duration(option)? {
         Some(Duration::ZERO) => Err(invalid(option, "it must be above zero")),
@@ -149,25 +183,25 @@ fn sentinels(location: &str, tls: bool, options: &mut Options) -> Result<Vec<Hos
         return Err(invalid("service", "the master's name is missing, as in `/mymaster`"));
     }
     let login = complete(login, path, options)?;
-    let own = Login {
+    let sentinel_login = Login {
         username: options.take("sentinel_username")?,
         password: options.take("sentinel_password")?.map(Secret::new),
         database: 0,
     };
-    let sentinel = |host| server(host, SENTINEL_PORT, tls, own.clone());
+    let sentinel = |host| server(host, SENTINEL_PORT, tls, sentinel_login.clone());
     let sentinels = hosts.split(',').map(sentinel).collect::<Result<Vec<_>>>()?;
-    let place = |service: &str| {
+    let master = |service: &str| {
         if service.is_empty() {
             return Err(invalid("service", "one of the masters' names is empty"));
         }
         let service = decode("service", service)?;
         Ok(HostConfig::Sentinel { sentinels: sentinels.clone(), service, login: login.clone() })
     };
-    services.split(',').map(place).collect()
+    services.split(',').map(master).collect()
 }
 
 fn unix(location: &str, options: &mut Options) -> Result<HostConfig> {
-    // A path may have an `@` too, so the one that ends the login is the last that a path follows.
+    // A path may contain an `@` too: the login ends at the last one that a `/` follows.
     let (login, path) = match location.rfind("@/").filter(|_| !location.starts_with('/')) {
         Some(at) => (parse_login(&location[..at])?, &location[at + 1..]),
         None => (Login::default(), location),
@@ -181,10 +215,10 @@ fn unix(location: &str, options: &mut Options) -> Result<HostConfig> {
 
 /// Login, hosts and path of `USER:PASSWORD@HOSTS/PATH`.
 fn split(location: &str) -> Result<(Login, &str, &str)> {
-    // The last `@`, because people forget to encode the one in their password.
+    // The last `@`, because one in a password is often not encoded.
     let (login, rest) = match location.rsplit_once('@') {
         Some((login, _)) if login.split_once('@').is_some_and(|(_, rest)| rest.contains(',')) => {
-            return Err(invalid("host", "the login stands once, before all servers; others go into `host=`"));
+            return Err(invalid("host", "one login comes before all servers; others go into `host=`"));
         }
         Some((login, rest)) => (parse_login(login)?, rest),
         None => (Login::default(), location),
@@ -196,7 +230,7 @@ fn split(location: &str) -> Result<(Login, &str, &str)> {
 fn parse_login(text: &str) -> Result<Login> {
     let (username, password) = text.split_once(':').unwrap_or((text, ""));
     if password.is_empty() && !username.is_empty() {
-        // Redis would be told neither; and what stands there may be the password.
+        // A lone username has no effect in Redis, and this text may be the password.
         return Err(invalid("password", "it is missing, as in `USER:PASSWORD@` or `:PASSWORD@`"));
     }
     let some = |name: &str, text: &str| match text {
@@ -215,19 +249,19 @@ fn server(host: &str, default_port: u16, tls: bool, login: Login) -> Result<Serv
         Some((host, "")) => (host, None),
         Some((host, rest)) => {
             let port = rest.strip_prefix(':');
-            (host, Some(port.ok_or_else(|| invalid("port", "a colon must stand before it"))?))
+            (host, Some(port.ok_or_else(|| invalid("port", "a colon must come before it"))?))
         }
         None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
     };
     if host.is_empty() {
-        return Err(invalid("host", "there is none"));
+        return Err(invalid("host", "it is missing"));
     }
     let port = port.map_or(Ok(default_port), |port| number("port", port))?;
     Ok(Server { address: ServerAddress::Tcp { host: decode("host", host)?, port, tls }, login })
 }
 
-/// With what the path and the options say, as redis-py has it: the option `db` counts more than the path, the login
-/// before the `@` more than the options.
+/// Completes a login from the path and the options, as redis-py does: the option `db` overrides the path, the login
+/// before the `@` overrides the options.
 fn complete(login: Login, path: &str, options: &mut Options) -> Result<Login> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let database = options.take::<String>("db")?;
@@ -252,7 +286,7 @@ fn decode(name: &str, text: &str) -> Result<String> {
     decoded.map(String::from).map_err(|_| invalid(name, "it must be UTF-8, percent-encoded"))
 }
 
-/// Names the option and never its value, which may be a password.
+/// An error that names the option but not its value, which may be a password.
 fn invalid(option: &str, reason: &str) -> Error {
     ConfigError::Option { option: option.to_owned(), reason: reason.to_owned() }.into()
 }
@@ -268,14 +302,14 @@ mod tests {
 
     fn addresses(address: &str) -> Vec<String> {
         let config = parse(address).unwrap();
-        let show = |place: &HostConfig| match place {
+        let show = |host: &HostConfig| match host {
             HostConfig::Single(server) => format!("{}/{}", server.address, server.login.database),
             HostConfig::Sentinel { sentinels, service, login } => {
                 let sentinels: Vec<_> = sentinels.iter().map(|s| s.address.to_string()).collect();
                 format!("{service} by {} /{}", sentinels.join(" "), login.database)
             }
         };
-        config.places.iter().map(show).collect()
+        config.hosts.iter().map(show).collect()
     }
 
     #[test]
@@ -354,7 +388,7 @@ mod tests {
         ];
         for address in addresses {
             let config = parse(address).unwrap();
-            let login = match &config.places[0] {
+            let login = match &config.hosts[0] {
                 HostConfig::Single(server) => &server.login,
                 HostConfig::Sentinel { login, .. } => login,
             };
@@ -367,9 +401,9 @@ mod tests {
     fn a_plus_in_an_option_is_a_plus() {
         let config =
             parse("redis+sentinel://h/m?sentinel_password=a+b/c==&host=redis+sentinel://g/n").unwrap();
-        let HostConfig::Sentinel { sentinels, .. } = &config.places[0] else { panic!("{config:?}") };
+        let HostConfig::Sentinel { sentinels, .. } = &config.hosts[0] else { panic!("{config:?}") };
         assert_eq!(sentinels[0].login.password.as_ref().unwrap().reveal(), "a+b/c==");
-        assert_eq!(config.places.len(), 2);
+        assert_eq!(config.hosts.len(), 2);
     }
 
     #[test]

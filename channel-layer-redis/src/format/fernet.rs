@@ -1,8 +1,8 @@
-//! Fernet, as Python's `cryptography` has it, with keys made of texts as channels_redis makes them.
+//! Fernet tokens, compatible with Python's `cryptography`, and keys derived from texts as channels_redis derives them.
 //!
-//! A token is, in base64url with padding: `0x80`, the time of making as 8 bytes, 16 random bytes, the plain text
-//! under AES-128-CBC with PKCS7 padding, and 32 bytes of HMAC-SHA256 over all that. A key is the SHA-256 of the
-//! text; its first half signs, its second half encrypts.
+//! A token is, in base64url with padding: `0x80`, the creation time in 8 bytes, an initialisation vector of 16 random bytes,
+//! the plain text under AES-128-CBC with PKCS7 padding, and 32 bytes of HMAC-SHA256 over all of these. A key is the SHA-256
+//! of the text: the first half signs, the second half encrypts.
 
 use std::{
     fmt,
@@ -19,66 +19,61 @@ const VERSION: u8 = 0x80;
 /// Version, time and initialisation vector.
 const HEAD: usize = 1 + 8 + 16;
 const SIGNATURE: usize = 32;
-/// How far a maker's clock may be ahead, where age matters at all.
+/// The tolerated lead of a sender's clock, where tokens have a lifetime.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// The keys of a layer: the first encrypts, each may decrypt, so that keys can be changed one process at a time.
+/// The keys of a layer: the first encrypts, each decrypts, so that keys can be rotated one process at a time.
 #[derive(Clone, Default)]
-pub(crate) struct Keyring(Vec<Key>);
+pub(crate) struct Keyring(Vec<FernetKey>);
 
 #[derive(Clone)]
-struct Key {
+struct FernetKey {
     signing: [u8; 16],
     encryption: [u8; 16],
 }
 
-/// Why a token cannot be read. Which of the reasons it is helps only those who forge tokens.
+/// A token that cannot be read. The reason is not given, as it would help to forge tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no token of ours, or too old")]
-pub(crate) struct InvalidToken;
+#[error("not a token of these keys, or too old")]
+pub(crate) struct TokenError;
 
 impl Keyring {
     pub(crate) fn new<K: AsRef<[u8]>>(texts: impl IntoIterator<Item = K>) -> Self {
-        Self(texts.into_iter().map(|text| Key::of(text.as_ref())).collect())
+        Self(texts.into_iter().map(|text| FernetKey::from_text(text.as_ref())).collect())
     }
 
-    /// Is nothing encrypted?
+    /// Whether there are no keys, so that messages are not encrypted.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// A token of the first key. Nothing if the operating system has no randomness, or if there is no key.
+    /// Encrypts with the first key. `None` without a key, or if the operating system has no randomness.
     pub(crate) fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut vector = [0; 16];
         getrandom::fill(&mut vector).ok()?;
         Some(self.0.first()?.seal(plain, seconds(SystemTime::now()), &vector))
     }
 
-    /// What is in a token that one of the keys made, and not longer ago than `lifetime`, if there is one.
-    pub(crate) fn decrypt(&self, token: &[u8], lifetime: Option<Duration>) -> Result<Vec<u8>, InvalidToken> {
+    /// Decrypts a token that one of the keys made within the last `lifetime`, or at any time if that is `None`.
+    pub(crate) fn decrypt(&self, token: &[u8], lifetime: Option<Duration>) -> Result<Vec<u8>, TokenError> {
         self.decrypt_at(token, lifetime, seconds(SystemTime::now()))
     }
 
-    fn decrypt_at(
-        &self,
-        token: &[u8],
-        lifetime: Option<Duration>,
-        now: u64,
-    ) -> Result<Vec<u8>, InvalidToken> {
-        let bytes = BASE64_URL_SAFE.decode(token).map_err(|_| InvalidToken)?;
+    fn decrypt_at(&self, token: &[u8], lifetime: Option<Duration>, now: u64) -> Result<Vec<u8>, TokenError> {
+        let bytes = BASE64_URL_SAFE.decode(token).map_err(|_| TokenError)?;
         let made = made_at(&bytes)?;
         let is_fresh = |lifetime: Duration| {
             made.saturating_add(lifetime.as_secs()) >= now && made <= now.saturating_add(SKEW.as_secs())
         };
         if !lifetime.is_none_or(is_fresh) {
-            return Err(InvalidToken);
+            return Err(TokenError);
         }
-        self.0.iter().find_map(|key| key.open(&bytes)).ok_or(InvalidToken)
+        self.0.iter().find_map(|key| key.open(&bytes)).ok_or(TokenError)
     }
 }
 
-impl Key {
-    fn of(text: &[u8]) -> Self {
+impl FernetKey {
+    fn from_text(text: &[u8]) -> Self {
         let digest: [u8; 32] = Sha256::digest(text).into();
         let (mut signing, mut encryption) = ([0; 16], [0; 16]);
         signing.copy_from_slice(&digest[..16]);
@@ -113,17 +108,17 @@ impl Key {
     }
 }
 
-/// Shows how many keys there are, and nothing of them.
+/// Shows only the number of keys.
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} keys", self.0.len())
     }
 }
 
-fn made_at(token: &[u8]) -> Result<u64, InvalidToken> {
+fn made_at(token: &[u8]) -> Result<u64, TokenError> {
     match token.split_first_chunk::<9>() {
         Some(([VERSION, time @ ..], _)) => Ok(u64::from_be_bytes(*time)),
-        _ => Err(InvalidToken),
+        _ => Err(TokenError),
     }
 }
 
@@ -135,7 +130,7 @@ fn seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
 
-    /// What Python's `cryptography` makes of `{"type": "x"}` in msgpack.
+    /// The token that Python's `cryptography` makes of `{"type": "x"}` in msgpack.
     const TOKEN: &str = "gAAAAABlU_EAAAECAwQFBgcICQoLDA0OD0rL8uab1vSJjbvCsRTw3PpXTxF5ECrz0UUqcW84gSQy2LAx5pDnq-D4V59wW6wtrg==";
     const PLAIN: &[u8] = b"\x81\xa4type\xa1x";
     const MADE: u64 = 1_700_000_000;
@@ -145,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn a_key_and_a_token_are_pythons_to_the_byte() {
-        let key = Key::of(b"a-test-key");
+    fn keys_and_tokens_equal_pythons() {
+        let key = FernetKey::from_text(b"a-test-key");
         let whole = BASE64_URL_SAFE.encode([key.signing, key.encryption].concat());
         assert_eq!(whole, "vQHTG9CFHUSqb8quMxeiDkUMwWkp8zurx5IirXypqVI=");
         let vector = std::array::from_fn(|at| at as u8);
@@ -155,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn age_matters_only_where_a_lifetime_is_given() {
+    fn a_lifetime_limits_the_age() {
         let keys = keyring(&["a-test-key"]);
         let read = |age: i64, lifetime: Option<u64>| {
             let now = MADE.saturating_add_signed(age);
@@ -163,12 +158,12 @@ mod tests {
         };
         assert!(read(70, Some(70)) && read(65, Some(70)));
         assert!(!read(71, Some(70)) && !read(75, Some(70)));
-        assert!(read(-60, Some(70)) && !read(-61, Some(70)), "a clock ahead by a minute is borne with");
+        assert!(read(-60, Some(70)) && !read(-61, Some(70)), "a clock may be ahead by a minute");
         assert!(read(1_000_000, None) && read(-1_000_000, None));
     }
 
     #[test]
-    fn the_first_key_encrypts_and_each_decrypts() {
+    fn each_key_decrypts() {
         let old = keyring(&["old"]);
         let both = keyring(&["new", "old"]);
         let from_old = old.encrypt(b"secret").unwrap();
@@ -180,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_or_cut_is_refused() {
+    fn changed_or_cut_tokens_fail() {
         let keys = keyring(&["key"]);
         let token = keys.encrypt(b"a message of some length").unwrap();
         for at in 0..token.len() {
@@ -193,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_not_shown() {
+    fn debug_hides_the_keys() {
         assert_eq!(format!("{:?}", keyring(&["canary"])), "1 keys");
     }
 }

@@ -1,11 +1,12 @@
-//! Which of several hosts a name belongs to.
+//! The distribution of names over hosts.
 
-/// Spreads names over so many hosts, as channels_redis does: stable over processes, languages and restarts.
+/// Returns the index of the host that a name belongs to, as channels_redis computes it: stable over processes, languages
+/// and restarts.
 ///
-/// Changing the number of hosts moves names: all processes have to agree on the list and on its order.
+/// A change of the number of hosts moves names: all processes must agree on the list and its order.
 pub(crate) fn shard_of(name: &str, hosts: usize) -> usize {
     let slot = f64::from(crc32fast::hash(name.as_bytes()) & 0xFFF);
-    // In floats because Python does it in floats, and a border rounded otherwise would be another host.
+    // In floats as in Python: a border that is rounded differently would lead to another host.
     (slot / (4096.0 / hosts as f64)) as usize
 }
 
@@ -14,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_fall_where_python_puts_them() {
+    fn hosts_match_python() {
         let python = [("test_group", 2, 0), ("chat_lobby", 3, 1), ("a", 4, 3), ("b", 4, 3), ("s.0f!x", 1, 0)];
         for (name, hosts, expected) in python {
             assert_eq!(shard_of(name, hosts), expected, "{name}");
@@ -22,7 +23,7 @@ mod tests {
     }
 
     #[test]
-    fn names_fall_where_python_puts_them_on_any_number_of_hosts() {
+    fn any_number_of_hosts_matches_python() {
         let hosts = [2, 3, 5, 7, 10, 16];
         let python = [
             ("a", [1, 2, 4, 6, 8, 14]),
@@ -40,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn every_host_gets_its_share() {
+    fn hosts_get_equal_shares() {
         for hosts in 1..9 {
             let mut counts = vec![0usize; hosts];
             for n in 0..1000 * hosts {

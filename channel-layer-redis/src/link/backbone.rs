@@ -63,9 +63,9 @@ pub(crate) struct Restoration {
     pub(crate) done: Box<dyn FnOnce() + Send>,
 }
 
-/// Makes the links to one place.
+/// Makes the links to one host.
 pub(crate) struct RedisBackbone {
-    place: HostConfig,
+    host: HostConfig,
     config: Arc<RedisConfig>,
     counters: Arc<Counters>,
     /// The name of this process, by which the server lists its connections.
@@ -77,7 +77,7 @@ pub(crate) struct RedisBackbone {
 
 /// A working pair of connections.
 pub(crate) struct RedisLink {
-    place: HostConfig,
+    host: HostConfig,
     commands: Arc<CommandConnection>,
     subscriber: Connection,
     mode: Arc<dyn LinkMode>,
@@ -90,13 +90,13 @@ pub(crate) struct RedisLink {
 
 impl RedisBackbone {
     pub(crate) fn new(
-        place: HostConfig,
+        host: HostConfig,
         config: Arc<RedisConfig>,
         counters: Arc<Counters>,
         process: String,
         mode: Arc<dyn LinkMode>,
     ) -> Self {
-        Self { place, config, counters, process, mode, latest: Mutex::default() }
+        Self { host, config, counters, process, mode, latest: Mutex::default() }
     }
 
     /// The connections of the latest link, for as long as it lives.
@@ -116,7 +116,7 @@ impl RedisBackbone {
 
     async fn link(&self) -> Result<RedisLink, CallError> {
         let (config, counters) = (&self.config, &self.counters);
-        let server = topology::resolve(&self.place, config, counters).await?;
+        let server = topology::resolve(&self.host, config, counters).await?;
         let (end, sink) = (Arc::new(LinkEnd::default()), Arc::new(OnceLock::new()));
         let on_push = || on_push(sink.clone(), end.clone(), counters.clone());
         let (commands, subscriber) =
@@ -126,7 +126,7 @@ impl RedisBackbone {
         let commands =
             Arc::new(CommandConnection::new(server, commands, end.clone(), config.clone(), counters.clone()));
         let link = RedisLink {
-            place: self.place.clone(),
+            host: self.host.clone(),
             queues: self.mode.queues(&commands),
             commands,
             subscriber,
@@ -248,7 +248,7 @@ impl BackboneLink for RedisLink {
         let CommandConnection { config, server, counters, .. } = &*self.commands;
         let error = tokio::select! {
             error = self.end.wait() => error,
-            error = topology::moved(&self.place, config, server, counters) => error,
+            error = topology::moved(&self.host, config, server, counters) => error,
         };
         Err(error.into())
     }
@@ -312,9 +312,9 @@ impl fmt::Debug for RedisLink {
     }
 }
 
-/// Shows the place, without a password.
+/// Shows the host, without a password.
 impl fmt::Debug for RedisBackbone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.place)
+        write!(f, "{}", self.host)
     }
 }

@@ -79,8 +79,8 @@ pub(super) async fn receive(
     for member in [mailbox.channel(), &jobs] {
         layer.group_add(&group, member).await.expect("it is connected");
     }
-    for (place, payload) in forged {
-        bus.deliver(&topic(mailbox.channel(), place, &payload), &payload);
+    for (choice, payload) in forged {
+        bus.deliver(&topic(mailbox.channel(), choice, &payload), &payload);
         yield_now().await; // the tasks that it has started
     }
     for mailbox in [&mut mailbox, &mut named] {

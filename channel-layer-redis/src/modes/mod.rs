@@ -80,9 +80,9 @@ fn with_mode(
     mode: impl LinkMode,
 ) -> HubLayerBuilder<RedisBackbone> {
     let (number, counters, mode) = (fastrand::u64(..), stats::counters(), Arc::new(mode));
-    let mut backbones = config.places.iter().map(|place| {
+    let mut backbones = config.hosts.iter().map(|host| {
         let (config, process) = (config.clone(), process_name(number));
-        RedisBackbone::new(place.clone(), config, counters.clone(), process, mode.clone())
+        RedisBackbone::new(host.clone(), config, counters.clone(), process, mode.clone())
     });
     let builder = HubLayer::builder(backbones.next().expect("every configuration has a host"), options);
     let builder = builder.counters(counters.clone()).process(number).shard_of(shard_of);

@@ -1,7 +1,8 @@
-//! The payloads of Django Channels in Redis: `random bytes ++ encrypt(serialise(message))`, the first two if wanted.
+//! The payloads of Django Channels in Redis: `random prefix ++ encrypt(serialise(message))`, with prefix and encryption
+//! optional.
 //!
-//! All of it has to be set as on the Python side: serializer, keys, and the length of the random prefix. Pub/Sub
-//! has no prefix; the zset of mode `core` has one, because equal members would be one member.
+//! Serializer, keys, and the length of the random prefix must equal those of the Python side. Payloads of Pub/Sub have no
+//! prefix. Those of mode `core` have one, because equal members of a sorted set would be one member.
 
 use std::{str::FromStr, time::Duration};
 
@@ -35,17 +36,17 @@ impl FromStr for Serializer {
     }
 }
 
-/// Encodes and decodes messages.
+/// The encoding of messages in payloads.
 #[derive(Clone, Debug)]
 pub(crate) struct PayloadFormat {
     serializer: Serializer,
     keys: Keyring,
     random_prefix: usize,
-    /// Older tokens are refused; nothing for any age.
+    /// The age beyond which tokens are refused. `None` for no limit.
     lifetime: Option<Duration>,
 }
 
-/// The reason why a payload cannot be read.
+/// The reason for an unreadable payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PayloadError {
     #[error("encrypted with another key, too old, or not encrypted")]
@@ -72,25 +73,27 @@ impl PayloadFormat {
         Self { lifetime: Some(lifetime), ..self }
     }
 
-    /// The bytes of a message, with one more entry at its end if there is one.
+    /// Encodes a message, with an additional entry at its end if there is one.
     ///
     /// # Errors
-    /// [`InvalidMessage`](Error::InvalidMessage) for what the serializer cannot hold.
+    /// [`InvalidMessage`](Error::InvalidMessage) for values that the serializer cannot represent.
     pub(crate) fn encode(&self, message: &Message, extra: Option<(&str, &Value)>) -> Result<Vec<u8>> {
         let body = self.body(message, extra)?;
         let body = if self.keys.is_empty() {
             body
         } else {
-            self.keys.encrypt(&body).ok_or_else(|| Error::Backend("there is no randomness".into()))?
+            self.keys
+                .encrypt(&body)
+                .ok_or_else(|| Error::Backend("the operating system has no randomness".into()))?
         };
         let mut bytes = vec![0; self.random_prefix];
-        // Not secret: two equal messages must not be one member.
+        // Not secret: the bytes only make equal messages differ.
         bytes.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
         bytes.extend(body);
         Ok(bytes)
     }
 
-    /// The map that was encoded.
+    /// Decodes the map of a message.
     pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Map, PayloadError> {
         let body = bytes.get(self.random_prefix..).ok_or(PayloadError::Truncated)?;
         if self.keys.is_empty() {
@@ -114,7 +117,7 @@ impl PayloadFormat {
             }
             .into_bytes()),
             Serializer::Msgpack => {
-                let mut bytes = Vec::with_capacity(message.size() + 128); // and some names
+                let mut bytes = Vec::with_capacity(message.size() + 128); // room for some names
                 match extra {
                     None => bytes.extend_from_slice(&message.to_bytes()?),
                     Some((key, value)) => message.write_with(key, value, &mut bytes)?,

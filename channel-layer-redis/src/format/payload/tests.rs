@@ -16,7 +16,7 @@ fn message(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Message 
 }
 
 #[test]
-fn msgpack_is_pythons_to_the_byte() {
+fn msgpack_equals_pythons() {
     let msgpack = |entries: Vec<(&'static str, Value)>| {
         hex(&plain(Serializer::Msgpack).encode(&message(entries), None).unwrap())
     };
@@ -44,14 +44,14 @@ fn msgpack_is_pythons_to_the_byte() {
 }
 
 #[test]
-fn json_is_pythons_to_the_byte() {
+fn json_equals_pythons() {
     let message = message([("type", "t".into()), ("s", "é".into())]);
     let bytes = plain(Serializer::Json).encode(&message, None).unwrap();
     assert_eq!(String::from_utf8(bytes).unwrap(), r#"{"type": "t", "s": "\u00e9"}"#);
 }
 
 #[test]
-fn a_recorded_message_with_its_channel_is_equal_to_the_byte() {
+fn a_recorded_send_is_equal() {
     let channel = "specific.d8fbca3e8d8c41cea5224f8254444cb0!8c79000677f04de6936f20d6e2eadb92";
     let message = Message::new("x");
     let to = (RESERVED_KEY, &Value::from(channel));
@@ -63,7 +63,7 @@ fn a_recorded_message_with_its_channel_is_equal_to_the_byte() {
 }
 
 #[test]
-fn recorded_messages_to_a_group_are_equal_to_the_byte() {
+fn recorded_group_sends_are_equal() {
     let names = [
         "specific.d8fbca3e8d8c41cea5224f8254444cb0!8c79000677f04de6936f20d6e2eadb92",
         "specific.d8fbca3e8d8c41cea5224f8254444cb0!e0968291d9774c9988631ce83348d147",
@@ -80,7 +80,7 @@ fn recorded_messages_to_a_group_are_equal_to_the_byte() {
 }
 
 #[test]
-fn an_entry_can_be_added_whatever_the_count() {
+fn an_entry_is_added_at_any_size() {
     for count in [0, 1, 15, 16, 17, 65_535, 65_536] {
         let map: Map = (0..count).map(|n| (n.to_string(), Value::from(n))).collect();
         let message = Message::try_from(map.clone()).unwrap();
@@ -95,7 +95,7 @@ fn an_entry_can_be_added_whatever_the_count() {
 }
 
 #[test]
-fn the_random_prefix_stays_outside_of_the_encryption() {
+fn the_prefix_is_not_encrypted() {
     let keys = Keyring::new(["key"]);
     let payload =
         PayloadFormat { serializer: Serializer::Json, keys: keys.clone(), random_prefix: 8, lifetime: None };
@@ -107,7 +107,7 @@ fn the_random_prefix_stays_outside_of_the_encryption() {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn values_round_trip() {
     let deepest = (2..MAX_DEPTH).fold(Value::list([1]), |inner, _| Value::List(vec![inner]));
     let values = [
         f64::NAN.into(),
@@ -135,7 +135,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn msgpack_that_cannot_be_carried_is_an_error() {
+fn odd_msgpack_is_an_error() {
     for odd in [
         &b"\x81\x01\xa1x"[..],          // {1: "x"}
         b"\x81\xa1a\x81\xc3\xa1x",      // {"a": {True: "x"}}
@@ -154,14 +154,14 @@ fn msgpack_that_cannot_be_carried_is_an_error() {
 }
 
 #[test]
-fn bytes_are_no_json() {
+fn json_cannot_hold_bytes() {
     let message = message([("b", Value::bytes([1]))]);
     assert!(matches!(plain(Serializer::Json).encode(&message, None), Err(Error::InvalidMessage(_))));
 }
 
 proptest! {
     #[test]
-    fn garbage_is_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for serializer in [Serializer::Json, Serializer::Msgpack] {
             let _ = plain(serializer).decode(&bytes);
             let keyed = PayloadFormat { keys: Keyring::new(["k"]), random_prefix: 3, ..plain(serializer) };
@@ -169,9 +169,9 @@ proptest! {
         }
     }
 
-    /// To the last bit: Python writes the shortest digits that give a float back, and reads them so.
+    /// Compares all bits: Python writes the shortest digits that restore a float.
     #[test]
-    fn every_float_comes_back_as_it_was(bits in any::<u64>()) {
+    fn floats_round_trip(bits in any::<u64>()) {
         let float = f64::from_bits(bits);
         prop_assume!(float.is_finite());
         for serializer in [Serializer::Json, Serializer::Msgpack] {

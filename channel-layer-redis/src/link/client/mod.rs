@@ -12,20 +12,18 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisError,
-    aio::MultiplexedConnection,
-    io::tcp::{TcpSettings, socket2::TcpKeepalive},
+    RedisConnectionInfo, RedisError, aio::MultiplexedConnection,
 };
 use tokio::sync::OnceCell;
 
-use self::resp2::Subscriber;
 pub(crate) use self::{
     command::{Command, Commands, Replies, Script},
-    push::ServerPush,
+    push::{OnPush, ServerPush},
     reply::Reply,
 };
+use self::{resp2::Subscriber, stream::tcp_settings};
 use crate::{
-    config::{Address, RedisConfig, Server},
+    config::{RedisConfig, Server, ServerAddress},
     error::CallError,
 };
 
@@ -53,9 +51,6 @@ struct LazySubscriber {
     /// Opened by the first subscription.
     opened: OnceCell<Subscriber>,
 }
-
-/// The callback for pushes. Called inside the connection's own task, so it must never wait.
-pub(crate) type OnPush = Arc<dyn Fn(ServerPush) + Send + Sync>;
 
 impl Connection {
     /// Connects and logs in.
@@ -239,12 +234,12 @@ fn connection_info(
     protocol: ProtocolVersion,
 ) -> Result<ConnectionInfo, RedisError> {
     let address = match &server.address {
-        Address::Tcp { host, port, tls: false } => ConnectionAddr::Tcp(host.clone(), *port),
-        Address::Tcp { host, port, tls: true } => {
+        ServerAddress::Tcp { host, port, tls: false } => ConnectionAddr::Tcp(host.clone(), *port),
+        ServerAddress::Tcp { host, port, tls: true } => {
             let insecure = config.tls.is_unverified;
             ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure, tls_params: None }
         }
-        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+        ServerAddress::Unix(path) => ConnectionAddr::Unix(path.clone()),
     };
     let settings = settings(server, protocol);
     Ok(address.into_connection_info()?.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
@@ -258,15 +253,5 @@ fn settings(server: &Server, protocol: ProtocolVersion) -> RedisConnectionInfo {
     if let Some(password) = &server.login.password {
         settings = settings.set_password(password.reveal());
     }
-    settings
-}
-
-/// The kernel is the second watchman, for connections on which we have nothing to say ourselves.
-fn tcp_settings() -> TcpSettings {
-    let keepalive =
-        TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
-    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(Duration::from_secs(10));
     settings
 }

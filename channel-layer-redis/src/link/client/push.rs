@@ -1,5 +1,7 @@
 //! Messages of the server that are no replies.
 
+use std::sync::Arc;
+
 use redis::{PushInfo, PushKind, Value};
 
 /// Something the server, or the end of the connection, says by itself.
@@ -12,6 +14,9 @@ pub(crate) enum ServerPush {
     /// A message, or another kind of push, that cannot be read.
     Unreadable(String),
 }
+
+/// The callback for pushes. Called inside the connection's own task, so it must never wait.
+pub(crate) type OnPush = Arc<dyn Fn(ServerPush) + Send + Sync>;
 
 impl ServerPush {
     pub(super) fn from_info(info: PushInfo) -> Option<Self> {

@@ -20,7 +20,10 @@ use tokio::{
     task::{AbortHandle, unconstrained, yield_now},
 };
 
-use super::{OnPush, push::ServerPush, stream};
+use super::{
+    push::{OnPush, ServerPush},
+    stream,
+};
 use crate::config::{RedisConfig, Server};
 
 /// Bytes that may have been read and not been handed out. The client crate queues messages without a bound, so what is

@@ -1,16 +1,18 @@
 //! A byte stream to a server, for what the client crate has no connection of its own for.
 
-use std::io;
+use std::{io, time::Duration};
 
 use futures_util::future::select_ok;
-use redis::io::tcp::socket2::SockRef;
+use redis::io::tcp::{
+    TcpSettings,
+    socket2::{SockRef, TcpKeepalive},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
 };
 
-use super::tcp_settings;
-use crate::config::{Address, RedisConfig, Server};
+use crate::config::{RedisConfig, Server, ServerAddress};
 
 /// TCP, a Unix socket, or TLS.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -19,12 +21,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for S {}
 
 pub(super) async fn open(server: &Server, config: &RedisConfig) -> io::Result<Box<dyn ByteStream>> {
     match &server.address {
-        Address::Tcp { host, port, tls: false } => Ok(Box::new(tcp(host, *port).await?)),
-        Address::Tcp { host, port, tls: true } => secured(host, tcp(host, *port).await?, config).await,
+        ServerAddress::Tcp { host, port, tls: false } => Ok(Box::new(tcp(host, *port).await?)),
+        ServerAddress::Tcp { host, port, tls: true } => secured(host, tcp(host, *port).await?, config).await,
         #[cfg(unix)]
-        Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+        ServerAddress::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
         #[cfg(not(unix))]
-        Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        ServerAddress::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -50,4 +52,14 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 async fn secured(_: &str, _: TcpStream, _: &RedisConfig) -> io::Result<Box<dyn ByteStream>> {
     let reason = "subscriptions over TLS need HELLO (RESP3), which the server lacks or forbids";
     Err(io::Error::new(io::ErrorKind::Unsupported, reason))
+}
+
+/// Settings by which the kernel notices a dead peer too, on connections without traffic of their own.
+pub(super) fn tcp_settings() -> TcpSettings {
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(Duration::from_secs(10));
+    settings
 }

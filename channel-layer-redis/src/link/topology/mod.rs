@@ -1,6 +1,6 @@
 //! Which server to talk to, and whether it is still the right one.
 //!
-//! A cluster will be a third kind of place here: one that gives a server per slot.
+//! A cluster will be a third kind of host here: one that gives a server per slot.
 
 mod sentinel;
 
@@ -14,13 +14,13 @@ use crate::{
     stats::Counters,
 };
 
-/// The server that a place stands for at present.
+/// The server that a host stands for at present.
 pub(crate) async fn resolve(
-    place: &HostConfig,
+    host: &HostConfig,
     config: &RedisConfig,
     counters: &Counters,
 ) -> Result<Server, CallError> {
-    match place {
+    match host {
         HostConfig::Sentinel { sentinels, service, login } => {
             sentinel::master(sentinels, MasterQuery { service, config, counters }, login).await
         }
@@ -28,14 +28,14 @@ pub(crate) async fn resolve(
     }
 }
 
-/// Waits until the place stands for another server than `current`, and says so. Mostly for ever.
+/// Waits until the host stands for another server than `current`, and says so. Mostly for ever.
 pub(crate) async fn moved(
-    place: &HostConfig,
+    host: &HostConfig,
     config: &RedisConfig,
     current: &Server,
     counters: &Counters,
 ) -> CallError {
-    match place {
+    match host {
         HostConfig::Sentinel { sentinels, service, login } => {
             sentinel::moved(sentinels, MasterQuery { service, config, counters }, login, current).await
         }

@@ -6,7 +6,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{sync::Notify, time::sleep};
 
 use crate::{
-    config::{Address, Login, RedisConfig, Server},
+    config::{Login, RedisConfig, Server, ServerAddress},
     error::CallError,
     link::client::{Command, Connection, Reply, ServerPush},
     stats::Counters,
@@ -54,15 +54,15 @@ pub(super) async fn master(
 
 /// The answers of sentinels, each under its position among them.
 #[derive(Debug, Default)]
-struct Votes(BTreeMap<usize, Address>);
+struct Votes(BTreeMap<usize, ServerAddress>);
 
 impl Votes {
-    fn cast(&mut self, at: usize, address: Address) {
+    fn cast(&mut self, at: usize, address: ServerAddress) {
         self.0.insert(at, address);
     }
 
     /// The first of the best: a sentinel that was cut off and still names the old master is outvoted.
-    fn winner(&self) -> Option<Address> {
+    fn winner(&self) -> Option<ServerAddress> {
         self.0.values().rev().max_by_key(|address| self.count(address)).cloned()
     }
 
@@ -71,7 +71,7 @@ impl Votes {
         self.0.values().map(|address| self.count(address)).max().unwrap_or(0)
     }
 
-    fn count(&self, address: &Address) -> usize {
+    fn count(&self, address: &ServerAddress) -> usize {
         self.0.values().filter(|known| *known == address).count()
     }
 }
@@ -129,7 +129,7 @@ async fn subscribe(
     Ok(connection)
 }
 
-async fn ask(sentinel: &Server, query: MasterQuery<'_>) -> Result<Address, CallError> {
+async fn ask(sentinel: &Server, query: MasterQuery<'_>) -> Result<ServerAddress, CallError> {
     let connection = Connection::open(sentinel, query.config, Arc::new(|_| {})).await?;
     master_of(&connection, sentinel, query).await
 }
@@ -138,13 +138,13 @@ async fn master_of(
     connection: &Connection,
     sentinel: &Server,
     MasterQuery { service, config, counters }: MasterQuery<'_>,
-) -> Result<Address, CallError> {
+) -> Result<ServerAddress, CallError> {
     let command = Command::new("SENTINEL").arg("get-master-addr-by-name").arg(service);
     let reply = connection.call(&command, Some(config.hub.timeout)).await?;
     let Some((host, port)) = reply.read("SENTINEL get-master-addr-by-name", counters, named)? else {
         return Err(CallError::Unreachable(format!("a sentinel does not know `{service}`")));
     };
-    Ok(Address::Tcp { host: host.to_owned(), port, tls: sentinel.address.is_tls() })
+    Ok(ServerAddress::Tcp { host: host.to_owned(), port, tls: sentinel.address.is_tls() })
 }
 
 /// Host and port; nothing if the sentinel knows none.
@@ -160,8 +160,8 @@ fn named(reply: &Reply) -> Option<Option<(&str, u16)>> {
 mod tests {
     use super::*;
 
-    fn address(port: u16) -> Address {
-        Address::Tcp { host: "h".to_owned(), port, tls: false }
+    fn address(port: u16) -> ServerAddress {
+        ServerAddress::Tcp { host: "h".to_owned(), port, tls: false }
     }
 
     #[test]

@@ -12,9 +12,9 @@ pub(crate) fn taken<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &
     let limits = state.config.hub.layer.limits_of(&name, &MailboxOptions::default());
     let mut mailbox = state.hub.open(name.clone(), limits).expect("it is the first");
     let wanted = [Wanted { channel: "jobs".parse().expect("a name"), count: 1 }];
-    for (place, member) in forged {
-        let key = state.keys.messages(if place & 1 == 0 { name.non_local() } else { "jobs" });
-        let score = match place >> 1 {
+    for (choice, member) in forged {
+        let key = state.keys.messages(if choice & 1 == 0 { name.non_local() } else { "jobs" });
+        let score = match choice >> 1 {
             0..100 => 9e9,
             _ => f64::from_bits(member.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte))),
         };

@@ -150,8 +150,8 @@ impl Host {
             arguments.extend(members.iter().map(|member| member.as_str().as_bytes()));
         }
         let reply = self.run(&LOST, &keys, &arguments).await?;
-        let places = reply.read("a script", &state.counters, Reply::list)?;
-        Ok(places.iter().filter_map(|at| usize::try_from(at.integer()?.checked_sub(1)?).ok()).collect())
+        let indices = reply.read("a script", &state.counters, Reply::list)?;
+        Ok(indices.iter().filter_map(|at| usize::try_from(at.integer()?.checked_sub(1)?).ok()).collect())
     }
 }
 

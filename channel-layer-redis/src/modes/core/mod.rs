@@ -49,7 +49,11 @@ use self::{
     hosts::{CoreInner, Host},
     state::CoreState,
 };
-use crate::{config::RedisConfig, format::shard_of, link::RedisBackbone};
+use crate::{
+    config::{HostConfig, RedisConfig},
+    format::shard_of,
+    link::RedisBackbone,
+};
 
 /// The layer of this mode.
 pub(crate) struct CoreLayer {
@@ -71,11 +75,11 @@ impl CoreLayer {
     pub(crate) fn start(config: RedisConfig) -> Self {
         let config = Arc::new(config);
         let (state, options) = (CoreState::new(config.clone()), config.hub.clone());
-        let host = |(at, place): (usize, &crate::config::HostConfig)| {
+        let host = |(at, host): (usize, &HostConfig)| {
             let handler = Arc::new(CoreMode { state: state.clone(), at });
             let counters = state.counters.clone();
             let backbone = RedisBackbone::new(
-                place.clone(),
+                host.clone(),
                 config.clone(),
                 counters.clone(),
                 state.client.clone(),
@@ -94,7 +98,7 @@ impl CoreLayer {
                 QueueReader::new(shard.links(), counters, &options, move |member| reading.read(member));
             Host { shard, backbone, reader }
         };
-        let hosts: Vec<_> = config.places.iter().enumerate().map(host).collect();
+        let hosts: Vec<_> = config.hosts.iter().enumerate().map(host).collect();
         let deletions = Mutex::new(vec![None; hosts.len()]);
         let inner = Arc::new(CoreInner { state: state.clone(), hosts, deletions });
         let keeper = tokio::spawn(reconcile::keep(state, Arc::downgrade(&inner)));

@@ -41,7 +41,7 @@ pub(super) async fn keep(state: Arc<CoreState>, inner: Weak<CoreInner>) {
     let mut renewal = interval((config.hub.layer.group_expiry / 4).clamp(Duration::from_millis(10), RENEWAL));
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // When all that we want was last known to be there, by host.
-    let mut well = vec![Instant::now(); config.places.len()];
+    let mut well = vec![Instant::now(); config.hosts.len()];
     let (mut next_look, mut calm_until) = (Instant::now() + config.hub.probe, Instant::now());
     loop {
         let (mut is_renewal, mut is_look) = (false, false);

@@ -150,12 +150,12 @@ async fn members(inner: &CoreInner, to: &Audience) -> Result<Vec<ChannelName>, C
 /// The members of each process, and of each general channel.
 fn by_process(members: Vec<ChannelName>) -> Vec<Vec<ChannelName>> {
     let mut processes: Vec<Vec<ChannelName>> = Vec::new();
-    let mut places = HashMap::<String, usize>::new();
+    let mut positions = HashMap::<String, usize>::new();
     for member in members {
-        match places.get(member.non_local()) {
-            Some(place) => processes[*place].push(member),
+        match positions.get(member.non_local()) {
+            Some(position) => processes[*position].push(member),
             None => {
-                places.insert(member.non_local().to_owned(), processes.len());
+                positions.insert(member.non_local().to_owned(), processes.len());
                 processes.push(vec![member]);
             }
         }

@@ -75,7 +75,7 @@ impl CoreState {
     pub(super) fn new(config: Arc<RedisConfig>) -> Arc<Self> {
         // Names carry their own secret behind the `!`: this only has to differ.
         let client = format!("{:032x}", fastrand::u128(..));
-        let hosts = config.places.len();
+        let hosts = config.hosts.len();
         let state = Arc::new(Self {
             counters: stats::counters(),
             hub: Hub::new(),

@@ -19,14 +19,14 @@ pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item
     let bus = FuzzBus::default();
     let layer =
         HubLayer::builder(bus.clone(), config.hub.clone()).prefix(&config.prefix).process(NUMBER).start();
-    let forged = forged.map(|(place, payload)| {
+    let forged = forged.map(|(choice, payload)| {
         let mut payload = payload.to_vec();
         if let Some(publisher) = payload.get_mut(2..10).filter(|publisher| *publisher == [0; 8]) {
             publisher.copy_from_slice(&NUMBER.to_be_bytes());
         }
-        (place, payload)
+        (choice, payload)
     });
-    receive(&bus, &layer, forged, |_, place, _| match place % 3 {
+    receive(&bus, &layer, forged, |_, choice, _| match choice % 3 {
         0 => format!("{}:g:room", config.prefix),
         1 => format!("{}:n:{}", config.prefix, process_name(NUMBER)),
         _ => format!("{}:c:all", config.prefix),

@@ -13,8 +13,8 @@ pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item
     let (bus, format) = (FuzzBus::default(), DjangoFormat::new(&config));
     let group = format.keys.group(&GroupName::new("room").expect("a name"));
     let layer = HubLayer::builder(bus.clone(), config.hub.clone()).format(format).start();
-    let forged = forged.map(|(place, payload)| (place, payload.to_vec()));
-    receive(&bus, &layer, forged, |mailbox, place, payload| match place % 3 {
+    let forged = forged.map(|(choice, payload)| (choice, payload.to_vec()));
+    receive(&bus, &layer, forged, |mailbox, choice, payload| match choice % 3 {
         0 => group.clone(),
         1 => mailbox.to_string(),
         _ => String::from_utf8_lossy(&payload[..payload.len().min(20)]).into_owned(),
