@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use channel_layer::{Error, backbone::LinkError};
 
-/// A fault on the way to Redis. `Clone`, because one broken connection fails many calls.
+/// The failure of a call to Redis. `Clone`, because one broken connection fails many calls.
 ///
-/// No variant holds a payload or a password: faults are logged.
+/// Variants hold no payload and no password: errors are logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CallError {
     /// The connection broke during the call, which may have taken effect.
@@ -85,7 +85,7 @@ impl CallError {
             | Self::NoLink(_)
             | Self::NotMaster(_)
             | Self::Unreachable(_) => true,
-            Self::Refused { code, .. } => is_passing(code),
+            Self::Refused { code, .. } => is_temporary(code),
             _ => false,
         }
     }
@@ -126,8 +126,8 @@ impl CallError {
     }
 }
 
-/// Refusals by a server that takes nothing for now: the command had no effect, and the fault is not in it.
-const PASSING: [&str; 11] = [
+/// Temporary refusals: the command had no effect, and its content is not the reason.
+const TEMPORARY: [&str; 11] = [
     "BUSY",
     "CLUSTERDOWN",
     "LOADING",
@@ -141,8 +141,8 @@ const PASSING: [&str; 11] = [
     "WRONGPASS",
 ];
 
-fn is_passing(code: &str) -> bool {
-    PASSING.contains(&code)
+fn is_temporary(code: &str) -> bool {
+    TEMPORARY.contains(&code)
 }
 
 impl From<CallError> for Error {
@@ -150,7 +150,7 @@ impl From<CallError> for Error {
         match error {
             CallError::Closed => Self::Closed,
             CallError::TimedOut(limit) => Self::TimedOut(limit),
-            CallError::Refused { ref code, .. } if is_passing(code) => Self::Unavailable(error.into()),
+            CallError::Refused { ref code, .. } if is_temporary(code) => Self::Unavailable(error.into()),
             CallError::Broken(_) | CallError::Partial(_) => Self::Interrupted(error.into()),
             CallError::MissingCommand { .. } | CallError::Refused { .. } | CallError::UnexpectedReply(_) => {
                 Self::Backend(error.into())
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_some_hosts_took_does_not_look_unsent() {
+    fn partial_success_is_not_unsent() {
         let deadline = || CallError::TimedOut(Duration::ZERO);
         assert_eq!(CallError::combine([Ok(1), Ok(2)]), Ok(()));
         assert_eq!(
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_surely_not_sent_may_be_retried() {
+    fn only_unsent_calls_are_transient() {
         for unsent in
             [CallError::QueueFull, CallError::NotConnected, CallError::NoLink("it is away".to_owned())]
         {

@@ -1,7 +1,6 @@
-//! One Redis server as a message bus: Pub/Sub on a pair of connections, one for commands, one for messages.
+//! A Redis server as a message bus: Pub/Sub on a pair of connections, one for commands and one for subscriptions.
 //!
-//! When either fails, both are given up: a process that hears but cannot send, or the reverse, is worse off than one that
-//! knows it is cut off.
+//! When either fails, both are closed: a process that receives but cannot send, or the reverse, would not report an outage.
 
 use std::{
     fmt,
@@ -32,10 +31,10 @@ use crate::{
     sync::lock,
 };
 
-/// Commands of a restoration in one write, each with a deadline of its own.
+/// The number of restoring commands in one write. Each write has a deadline.
 const CHUNK: usize = 1000;
 
-/// The part of a mode that links use.
+/// The part of a mode that links call.
 pub(crate) trait LinkMode: fmt::Debug + Send + Sync + 'static {
     /// The commands that the mode requires in addition to Pub/Sub, by name. They answer at once and change nothing.
     fn needed(&self) -> Vec<(&'static str, Command)> {
@@ -56,14 +55,14 @@ pub(crate) trait LinkMode: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// Commands that give the server what it holds for this process.
+/// Commands that restore the data that the server holds for this process.
 pub(crate) struct Restoration {
     pub(crate) commands: Vec<Command>,
-    /// Run once the server has accepted all of them. What it refuses is tried again by the mode.
+    /// Called once the server has accepted all of them. The mode retries those that it refuses.
     pub(crate) done: Box<dyn FnOnce() + Send>,
 }
 
-/// Makes the links to one host.
+/// Opens links to one host.
 pub(crate) struct RedisBackbone {
     host: HostConfig,
     config: Arc<RedisConfig>,
@@ -71,11 +70,11 @@ pub(crate) struct RedisBackbone {
     /// The name of this process, by which the server lists its connections.
     process: String,
     mode: Arc<dyn LinkMode>,
-    /// Those of the latest link. Held for an access.
+    /// The command connection of the latest link. Locked for single accesses.
     latest: Mutex<Weak<CommandConnection>>,
 }
 
-/// A working pair of connections.
+/// A pair of working connections.
 pub(crate) struct RedisLink {
     host: HostConfig,
     commands: Arc<CommandConnection>,
@@ -84,7 +83,7 @@ pub(crate) struct RedisLink {
     queues: Option<Box<dyn Queues>>,
     end: Arc<LinkEnd>,
     sink: Arc<OnceLock<InboundSink>>,
-    /// Set by the first restoration. Relaxed: calls come one after the other.
+    /// Set by the first restoration. Relaxed: the calls are sequential.
     is_restored: AtomicBool,
 }
 
@@ -99,7 +98,7 @@ impl RedisBackbone {
         Self { host, config, counters, process, mode, latest: Mutex::default() }
     }
 
-    /// The connections of the latest link, for as long as it lives.
+    /// The command connection of the latest link, while it exists.
     pub(crate) fn commands(&self) -> Option<Arc<CommandConnection>> {
         lock(&self.latest).upgrade()
     }
@@ -109,7 +108,7 @@ impl RedisBackbone {
         let name = format!("channel-layer:{}:{role}", self.process);
         let name = Command::new("CLIENT").arg("SETNAME").arg(name);
         match connection.call(&name, Some(self.config.hub.timeout)).await {
-            Ok(_) | Err(CallError::Refused { .. }) => Ok(connection), // a name is a courtesy
+            Ok(_) | Err(CallError::Refused { .. }) => Ok(connection), // the name is optional
             Err(error) => Err(error),
         }
     }
@@ -135,7 +134,7 @@ impl RedisBackbone {
             sink,
             is_restored: AtomicBool::new(false),
         };
-        link.rehearse().await?;
+        link.check_commands().await?;
         *lock(&self.latest) = Arc::downgrade(&link.commands);
         Ok(link)
     }
@@ -150,7 +149,7 @@ impl Backbone for RedisBackbone {
 
 impl RedisLink {
     /// Checks that the server has and allows the commands of the mode.
-    async fn rehearse(&self) -> Result<(), CallError> {
+    async fn check_commands(&self) -> Result<(), CallError> {
         let (names, commands): (Vec<_>, Vec<_>) = self.mode.needed().into_iter().unzip();
         if names.is_empty() {
             return Ok(());
@@ -161,12 +160,12 @@ impl RedisLink {
                 && (error.is_forbidden() || error.is_missing_command())
             {
                 return Err(self.needs(name, &error));
-            } // whatever else is wrong may be over before it matters
+            } // other errors may have passed by the first use
         }
         Ok(())
     }
 
-    /// A refusal of one of the commands of Pub/Sub. One that concerns the command itself names the mode.
+    /// The error for a refused command of Pub/Sub. It names the mode if the server lacks the command.
     fn refused(&self, command: &str, error: CallError) -> channel_layer::Error {
         if error.is_missing_command() { self.needs(command, &error).into() } else { error.into() }
     }
@@ -205,8 +204,8 @@ impl BackboneLink for RedisLink {
         subscribed.map(|()| Subscription::Confirmed).map_err(|error| self.refused("SUBSCRIBE", error))
     }
 
-    /// Redis refuses a whole command for one of its channels. So a refused command is sent again in halves, side by side:
-    /// all forbidden channels are found in eleven round trips.
+    /// Redis refuses a whole command for one forbidden channel. A refused command is sent again in halves, concurrently, so
+    /// that eleven round trips find all forbidden channels.
     async fn subscribe_all(&self, topics: &[String]) -> Result<Vec<Result<Subscription>>> {
         let mut answers: Vec<_> = topics.iter().map(|_| Ok(Subscription::Confirmed)).collect();
         let mut left: Vec<_> = (!topics.is_empty()).then_some(0..topics.len()).into_iter().collect();
@@ -261,7 +260,7 @@ impl BackboneLink for RedisLink {
         Ok(())
     }
 
-    /// A refusal is no reason to be without a link.
+    /// A refusal does not end the link.
     async fn restore(&self) -> Result<()> {
         let all = !self.is_restored.swap(true, Relaxed);
         let Some(Restoration { commands, done }) = self.mode.restore(all) else { return Ok(()) };
@@ -275,7 +274,7 @@ impl BackboneLink for RedisLink {
             None => done(),
             Some(error) => {
                 let counters = &self.commands.counters;
-                counters.warn("Redis does not take what it holds for this process", &error.into());
+                counters.warn("Redis refuses data that it holds for this process", &error.into());
             }
         }
         Ok(())
@@ -286,7 +285,7 @@ impl BackboneLink for RedisLink {
     }
 }
 
-/// Passes on messages, and ends the link with its connections.
+/// Delivers messages, and ends the link when its connection ends.
 fn on_push(sink: Arc<OnceLock<InboundSink>>, end: Arc<LinkEnd>, counters: Arc<Counters>) -> OnPush {
     Arc::new(move |push| match push {
         ServerPush::Disconnected => end.fail(CallError::Broken("closed by the other side".to_owned())),

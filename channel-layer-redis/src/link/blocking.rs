@@ -1,4 +1,4 @@
-//! Pops that wait for a message, on a connection of their own.
+//! Blocking pops, on a separate connection.
 
 use std::{
     fmt,
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::error::CallError;
 
-/// The polling interval for servers that do not allow ending a pop; also the longest wait for a message there.
+/// The polling interval for servers on which a pop cannot be ended, which is also the longest delay of a message there.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The interval at which a pop is asked to end, until it does: the first time may come before it has begun.
+/// The interval of the requests to end a pop, until it ends: the first may arrive before the pop has begun.
 const UNBLOCK: Duration = Duration::from_millis(20);
 
 /// A connection for blocking pops.
@@ -26,14 +26,13 @@ pub(crate) struct BlockingConnection {
     connection: Connection,
     /// The server's id of the connection, or `None` if the server does not allow ending a pop.
     id: Option<i64>,
-    /// Held weakly: the connections of a link end with it.
+    /// Weak: the connections of a link close with it.
     link: Weak<CommandConnection>,
     limit: Duration,
 }
 
 impl BlockingConnection {
-    /// Connects, and finds out whether a pop can be ended: proxies and some servers lack `CLIENT`, and an ACL may forbid
-    /// it.
+    /// Connects, and checks whether a pop can be ended: proxies and some servers lack `CLIENT`, and an ACL may forbid it.
     pub(crate) async fn open(link: &Arc<CommandConnection>) -> Result<Self, CallError> {
         let connection = link.open_another().await?;
         let id = match connection.call(&Command::new("CLIENT").arg("ID"), Some(link.limit())).await {
@@ -42,7 +41,7 @@ impl BlockingConnection {
             Err(error) => return Err(error),
         };
         let id = match id {
-            // It does not block yet, so this has no effect.
+            // No effect: the connection does not block yet.
             Some(id) => link.call(unblock(id)).await.is_ok().then_some(id),
             None => None,
         };
@@ -52,13 +51,13 @@ impl BlockingConnection {
         Ok(Self { connection, id, link: Arc::downgrade(link), limit: link.limit() })
     }
 
-    /// Sends commands that answer at once.
+    /// Sends commands that reply at once.
     pub(crate) async fn call_all(&self, commands: Commands) -> Result<Replies, CallError> {
         self.connection.call_all(commands, self.limit).await
     }
 
-    /// Runs a pop that waits for at most this long, and ends it early when `changed` resolves. No message is lost by
-    /// that: the server ends the pop or pops. Returns `None` after the polling interval if the server does not allow it.
+    /// Runs a pop that waits for at most this time, and ends it early when `changed` resolves. This loses no message: the
+    /// server either ends the pop or pops. Returns `None` after the polling interval if the server does not allow it.
     pub(crate) async fn pop(
         &self,
         command: &Command,
@@ -76,7 +75,7 @@ impl BlockingConnection {
             changed.await;
             loop {
                 if let Some(link) = self.link.upgrade() {
-                    let _ = link.call(unblock(id)).await; // sent again soon
+                    let _ = link.call(unblock(id)).await; // retried soon
                 }
                 sleep(UNBLOCK).await;
             }

@@ -1,4 +1,4 @@
-//! The commands of one link, for the parts of a mode that send other commands than `PUBLISH`.
+//! The command connection of a link, for the parts of a mode that send commands other than `PUBLISH`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
     stats::Counters,
 };
 
-/// Keys in one page of `SCAN`.
+/// The number of keys in one page of `SCAN`.
 const PAGE: usize = 1000;
 
-/// The connection for commands of one link. It may outlive the link; commands are refused then.
+/// The connection of a link for commands. It may outlive the link and refuses commands then.
 pub(crate) struct CommandConnection {
     pub(super) server: Server,
     pub(super) connection: Connection,
@@ -43,17 +43,17 @@ impl CommandConnection {
         Self { server, connection, queue, config, counters }
     }
 
-    /// Sends a command that answers at once.
+    /// Sends a command that replies at once.
     pub(crate) async fn call(&self, command: Command) -> Result<Reply, CallError> {
         self.queue(command).await?.reply().await
     }
 
-    /// Queues a command as [`call`](Self::call) does, without waiting for the reply. Later commands are sent after it.
+    /// Queues a command without waiting for its reply. Later commands are sent after it.
     pub(crate) async fn queue(&self, command: Command) -> Result<PendingReply, CallError> {
         self.queue.queue(command).await
     }
 
-    /// Runs a script, by its text if the server does not know it yet.
+    /// Runs a script by its hash, or by its text if the server does not know it yet.
     pub(crate) async fn run(
         &self,
         script: &Script,
@@ -61,18 +61,18 @@ impl CommandConnection {
         arguments: &[&[u8]],
     ) -> Result<Reply, CallError> {
         match self.call(script.by_hash(keys, arguments)).await {
-            // The script was not run, so it is safe to send it again.
+            // A retry is safe: the script was not run.
             Err(error) if error.is_unknown_script() => self.call(script.by_text(keys, arguments)).await,
             reply => reply,
         }
     }
 
-    /// Deletes all keys that begin like this.
+    /// Deletes all keys with this prefix.
     pub(crate) async fn clear(&self, prefix: &str) -> Result<(), CallError> {
         self.for_keys(prefix, |keys| vec![Command::new("UNLINK").arg(keys)]).await
     }
 
-    /// Sends commands about all keys that begin like this, a page of keys at a time.
+    /// Sends commands for all keys with this prefix, one page of keys at a time.
     pub(crate) async fn for_keys(
         &self,
         prefix: &str,
@@ -94,17 +94,17 @@ impl CommandConnection {
         }
     }
 
-    /// Sends commands in one write, past the queue.
+    /// Sends commands in one write, bypassing the queue.
     pub(super) async fn call_all(&self, commands: Commands) -> Result<Replies, CallError> {
         self.connection.call_all(commands, self.limit()).await
     }
 
-    /// Opens a further connection to the same server, for commands that block.
+    /// Opens another connection to the same server, for blocking commands.
     pub(crate) async fn open_another(&self) -> Result<Connection, CallError> {
         Connection::open(&self.server, &self.config, Arc::new(|_| {})).await
     }
 
-    /// The longest time for one command.
+    /// The deadline of a command.
     pub(crate) fn limit(&self) -> Duration {
         self.config.hub.timeout
     }
@@ -117,7 +117,7 @@ impl fmt::Debug for CommandConnection {
     }
 }
 
-/// A pattern that matches this text alone.
+/// A pattern that matches only this text.
 fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 5);
     for character in text.chars() {
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_with_wildcards_matches_itself_only() {
+    fn wildcards_are_escaped() {
         assert_eq!(escaped("a*[b]:q:"), r"a\*\[b\]:q:");
     }
 }

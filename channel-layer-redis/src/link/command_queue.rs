@@ -1,5 +1,5 @@
-//! Commands other than `PUBLISH`: concurrent callers share writes, and commands are sent in the order in which they were
-//! queued.
+//! The queue of commands other than `PUBLISH`. Concurrent callers share writes, and commands are sent in the order in which
+//! they were queued.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,23 +19,23 @@ use super::{
 };
 use crate::error::CallError;
 
-/// Commands that wait to be sent. A caller waits while it is full.
+/// The capacity of the queue. Callers wait while it is full.
 const QUEUE: usize = 4096;
 
-/// Commands in one write: enough to make the price of a round trip vanish, and few enough that Redis works on them while
-/// the next write is put together.
+/// The most commands in one write: enough to amortise a round trip, and few enough that Redis executes them while the
+/// next write is assembled.
 const BATCH: usize = 256;
 
-/// Writes under way.
+/// The most writes in flight.
 const IN_FLIGHT: usize = 8;
 
-/// The commands of one link. They end with it.
+/// The commands of one link.
 #[derive(Debug)]
 pub(super) struct CommandQueue {
     calls: mpsc::Sender<QueuedCommand>,
-    /// The longest time that a command waits for room.
+    /// The longest time for which a command waits for capacity.
     patience: Duration,
-    /// Told when the link ends. The task alone waits.
+    /// Notified when the link ends. Only the task waits.
     stopped: Arc<Notify>,
 }
 
@@ -45,7 +45,7 @@ struct QueuedCommand {
     answer: oneshot::Sender<Result<Reply, CallError>>,
 }
 
-/// A command that is queued. It is sent whether its reply is waited for or not.
+/// The reply to a queued command. The command is sent even if this is dropped.
 #[derive(Debug)]
 pub(crate) struct PendingReply(oneshot::Receiver<Result<Reply, CallError>>);
 
@@ -57,7 +57,7 @@ impl PendingReply {
 }
 
 impl CommandQueue {
-    /// Starts to send by `send`, which gives one reply for each command. Its error ends the link.
+    /// Starts a task that calls `send`, which returns one reply per command. An error of `send` ends the link.
     pub(super) fn start<R, F>(
         patience: Duration,
         end: Arc<LinkEnd>,
@@ -73,10 +73,11 @@ impl CommandQueue {
         Self { calls, patience, stopped }
     }
 
-    /// Queues a command that answers at once. Later commands are sent after it.
+    /// Queues a command that replies at once. Later commands are sent after it.
     pub(super) async fn queue(&self, command: Command) -> Result<PendingReply, CallError> {
         let (answer, reply) = oneshot::channel();
-        // Tried first: waiting takes of the task's budget, and a call that has none left would not be queued in its first poll.
+        // First without waiting: `send_timeout` consumes the task's budget, and a call without any left would not be queued in its
+        // first poll.
         let sent = match self.calls.try_send(QueuedCommand { command, answer }) {
             Err(TrySendError::Full(call)) => self.calls.send_timeout(call, self.patience).await,
             Err(TrySendError::Closed(call)) => Err(SendTimeoutError::Closed(call)),
@@ -89,14 +90,13 @@ impl CommandQueue {
         }
     }
 
-    /// Takes no more commands. Those that are queued are still sent, so that a layer that is closed loses none; on a broken
-    /// link they fail.
+    /// Refuses further commands. Queued ones are still sent, so that closing a layer loses none; on a broken link they fail.
     pub(super) fn stop(&self) {
         self.stopped.notify_one();
     }
 }
 
-/// Sends what is queued, until the queue is stopped and empty.
+/// Sends queued commands until the queue is stopped and empty.
 async fn run<R, F>(
     mut calls: mpsc::Receiver<QueuedCommand>,
     stopped: Arc<Notify>,
@@ -106,14 +106,14 @@ async fn run<R, F>(
     R: IntoIterator<Item = Result<Reply, CallError>>,
     F: Future<Output = Result<R, CallError>>,
 {
-    let (mut flying, mut batch) = (FuturesUnordered::new(), Vec::new());
+    let (mut in_flight, mut batch) = (FuturesUnordered::new(), Vec::new());
     loop {
         tokio::select! {
             biased;
-            // First, so that a write is on its way before the next one is put together: order depends on it.
-            Some(()) = flying.next() => {}
+            // First, because order depends on it: a write starts before the next one is assembled.
+            Some(()) = in_flight.next() => {}
             () = stopped.notified() => calls.close(),
-            count = calls.recv_many(&mut batch, BATCH), if flying.len() < IN_FLIGHT => {
+            count = calls.recv_many(&mut batch, BATCH), if in_flight.len() < IN_FLIGHT => {
                 if count == 0 {
                     break;
                 }
@@ -121,11 +121,11 @@ async fn run<R, F>(
                 let (commands, answers): (Vec<_>, Vec<_>) =
                     calls.into_iter().map(|call| (call.command, call.answer)).unzip();
                 let sending = send(commands.into_iter().collect());
-                flying.push(answer(sending, answers, &end.0));
+                in_flight.push(answer(sending, answers, &end.0));
             }
         }
     }
-    while flying.next().await.is_some() {}
+    while in_flight.next().await.is_some() {}
 }
 
 async fn answer<R: IntoIterator<Item = Result<Reply, CallError>>>(
@@ -134,7 +134,7 @@ async fn answer<R: IntoIterator<Item = Result<Reply, CallError>>>(
     end: &LinkEnd,
 ) {
     match sending.await {
-        // A caller that has gone does not mind.
+        // A dropped caller needs no reply.
         Ok(replies) => answers.into_iter().zip(replies).for_each(|(answer, reply)| drop(answer.send(reply))),
         Err(error) => {
             answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
@@ -143,7 +143,7 @@ async fn answer<R: IntoIterator<Item = Result<Reply, CallError>>>(
     }
 }
 
-/// Ends the link with the task, also after a panic.
+/// Ends the link when the task ends, also after a panic.
 struct EndOnDrop(Arc<LinkEnd>);
 
 impl Drop for EndOnDrop {
@@ -153,7 +153,7 @@ impl Drop for EndOnDrop {
 }
 
 fn ended() -> CallError {
-    CallError::Broken("the connection was given up".to_owned())
+    CallError::Broken("the connection was closed".to_owned())
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
         Command::new("ECHO").arg(number)
     }
 
-    /// A queue whose commands are answered by their number, and the sizes of its writes.
+    /// A queue whose replies are numbered, and the sizes of its writes.
     fn answering() -> (CommandQueue, Arc<Mutex<Vec<usize>>>) {
         let writes = Arc::new(Mutex::new(Vec::new()));
         let seen = writes.clone();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn commands_share_writes_and_keep_their_order() {
+    async fn commands_share_writes_in_order() {
         let (queue, writes) = answering();
         let mut queued = Vec::new();
         for number in 0..300 {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_is_sent_without_its_caller() {
+    async fn sends_without_the_caller() {
         let (queue, writes) = answering();
         drop(queue.queue(numbered(0)).await.unwrap());
         queue.queue(numbered(1)).await.unwrap().reply().await.unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_command_waits_for_room_until_its_deadline() {
+    async fn waits_for_capacity_until_its_deadline() {
         let send = |_: Commands| pending::<Result<Vec<Result<Reply, CallError>>, CallError>>();
         let queue = CommandQueue::start(LIMIT, Arc::default(), send);
         let mut kept = Vec::new();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopped_queue_sends_what_is_queued() {
+    async fn a_stopped_queue_is_flushed() {
         let (queue, writes) = answering();
         for number in 0..QUEUE {
             queue.queue(numbered(number)).await.unwrap();

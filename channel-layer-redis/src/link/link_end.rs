@@ -6,19 +6,19 @@ use tokio::sync::Notify;
 
 use crate::error::CallError;
 
-/// The reason why a link has ended; the first one counts.
+/// The end of a link and its first error.
 #[derive(Debug, Default)]
 pub(super) struct LinkEnd {
     error: OnceLock<CallError>,
-    /// One task waits at a time.
-    told: Notify,
+    /// Only one task waits at a time.
+    ended: Notify,
 }
 
 impl LinkEnd {
     /// Ends the link, unless it has ended already.
     pub(super) fn fail(&self, error: CallError) {
         let _ = self.error.set(error); // a later reason
-        self.told.notify_one();
+        self.ended.notify_one();
     }
 
     /// Waits for the end. Cancel safe.
@@ -27,7 +27,7 @@ impl LinkEnd {
             if let Some(error) = self.error.get() {
                 return error.clone();
             }
-            self.told.notified().await;
+            self.ended.notified().await;
         }
     }
 }

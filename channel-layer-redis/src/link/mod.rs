@@ -1,4 +1,4 @@
-//! The connections to one server. This module knows no messages.
+//! The connections to one server. Modules here know no messages.
 
 mod backbone;
 mod blocking;

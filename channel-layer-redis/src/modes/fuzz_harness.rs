@@ -1,4 +1,4 @@
-//! A bus within the process, where forged messages come in.
+//! A bus within the process that delivers forged messages.
 
 use std::{
     future::pending,
@@ -60,7 +60,7 @@ impl BackboneLink for FuzzBus {
     }
 }
 
-/// Lets a process with a mailbox and a named channel in a group receive forged messages. `topic` chooses the topic of each,
+/// Delivers forged messages to a process with a mailbox and a named channel in a group. `topic` chooses the topic of each,
 /// given the name of the mailbox.
 pub(super) async fn receive(
     bus: &FuzzBus,
@@ -81,7 +81,7 @@ pub(super) async fn receive(
     }
     for (choice, payload) in forged {
         bus.deliver(&topic(mailbox.channel(), choice, &payload), &payload);
-        yield_now().await; // the tasks that it has started
+        yield_now().await; // to the tasks that it has started
     }
     for mailbox in [&mut mailbox, &mut named] {
         while mailbox.try_recv().is_some() {}

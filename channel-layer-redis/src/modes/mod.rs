@@ -1,4 +1,4 @@
-//! The modes: what each stores in Redis, and under which names.
+//! The modes: the names, payloads and stored data of each.
 
 pub(crate) mod core;
 #[cfg(any(test, fuzzing))]
@@ -27,13 +27,13 @@ use crate::{
 
 /// The layer of a mode.
 pub(crate) trait ModeLayer: ChannelLayer {
-    /// The numbers since the layer was made.
+    /// The counters since the layer was created.
     fn stats(&self) -> Stats;
 
     /// The mailboxes and groups of this process.
     fn hub(&self) -> &Hub;
 
-    /// Whether every host is connected at this moment.
+    /// Whether every host is currently connected.
     fn is_connected(&self) -> bool;
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn builder(config: &Arc<RedisConfig>) -> HubLayerBuilder<RedisBackbon
     }
 }
 
-/// The name of a process.
+/// The name of a process, by its number.
 fn process_name(number: u64) -> String {
     format!("{number:016x}")
 }

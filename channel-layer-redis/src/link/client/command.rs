@@ -5,7 +5,7 @@ use redis::{Cmd, Pipeline, ToRedisArgs, Value};
 use super::reply::Reply;
 use crate::error::CallError;
 
-/// One command with its arguments.
+/// A command with its arguments.
 #[derive(Debug)]
 pub(crate) struct Command(Cmd);
 
@@ -14,7 +14,7 @@ impl Command {
         Self(redis::cmd(name))
     }
 
-    /// A `PUBLISH`, in one allocation for its arguments.
+    /// A `PUBLISH` with one allocation for its arguments.
     pub(crate) fn publish(channel: impl AsRef<[u8]>, payload: &[u8]) -> Self {
         let channel = channel.as_ref();
         let mut command = Cmd::with_capacity(3, 7 + channel.len() + payload.len());
@@ -32,7 +32,7 @@ impl Command {
     }
 }
 
-/// Commands for one write, each with a reply of its own.
+/// Commands for one write. Each has its own reply.
 pub(crate) struct Commands(Pipeline);
 
 impl Commands {
@@ -89,7 +89,7 @@ impl Iterator for Replies {
     }
 }
 
-/// A Lua script; Redis knows it by its hash once it has seen it.
+/// A Lua script. A server that has run it once knows it by its hash.
 #[derive(Debug)]
 pub(crate) struct Script {
     text: &'static str,
@@ -101,12 +101,12 @@ impl Script {
         Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 
-    /// A call by its hash: short, but a server that was restarted answers `NOSCRIPT` without having run it.
+    /// A short call by the hash. A restarted server replies `NOSCRIPT` and does not run the script.
     pub(crate) fn by_hash(&self, keys: &[String], arguments: &[&[u8]]) -> Command {
         Command::new("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys).arg(arguments)
     }
 
-    /// A call by its text, which the server then remembers.
+    /// A call by the text, which the server stores.
     pub(crate) fn by_text(&self, keys: &[String], arguments: &[&[u8]]) -> Command {
         Command::new("EVAL").arg(self.text).arg(keys.len()).arg(keys).arg(arguments)
     }

@@ -1,16 +1,16 @@
-//! The errors of the client crate and of the server, as faults.
+//! Converts errors of the client crate and of the server.
 
 use redis::{RedisError, ServerError};
 
 use crate::error::CallError;
 
-/// Returns whether a connection that began with `HELLO` was refused in a way that the older protocol may avoid: servers
-/// and proxies refuse the command in many words.
+/// Whether a connection was refused because of `HELLO`, so that the older protocol may succeed. Servers and proxies refuse
+/// the command with many texts.
 pub(super) fn is_hello_refused(error: &RedisError, has_password: bool) -> bool {
     match error.code() {
-        // The same for every command.
+        // Refused for every command.
         Some("LOADING" | "WRONGPASS") => false,
-        // A proxy may take the password by `AUTH` alone.
+        // A proxy may accept the password only by `AUTH`.
         Some("NOAUTH") => has_password,
         Some(_) => true,
         None => {
@@ -28,7 +28,7 @@ pub(super) fn call_error(error: &RedisError) -> CallError {
     }
 }
 
-/// The error in words.
+/// The text of an error.
 pub(super) fn reason(error: &RedisError) -> String {
     without_arguments(&error.to_string()).to_owned()
 }
@@ -42,8 +42,7 @@ fn refused(code: &str, detail: Option<&str>) -> CallError {
     CallError::Refused { code: code.to_owned(), detail: detail.chars().take(200).collect() }
 }
 
-/// Redis quotes the arguments of a command that it does not know: they are cut off, since they may be payload, or the
-/// password that goes with `HELLO`.
+/// Removes the arguments that Redis quotes for an unknown command: they may contain payload, or the password of `HELLO`.
 fn without_arguments(text: &str) -> &str {
     text.split_once(", with args").map_or(text, |(text, _)| text)
 }
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_refuses_hello_alone_leads_to_the_older_protocol() {
+    fn a_refused_hello_is_recognised() {
         for (reply, without_password, with_password) in [
             ("ERR unknown command `HELLO`, with args beginning with: `3`, ", true, true),
             ("ERR unknown command 'hello'", true, true),
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_does_not_repeat_the_arguments() {
+    fn refusals_omit_arguments() {
         let error = refused("ERR", Some("unknown command 'x', with args beginning with: 'canary'"));
         assert!(!error.to_string().contains("canary"));
     }

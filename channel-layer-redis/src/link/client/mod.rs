@@ -1,5 +1,5 @@
-//! The Redis client crate, behind our own few words: no other module names it, so that its next major version
-//! changes this folder alone.
+//! The interface to the Redis client crate. No other module names that crate, so that its next major version changes only
+//! this folder.
 
 mod command;
 mod error;
@@ -27,15 +27,15 @@ use crate::{
     error::CallError,
 };
 
-/// Commands that wait inside the client for their turn. Ours come in batches, so few are enough.
+/// The queue inside the client crate. Our commands arrive in batches, so a short one is enough.
 const CLIENT_QUEUE: usize = 64;
 
-/// A write is handed to the kernel when it has this many bytes, or when nothing more is queued.
+/// The size at which a write is passed to the kernel, if the queue is not empty before.
 const WRITE_BUFFER: usize = 64 << 10;
 
-/// One connection to one server; clones share it. It closes when the last clone is dropped.
+/// A connection to a server; clones share it. It closes when the last clone is dropped.
 ///
-/// Without RESP3, what it subscribes to comes in by a second connection beside it.
+/// Without RESP3, subscriptions use a second connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     commands: MultiplexedConnection,
@@ -43,7 +43,7 @@ pub(crate) struct Connection {
     subscriber: Option<Arc<LazySubscriber>>,
 }
 
-/// The second connection, which carries the subscriptions in RESP2.
+/// The second connection, for subscriptions in RESP2.
 struct LazySubscriber {
     server: Server,
     config: RedisConfig,
@@ -69,7 +69,7 @@ impl Connection {
         }
     }
 
-    /// Connects in this version of the protocol. The error is `None` if no answer came in time.
+    /// Connects in this version of the protocol. The error is `None` if the deadline passed.
     async fn open_with(
         protocol: ProtocolVersion,
         server: &Server,
@@ -79,7 +79,7 @@ impl Connection {
         let client = client(server, config, protocol)?;
         let mut options = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.hub.connect_timeout))
-            .set_response_timeout(None) // each call brings its own deadline
+            .set_response_timeout(None) // each call has its own deadline
             .set_pipeline_buffer_size(CLIENT_QUEUE)
             .set_write_backpressure_boundary(WRITE_BUFFER);
         let subscriber = match protocol {
@@ -103,19 +103,19 @@ impl Connection {
         Ok(Self { commands, subscriber })
     }
 
-    /// One command and its reply. `None` for no deadline: blocking commands carry their own.
+    /// Sends a command. `limit` is `None` for blocking commands, which contain a timeout.
     pub(crate) async fn call(&self, command: &Command, limit: Option<Duration>) -> Result<Reply, CallError> {
         let mut connection = self.commands.clone();
-        let reply = before(limit, connection.send_packed_command(command.as_inner())).await?;
+        let reply = with_deadline(limit, connection.send_packed_command(command.as_inner())).await?;
         Reply::from_value(reply)
     }
 
-    /// Many commands in one write; each has a reply of its own.
+    /// Sends commands in one write. Each has its own reply.
     pub(crate) async fn call_all(&self, commands: Commands, limit: Duration) -> Result<Replies, CallError> {
         let pipeline = commands.as_inner();
         let count = pipeline.len();
         let mut connection = self.commands.clone();
-        let replies = before(Some(limit), connection.send_packed_commands(pipeline, 0, count)).await?;
+        let replies = with_deadline(Some(limit), connection.send_packed_commands(pipeline, 0, count)).await?;
         if replies.len() != count {
             return Err(CallError::UnexpectedReply("a pipeline"));
         }
@@ -125,10 +125,10 @@ impl Connection {
     /// Subscribes, and waits until the server has confirmed every channel.
     pub(crate) async fn subscribe(&self, channels: &[String], limit: Duration) -> Result<(), CallError> {
         match &self.subscriber {
-            None => before(Some(limit), self.commands.clone().subscribe(channels)).await,
+            None => with_deadline(Some(limit), self.commands.clone().subscribe(channels)).await,
             Some(subscriber) => {
                 let opened = subscriber.opened.get_or_try_init(|| subscriber.open()).await?;
-                before(Some(limit), opened.subscribe(channels)).await
+                with_deadline(Some(limit), opened.subscribe(channels)).await
             }
         }
     }
@@ -136,23 +136,23 @@ impl Connection {
     /// Unsubscribes, and waits until the server has confirmed every channel.
     pub(crate) async fn unsubscribe(&self, channels: &[String], limit: Duration) -> Result<(), CallError> {
         match &self.subscriber {
-            None => before(Some(limit), self.commands.clone().unsubscribe(channels)).await,
+            None => with_deadline(Some(limit), self.commands.clone().unsubscribe(channels)).await,
             Some(subscriber) => match subscriber.opened.get() {
-                Some(opened) => before(Some(limit), opened.unsubscribe(channels)).await,
-                None => Ok(()), // nothing was subscribed to
+                Some(opened) => with_deadline(Some(limit), opened.unsubscribe(channels)).await,
+                None => Ok(()), // there is no subscription
             },
         }
     }
 
-    /// Checks that the server answers. A refusal is an answer: a server that cannot write its disk refuses even this.
+    /// Checks that the server replies. A refusal is a reply: a server that cannot write its disk refuses even `PING`.
     pub(crate) async fn ping(&self, limit: Duration) -> Result<(), CallError> {
-        let is_there = |answer| match answer {
+        let replied = |answer| match answer {
             Ok(()) | Err(CallError::Refused { .. }) => Ok(()),
             Err(error) => Err(error),
         };
-        is_there(self.call(&Command::new("PING"), Some(limit)).await.map(drop))?;
+        replied(self.call(&Command::new("PING"), Some(limit)).await.map(drop))?;
         match self.subscriber.as_ref().and_then(|subscriber| subscriber.opened.get()) {
-            Some(opened) => is_there(before(Some(limit), opened.ping()).await),
+            Some(opened) => replied(with_deadline(Some(limit), opened.ping()).await),
             None => Ok(()),
         }
     }
@@ -171,7 +171,7 @@ impl LazySubscriber {
     }
 }
 
-/// Shows no settings: there may be a password in them.
+/// Omits the settings, which may contain a password.
 impl fmt::Debug for LazySubscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LazySubscriber").field("opened", &self.opened).finish_non_exhaustive()
@@ -185,7 +185,7 @@ fn unreachable(error: Option<RedisError>, config: &RedisConfig) -> CallError {
     }
 }
 
-async fn before<T>(
+async fn with_deadline<T>(
     limit: Option<Duration>,
     call: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, CallError> {
@@ -218,13 +218,13 @@ fn client(
     redis::Client::open(info)
 }
 
-/// For the whole process, unless it has chosen: where several crates each bring a provider, rustls takes none by itself,
-/// and panics.
+/// Installs a provider for the whole process, unless there is one: with several compiled in, rustls chooses none and
+/// panics.
 #[cfg(feature = "tls")]
 fn choose_cryptography() {
     use rustls::crypto::{CryptoProvider, ring};
     if CryptoProvider::get_default().is_none() {
-        let _ = ring::default_provider().install_default(); // somebody else was faster: as good
+        let _ = ring::default_provider().install_default(); // a concurrent call installed one
     }
 }
 

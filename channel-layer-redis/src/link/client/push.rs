@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use redis::{PushInfo, PushKind, Value};
 
-/// Something the server, or the end of the connection, says by itself.
+/// A message that is not the reply to a command.
 #[derive(Debug)]
 pub(crate) enum ServerPush {
-    /// The connection is over.
+    /// The connection has ended.
     Disconnected,
-    /// A message on a channel that was subscribed to.
+    /// A message on a subscribed channel.
     Message { channel: Vec<u8>, payload: Vec<u8> },
-    /// A message, or another kind of push, that cannot be read.
+    /// A push that cannot be read.
     Unreadable(String),
 }
 
-/// The callback for pushes. Called inside the connection's own task, so it must never wait.
+/// The callback for pushes. Called inside the task of the connection, so it must not block.
 pub(crate) type OnPush = Arc<dyn Fn(ServerPush) + Send + Sync>;
 
 impl ServerPush {
@@ -27,7 +27,7 @@ impl ServerPush {
                 (Some(channel), Some(payload)) => Some(Self::Message { channel, payload }),
                 _ => Some(Self::Unreadable("a message without channel or payload".to_owned())),
             },
-            // Answers to our commands, which wait for them.
+            // Replies to commands, which await them.
             PushKind::Subscribe | PushKind::Unsubscribe => None,
             other => Some(Self::Unreadable(format!("a push of kind {other:?}"))),
         }

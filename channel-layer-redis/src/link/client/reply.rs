@@ -1,15 +1,14 @@
-//! Replies, read by their content whatever their shape.
+//! Replies, read independently of their shape.
 //!
-//! Versions of the protocol (a score is a double or a text), of Redis (`ZPOPMIN key n` is flat or nested) and
-//! other servers with its protocol answer the same command in different shapes. This module reads all of
-//! them.
+//! The shape of a reply depends on the version of the protocol (a score is a double or a text), on the version of Redis
+//! (`ZPOPMIN key n` is flat or nested), and on the server. This module reads all of them.
 
 use redis::Value;
 
 use super::error::refusal;
 use crate::{error::CallError, stats::Counters};
 
-/// Items of a reply that its description shows.
+/// The number of items that the description of a reply shows.
 const SHOWN: usize = 8;
 
 /// The reply to a command.
@@ -47,8 +46,7 @@ impl Reply {
         })
     }
 
-    /// Returns what `read` finds in the reply to a command; a reply that holds nothing of the kind is counted and
-    /// logged.
+    /// Reads the reply to a command. A reply that `read` does not accept is counted and logged.
     pub(crate) fn read<'a, T>(
         &'a self,
         command: &'static str,
@@ -61,7 +59,7 @@ impl Reply {
         })
     }
 
-    /// Counts and logs the reply as one that cannot be read.
+    /// Counts and logs the reply as unreadable.
     pub(crate) fn note_unreadable(&self, command: &'static str, counters: &Counters) {
         counters.note_unreadable(command, format_args!("an unexpected reply: {}", self.shape()));
     }
@@ -73,7 +71,7 @@ impl Reply {
         }
     }
 
-    /// The text, whichever of its two forms it comes in.
+    /// The text, in either of its two forms.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -82,7 +80,7 @@ impl Reply {
         }
     }
 
-    /// The bytes, likewise.
+    /// The bytes, in either of their two forms.
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -91,7 +89,7 @@ impl Reply {
         }
     }
 
-    /// The items of a list. Servers answer nothing instead of a list without items.
+    /// The items of a list. Some servers reply nil for an empty one.
     pub(crate) fn list(&self) -> Option<&[Reply]> {
         match self {
             Self::List(items) => Some(items),
@@ -100,7 +98,7 @@ impl Reply {
         }
     }
 
-    /// The items of a list and of all lists in it, in order. What is nothing has none.
+    /// The items of a list and of all nested lists, in order. Nil has none.
     pub(crate) fn leaves(&self) -> Vec<&Reply> {
         match self {
             Self::List(items) => items.iter().flat_map(Self::leaves).collect(),
@@ -109,14 +107,14 @@ impl Reply {
         }
     }
 
-    /// A page of `SCAN`: the next cursor, and keys.
+    /// A page of `SCAN`: the next cursor and the keys.
     pub(crate) fn page(&self) -> Option<(String, Vec<&[u8]>)> {
         let [cursor, keys] = self.list()? else { return None };
         let cursor = cursor.text().map(str::to_owned).or_else(|| Some(cursor.integer()?.to_string()))?;
         Some((cursor, keys.list()?.iter().map(Self::bytes).collect::<Option<_>>()?))
     }
 
-    /// The score of a member: a number in RESP3, a text before.
+    /// The score of a member: a number in RESP3, a text in RESP2.
     pub(crate) fn score(&self) -> Option<f64> {
         match self {
             Self::Float(number) => Some(*number),
@@ -125,7 +123,7 @@ impl Reply {
         }
     }
 
-    /// For logs: the kinds of its items, and none of their content.
+    /// For logs: the types of the items, without their content.
     pub(crate) fn shape(&self) -> String {
         match self {
             Self::Bytes(_) => "bytes".to_owned(),
@@ -161,7 +159,7 @@ mod tests {
 
     /// The shapes were recorded from Redis 6.0 to 7.4 and KeyDB 6.2, in both versions of the protocol.
     #[test]
-    fn scored_members_are_read_in_every_shape() {
+    fn reads_scores_in_every_shape() {
         let shapes = [
             "*2\r\n*2\r\n$1\r\na\r\n,1.5\r\n*2\r\n$1\r\nb\r\n,2\r\n",
             "*4\r\n$1\r\na\r\n,1.5\r\n$1\r\nb\r\n,2\r\n",
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_lists_are_read_in_every_shape() {
+    fn reads_numbers_and_lists() {
         for number in [":3\r\n", "$1\r\n3\r\n", "+3\r\n"] {
             assert_eq!(reply(number).integer(), Some(3), "{number:?}");
         }
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_reply_is_counted_and_its_content_not_shown() {
+    fn unreadable_replies_are_counted() {
         let counters = Counters::default();
         let odd = reply("*3\r\n$6\r\ncanary\r\n*2\r\n:1\r\n:2\r\n_\r\n");
         assert_eq!(odd.read("TIME", &counters, Reply::integer), Err(CallError::UnexpectedReply("TIME")));

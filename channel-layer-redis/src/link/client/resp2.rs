@@ -1,4 +1,4 @@
-//! Subscriptions without RESP3: on a connection of their own, since nothing else may be asked on it.
+//! Subscriptions in RESP2, on a separate connection: it accepts no other commands.
 
 use std::{
     fmt, io,
@@ -26,14 +26,14 @@ use super::{
 };
 use crate::config::{RedisConfig, Server};
 
-/// Bytes that may have been read and not been handed out. The client crate queues messages without a bound, so what is
-/// bounded is what it gets to read: beyond this, Redis is the one that waits.
+/// The bytes that may be read and not yet delivered. The client crate queues messages without a bound, so the bound is on
+/// the bytes that it can read; beyond this, Redis has to buffer.
 const MAX_UNREAD: usize = 8 << 20;
 
-/// Messages that are handed out before others have a turn.
-const TURN: usize = 64;
+/// The number of messages between two yields to other tasks.
+const BATCH: usize = 64;
 
-/// A connection that only subscribes. It closes when it is dropped.
+/// A connection for subscriptions. Dropping it closes it.
 pub(super) struct Subscriber {
     sink: PubSubSink,
     task: AbortHandle,
@@ -46,10 +46,10 @@ impl Subscriber {
         settings: &RedisConnectionInfo,
         on_push: OnPush,
     ) -> Result<Self, RedisError> {
-        let gauge = Arc::new(ReadBudget::default());
-        let stream = BudgetedRead { stream: stream::open(server, config).await?, gauge: gauge.clone() };
+        let budget = Arc::new(ReadBudget::default());
+        let stream = BudgetedRead { stream: stream::open(server, config).await?, budget: budget.clone() };
         let (sink, messages) = PubSub::new(settings, stream).await?.split();
-        let task = tokio::spawn(hand_out(messages, gauge, on_push)).abort_handle();
+        let task = tokio::spawn(deliver(messages, budget, on_push)).abort_handle();
         Ok(Self { sink, task })
     }
 
@@ -78,15 +78,15 @@ impl fmt::Debug for Subscriber {
     }
 }
 
-/// Passes on messages until the connection is over.
-async fn hand_out(mut messages: PubSubStream, gauge: Arc<ReadBudget>, on_push: OnPush) {
-    let mut handed_out = 0;
+/// Delivers messages until the connection ends.
+async fn deliver(mut messages: PubSubStream, budget: Arc<ReadBudget>, on_push: OnPush) {
+    let mut delivered = 0;
     loop {
-        // Without tokio's budget, which would make a full queue look empty.
+        // Without tokio's budget: an exhausted one would make a full queue look empty.
         let next = match unconstrained(messages.next()).now_or_never() {
             Some(next) => next,
             None => {
-                gauge.clear();
+                budget.clear();
                 messages.next().await
             }
         };
@@ -97,8 +97,8 @@ async fn hand_out(mut messages: PubSubStream, gauge: Arc<ReadBudget>, on_push: O
             Ok(channel) => ServerPush::Message { channel, payload: message.get_payload_bytes().to_vec() },
             Err(_) => ServerPush::Unreadable("a message without a channel".to_owned()),
         });
-        handed_out += 1;
-        if handed_out % TURN == 0 {
+        delivered += 1;
+        if delivered % BATCH == 0 {
             yield_now().await;
         }
     }
@@ -123,10 +123,10 @@ impl ReadBudget {
     }
 }
 
-/// A stream that is not read while the gauge is full.
+/// A stream that is not read while the budget is used up.
 struct BudgetedRead<S> {
     stream: S,
-    gauge: Arc<ReadBudget>,
+    budget: Arc<ReadBudget>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for BudgetedRead<S> {
@@ -135,16 +135,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for BudgetedRead<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.gauge.is_full() {
-            self.gauge.reader.register(cx.waker());
-            // Looked at again: it may have been cleared in between.
-            if self.gauge.is_full() {
+        if self.budget.is_full() {
+            self.budget.reader.register(cx.waker());
+            // Checked again: it may have been cleared in between.
+            if self.budget.is_full() {
                 return Poll::Pending;
             }
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.gauge.read.fetch_add(buffer.filled().len() - before, Relaxed);
+        self.budget.read.fetch_add(buffer.filled().len() - before, Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -172,10 +172,10 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_handed_out_is_not_read_on() {
+    async fn undelivered_bytes_stop_reading() {
         let (mut server, client) = duplex(1 << 20);
-        let gauge = Arc::new(ReadBudget::default());
-        let mut client = BudgetedRead { stream: client, gauge: gauge.clone() };
+        let budget = Arc::new(ReadBudget::default());
+        let mut client = BudgetedRead { stream: client, budget: budget.clone() };
         tokio::spawn(async move { while server.write_all(&[0; 1 << 16]).await.is_ok() {} });
         let mut read = 0;
         let mut buffer = vec![0; 1 << 16];
@@ -185,7 +185,7 @@ mod tests {
             assert!(read <= MAX_UNREAD + buffer.len());
         }
         assert!(read > MAX_UNREAD);
-        gauge.clear();
+        budget.clear();
         assert!(client.read(&mut buffer).await.unwrap() > 0);
     }
 }

@@ -1,4 +1,4 @@
-//! A byte stream to a server, for what the client crate has no connection of its own for.
+//! Byte streams to a server, for connections that the client crate does not open itself.
 
 use std::{io, time::Duration};
 
@@ -30,7 +30,7 @@ pub(super) async fn open(server: &Server, config: &RedisConfig) -> io::Result<Bo
     }
 }
 
-/// Connects to the first of the host's addresses that answers.
+/// Connects to the host's address that is reached first.
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let attempts: Vec<_> =
         lookup_host((host, port)).await?.map(|address| Box::pin(TcpStream::connect(address))).collect();

@@ -1,6 +1,4 @@
-//! Which server to talk to, and whether it is still the right one.
-//!
-//! A cluster will be a third kind of host here: one that gives a server per slot.
+//! The server of a host: found before connecting, and checked afterwards.
 
 mod sentinel;
 
@@ -14,7 +12,7 @@ use crate::{
     stats::Counters,
 };
 
-/// The server that a host stands for at present.
+/// The current server of a host.
 pub(crate) async fn resolve(
     host: &HostConfig,
     config: &RedisConfig,
@@ -28,7 +26,7 @@ pub(crate) async fn resolve(
     }
 }
 
-/// Waits until the host stands for another server than `current`, and says so. Mostly for ever.
+/// Waits until the host has another server than `current`, and returns the error for it. Mostly never resolves.
 pub(crate) async fn moved(
     host: &HostConfig,
     config: &RedisConfig,
@@ -43,9 +41,9 @@ pub(crate) async fn moved(
     }
 }
 
-/// Fails unless the server is a master: a replica accepts a `PUBLISH` and tells nobody else.
+/// Fails unless the server is a master: a replica accepts a `PUBLISH` but does not forward it.
 ///
-/// Also shows that the server answers. One that forbids the question, or does not know it, passes.
+/// Also checks that the server replies. A server that forbids or lacks `ROLE` counts as a master.
 pub(crate) async fn check_role(
     connection: &Connection,
     server: &Server,
@@ -56,8 +54,7 @@ pub(crate) async fn check_role(
     match connection.call(&Command::new("ROLE"), Some(limit)).await {
         Ok(reply) => match reply.read("ROLE", counters, role) {
             Ok(role) if is_replica(role) => Err(CallError::NotMaster(server.address.to_string())),
-            // A role of no known name, or an answer without any, is counted; the probe still shows whether it passes
-            // messages on.
+            // An unknown role, or a reply without one, is counted. The probe still shows whether the server forwards messages.
             Ok(_) | Err(_) => Ok(()),
         },
         Err(CallError::Refused { code, .. }) if code != "LOADING" => Ok(()),
@@ -70,7 +67,7 @@ fn is_replica(role: &str) -> bool {
 }
 
 fn is_role(role: &str) -> bool {
-    // KeyDB's active replica is one of several masters that follow one another and pass messages on.
+    // An active replica of KeyDB is one of several masters that replicate each other and forward messages.
     let is_master = ["active-replica", "master"].iter().any(|known| role.eq_ignore_ascii_case(known));
     is_master || is_replica(role)
 }

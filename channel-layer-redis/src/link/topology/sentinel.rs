@@ -1,4 +1,4 @@
-//! Sentinels: who is the master, and when does that change?
+//! Sentinels: finding the master, and waiting for a change.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::{
     stats::Counters,
 };
 
-/// The interval at which a sentinel is asked, in addition to its own announcements, which may be lost.
+/// The interval at which a sentinel is queried, in addition to its announcements, which may be lost.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The parameters of a question to the sentinels.
+/// The parameters of a query to the sentinels.
 #[derive(Clone, Copy)]
 pub(super) struct MasterQuery<'a> {
     pub(super) service: &'a str,
@@ -23,8 +23,8 @@ pub(super) struct MasterQuery<'a> {
     pub(super) counters: &'a Counters,
 }
 
-/// Returns the master according to most of the sentinels that answer. Does not wait for the others once a
-/// majority of all agrees: a lost machine takes its sentinel with it.
+/// Returns the master according to most of the sentinels that reply. Does not wait for the rest once a majority of all
+/// agrees: a lost machine takes its sentinel with it.
 pub(super) async fn master(
     sentinels: &[Server],
     query: MasterQuery<'_>,
@@ -32,11 +32,11 @@ pub(super) async fn master(
 ) -> Result<Server, CallError> {
     let ask = async |at: usize| (at, ask(&sentinels[at], query).await);
     let mut answers: FuturesUnordered<_> = (0..sentinels.len()).map(ask).collect();
-    let (mut votes, mut trouble) = (Votes::default(), None);
+    let (mut votes, mut first_error) = (Votes::default(), None);
     while let Some((at, answer)) = answers.next().await {
         match answer {
             Ok(address) => votes.cast(at, address),
-            Err(error) => trouble = trouble.or(Some(error)),
+            Err(error) => first_error = first_error.or(Some(error)),
         }
         if votes.most() > sentinels.len() / 2 {
             break;
@@ -45,7 +45,7 @@ pub(super) async fn master(
     match votes.winner() {
         Some(address) => Ok(Server { address, login: login.clone() }),
         None => {
-            let reason = trouble.map(|error| error.to_string()).unwrap_or_default();
+            let reason = first_error.map(|error| error.to_string()).unwrap_or_default();
             let service = query.service;
             Err(CallError::Unreachable(format!("no sentinel knows the master of `{service}`: {reason}")))
         }
@@ -61,12 +61,12 @@ impl Votes {
         self.0.insert(at, address);
     }
 
-    /// The first of the best: a sentinel that was cut off and still names the old master is outvoted.
+    /// The first of those with most votes: an isolated sentinel that still names the old master is outvoted.
     fn winner(&self) -> Option<ServerAddress> {
         self.0.values().rev().max_by_key(|address| self.count(address)).cloned()
     }
 
-    /// The number of sentinels that agree, at most.
+    /// The highest number of sentinels that agree.
     fn most(&self) -> usize {
         self.0.values().map(|address| self.count(address)).max().unwrap_or(0)
     }
@@ -85,7 +85,7 @@ pub(super) async fn moved(
 ) -> CallError {
     loop {
         for sentinel in sentinels {
-            // It ends when this sentinel names another master, or cannot be asked any more.
+            // Ends when this sentinel names another master, or can no longer be queried.
             let reason = listen(sentinel, query, current).await;
             tracing::debug!(sentinel = %sentinel.address, service = query.service, %reason, "asking all sentinels");
             match master(sentinels, query, login).await {
@@ -99,8 +99,8 @@ pub(super) async fn moved(
 }
 
 async fn listen(sentinel: &Server, query: MasterQuery<'_>, current: &Server) -> CallError {
-    let news = Arc::new(Notify::new());
-    let connection = match subscribe(sentinel, query.config, news.clone()).await {
+    let changed = Arc::new(Notify::new());
+    let connection = match subscribe(sentinel, query.config, changed.clone()).await {
         Ok(connection) => connection,
         Err(error) => return error,
     };
@@ -111,7 +111,7 @@ async fn listen(sentinel: &Server, query: MasterQuery<'_>, current: &Server) -> 
             Err(error) => return error,
         }
         tokio::select! {
-            () = news.notified() => {}
+            () = changed.notified() => {}
             () = sleep(POLL) => {}
         }
     }
@@ -120,10 +120,10 @@ async fn listen(sentinel: &Server, query: MasterQuery<'_>, current: &Server) -> 
 async fn subscribe(
     sentinel: &Server,
     config: &RedisConfig,
-    news: Arc<Notify>,
+    changed: Arc<Notify>,
 ) -> Result<Connection, CallError> {
-    // Whatever it says, and its end too, is a reason to ask.
-    let on_push = Arc::new(move |_: ServerPush| news.notify_one());
+    // Any push, and the end of the connection too, is a reason to query.
+    let on_push = Arc::new(move |_: ServerPush| changed.notify_one());
     let connection = Connection::open(sentinel, config, on_push).await?;
     connection.subscribe(&["+switch-master".to_owned()], config.hub.timeout).await?;
     Ok(connection)
@@ -141,14 +141,14 @@ async fn master_of(
 ) -> Result<ServerAddress, CallError> {
     let command = Command::new("SENTINEL").arg("get-master-addr-by-name").arg(service);
     let reply = connection.call(&command, Some(config.hub.timeout)).await?;
-    let Some((host, port)) = reply.read("SENTINEL get-master-addr-by-name", counters, named)? else {
+    let Some((host, port)) = reply.read("SENTINEL get-master-addr-by-name", counters, address_of)? else {
         return Err(CallError::Unreachable(format!("a sentinel does not know `{service}`")));
     };
     Ok(ServerAddress::Tcp { host: host.to_owned(), port, tls: sentinel.address.is_tls() })
 }
 
-/// Host and port; nothing if the sentinel knows none.
-fn named(reply: &Reply) -> Option<Option<(&str, u16)>> {
+/// Host and port. The inner value is `None` if the sentinel knows no master.
+fn address_of(reply: &Reply) -> Option<Option<(&str, u16)>> {
     match reply.list()? {
         [] => Some(None),
         [host, port, ..] => Some(Some((host.text()?, u16::try_from(port.integer()?).ok()?))),
@@ -165,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn most_sentinels_decide_and_else_the_first_that_is_named() {
+    fn a_majority_of_sentinels_decides() {
         let mut votes = Votes::default();
         assert_eq!((votes.winner(), votes.most()), (None, 0));
         votes.cast(2, address(2));
         votes.cast(0, address(1));
-        assert_eq!((votes.winner(), votes.most()), (Some(address(1)), 1), "whoever answers first");
+        assert_eq!((votes.winner(), votes.most()), (Some(address(1)), 1), "the first of equals");
         votes.cast(1, address(2));
         assert_eq!((votes.winner(), votes.most()), (Some(address(2)), 2));
     }

@@ -1,21 +1,21 @@
-//! Scores: the senders' wall clocks, in seconds.
+//! Scores: the wall clock of the sender, in seconds.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Gives scores that strictly increase: Redis orders equal ones by their bytes, which are random.
+/// A source of strictly increasing scores: Redis orders members of equal score by their bytes, which are random.
 ///
-/// In microseconds, because a score is a float and has no more room behind the seconds of our days.
+/// The resolution is a microsecond, the highest that a float of today's seconds can represent.
 #[derive(Debug, Default)]
 pub(super) struct ScoreClock {
-    /// Relaxed: an atomic alone is in order with itself.
+    /// Relaxed: no other value depends on it.
     last: AtomicU64,
 }
 
 impl ScoreClock {
-    /// The next score, as Redis reads it.
+    /// The next score, as text for Redis.
     pub(super) fn score(&self) -> String {
         self.next(micros(now()))
     }
@@ -27,16 +27,16 @@ impl ScoreClock {
     }
 }
 
-/// The score of what has existed for so long.
+/// The score of a message of this age.
 pub(super) fn score_before(age: Duration) -> String {
     text(micros(now().saturating_sub(age)))
 }
 
-/// How long what has this score is good for, of so long in all. Zero if its time is over.
-pub(super) fn left(score: f64, of: Duration) -> Duration {
+/// The remaining lifetime of a message with this score, given its total lifetime. Zero once expired.
+pub(super) fn remaining(score: f64, lifetime: Duration) -> Duration {
     let age = now().as_secs_f64() - score;
-    // A sender whose clock is ahead must not make it last longer.
-    of.saturating_sub(Duration::try_from_secs_f64(age.max(0.0)).unwrap_or(Duration::MAX))
+    // The clock of a sender may be ahead, which must not extend the lifetime.
+    lifetime.saturating_sub(Duration::try_from_secs_f64(age.max(0.0)).unwrap_or(Duration::MAX))
 }
 
 fn now() -> Duration {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_increase_strictly_also_as_floats_and_when_the_clock_stands_or_goes_back() {
+    fn scores_increase_strictly() {
         let clock = ScoreClock::default();
         let start = 1_795_218_817_999_990;
         let scores: Vec<f64> = (0..1000_u64).map(|n| clock.next(start - n % 7).parse().unwrap()).collect();
@@ -65,11 +65,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_counted_from_the_score() {
+    fn remaining_counts_from_the_score() {
         let minute = Duration::from_secs(60);
         let now = now().as_secs_f64();
-        assert!(left(now - 61.0, minute).is_zero() && left(0.0, minute).is_zero());
-        assert!((20..=30).contains(&left(now - 30.0, minute).as_secs()));
-        assert_eq!(left(now + 1000.0, minute), minute);
+        assert!(remaining(now - 61.0, minute).is_zero() && remaining(0.0, minute).is_zero());
+        assert!((20..=30).contains(&remaining(now - 30.0, minute).as_secs()));
+        assert_eq!(remaining(now + 1000.0, minute), minute);
     }
 }

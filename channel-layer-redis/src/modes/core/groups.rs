@@ -1,4 +1,4 @@
-//! Groups in Redis: their keys, and the commands that change them.
+//! Groups in Redis, and the commands that change them.
 
 use std::sync::LazyLock;
 
@@ -21,20 +21,20 @@ static LOST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lost.
 static MEMBERS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("members.lua")));
 static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("renew.lua")));
 
-/// Commands under way at once.
+/// The most concurrent commands.
 pub(super) const CHUNK: usize = 500;
 
 /// The number of attempts to write a membership while connections come and go.
 const ATTEMPTS: usize = 3;
 
 impl CoreInner {
-    /// Adds a mailbox of this process to a group, here and in Redis. In an outage it is wanted from then on.
+    /// Adds a mailbox of this process to a group, in the hub and in Redis. In an outage, the membership is written later.
     pub(super) async fn join(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         let (CoreState { hub, memberships, .. }, shard) = (&*self.state, &self.host_of(group).shard);
         if !hub.join(group, channel) {
             return Ok(()); // a closed mailbox of this process
         }
-        // First here: should it be dropped meanwhile, it is taken out again.
+        // Before Redis: if the mailbox is dropped meanwhile, the membership is removed again.
         let is_new = memberships.add(group, channel);
         for _ in 0..ATTEMPTS {
             let error = match self.add(group, channel).await {
@@ -52,7 +52,7 @@ impl CoreInner {
                 return Err(error.into());
             }
             memberships.mark_pending(group, channel, !error.is_unsent());
-            // Read after it was wanted: a link that has come up since has either seen it, or is seen here.
+            // Read after it was marked: a link that came up meanwhile has either written it, or is noticed here.
             if !shard.is_up() {
                 break;
             }
@@ -60,7 +60,7 @@ impl CoreInner {
         Ok(())
     }
 
-    /// Takes a mailbox of this process out of a group. In an outage, Redis is told when it is over.
+    /// Removes a mailbox of this process from a group. In an outage, Redis is updated later.
     pub(super) async fn leave(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.state.hub.leave(group, channel);
         self.state.memberships.remove(group, channel);
@@ -78,12 +78,12 @@ impl CoreInner {
         self.write(&ADD, group, channel).await
     }
 
-    /// Renews a membership that is still there.
+    /// Renews a membership that still exists.
     pub(super) async fn renew(&self, (group, channel): &Membership) -> Result<(), CallError> {
         self.write(&RENEW, group, channel).await
     }
 
-    /// Takes a channel out of a group.
+    /// Removes a channel from a group.
     pub(super) async fn remove(&self, group: &GroupName, channel: &ChannelName) -> Result<(), CallError> {
         self.host_of(group).call(removal(&self.state, group, channel)).await.map(drop)
     }
@@ -99,7 +99,7 @@ impl CoreInner {
         try_join_all(hosts).await.map(drop)
     }
 
-    /// Takes all mailboxes of this process out of their groups. What fails stays until it expires.
+    /// Removes all mailboxes of this process from their groups. Memberships that cannot be removed expire.
     pub(super) async fn leave_all(&self) {
         for chunk in self.state.memberships.take_all().chunks(CHUNK) {
             join_all(chunk.iter().map(|(group, channel)| self.remove(group, channel))).await;
@@ -136,7 +136,7 @@ impl CoreInner {
 }
 
 impl Host {
-    /// Returns the indices of the groups that have none of the members given with them.
+    /// Returns the indices of the groups that have none of these members.
     pub(super) async fn lost_groups(
         &self,
         state: &CoreState,
@@ -155,7 +155,7 @@ impl Host {
     }
 }
 
-/// The commands that write memberships and end others, without scripts: a new server does not know them yet.
+/// The commands that write and remove memberships. Without scripts, which a new server does not know.
 pub(super) fn commands(state: &CoreState, written: &[Membership], left: &[Membership]) -> Vec<Command> {
     let lifetime = state.config.hub.layer.group_expiry.as_millis().to_string();
     let write = |(group, channel): &Membership| {

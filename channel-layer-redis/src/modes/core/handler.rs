@@ -1,4 +1,4 @@
-//! The side of a host that faces its links: what a new one needs, and what comes in. Messages are taken by the reader.
+//! The links of this mode: required commands, restoration and probes. Messages are taken by the queue reader.
 
 use std::sync::{Arc, LazyLock};
 
@@ -26,7 +26,7 @@ pub(super) struct CoreMode {
 }
 
 impl LinkMode for CoreMode {
-    /// Returns the commands of this mode, on a key that does not exist.
+    /// The commands of this mode, on a key that does not exist.
     fn needed(&self) -> Vec<(&'static str, Command)> {
         let key = self.state.keys.messages(&self.state.client);
         let on = |name: &'static str, arguments: &[&str]| (name, Command::new(name).arg(&key).arg(arguments));

@@ -1,4 +1,4 @@
-//! The servers of a layer.
+//! The hosts of a layer.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,17 +17,17 @@ use crate::{
     },
 };
 
-/// The layer, but for its tasks. They know it weakly, so that dropping the layer ends it.
+/// The layer without its tasks, which hold it weakly so that dropping the layer ends them.
 #[derive(Debug)]
 pub(super) struct CoreInner {
     pub(super) state: Arc<CoreState>,
     pub(super) hosts: Vec<Host>,
-    /// The deletion counters of each host at the time when it was last known to hold all wanted memberships. `None` for a
-    /// host that does not report them. Locked for single accesses only.
+    /// The deletion counters of each host when it was last known to have all memberships. `None` for a host that does not
+    /// report them. Locked for single accesses.
     pub(super) deletions: Mutex<Vec<Option<String>>>,
 }
 
-/// One server.
+/// A host with its connections.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) shard: Shard,
@@ -40,7 +40,7 @@ impl CoreInner {
         &self.hosts[shard_of(group.as_str(), self.hosts.len())]
     }
 
-    /// Receives the messages for mailboxes whose names begin like this one, from now on.
+    /// Starts to receive messages for the mailboxes that share an inbox with this one.
     pub(super) fn receive_for(&self, mailbox: &ChannelName) {
         let at = shard_of(mailbox.non_local(), self.hosts.len());
         if self.state.inboxes[at].add(mailbox.non_local()) {
@@ -50,7 +50,7 @@ impl CoreInner {
 }
 
 impl Host {
-    /// The connections in use.
+    /// The command connection of the current link.
     pub(super) fn commands(&self) -> Result<Arc<CommandConnection>, CallError> {
         let commands = self.shard.is_up().then(|| self.backbone.commands()).flatten();
         commands.ok_or_else(|| self.away())

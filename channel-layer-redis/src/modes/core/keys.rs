@@ -1,8 +1,8 @@
-//! The names of Django's keys.
+//! Django's keys.
 
 use channel_layer::{ChannelName, GroupName};
 
-/// | key | kind | what |
+/// | key | kind | content |
 /// |---|---|---|
 /// | `PREFIX` + name up to its `!` | zset | messages, by time |
 /// | `PREFIX:group:GROUP` | zset | members, by the time they joined |
@@ -16,7 +16,7 @@ impl CoreKeys {
         Self { prefix: prefix.to_owned() }
     }
 
-    /// Where the messages for this channel wait, together with those for all others of its process.
+    /// The key of the messages to a channel, and to all other mailboxes of its process.
     pub(super) fn messages(&self, non_local: &str) -> String {
         format!("{}{non_local}", self.prefix)
     }
@@ -25,17 +25,17 @@ impl CoreKeys {
         self.groups() + group.as_str()
     }
 
-    /// The beginning of the keys of all groups.
+    /// The prefix of the keys of all groups.
     pub(super) fn groups(&self) -> String {
         format!("{}:group:", self.prefix)
     }
 
-    /// The channel whose messages wait under this key, if it has no `!`.
+    /// The general channel of a key, if it is the key of one.
     pub(super) fn channel_of(&self, key: &[u8]) -> Option<ChannelName> {
         std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?.parse().ok()
     }
 
-    /// The beginning of all keys. Django's flush deletes every key that begins like this.
+    /// The prefix of all keys. Django's flush deletes every key with this prefix.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
     }

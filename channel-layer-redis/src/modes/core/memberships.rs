@@ -1,4 +1,4 @@
-//! The groups that mailboxes of this process are to be in, and what Redis has not been told of yet.
+//! The groups of this process's mailboxes, and the changes that Redis does not have yet.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,26 +19,27 @@ pub(super) struct Memberships(Mutex<MembershipTable>);
 #[derive(Debug, Default)]
 struct MembershipTable {
     all: HashMap<ChannelName, HashMap<GroupName, WriteState>>,
-    /// Set if some may have to be written. Cleared by a search that finds none.
+    /// Set if some may be pending. Cleared by a search that finds none.
     has_pending: bool,
-    /// Ended here, while Redis could not be told.
+    /// Ended memberships that have to be removed from Redis.
     removals: HashSet<Membership>,
 }
 
 /// The state of a membership in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WriteState {
-    /// A caller is writing it.
+    /// Being written by a caller.
     Writing,
-    /// To be written; may have been written already.
+    /// To be written; may already be in Redis.
     Pending,
-    /// To be written; has certainly not been written yet.
+    /// To be written; certainly not in Redis.
     Unsent,
+    /// Written to Redis.
     Written,
 }
 
 impl Memberships {
-    /// Adds a membership. Returns false if it was there already.
+    /// Adds a membership. Returns whether it is new.
     pub(super) fn add(&self, group: &GroupName, channel: &ChannelName) -> bool {
         let mut table = self.lock();
         table.removals.remove(&(group.clone(), channel.clone()));
@@ -65,7 +66,7 @@ impl Memberships {
         table.iter().map(|(group, channel, _)| (group.clone(), channel.clone())).collect()
     }
 
-    /// Redis could not be told of a new one: it is written with the next connection. `sent` if it may have been.
+    /// Marks a membership as to be written with the next connection. `sent` is set if it may already be in Redis.
     pub(super) fn mark_pending(&self, group: &GroupName, channel: &ChannelName, sent: bool) {
         let write_state = if sent { WriteState::Pending } else { WriteState::Unsent };
         let mut table = self.lock();
@@ -75,16 +76,16 @@ impl Memberships {
         }
     }
 
-    /// Redis could not be told of an end: it is told with the next connection.
+    /// Has a membership removed from Redis with the next connection.
     pub(super) fn remove_later(&self, group: &GroupName, channel: &ChannelName) {
         self.lock().removals.insert((group.clone(), channel.clone()));
     }
 
-    /// All of these groups' memberships have to be written, as Redis may have lost them.
-    pub(super) fn mark_all_pending(&self, is_meant: impl Fn(&GroupName) -> bool) {
+    /// Marks all memberships of these groups as to be written, as Redis may have lost them.
+    pub(super) fn mark_all_pending(&self, is_included: impl Fn(&GroupName) -> bool) {
         let mut table = self.lock();
         let MembershipTable { all, has_pending, .. } = &mut *table;
-        for (group, write_state) in all.values_mut().flatten().filter(|(group, _)| is_meant(group)) {
+        for (group, write_state) in all.values_mut().flatten().filter(|(group, _)| is_included(group)) {
             if *write_state == WriteState::Written {
                 *write_state = WriteState::Pending;
             }
@@ -93,8 +94,8 @@ impl Memberships {
         }
     }
 
-    /// Returns the memberships that have to be written.
-    pub(super) fn pending(&self, is_meant: impl Fn(&GroupName) -> bool) -> Vec<Membership> {
+    /// The memberships of these groups that have to be written.
+    pub(super) fn pending(&self, is_included: impl Fn(&GroupName) -> bool) -> Vec<Membership> {
         let mut table = self.lock();
         if !table.has_pending {
             return Vec::new();
@@ -103,7 +104,7 @@ impl Memberships {
         let (mut wanted, mut any) = (Vec::new(), false);
         for (group, channel, _) in table.iter().filter(|(_, _, write_state)| is_wanted(*write_state)) {
             any = true;
-            if is_meant(group) {
+            if is_included(group) {
                 wanted.push((group.clone(), channel.clone()));
             }
         }
@@ -111,12 +112,12 @@ impl Memberships {
         wanted
     }
 
-    /// Returns the memberships that have ended and are to be removed from Redis.
-    pub(super) fn removals(&self, is_meant: impl Fn(&GroupName) -> bool) -> Vec<Membership> {
-        self.lock().removals.iter().filter(|(group, _)| is_meant(group)).cloned().collect()
+    /// The ended memberships of these groups that have to be removed from Redis.
+    pub(super) fn removals(&self, is_included: impl Fn(&GroupName) -> bool) -> Vec<Membership> {
+        self.lock().removals.iter().filter(|(group, _)| is_included(group)).cloned().collect()
     }
 
-    /// Notes that Redis has these memberships. Those that ended meanwhile are to be removed again.
+    /// Marks memberships as written. Those that have ended meanwhile have to be removed again.
     pub(super) fn mark_written(&self, memberships: &[Membership]) {
         let mut table = self.lock();
         for (group, channel) in memberships {
@@ -127,7 +128,7 @@ impl Memberships {
         }
     }
 
-    /// Redis does not have them any more.
+    /// Marks memberships as removed from Redis.
     pub(super) fn mark_removed(&self, memberships: &[Membership]) {
         let mut table = self.lock();
         for membership in memberships {
@@ -135,21 +136,21 @@ impl Memberships {
         }
     }
 
-    /// Returns the memberships that have been written to Redis.
+    /// The memberships that are in Redis.
     pub(super) fn written(&self) -> Vec<Membership> {
         let table = self.lock();
         let written = table.iter().filter(|(_, _, write_state)| *write_state == WriteState::Written);
         written.map(|(group, channel, _)| (group.clone(), channel.clone())).collect()
     }
 
-    /// Returns whether this membership has been written to Redis and has not ended since.
+    /// Whether the membership is in Redis and has not ended.
     pub(super) fn is_written(&self, (group, channel): &Membership) -> bool {
         let table = self.lock();
         let write_state = table.all.get(channel).and_then(|groups| groups.get(group));
         write_state == Some(&WriteState::Written)
     }
 
-    /// Ends the memberships of mailboxes that are gone; what Redis may have of them is to be taken out.
+    /// Ends the memberships of closed mailboxes. Those that may be in Redis have to be removed.
     pub(super) fn end_closed(&self, hub: &Hub) {
         let mut table = self.lock();
         let MembershipTable { all, removals, .. } = &mut *table;
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memberships_of_dropped_mailboxes_are_found() {
+    fn dropped_mailboxes_are_removed() {
         let (hub, memberships) = (Hub::new(), Memberships::default());
         let g = add(&memberships, "g");
         let unsent = add(&memberships, "unsent");
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_and_unwritten_memberships_are_wanted_until_written() {
+    fn lost_memberships_are_pending() {
         let memberships = Memberships::default();
         let (g, h) = (add(&memberships, "g"), add(&memberships, "h"));
         memberships.mark_written(std::slice::from_ref(&g));
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn memberships_ended_while_written_are_removed_unless_renewed() {
+    fn ended_writes_are_removed() {
         let memberships = Memberships::default();
         let g = add(&memberships, "g");
         memberships.remove(&g.0, &g.1);

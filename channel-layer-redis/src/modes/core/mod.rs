@@ -1,11 +1,11 @@
 //! Mode `core`: the keys and messages of `channels_redis.core.RedisChannelLayer`.
 //!
-//! A message waits in a zset, one per process or general channel, ordered by the time at which it was sent; a
-//! group is a zset of channels. What Python does in four steps is one script here: no other sender comes between
-//! the check of the capacity and the message.
+//! Messages wait in sorted sets, one per process or general channel, ordered by the time at which they were sent. A group is
+//! a sorted set of channels. Four steps of Python are one script here, so that no other sender intervenes between the check
+//! of the capacity and the message.
 //!
-//! Python's defects are not copied: direct sends go to the host where their receiver looks, expired messages are
-//! not received, and nothing is kept for channels that nobody reads any more.
+//! Python's defects are not copied: direct sends go to the host from which the receiver reads, expired messages are not
+//! received, and keys of abandoned channels expire.
 
 mod clock;
 #[cfg(any(test, fuzzing))]
@@ -58,12 +58,12 @@ use crate::{
 /// The layer of this mode.
 pub(crate) struct CoreLayer {
     inner: Arc<CoreInner>,
-    keeper: JoinHandle<()>,
+    reconciler: JoinHandle<()>,
     closed: AtomicBool,
 }
 
 impl CoreLayer {
-    /// Connects, and waits for it.
+    /// Connects, and waits for the connections.
     pub(crate) async fn open(config: RedisConfig) -> Result<Self> {
         let layer = Self::start(config);
         try_join_all(layer.shards().map(Shard::connected)).await?;
@@ -101,8 +101,8 @@ impl CoreLayer {
         let hosts: Vec<_> = config.hosts.iter().enumerate().map(host).collect();
         let deletions = Mutex::new(vec![None; hosts.len()]);
         let inner = Arc::new(CoreInner { state: state.clone(), hosts, deletions });
-        let keeper = tokio::spawn(reconcile::keep(state, Arc::downgrade(&inner)));
-        Self { inner, keeper, closed: AtomicBool::new(false) }
+        let reconciler = tokio::spawn(reconcile::run(state, Arc::downgrade(&inner)));
+        Self { inner, reconciler, closed: AtomicBool::new(false) }
     }
 
     pub(crate) fn stats(&self) -> BackboneStats {
@@ -129,9 +129,9 @@ impl CoreLayer {
         Instant::now() + self.inner.state.config.hub.layer.expiry
     }
 
-    /// A name that hashes alike in full and up to its `!`: Python sends to the host of the one and receives from
-    /// the host of the other.
-    fn draw(&self, head: &str) -> Result<ChannelName> {
+    /// A random name whose whole and whose part up to the `!` belong to one host: Python sends to the host of the whole name
+    /// and receives from the host of the part.
+    fn random_name(&self, head: &str) -> Result<ChannelName> {
         let hosts = self.inner.hosts.len();
         loop {
             let channel = ChannelName::random(head)?;
@@ -162,7 +162,7 @@ impl ChannelLayer for CoreLayer {
         let state = &self.inner.state;
         let head = format!("{}.{}", options.prefix, state.client);
         loop {
-            let channel = self.draw(&head)?;
+            let channel = self.random_name(&head)?;
             let limits = state.config.hub.layer.limits_of(&channel, &options);
             if let Some(mailbox) = state.hub.open(channel, limits) {
                 self.inner.receive_for(mailbox.channel());
@@ -178,7 +178,7 @@ impl ChannelLayer for CoreLayer {
         }
         match self.inner.state.hub.send(channel, Delivery { message, expires: self.expires() }) {
             Some(Err(Refusal::Full)) => Err(Error::ChannelFull { channel: channel.to_string() }),
-            _ => Ok(()), // a closed mailbox of this process
+            _ => Ok(()), // the mailbox of this process is closed
         }
     }
 
@@ -187,7 +187,7 @@ impl ChannelLayer for CoreLayer {
         if channel.is_process_local() {
             return Err(Error::ChannelOwned { channel: channel.to_string() });
         }
-        // A message may come in on any host.
+        // A message may arrive on any host.
         let receive = self.inner.hosts.iter().map(|host| Box::pin(host.reader.receive(channel)));
         select_all(receive).await.0.ok_or(Error::Closed)
     }
@@ -225,11 +225,11 @@ impl ChannelLayer for CoreLayer {
             return Ok(SendReport::new(deliveries, Remote::None));
         }
         let local = send::fan_out(&self.inner, to, &message).await?;
-        Ok(SendReport::new(local, Remote::Unknown)) // Redis holds it for the others until they come for it
+        Ok(SendReport::new(local, Remote::Unknown)) // Redis keeps it until other processes take it
     }
 
     fn directory(&self) -> Option<&dyn GroupDirectory> {
-        None // groups_of would have to read every group
+        None // `groups_of` would have to read every group
     }
 
     fn events(&self) -> LayerEvents {
@@ -246,7 +246,7 @@ impl ChannelLayer for CoreLayer {
 
     async fn flush(&self) -> Result<()> {
         self.enter()?;
-        // Before anything is dropped here.
+        // First, so that an outage fails before any local state is dropped.
         let commands: Vec<_> = self.inner.hosts.iter().map(Host::commands).collect::<Result<_, _>>()?;
         let state = &self.inner.state;
         state.memberships.clear();
@@ -261,7 +261,7 @@ impl ChannelLayer for CoreLayer {
         if self.closed.swap(true, Relaxed) {
             return Ok(());
         }
-        self.keeper.abort();
+        self.reconciler.abort();
         self.inner.leave_all().await;
         let limit = self.inner.state.config.hub.timeout * 4;
         join_all(self.inner.hosts.iter().map(|host| host.reader.close(limit))).await;
@@ -274,11 +274,11 @@ impl ChannelLayer for CoreLayer {
 
 impl Drop for CoreLayer {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.reconciler.abort();
     }
 }
 
-/// Shows the state, and no address.
+/// Shows the state without addresses.
 impl fmt::Debug for CoreLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoreLayer")

@@ -1,8 +1,7 @@
-//! Messages in Redis: those of a general channel, or of all mailboxes of a process, wait in one sorted set.
+//! Messages in Redis: one sorted set for a general channel, or for all mailboxes of a process.
 //!
-//! Messages for mailboxes are taken as they come, those for general channels while a receiver waits for one. Python
-//! keeps a copy of a message that it is about to receive (`$inflight`); a message that is popped here is popped once, so
-//! no other process receives it again.
+//! Messages to mailboxes are taken as they arrive, those to general channels while a receiver waits. Python keeps a copy of
+//! a message that it is about to receive (`$inflight`). Here a message is popped once, so no other process receives it again.
 
 use std::{
     pin::pin,
@@ -35,16 +34,16 @@ use crate::{
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
 static RETURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("return.lua")));
 
-/// The longest wait of one pop, as in Python. A change ends it.
+/// The longest wait of a pop, as in Python. A change ends it.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Most messages of one inbox in one pop.
-const MOST: usize = 128;
+/// The most messages of one inbox in one pop.
+const INBOX_BATCH: usize = 128;
 
-/// Long enough for a reply under way. A pop that waits is given up after it: its mailboxes hear no message meanwhile.
+/// The time for a reply in flight. A waiting pop is cancelled after it, because its mailboxes receive no message meanwhile.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Members that are compared to find out which group a message was for.
+/// The members that are compared to find the group of a message.
 const COMPARED: usize = 8;
 
 /// The sorted sets on the server of one link.
@@ -88,7 +87,7 @@ impl Queues for SortedSetQueues {
     }
 }
 
-/// Takes the messages of general channels, and delivers those of mailboxes itself.
+/// Takes messages of general channels, and delivers those of mailboxes directly.
 #[derive(Debug)]
 struct SortedSetTaker {
     state: Arc<CoreState>,
@@ -107,7 +106,7 @@ impl Taker for SortedSetTaker {
                 () = changed => {}
             }
         });
-        let counts: Vec<_> = inboxes.names().into_iter().map(|name| (name, MOST)).collect();
+        let counts: Vec<_> = inboxes.names().into_iter().map(|name| (name, INBOX_BATCH)).collect();
         let general = wanted.iter().map(|wanted| (wanted.channel.to_string(), wanted.count));
         let mut keys: Vec<_> = counts.into_iter().chain(general).collect();
         keys.iter_mut().for_each(|(name, _)| *name = self.state.keys.messages(name));
@@ -127,7 +126,7 @@ impl Taker for SortedSetTaker {
 }
 
 impl SortedSetTaker {
-    /// Takes messages that wait already. Returns `None` if there was none.
+    /// Takes messages that are already queued. Returns `None` if there are none.
     async fn pop(
         &self,
         keys: &[(String, usize)],
@@ -137,7 +136,7 @@ impl SortedSetTaker {
         let replies = self.blocking.call_all(commands.collect()).await?;
         let (mut all, mut refused) = (None, Ok(None));
         for ((key, _), reply) in keys.iter().zip(replies) {
-            // A key that is refused, perhaps because it holds something else, takes no message from the others.
+            // A refused key, perhaps of another type, does not affect the others.
             let reply = match reply {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -145,7 +144,7 @@ impl SortedSetTaker {
                     continue;
                 }
             };
-            // Some versions answer pairs, and some one list.
+            // Some versions reply with pairs, and some with one list.
             for pair in reply.leaves().chunks(2) {
                 match pair[0].bytes().zip(pair.get(1).and_then(|score| score.score())) {
                     Some((member, score)) => all.get_or_insert_with(Vec::new).extend(self.state.taken(
@@ -168,11 +167,11 @@ impl SortedSetTaker {
         wanted: &[Wanted],
         changed: Changed<'_>,
     ) -> Result<Option<Taken>, CallError> {
-        // In turn: the pop prefers the first.
+        // Rotated, because the pop prefers the first key.
         let first = fastrand::usize(..keys.len());
         keys.rotate_left(first);
         let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
-        // In whole seconds: servers before Redis 6 know no others.
+        // In whole seconds: servers before Redis 6 accept no fractions.
         let command = Command::new("BZPOPMIN").arg(&keys).arg(WAIT.as_secs());
         let Some(reply) = self.blocking.pop(&command, WAIT, changed).await? else { return Ok(None) };
         let popped = reply.read("BZPOPMIN", &self.state.counters, popped)?;
@@ -183,8 +182,8 @@ impl SortedSetTaker {
 /// A key, a member and its score.
 type PoppedMember<'a> = (&'a [u8], &'a [u8], f64);
 
-/// Reads the reply to a blocking pop of one member. The inner value is `None` if none came in time, the outer one if the
-/// reply is malformed.
+/// Reads the reply to a blocking pop. The inner value is `None` if there was no member in time, the outer one if the reply is
+/// malformed.
 fn popped(reply: &Reply) -> Option<Option<PoppedMember<'_>>> {
     match &reply.leaves()[..] {
         [] => Some(None),
@@ -194,16 +193,16 @@ fn popped(reply: &Reply) -> Option<Option<PoppedMember<'_>>> {
 }
 
 impl CoreState {
-    /// Delivers a popped message to the mailboxes that it names. Returns it instead if it is one of a general channel.
+    /// Delivers a popped message to its mailboxes, or returns it if it is one of a general channel.
     pub(super) fn taken(&self, wanted: &[Wanted], key: &[u8], member: &[u8], score: f64) -> Option<Taken> {
         self.counters.one(Count::Received);
-        let lifetime = clock::left(score, self.config.hub.layer.expiry);
+        let lifetime = clock::remaining(score, self.config.hub.layer.expiry);
         if lifetime.is_zero() {
-            return None; // Python looks after that when it sends, and never here
+            return None; // Python checks this only when it sends
         }
         if let Some(((message, members), back)) = self.echoes.take(key, member) {
             let deliveries = self.deliver_to(members, &message, Instant::now() + lifetime);
-            let _ = back.send(deliveries); // the caller may have gone
+            let _ = back.send(deliveries); // the caller may have been dropped
             return None;
         }
         let general = self.keys.channel_of(key);
@@ -221,19 +220,18 @@ impl CoreState {
     /// Reads a message of a general channel.
     pub(super) fn read(&self, member: &[u8]) -> Result<Message, BoxError> {
         let mut map = self.decode(member)?;
-        map.remove(RESERVED_KEY); // a group's message names its member also where there is only one
+        map.remove(RESERVED_KEY); // group messages name their members even if there is only one
         Ok(Message::try_from(map)?)
     }
 
     fn decode(&self, member: &[u8]) -> Result<Map, BoxError> {
         if member.len() > self.config.hub.max_message {
-            return Err("it is over the limit".into());
+            return Err("it is longer than the limit".into());
         }
         Ok(self.payload.decode(member)?)
     }
 
-    /// Delivers to the mailboxes that a message names: one from `send`, a list from `group_send`. Those that are gone are
-    /// passed over.
+    /// Delivers to the mailboxes that a message names: one from `send`, a list from `group_send`. Closed ones are skipped.
     fn deliver(&self, member: &[u8], expires: Instant) -> Result<(), BoxError> {
         let mut map = self.decode(member)?;
         let to = map.remove(RESERVED_KEY).ok_or("it names no recipient")?;
@@ -270,7 +268,7 @@ impl CoreState {
         deliveries
     }
 
-    /// The groups that all of these mailboxes are in: the message does not say which of them it was sent to.
+    /// The groups that all of these mailboxes are in: the message does not contain its group.
     fn groups_of_all(&self, members: &[ChannelName]) -> Vec<GroupName> {
         let mut open = members.iter().filter(|member| self.hub.contains(member));
         let mut groups = open.next().map(|member| self.hub.groups_of(member)).unwrap_or_default();

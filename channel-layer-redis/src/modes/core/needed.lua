@@ -1,4 +1,4 @@
--- KEYS: a key that nobody has. Runs what the other scripts run, and changes nothing.
+-- KEYS: a key that does not exist. Runs the commands of the other scripts, without a change.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, 0)
 redis.call('ZADD', KEYS[1], 'XX', 0, 'x')
 redis.call('ZCARD', KEYS[1])

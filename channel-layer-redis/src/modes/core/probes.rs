@@ -1,4 +1,4 @@
-//! Messages of this process to itself, by a channel that Django does not know.
+//! Probes: messages of this process to itself, on a channel that Django does not use.
 
 use std::{
     collections::HashMap,
@@ -13,18 +13,19 @@ use tokio::sync::oneshot;
 
 use crate::sync::lock;
 
+/// The probes that have not come back.
 #[derive(Debug)]
 pub(super) struct PendingProbes {
     channel: String,
-    /// Numbers the probes. Relaxed: they have to differ, and nothing else.
+    /// The number of the next probe. Relaxed: the numbers only have to differ.
     numbers: AtomicU64,
-    /// Held for a map access, by callers and by the tasks of links.
+    /// Locked for single accesses, by callers and by the tasks of links.
     pending: Mutex<HashMap<u64, oneshot::Sender<()>>>,
 }
 
 impl PendingProbes {
     pub(super) fn new(prefix: &str, client: &str) -> Self {
-        // `:` is in no name, so no channel or group of Django's is called this.
+        // Names contain no `:`, so this is no channel or group of Django.
         let channel = format!("{prefix}:probe:{client}");
         Self { channel, numbers: AtomicU64::new(1), pending: Mutex::default() }
     }
@@ -42,11 +43,11 @@ impl PendingProbes {
         Probe { topic: self.channel.clone(), payload: number.to_be_bytes().to_vec(), back }
     }
 
-    /// Answers the caller of the probe that has come in, if it was one.
+    /// Completes the probe with this payload, if there is one.
     pub(super) fn received(&self, payload: &[u8]) {
         let number = payload.try_into().map(u64::from_be_bytes).unwrap_or_default();
         if let Some(sender) = self.lock().remove(&number) {
-            let _ = sender.send(()); // the caller may have gone
+            let _ = sender.send(()); // the caller may have been dropped
         }
     }
 

@@ -1,10 +1,10 @@
-//! The task that keeps Redis's groups as this process wants them: memberships are renewed for as long as their mailboxes
-//! live, made again after Redis has lost them, and ended soon after a mailbox was dropped.
+//! The reconciliation of the groups in Redis with the memberships of this process: a task renews memberships while their
+//! mailboxes exist, restores those that Redis has lost, and removes those of dropped mailboxes.
 //!
-//! # Telling a loss from a removal
-//! Another process may remove a channel of ours from a group, and then it stays removed. A group counts as lost if it
-//! has none of our members any more and the server's statistics show a deletion since the last check. Where they cannot
-//! be read, every group without any of our members counts as lost.
+//! # Losses and removals
+//! A membership that another process has removed is not restored. A group counts as lost if it has no member of this process
+//! and the statistics of the server show a deletion since the last check. Without access to the statistics, every group
+//! without a member of this process counts as lost.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,33 +24,32 @@ use super::{
 };
 use crate::{error::CallError, format::shard_of, link::client::Command, stats::Count, sync::lock};
 
-/// The interval at which dropped mailboxes are looked for, in addition to whenever a group loses its last
-/// one.
+/// The interval of searches for dropped mailboxes, in addition to those when a group loses its last member.
 const SWEEP: Duration = Duration::from_secs(1);
 /// The longest interval between renewals of memberships; shorter if they expire sooner.
 const RENEWAL: Duration = Duration::from_secs(3600);
-/// Members of a group that are looked for. One that is there is enough.
+/// The members of a group that are searched for. A group with one of them is not lost.
 const SAMPLE: usize = 8;
-/// Commands that take away keys whatever they hold. What `ZREM` empties is counted by none of them.
+/// Commands that delete keys of any type. `ZREM`, which may empty a group, is not counted.
 const DELETING: [&str; 9] =
     ["del", "flushall", "flushdb", "migrate", "move", "rename", "renamenx", "swapdb", "unlink"];
 
-/// Looks after the memberships of this process until the layer is gone.
-pub(super) async fn keep(state: Arc<CoreState>, inner: Weak<CoreInner>) {
+/// Reconciles until the layer is dropped.
+pub(super) async fn run(state: Arc<CoreState>, inner: Weak<CoreInner>) {
     let config = state.config.clone();
     let mut renewal = interval((config.hub.layer.group_expiry / 4).clamp(Duration::from_millis(10), RENEWAL));
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // When all that we want was last known to be there, by host.
-    let mut well = vec![Instant::now(); config.hosts.len()];
-    let (mut next_look, mut calm_until) = (Instant::now() + config.hub.probe, Instant::now());
+    // The time at which each host was last known to have all memberships.
+    let mut confirmed = vec![Instant::now(); config.hosts.len()];
+    let (mut next_check, mut next_suspicion) = (Instant::now() + config.hub.probe, Instant::now());
     loop {
-        let (mut is_renewal, mut is_look) = (false, false);
+        let (mut is_renewal, mut is_check) = (false, false);
         tokio::select! {
             () = state.changed.notified() => {}
             () = sleep(SWEEP) => {}
             _ = renewal.tick() => is_renewal = true,
-            () = sleep_until(next_look) => is_look = true,
-            () = state.suspicion.notified(), if calm_until <= Instant::now() => is_look = true,
+            () = sleep_until(next_check) => is_check = true,
+            () = state.suspicion.notified(), if next_suspicion <= Instant::now() => is_check = true,
         }
         let Some(inner) = inner.upgrade() else { return };
         state.memberships.end_closed(&state.hub);
@@ -58,20 +57,20 @@ pub(super) async fn keep(state: Arc<CoreState>, inner: Weak<CoreInner>) {
         if is_renewal {
             inner.renew_all().await;
         }
-        if is_look {
-            inner.look(&mut well).await;
-            next_look = Instant::now() + config.hub.probe;
-            calm_until = Instant::now() + SWEEP;
+        if is_check {
+            inner.check_hosts(&mut confirmed).await;
+            next_check = Instant::now() + config.hub.probe;
+            next_suspicion = Instant::now() + SWEEP;
         }
     }
 }
 
 impl CoreInner {
-    /// Writes what Redis has not been told of. What fails is tried again after the next sweep: the connection may be well,
-    /// and Redis may have no room.
+    /// Writes pending changes to Redis. Failures are retried with the next sweep: Redis may be out of memory while the
+    /// connection works.
     async fn write_pending(&self) {
-        let is_there = |group: &GroupName| self.host_of(group).shard.is_up();
-        for chunk in self.state.memberships.removals(is_there).chunks(CHUNK) {
+        let is_up = |group: &GroupName| self.host_of(group).shard.is_up();
+        for chunk in self.state.memberships.removals(is_up).chunks(CHUNK) {
             let remove = |(group, channel): &Membership| {
                 let (group, channel) = (group.clone(), channel.clone());
                 async move { self.remove(&group, &channel).await }
@@ -79,7 +78,7 @@ impl CoreInner {
             let outcomes = join_all(chunk.iter().map(remove)).await;
             self.state.memberships.mark_removed(&successes(chunk, &outcomes));
         }
-        for chunk in self.state.memberships.pending(is_there).chunks(CHUNK) {
+        for chunk in self.state.memberships.pending(is_up).chunks(CHUNK) {
             let add = |(group, channel): &Membership| {
                 let (group, channel) = (group.clone(), channel.clone());
                 async move { self.add(&group, &channel).await }
@@ -107,19 +106,19 @@ impl CoreInner {
         }
     }
 
-    /// Looks whether Redis still has the groups that it was told of.
-    async fn look(&self, well: &mut [Instant]) {
-        for (at, well) in well.iter_mut().enumerate() {
+    /// Checks that Redis still has the written memberships.
+    async fn check_hosts(&self, confirmed: &mut [Instant]) {
+        for (at, confirmed) in confirmed.iter_mut().enumerate() {
             let began = Instant::now();
-            match self.check_host(at, *well).await {
-                Ok(()) => *well = began,
-                // Its loss is told by others. All is made again with the next connection, after which is looked anew.
-                Err(error) => tracing::debug!(%error, "could not look for memberships"),
+            match self.check_host(at, *confirmed).await {
+                Ok(()) => *confirmed = began,
+                // The engine reports the outage. The next connection restores all memberships, and the check is repeated.
+                Err(error) => tracing::debug!(%error, "could not check memberships"),
             }
         }
     }
 
-    async fn check_host(&self, at: usize, well: Instant) -> Result<(), CallError> {
+    async fn check_host(&self, at: usize, confirmed: Instant) -> Result<(), CallError> {
         let host = &self.hosts[at];
         let deletions = read_deletions(host).await?;
         if deletions.is_some() && deletions == self.deletions()[at] {
@@ -129,26 +128,26 @@ impl CoreInner {
         let mut lost = HashSet::new();
         for chunk in groups.chunks(CHUNK) {
             for at in host.lost_groups(&self.state, chunk).await? {
-                // Who has left meanwhile is rightly missed.
-                let is_wanted = |(group, members): &&(GroupName, Vec<ChannelName>)| {
+                // Members that have left meanwhile are rightly missing.
+                let is_current = |(group, members): &&(GroupName, Vec<ChannelName>)| {
                     members
                         .iter()
                         .all(|member| self.state.memberships.is_written(&(group.clone(), member.clone())))
                 };
-                lost.extend(chunk.get(at).filter(is_wanted).map(|(group, _)| group.clone()));
+                lost.extend(chunk.get(at).filter(is_current).map(|(group, _)| group.clone()));
             }
         }
         if !lost.is_empty() {
-            self.restore_lost(&lost, well).await;
+            self.restore_lost(&lost, confirmed).await;
         }
         self.deletions()[at] = deletions;
         Ok(())
     }
 
-    /// From now on, what a server deletes may be a group of ours.
+    /// Records the deletion counters of all hosts, to compare later ones with.
     pub(super) async fn record_deletions(&self) {
         for (at, host) in self.hosts.iter().enumerate() {
-            let deletions = read_deletions(host).await.unwrap_or_default(); // then the first look decides
+            let deletions = read_deletions(host).await.unwrap_or_default(); // then the first check decides
             self.deletions()[at] = deletions;
         }
     }
@@ -157,10 +156,10 @@ impl CoreInner {
         lock(&self.deletions)
     }
 
-    async fn restore_lost(&self, lost: &HashSet<GroupName>, well: Instant) {
+    async fn restore_lost(&self, lost: &HashSet<GroupName>, confirmed: Instant) {
         self.state.memberships.mark_all_pending(|group| lost.contains(group));
         self.write_pending().await;
-        let gap = well.elapsed();
+        let gap = confirmed.elapsed();
         tracing::warn!(
             groups = lost.len(),
             ?gap,
@@ -171,7 +170,7 @@ impl CoreInner {
         self.state.events.raise(LayerEvent::Reconnected { gap });
     }
 
-    /// The groups of one host that Redis has been told of, with some of their members.
+    /// The written groups of one host, with some of their members.
     fn groups_at(&self, at: usize) -> Vec<(GroupName, Vec<ChannelName>)> {
         let mut groups = HashMap::<GroupName, Vec<ChannelName>>::new();
         let all = self.state.memberships.written();
@@ -192,7 +191,7 @@ fn successes(memberships: &[Membership], outcomes: &[Result<(), CallError>]) -> 
     done.map(|(membership, _)| membership.clone()).collect()
 }
 
-/// Returns the server's deletion counters as a text that changes with them, or `None` if it does not report
+/// Returns the deletion counters of the server as a text that changes with them, or `None` if the server does not report
 /// them.
 async fn read_deletions(host: &Host) -> Result<Option<String>, CallError> {
     let mut text = String::new();
@@ -214,7 +213,7 @@ fn parse_deletions(info: &str) -> Option<String> {
         let is_deleting = |name: &str| DELETING.contains(&name) || name == "evicted_keys";
         let (name, value) = line.split_once(':').unwrap_or_default();
         if is_deleting(name.strip_prefix("cmdstat_").unwrap_or(name)) {
-            let value = value.split(',').next().unwrap_or_default(); // the calls alone, not how long they took
+            let value = value.split(',').next().unwrap_or_default(); // the number of calls, without their duration
             found.push_str(&format!("{name}:{value};"));
         }
     }
@@ -226,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_deletions_change_the_statistics() {
+    fn only_deletions_change_the_text() {
         let info = |zrem: u32, del: u32, evicted: u32| {
             format!(
                 "# Stats\r\nevicted_keys:{evicted}\r\n# Commandstats\r\ncmdstat_zrem:calls={zrem},usec=5,x=1\r\n\
@@ -238,6 +237,6 @@ mod tests {
         assert_eq!(of(1, 1, 0), of(9, 1, 0));
         assert_ne!(of(1, 1, 0), of(1, 2, 0));
         assert_ne!(of(1, 1, 0), of(1, 1, 1));
-        assert_eq!(parse_deletions("# Stats\r\nevicted_keys:0\r\n"), None, "it counts no commands");
+        assert_eq!(parse_deletions("# Stats\r\nevicted_keys:0\r\n"), None, "the server counts no commands");
     }
 }

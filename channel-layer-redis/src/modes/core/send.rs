@@ -1,4 +1,4 @@
-//! Messages on their way into Redis.
+//! Sending messages: into the sorted sets of channels, and to the members of groups.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,7 +28,7 @@ use crate::{
 
 static FAN_OUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("fan_out.lua")));
 
-/// Adds a message to a channel of another process, or of workers.
+/// Sends to a mailbox of another process, or to a general channel.
 pub(super) async fn push(inner: &CoreInner, channel: &ChannelName, message: &Message) -> Result<()> {
     let (state, at) = (&inner.state, inner.state.host_of(channel));
     let (body, capacity) = (state.encode(channel, message)?, state.capacity_of(channel));
@@ -48,41 +48,41 @@ pub(super) async fn push(inner: &CoreInner, channel: &ChannelName, message: &Mes
     Ok(())
 }
 
-/// One message for a process that has members: it names them all.
+/// The message to one process, with the names of its members.
 struct ProcessEnvelope {
     key: String,
     capacity: String,
     member: Vec<u8>,
-    /// The number of members named.
+    /// The number of members.
     members: usize,
 }
 
-/// Sends to the members of an audience: one message for each process that has any. Says what became of it here.
+/// Sends one message to each process with members of an audience. Returns the deliveries in this process.
 ///
-/// Calls look up members at the same time, and their messages are queued in the order in which the calls were begun.
+/// Concurrent calls look up members at the same time. Their messages are queued in the order in which the calls began.
 pub(super) async fn fan_out(inner: &CoreInner, to: &Audience, message: &Message) -> Result<Deliveries> {
     let CoreInner { state, hosts, .. } = inner;
-    // In the first poll: nothing may wait before.
+    // In the first poll: no await may come before it.
     let turn = state.order.enter(to.groups());
-    // Only read so far: whatever breaks here, nothing was sent.
+    // No message has been sent yet.
     let members = members(inner, to).await.map_err(|error| match error {
         error if error.is_outage() => Error::Unavailable(error.into()),
         error => error.into(),
     })?;
     let matched = members.len();
     let mut envelopes: Vec<Vec<ProcessEnvelope>> = hosts.iter().map(|_| Vec::new()).collect();
-    let mut own = Vec::new();
+    let mut local_envelopes = Vec::new();
     for members in by_process(members) {
         let envelope = envelope(state, &members, message)?;
         let host = state.host_of(&members[0]);
         if state.is_ours(&members[0]) {
             let count = members.len();
             let back = state.echoes.add(&envelope.key, &envelope.member, (message.clone(), members));
-            own.push((envelope.key.clone(), count, back));
+            local_envelopes.push((envelope.key.clone(), count, back));
         }
         envelopes[host].push(envelope);
     }
-    // The limits of a lookup: its turn in the queue, and its way.
+    // The limit of a lookup: a timeout in the queue, and one for the reply.
     turn.wait(state.config.hub.timeout * 2).await;
     let queued = hosts.iter().zip(envelopes).filter(|(_, envelopes)| !envelopes.is_empty());
     let queued =
@@ -90,14 +90,14 @@ pub(super) async fn fan_out(inner: &CoreInner, to: &Audience, message: &Message)
     drop(turn);
     let sent = join_all(queued.into_iter().map(async |queued| queued?.full_keys(state).await)).await;
     let over: Vec<_> = sent.iter().flatten().flatten().cloned().collect();
-    // Some hosts may have taken their part: then it does not look unsent.
+    // Some hosts may have accepted their part, and then the message is not unsent.
     CallError::combine(sent).inspect_err(|_| state.counters.one(Count::PublishFailed))?;
     state.counters.one(Count::Published);
     let over_capacity = over.iter().map(|(_, members)| members).sum::<usize>();
     state.counters.add(Count::Full, over_capacity as u64);
     let (mut local, mut missed) = (Deliveries::default(), Deliveries::default());
     missed.full = over_capacity;
-    for (key, count, back) in own {
+    for (key, count, back) in local_envelopes {
         let is_over = over.iter().any(|(full, _)| *full == key);
         let back = if is_over { None } else { back.wait(state.config.hub.timeout).await };
         missed.full += back.map_or(0, |back| back.full);
@@ -108,7 +108,7 @@ pub(super) async fn fan_out(inner: &CoreInner, to: &Audience, message: &Message)
     Ok(local)
 }
 
-/// Nothing has come back if the whole process was full, or slow.
+/// Adds the deliveries of an envelope, which are `None` if the process was full or slow.
 fn add(sum: &mut Deliveries, members: usize, back: Option<Deliveries>) {
     match back {
         Some(back) => {
@@ -124,22 +124,22 @@ fn add(sum: &mut Deliveries, members: usize, back: Option<Deliveries>) {
     }
 }
 
-/// Who is meant, each once, in the order in which Redis has them.
+/// The members of an audience, each once, in the order of Redis.
 async fn members(inner: &CoreInner, to: &Audience) -> Result<Vec<ChannelName>, CallError> {
     let state = &inner.state;
     let lists = try_join_all(to.groups().map(|group| inner.members(group))).await?;
     for (group, list) in to.groups().zip(&lists) {
-        // A look will tell whether Redis has lost it, or somebody has taken them out.
+        // A check decides whether Redis has lost the group, or another process has removed the members.
         if state.hub.member_count(group) > 0 && !list.iter().any(|channel| state.is_ours(channel)) {
             state.suspicion.notify_one();
         }
     }
-    let is_meant = |channel: &ChannelName| {
-        // A mailbox of ours that was dropped will be taken out of the group soon.
+    let is_included = |channel: &ChannelName| {
+        // A dropped mailbox of this process is removed from the group soon.
         let is_gone = state.is_ours(channel) && !state.hub.contains(channel);
         to.excepted() != Some(channel) && !is_gone
     };
-    let mut members: Vec<_> = lists.into_iter().flatten().filter(is_meant).collect();
+    let mut members: Vec<_> = lists.into_iter().flatten().filter(is_included).collect();
     if to.is_union() {
         let mut seen = HashSet::new();
         members.retain(|channel| seen.insert(channel.clone()));
@@ -147,7 +147,7 @@ async fn members(inner: &CoreInner, to: &Audience) -> Result<Vec<ChannelName>, C
     Ok(members)
 }
 
-/// The members of each process, and of each general channel.
+/// Members by process, with each general channel separate.
 fn by_process(members: Vec<ChannelName>) -> Vec<Vec<ChannelName>> {
     let mut processes: Vec<Vec<ChannelName>> = Vec::new();
     let mut positions = HashMap::<String, usize>::new();
@@ -180,8 +180,7 @@ struct QueuedEnvelopes {
 }
 
 impl QueuedEnvelopes {
-    /// Queues them by the script's text, which is sent once: by its hash, a server that does not know it would have it
-    /// sent again, behind later messages.
+    /// Queues them with the text of the script: a call by its hash might have to be repeated, behind later messages.
     async fn queue(
         state: &CoreState,
         host: &Host,
@@ -198,7 +197,7 @@ impl QueuedEnvelopes {
         Ok(Self { envelopes, queued })
     }
 
-    /// Returns the keys that were full, and for how many members.
+    /// Returns the keys that were full, with the number of their members.
     async fn full_keys(self, state: &CoreState) -> Result<Vec<(String, usize)>, CallError> {
         let reply = self.queued.reply().await?;
         let over = reply.read("a script", &state.counters, Reply::list)?;

@@ -1,4 +1,4 @@
-//! The order of calls to the same group.
+//! The order of concurrent sends to the same group.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,11 +13,11 @@ use tokio::time::timeout;
 
 use crate::sync::lock;
 
-/// The calls to groups that are under way. Those to one group have their turns in the order in which they were entered,
-/// also where some of them are given up.
+/// The order of the calls in progress. Calls to one group take turns in the order in which they were entered, also when some
+/// of them are cancelled.
 #[derive(Debug, Default)]
 pub(super) struct SendOrder {
-    /// Held for a few accesses.
+    /// Locked for a few accesses.
     state: Mutex<CallQueues>,
 }
 
@@ -29,7 +29,7 @@ struct CallQueues {
     waiting: HashMap<u64, Waker>,
 }
 
-/// One call's place. The next call has its turn when it is dropped.
+/// The position of one call. Dropping it gives the turn to the next call.
 #[derive(Debug)]
 pub(super) struct SendTurn<'a> {
     order: &'a SendOrder,
@@ -57,8 +57,8 @@ impl SendOrder {
 }
 
 impl SendTurn<'_> {
-    /// Waits until no earlier call to one of the groups is left. After so long, those that are left have lost their turns:
-    /// each had its members or was given up by then, if anybody polled it.
+    /// Waits until no earlier call to one of the groups is left. At `limit`, the remaining earlier calls lose their turns: by then
+    /// a call that is polled has its members or has failed.
     pub(super) async fn wait(&self, limit: Duration) {
         let turn = poll_fn(|cx| {
             let mut state = self.order.lock();
@@ -83,7 +83,7 @@ impl SendTurn<'_> {
             }
         }
         drop(state);
-        wakers.into_iter().for_each(Waker::wake); // not under the lock
+        wakers.into_iter().for_each(Waker::wake); // after the lock is released
     }
 }
 
@@ -98,12 +98,12 @@ impl Drop for SendTurn<'_> {
             if queue.is_empty() {
                 state.queues.remove(group);
             }
-            // It looks at its other groups itself.
+            // The woken call checks its other groups itself.
             let next = state.first(group).and_then(|next| state.waiting.remove(&next));
             wakers.extend(next);
         }
         drop(state);
-        wakers.into_iter().for_each(Waker::wake); // not under the lock
+        wakers.into_iter().for_each(Waker::wake); // after the lock is released
     }
 }
 
@@ -126,38 +126,38 @@ mod tests {
         order.enter(groups.iter())
     }
 
-    fn has_come(turn: &SendTurn<'_>) -> bool {
+    fn has_turn(turn: &SendTurn<'_>) -> bool {
         turn.wait(LIMIT).now_or_never().is_some()
     }
 
     #[tokio::test]
-    async fn a_call_waits_for_earlier_ones_to_its_groups_only() {
+    async fn waits_for_earlier_calls_to_a_group() {
         let order = SendOrder::default();
         let [a, b, both, late] = [&["a"][..], &["b"], &["b", "a", "a"], &["a"]].map(|to| enter(&order, to));
-        assert!(has_come(&a) && has_come(&b) && !has_come(&both) && !has_come(&late));
+        assert!(has_turn(&a) && has_turn(&b) && !has_turn(&both) && !has_turn(&late));
         drop(b);
-        assert!(!has_come(&both));
+        assert!(!has_turn(&both));
         drop(a);
-        assert!(has_come(&both) && !has_come(&late));
+        assert!(has_turn(&both) && !has_turn(&late));
         drop(both);
-        assert!(has_come(&late));
+        assert!(has_turn(&late));
         drop(late);
         let state = order.lock();
         assert!(state.queues.is_empty() && state.waiting.is_empty(), "nothing is left behind");
     }
 
     #[tokio::test]
-    async fn a_call_that_is_given_up_lets_none_overtake() {
+    async fn cancelled_calls_keep_the_order() {
         let order = SendOrder::default();
         let [first, second, third] = [&["a"][..]; 3].map(|to| enter(&order, to));
         drop(second);
-        assert!(!has_come(&third));
+        assert!(!has_turn(&third));
         drop(first);
-        assert!(has_come(&third));
+        assert!(has_turn(&third));
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_in_order() {
+    async fn wakes_in_order() {
         let (order, woken) = (SendOrder::default(), Mutex::new(Vec::new()));
         let mut calls: Vec<_> = (0..50).map(|n| (n, enter(&order, &["a", "b"]))).collect();
         calls.reverse();
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_nobody_polls_loses_its_turn() {
+    async fn a_stalled_call_loses_its_turn() {
         let order = SendOrder::default();
         let [stalled, next, last] = [&["a", "b"][..], &["a"], &["b", "a"]].map(|to| enter(&order, to));
         next.wait(LIMIT).await;
-        assert!(!has_come(&last), "the one before it has its turn");
+        assert!(!has_turn(&last), "the one before it has its turn");
         drop(next);
         last.wait(LIMIT).await;
-        assert!(has_come(&stalled), "it goes on when it is polled again");
+        assert!(has_turn(&stalled), "it goes on when it is polled again");
         drop((stalled, last));
         let state = order.lock();
         assert!(state.queues.is_empty() && state.waiting.is_empty());

@@ -1,4 +1,4 @@
-//! The state that the layer, its hosts and the keeper of its groups share.
+//! The state shared by the layer, its hosts and the reconciliation of its groups.
 
 use std::{
     sync::{
@@ -45,35 +45,35 @@ pub(super) struct CoreState {
     pub(super) clock: ScoreClock,
     pub(super) events: Arc<EventSource>,
     pub(super) memberships: Memberships,
-    /// Group messages to mailboxes of this process, and which.
+    /// Group messages to mailboxes of this process, with the mailboxes.
     pub(super) echoes: PendingEchoes<(Message, Vec<ChannelName>)>,
-    /// Group messages that have not been handed to the links yet.
+    /// The order of group messages until they are queued on the links.
     pub(super) order: SendOrder,
-    /// Some group may have lost members by mailboxes that were dropped.
+    /// Notified when dropped mailboxes may have left groups.
     pub(super) changed: Notify,
     /// Notified when Redis may have lost a group.
     pub(super) suspicion: Notify,
-    /// The part of this process's mailbox names between the prefix and the `!`.
+    /// The part of this process's mailbox names between prefix and `!`.
     pub(super) client: String,
     pub(super) probes: PendingProbes,
-    /// One per host.
+    /// Indexed by host.
     pub(super) inboxes: Vec<HostInboxes>,
-    /// The host of the next message for a general channel. Relaxed: any order is fair.
-    turn: AtomicUsize,
+    /// The next host for a general channel. Relaxed: any order is fair.
+    next_host: AtomicUsize,
 }
 
-/// The inboxes that this process reads on one host: the beginnings of mailboxes' names, up to the `!`.
+/// The inboxes that this process reads on one host, by the part of the mailboxes' names up to the `!`.
 #[derive(Debug, Default)]
 pub(super) struct HostInboxes {
-    /// Held for an access.
+    /// Locked for single accesses.
     names: Mutex<Vec<String>>,
-    /// Wakes the taker.
+    /// Notifies the taker of a new inbox.
     pub(super) added: Notify,
 }
 
 impl CoreState {
     pub(super) fn new(config: Arc<RedisConfig>) -> Arc<Self> {
-        // Names carry their own secret behind the `!`: this only has to differ.
+        // Not secret: names have a secret part after the `!`.
         let client = format!("{:032x}", fastrand::u128(..));
         let hosts = config.hosts.len();
         let state = Arc::new(Self {
@@ -90,7 +90,7 @@ impl CoreState {
             suspicion: Notify::new(),
             probes: PendingProbes::new(&config.prefix, &client),
             inboxes: (0..hosts).map(|_| HostInboxes::default()).collect(),
-            turn: AtomicUsize::new(fastrand::usize(..hosts)),
+            next_host: AtomicUsize::new(fastrand::usize(..hosts)),
             client,
             config,
         });
@@ -98,17 +98,17 @@ impl CoreState {
         state
     }
 
-    /// The host where messages for this channel wait. Its process receives there whatever follows the `!`; those for
-    /// general channels go to each host in turn.
+    /// The host for messages to this channel. For a mailbox, it depends only on the part of the name up to the `!`. General
+    /// channels use the hosts in turn.
     pub(super) fn host_of(&self, channel: &ChannelName) -> usize {
         let hosts = self.inboxes.len();
         match channel.is_process_local() {
             true => shard_of(channel.non_local(), hosts),
-            false => self.turn.fetch_add(1, Relaxed) % hosts,
+            false => self.next_host.fetch_add(1, Relaxed) % hosts,
         }
     }
 
-    /// Encodes a message with its channel, where Python needs it to find the consumer.
+    /// Encodes a message to a channel. For a mailbox, the message contains the channel, as in Python.
     pub(super) fn encode(&self, channel: &ChannelName, message: &Message) -> Result<Vec<u8>> {
         let to = Value::from(channel.as_str());
         self.encode_with(message, channel.is_process_local().then_some(&to))
@@ -117,9 +117,9 @@ impl CoreState {
     /// Encodes a message with its recipients.
     pub(super) fn encode_with(&self, message: &Message, to: Option<&Value>) -> Result<Vec<u8>> {
         let bytes = self.payload.encode(message, to.map(|to| (RESERVED_KEY, to)))?;
-        let (length, most) = (bytes.len(), self.config.hub.max_message);
-        if length > most {
-            let reason = format!("it takes {length} bytes on the wire, and {most} is the limit");
+        let (length, limit) = (bytes.len(), self.config.hub.max_message);
+        if length > limit {
+            let reason = format!("it takes {length} bytes on the wire, and {limit} is the limit");
             return Err(Error::InvalidMessage(reason.into()));
         }
         Ok(bytes)
@@ -140,7 +140,7 @@ impl CoreState {
 }
 
 impl HostInboxes {
-    /// Adds an inbox. Returns false if it was there already.
+    /// Adds an inbox. Returns whether it is new.
     pub(super) fn add(&self, non_local: &str) -> bool {
         let mut names = self.lock();
         let is_new = !names.iter().any(|known| known == non_local);
@@ -160,8 +160,7 @@ impl HostInboxes {
     }
 }
 
-/// Looks after memberships as soon as a group has lost its last member here. The hub owns it, so it owns no part of the
-/// layer.
+/// Starts a reconciliation when a group has lost its last member in this process. Weak, because the hub owns it.
 struct EmptyGroupObserver(Weak<CoreState>);
 
 impl GroupObserver for EmptyGroupObserver {

@@ -1,4 +1,4 @@
-//! Forged envelopes, as if they came in from Redis.
+//! Forged envelopes, delivered as if by Redis.
 
 use channel_layer::backbone::HubLayer;
 
@@ -13,8 +13,8 @@ use crate::{
 /// The number of the process that receives.
 const NUMBER: u64 = 1;
 
-/// Lets a process with a member receive forged envelopes. A publisher of zeros stands for the process itself, as only its
-/// own number makes it answer.
+/// Delivers forged envelopes to a process with a member. A publisher of zeros is replaced by the process itself, because a
+/// process answers only its own envelopes.
 pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let bus = FuzzBus::default();
     let layer =

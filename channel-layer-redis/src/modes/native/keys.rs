@@ -4,10 +4,10 @@ use channel_layer::ChannelName;
 
 /// | key | kind | content |
 /// |---|---|---|
-/// | `PREFIX:q:CHANNEL` | list | messages that wait on a named channel |
-/// | `PREFIX:o:CHANNEL:ID` | string | an id that a named channel has received from a group |
+/// | `PREFIX:q:CHANNEL` | list | messages on a named channel |
+/// | `PREFIX:o:CHANNEL:ID` | string | the id of a message that a named channel has received from a group |
 ///
-/// No name holds a `:`, so whatever the prefix, two different things never share a key.
+/// Names contain no `:`, so two objects never share a key, with any prefix.
 #[derive(Clone, Debug)]
 pub(super) struct NativeKeys {
     prefix: String,
@@ -22,7 +22,7 @@ impl NativeKeys {
         format!("{}:q:{channel}", self.prefix)
     }
 
-    /// The beginning of all queues.
+    /// The prefix of all queues.
     pub(super) fn queues(&self) -> String {
         format!("{}:q:", self.prefix)
     }
@@ -40,7 +40,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_different_things_never_share_a_key(
+        fn keys_are_distinct(
             prefixes in prop::array::uniform2("[a-z:]{0,6}"),
             names in prop::array::uniform2("[a-z.]{1,4}"),
         ) {

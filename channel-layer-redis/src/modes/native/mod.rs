@@ -1,4 +1,4 @@
-//! Mode `native`: the engine's own names and envelopes, and lists for named channels.
+//! Mode `native`: the names and envelopes of the engine, and lists for named channels.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz_target;
@@ -12,8 +12,7 @@ use channel_layer::backbone::Queues;
 use self::{keys::NativeKeys, named::ListQueues};
 use crate::link::{CommandConnection, LinkMode};
 
-/// The links of this mode. Groups need nothing more than Pub/Sub, and named channels report a missing command by
-/// themselves.
+/// The links of this mode. Groups need only Pub/Sub, and named channels report a missing command themselves.
 #[derive(Debug)]
 pub(super) struct NativeMode(NativeKeys);
 

@@ -1,5 +1,5 @@
-//! Named channels in Redis: each is a list of messages, and each message follows the time at which it expires, in
-//! milliseconds of the server's clock.
+//! Named channels in Redis: each is a list. An element is the expiry time, in milliseconds of the server's clock, and the
+//! message.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -23,10 +23,10 @@ use crate::{
     stats::Counters,
 };
 
-/// The time for which the id of a message is remembered that several processes may push.
-const REMEMBERED_MILLISECONDS: &str = "30000";
+/// The time for which the id of a message is kept, if several processes may push the message.
+const ID_LIFETIME_MILLISECONDS: &str = "30000";
 
-/// The longest wait of one pop: a message may be popped without a receiver for so long after the last one has left.
+/// The longest wait of a pop, which may take a message for this long after the last receiver has left.
 const WAIT: Duration = Duration::from_secs(1);
 
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("push.lua")));
@@ -59,7 +59,7 @@ impl Queues for ListQueues {
         keys.extend(push.once.map(|id| self.keys.once(channel, id)));
         let (expiry, capacity) = (push.expiry.as_millis().to_string(), push.capacity.max(1).to_string());
         let arguments =
-            [push.body, expiry.as_bytes(), capacity.as_bytes(), REMEMBERED_MILLISECONDS.as_bytes()];
+            [push.body, expiry.as_bytes(), capacity.as_bytes(), ID_LIFETIME_MILLISECONDS.as_bytes()];
         match self.run(&PUSH, &keys, &arguments).await? {
             0 => Err(Error::ChannelFull { channel: channel.to_string() }),
             1 => Ok(Pushed::Stored),
@@ -75,7 +75,7 @@ impl Queues for ListQueues {
 
     async fn give_back(&self, channel: &ChannelName, messages: &[Taken]) -> Result<()> {
         let expiry = self.commands.config.hub.layer.expiry.as_millis().to_string();
-        // The script puts one before the other, so the last one comes first.
+        // The script prepends one after the other, so the last comes first.
         let messages: Vec<_> =
             messages.iter().rev().map(|taken| [&*taken.receipt, &taken.body].concat()).collect();
         let mut arguments = vec![expiry.as_bytes()];
@@ -103,9 +103,9 @@ impl Taker for ListTaker {
         if !waiting.is_empty() {
             return Ok(waiting);
         }
-        // A message that comes now is fresh: the lists were empty.
+        // The lists were empty, so a message that arrives now has not expired.
         let keys: Vec<_> = wanted.iter().map(|wanted| self.keys.queue(&wanted.channel)).collect();
-        // In whole seconds: servers before Redis 6 know no others.
+        // In whole seconds: servers before Redis 6 accept no fractions.
         let command = Command::new("BLPOP").arg(&keys).arg(WAIT.as_secs());
         let Some(reply) = self.blocking.pop(&command, WAIT, changed).await? else { return Ok(Vec::new()) };
         let popped = |reply| popped(reply, |key| keys.iter().position(|known| known.as_bytes() == key));
@@ -115,8 +115,8 @@ impl Taker for ListTaker {
 }
 
 impl ListTaker {
-    /// Takes messages that wait already. A list that is refused, perhaps because its key holds something else, takes none
-    /// from the others.
+    /// Takes messages that are already queued. A refused list, perhaps because its key has another type, does not affect the
+    /// others.
     async fn take_waiting(&self, wanted: &[Wanted]) -> Result<Vec<Taken>, CallError> {
         let commands = |make: fn(&Script, &[String], &[&[u8]]) -> Command| {
             let command = |Wanted { channel, count }: &Wanted| {
@@ -148,7 +148,7 @@ impl ListTaker {
     }
 }
 
-/// The index of a key, and the message that was popped there. The inner value is `None` if none came in time, the outer
+/// The index of a key, and the message popped there. The inner value is `None` if there was no message in time, the outer
 /// one if the reply is malformed.
 fn popped(reply: &Reply, index: impl Fn(&[u8]) -> Option<usize>) -> Option<Option<(usize, Vec<u8>)>> {
     match &reply.leaves()[..] {
@@ -158,7 +158,7 @@ fn popped(reply: &Reply, index: impl Fn(&[u8]) -> Option<usize>) -> Option<Optio
     }
 }
 
-/// Splits a list's element into the time at which it expires, which it is given back with, and the message.
+/// Splits an element into its expiry time, which is needed to return it, and the message.
 fn taken(channel: &ChannelName, element: Vec<u8>) -> Taken {
     let mut body = Bytes::from(element);
     let colon = body.iter().take(20).position(|byte| *byte == b':');
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_element_is_split_at_its_first_colon() {
+    fn elements_split_at_the_first_colon() {
         let jobs = "jobs".parse().unwrap();
         let split = |element: &str| {
             let Taken { receipt, body, .. } = taken(&jobs, element.into());

@@ -1,5 +1,5 @@
--- KEYS: queue, and the id of the message if it may come by several processes. ARGV: message, expiry in ms, capacity, how long in
--- ms an id is remembered. Returns 1 when the message was added, 0 when the channel is full, 2 when its id was known.
+-- KEYS: queue, and the key of the message's id if several processes may push it. ARGV: message, expiry in ms, capacity,
+-- lifetime of an id in ms. Returns 1 when the message was added, 0 when the channel is full, 2 when the id was known.
 if KEYS[2] and not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[4]) then return 2 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

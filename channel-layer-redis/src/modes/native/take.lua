@@ -1,4 +1,4 @@
--- KEYS: queue. ARGV: how many. Answers the messages that have not expired.
+-- KEYS: queue. ARGV: the number of messages. Returns messages that have not expired.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local taken, count = {}, tonumber(ARGV[1])

@@ -1,4 +1,4 @@
-//! Forged messages, as if they came in from Redis.
+//! Forged messages, delivered as if by Redis.
 
 use channel_layer::{GroupName, backbone::HubLayer};
 
@@ -8,7 +8,7 @@ use crate::{
     modes::fuzz_harness::{FuzzBus, receive},
 };
 
-/// Lets a process with a member receive forged messages.
+/// Delivers forged messages to a process with a member.
 pub(crate) async fn received<'a>(config: RedisConfig, forged: impl Iterator<Item = (u8, &'a [u8])>) {
     let (bus, format) = (FuzzBus::default(), DjangoFormat::new(&config));
     let group = format.keys.group(&GroupName::new("room").expect("a name"));

@@ -1,7 +1,7 @@
-//! Exceptions, and messages to several groups, for which Django's format has no place.
+//! Exceptions, and messages to several groups, which Django's format cannot express.
 //!
-//! Such a message carries one more entry, which Rust takes out again. Python hands it to its consumers, who do not
-//! look at it; there nobody is left out, and who is in several of the groups receives one copy from each.
+//! Such a message carries an additional entry, which Rust removes on receipt. Python passes it to its consumers, which ignore
+//! it: there the exception has no effect, and a member of several of the groups receives one copy from each.
 
 use std::collections::HashSet;
 
@@ -9,10 +9,10 @@ use channel_layer::{Audience, ChannelName, GroupName, Map, Result, Value};
 
 use super::keys::hex_id;
 
-/// The entry's key.
+/// The key of the entry.
 pub(super) const KEY: &str = "__channel_layer__";
 
-/// The entry, for an audience that needs one.
+/// The entry for an audience, if it needs one.
 pub(super) fn write(to: &Audience) -> Result<Option<Value>> {
     if !to.is_union() && to.excepted().is_none() {
         return Ok(None);
@@ -28,11 +28,11 @@ pub(super) fn write(to: &Audience) -> Result<Option<Value>> {
     Ok(Some(Value::Map(map)))
 }
 
-/// The recipients of a message that came in by this group, and a number that its copies in other groups share.
+/// The audience of a message received through this group, and the id that its copies in other groups share.
 pub(super) fn read(entry: Option<&Value>, group: GroupName) -> (Audience, Option<u128>) {
     let Some(map) = entry.and_then(Value::as_map) else { return (group.into(), None) };
     let mut audience = Audience::from(&group);
-    // Each once, however often somebody may have named it: all its members are visited each time.
+    // Each group once, even if a forged entry repeats it: each costs a pass over all its members.
     let mut known = HashSet::from([group]);
     for other in map["groups"].as_list().unwrap_or_default() {
         match other.as_str().map(GroupName::new) {
@@ -51,19 +51,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn entries_round_trip() {
         let group = |name: &str| name.parse::<GroupName>().unwrap();
         let plain = Audience::from(group("g"));
-        assert_eq!(write(&plain).unwrap(), None, "most messages are as Python has them");
+        assert_eq!(write(&plain).unwrap(), None, "most messages need no entry");
         assert_eq!(read(None, group("g")), (plain.clone(), None));
         let wanted = plain.and(group("h")).except("a.b".parse::<ChannelName>().unwrap());
         let (read, id) = read(write(&wanted).unwrap().as_ref(), group("g"));
         assert_eq!(read, wanted);
-        assert!(id.is_some(), "its copies are told from other messages");
+        assert!(id.is_some(), "its copies share an id");
     }
 
     #[test]
-    fn a_group_that_is_named_over_and_over_counts_once() {
+    fn repeated_groups_count_once() {
         let entry = Value::Map(Map::from([("groups", Value::list(["g", "h", "h", "g", "h"]))]));
         let (audience, _) = read(Some(&entry), "g".parse().unwrap());
         assert_eq!(audience.groups().count(), 2);

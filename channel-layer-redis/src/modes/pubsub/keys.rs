@@ -2,8 +2,8 @@
 
 use channel_layer::{ChannelName, Error, GroupName, Result, backbone::Destination};
 
-/// A group is the channel `PREFIX__group__GROUP`, a channel of one's own is `PREFIXspecific.` and 32 hexadecimal
-/// digits, and a general channel is called as it is, without any prefix.
+/// A group is the channel `PREFIX__group__GROUP`. A mailbox is `PREFIXspecific.` with 32 hexadecimal digits. A general channel
+/// has its name without a prefix.
 #[derive(Clone, Debug)]
 pub(super) struct PubSubKeys {
     prefix: String,
@@ -15,8 +15,8 @@ impl PubSubKeys {
         Self { prefix: prefix.to_owned(), groups: format!("{prefix}__group__") }
     }
 
-    /// Returns a new name that cannot be guessed. The layer's prefix is omitted where it is no valid part of
-    /// a name: Redis and Python accept any channel, and a sender to a mailbox has its whole name.
+    /// Returns a new unguessable name. The prefix of the layer is omitted where it is not a valid part of a name: Redis and
+    /// Python accept any channel, and a sender to a mailbox has the whole name.
     pub(super) fn mailbox(&self, prefix: &str) -> Result<ChannelName> {
         let rest = format!("{prefix}.{}", hex_id()?);
         match ChannelName::new(format!("{}{rest}", self.prefix)) {
@@ -25,7 +25,7 @@ impl PubSubKeys {
         }
     }
 
-    /// Whether a name is that of a mailbox, which ends with 32 hexadecimal digits.
+    /// Whether the name is that of a mailbox, which ends with 32 hexadecimal digits.
     pub(super) fn is_mailbox(channel: &ChannelName) -> bool {
         let id = channel.as_str().rsplit_once('.').map_or("", |(_, id)| id);
         id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -35,7 +35,7 @@ impl PubSubKeys {
         format!("{}{group}", self.groups)
     }
 
-    /// The topic by which a process probes its way. `:` is in no name, so Django knows no channel or group of this name.
+    /// The topic of the probes of a process. Names contain no `:`, so it is the topic of no channel or group of Django.
     pub(super) fn probe(&self, process: &str) -> String {
         format!("{}:probe:{process}", self.prefix)
     }
@@ -49,7 +49,7 @@ impl PubSubKeys {
     }
 }
 
-/// 32 hexadecimal digits, as Python's `uuid4().hex`.
+/// Returns 32 random hexadecimal digits, like Python's `uuid4().hex`.
 pub(super) fn hex_id() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Backend(error.to_string().into()))?;
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_pythons() {
+    fn names_equal_pythons() {
         let keys = PubSubKeys::new("asgi");
         assert_eq!(keys.group(&"room.1".parse().unwrap()), "asgi__group__room.1");
         assert_eq!(
@@ -70,15 +70,15 @@ mod tests {
         );
         assert_eq!(keys.destination("jobs"), Some(Destination::Channel("jobs".parse().unwrap())));
         assert_eq!(keys.destination("bad name"), None);
-        let own = keys.mailbox("specific").unwrap();
-        let hex = own.as_str().strip_prefix("asgispecific.").unwrap();
+        let mailbox = keys.mailbox("specific").unwrap();
+        let hex = mailbox.as_str().strip_prefix("asgispecific.").unwrap();
         assert!(hex.len() == 32 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
-        assert!(PubSubKeys::is_mailbox(&own) && !PubSubKeys::is_mailbox(&"jobs.email".parse().unwrap()));
+        assert!(PubSubKeys::is_mailbox(&mailbox) && !PubSubKeys::is_mailbox(&"jobs.email".parse().unwrap()));
         assert!(keys.mailbox(&"long".repeat(30)).is_err());
     }
 
     #[test]
-    fn mailboxes_open_under_a_prefix_that_is_no_part_of_a_name() {
+    fn invalid_prefixes_are_omitted() {
         for prefix in ["channels:", "app:ws", "a b", "é", "a!b", "{tag}", "\n", &"x".repeat(95)] {
             let keys = PubSubKeys::new(prefix);
             assert!(keys.mailbox("specific").unwrap().as_str().starts_with("specific."), "{prefix}");

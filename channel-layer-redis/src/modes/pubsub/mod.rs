@@ -1,6 +1,6 @@
 //! Mode `pubsub`: the channels and messages of `channels_redis.pubsub.RedisPubSubChannelLayer`.
 //!
-//! Django's format has one subscription per mailbox, and no room for an expiry, a number or a sender.
+//! Django's format has one subscription per mailbox, and no field for an expiry, a sequence number or a sender.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz_target;
@@ -15,7 +15,7 @@ use channel_layer::{
 use self::keys::PubSubKeys;
 use crate::{config::RedisConfig, format::PayloadFormat, link::LinkMode};
 
-/// The links of this mode, which needs nothing more than Pub/Sub.
+/// The links of this mode, which needs only Pub/Sub.
 #[derive(Debug)]
 pub(super) struct PubSubMode;
 
@@ -28,7 +28,7 @@ pub(super) struct DjangoFormat {
     payload: PayloadFormat,
 }
 
-/// The payloads of this mode: without a random prefix, at any age.
+/// The payloads of this mode: without a random prefix and without a lifetime.
 pub(crate) fn payload_format(config: &RedisConfig) -> PayloadFormat {
     PayloadFormat::new(config.serializer, config.keys.clone())
 }
