@@ -31,7 +31,7 @@ export PATH="$PATH:/usr/sbin"
 # The three mounts of the suite in channel-layer-redis/tests/conformance.rs: a step of their own.
 redis_suite=_on_one_host::
 # Minutes of bad days: for --all.
-long_fault_test=the_same_layers_survive_one_fault_after_the_other
+long_fault_test=layers_survive_repeated_faults
 bad_days_test=clients_live_through_redis_faults
 nats_days_test=clients_live_through_nats_faults
 # Lines are enough to find a failure by, and sixty test programs link in half the time.

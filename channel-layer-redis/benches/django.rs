@@ -1,5 +1,5 @@
-//! The modes that Django understands, each beside what it is held to, in one run: `pubsub` beside `native`, `core`
-//! beside Python's own. Needs redis-server and the Python environment that tests/run.sh makes.
+//! Benchmarks of the modes that Django understands: `pubsub` compared with `native`, `core` with Python's backend, in one run.
+//! Needs redis-server and the Python environment of tests/run.sh.
 //!
 //! `cargo bench -p channel-layer-redis --bench django`
 
@@ -50,7 +50,7 @@ async fn main() {
     }
 }
 
-/// Messages a second that have reached all members.
+/// Messages per second that reached all members.
 async fn group_sends(address: &str, in_flight: usize) -> f64 {
     let layer = Arc::new(layer(address).await);
     let delivered = Arc::new(AtomicU64::new(0));

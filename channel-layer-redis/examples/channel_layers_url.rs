@@ -1,11 +1,11 @@
-//! Reads Django's `CHANNEL_LAYERS` as JSON and prints the address that gives the same layer here, one per alias:
+//! Reads Django's `CHANNEL_LAYERS` as JSON and prints the address of the same layer for each alias:
 //!
 //! ```text
 //! python manage.py shell -c "import json; from django.conf import settings; print(json.dumps(settings.CHANNEL_LAYERS))" \
 //!   | cargo run -p channel-layer-redis --example channel_layers_url
 //! ```
 //!
-//! What has no counterpart is an error: settings that differ on the two sides are messages that do not arrive.
+//! Settings without a counterpart are errors: with different settings on the two sides, messages would not arrive.
 
 use std::{collections::BTreeMap, io::Read, process::ExitCode};
 
@@ -13,7 +13,7 @@ use channel_layer_redis::RedisConfig;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value as Json};
 
-/// The set of bytes to encode in a host: hyphens, dots and underscores stay readable.
+/// The bytes to encode in a host: hyphens, dots and underscores remain readable.
 const HOST: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 fn main() -> ExitCode {
@@ -62,7 +62,7 @@ fn address(layer: &Json) -> Result<String, String> {
         Some(config) => config.as_object().ok_or("`CONFIG` must be an object")?,
     };
     let hosts = hosts(config.get("hosts"))?;
-    // What concerns all connections is told once, and so has to be the same for all.
+    // Settings of all connections occur once in an address, so they must be equal for all hosts.
     if let Some(other) = hosts.iter().position(|host| host.shared != hosts[0].shared) {
         return Err(format!(
             "`hosts`, entry {}: the `ssl_...` and `socket_...` settings of all hosts must be the same",
@@ -85,7 +85,7 @@ fn address(layer: &Json) -> Result<String, String> {
 }
 
 fn setting(address: &mut String, name: &str, value: &Json) -> Result<(), String> {
-    // Not the value: it may be a key.
+    // Without the value, which may be a key.
     let wrong = |expected: &str| format!("`{name}` must be {expected}");
     match name {
         "hosts" => {}
@@ -110,9 +110,9 @@ fn setting(address: &mut String, name: &str, value: &Json) -> Result<(), String>
     Ok(())
 }
 
-/// One entry of `hosts`.
+/// An entry of `hosts`.
 struct Host {
-    /// With the login, the database and the options that are its own.
+    /// The address with login, database and its options.
     base: String,
     own: Vec<(String, String)>,
     /// Options for the whole layer.
@@ -130,7 +130,7 @@ impl Host {
         address
     }
 
-    /// Takes a setting of redis-py's connections.
+    /// Applies a setting of redis-py's connections.
     fn set(&mut self, name: &str, value: &Json) -> Result<(), String> {
         let text = || scalar(value).ok_or_else(|| format!("`{name}` must be text or a number"));
         match name {
@@ -138,7 +138,7 @@ impl Host {
                 let required = if value.is_null() { "none".to_owned() } else { text()? };
                 self.shared.insert(name.to_owned(), required);
             }
-            // As if they were not there.
+            // Ignored.
             _ if value.is_null() => {}
             "username" | "password" if value.is_boolean() => {
                 return Err(format!("`{name}` must be text or a number"));
@@ -167,7 +167,7 @@ impl Host {
     }
 }
 
-/// The entries of `hosts`, in their order. As in Python, none at all is one server on this machine.
+/// The entries of `hosts`, in their order. As in Python, an empty list is one local server.
 fn hosts(hosts: Option<&Json>) -> Result<Vec<Host>, String> {
     match hosts {
         None | Some(Json::Null) => Ok(vec![Host::new("redis://localhost:6379".to_owned())]),
@@ -198,7 +198,7 @@ fn host(host: &Json) -> Result<Host, String> {
     }
 }
 
-/// An address and, beside it, settings that count where the address has none.
+/// An address, with settings that apply where the address has none.
 fn by_address(address: &str, beside: &Map<String, Json>) -> Result<Host, String> {
     let (base, query) = address.split_once('?').unwrap_or((address, ""));
     let (scheme, rest) =
@@ -209,7 +209,7 @@ fn by_address(address: &str, beside: &Map<String, Json>) -> Result<Host, String>
     }
     let at = if scheme == "unix" { None } else { rest.rfind('@') };
     let (login, place) = rest.split_at(at.map_or(0, |at| at + 1));
-    // As redis-py reads an address without a host.
+    // The default of redis-py for an address without a host.
     let local = if scheme != "unix" && (place.is_empty() || place.starts_with([':', '/'])) {
         "localhost"
     } else {
@@ -278,7 +278,7 @@ fn database(host: &Map<String, Json>) -> Result<u32, String> {
     }
 }
 
-/// Anything else would be a guess whether passwords are encrypted.
+/// Refuses other schemes: they might leave passwords unencrypted.
 fn is_tls(settings: &Map<String, Json>) -> Result<bool, String> {
     match settings.get("ssl") {
         None | Some(Json::Null) => Ok(false),

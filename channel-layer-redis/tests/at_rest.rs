@@ -1,4 +1,4 @@
-//! The data at rest in Redis: what readers of the database see, and what Python can write there.
+//! The data at rest in Redis: its readability, and the messages that Python writes.
 
 mod acl;
 mod payloads;
@@ -9,7 +9,7 @@ use std::{path::Path, process::Command};
 use channel_layer::{ChannelLayer, ChannelName, Message};
 use support::{layer, python::python, server::Server};
 
-/// Everything that is in there.
+/// All data in Redis.
 fn all(server: &Server) -> String {
     let keys = server.cli(&["keys", "*"]);
     let values = keys.lines().map(|key| server.cli(&["zrange", key, "0", "-1"]));
@@ -18,7 +18,7 @@ fn all(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn with_a_key_no_word_of_a_message_can_be_read_where_it_waits() {
+async fn encrypted_messages_are_unreadable() {
     for (options, readable) in [("", true), ("&symmetric_encryption_keys=a", false)] {
         for serializer in ["json", "msgpack"] {
             let server = Server::start();
@@ -38,7 +38,7 @@ async fn with_a_key_no_word_of_a_message_can_be_read_where_it_waits() {
 }
 
 #[test]
-fn pythons_msgpack_agrees_with_the_vectors_of_messages() {
+fn vectors_match_pythons_msgpack() {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let checked = Command::new(python())
         .arg("-B")

@@ -1,4 +1,4 @@
-//! The checker of Django's settings.
+//! The translation of Django's settings into addresses.
 
 #[path = "../examples/channel_layers_url.rs"]
 #[allow(dead_code, reason = "its main is not called")]
@@ -47,7 +47,7 @@ fn every_setting_finds_its_place() {
 }
 
 #[test]
-fn sentinels_and_the_other_backend_are_known() {
+fn knows_sentinels_and_pubsub() {
     let host = json!({"sentinels": [["a", 26379], ["b", 26379]], "master_name": "mymaster", "db": 3});
     let layer =
         json!({"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [host]}});
@@ -56,7 +56,7 @@ fn sentinels_and_the_other_backend_are_known() {
 }
 
 #[test]
-fn what_has_no_counterpart_is_an_error() {
+fn unsupported_settings_are_errors() {
     assert!(core(json!({"on_disconnect": "x"})).unwrap_err().contains("`on_disconnect`"));
     assert!(core(json!({"hosts": "redis://h"})).unwrap_err().contains("must be a list"));
     assert!(core(json!({"hosts": [{"host": "h", "ssl": true}]})).unwrap_err().contains("`ssl`"));
@@ -64,9 +64,9 @@ fn what_has_no_counterpart_is_an_error() {
     assert!(only(memory).unwrap_err().contains("InMemoryChannelLayer"));
 }
 
-/// Entries of `hosts` and what redis-py connects to.
+/// Entries of `hosts` and the servers that redis-py connects to.
 #[test]
-fn a_host_is_read_as_redis_py_reads_it() {
+fn hosts_equal_redis_py() {
     let cases = [
         (json!(["h", 6380]), "redis://h:6380"),
         (json!(["h", "6380"]), "redis://h:6380"),
@@ -112,7 +112,7 @@ fn a_host_is_read_as_redis_py_reads_it() {
 }
 
 #[test]
-fn settings_of_tls_and_of_sockets_find_their_place() {
+fn translates_tls_and_sockets() {
     let of = |host| core(json!({"hosts": [host]})).unwrap();
     let unverified = of(json!({"address": "rediss://h", "ssl_cert_reqs": null}));
     assert_eq!(unverified, "rediss://h?mode=core&ssl_cert_reqs=none");
@@ -131,7 +131,7 @@ fn settings_of_tls_and_of_sockets_find_their_place() {
     assert!(core(differ).unwrap_err().contains("entry 2"));
 }
 
-/// Entries of `hosts`, and what the error names.
+/// Entries of `hosts`, and the name in the error.
 fn entries_that_are_not_understood() -> Vec<(serde_json::Value, &'static str)> {
     vec![
         (json!(["h"]), "pair"),
@@ -184,7 +184,7 @@ fn entries_that_are_not_understood() -> Vec<(serde_json::Value, &'static str)> {
 }
 
 #[test]
-fn an_entry_that_is_not_understood_is_named() {
+fn unknown_entries_are_named() {
     for (host, named) in entries_that_are_not_understood() {
         let shared = matches!(&host, serde_json::Value::Object(host) if host.keys().any(|name| name.starts_with("ss")));
         let hosts = if shared { json!([host]) } else { json!([["first", 1], host]) };
@@ -195,7 +195,7 @@ fn an_entry_that_is_not_understood_is_named() {
 }
 
 #[test]
-fn a_setting_that_is_not_understood_is_named() {
+fn unknown_settings_are_named() {
     for (config, named) in [
         (json!([]), "CONFIG"),
         (json!({"capacity": "many"}), "capacity"),

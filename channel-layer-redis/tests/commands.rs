@@ -12,12 +12,12 @@ use channel_layer_redis::RedisLayer;
 use futures_util::future::join_all;
 use support::{group, layer, next, number, numbered, server::Server, until};
 
-/// Options that keep the commands that no call asks for out of the counts.
+/// Options without heartbeats and probes, which would be counted.
 const QUIET: &str = "heartbeat=1h&probe=1h&linger=1h";
 
 const GROUPS: usize = 10;
 
-/// Calls by command, without those that scripts make and those of blocking readers.
+/// Calls by command, without those of scripts and of blocking readers.
 #[derive(Clone, Default, PartialEq)]
 struct Counts(BTreeMap<String, u64>);
 
@@ -75,7 +75,7 @@ impl Debug for Counts {
     }
 }
 
-/// The commands that the server has carried out for these calls.
+/// The commands that the server has executed for these calls.
 async fn cost(server: &Server, calls: impl Future) -> Counts {
     let before = Counts::by(server);
     calls.await;
@@ -106,7 +106,7 @@ async fn leave_each(layer: &RedisLayer, mailbox: &Mailbox) {
 }
 
 #[tokio::test]
-async fn a_group_costs_one_subscribe_whoever_comes_and_goes() {
+async fn group_costs_one_subscribe() {
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let (one, _) = pair(&server, &format!("mode={mode}&prefix={mode}")).await;
@@ -117,7 +117,7 @@ async fn a_group_costs_one_subscribe_whoever_comes_and_goes() {
             for member in &members[1..] {
                 join_each(&one, member).await;
             }
-            join_each(&one, &members[1]).await; // is a member already
+            join_each(&one, &members[1]).await; // already a member
             for member in &members {
                 leave_each(&one, member).await;
             }
@@ -131,7 +131,7 @@ async fn a_group_costs_one_subscribe_whoever_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn groups_joined_at_once_share_a_subscribe() {
+async fn concurrent_joins_share_a_subscribe() {
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let (one, _) = pair(&server, &format!("mode={mode}&prefix={mode}")).await;
@@ -142,7 +142,7 @@ async fn groups_joined_at_once_share_a_subscribe() {
         })
         .await;
         assert!(join.0.len() == 1 && join.0["subscribe"] <= 5, "{mode}: {join:?}");
-        // As many commands as it takes to keep each of them short.
+        // Several commands, because each has a limited length.
         let again = cost(&server, async {
             server.cli(&["client", "kill", "type", "pubsub"]);
             until("a new session", || async { one.is_connected() && one.stats().reconnects == 1 }).await;
@@ -153,7 +153,7 @@ async fn groups_joined_at_once_share_a_subscribe() {
 }
 
 #[tokio::test]
-async fn a_group_given_up_costs_an_unsubscribe_and_a_subscribe() {
+async fn left_group_costs_an_unsubscribe() {
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let address = format!("{}?heartbeat=1h&probe=1h&linger=0&mode={mode}", server.address());
@@ -174,7 +174,7 @@ async fn a_group_given_up_costs_an_unsubscribe_and_a_subscribe() {
 }
 
 #[tokio::test]
-async fn a_mailbox_costs_what_its_mode_needs() {
+async fn mailbox_costs_by_mode() {
     let server = Server::start();
     // Django's format has a subscription for each mailbox.
     for (mode, subscribes) in [("native", 0), ("core", 0), ("pubsub", 20)] {
@@ -194,7 +194,7 @@ async fn a_mailbox_costs_what_its_mode_needs() {
 }
 
 #[tokio::test]
-async fn a_group_message_costs_one_publish_whoever_is_a_member() {
+async fn group_message_costs_one_publish() {
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let (one, two) = pair(&server, &format!("mode={mode}&prefix={mode}")).await;
@@ -232,7 +232,7 @@ async fn a_group_message_costs_one_publish_whoever_is_a_member() {
 }
 
 #[tokio::test]
-async fn a_direct_message_costs_one_command_or_none_within_a_process() {
+async fn direct_message_costs_one_command() {
     let server = Server::start();
     for (mode, command) in [("native", "publish"), ("pubsub", "publish"), ("core", "evalsha")] {
         let (one, two) = pair(&server, &format!("mode={mode}&prefix={mode}")).await;
@@ -255,7 +255,7 @@ async fn a_direct_message_costs_one_command_or_none_within_a_process() {
 }
 
 #[tokio::test]
-async fn a_message_to_a_named_channel_costs_one_command() {
+async fn named_message_costs_one_command() {
     let server = Server::start();
     let jobs: ChannelName = "jobs".parse().unwrap();
     for (mode, command) in [("native", "evalsha"), ("core", "evalsha"), ("pubsub", "publish")] {
@@ -272,7 +272,7 @@ async fn a_message_to_a_named_channel_costs_one_command() {
 }
 
 #[tokio::test]
-async fn a_channel_of_another_process_costs_a_request_and_an_answer() {
+async fn foreign_add_costs_a_request() {
     let server = Server::start();
     let (one, two) = pair(&server, "mode=native").await;
     let mailbox = two.new_channel().await.unwrap();
@@ -285,7 +285,7 @@ async fn a_channel_of_another_process_costs_a_request_and_an_answer() {
 }
 
 #[tokio::test]
-async fn a_named_channel_in_a_group_costs_one_subscribe() {
+async fn named_member_costs_one_subscribe() {
     let server = Server::start();
     let (one, _) = pair(&server, "mode=native").await;
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -299,7 +299,7 @@ async fn a_named_channel_in_a_group_costs_one_subscribe() {
 }
 
 #[tokio::test]
-async fn a_membership_in_core_costs_one_command_each_way() {
+async fn core_membership_costs_one_command() {
     let server = Server::start();
     let (one, _) = pair(&server, "mode=core").await;
     let members = mailboxes(&one, 3).await;
@@ -319,7 +319,7 @@ async fn a_membership_in_core_costs_one_command_each_way() {
 }
 
 #[tokio::test]
-async fn a_group_message_in_core_costs_a_look_and_a_script() {
+async fn core_group_message_costs_two() {
     let server = Server::start();
     let (one, two) = pair(&server, "mode=core&capacity=1000").await;
     let (near, far) = (mailboxes(&one, 3).await, mailboxes(&two, 3).await);

@@ -31,19 +31,19 @@ mod pubsub_on_one_host {
 }
 
 #[test]
-fn a_part_of_the_suite_holds_on_two_hosts() {
+fn suite_part_on_two_hosts() {
     run_all(&smoke(), 4, || Redis::new(|| two_hosts(""))).check(&[]);
     run_all(&smoke(), 4, || Redis::new(|| two_hosts("?mode=core"))).check(&[]);
     run_all(&smoke(), 4, || Redis::new(|| two_hosts("?mode=pubsub"))).check(&[]);
 }
 
 #[test]
-fn a_part_of_the_suite_holds_encrypted() {
+fn suite_part_encrypted() {
     run_all(&smoke(), 4, Redis::encrypted).check(&[]);
 }
 
 #[test]
-fn a_part_of_the_suite_holds_behind_sentinels() {
+fn suite_part_behind_sentinels() {
     let sentinels = Sentinels::start();
     let cases: Vec<_> = smoke().into_iter().filter(without_faults).collect();
     for mode in ["native", "core", "pubsub"] {

@@ -1,5 +1,5 @@
-//! The whole suite on further topologies and settings, for minutes: `cargo test --test conformance_long`. `conformance`
-//! has a part of it for every day.
+//! The whole suite on further topologies and settings, which takes minutes: `cargo test --test conformance_long`.
+//! `conformance` has a short selection.
 
 mod support;
 
@@ -9,9 +9,9 @@ use support::{
     sentinel::Sentinels,
 };
 
-/// On several hosts, Django spreads the messages of a general channel over all of them, and its workers look at one
-/// host until a message comes in there. So must this mode, or the workers would wait for ever. Then there is no order
-/// between hosts, and each holds a channel's capacity.
+/// On several hosts, Django spreads the messages of a general channel over all of them, and its workers read one host until
+/// a message arrives there. This mode must do the same, or the workers would never receive. There is no order between hosts
+/// then, and the capacity of a channel applies per host.
 const ONE_HOST_ONLY: [&str; 14] = [
     "a_cancelled_receive_loses_nothing",
     "cancelled_receives_lose_no_remote_message",
@@ -29,11 +29,11 @@ const ONE_HOST_ONLY: [&str; 14] = [
     "stored_messages_survive_an_outage",
 ];
 
-/// The layer is away as soon as one host is. A call to another host that is frozen too is not refused before that is
-/// known: it times out.
+/// The layer counts as disconnected as soon as one host is. Until the freeze of another host is detected, calls to it time
+/// out.
 const FOUND_BY_HOST: [&str; 1] = ["calls_fail_while_frozen"];
 
-/// All cases, without those that do not hold on several hosts.
+/// All cases that hold on several hosts.
 fn on_several_hosts(but: &[&str]) -> Vec<Case> {
     let left_out: Vec<_> = FOUND_BY_HOST.iter().chain(but).collect();
     assert!(left_out.iter().all(|name| cases().iter().any(|case| case.name == **name)));
@@ -74,12 +74,12 @@ fn core_on_two_hosts() {
     summary.check(&["detects_loss", "directory", "shares_capacity"]);
 }
 
-/// One set of servers for all cases, because it takes seconds to start; each case has a prefix of its own.
+/// The servers of all cases, because they take seconds to start. Each case has its prefix.
 #[test]
 fn every_mode_behind_sentinels() {
     let sentinels = Sentinels::start();
     let some: Vec<Case> = cases().iter().filter(|case| without_faults(case)).copied().collect();
-    // Named channels have no prefix in mode pubsub: its cases would hear each other.
+    // Named channels have no prefix in mode pubsub: its cases would receive each other's messages.
     for (mode, at_once, skips) in [
         ("native", 8, &["directory"][..]),
         ("core", 8, &["directory", "shares_capacity"]),

@@ -1,4 +1,4 @@
-//! Python's channels_redis as the judge: what it sends we receive as it was, and the reverse.
+//! Compatibility with Python's channels_redis: messages arrive unchanged in both directions.
 
 mod support;
 
@@ -25,9 +25,9 @@ use tokio::time::{sleep, timeout};
 /// A setting on both sides.
 struct Setting {
     mode: &'static str,
-    /// As in an address.
+    /// The options of an address.
     options: &'static str,
-    /// As in `CHANNEL_LAYERS`.
+    /// The settings in `CHANNEL_LAYERS`.
     config: fn() -> Json,
 }
 
@@ -41,7 +41,7 @@ const SETTINGS: [Setting; 6] = [
     Setting {
         mode: "core",
         options: "&symmetric_encryption_keys=new&symmetric_encryption_keys=old",
-        // The other side has not changed its keys yet, or has them in another order.
+        // The other side still has the old keys, or another order.
         config: || json!({"symmetric_encryption_keys": ["old", "new"]}),
     },
     Setting { mode: "pubsub", options: "", config: || json!({}) },
@@ -86,7 +86,7 @@ fn all_types(with_bytes: bool) -> Message {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_type_of_value_arrives_both_ways_under_every_setting() {
+async fn values_arrive_both_ways() {
     let server = Server::start();
     for setting in SETTINGS {
         let prefix = format!("&prefix=p{}", next_prefix());
@@ -125,14 +125,14 @@ async fn every_type_of_value_arrives_both_ways_under_every_setting() {
     }
 }
 
-/// A prefix of its own for each setting.
+/// The prefix of a setting.
 fn next_prefix() -> usize {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_field_of_bytes_is_bytes_in_python_if_it_is_told_to_be() {
+async fn serde_bytes_become_bytes() {
     #[derive(serde::Serialize)]
     #[serde(tag = "type", rename = "photo")]
     struct Photo {
@@ -182,9 +182,9 @@ fn random_messages(count: usize) -> Vec<Message> {
     (0..count).map(|n| make(n, &mut runner)).collect()
 }
 
-/// 2,500 in each direction of each mode: 10,000 in all.
+/// Sends 2,500 in each direction of each mode: 10,000 in all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_random_messages_arrive_as_they_were() {
+async fn random_messages_round_trip() {
     let server = Server::start();
     let messages = random_messages(2500);
     for mode in ["core", "pubsub"] {
@@ -209,9 +209,9 @@ async fn ten_thousand_random_messages_arrive_as_they_were() {
     }
 }
 
-/// A thousand from each side, each exactly once to both, in order per sender.
+/// Sends a thousand from each side: each arrives exactly once at both, in order per sender.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_of_both_languages_hears_everything_once_and_in_order() {
+async fn mixed_room_receives_in_order() {
     const MESSAGES: i64 = 1000;
     let server = Server::start();
     for mode in ["core", "pubsub"] {
@@ -273,7 +273,7 @@ fn check_room(mode: &str, who: &str, heard: &HashMap<String, Vec<i64>>, messages
 
 /// Two workers in Rust, one in Python, 6,000 jobs: none lost, none twice in Rust.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_of_both_languages_share_a_general_channel() {
+async fn mixed_workers_share_a_channel() {
     const JOBS: i64 = 6000;
     let server = Server::start();
     let options = "&capacity=10000";
@@ -312,7 +312,7 @@ async fn workers_of_both_languages_share_a_general_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn capacity_is_kept_by_the_other_side() {
+async fn both_sides_keep_capacity() {
     let server = Server::start();
     let (rust, mut python) = pair(&[&server], "core", "&capacity=3", json!({"capacity": 3})).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -334,13 +334,13 @@ async fn capacity_is_kept_by_the_other_side() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flush_by_one_side_is_felt_by_the_other() {
+async fn flush_affects_both_sides() {
     let server = Server::start();
     let (rust, mut python) = pair(&[&server], "core", "", json!({})).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
     let mut ours = rust.new_channel().await.unwrap();
     for by_python in [false, true] {
-        sleep(Duration::from_millis(200)).await; // a receiver that was cancelled leaves its last pop behind
+        sleep(Duration::from_millis(200)).await; // the last pop of a cancelled receiver may still be pending
         rust.join("room", ours.channel()).await.unwrap();
         rust.send(&jobs, numbered(1)).await.unwrap();
         if by_python {
@@ -356,7 +356,7 @@ async fn a_flush_by_one_side_is_felt_by_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_long_silence_and_after_a_restart_both_sides_still_hear() {
+async fn both_sides_survive_silence() {
     let mut server = Server::start();
     for mode in ["core", "pubsub"] {
         let (rust, mut python) = pair(&[&server], mode, "", json!({})).await;
@@ -373,7 +373,7 @@ async fn after_a_long_silence_and_after_a_restart_both_sides_still_hear() {
 
         tokio::task::block_in_place(|| server.restart());
         until("Rust is connected again", async || rust.is_connected()).await;
-        // Its connections broke with the server, and redis-py tells so once.
+        // Its connections broke with the server, and redis-py raises one error.
         let mut fresh = pair(&[&server], mode, "", json!({})).await.1;
         let received = async {
             loop {
@@ -391,9 +391,9 @@ async fn after_a_long_silence_and_after_a_restart_both_sides_still_hear() {
     }
 }
 
-/// Names hash alike in full and up to the `!`, so that Python's direct sends arrive, and ours go where it receives.
+/// Whole names and their parts up to the `!` have one hash, so that direct sends arrive in both directions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_several_hosts_every_direct_send_arrives_both_ways() {
+async fn direct_sends_on_several_hosts() {
     let servers = [Server::start(), Server::start(), Server::start()];
     let servers: Vec<_> = servers.iter().collect();
     for mode in ["core", "pubsub"] {
@@ -418,9 +418,9 @@ async fn on_several_hosts_every_direct_send_arrives_both_ways() {
     }
 }
 
-/// Keys, members, scores and lifetimes, as Django leaves them.
+/// Keys, members, scores and lifetimes equal Django's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_and_their_lifetimes_are_djangos() {
+async fn keys_equal_djangos() {
     let server = Server::start();
     let (rust, mut python) =
         pair(&[&server], "core", "&random_prefix_length=0", json!({"random_prefix_length": 0})).await;
@@ -446,7 +446,7 @@ async fn keys_and_their_lifetimes_are_djangos() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_mailbox_leaves_djangos_group_and_closing_leaves_nothing() {
+async fn dropped_mailbox_leaves_the_group() {
     let server = Server::start();
     let (rust, _) = pair(&[&server], "core", "", json!({})).await;
     let (stays, goes) = (rust.new_channel().await.unwrap(), rust.new_channel().await.unwrap());
@@ -460,9 +460,9 @@ async fn a_dropped_mailbox_leaves_djangos_group_and_closing_leaves_nothing() {
     assert_eq!(members().await, "");
 }
 
-/// What Django's format has no place for is honoured between processes in Rust, and does not disturb Python.
+/// An exception, which Django's format cannot express, works between Rust processes and does not affect Python.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_exception_holds_in_rust_and_does_not_disturb_python() {
+async fn exceptions_leave_python_alone() {
     let server = Server::start();
     for mode in ["core", "pubsub"] {
         let (rust, mut python) = pair(&[&server], mode, "", json!({})).await;
@@ -479,7 +479,7 @@ async fn an_exception_holds_in_rust_and_does_not_disturb_python() {
 }
 
 #[tokio::test]
-async fn settings_that_do_not_match_are_counted_and_never_a_panic() {
+async fn mismatched_settings_are_counted() {
     let server = Server::start();
     let (rust, mut python) = pair(&[&server], "core", "&symmetric_encryption_keys=a", json!({})).await;
     let mut ours = rust.new_channel().await.unwrap();

@@ -1,4 +1,4 @@
-//! Redis's bad days, in the modes that Django understands: the same promises as in the native mode.
+//! Failures of Redis, in the modes that Django understands: the guarantees equal those of the native mode.
 
 mod support;
 
@@ -34,7 +34,7 @@ fn check(report: &Report) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_restart_every_channel_is_live_and_the_gap_is_told() {
+async fn restart_revives_every_channel() {
     for mode in MODES {
         let mut server = Server::start();
         let (one, two) = pair(&server.address(), mode).await;
@@ -49,7 +49,7 @@ async fn after_a_restart_every_channel_is_live_and_the_gap_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_connections_come_back_at_once() {
+async fn killed_connections_reconnect() {
     for mode in MODES {
         let server = Server::start();
         let (one, two) = pair(&server.address(), mode).await;
@@ -64,7 +64,7 @@ async fn killed_connections_come_back_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_server_is_noticed_and_nothing_is_sent_twice() {
+async fn freeze_sends_nothing_twice() {
     for mode in MODES {
         let server = Server::start();
         let (one, two) = pair(&server.address(), mode).await;
@@ -95,9 +95,9 @@ async fn a_half_open_link_is_noticed() {
     }
 }
 
-/// Redis is back, empty, and takes nothing yet.
+/// A Redis that has returned empty and refuses writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memberships_that_were_lost_are_made_again_as_soon_as_redis_takes_them() {
+async fn lost_memberships_are_retried() {
     let server = Server::start();
     let (one, _) = pair(&server.address(), "core").await;
     let mailbox = one.new_channel().await.unwrap();
@@ -112,8 +112,8 @@ async fn memberships_that_were_lost_are_made_again_as_soon_as_redis_takes_them()
     until("a member again", || async { server.cli(&["zcard", "asgi:group:g"]) == "1" }).await;
 }
 
-/// Commands that lose the groups of a layer in mode `core` while its connections work. One for each case: between two
-/// commands, the first loss could be found and repaired alone.
+/// Commands that delete the groups of a layer in mode `core` while its connections work. One command per case: a first loss
+/// could be repaired before a second command.
 const LOSSES: [&[&str]; 5] = [
     &["flushall"],
     &["flushdb", "async"],
@@ -130,7 +130,7 @@ const LOSSES: [&[&str]; 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn groups_that_redis_lost_are_made_again_and_the_gap_is_told() {
+async fn lost_groups_are_restored() {
     let server = Server::start();
     let (one, two) = pair(&format!("{}?probe=100ms", server.address()), "core").await;
     let (mut lone, mut other) = (one.new_channel().await.unwrap(), one.new_channel().await.unwrap());
@@ -167,7 +167,7 @@ async fn evicted_groups_are_made_again() {
     }
     let told = timeout(support::PATIENCE, events.next()).await.expect("a gap is told");
     assert!(matches!(told, Some(LayerEvent::Reconnected { .. })));
-    // While there was no memory, what was made again may have been evicted again.
+    // Without memory, restored groups may have been evicted again.
     let again = async {
         loop {
             let _ = two.group_send_message("g", numbered(1)).await.unwrap();
@@ -179,9 +179,9 @@ async fn evicted_groups_are_made_again() {
     assert_eq!(timeout(support::PATIENCE, again).await, Ok(1));
 }
 
-/// Such a membership is missing from Redis just like one that Redis has lost.
+/// In Redis, a removed membership looks like a lost one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_taken_out_by_another_process_stays_out() {
+async fn foreign_removal_is_final() {
     let server = Server::start();
     let (one, two) = pair(&format!("{}?probe=50ms", server.address()), "core").await;
     let mut events = one.events();
@@ -193,7 +193,7 @@ async fn who_was_taken_out_by_another_process_stays_out() {
     server.cli(&["zrem", "asgi:group:h", lone.channel().as_str()]); // as Django would
     for n in 0..4 {
         let _ = two.group_send_message("g", numbered(n)).await.unwrap();
-        let _ = one.group_send_message("g", numbered(n)).await.unwrap(); // it finds that none of its own is there
+        let _ = one.group_send_message("g", numbered(n)).await.unwrap(); // it finds no member of its process
         let _ = two.group_send_message("h", numbered(n)).await.unwrap();
         assert_eq!(number(&next(&mut kept).await), n);
         sleep(Duration::from_millis(60)).await;
@@ -202,9 +202,9 @@ async fn who_was_taken_out_by_another_process_stays_out() {
     assert_eq!(one.stats().groups_lost, 0);
 }
 
-/// In this mode general channels are called as they are, without the prefix that permissions go by.
+/// In this mode, general channels have no prefix, by which permissions are given.
 #[tokio::test]
-async fn a_channel_that_nobody_may_hear_is_refused_and_takes_no_group_with_it() {
+async fn forbidden_channel_is_isolated() {
     let server = Server::start();
     let rule = ["acl", "setuser", "app", "on", ">pw", "~*", "&asgi*", "+@all"];
     assert_eq!(server.cli(&rule), "OK");
@@ -220,7 +220,7 @@ async fn a_channel_that_nobody_may_hear_is_refused_and_takes_no_group_with_it() 
 }
 
 #[tokio::test]
-async fn who_leaves_while_memberships_are_made_again_is_no_member() {
+async fn leaving_during_restoration_holds() {
     let server = Server::start();
     let (one, _) = pair(&server.address(), "core").await;
     let mailbox = one.new_channel().await.unwrap();
@@ -250,7 +250,7 @@ async fn a_killed_master_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_keep_their_order_though_scripts_and_callers_go() {
+async fn calls_keep_order_without_scripts() {
     let servers = [Server::start(), Server::start()];
     let address = format!("redis://127.0.0.1:{},127.0.0.1:{}/0", servers[0].port, servers[1].port);
     for mode in MODES {
@@ -272,7 +272,7 @@ async fn calls_keep_their_order_though_scripts_and_callers_go() {
             let mut call = Box::pin(async move { one.group_send(&to, numbered(n)).await });
             let begun = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
             if n % 7 == 3 {
-                continue; // given up, sent or not
+                continue; // cancelled, sent or not
             }
             kept.push(n);
             match begun {

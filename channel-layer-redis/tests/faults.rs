@@ -1,4 +1,4 @@
-//! Redis's bad days. Each test says what happens to messages, calls and consumers on one of them.
+//! Failures of Redis, each with its effect on messages, calls and consumers.
 
 mod causes;
 mod support;
@@ -21,13 +21,13 @@ async fn pair(address: &str) -> (Arc<RedisLayer>, Arc<RedisLayer>) {
     (Arc::new(layer(address).await), Arc::new(layer(address).await))
 }
 
-/// Blocks: for use between awaits, on a runtime with several threads.
+/// Blocks the thread, on a runtime with several.
 fn pause(seconds: f64) {
     std::thread::sleep(Duration::from_secs_f64(seconds));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_restart_every_channel_is_live_and_the_gap_is_told() {
+async fn restart_revives_every_channel() {
     let mut server = Server::start();
     let (one, two) = pair(&server.address()).await;
     let report = observe(&one, &two, async || {
@@ -43,7 +43,7 @@ async fn after_a_restart_every_channel_is_live_and_the_gap_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_long_outage_every_channel_is_live() {
+async fn long_outage_revives_channels() {
     let mut server = Server::start();
     let (one, two) = pair(&server.address()).await;
     let report = observe(&one, &two, async || {
@@ -57,7 +57,7 @@ async fn after_a_long_outage_every_channel_is_live() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_subscriber_and_a_killed_publisher_come_back_at_once() {
+async fn killed_connections_reconnect() {
     let server = Server::start();
     let (one, two) = pair(&server.address()).await;
     for victims in ["pubsub", "normal"] {
@@ -71,7 +71,7 @@ async fn a_killed_subscriber_and_a_killed_publisher_come_back_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_server_is_noticed_and_what_timed_out_is_not_sent_twice() {
+async fn freeze_sends_nothing_twice() {
     let server = Server::start();
     let (one, two) = pair(&server.address()).await;
     let report = observe(&one, &two, async || {
@@ -85,7 +85,7 @@ async fn a_frozen_server_is_noticed_and_what_timed_out_is_not_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_short_freeze_is_sat_out_without_a_loss() {
+async fn short_freeze_loses_nothing() {
     let server = Server::start();
     let (one, two) = pair(&server.address()).await;
     let report = observe(&one, &two, async || {
@@ -100,7 +100,7 @@ async fn a_short_freeze_is_sat_out_without_a_loss() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_half_open_link_is_noticed_while_it_lasts_and_after_it() {
+async fn half_open_link_is_detected() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let one = Arc::new(layer(&server.address()).await);
@@ -118,7 +118,7 @@ async fn a_half_open_link_is_noticed_while_it_lasts_and_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_half_open_link_of_the_publisher_fails_calls_fast() {
+async fn half_open_publisher_fails_fast() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let one = Arc::new(layer(&proxy.address()).await);
@@ -135,7 +135,7 @@ async fn a_half_open_link_of_the_publisher_fails_calls_fast() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_half_open_link_of_the_subscription_alone_is_noticed_without_a_probe() {
+async fn half_open_subscriber_is_detected() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let one = Arc::new(layer(&server.address()).await);
@@ -151,7 +151,7 @@ async fn a_half_open_link_of_the_subscription_alone_is_noticed_without_a_probe()
 }
 
 #[tokio::test]
-async fn what_never_came_in_is_counted_when_the_next_one_comes() {
+async fn losses_are_counted() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let one = layer(&server.address()).await;
@@ -161,14 +161,14 @@ async fn what_never_came_in_is_counted_when_the_next_one_comes() {
     for n in 0..7 {
         proxy.set(if (1..6).contains(&n) { Manners::Mute } else { Manners::Pass });
         let _ = one.group_send_message("g", numbered(n)).await.unwrap();
-        sleep(Duration::from_millis(50)).await; // the proxy may see several at once otherwise
+        sleep(Duration::from_millis(50)).await; // otherwise the proxy may receive several at once
     }
     assert_eq!((number(&next(&mut mailbox).await), number(&next(&mut mailbox).await)), (0, 6));
     assert_eq!((two.stats().lost, two.stats().stale), (5, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_well_and_hands_nothing_out_is_found_by_the_probe() {
+async fn probe_detects_a_mute_server() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let two = Arc::new(layer(&(proxy.address() + "?probe=300ms")).await);
@@ -183,12 +183,12 @@ async fn a_server_that_is_well_and_hands_nothing_out_is_found_by_the_probe() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_that_the_server_cuts_off_for_being_slow_comes_back() {
+async fn slow_subscriber_reconnects() {
     let server = Server::start();
     server.cli(&["config", "set", "client-output-buffer-limit", "pubsub 1mb 1mb 1"]);
     let proxy = Proxy::to(server.port).await;
     let one = Arc::new(layer(&server.address()).await);
-    // It has all the patience in the world, so that it is the server that loses it.
+    // Long deadlines, so that the server closes the connection first.
     let two = Arc::new(layer(&(proxy.address() + "?timeout=10s")).await);
     let report = observe(&one, &two, async || {
         proxy.set(Manners::Stall);
@@ -199,7 +199,7 @@ async fn a_subscriber_that_the_server_cuts_off_for_being_slow_comes_back() {
             let big = numbered(count).with("text", "x".repeat(200_000));
             let report = one.group_send_message("oracle-0", big).await.expect("the publisher is well");
             if report.remote == Remote::Processes(0) {
-                break; // cut off
+                break; // disconnected
             }
             assert!(started.elapsed() < support::PATIENCE, "the server never cuts it off");
         }
@@ -211,7 +211,7 @@ async fn a_subscriber_that_the_server_cuts_off_for_being_slow_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_server_refuses_what_it_would_have_to_keep_and_passes_the_rest() {
+async fn full_server_refuses_storage() {
     let server = Server::start();
     let (one, two) = pair(&server.address()).await;
     let jobs = "jobs".parse().unwrap();
@@ -230,7 +230,7 @@ async fn a_full_server_refuses_what_it_would_have_to_keep_and_passes_the_rest() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_cannot_write_its_disk_passes_what_needs_no_disk() {
+async fn disk_failure_spares_pubsub() {
     let server = Server::start_with(&["--save", "3600 1"]);
     let (one, two) = pair(&server.address()).await;
     let jobs = "jobs".parse().unwrap();
@@ -247,7 +247,7 @@ async fn a_server_that_cannot_write_its_disk_passes_what_needs_no_disk() {
         .await;
         let refused = one.send(&jobs, numbered(1)).await.unwrap_err();
         assert!(refused.to_string().contains("MISCONF"), "{refused}");
-        sleep(Duration::from_secs(2)).await; // several heartbeats, which are refused as well
+        sleep(Duration::from_secs(2)).await; // several heartbeats, which are refused too
         server.cli(&["config", "set", "stop-writes-on-bgsave-error", "no"]);
         Instant::now()
     })
@@ -258,7 +258,7 @@ async fn a_server_that_cannot_write_its_disk_passes_what_needs_no_disk() {
 }
 
 #[tokio::test]
-async fn while_redis_is_away_calls_fail_at_once_and_local_ones_go_on() {
+async fn outage_fails_remote_calls_fast() {
     let mut server = Server::start();
     let one = layer(&server.address()).await;
     let mut mailbox = one.new_channel().await.unwrap();
@@ -286,9 +286,9 @@ async fn while_redis_is_away_calls_fail_at_once_and_local_ones_go_on() {
     timeout(fast, one.join("h", mailbox.channel())).await.expect("fast").expect("wanted from now on");
 }
 
-/// Who tries again what looks unsent would send it twice to the others.
+/// A retry of a message that looks unsent would be a duplicate on other hosts.
 #[tokio::test]
-async fn a_message_that_only_some_of_its_hosts_took_does_not_look_unsent() {
+async fn partial_sends_are_not_unsent() {
     for mode in ["native", "pubsub"] {
         let (well, mut ill) = (Server::start(), Server::start());
         let hosts = format!("127.0.0.1:{},127.0.0.1:{}", well.port, ill.port);
@@ -315,7 +315,7 @@ async fn a_message_that_only_some_of_its_hosts_took_does_not_look_unsent() {
 }
 
 #[tokio::test]
-async fn a_layer_may_start_before_redis_does() {
+async fn layer_starts_before_redis() {
     let mut server = Server::start();
     server.kill();
     let refused = RedisLayer::connect(&server.address()).await.unwrap_err();
@@ -329,7 +329,7 @@ async fn a_layer_may_start_before_redis_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_groups_are_subscribed_to_again_and_empty_ones_are_not() {
+async fn resubscribes_to_all_groups() {
     const GROUPS: usize = 2500;
     let server = Server::start();
     let one = layer(&server.address()).await;
@@ -369,7 +369,7 @@ async fn workers_go_on_after_an_outage() {
 }
 
 #[tokio::test]
-async fn connections_are_named_for_the_operator() {
+async fn connections_are_named() {
     let server = Server::start();
     let _one = layer(&server.address()).await;
     let clients = server.cli(&["client", "list"]);
@@ -378,17 +378,17 @@ async fn connections_are_named_for_the_operator() {
     }
 }
 
-/// The second watchman beside our own heartbeat.
+/// Checks the keep-alive of the kernel, in addition to the heartbeat.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_kernel_watches_both_connections() {
+async fn kernel_watches_connections() {
     let server = Server::start();
     let _one = layer(&server.address()).await;
     let remote = format!(":{:04X}", server.port);
     let watched = || {
         let sockets = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux has it");
         let sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        // Where to, and which timer runs: 02 is the one that asks whether the other side is there.
+        // The remote address and the active timer: 02 is the keep-alive.
         sockets.filter(|fields| fields[2].ends_with(&remote) && fields[5].starts_with("02:")).count()
     };
     until("both are watched", || async { watched() == 2 }).await;

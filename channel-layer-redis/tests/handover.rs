@@ -1,4 +1,4 @@
-//! A process that ends, while others go on with what it did.
+//! A process that ends while others take over its work.
 
 mod support;
 
@@ -8,9 +8,9 @@ use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName};
 use support::{layer, number, numbered, server::Server};
 use tokio::time::timeout;
 
-/// As at a deployment: the process that forwards ends while its group is told something.
+/// The forwarding process ends while messages are sent to the group, as in a deployment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_closes_hands_its_named_channels_over_without_a_loss_or_a_duplicate() {
+async fn closing_hands_over_named_channels() {
     const MESSAGES: i64 = 300;
     let server = Server::start();
     let address = server.address() + "?capacity=5000";

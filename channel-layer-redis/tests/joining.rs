@@ -1,4 +1,4 @@
-//! Groups that are joined, left and given up at awkward moments, and layers that are closed at such.
+//! Groups that are joined, left and cancelled at awkward moments, and layers that are closed then.
 
 mod support;
 
@@ -14,13 +14,13 @@ use support::{group, layer, next, number, numbered, server::Server, until};
 use tokio::time::sleep;
 
 #[tokio::test]
-async fn a_cancelled_join_holds_up_nobody_and_leaves_nothing_behind() {
+async fn cancelled_join_leaves_nothing() {
     let server = Server::start();
     for linger in ["0", "50ms"] {
         let one = layer(&format!("{}?linger={linger}", server.address())).await;
         let mut mailbox = one.new_channel().await.unwrap();
         for n in 0..20 {
-            // Polled once, so that it has begun, and dropped.
+            // Polled once, so that it has begun, then dropped.
             assert!(one.join(format!("given-up-{n}"), mailbox.channel()).now_or_never().is_none());
         }
         one.join("g", mailbox.channel()).await.unwrap();
@@ -32,7 +32,7 @@ async fn a_cancelled_join_holds_up_nobody_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn without_a_linger_a_group_can_be_left_and_joined_over_and_over() {
+async fn rejoins_without_a_linger() {
     let server = Server::start();
     let one = layer(&(server.address() + "?linger=0")).await;
     let mut mailbox = one.new_channel().await.unwrap();
@@ -42,14 +42,14 @@ async fn without_a_linger_a_group_can_be_left_and_joined_over_and_over() {
         assert_eq!(number(&next(&mut mailbox).await), n);
         one.leave("g", mailbox.channel()).await.unwrap();
         if n % 2 == 0 {
-            tokio::task::yield_now().await; // the subscription may end, or not
+            tokio::task::yield_now().await; // the subscription may end meanwhile
         }
     }
 }
 
-/// A forwarder that has nothing left to do ends at a time of its own.
+/// A forwarder without work ends at an arbitrary time.
 #[tokio::test]
-async fn a_named_channel_that_joins_while_its_forwarder_ends_is_a_member() {
+async fn join_while_forwarder_ends() {
     let server = Server::start();
     let one = layer(&(server.address() + "?group_expiry=40ms")).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -61,9 +61,9 @@ async fn a_named_channel_that_joins_while_its_forwarder_ends_is_a_member() {
     }
 }
 
-/// What a process says to all comes back to itself.
+/// A message of a process to all processes also reaches itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_named_channel_that_leaves_and_comes_back_at_once_stays() {
+async fn named_channel_rejoins_at_once() {
     let server = Server::start();
     let one = layer(&server.address()).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -71,14 +71,14 @@ async fn a_named_channel_that_leaves_and_comes_back_at_once_stays() {
         one.join("g", &jobs).await.unwrap();
         one.leave("g", &jobs).await.unwrap();
         one.join("g", &jobs).await.unwrap();
-        one.health().await.unwrap(); // goes the same way, so that all before it has come back
+        one.health().await.unwrap(); // takes the same way, so that all before it have come back
         assert_eq!(one.hub().member_count(&group("g")), 1, "{n}");
     }
 }
 
-/// Connections break at any moment of a call; the joining mailbox becomes a member all the same.
+/// Connections break at any moment of a call. The mailbox becomes a member nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn joining_and_leaving_never_fail_while_connections_break() {
+async fn joins_survive_broken_links() {
     let mut server = Server::start();
     for mode in ["core", "native", "pubsub"] {
         let one = layer(&format!("{}?mode={mode}&prefix={mode}", server.address())).await;
@@ -114,9 +114,9 @@ async fn joining_and_leaving_never_fail_while_connections_break() {
     }
 }
 
-/// Permissions can be taken away at any time, and given again.
+/// Permissions are removed and granted again at any time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_whose_channel_is_forbidden_takes_no_other_group_with_it() {
+async fn forbidden_group_is_isolated() {
     let server = Server::start();
     let acl = |channels: &[&str]| {
         let user = ["acl", "setuser", "app", "on", ">p", "+@all", "allkeys", "resetchannels"];
@@ -134,7 +134,7 @@ async fn a_group_whose_channel_is_forbidden_takes_no_other_group_with_it() {
         let report = one.group_send_message(format!("g{n}"), numbered(n as i64)).await;
         report.is_ok_and(|report| report.local.delivered == 1)
     };
-    acl(&["&asgi:n:*", "&asgi:c:*", "&asgi:g:g1*"]); // Redis ends connections that are subscribed to more
+    acl(&["&asgi:n:*", "&asgi:c:*", "&asgi:g:g1*"]); // Redis closes connections with subscriptions beyond these
     until("a new session", || async { one.stats().reconnects == 1 }).await;
     for n in [1, 10, 19] {
         assert!(reaches(n).await);
@@ -149,7 +149,7 @@ async fn a_group_whose_channel_is_forbidden_takes_no_other_group_with_it() {
     assert_eq!(number(&next(&mut mailboxes[2]).await), 2);
 }
 
-/// A log that takes its time over the word that a layer is connected, so that it can be closed meanwhile.
+/// A log that blocks when a layer reports its connection, so that it can be closed meanwhile.
 struct SlowLog;
 
 impl Write for SlowLog {
@@ -166,7 +166,7 @@ impl Write for SlowLog {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_layer_that_is_closed_while_it_connects_keeps_no_connection() {
+async fn closing_while_connecting() {
     tracing_subscriber::fmt().with_writer(|| SlowLog).init();
     let server = Server::start();
     let mut closed = Vec::new();

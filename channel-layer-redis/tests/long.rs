@@ -1,4 +1,4 @@
-//! One fault after the other, for minutes (feature `long`).
+//! Repeated faults, for minutes (feature `long`).
 #![cfg(feature = "long")]
 
 mod support;
@@ -19,7 +19,7 @@ use tokio::{
 const ROUNDS: usize = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_layers_survive_one_fault_after_the_other() {
+async fn layers_survive_repeated_faults() {
     support::log();
     let mut server = Server::start();
     let proxy = Proxy::to(server.port).await;

@@ -1,4 +1,4 @@
-//! Counters for the `metrics` facade, which a program may have one recorder for.
+//! Counters of the `metrics` facade, in a separate program: a process has only one recorder.
 #![cfg(feature = "metrics")]
 
 mod support;
@@ -44,7 +44,7 @@ fn counted(name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn the_facade_has_the_numbers_that_the_layer_has() {
+async fn facade_equals_stats() {
     metrics::set_global_recorder(Book).expect("the only one");
     let server = Server::start();
     let one = layer(&server.address()).await;

@@ -1,4 +1,4 @@
-//! What the native mode does while Redis is well.
+//! The native mode on a healthy server.
 
 mod support;
 
@@ -10,13 +10,13 @@ use futures_util::FutureExt;
 use support::{group, is_silent, layer, next, number, numbered, server::Server, until};
 use tokio::time::timeout;
 
-/// Two layers on one server stand for two processes.
+/// Two layers on one server, which represent two processes.
 async fn pair(server: &Server) -> (RedisLayer, RedisLayer) {
     (layer(&server.address()).await, layer(&server.address()).await)
 }
 
 #[tokio::test]
-async fn a_group_reaches_its_members_in_all_processes_once() {
+async fn group_spans_processes() {
     let server = Server::start();
     let (one, two) = pair(&server).await;
     let mut members = Vec::new();
@@ -36,7 +36,7 @@ async fn a_group_reaches_its_members_in_all_processes_once() {
 }
 
 #[tokio::test]
-async fn values_keep_their_types_on_the_way() {
+async fn values_keep_their_types() {
     let server = Server::start();
     let (one, two) = pair(&server).await;
     let mut mailbox = two.new_channel().await.unwrap();
@@ -53,7 +53,7 @@ async fn values_keep_their_types_on_the_way() {
 }
 
 #[tokio::test]
-async fn an_audience_spans_groups_and_processes_and_leaves_one_out() {
+async fn audience_unions_and_excepts() {
     let server = Server::start();
     let (one, two) = pair(&server).await;
     let mut both = two.new_channel().await.unwrap();
@@ -85,7 +85,7 @@ async fn local_only_stays_at_home() {
 }
 
 #[tokio::test]
-async fn one_subscription_per_process_and_group_and_one_publish_per_send() {
+async fn one_subscription_per_group() {
     let server = Server::start();
     let (one, two) = pair(&server).await;
     let mut members = Vec::new();
@@ -114,7 +114,7 @@ fn calls(server: &Server, command: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn an_empty_group_is_unsubscribed_after_the_linger() {
+async fn empty_group_is_unsubscribed() {
     let server = Server::start();
     let address = server.address() + "?linger=100ms";
     let one = layer(&address).await;
@@ -143,7 +143,7 @@ async fn prefixes_keep_layers_apart() {
 }
 
 #[tokio::test]
-async fn another_process_may_add_and_discard_a_channel() {
+async fn foreign_channels_join_and_leave() {
     let server = Server::start();
     let (one, two) = pair(&server).await;
     let mut mailbox = two.new_channel().await.unwrap();
@@ -181,7 +181,7 @@ async fn flush_empties_every_process() {
 }
 
 #[tokio::test]
-async fn a_closed_layer_says_so_and_its_events_end() {
+async fn closed_layer_refuses_calls() {
     let server = Server::start();
     let one = layer(&server.address()).await;
     let mut events = one.events();
@@ -199,7 +199,7 @@ async fn a_closed_layer_says_so_and_its_events_end() {
 }
 
 #[tokio::test]
-async fn a_dropped_layer_leaves_no_connection_behind() {
+async fn dropped_layer_disconnects() {
     let server = Server::start();
     let one = layer(&server.address()).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -211,7 +211,7 @@ async fn a_dropped_layer_leaves_no_connection_behind() {
 }
 
 #[tokio::test]
-async fn a_message_that_expired_on_the_way_or_in_the_mailbox_is_dropped() {
+async fn expired_messages_are_dropped() {
     let server = Server::start();
     let address = server.address() + "?expiry=200ms";
     let (one, two) = (layer(&address).await, layer(&address).await);
@@ -227,7 +227,7 @@ async fn a_message_that_expired_on_the_way_or_in_the_mailbox_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_full_named_channel_refuses_and_expired_messages_make_room() {
+async fn full_named_channel_refuses() {
     let server = Server::start();
     let one = layer(&(server.address() + "?capacity=2&expiry=300ms")).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -243,7 +243,7 @@ async fn a_full_named_channel_refuses_and_expired_messages_make_room() {
 }
 
 #[tokio::test]
-async fn a_message_beyond_the_limit_is_refused_before_it_is_sent() {
+async fn long_messages_are_refused() {
     let server = Server::start();
     let one = layer(&(server.address() + "?max_message=1000")).await;
     let big = Message::new("big").with("text", "x".repeat(2000));
@@ -252,7 +252,7 @@ async fn a_message_beyond_the_limit_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn what_others_publish_on_our_channels_is_counted_and_harms_nobody() {
+async fn foreign_payloads_are_counted() {
     let server = Server::start();
     let one = layer(&server.address()).await;
     let mut mailbox = one.new_channel().await.unwrap();
@@ -266,13 +266,13 @@ async fn what_others_publish_on_our_channels_is_counted_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_dropped_future_does_not_stop_what_is_queued() {
+async fn dropped_futures_still_send() {
     let server = Server::start();
     let one = layer(&server.address()).await;
     let mut mailbox = one.new_channel().await.unwrap();
     one.join("g", mailbox.channel()).await.unwrap();
     for n in 0..100 {
-        // Polled once, so that it is queued, and dropped.
+        // Polled once, so that it is queued, then dropped.
         assert!(one.group_send_message("g", numbered(n)).now_or_never().is_none());
     }
     for n in 0..100 {
@@ -281,7 +281,7 @@ async fn a_dropped_future_does_not_stop_what_is_queued() {
 }
 
 #[tokio::test]
-async fn messages_of_one_sender_arrive_in_order_however_they_are_sent() {
+async fn one_sender_keeps_its_order() {
     let server = Server::start();
     let (one, two) = pair(&server).await;
     let options = channel_layer::MailboxOptions::default().with_capacity(1000);
@@ -306,7 +306,7 @@ async fn messages_of_one_sender_arrive_in_order_however_they_are_sent() {
 }
 
 #[tokio::test]
-async fn a_named_channel_in_a_group_receives_each_message_once_whoever_added_it() {
+async fn named_member_receives_once() {
     let server = Server::start();
     let (one, two) = pair(&server).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -324,7 +324,7 @@ async fn a_named_channel_in_a_group_receives_each_message_once_whoever_added_it(
 }
 
 #[tokio::test]
-async fn the_channel_of_a_mailbox_is_received_by_its_mailbox_only() {
+async fn mailbox_channel_is_exclusive() {
     let server = Server::start();
     let (one, two) = pair(&server).await;
     let mailbox = one.new_channel().await.unwrap();
@@ -334,7 +334,7 @@ async fn the_channel_of_a_mailbox_is_received_by_its_mailbox_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_processes_receive_each_message_of_a_named_channel_once_though_receivers_are_cancelled() {
+async fn cancelled_receivers_lose_none() {
     const MESSAGES: i64 = 2000;
     let server = Server::start();
     let address = server.address() + "?capacity=5000";
@@ -347,7 +347,7 @@ async fn many_processes_receive_each_message_of_a_named_channel_once_though_rece
         workers.push(tokio::spawn(async move {
             let cancel_after = Duration::from_micros(300 * (worker + 1));
             loop {
-                // A worker that does something else between and starts to receive anew.
+                // A worker that pauses and starts to receive again.
                 match timeout(cancel_after, layer.receive(&jobs)).await {
                     Ok(Ok(message)) => results.send(number(&message)).unwrap(),
                     Ok(Err(Error::Closed)) => return,
@@ -355,7 +355,7 @@ async fn many_processes_receive_each_message_of_a_named_channel_once_though_rece
                     Err(_) => {}
                 }
                 if layer.stats().taken > 900 && worker == 0 {
-                    layer.close().await.unwrap(); // leaves early, and gives back what it holds
+                    layer.close().await.unwrap(); // leaves early, and returns what it holds
                 }
             }
         }));
@@ -383,7 +383,7 @@ async fn health_measures_the_whole_way() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_and_a_password_serve_and_nothing_shows_the_password() {
+async fn unix_socket_with_password() {
     let server = Server::start_with(&["--requirepass", "canary"]);
     let address = format!("unix://:canary@{}?db=3", server.socket().display());
     let one = layer(&address).await;
@@ -398,9 +398,9 @@ async fn a_unix_socket_and_a_password_serve_and_nothing_shows_the_password() {
     }
 }
 
-/// A server that does not know the command of the login repeats its arguments.
+/// A server without the login command quotes its arguments in the error.
 #[tokio::test]
-async fn a_server_that_repeats_the_password_does_not_bring_it_into_an_error() {
+async fn errors_hide_echoed_passwords() {
     for lacking in [&["HELLO"][..], &["HELLO", "AUTH"]] {
         let renamed = lacking.iter().flat_map(|command| ["--rename-command", *command, ""]);
         let server =

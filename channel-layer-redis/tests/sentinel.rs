@@ -1,4 +1,4 @@
-//! Behind sentinels: failovers. The suite on them is in `conformance` and `conformance_long`.
+//! Failovers by sentinels. The suite behind them is in `conformance` and `conformance_long`.
 
 mod support;
 
@@ -59,9 +59,9 @@ async fn a_killed_master_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_was_demoted_behind_our_back_is_left() {
+async fn demoted_master_is_abandoned() {
     let sentinels = block_in_place(Sentinels::start);
-    // Pinned to one address, as when a DNS name stands for the master: only its role tells.
+    // One fixed address, as with a DNS name for the master: only the role shows the demotion.
     let one = layer(&sentinels.servers[0].address()).await;
     let mut events = channel_layer::ChannelLayer::events(&one);
     block_in_place(|| {
@@ -74,7 +74,7 @@ async fn a_master_that_was_demoted_behind_our_back_is_left() {
 }
 
 #[tokio::test]
-async fn an_unknown_service_and_dead_sentinels_are_told_apart_from_redis() {
+async fn sentinel_errors_are_distinct() {
     let sentinels = Sentinels::start();
     let unknown = sentinels.address().replace("mymaster", "other");
     for address in [unknown.as_str(), "redis+sentinel://127.0.0.1:1/mymaster"] {
@@ -85,8 +85,8 @@ async fn an_unknown_service_and_dead_sentinels_are_told_apart_from_redis() {
 }
 
 #[tokio::test]
-async fn a_sentinel_that_says_nothing_holds_up_nobody_when_the_others_agree() {
-    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap(); // nobody accepts
+async fn silent_sentinel_is_outvoted() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap(); // never accepts
     let server = Server::start();
     let others = [(); 2].map(|()| Sentinel::watching(&[(SERVICE, server.port)], 1, ""));
     let [two, three] = others.each_ref().map(|sentinel| sentinel.port);
@@ -98,7 +98,7 @@ async fn a_sentinel_that_says_nothing_holds_up_nobody_when_the_others_agree() {
 }
 
 #[tokio::test]
-async fn sentinels_and_servers_have_passwords_of_their_own() {
+async fn sentinels_have_their_passwords() {
     let server = Server::start_with(&["--requirepass", "canary1"]);
     let settings = format!("sentinel auth-pass {SERVICE} canary1\nrequirepass canary2\n");
     let sentinel = Sentinel::watching(&[(SERVICE, server.port)], 1, &settings);
@@ -117,7 +117,7 @@ async fn sentinels_and_servers_have_passwords_of_their_own() {
 }
 
 #[tokio::test]
-async fn each_of_several_masters_has_its_share_of_the_names() {
+async fn several_masters_share_names() {
     let servers = [Server::start(), Server::start()];
     let masters = [("one", servers[0].port), ("two", servers[1].port)];
     let sentinel = Sentinel::watching(&masters, 1, "");
@@ -133,9 +133,9 @@ async fn each_of_several_masters_has_its_share_of_the_names() {
     assert!(groups.iter().all(|groups| *groups > 0) && groups.iter().sum::<usize>() == 20, "{groups:?}");
 }
 
-/// Nobody is cut off, and nothing is announced: the sentinel's answer to the next question is all there is.
+/// A change without closed connections and announcements: only the reply to the next query shows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_on_a_named_channel_moves_with_the_master_though_the_old_one_is_well() {
+async fn receivers_follow_the_master() {
     for mode in ["native", "core"] {
         let servers = [Server::start(), Server::start()];
         let sentinel = Sentinel::watching(&[(SERVICE, servers[0].port)], 1, "");
@@ -159,7 +159,7 @@ async fn who_waits_on_a_named_channel_moves_with_the_master_though_the_old_one_i
 }
 
 #[tokio::test]
-async fn a_sentinel_is_listened_to_for_the_news_of_a_new_master() {
+async fn follows_sentinel_announcements() {
     let server = Server::start();
     let sentinel = Sentinel::watching(&[(SERVICE, server.port)], 1, "");
     let _layer = layer(&sentinel.address(SERVICE)).await;

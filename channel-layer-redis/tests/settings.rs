@@ -1,4 +1,4 @@
-//! Settings that make no sense, or would not in a program.
+//! Extreme settings.
 
 mod dialects;
 mod support;
@@ -12,7 +12,7 @@ use support::{layer, next, number, numbered, python::Python, server::Server};
 use tokio::time::{sleep, timeout};
 
 #[tokio::test]
-async fn settings_beyond_all_measure_stop_nothing() {
+async fn extreme_settings_are_bounded() {
     let server = Server::start();
     let extremes = [(Duration::MAX, usize::MAX), (Duration::ZERO, 0)];
     for (mode, (time, bytes)) in ["native", "core", "pubsub"].into_iter().zip(extremes.into_iter().cycle()) {
@@ -38,7 +38,7 @@ async fn settings_beyond_all_measure_stop_nothing() {
     }
 }
 
-/// All of them are fine for channels_redis 4.3.
+/// Prefixes that channels_redis 4.3 accepts.
 fn prefixes() -> Vec<String> {
     let short = [
         "",
@@ -98,7 +98,7 @@ async fn every_prefix_works_in_every_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_prefix_means_the_same_to_python() {
+async fn prefixes_equal_pythons() {
     let server = Server::start();
     for (mode, prefix) in [("pubsub", "channels:"), ("pubsub", &"x".repeat(95)), ("core", "a b:")] {
         let config = json!({"hosts": [server.address()], "prefix": prefix});
@@ -111,7 +111,7 @@ async fn a_prefix_means_the_same_to_python() {
         assert_eq!(number(&next(&mut ours).await), 1, "{mode} {prefix:?}");
         python.call("group_send", json!(["room", {"type": "a", "n": 2}])).await;
         assert_eq!(number(&next(&mut ours).await), 2, "{mode} {prefix:?}");
-        // Python does not wait for the confirmation of its own subscription, and gives up a channel whose receiver ends.
+        // Python does not wait for the confirmation of its subscription, and drops a channel whose receiver ends.
         let sending = async {
             loop {
                 let _ = rust.group_send_message("room", numbered(3)).await.unwrap();

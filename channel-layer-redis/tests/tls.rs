@@ -1,4 +1,4 @@
-//! TLS with a certificate authority of one's own.
+//! TLS with a private certificate authority.
 #![cfg(feature = "tls")]
 
 mod support;
@@ -14,12 +14,12 @@ use support::{
     server::{Server, free_port},
 };
 
-/// Writes the certificate and key of a server that is `localhost` and this name, and returns the authority's certificate.
+/// Writes the certificate and key of a server with the names `localhost` and this one. Returns the authority's certificate.
 fn certify(dir: &Path, name: &str) -> String {
     let authority_key = KeyPair::generate().expect("it can be made");
     let mut authority = CertificateParams::new(Vec::new()).expect("it can be made");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    // Another name than that of what it signs, which OpenSSL would take for its own issuer.
+    // Differs from the name of the signed certificate, which OpenSSL would take for self-signed.
     authority.distinguished_name.push(rcgen::DnType::CommonName, "authority");
     let root = authority.self_signed(&authority_key).expect("it can be made").pem();
     let issuer = Issuer::new(authority, authority_key);
@@ -33,7 +33,7 @@ fn certify(dir: &Path, name: &str) -> String {
     root
 }
 
-/// Names and values, in turn, for a server or a sentinel with a second port, for TLS.
+/// The settings of a server or sentinel with a second port for TLS.
 fn settings(dir: &Path, port: u16) -> Vec<String> {
     let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let named = [
@@ -47,7 +47,7 @@ fn settings(dir: &Path, port: u16) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn messages_pass_over_tls_and_only_with_the_right_authority_and_name() {
+async fn tls_checks_authority_and_name() {
     let dir = tempfile::tempdir().unwrap();
     let root = certify(dir.path(), "other");
     let port = free_port();
@@ -67,11 +67,11 @@ async fn messages_pass_over_tls_and_only_with_the_right_authority_and_name() {
     assert_eq!(number(&next(&mut mailbox).await), 1);
 }
 
-/// Both listen for TLS alone: what goes another way finds nobody.
+/// Both listen only for TLS.
 #[tokio::test]
-async fn sentinels_and_the_masters_that_they_name_are_reached_over_tls() {
+async fn sentinels_and_masters_over_tls() {
     let dir = tempfile::tempdir().unwrap();
-    certify(dir.path(), "127.0.0.1"); // the sentinel names the master so
+    certify(dir.path(), "127.0.0.1"); // the name of the master at the sentinel
     let (master_port, port) = (free_port(), free_port());
     let mut arguments = settings(dir.path(), master_port);
     arguments.iter_mut().step_by(2).for_each(|name| *name = format!("--{name}"));
@@ -94,7 +94,7 @@ async fn sentinels_and_the_masters_that_they_name_are_reached_over_tls() {
 }
 
 #[test]
-fn a_file_of_certificates_that_cannot_be_read_is_told() {
+fn unreadable_certificates_are_errors() {
     let missing = RedisConfig::try_from("rediss://h?ssl_ca_certs=/nowhere/ca.pem").unwrap_err();
     assert!(missing.to_string().contains("cannot be read"), "{missing}");
     let dir = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn a_file_of_certificates_that_cannot_be_read_is_told() {
 }
 
 #[tokio::test]
-async fn a_client_shows_its_certificate_and_may_trust_anybody() {
+async fn client_certificates() {
     let dir = tempfile::tempdir().unwrap();
     let root = certify(dir.path(), "other");
     let port = free_port();
@@ -149,7 +149,7 @@ async fn a_client_shows_its_certificate_and_may_trust_anybody() {
 }
 
 #[tokio::test]
-async fn without_hello_over_tls_the_error_says_so() {
+async fn resp2_over_tls_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let root = certify(dir.path(), "other");
     let port = free_port();

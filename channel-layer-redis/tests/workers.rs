@@ -1,4 +1,4 @@
-//! Workers in processes of their own, on one named channel.
+//! Workers in separate processes, on one named channel.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn jobs() -> ChannelName {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_processes_receive_each_message_once_and_lose_none() {
+async fn three_processes_share_messages() {
     let server = Server::start();
     let address = server.address() + "?capacity=10000";
     let (lines, numbers) = mpsc::channel();
@@ -43,7 +43,7 @@ async fn three_processes_receive_each_message_once_and_lose_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_channel_that_redis_refuses_takes_no_message_from_the_others() {
+async fn refused_channel_affects_no_other() {
     let server = Server::start();
     for (mode, key) in [("native", "asgi:q:broken"), ("core", "asgibroken")] {
         server.cli(&["set", key, "no messages"]);
@@ -65,7 +65,7 @@ async fn a_channel_that_redis_refuses_takes_no_message_from_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_waiting_receiver_keeps_no_connection_of_a_session_that_has_ended() {
+async fn receiver_leaves_ended_links() {
     let server = Server::start();
     let one = Arc::new(layer(&server.address()).await);
     one.send(&jobs(), numbered(1)).await.expect("there is room");
@@ -87,7 +87,7 @@ async fn a_waiting_receiver_keeps_no_connection_of_a_session_that_has_ended() {
     waiting.abort();
 }
 
-/// Not a test: the program that the test above starts. It receives, and gives up now and then.
+/// The program that the test above starts, no test of its own. Its receivers are cancelled now and then.
 #[test]
 #[ignore = "started by the test above"]
 fn worker_process() {
@@ -99,7 +99,7 @@ fn worker_process() {
             let patience = Duration::from_micros(200 + turn % 7 * 500);
             if let Ok(received) = timeout(patience, layer.receive(&jobs())).await {
                 let n = number(&received.expect("all is well"));
-                // Not `println`, which the test runner may keep.
+                // Not `println`, which the test runner may capture.
                 writeln!(std::io::stdout(), "received {n}").expect("somebody reads");
             }
         }
@@ -122,14 +122,14 @@ impl Worker {
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let reader = thread::spawn(move || {
             let lines = output.lines().map_while(Result::ok);
-            // The runner's own first words may stand before.
+            // The output of the test runner may precede it.
             let received = lines.filter_map(|line| line.rsplit_once("received ")?.1.parse().ok());
             received.take_while(|n| numbers.send(*n).is_ok()).count()
         });
         Self { child, reader: Some(reader) }
     }
 
-    /// Ends it, and says how many messages it received.
+    /// Ends it, and returns the number of messages that it received.
     fn end(&mut self) -> usize {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,7 +1,7 @@
-//! Messages to a large group in one process, against the layer in memory.
+//! Messages to a large group in one process, compared with the layer in memory.
 //!
-//! 64 senders; each has one message under way and sends the next when *all* members have received it, so nothing is
-//! counted that was not delivered to everybody. The same code drives both layers.
+//! 64 senders, each with one message in flight: the next follows when *all* members have received it, so only complete
+//! deliveries count. The same code drives both layers.
 
 use std::sync::{
     Arc,
@@ -25,15 +25,15 @@ use super::{
 const MEMBERS: usize = 1000;
 const IN_FLIGHT: usize = 64;
 
-/// What one layer did.
+/// The result of one layer.
 struct Outcome {
-    /// Messages a second that all members had received.
+    /// Messages per second that all members received.
     rate: f64,
     sent: u64,
     dropped: u64,
 }
 
-/// A sender's message on its way.
+/// A message in flight.
 #[derive(Default)]
 struct Flight {
     arrived: AtomicUsize,
@@ -42,7 +42,7 @@ struct Flight {
 
 pub(crate) async fn run() {
     let server = Server::start();
-    // The layer's own probes would be counted among the commands.
+    // Probes would be counted among the commands.
     let address = server.address() + "?probe=1h";
     let mut ratios = Vec::new();
     for _ in 0..REPETITIONS {
@@ -52,7 +52,7 @@ pub(crate) async fn run() {
         let before = Served::by(&server);
         let redis = group_sends(redis.clone(), redis.hub()).await;
         let commands = Served::by(&server).since(&before).publishes;
-        // Closing publishes one that comes back, so that all before it have been sent.
+        // Closing publishes a message that comes back, so that all before it have been sent.
         assert_eq!(commands, redis.sent + 1, "one command for each message");
         ratios.push(redis.rate / memory.rate);
         println!(
@@ -96,7 +96,7 @@ async fn group_sends(layer: Arc<dyn ChannelLayer>, hub: &Hub) -> Outcome {
     Outcome { rate, sent, dropped: ledger.dropped.total() }
 }
 
-/// One message at a time, until all have it.
+/// Sends one message at a time, and waits until all members have it.
 async fn send(
     layer: Arc<dyn ChannelLayer>,
     sender: usize,

@@ -1,5 +1,5 @@
-//! The figures that this crate is held to, each beside what it is compared with, in one run: machines are shared
-//! and noisy, so only the ratios say something. Needs redis-server and redis-benchmark.
+//! Benchmarks with limits: ratios of two measurements in one run, because absolute figures of shared machines vary. Needs
+//! redis-server and redis-benchmark.
 //!
 //! `cargo bench -p channel-layer-redis --bench bars`, with `-- fan-out`, `-- publish` or `-- workers` for one of them.
 
@@ -14,9 +14,9 @@ use std::{collections::HashMap, time::Duration};
 use support::server::Server;
 use tokio::runtime::{Builder, Runtime};
 
-/// So often are the two sides measured, in turn; the median of the ratios is what counts.
+/// The number of rounds, which measure both sides. The result is the median of the ratios.
 const REPETITIONS: usize = 7;
-/// How long one side is measured at a time.
+/// The duration of one measurement.
 const MEASURED: Duration = Duration::from_millis(1500);
 
 fn main() {
@@ -44,13 +44,13 @@ fn median(ratios: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// What a server has counted so far.
+/// The counters of a server.
 struct Served {
     /// `PUBLISH` commands.
     publishes: u64,
-    /// Bytes that all clients have sent.
+    /// Bytes sent by all clients.
     bytes: u64,
-    /// Seconds of its process's time.
+    /// Processor time in seconds.
     seconds: f64,
 }
 

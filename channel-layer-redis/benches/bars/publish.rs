@@ -1,10 +1,9 @@
 //! Publishing from many tasks, against `redis-benchmark`.
 //!
-//! Both sides publish 128 bytes on a channel of 14 to the same server, to which nobody is subscribed.
-//! `redis-benchmark -P 500` is one thread with its 50 clients (the default), so it has 25,000 commands under way, all
-//! of them the same bytes, made once, and looks at no reply. Our side is 512 tasks with one message each under
-//! way: each makes its message, has it encoded, and waits for its own reply. Once on one thread, as `redis-benchmark`
-//! is, and once on two; with two cores, one of which the server takes, the second thread has little to gain.
+//! Both sides publish 128 bytes on a channel of 14 to one server without subscribers.
+//! `redis-benchmark -P 500` is one thread with 50 clients (the default). It has 25,000 commands in flight, all with the same
+//! bytes, and reads no reply. Our side is 512 tasks with one message in flight: each builds and encodes its message, and
+//! waits for its reply. Measured on one thread, as `redis-benchmark` has, and on two.
 
 use std::{
     process::Command,
@@ -32,7 +31,7 @@ const ROOMS: std::ops::Range<usize> = 10..100;
 /// A text that makes the payload one of [`PAYLOAD`] bytes.
 const TEXT: usize = 62;
 const PAYLOAD: usize = 128;
-/// About as long as ours on a quiet machine.
+/// The number of its commands, which take about as long as ours.
 const THEIR_COMMANDS: &str = "3000000";
 
 pub(crate) async fn run(threads: &str) {
@@ -74,7 +73,7 @@ async fn ours(layer: &Arc<RedisLayer>, server: &Server) -> (f64, String) {
     while tasks.join_next().await.is_some() {}
     let cpu = (cpu_seconds() - cpu) * 1e6 / accepted.load(Relaxed) as f64;
     let served = Served::by(server).since(&before);
-    // The heartbeats and probes of the layer are few beside a million.
+    // The heartbeats and probes of the layer are negligible.
     let count = served.publishes.abs_diff(accepted.load(Relaxed));
     assert!(count <= 2, "each message is one command: {count} more or less");
     (rate, format!("{cpu:.2} us of our time each, {}", cost(&served)))
@@ -93,13 +92,13 @@ fn theirs(server: &Server) -> (f64, String) {
     (rate.expect("a rate"), cost(&Served::by(server).since(&before)))
 }
 
-/// What one command cost the server, and how long it was.
+/// The time of the server and the bytes per command.
 fn cost(served: &Served) -> String {
     let each = served.publishes as f64;
     format!("{:.2} us of the server's, {:.0} bytes", served.seconds * 1e6 / each, served.bytes as f64 / each)
 }
 
-/// What this process has used, where the system tells.
+/// The processor time of this process, if the system reports it.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');

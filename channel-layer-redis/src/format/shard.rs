@@ -23,7 +23,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_hosts_matches_python() {
+    fn many_hosts_match_python() {
         let hosts = [2, 3, 5, 7, 10, 16];
         let python = [
             ("a", [1, 2, 4, 6, 8, 14]),

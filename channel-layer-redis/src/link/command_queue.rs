@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_for_capacity_until_its_deadline() {
+    async fn full_queue_has_a_deadline() {
         let send = |_: Commands| pending::<Result<Vec<Result<Reply, CallError>>, CallError>>();
         let queue = CommandQueue::start(LIMIT, Arc::default(), send);
         let mut kept = Vec::new();

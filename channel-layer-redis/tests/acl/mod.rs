@@ -1,4 +1,4 @@
-//! The permissions that a Redis user needs in each mode, as listed on the page for operators.
+//! The permissions of a Redis user in each mode, as documented for operators.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -10,7 +10,7 @@ use crate::support::{PATIENCE, next, number, numbered, server::Server, until};
 
 const PAGE: &str = include_str!("../../src/docs/operations.md");
 
-/// Makes the user of the page, with further rules, and gives the address that logs in as it.
+/// Creates the documented user, with further rules, and returns an address with its login.
 fn user(server: &Server, mode: &str, more: &[&str]) -> String {
     let start = format!("ACL SETUSER channels-{mode} ");
     let line = PAGE.lines().find(|line| line.starts_with(&start)).expect("the page has the mode");
@@ -31,7 +31,7 @@ async fn used(layer: &RedisLayer, beside: &RedisLayer, mode: &str) {
     }
     layer.leave("room", mailbox.channel()).await.expect("it is allowed");
     if mode != "pubsub" {
-        // One of its own each time: who forwarded before may hold on to it for a moment.
+        // A new one each time: a previous forwarder may keep its subscription for a moment.
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let jobs: ChannelName =
             format!("jobs-{}", NEXT.fetch_add(1, Relaxed)).parse().expect("it is allowed");
@@ -46,7 +46,7 @@ async fn used(layer: &RedisLayer, beside: &RedisLayer, mode: &str) {
         let job =
             timeout(PATIENCE, layer.receive(&jobs)).await.expect("it is allowed").expect("it is allowed");
         assert_eq!(number(&job), 3, "{mode}");
-        // Is given back, since nobody receives.
+        // Returned, because there is no receiver.
         beside.send(&jobs, numbered(4)).await.expect("it is allowed");
     }
     layer.health().await.expect("it is allowed");
@@ -70,22 +70,22 @@ async fn is_enough(mode: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_acl_is_enough_for_native() {
+async fn documented_acl_suffices_native() {
     is_enough("native").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_acl_is_enough_for_core() {
+async fn documented_acl_suffices_core() {
     is_enough("core").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_acl_is_enough_for_pubsub() {
+async fn documented_acl_suffices_pubsub() {
     is_enough("pubsub").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_that_is_missing_is_named_with_its_mode() {
+async fn missing_command_is_named() {
     let server = Server::start();
     let needed = [
         (
@@ -124,7 +124,7 @@ async fn a_command_that_is_missing_is_named_with_its_mode() {
 
 /// Checks that a mode works without the commands that it does not require.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mode_works_without_what_it_does_not_need() {
+async fn unneeded_commands_may_be_missing() {
     let server = Server::start();
     for mode in ["native", "core", "pubsub"] {
         for rule in ["-client", "-client|unblock", "-role", "-info"] {
@@ -147,9 +147,9 @@ async fn a_mode_works_without_what_it_does_not_need() {
     );
 }
 
-/// Redis renames commands that administrators fear; ours among them.
+/// Commands that administrators may rename.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn renamed_commands_of_administrators_are_not_missed() {
+async fn renamed_admin_commands() {
     let renamed = ["INFO", "CONFIG", "CLIENT", "ROLE", "HELLO", "DEBUG"];
     let arguments: Vec<_> = renamed.iter().flat_map(|name| ["--rename-command", name, ""]).collect();
     let server = Server::start_with(&arguments);
@@ -165,9 +165,9 @@ async fn renamed_commands_of_administrators_are_not_missed() {
     assert!(reason.contains("mode core needs EVALSHA"), "{reason}");
 }
 
-/// Both ends of a connection in the older protocol are looked after.
+/// Reconnects both connections of the older protocol.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscriptions_in_the_older_protocol_come_back() {
+async fn resp2_subscriptions_reconnect() {
     let server = Server::start_with(&["--rename-command", "HELLO", ""]);
     for mode in ["native", "core", "pubsub"] {
         let address = user(&server, mode, &[]);

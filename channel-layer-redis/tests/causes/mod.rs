@@ -1,4 +1,4 @@
-//! Errors and logs tell why: what Redis said, once for each cause and not for each message.
+//! Errors and logs contain the message of Redis, once for each cause instead of each message.
 
 use std::{
     io::{self, Write},
@@ -32,7 +32,7 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// Lines of this level that hold this text.
+    /// Lines of this level with this text.
     fn count(&self, level: &str, text: &str) -> usize {
         let bytes = self.0.lock().expect("nobody panics with it");
         let text_of_log = String::from_utf8_lossy(&bytes);
@@ -52,7 +52,7 @@ impl Write for Log {
     }
 }
 
-/// A server that refuses messages to groups, in every mode, and whatever a script would write.
+/// A server that refuses messages to groups in every mode, and all writes of scripts.
 macro_rules! refusing {
     ($code:literal) => {
         Dialect {
@@ -69,9 +69,9 @@ macro_rules! refusing {
 }
 
 #[tokio::test]
-async fn what_redis_says_is_shown_by_every_error() {
+async fn errors_show_redis_messages() {
     let server = Server::start();
-    // Whether it passes: the call had no effect then, and may be made again.
+    // Whether it is temporary: then the call had no effect, and may be repeated.
     let cases = [
         (refusing!("BUSY"), "BUSY", true),
         (refusing!("CLUSTERDOWN"), "CLUSTERDOWN", true),
@@ -90,7 +90,7 @@ async fn what_redis_says_is_shown_by_every_error() {
         let speaker = Speaker::to(server.port, dialect).await;
         for mode in ["core", "native", "pubsub"] {
             let address = format!("{}?mode={mode}&prefix={mode}", speaker.address());
-            // Mode core asks for what it needs when it is opened.
+            // Mode core checks its required commands when it is opened.
             let error = match RedisLayer::open(address.parse().unwrap()).await {
                 Ok(one) => one.group_send_message("g", numbered(1)).await.unwrap_err(),
                 Err(error) => {
@@ -107,7 +107,7 @@ async fn what_redis_says_is_shown_by_every_error() {
 }
 
 #[tokio::test]
-async fn why_there_is_no_connection_is_told_once_and_by_every_call() {
+async fn connect_errors_are_logged_once() {
     for mode in ["core", "native", "pubsub"] {
         let mut server = Server::start();
         let acl = |rule: &[&str]| server.cli(&[&["acl", "setuser", "app"], rule].concat());
@@ -140,7 +140,7 @@ async fn why_there_is_no_connection_is_told_once_and_by_every_call() {
 }
 
 #[tokio::test]
-async fn a_layer_that_cannot_begin_says_why() {
+async fn failed_start_gives_the_cause() {
     let server = Server::start();
     for (rule, code) in [
         (&["on", ">other"][..], "WRONGPASS"),
@@ -157,9 +157,9 @@ async fn a_layer_that_cannot_begin_says_why() {
     }
 }
 
-/// Callers are told of a fault that every message meets; the log is theirs.
+/// A failure of every message is returned to callers, which log it.
 #[tokio::test]
-async fn the_log_does_not_grow_with_the_messages() {
+async fn log_does_not_grow_with_traffic() {
     let server = Server::start();
     let (log, _guard) = Log::begin();
     let one = layer(&server.address()).await;
@@ -176,9 +176,9 @@ async fn the_log_does_not_grow_with_the_messages() {
 
 type Shared = Arc<dyn ChannelLayer>;
 
-/// Every layer, in one process and from another.
+/// Tests every layer, within one process and between two.
 #[tokio::test]
-async fn a_warning_about_full_members_names_their_group() {
+async fn full_warning_names_the_group() {
     let server = Server::start();
     let mut layers: Vec<(String, Shared, Shared)> = Vec::new();
     for mode in ["core", "native", "pubsub"] {
@@ -202,14 +202,14 @@ async fn a_warning_about_full_members_names_their_group() {
             next(&mut awake).await;
         }
         let lines = log.count("WARN", &format!("group={group} full=1 matched=2"));
-        assert!((1..=3).contains(&lines), "{name}: {lines} lines"); // one a second
+        assert!((1..=3).contains(&lines), "{name}: {lines} lines"); // one per second
         assert_eq!(log.count("WARN", &other), 0, "{name}");
     }
 }
 
 /// All mailboxes of a process share one inbox in Redis, of the default capacity.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_inbox_has_no_room_for_is_warned_about_and_counted() {
+async fn full_inbox_is_counted() {
     let server = Server::start();
     let one = layer(&format!("{}?mode=core", server.address())).await;
     let two = layer(&format!("{}?mode=core&capacity=1", server.address())).await;
@@ -218,7 +218,7 @@ async fn what_an_inbox_has_no_room_for_is_warned_about_and_counted() {
         two.join("g", mailbox.channel()).await.unwrap();
     }
     let inbox = format!("asgi{}!", mailboxes[0].channel().as_str().split('!').next().unwrap());
-    two.close().await.unwrap(); // nobody takes anything from there any more
+    two.close().await.unwrap(); // no process reads the inbox
     server.cli(&["zadd", "asgi:group:g", "9999999999", mailboxes[0].channel().as_str()]);
     server.cli(&["zadd", "asgi:group:g", "9999999999", mailboxes[1].channel().as_str()]);
     let filled = ["zadd", &inbox].map(str::to_owned).into_iter();

@@ -1,4 +1,4 @@
-//! Servers that answer in other shapes than the one that the other tests run on.
+//! Servers whose replies have other shapes than those of the installed Redis.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const PLAIN: Dialect = Dialect { command: |_| None, reply: |frame| frame };
 /// Redis 6.0.0 to 6.0.14 and 6.2.0 to 6.2.4, KeyDB up to 6.2.0: `ZPOPMIN key n` is one list.
 const FLAT: Dialect = Dialect { reply: flatten, ..PLAIN };
 
-/// Scores, counts and cursors as text, and nothing in place of an empty list.
+/// Scores, counts and cursors as text, and nil for an empty list.
 const TEXTS: Dialect = Dialect { reply: in_texts, ..PLAIN };
 
 fn flatten(frame: Frame) -> Frame {
@@ -45,7 +45,7 @@ fn in_texts(frame: Frame) -> Frame {
     }
 }
 
-/// Redis 5, and proxies: the older protocol alone.
+/// Redis 5, and proxies: only the older protocol.
 const NO_HELLO: Dialect =
     Dialect { command: |words| (words[0] == "HELLO").then(|| unknown("HELLO")), ..PLAIN };
 
@@ -76,7 +76,7 @@ const ACTIVE_REPLICA: Dialect = Dialect {
     ..PLAIN
 };
 
-/// A proxy that passes on what applications use, and nothing about servers.
+/// A proxy that forwards the commands of applications, but not those of administrators.
 const PROXY: Dialect = Dialect {
     command: |words| {
         ["HELLO", "CLIENT", "ROLE", "INFO", "CONFIG"].contains(&words[0]).then(|| unknown(words[0]))
@@ -102,7 +102,7 @@ async fn pair(server: &Server, dialect: Dialect, mode: &str) -> (RedisLayer, Red
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_arrives_whole_over_every_dialect() {
+async fn bursts_arrive_in_every_dialect() {
     let server = Server::start();
     let dialects =
         [FLAT, TEXTS, NO_HELLO, OLD_PROTOCOL, HELLO_FORBIDDEN, NO_CLIENT, NO_ROLE, ACTIVE_REPLICA, PROXY];
@@ -137,9 +137,9 @@ async fn a_burst_arrives_whole_over_every_dialect() {
     }
 }
 
-/// A reply of no known shape is counted, and what follows is read.
+/// A reply of unknown shape is counted, and later replies are read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unreadable_reply_is_counted_and_never_passed_over() {
+async fn unreadable_replies_are_counted() {
     type Case = (&'static str, fn(&[&str]) -> Option<Vec<String>>);
     let cases: [Case; 7] = [
         ("core", |words| (words[0] == "ZPOPMIN").then(|| answer("{'odd'}"))),
@@ -178,9 +178,9 @@ async fn an_unreadable_reply_is_counted_and_never_passed_over() {
     }
 }
 
-/// A proxy that answers everything but `AUTH` with `NOAUTH` before the login.
+/// A proxy that replies `NOAUTH` to all commands but `AUTH` before the login.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_goes_by_auth_alone_is_sent_so() {
+async fn password_by_auth_alone() {
     let server = Server::start_with(&["--requirepass", "canary"]);
     let command = |words: &[&str]| (words[0] == "HELLO").then(|| vec!["PING".to_owned()]);
     let speaker = Speaker::to(server.port, Dialect { command, ..PLAIN }).await;

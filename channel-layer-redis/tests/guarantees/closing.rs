@@ -1,4 +1,4 @@
-//! A process that ends, in order or not.
+//! Closed, dropped and killed layers.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn what_was_sent_before_a_close_arrives() {
+async fn sends_before_close_arrive() {
     let server = Server::start();
     let jobs: ChannelName = "jobs".parse().unwrap();
     for mode in ["native", "pubsub", "core"] {
@@ -22,7 +22,7 @@ async fn what_was_sent_before_a_close_arrives() {
         one.send(mailbox.channel(), numbered(0)).await.unwrap();
         one.send(&jobs, numbered(0)).await.unwrap();
         for n in 1..=200 {
-            // Polled once, so that it is queued, and dropped.
+            // Polled once, so that it is queued, then dropped.
             assert!(one.send(mailbox.channel(), numbered(n)).now_or_never().is_none());
             assert!(!stores || one.send(&jobs, numbered(n)).now_or_never().is_none());
         }
@@ -39,7 +39,7 @@ async fn what_was_sent_before_a_close_arrives() {
 }
 
 #[tokio::test]
-async fn a_closed_layer_leaves_nothing_at_the_server() {
+async fn close_cleans_the_server() {
     let server = Server::start();
     let jobs: ChannelName = "jobs".parse().unwrap();
     for mode in ["native", "pubsub", "core"] {
@@ -76,7 +76,7 @@ async fn a_closed_layer_leaves_nothing_at_the_server() {
 }
 
 #[tokio::test]
-async fn a_layer_that_is_dropped_in_the_middle_keeps_no_connection() {
+async fn drop_during_calls_disconnects() {
     let server = Server::start();
     let jobs: ChannelName = "jobs".parse().unwrap();
     for mode in ["native", "pubsub", "core"] {
@@ -95,9 +95,9 @@ async fn a_layer_that_is_dropped_in_the_middle_keeps_no_connection() {
     }
 }
 
-/// A process that dies without closing: the others go on.
+/// A process that dies without closing.
 #[tokio::test]
-async fn a_forwarder_that_is_gone_is_replaced() {
+async fn lost_forwarder_is_replaced() {
     let server = Server::start();
     let jobs: ChannelName = "jobs".parse().unwrap();
     let (one, two) = pair(&server, "native", "").await;

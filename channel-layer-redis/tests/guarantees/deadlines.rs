@@ -1,4 +1,4 @@
-//! Every call ends, and what does not come back is noticed.
+//! Deadlines of calls, and the detection of lost messages.
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Deliveries, Error, LayerEvent};
 use futures_util::{FutureExt, future::join_all};
@@ -11,11 +11,11 @@ use super::support::{
     until,
 };
 
-/// Options with which only calls notice that something is wrong.
+/// Options with which only calls detect a failure.
 const UNWATCHED: &str = "timeout=300ms&heartbeat=1h&probe=1h";
 
 #[tokio::test]
-async fn a_message_that_does_not_come_back_is_delivered_to_no_member() {
+async fn lost_echo_delivers_to_none() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     for mode in ["native", "pubsub"] {
@@ -34,7 +34,7 @@ async fn a_message_that_does_not_come_back_is_delivered_to_no_member() {
 }
 
 #[tokio::test]
-async fn a_process_that_does_not_answer_is_asked_until_a_deadline() {
+async fn mute_process_meets_a_deadline() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let one = layer(&format!("{}?{UNWATCHED}", server.address())).await;
@@ -49,7 +49,7 @@ async fn a_process_that_does_not_answer_is_asked_until_a_deadline() {
 }
 
 #[tokio::test]
-async fn a_server_that_hands_nothing_out_is_found_in_every_mode() {
+async fn mute_server_in_every_mode() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     for mode in ["native", "pubsub", "core"] {
@@ -66,9 +66,9 @@ async fn a_server_that_hands_nothing_out_is_found_in_every_mode() {
     }
 }
 
-/// A server that neither answers nor ends the connection.
+/// A server that neither replies nor closes the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_call_ends_though_nothing_is_answered() {
+async fn every_call_has_a_deadline() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let jobs: ChannelName = "jobs".parse().unwrap();
@@ -99,7 +99,7 @@ async fn every_call_ends_though_nothing_is_answered() {
         proxy.set(Manners::Pass);
         until("it is back", || async { one.is_connected() && one.health().await.is_ok() }).await;
         let sent = one.group_send_message("h", numbered(2)).await.unwrap();
-        // In mode core, who takes it from Redis may come back later than the timeout that the report waits for.
+        // In mode core, the echo may arrive after the timeout of the report.
         assert!(sent.local.delivered == 1 || mode == "core", "{mode}: {sent:?}");
         let _ = one.group_send_message("g", numbered(3)).await.unwrap();
         let _ = one.group_send_message("h", numbered(4)).await.unwrap();
@@ -107,9 +107,9 @@ async fn every_call_ends_though_nothing_is_answered() {
     }
 }
 
-/// A program that ends does not wait for a server.
+/// Closing does not wait for a frozen server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_a_layer_ends_every_call_though_redis_is_frozen() {
+async fn close_ends_calls_in_a_freeze() {
     for mode in ["native", "pubsub", "core"] {
         let server = Server::start();
         let one = layer(&format!("{}?mode={mode}&{UNWATCHED}", server.address())).await;

@@ -12,7 +12,7 @@ fn on_both(one: &Server, two: &Server, mode: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_union_over_two_hosts_is_heard_once_everywhere() {
+async fn union_over_hosts_arrives_once() {
     const NAMES: usize = 20;
     let hosts = [Server::start(), Server::start()];
     for mode in ["native", "pubsub", "core"] {
@@ -46,9 +46,9 @@ async fn a_union_over_two_hosts_is_heard_once_everywhere() {
     }
 }
 
-/// The groups of the other host do not notice.
+/// Groups of the other host are not affected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_one_of_two_hosts_is_told_once() {
+async fn one_host_outage_is_reported() {
     for mode in ["native", "pubsub"] {
         let (well, mut ill) = (Server::start(), Server::start());
         let one = layer(&on_both(&well, &ill, mode)).await;
@@ -90,11 +90,11 @@ async fn an_outage_of_one_of_two_hosts_is_told_once() {
 }
 
 #[tokio::test]
-async fn who_joins_a_group_of_a_host_that_is_away_is_a_member_later() {
+async fn join_during_outage_takes_effect() {
     for mode in ["native", "pubsub", "core"] {
         let (well, mut ill) = (Server::start(), Server::start());
         let one = layer(&on_both(&well, &ill, mode)).await;
-        // In mode core, what comes in comes by the host of the mailbox.
+        // In mode core, messages arrive by the host of the mailbox.
         let mut mailboxes = Vec::new();
         for _ in 0..20 {
             mailboxes.push(one.new_channel().await.unwrap());
@@ -115,7 +115,7 @@ async fn who_joins_a_group_of_a_host_that_is_away_is_a_member_later() {
 }
 
 #[tokio::test]
-async fn any_process_ends_all_memberships_of_a_channel() {
+async fn discard_all_from_any_process() {
     let hosts = [Server::start(), Server::start()];
     for mode in ["native", "core"] {
         let address = on_both(&hosts[0], &hosts[1], mode);
@@ -131,7 +131,7 @@ async fn any_process_ends_all_memberships_of_a_channel() {
         }
         two.group_discard_all(mailbox.channel()).await.unwrap();
         two.group_discard_all(&jobs).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await; // a named channel's end is told without an answer
+        tokio::time::sleep(Duration::from_millis(300)).await; // the end of a named channel is sent without a reply
         for name in &names {
             let _ = two.group_send(&name.clone().into(), numbered(1)).await.unwrap();
             assert_eq!(number(&next(&mut other).await), 1, "{mode}");

@@ -16,7 +16,7 @@ fn roomy() -> MailboxOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_in_all_processes_see_one_order_of_all_senders() {
+async fn members_see_one_order() {
     const SENDERS: i64 = 4;
     const EACH: i64 = 200;
     let server = Server::start();
@@ -58,9 +58,9 @@ async fn members_in_all_processes_see_one_order_of_all_senders() {
     }
 }
 
-/// A call counts from its first poll, whatever becomes of its caller.
+/// The first poll of a call determines its position, also if the caller is cancelled.
 #[tokio::test]
-async fn calls_keep_the_order_in_which_they_were_begun() {
+async fn calls_keep_their_order() {
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let (one, two) = pair(&server, mode, "").await;
@@ -73,7 +73,7 @@ async fn calls_keep_the_order_in_which_they_were_begun() {
                 _ => one.send(mailbox.channel(), numbered(n)).map(drop).boxed(),
             };
             assert!((&mut call).now_or_never().is_none());
-            // One in three is given up.
+            // One in three is cancelled.
             if n % 3 > 0 {
                 under_way.push(call);
             }
@@ -87,9 +87,9 @@ async fn calls_keep_the_order_in_which_they_were_begun() {
     }
 }
 
-/// More groups than any memory of them is meant for.
+/// More groups than the bounds of all tables.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sender_to_very_many_groups_neither_loses_nor_repeats() {
+async fn many_groups_without_loss() {
     const ROUNDS: i64 = 70;
     const GROUPS: i64 = 1000;
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! Subscriptions come and go with members, and no message falls between.
+//! Subscriptions follow the members without a lost message.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,9 +14,9 @@ use super::{
     support::{self, layer, next, number, numbered, server::Server, until},
 };
 
-/// The first member and the last one change all the time, without a linger that would hide it.
+/// Groups become empty continually, without a linger.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_joined_hears_though_others_leave_meanwhile() {
+async fn joined_members_receive() {
     const TASKS: usize = 8;
     const ROUNDS: i64 = 60;
     let server = Server::start();
@@ -44,7 +44,7 @@ async fn who_has_joined_hears_though_others_leave_meanwhile() {
             }
         }
         until("nothing is left", || async {
-            // Of the mailboxes' own channels, which mode pubsub has, nothing either.
+            // Nor a channel of a mailbox, which mode pubsub has.
             server.cli(&["pubsub", "channels", &format!("{mode}specific.*")]).is_empty()
                 && !has_group_channels(&server, mode)
         })
@@ -57,9 +57,9 @@ fn has_group_channels(server: &Server, mode: &str) -> bool {
     !server.cli(&["pubsub", "channels", pattern]).is_empty()
 }
 
-/// A caller may lose its patience at any moment of a call.
+/// Callers are cancelled at any moment of a call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_join_given_up_at_any_moment_leaves_no_subscription() {
+async fn cancelled_join_leaves_nothing() {
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let (one, two) = pair(&server, mode, "linger=0").await;
@@ -68,7 +68,7 @@ async fn a_join_given_up_at_any_moment_leaves_no_subscription() {
             let name = format!("given-up-{n}");
             let join = one.join(&name, mailbox.channel());
             let joined = timeout(Duration::from_micros(n * 5), join).await.is_ok();
-            // It may be a member or not; a later leave ends that.
+            // It may be a member; leaving ends that.
             one.leave(&name, mailbox.channel()).await.unwrap();
             if joined {
                 sleep(Duration::ZERO).await;
@@ -83,7 +83,7 @@ async fn a_join_given_up_at_any_moment_leaves_no_subscription() {
 }
 
 #[tokio::test]
-async fn a_mailbox_given_up_while_it_opens_leaves_nothing() {
+async fn cancelled_open_leaves_nothing() {
     let server = Server::start();
     for mode in ["native", "pubsub", "core"] {
         let (one, _) = pair(&server, mode, "linger=0").await;
@@ -100,7 +100,7 @@ async fn a_mailbox_given_up_while_it_opens_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_group_joined_again_while_it_lingers_is_not_given_up() {
+async fn lingering_group_is_rejoined() {
     let server = Server::start();
     let linger = Duration::from_millis(400);
     for mode in ["native", "pubsub"] {
@@ -109,7 +109,7 @@ async fn a_group_joined_again_while_it_lingers_is_not_given_up() {
         one.join("g", mailbox.channel()).await.unwrap();
         one.leave("g", mailbox.channel()).await.unwrap();
         one.join("g", mailbox.channel()).await.unwrap();
-        // Whatever was to end with the first member has had its time.
+        // Any end of the first subscription has had time to happen.
         sleep(linger * 2).await;
         assert!(has_group_channels(&server, mode), "{mode}");
         let _ = two.group_send_message("g", numbered(1)).await.unwrap();
@@ -119,9 +119,9 @@ async fn a_group_joined_again_while_it_lingers_is_not_given_up() {
     }
 }
 
-/// A worker that does something else between two calls misses nothing, although nobody stores it.
+/// A worker that pauses between two calls misses no message, although none is stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_comes_back_at_once_misses_nothing() {
+async fn returning_receiver_misses_nothing() {
     const MESSAGES: i64 = 300;
     let server = Server::start();
     let (one, two) = pair(&server, "pubsub", "linger=0&capacity=1000").await;
@@ -149,9 +149,9 @@ async fn a_receiver_that_comes_back_at_once_misses_nothing() {
     until("nobody receives any more", || async { !subscribed().await }).await;
 }
 
-/// The sender is counted among the receivers of what it publishes, and must not be told of as another process.
+/// Redis counts the sender among the receivers, and the report must not count it as another process.
 #[tokio::test]
-async fn a_report_counts_other_processes_only_while_a_group_lingers() {
+async fn reports_count_other_processes() {
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let (one, two) = pair(&server, mode, "linger=1h").await;
@@ -166,9 +166,9 @@ async fn a_report_counts_other_processes_only_while_a_group_lingers() {
     }
 }
 
-/// A layer takes the messages of others only up to its own limit.
+/// A layer accepts messages of others only up to its limit.
 #[tokio::test]
-async fn a_message_beyond_the_readers_limit_is_counted_and_dropped() {
+async fn over_long_messages_are_dropped() {
     let server = Server::start();
     for mode in ["native", "pubsub"] {
         let address = format!("{}?mode={mode}&prefix={mode}", server.address());

@@ -1,4 +1,4 @@
-//! Values that Python can write and that a message cannot always hold.
+//! Values of Python, some of which a message cannot contain.
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, Map, Message, Value};
 use serde_json::{Value as Json, json};
@@ -8,7 +8,7 @@ use crate::support::{layer, next, python::Python, server::Server, until};
 struct Case {
     /// The value in Python.
     sent: Json,
-    /// `None` if it cannot be carried.
+    /// `None` for a value that a message cannot contain.
     json: Option<Value>,
     msgpack: Option<Value>,
 }
@@ -50,7 +50,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_python_writes_is_read_or_counted() {
+async fn pythons_payloads_are_read() {
     let server = Server::start();
     for mode in ["core", "pubsub"] {
         for serializer in ["json", "msgpack"] {
@@ -72,7 +72,7 @@ async fn what_python_writes_is_read_or_counted() {
                         let got = next(&mut ours).await;
                         // As text, since no NaN is equal to itself.
                         assert_eq!(format!("{:?}", got.get("v").unwrap()), format!("{read:?}"), "{prefix}");
-                        // And what we write, we read.
+                        // A round trip.
                         let again = Message::new("t").with("v", read.clone());
                         layer(&format!("{}?{options}", server.address()))
                             .await

@@ -1,6 +1,6 @@
-//! A server that speaks a dialect of Redis: a real one, behind a proxy that changes commands and replies.
+//! A server with a dialect of Redis: a real one, behind a proxy that changes commands and replies.
 //!
-//! A command that the dialect lacks is replaced by another one, so that its reply keeps its place among the others.
+//! A command that the dialect lacks is replaced by another one, so that its reply keeps its position.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,7 +11,7 @@ use tokio::{
 /// The differences between an emulated server and the real one behind it.
 #[derive(Clone, Copy)]
 pub(crate) struct Dialect {
-    /// Another command in place of this one, by its words, the name in capitals.
+    /// Replaces a command, given by its words with the name in capitals.
     pub(crate) command: fn(&[&str]) -> Option<Vec<String>>,
     pub(crate) reply: fn(Frame) -> Frame,
 }
@@ -19,11 +19,11 @@ pub(crate) struct Dialect {
 /// A command, a reply or a push.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Frame {
-    /// `$`, and nothing for the one of length -1.
+    /// A bulk string, `$`. `None` for the one of length -1.
     Bulk(Option<Vec<u8>>),
-    /// Everything on one line, with the character that tells its kind.
+    /// A frame of one line, with the character of its type.
     Line(String),
-    /// `*`, `~` or `>`; `%`, whose items are keys and values in turn.
+    /// A list, `*`, `~` or `>`; or `%`, whose items alternate between keys and values.
     Many(char, Vec<Frame>),
 }
 
@@ -56,17 +56,17 @@ impl Drop for Speaker {
     }
 }
 
-/// Answers as a server does that does not know the command.
+/// Replies like a server without the command.
 pub(crate) fn unknown(name: &str) -> Vec<String> {
     vec![format!("no-such-{name}")]
 }
 
-/// Answers this error.
+/// Replies with this error.
 pub(crate) fn refuse(error: &str) -> Vec<String> {
     answer(&format!("redis.error_reply(\"{error}\")"))
 }
 
-/// Answers what this Lua expression says.
+/// Replies with the value of this Lua expression.
 pub(crate) fn answer(lua: &str) -> Vec<String> {
     ["EVAL", &format!("return {lua}"), "0"].map(str::to_owned).to_vec()
 }
@@ -78,7 +78,7 @@ pub(crate) fn bulk(text: &str) -> Frame {
 async fn carry(client: TcpStream, port: u16, dialect: Dialect) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     for stream in [&client, &server] {
-        let _ = stream.set_nodelay(true); // small frames, one by one
+        let _ = stream.set_nodelay(true); // small frames
     }
     let (client_in, client_out) = client.into_split();
     let (server_in, server_out) = server.into_split();
@@ -115,7 +115,7 @@ async fn copy(
 }
 
 impl Frame {
-    /// The first whole frame, and what is behind it.
+    /// The first whole frame, and the bytes after it.
     fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
         let (line, mut rest) = (String::from_utf8_lossy(&bytes[..end]).into_owned(), &bytes[end + 2..]);
@@ -126,7 +126,7 @@ impl Frame {
             '$' | '=' => {
                 let length = usize::try_from(length()).expect("it is not negative");
                 let bulk = rest.get(..length + 2)?;
-                // A verbatim text names its format first.
+                // A verbatim text begins with its format.
                 let start = if kind == '=' { 4 } else { 0 };
                 Some((Self::Bulk(Some(bulk[start..length].to_vec())), &rest[length + 2..]))
             }
@@ -164,7 +164,7 @@ impl Frame {
         }
     }
 
-    /// A command's words, the first in capitals.
+    /// The words of a command, the first in capitals.
     fn words(&self) -> Option<Vec<String>> {
         let Self::Many('*', items) = self else { return None };
         let word = |item: &Self| match item {

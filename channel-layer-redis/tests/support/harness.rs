@@ -21,10 +21,10 @@ use super::{
     server::{Server, cli},
 };
 
-/// The largest message of the layers: more than the suite asks for, and less than takes time.
+/// The size limit of the layers: above the largest message of the suite, and small enough to be fast.
 const MAX_MESSAGE: usize = 2 << 20;
 
-/// One case of each kind that depends on the topology: what crosses the wire, is shared, broken and left behind.
+/// The cases that depend most on the topology: encoding, sharing, failures and residue.
 const SMOKE: [&str; 7] = [
     "groups_span_processes",
     "remote_union_members_hear_once",
@@ -35,12 +35,12 @@ const SMOKE: [&str; 7] = [
     "size_limit_of_groups",
 ];
 
-/// A part of the suite that takes seconds.
+/// A selection of the suite that takes seconds.
 pub(crate) fn smoke() -> Vec<Case> {
     SMOKE.iter().map(|name| case(name).expect("a case of the suite")).collect()
 }
 
-/// Whether a case can run on a [`Corner`] of servers that are not its own: it breaks nothing, and counts nothing there.
+/// Whether a case can run on a [`Corner`] of shared servers: it has no faults, and counts no connections.
 pub(crate) fn without_faults(case: &Case) -> bool {
     !["outages", "residue"].contains(&case.area)
 }
@@ -58,7 +58,7 @@ pub(crate) fn two_hosts(options: &str) -> ([Server; 2], String) {
     (servers, address)
 }
 
-/// The servers of one test. Two layers on them, each with connections of its own, stand for two processes.
+/// The servers of one test. Two layers on them, each with its connections, represent two processes.
 pub(crate) struct Redis<T> {
     start: fn() -> (T, String),
     running: OnceLock<(T, String)>,
@@ -67,7 +67,7 @@ pub(crate) struct Redis<T> {
     size_limit: usize,
 }
 
-/// A part of servers that other tests use too: a prefix of its own.
+/// A prefix on shared servers.
 pub(crate) struct Corner {
     address: String,
     prefix: String,
@@ -79,7 +79,7 @@ impl<T> Redis<T> {
         Self { start, running: OnceLock::new(), proxies: OnceCell::new(), size_limit: MAX_MESSAGE }
     }
 
-    /// The ports of the servers, and what stands before and after them in the address.
+    /// The ports of the servers, with the text around them in the address.
     fn hosts(&self) -> (&str, Vec<u16>, &str) {
         let (_, address) = self.running.get_or_init(self.start);
         let (head, rest) = address.split_once("://").expect("an address as promised");
@@ -104,7 +104,7 @@ impl<T> Redis<T> {
         open(address, config).await
     }
 
-    /// Whether there is a server to behave like this.
+    /// Whether there is a proxy to change its behaviour.
     fn set(&self, manners: Manners) -> bool {
         let proxies = self.proxies.get();
         proxies.into_iter().flatten().for_each(|proxy| proxy.set(manners));
@@ -113,7 +113,7 @@ impl<T> Redis<T> {
 }
 
 impl Redis<Server> {
-    /// Mode core with encryption, which makes four bytes of three.
+    /// Mode core with encryption, which expands three bytes to four.
     pub(crate) fn encrypted() -> Self {
         let start = || one_host("?mode=core&symmetric_encryption_keys=secret&random_prefix_length=0");
         Self { size_limit: MAX_MESSAGE / 4 * 3, ..Self::new(start) }
@@ -134,19 +134,19 @@ impl Corner {
 }
 
 async fn open(address: RedisConfig, config: LayerConfig) -> Arc<dyn ChannelLayer> {
-    // A linger as short as a test's patience.
+    // A linger that is shorter than the deadlines of tests.
     let linger = Duration::from_millis(200);
     let address = address.with_layer_config(config).with_max_message(MAX_MESSAGE).with_linger(linger);
     Arc::new(RedisLayer::open(address).await.expect("Redis is up"))
 }
 
-/// The server counts milliseconds, so a second is long.
+/// Timings of a server that counts milliseconds.
 fn timing() -> Timing {
     let second = Duration::from_secs(1);
     Timing::real().with_expiries(second, second).with_resolution(Duration::from_millis(300))
 }
 
-/// The state that one server holds, without the client that asks.
+/// The state of one server, without the connection of the query.
 fn held(port: u16) -> Residue {
     let lines = |args: &[&str]| cli(port, args).lines().filter(|line| !line.is_empty()).count();
     Residue {
@@ -204,7 +204,7 @@ impl<T: Send + Sync> Harness for Redis<T> {
     }
 }
 
-/// Without faults: the servers are not the test's own. The cases about them run on [`Redis`].
+/// Without faults, because the servers are shared. Cases with faults run on [`Redis`].
 #[async_trait]
 impl Harness for Corner {
     async fn layer(&self, config: LayerConfig) -> Arc<dyn ChannelLayer> {

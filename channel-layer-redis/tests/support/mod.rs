@@ -1,4 +1,4 @@
-//! Servers, a proxy and an oracle for the tests. Every process is started here and ended by its handle.
+//! Servers, a proxy and an oracle for the tests. Every process ends with its handle.
 #![allow(dead_code, reason = "each test binary uses its share")]
 
 pub(crate) mod dialect;
@@ -15,7 +15,7 @@ use channel_layer::{GroupName, Mailbox, Message};
 use channel_layer_redis::{RedisConfig, RedisLayer};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Long enough for a loaded machine; tests end sooner unless they fail.
+/// The deadline of tests, long enough for a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn numbered(n: i64) -> Message {
@@ -35,17 +35,17 @@ pub(crate) async fn layer(address: &str) -> RedisLayer {
     RedisLayer::open(config).await.expect("Redis is up")
 }
 
-/// The next message, in time.
+/// The next message.
 pub(crate) async fn next(mailbox: &mut Mailbox) -> Message {
     timeout(PATIENCE, mailbox.recv()).await.expect("a message in time")
 }
 
-/// Nothing comes for a while. Only says something if what would come has had its chance before.
+/// Whether no message arrives for a while. Meaningful only if an unwanted one had time to arrive before.
 pub(crate) async fn is_silent(mailbox: &mut Mailbox) -> bool {
     timeout(Duration::from_millis(100), mailbox.recv()).await.is_err()
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so().await {

@@ -1,4 +1,4 @@
-//! Sends numbered messages through a fault and says what became of each.
+//! Sends numbered messages during a fault and reports the outcome of each.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,14 +18,14 @@ use super::{number, numbered};
 
 const GROUPS: i64 = 10;
 const EVERY: Duration = Duration::from_millis(5);
-/// The bar: every channel is live again this long after Redis is back.
+/// The limit of a recovery: every channel receives again within this time after the return of Redis.
 const LIVE: Duration = Duration::from_secs(2);
-/// No call takes longer: a turn in the queue, a way there, and a way back.
+/// The longest call: the wait in the queue, and a round trip.
 const LONGEST_CALL: Duration = Duration::from_secs(4);
-/// A message may have been under way when the fault began.
+/// The time in which a message may have been in flight when the fault began.
 const UNDER_WAY: Duration = Duration::from_millis(200);
 
-/// What happened to one message.
+/// The outcome of a message.
 struct Sent {
     at: Instant,
     took: Duration,
@@ -34,18 +34,17 @@ struct Sent {
 
 type Log<T> = Arc<Mutex<T>>;
 
-/// What happened in one run.
+/// The outcome of a run.
 pub(crate) struct Report {
     sent: HashMap<i64, Sent>,
-    /// By group: what its member received, and when.
+    /// By group: the messages of its member, with their times.
     received: Vec<Vec<(i64, Instant)>>,
     events: Vec<LayerEvent>,
     began: Instant,
     healed: Instant,
 }
 
-/// Sends from one layer to members on another while `fault` does its worst; it returns the moment from when on
-/// Redis is well again.
+/// Sends from one layer to members on another during a fault. `fault` returns the time of the recovery of Redis.
 pub(crate) async fn observe(
     publisher: &Arc<RedisLayer>,
     subscriber: &Arc<RedisLayer>,
@@ -64,7 +63,7 @@ pub(crate) async fn observe(
     let healed = fault().await;
     sleep_until(healed + LIVE + UNDER_WAY).await;
     publishing.abort();
-    sleep(UNDER_WAY * 5).await; // what is under way arrives
+    sleep(UNDER_WAY * 5).await; // messages in flight arrive
     background.shutdown().await;
     Report {
         sent: std::mem::take(&mut sent.lock().expect("nobody panics with it")),
@@ -89,7 +88,7 @@ fn publish(
         for n in 0.. {
             ticks.tick().await;
             let (layer, sent) = (layer.clone(), sent.clone());
-            // Each by itself: one that waits for its deadline must not silence the others.
+            // Concurrently: one that waits for its deadline must not delay the others.
             tokio::spawn(async move {
                 let at = Instant::now();
                 let result = layer.group_send_message(group_of(n), numbered(n)).await.map(drop);
@@ -132,8 +131,8 @@ fn group_of(n: i64) -> String {
 }
 
 impl Report {
-    /// Asserts the guarantees that hold after every fault: no duplicates, no delivery of refused messages, no
-    /// loss outside of the fault, no call without an end, and every channel live again in time.
+    /// Asserts the guarantees of every fault: no duplicates, no delivery of refused messages, no loss outside of the fault, an
+    /// end of every call, and the recovery of every channel in time.
     pub(crate) fn check(&self) -> &Self {
         eprintln!("{self}");
         assert_eq!(self.duplicates(), 0, "nothing comes twice");
@@ -151,20 +150,20 @@ impl Report {
         self
     }
 
-    /// Asserts that consumers learn that they may have missed messages, and for about how long.
+    /// Asserts that consumers learn of a gap of about the right length.
     pub(crate) fn check_gap(&self) -> &Self {
         let gap = self.events.iter().find_map(|event| match event {
             LayerEvent::Reconnected { gap } => Some(*gap),
             _ => None,
         });
         assert!(gap.is_some(), "a gap was raised: {:?}", self.events);
-        // What is lost while nobody has noticed the fault yet may be told first.
+        // Losses before the detection of the fault may be reported first.
         let mut events = self.events.iter().filter(|event| !matches!(event, LayerEvent::Lost { .. }));
         assert_eq!(events.next(), Some(&LayerEvent::Disconnected));
         self
     }
 
-    /// Nothing was lost at all.
+    /// Asserts that no message was lost.
     pub(crate) fn check_lossless(&self) -> &Self {
         assert_eq!(self.lost().count(), 0, "nothing is lost");
         self
@@ -180,7 +179,7 @@ impl Report {
         self.sent.iter().filter(move |(n, sent)| sent.result.is_ok() && !received.contains(n))
     }
 
-    /// Returns messages that were reported as not sent, and received all the same: a retry would double them.
+    /// Messages that were reported as unsent but received: a retry would duplicate them.
     fn refused_and_received(&self) -> Vec<i64> {
         let is_refused = |n: &i64| {
             let result = self.sent.get(n).map(|sent| &sent.result);
@@ -189,13 +188,13 @@ impl Report {
         self.received.iter().flatten().map(|(n, _)| *n).filter(is_refused).collect()
     }
 
-    /// Accepted, and lost, although all was well.
+    /// Messages that were accepted outside of the fault and lost.
     fn lost_outside(&self) -> Vec<i64> {
         let (from, to) = (self.began - UNDER_WAY, self.healed + LIVE);
         self.lost().filter(|(_, sent)| sent.at < from || sent.at > to).map(|(n, _)| *n).collect()
     }
 
-    /// How long after Redis was back the last channel received something again.
+    /// The time from the recovery of Redis until every channel received a message.
     fn live_after(&self) -> Option<Duration> {
         let first = |log: &Vec<(i64, Instant)>| {
             let fresh = |n| self.sent.get(n).is_some_and(|sent| sent.at >= self.healed);

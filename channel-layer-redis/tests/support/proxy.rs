@@ -1,4 +1,4 @@
-//! A TCP proxy that can behave badly.
+//! A TCP proxy with configurable misbehaviour.
 
 use std::{
     net::SocketAddr,
@@ -15,20 +15,20 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// What it does with bytes.
+/// The treatment of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manners {
-    /// Carries them, but for connections that have subscribed: there it swallows them.
+    /// Forwards them, except on connections with subscriptions, where it drops them.
     Deafen,
-    /// Carries them, but for messages of subscriptions: a server that is well and hands nothing out.
+    /// Forwards them, except messages of subscriptions: a working server that delivers none.
     Mute,
-    /// Carries them.
+    /// Forwards them.
     Pass,
-    /// Ends connections, and refuses new ones.
+    /// Closes connections, and refuses new ones.
     Refuse,
-    /// Leaves them where they are: the other side's buffers fill.
+    /// Does not read them: the buffers of the other side fill up.
     Stall,
-    /// Takes them and says nothing: both sides believe that the other is there.
+    /// Reads and drops them: to each side, the other seems to be connected.
     Swallow,
 }
 

@@ -1,4 +1,4 @@
-//! The real channels_redis, in a process of its own.
+//! The real channels_redis, in a separate process.
 
 use std::{
     env,
@@ -15,10 +15,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than anything that a test has Python do.
+/// Longer than any call of a test to Python.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A Python layer; killed when dropped.
+/// A Python layer, which is killed when dropped.
 pub(crate) struct Python {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
@@ -26,7 +26,7 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// A layer of this mode with these settings, as a Django project would have it.
+    /// A layer of this mode with these settings, as in a Django project.
     pub(crate) async fn layer(mode: &str, config: &Json) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/layer.py");
         let mut child = Command::new(python())
@@ -51,13 +51,13 @@ impl Python {
         self.end().await
     }
 
-    /// The first half of [`call`](Self::call), for what is to happen at the same time.
+    /// Begins a call, for concurrent ones.
     pub(crate) async fn begin(&mut self, name: &str, arguments: Json) {
         let line = json!([name, arguments]).to_string() + "\n";
         self.input.write_all(line.as_bytes()).await.expect("Python listens");
     }
 
-    /// The other half.
+    /// Waits for the result of a call.
     pub(crate) async fn end(&mut self) -> Json {
         let mut answer = self.line().await;
         assert!(answer.get("error").is_none(), "Python: {answer}");
@@ -74,7 +74,7 @@ impl Python {
         self.call("new_channel", json!([])).await.as_str().expect("a name").to_owned()
     }
 
-    /// The next message, or nothing within so many seconds.
+    /// The next message, or `None` after this number of seconds.
     pub(crate) async fn receive(&mut self, channel: &str, seconds: f64) -> Option<Message> {
         let answer = self.call("receive", json!([channel, seconds])).await;
         (!answer.is_null()).then(|| thaw_message(&answer))
@@ -99,7 +99,7 @@ pub(crate) fn python() -> PathBuf {
     python
 }
 
-/// As the script reads it.
+/// Encodes a value for the script.
 pub(crate) fn freeze(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
@@ -121,7 +121,7 @@ pub(crate) fn freeze_map(map: &Map) -> Json {
     Json::Object(map.iter().map(|(key, value)| (key.to_owned(), freeze(value))).collect())
 }
 
-/// As the script writes it.
+/// Decodes a value of the script.
 pub(crate) fn thaw_message(json: &Json) -> Message {
     match thaw(json) {
         Value::Map(map) => Message::try_from(map).expect("no reserved key is left in it"),

@@ -13,7 +13,7 @@ use super::server::{Server, cli, free_port, wait_until_ready};
 pub(crate) const SERVICE: &str = "mymaster";
 
 pub(crate) struct Sentinels {
-    /// The one that was the master first, and the other.
+    /// The first master, and the replica.
     pub(crate) servers: [Server; 2],
     sentinels: Vec<Sentinel>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Sentinel {
 }
 
 impl Sentinels {
-    /// Starts them all; returns when they know each other.
+    /// Starts all of them. Returns when they know each other.
     pub(crate) fn start() -> Self {
         let master = Server::start();
         let replica = Server::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
@@ -48,13 +48,13 @@ impl Sentinels {
         *ports.iter().max_by_key(|port| ports.iter().filter(|other| other == port).count()).expect("three")
     }
 
-    /// Has the replica promoted, while the master is well.
+    /// Promotes the replica while the master works.
     pub(crate) fn fail_over(&self) {
         let answer = cli(self.sentinels[0].port, &["sentinel", "failover", SERVICE]);
         assert_eq!(answer, "OK");
     }
 
-    /// Waits until this server is the master, and all sentinels say so.
+    /// Waits until this server is the master according to all sentinels.
     pub(crate) fn wait_for_master(&self, server: usize) {
         let port = self.servers[server].port;
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -80,7 +80,7 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    /// One that watches these masters, of which so many have to agree; with further lines for its settings.
+    /// A sentinel of these masters, with this quorum and further settings.
     pub(crate) fn watching(masters: &[(&str, u16)], quorum: usize, settings: &str) -> Self {
         let (dir, port) = (TempDir::new().expect("a directory"), free_port());
         let config = dir.path().join("sentinel.conf");
@@ -106,7 +106,7 @@ impl Sentinel {
         format!("redis+sentinel://127.0.0.1:{}/{services}", self.port)
     }
 
-    /// Has it name another master from now on, while the one before is well.
+    /// Makes it report another master, while the previous one works.
     pub(crate) fn name_another(&self, master: u16) {
         assert_eq!(cli(self.port, &["sentinel", "remove", SERVICE]), "OK");
         let monitor = ["sentinel", "monitor", SERVICE, "127.0.0.1", &master.to_string(), "1"];

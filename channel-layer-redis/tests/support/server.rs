@@ -1,4 +1,4 @@
-//! A redis-server of the test's own.
+//! A redis-server for one test.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A server; killed when dropped.
+/// A server, which is killed when dropped.
 pub(crate) struct Server {
     pub(crate) port: u16,
     dir: TempDir,
@@ -25,7 +25,7 @@ impl Server {
         Self::start_with(&[])
     }
 
-    /// With further arguments for its command line.
+    /// Starts it with further arguments.
     pub(crate) fn start_with(args: &[&str]) -> Self {
         let dir = TempDir::new().expect("a directory");
         let port = free_port();
@@ -51,7 +51,7 @@ impl Server {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// Starts it again, on the same port, with nothing in it; returns when it answers.
+    /// Starts it again on the same port, empty. Returns when it replies.
     pub(crate) fn restart(&mut self) {
         self.kill();
         let port = self.port.to_string();
@@ -70,7 +70,7 @@ impl Server {
         self.wait_until_ready();
     }
 
-    /// `kill -9`.
+    /// Sends `SIGKILL`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -78,7 +78,7 @@ impl Server {
         }
     }
 
-    /// The process stands still: its port still accepts connections.
+    /// Stops the process, whose port still accepts connections.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
     }
@@ -92,7 +92,7 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
-    /// What redis-cli says.
+    /// The output of redis-cli.
     pub(crate) fn cli(&self, args: &[&str]) -> String {
         cli(self.port, args)
     }
@@ -113,10 +113,10 @@ pub(crate) fn cli(port: u16, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).trim().to_owned()
 }
 
-/// A port that nobody else takes while its server is down: below those that the system hands out, and never twice.
+/// A port that stays free while its server is down: below the ephemeral ports, and never used twice.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Test binaries run one after the other, but others may run beside them.
+    // Other test programs may run at the same time.
     let start = 10_000 + (std::process::id() % 200) as u16 * 100;
     loop {
         let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;

@@ -71,7 +71,7 @@ async fn two_receivers_share_a_burst_and_a_cancelled_one_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_channel_of_a_mailbox_is_received_by_its_mailbox_only() {
+async fn mailbox_channel_is_exclusive() {
     let layer = small();
     let mailbox = layer.new_channel().await.unwrap();
     assert!(matches!(layer.receive(mailbox.channel()).await, Err(Error::ChannelOwned { .. })));

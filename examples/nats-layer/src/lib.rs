@@ -1,7 +1,7 @@
 //! A channel layer on NATS: an example of a backend on [`HubLayer`].
 //!
 //! Addresses are `nats://[USER:PASSWORD@]HOST[:PORT][,HOST2[:PORT2]...]`, with all servers in one cluster. Messages are not
-//! stored: one on a named channel goes to one of the processes that wait for it, or is lost. The longest message is the
+//! stored: one on a named channel goes to one of the waiting processes, or is lost. The size limit of a message is the
 //! server's `max_payload`, 1 MiB by default, envelope included.
 //!
 //! Options follow after `?`: `prefix`, the beginning of all subjects (`channels`), and those of
@@ -39,7 +39,7 @@ pub struct NatsBackbone {
 }
 
 impl NatsBackbone {
-    /// The servers of an address without options. None is connected to yet.
+    /// Returns the servers of an address without options, not yet connected.
     ///
     /// # Errors
     /// [`Config`](channel_layer::Error::Config) for an address that cannot be read.
@@ -70,7 +70,7 @@ impl Backbone for NatsBackbone {
     async fn connect(&self) -> Result<Arc<dyn BackboneLink>> {
         let ended = watch::Sender::new(());
         let end = ended.clone();
-        // async-nats would connect again. A link, which has a receiver, ends now, and is gone after the pause.
+        // async-nats would reconnect. Instead, this ends the link, which is dropped during the pause.
         let pause = move |_| Duration::from_secs(end.send(()).is_ok().into());
         let options = self.options.clone().max_reconnects(self.servers.len()).reconnect_delay_callback(pause);
         let connecting = options.connect(&self.servers[..]).await;
@@ -84,13 +84,13 @@ impl Backbone for NatsBackbone {
     }
 }
 
-/// A link. It confirms its calls by messages to itself, since `Client::flush` does not wait for the server.
+/// A link, which confirms its calls by messages to itself: `Client::flush` does not wait for the server.
 struct NatsLink {
     client: Client,
     inbox: String,
-    /// The number of messages to itself. Locked while a call is queued: calls keep their order.
+    /// The number of messages to itself. Locked while a call is queued, so that calls keep their order.
     sent: Mutex<u64>,
-    /// Those that come back, and their number so far.
+    /// The messages that come back, and their number so far.
     echoed: Mutex<(Subscriber, u64)>,
     /// The task of each subscription, which ends with it.
     topics: Mutex<HashMap<String, Task<()>>>,
@@ -116,7 +116,7 @@ impl NatsLink {
         self.confirm(turn).await.map(|()| Subscription::Confirmed)
     }
 
-    /// Waits until the server has done what was queued before.
+    /// Waits until the server has executed all queued calls.
     async fn confirm(&self, mut sent: MutexGuard<'_, u64>) -> Result<()> {
         self.client.publish(self.inbox.clone(), Bytes::new()).await.map_err(broken)?;
         *sent += 1;
@@ -131,7 +131,7 @@ impl NatsLink {
     }
 }
 
-/// Shows the link's inbox; the client would show all that it knows.
+/// Shows only the inbox of the link: the client shows addresses.
 impl fmt::Debug for NatsLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("NatsLink").field(&self.inbox).finish()
@@ -187,7 +187,7 @@ fn broken(error: impl ToString) -> Error {
     Error::Interrupted(error.to_string().into())
 }
 
-/// Names may hold dots anywhere, which NATS does not allow, and no slashes.
+/// Replaces dots, which NATS restricts, by slashes, which names do not contain.
 fn subject(topic: &str) -> String {
     topic.replace('.', "/")
 }

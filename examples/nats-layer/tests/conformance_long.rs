@@ -1,5 +1,5 @@
 //! The whole suite that every backend must pass, on real servers: `cargo test -p nats-layer --test conformance_long`.
-//! `it` has a part of it for every day.
+//! `it` has a short selection.
 
 #[path = "it/harness.rs"]
 mod harness;

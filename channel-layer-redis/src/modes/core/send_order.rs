@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waits_for_earlier_calls_to_a_group() {
+    async fn waits_for_earlier_calls() {
         let order = SendOrder::default();
         let [a, b, both, late] = [&["a"][..], &["b"], &["b", "a", "a"], &["a"]].map(|to| enter(&order, to));
         assert!(has_turn(&a) && has_turn(&b) && !has_turn(&both) && !has_turn(&late));

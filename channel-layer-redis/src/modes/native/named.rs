@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_split_at_the_first_colon() {
+    fn splits_at_the_first_colon() {
         let jobs = "jobs".parse().unwrap();
         let split = |element: &str| {
             let Taken { receipt, body, .. } = taken(&jobs, element.into());

@@ -1,4 +1,4 @@
-//! The suite's way to a server.
+//! The conformance suite on a server.
 
 use std::{
     sync::{Arc, Mutex, OnceLock},
@@ -15,7 +15,7 @@ use nats_layer::NatsBackbone;
 
 use crate::server::{Clients, MAX_PAYLOAD, Server};
 
-/// The server of one test, started by its first layer. Each layer has a connection of its own, as a process would.
+/// The server of one test, started by its first layer. Each layer has its connection, like a process.
 #[derive(Default)]
 pub(crate) struct Nats(OnceLock<Mutex<Server>>);
 
@@ -47,7 +47,7 @@ impl Harness for Nats {
         tokio::time::sleep(time).await;
     }
 
-    // No message is lost by it: the server stores none.
+    // Loses no message: the server stores none.
     async fn sever(&self) -> bool {
         self.with_server(|server| server.kill());
         true
@@ -73,7 +73,7 @@ impl Harness for Nats {
     }
 
     fn timing(&self) -> Timing {
-        // Each process counts expiry by its own clock.
+        // Each process measures expiry by its clock.
         Timing::real().with_expiries(Duration::from_secs(1), Duration::from_secs(1))
     }
 }

@@ -1,4 +1,4 @@
-//! One connection and its end, without the engine.
+//! A link and its end, without the engine.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ fn bytes(text: &str) -> Bytes {
 }
 
 #[tokio::test]
-async fn a_confirmed_subscription_misses_no_message() {
+async fn confirmed_subscription_is_live() {
     let server = Server::start();
     let (one, two) = (link_to(&server.address()).await, link_to(&server.address()).await);
     for topic in ["..a", "a..b!c.", "p:g:a.b", "a/b"] {
@@ -45,7 +45,7 @@ async fn a_confirmed_subscription_misses_no_message() {
 }
 
 #[tokio::test]
-async fn one_of_the_shared_subscribers_takes_each_message() {
+async fn shared_subscribers_take_turns() {
     let server = Server::start();
     let links = [link_to(&server.address()).await, link_to(&server.address()).await];
     for link in &links {
@@ -67,7 +67,7 @@ async fn one_of_the_shared_subscribers_takes_each_message() {
 }
 
 #[tokio::test]
-async fn a_subscription_ends_at_the_server() {
+async fn unsubscribes_at_the_server() {
     let server = Server::start();
     let link = link_to(&server.address()).await;
     link.ping().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_subscription_ends_at_the_server() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_of_the_server_is_invalid() {
+async fn over_long_message_is_invalid() {
     let server = Server::start();
     let link = link_to(&server.address()).await;
     link.subscribe("a").await.unwrap();
@@ -93,7 +93,7 @@ async fn a_message_over_the_limit_of_the_server_is_invalid() {
 }
 
 #[tokio::test]
-async fn a_link_ends_with_its_server_and_is_not_repaired() {
+async fn link_ends_with_its_server() {
     let mut server = Server::start();
     let link = link_to(&server.address()).await;
     link.subscribe("a").await.unwrap();
@@ -106,7 +106,7 @@ async fn a_link_ends_with_its_server_and_is_not_repaired() {
 }
 
 #[tokio::test]
-async fn a_link_to_a_frozen_server_does_not_answer() {
+async fn frozen_server_fails_pings() {
     let server = Server::start();
     let link = link_to(&server.address()).await;
     link.ping().await.unwrap();
@@ -120,7 +120,7 @@ async fn a_link_to_a_frozen_server_does_not_answer() {
 }
 
 #[tokio::test]
-async fn any_server_of_the_address_will_do() {
+async fn any_listed_server_connects() {
     let (mut down, up) = (Server::start(), Server::start());
     down.kill();
     for _ in 0..5 {
@@ -133,7 +133,7 @@ async fn any_server_of_the_address_will_do() {
 }
 
 #[tokio::test]
-async fn the_password_of_the_address_is_used_and_not_shown() {
+async fn password_is_used_and_hidden() {
     let server = Server::start_with("authorization: { user: ann, password: \"can@ry\" }");
     let address = server.address();
     let wrong = NatsBackbone::new(&address).unwrap().connect().await.unwrap_err();
@@ -146,7 +146,7 @@ async fn the_password_of_the_address_is_used_and_not_shown() {
 }
 
 #[test]
-fn an_address_that_makes_no_sense_is_refused() {
+fn invalid_address_is_refused() {
     for address in ["http://a", "nats://a:b:c", "nats://a,redis://b", "nats://a:99999"] {
         assert!(matches!(NatsBackbone::new(address), Err(Error::Config(_))), "{address}");
     }

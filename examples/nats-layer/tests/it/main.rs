@@ -1,4 +1,4 @@
-//! The layer on a real server, in seconds. The whole suite is in `conformance.rs`.
+//! The layer on a real server, in seconds. The whole suite is in `conformance_long.rs`.
 
 mod harness;
 mod link;

@@ -9,7 +9,7 @@ fn registry() -> Registry {
 }
 
 #[tokio::test]
-async fn layers_meet_below_the_same_prefix_only() {
+async fn prefixes_separate_layers() {
     let server = Server::start();
     let address = |prefix| format!("{}?prefix={prefix}&capacity=7&timeout=500ms", server.address());
     let (shop, other, dotted) = (address("shop"), address("other"), address("a..b."));
@@ -28,7 +28,7 @@ async fn layers_meet_below_the_same_prefix_only() {
 }
 
 #[tokio::test]
-async fn an_address_is_checked_before_the_server_is_asked() {
+async fn bad_address_needs_no_server() {
     for (address, text) in [
         ("nats://127.0.0.1:1?capcity=2", "unknown option `capcity` (known: capacity, "),
         ("nats://127.0.0.1:1?timeout=soon", "option `timeout`: "),

@@ -1,4 +1,4 @@
-//! A nats-server of the test's own.
+//! A nats-server for one test.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The longest message of the server: more than the suite asks for, and less than takes time.
+/// The size limit of the server: above the largest message of the suite, and small enough to be fast.
 pub(crate) const MAX_PAYLOAD: usize = 2 << 20;
 
-/// A server; killed when dropped.
+/// A server, which is killed when dropped.
 pub(crate) struct Server {
     pub(crate) port: u16,
     monitor: u16,
@@ -35,7 +35,7 @@ impl Server {
         Self::start_with("")
     }
 
-    /// With further lines of its configuration file.
+    /// Starts it with further lines of its configuration file.
     pub(crate) fn start_with(settings: &str) -> Self {
         let dir = TempDir::new().expect("a directory");
         let (port, monitor) = (free_port(), free_port());
@@ -68,7 +68,7 @@ impl Server {
         }
     }
 
-    /// `kill -9`.
+    /// Sends `SIGKILL`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -88,7 +88,7 @@ impl Server {
         self.signal("-CONT");
     }
 
-    /// Whether it was not killed.
+    /// Whether it is running.
     pub(crate) fn is_running(&self) -> bool {
         self.child.is_some()
     }
@@ -110,7 +110,7 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
-    /// The clients at present.
+    /// The current clients.
     pub(crate) fn clients(&self) -> Clients {
         let mut stream = TcpStream::connect(("127.0.0.1", self.monitor)).expect("the monitor accepts");
         stream.write_all(b"GET /connz?limit=1000 HTTP/1.0\r\n\r\n").expect("the monitor reads");
@@ -130,7 +130,7 @@ impl Drop for Server {
     }
 }
 
-/// A port that no other process takes while the server is down: below those that the system hands out, and never twice.
+/// A port that stays free while its server is down: below the ephemeral ports, and never used twice.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Other test programs may run at the same time.
@@ -143,7 +143,7 @@ fn free_port() -> u16 {
     }
 }
 
-/// A server speaks first.
+/// Whether a server sends its greeting.
 fn greets(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut greeting = [0; 5];

@@ -1,4 +1,4 @@
-//! A part of the suite that takes seconds.
+//! A selection of the suite that takes seconds.
 
 use channel_layer::conformance::{Case, case, run_all};
 
