@@ -48,6 +48,6 @@ fn suite_part_behind_sentinels() {
     let cases: Vec<_> = smoke().into_iter().filter(without_faults).collect();
     for mode in ["native", "core", "pubsub"] {
         let address = format!("{}?mode={mode}", sentinels.address());
-        run_all(&cases, 4, || Corner::of(&address)).check(&[]);
+        run_all(&cases, 4, || Corner::new(&address)).check(&[]);
     }
 }

@@ -90,7 +90,7 @@ fn every_mode_behind_sentinels() {
         ),
     ] {
         let address = format!("{}?mode={mode}", sentinels.address());
-        let summary = run_all(&some, at_once, || Corner::of(&address));
+        let summary = run_all(&some, at_once, || Corner::new(&address));
         eprintln!("{mode} behind sentinels: {summary}");
         summary.check(skips);
     }

@@ -121,7 +121,7 @@ impl Redis<Server> {
 }
 
 impl Corner {
-    pub(crate) fn of(address: &str) -> Self {
+    pub(crate) fn new(address: &str) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let prefix = format!("corner-{}.", NEXT.fetch_add(1, Ordering::Relaxed));
         Self { address: address.to_owned(), prefix }
