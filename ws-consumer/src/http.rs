@@ -98,12 +98,12 @@ async fn live<C: HttpConsumer>(consumer: &mut C, socket: &mut Socket) -> Result<
     if socket.is_websocket() {
         return Err(Error::Refused(StatusCode::BAD_REQUEST));
     }
-    let link = socket.link().clone();
+    let connection = socket.connection().clone();
     let begin = async {
         join_groups(socket, C::GROUPS).await?;
         consumer.begin(socket).await
     };
-    Box::pin(Hook::new(link.clone(), begin)).await?;
+    Box::pin(Hook::new(connection.clone(), begin)).await?;
     if socket.may_hear() {
         socket.identify_user().await?;
     }
@@ -112,7 +112,7 @@ async fn live<C: HttpConsumer>(consumer: &mut C, socket: &mut Socket) -> Result<
             None => return Ok(()),
             Some(Input::Event(message)) => {
                 if let Decoded(Some(event)) = message.derived(decode::<C::Event>) {
-                    Hook::new(link.clone(), consumer.event(socket, event)).await?;
+                    Hook::new(connection.clone(), consumer.event(socket, event)).await?;
                 }
             }
             Some(_) => {}

@@ -6,7 +6,10 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Connections;
-use crate::{frame::Close, wire::Link};
+use crate::{
+    frame::Close,
+    wire::{Connection, PendingInput},
+};
 
 /// The way in which all connections are ended: what the clients are told, and over how long.
 ///
@@ -96,7 +99,7 @@ impl<C: Into<Close>> From<C> for Drain {
 }
 
 /// Connections that are not heard. Those whose close has not begun when it is dropped are heard again.
-struct Muted(Vec<Arc<Link>>);
+struct Muted(Vec<Arc<Connection>>);
 
 impl Drop for Muted {
     fn drop(&mut self) {
@@ -139,7 +142,7 @@ impl Connections {
         let left = drain.requests.saturating_sub(began.elapsed());
         if timeout(left, self.0.requests.wait()).await.is_err() {
             tracing::warn!(requests = self.0.requests.len(), "requests were not answered within the drain");
-            requests.iter().for_each(|link| link.shut_down(drain.close()));
+            requests.iter().for_each(|link| link.shut_down(drain.close(), PendingInput::Drop));
         }
         drop(requests);
         self.0.tasks.wait().await;
@@ -167,7 +170,7 @@ impl Connections {
     }
 
     /// Waits until what has been heard is handled, and what was sent for it has arrived.
-    async fn deliver(&self, sockets: &[Arc<Link>], requests: &[Arc<Link>]) {
+    async fn deliver(&self, sockets: &[Arc<Connection>], requests: &[Arc<Connection>]) {
         if sockets.is_empty() {
             return;
         }
@@ -196,7 +199,7 @@ impl Connections {
         handled().await;
     }
 
-    async fn close_in_turn(&self, sockets: &[Arc<Link>], drain: &Drain) {
+    async fn close_in_turn(&self, sockets: &[Arc<Connection>], drain: &Drain) {
         let steps = (drain.over.as_millis() / STEP.as_millis()).max(1) as usize;
         if steps > 1 {
             sockets.iter().for_each(|link| link.refuse_input(drain.close()));
@@ -208,18 +211,18 @@ impl Connections {
             if number > 0 {
                 sleep(step).await;
             }
-            batch.iter().for_each(|link| link.see_out(drain.close()));
+            batch.iter().for_each(|link| link.shut_down(drain.close(), PendingInput::Handle));
             tracing::debug!(left = self.len(), "draining");
         }
     }
 
     /// Ends connections whose hooks are still busy. A connection that carries a session ends with it, after
     /// its last frame; one that carries a session of another process is closed now.
-    async fn end_late(&self, sockets: &[Arc<Link>], drain: &Drain) {
+    async fn end_late(&self, sockets: &[Arc<Connection>], drain: &Drain) {
         if timeout(PATIENCE, self.0.tasks.wait()).await.is_err() {
-            sockets.iter().for_each(|link| link.shut_down(drain.close()));
+            sockets.iter().for_each(|link| link.shut_down(drain.close(), PendingInput::Drop));
         }
         // Some carry beside the tasks.
-        self.legs().iter().for_each(|link| link.shut_down(drain.close()));
+        self.legs().iter().for_each(|link| link.shut_down(drain.close(), PendingInput::Drop));
     }
 }

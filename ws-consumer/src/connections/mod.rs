@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::drain::Drain;
 pub(crate) use self::drain::PATIENCE;
-use crate::{error::Reports, wire::Link};
+use crate::{error::Reports, wire::Connection};
 
 /// The open connections of a service. Clones share one registry.
 #[derive(Clone, Default)]
@@ -52,9 +52,9 @@ type Afterwards = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Sen
 struct OpenConnections {
     /// Also how many there were so far.
     next: u64,
-    links: HashMap<u64, Arc<Link>>,
+    links: HashMap<u64, Arc<Connection>>,
     /// What carries sessions, which are among the `links` themselves.
-    legs: HashMap<u64, Arc<Link>>,
+    legs: HashMap<u64, Arc<Connection>>,
     next_leg: u64,
     /// Of those that have gone.
     frames_dropped: u64,
@@ -78,7 +78,7 @@ pub struct ConnectionStats {
 /// A connection's entry, for as long as it lives.
 pub(crate) struct Registration {
     connections: Connections,
-    link: Arc<Link>,
+    link: Arc<Connection>,
     key: u64,
 }
 
@@ -117,7 +117,7 @@ impl Connections {
     }
 
     /// Refuses new clients from now on, and returns the present connections.
-    fn begin_close(&self) -> Vec<Arc<Link>> {
+    fn begin_close(&self) -> Vec<Arc<Connection>> {
         // Under the lock, so that a connection is either seen here or sees the flag.
         let open = self.open();
         self.0.closing.store(true, Relaxed);
@@ -155,7 +155,7 @@ impl Connections {
     }
 
     /// Enters a connection; nothing if the service is closing.
-    pub(crate) fn register(&self, link: &Arc<Link>) -> Option<Registration> {
+    pub(crate) fn register(&self, link: &Arc<Connection>) -> Option<Registration> {
         let mut open = self.open();
         if self.is_closing() {
             return None;
@@ -180,7 +180,7 @@ impl Connections {
     }
 
     /// Returns the connections that carry sessions at the moment.
-    fn legs(&self) -> Vec<Arc<Link>> {
+    fn legs(&self) -> Vec<Arc<Connection>> {
         self.open().legs.values().cloned().collect()
     }
 

@@ -24,7 +24,7 @@ pub(super) fn drive<C: Consumer>(
     mut socket: Socket,
 ) -> impl Future<Output = Result<()>> + Send {
     async move {
-        if socket.link().profile().decides_only {
+        if socket.connection().profile().decides_only {
             // The client passed all guards. Its consumer runs elsewhere.
             return Box::pin(socket.accept()).await;
         }
@@ -41,18 +41,18 @@ pub(crate) async fn finish(
     last: impl AsyncFnOnce(&mut Socket, Close),
 ) -> Result<()> {
     if let Err(error) = &outcome
-        && !socket.link().was_reported(error)
+        && !socket.connection().was_reported(error)
     {
         socket.report("connection", error);
     }
-    socket.link().conclude(&outcome);
+    socket.connection().close_for(&outcome);
     let close = socket.closed().unwrap_or_default();
-    let link = socket.link().clone();
+    let connection = socket.connection().clone();
     let last = async {
         last(&mut *socket, close).await;
         Ok(())
     };
-    if let Err(error) = Hook::new(link, last).await {
+    if let Err(error) = Hook::new(connection, last).await {
         socket.report("disconnect", &error);
     }
     outcome
@@ -66,19 +66,19 @@ pub(crate) async fn join_groups(socket: &mut Socket, groups: &[&str]) -> Result<
 }
 
 async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> {
-    let link = socket.link().clone();
+    let connection = socket.connection().clone();
     let connect = async {
         join_groups(socket, C::GROUPS).await?;
         consumer.connect(socket).await
     };
-    if let Err(error) = Box::pin(Hook::new(link.clone(), connect)).await {
+    if let Err(error) = Box::pin(Hook::new(connection.clone(), connect)).await {
         if !socket.is_open() {
             socket.report("connect", &error);
             return Err(error);
         }
         Box::pin(fail(consumer, socket, "connect", error)).await?;
     }
-    if link.phase() == Phase::Undecided {
+    if connection.phase() == Phase::Undecided {
         let path = &*printable(socket.scope().raw_path());
         tracing::warn!(path, "connect neither accepted nor refused: refusing");
         return Ok(());
@@ -90,21 +90,21 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
             Some(Err(error)) => ("event", Err(error)),
             Some(Ok(input)) => match input {
                 Input::Frame(frame) => {
-                    ("receive", Hook::new(link.clone(), consumer.receive(socket, frame)).await)
+                    ("receive", Hook::new(connection.clone(), consumer.receive(socket, frame)).await)
                 }
                 Input::Event(message) => match message.derived(decode::<C::Event>) {
                     Decoded(Some(event)) => {
-                        ("event", Hook::new(link.clone(), consumer.event(socket, event)).await)
+                        ("event", Hook::new(connection.clone(), consumer.event(socket, event)).await)
                     }
                     Decoded(None) => continue,
                 },
                 Input::Layer(event) => {
                     let hook = consumer.layer_event(socket, event);
-                    ("layer_event", Box::pin(Hook::new(link.clone(), hook)).await)
+                    ("layer_event", Box::pin(Hook::new(connection.clone(), hook)).await)
                 }
                 Input::Resumed(resumed) => {
                     let hook = consumer.resumed(socket, resumed);
-                    ("resumed", Box::pin(Hook::new(link.clone(), hook)).await)
+                    ("resumed", Box::pin(Hook::new(connection.clone(), hook)).await)
                 }
                 Input::Body { .. } => continue,
             },
@@ -129,9 +129,9 @@ async fn fail<C: Consumer>(
     if error.is_layer_outage() || matches!(error, Error::Misuse(_)) {
         socket.report(hook, &error);
     }
-    let link = socket.link().clone();
-    Hook::new(link.clone(), consumer.error(socket, error)).await?;
-    link.set_survived();
+    let connection = socket.connection().clone();
+    Hook::new(connection.clone(), consumer.error(socket, error)).await?;
+    connection.set_survived();
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{
     error::{Error, Result},
-    wire::{Link, Phase},
+    wire::{Connection, Phase},
 };
 
 /// How long a hook may go on after its client has left, before it is dropped.
@@ -24,7 +24,7 @@ pin_project! {
     pub(crate) struct Hook<F> {
         #[pin]
         hook: F,
-        link: Arc<Link>,
+        connection: Arc<Connection>,
         undecided: bool,
         // Boxed: only the rare hook that outlives its client has one.
         grace: Option<Pin<Box<Sleep>>>,
@@ -32,9 +32,9 @@ pin_project! {
 }
 
 impl<F: Future<Output = Result<()>>> Hook<F> {
-    pub(crate) fn new(link: Arc<Link>, hook: F) -> Self {
-        let undecided = link.phase() == Phase::Undecided;
-        Self { hook, link, undecided, grace: None }
+    pub(crate) fn new(connection: Arc<Connection>, hook: F) -> Self {
+        let undecided = connection.phase() == Phase::Undecided;
+        Self { hook, connection, undecided, grace: None }
     }
 }
 
@@ -49,7 +49,7 @@ impl<F: Future<Output = Result<()>>> Future for Hook<F> {
             Ok(Poll::Pending) => {}
             Err(panic) => return Poll::Ready(Err(Error::from_panic(&*panic))),
         }
-        let Poll::Ready(lost) = this.link.poll_close(cx) else { return Poll::Pending };
+        let Poll::Ready(lost) = this.connection.poll_closed(cx) else { return Poll::Pending };
         // Nobody is left to be let in: what `connect` does has no use.
         if *this.undecided && lost {
             return Poll::Ready(Err(Error::Closed));

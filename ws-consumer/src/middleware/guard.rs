@@ -13,7 +13,7 @@ use crate::{
     frame::{Close, Frame},
     scope::Protocol,
     socket::Socket,
-    wire::{AnswerHook, Link, Refuse, Running, Verdict},
+    wire::{AnswerHook, Connection, Refuse, Running, Verdict},
 };
 
 /// Something that looks at a client before the application does: the same in front of sockets
@@ -115,12 +115,12 @@ pub struct GuardRequest<'a> {
 
 enum Answer<'a> {
     Later(Vec<AnswerHook>),
-    Of(&'a Link),
+    Of(&'a Connection),
 }
 
 impl<'a> GuardRequest<'a> {
     /// A client that asks for a socket.
-    pub(super) fn from_socket(socket: &'a mut Socket, link: &'a Link) -> Self {
+    pub(super) fn from_socket(socket: &'a mut Socket, link: &'a Connection) -> Self {
         let scope = socket.scope_mut();
         Self {
             method: &scope.method,

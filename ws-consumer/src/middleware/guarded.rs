@@ -56,7 +56,7 @@ impl<G: Guard> Application for Guarded<G> {
 
 /// The application, once the client was let pass; nothing if it was refused.
 async fn admit<G: Guard>(shared: Arc<Shared<G>>, mut socket: Socket) -> Result<Option<Running>> {
-    let link = socket.link().clone();
+    let link = socket.connection().clone();
     let admitted = shared.guard.admit(&mut GuardRequest::from_socket(&mut socket, &link)).await;
     match admitted {
         Ok(()) => {
@@ -72,7 +72,7 @@ async fn admit<G: Guard>(shared: Arc<Shared<G>>, mut socket: Socket) -> Result<O
 /// The answer to a plain request waits for the guard, as it does behind a layer.
 fn finish_later<G: Guard>(shared: Arc<Shared<G>>, socket: &Socket) {
     let extensions = socket.scope().extensions.clone();
-    socket.link().on_finish(Box::new(|status| {
+    socket.connection().on_finish(Box::new(|status| {
         Box::pin(async move {
             if timeout(FINISH, shared.guard.finish(&extensions, status)).await.is_err() {
                 tracing::warn!("a guard was not done with an answer in time");

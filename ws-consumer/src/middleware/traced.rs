@@ -35,12 +35,12 @@ impl Guard for Traced {
         let id = scope.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
         let client = scope.client().map(display);
         let span = info_span!("socket", path, peer = ?scope.peer, client, request = id.unwrap_or_default());
-        let (link, inner, since) = (socket.link().clone(), inner.clone(), Instant::now());
+        let (link, inner, since) = (socket.connection().clone(), inner.clone(), Instant::now());
         let life = async move {
             let outcome = inner.call(socket).await;
             let seconds = since.elapsed().as_secs_f64();
             let status = link.status(&outcome).map(|status| status.as_u16());
-            let code = link.close().map(|close| close.code).filter(|_| status.is_none());
+            let code = link.closed().map(|close| close.code).filter(|_| status.is_none());
             match &outcome {
                 Ok(()) => tracing::info!(seconds, status, code, "ended"),
                 Err(error) => tracing::info!(seconds, status, code, error = %error.causes(), "ended"),

@@ -25,7 +25,7 @@ pub(super) struct AdmittedClient {
 
 /// Runs an application with the profile [`ADMISSION`] until its decision.
 pub(super) async fn admit(mut wire: Wire, limit: Duration) -> Result<AdmittedClient, Refuse> {
-    let link = wire.link().clone();
+    let link = wire.connection().clone();
     match timeout(limit, poll_fn(|cx| poll_decision(&mut wire, cx))).await {
         Ok(Decision::Accept(accept)) => Ok(AdmittedClient { user: link.user(), headers: accept.headers }),
         Ok(Decision::Refuse(refuse)) => Err(refuse),

@@ -88,7 +88,7 @@ impl Session {
 
     /// Attaches the first carrier.
     pub(super) fn begin(&self, transport: Transport, subprotocol: Option<String>) -> Attachment {
-        let user = self.link().user();
+        let user = self.connection().user();
         let mut state = self.state();
         state.user = user;
         state.subprotocol = subprotocol;
@@ -126,7 +126,7 @@ impl Session {
         wakers.into_iter().flatten().for_each(Waker::wake);
         if goes_on {
             let gap = gap.and_then(|gap| Some(gap.from..=gap.to?));
-            self.link().push_resumed(Resumed { transport, gap });
+            self.connection().push_resumed(Resumed { transport, gap });
         }
         Ok(Some(attachment))
     }
@@ -273,7 +273,7 @@ impl Session {
                 PushResult::Missing(ack) => return Err(ack),
                 PushResult::Full(ack) => {
                     // A server that shuts down may come to refuse a frame that waits.
-                    let refuses = self.link().refuses_input();
+                    let refuses = self.connection().refuses_input();
                     let next = if refuses { Instant::now() + SHUTDOWN_CHECK } else { until };
                     if timeout_at(next.min(until), room).await.is_err() && Instant::now() >= until {
                         return Ok(ack);
@@ -285,7 +285,7 @@ impl Session {
 
     /// Takes frames of the client while there is room, each number once.
     fn try_push(&self, first: u64, frames: &mut VecDeque<Frame>) -> PushResult {
-        let refuses = self.link().refuses_input();
+        let refuses = self.connection().refuses_input();
         let mut state = self.state();
         let mut number = first;
         if number > state.inbox.received() + 1 && !frames.is_empty() {

@@ -20,7 +20,7 @@ use crate::{
     connections::{Connections, Registration},
     frame::{Close, Frame},
     scope::Transport,
-    wire::{Link, Profile},
+    wire::{Connection, Profile},
 };
 
 /// The profile of a connection that carries a session, which is the client's connection and reports for itself.
@@ -199,24 +199,24 @@ impl Drop for Carrier {
 
 /// The registration of a carrier, or a request, that has no task of a connection, so that it ends with this process.
 pub(super) struct CarrierRegistration {
-    link: Arc<Link>,
+    link: Arc<Connection>,
     _registration: Registration,
 }
 
 impl CarrierRegistration {
     /// `None` once the service is closing.
     pub(super) fn new(connections: &Connections) -> Option<Self> {
-        let link = Arc::new(Link::new(false, CARRIER));
+        let link = Arc::new(Connection::new(false, CARRIER));
         let registration = connections.register(&link)?;
         Some(Self { link, _registration: registration })
     }
 
-    pub(super) fn link(&self) -> &Link {
+    pub(super) fn connection(&self) -> &Connection {
         &self.link
     }
 
     /// Ready once the carrier has to end.
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.link.poll_close(cx).map(|_| ())
+        self.link.poll_closed(cx).map(|_| ())
     }
 }

@@ -157,9 +157,10 @@ impl SessionService {
         let (address, weight) = (request::address(&scope), scope.weight());
         let shared = registry.shared(address);
         let wire = self.start(scope, SESSION);
-        let session = Session::new(settings.clone(), wire.link().clone(), path, registry, shared.clone());
+        let session =
+            Session::new(settings.clone(), wire.connection().clone(), path, registry, shared.clone());
         let session = Arc::new(session.map_err(|_| Refuse::unavailable())?);
-        let registration = connections.register(wire.link()).ok_or_else(Refuse::unavailable)?;
+        let registration = connections.register(wire.connection()).ok_or_else(Refuse::unavailable)?;
         if !registry.enter(&session, address, weight, shared.address) {
             return Err(Refuse::unavailable());
         }

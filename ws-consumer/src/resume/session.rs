@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     frame::{Close, Frame},
-    wire::{Accept, Incoming, Link, Outgoing, Refuse, Wire},
+    wire::{Accept, Connection, Incoming, Outgoing, PendingInput, Refuse, Wire},
 };
 
 /// The sessions of a service.
@@ -33,7 +33,7 @@ pub(super) struct Session {
     /// The path at which it began, which determines its guards.
     path: Box<str>,
     pub(super) settings: Arc<Settings>,
-    link: Arc<Link>,
+    link: Arc<Connection>,
     registry: Weak<SessionRegistry>,
     /// Notified when the inbox has room again.
     pub(super) room: Notify,
@@ -45,7 +45,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(
         settings: Arc<Settings>,
-        link: Arc<Link>,
+        link: Arc<Connection>,
         path: Box<str>,
         registry: &Arc<SessionRegistry>,
         shared: SharedBytes,
@@ -70,7 +70,7 @@ impl Session {
         *self.path == *path
     }
 
-    pub(super) fn link(&self) -> &Link {
+    pub(super) fn connection(&self) -> &Connection {
         &self.link
     }
 
@@ -154,7 +154,7 @@ impl Session {
 
     /// Notes that the application has ended.
     pub(super) fn end(&self) {
-        let close = self.link.close().unwrap_or_default();
+        let close = self.link.closed().unwrap_or_default();
         let mut state = self.state();
         if let Admission::Undecided = state.admission {
             state.admission = Admission::Refused(Some(Refuse::default()));
@@ -220,8 +220,8 @@ impl Session {
         drop(state);
         match step {
             LifetimeStep::Wait(until) => return Some(until),
-            LifetimeStep::CloseAfterInput(close) => self.link.see_out(close),
-            LifetimeStep::ShutDown(close) => self.link.shut_down(close),
+            LifetimeStep::CloseAfterInput(close) => self.link.shut_down(close, PendingInput::Handle),
+            LifetimeStep::ShutDown(close) => self.link.shut_down(close, PendingInput::Drop),
         }
         Some(now)
     }

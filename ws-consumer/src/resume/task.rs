@@ -53,7 +53,7 @@ impl Future for SessionTask {
                 this.wire.feed(Incoming::Disconnect(close));
             }
             // Once: later frames would keep it running.
-            if this.wire.is_seen_out() && !mem::replace(&mut this.fed_rest, true) {
+            if this.wire.is_ending() && !mem::replace(&mut this.fed_rest, true) {
                 this.session.feed_rest(&mut this.wire);
             }
             let fed = this.session.feed(&mut this.wire);

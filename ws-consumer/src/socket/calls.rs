@@ -10,7 +10,7 @@ use super::Socket;
 use crate::{
     error::{Error, Fault, Result},
     frame::Frame,
-    wire::{Input, Link},
+    wire::{Connection, Input},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -136,9 +136,10 @@ impl Socket {
         let number = self.requests;
         let frame = Frame::from_json(&serde_json::json!({ "ref": number, "request": question }));
         self.send(frame?).await?;
-        let sought = Sought::new(&self.link);
+        let sought = Sought::new(&self.connection);
         let mut seen = 0;
-        let reply = timeout(deadline, poll_fn(|cx| self.link.poll_seek(cx, &mut seen, |i| reply(i, number))));
+        let reply =
+            timeout(deadline, poll_fn(|cx| self.connection.poll_seek(cx, &mut seen, |i| reply(i, number))));
         let reply = reply.await.map_err(|_| Error::TimedOut(deadline))?;
         drop(sought);
         match reply? {
@@ -159,12 +160,12 @@ fn reply(input: &Input, number: u32) -> Option<Reply> {
 }
 
 /// While it lives, more frames may wait than otherwise: the answer may be behind them.
-struct Sought<'a>(&'a Link);
+struct Sought<'a>(&'a Connection);
 
 impl<'a> Sought<'a> {
-    fn new(link: &'a Link) -> Self {
-        link.set_sought(true);
-        Self(link)
+    fn new(connection: &'a Connection) -> Self {
+        connection.set_sought(true);
+        Self(connection)
     }
 }
 

@@ -8,7 +8,7 @@ use super::Socket;
 use crate::{
     error::Result,
     frame::{Close, Frame},
-    wire::Link,
+    wire::Connection,
 };
 
 /// Sends to a connection from wherever it is. Clones are the same; holding one keeps nothing alive.
@@ -26,12 +26,12 @@ use crate::{
 /// # check(ticks);
 /// ```
 #[derive(Clone)]
-pub struct Handle(Arc<Link>);
+pub struct Handle(Arc<Connection>);
 
 impl Socket {
     /// What other tasks send with.
     pub fn handle(&self) -> Handle {
-        Handle(self.link.clone())
+        Handle(self.connection.clone())
     }
 }
 
@@ -44,7 +44,7 @@ impl Handle {
     /// response.
     pub async fn send(&self, frame: impl Into<Frame>) -> Result<()> {
         let mut frame = Some(frame.into());
-        poll_fn(|cx| self.0.poll_send_beside(cx, &mut frame)).await
+        poll_fn(|cx| self.0.poll_send_from_task(cx, &mut frame)).await
     }
 
     /// Sends `value` as JSON in a text frame.
@@ -59,12 +59,12 @@ impl Handle {
 
     /// Ends the connection, after what was sent before.
     pub fn close(&self, close: impl Into<Close>) {
-        self.0.hang_up_beside(close.into());
+        let _ended_before = self.0.close(close.into());
     }
 
     /// How the connection ended, if it has.
     pub fn closed(&self) -> Option<Close> {
-        self.0.close()
+        self.0.closed()
     }
 }
 

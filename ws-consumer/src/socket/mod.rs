@@ -30,7 +30,7 @@ use crate::{
     error::{Error, MisuseError, Reports, Result},
     frame::{Close, Frame},
     scope::{Protocol, Scope, UserId},
-    wire::{Accept, Control, Input, Link, OutputLimits, Phase, Profile, Refuse, Running, Wire},
+    wire::{Accept, Connection, Input, LayerCommand, OutputLimits, Phase, Profile, Refuse, Running, Wire},
 };
 
 /// One connection, as consumers and other applications see it.
@@ -40,7 +40,7 @@ use crate::{
 ///
 /// Every function here is cancel safe: a dropped future has done all of it or nothing.
 pub struct Socket {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     /// Boxed: it is rarely looked at, and every connection's future would carry it.
     scope: Box<Scope>,
     layer: Arc<dyn ChannelLayer>,
@@ -71,9 +71,9 @@ impl Socket {
         layer: Arc<dyn ChannelLayer>,
         application: impl FnOnce(Self) -> Running,
     ) -> Wire {
-        let link = Arc::new(Link::new(scope.protocol == Protocol::Http, profile));
+        let connection = Arc::new(Connection::new(scope.protocol == Protocol::Http, profile));
         let socket = Self {
-            link: link.clone(),
+            connection: connection.clone(),
             scope: Box::new(scope),
             layer,
             channel: None,
@@ -82,7 +82,7 @@ impl Socket {
             requests: 0,
             heard: None,
         };
-        Wire::new(link, application(socket))
+        Wire::new(connection, application(socket))
     }
 
     /// What is known about the connection.
@@ -103,17 +103,17 @@ impl Socket {
 
     /// Sets what may wait for this client, and what happens beyond it, instead of what the service says.
     pub fn set_output_limits(&mut self, limits: impl Into<Arc<OutputLimits>>) {
-        self.link.set_limits(limits.into());
+        self.connection.set_limits(limits.into());
     }
 
     /// Shares the rate at which failures are logged with the service's other connections.
     pub(crate) fn set_reports(&self, reports: Arc<Reports>) {
-        self.link.set_reports(reports);
+        self.connection.set_reports(reports);
     }
 
     /// Logs that `hook` has failed.
     pub(crate) fn report(&self, hook: &'static str, error: &Error) {
-        self.link.report(Some(self.scope.raw_path()), hook, error);
+        self.connection.report(Some(self.scope.raw_path()), hook, error);
     }
 
     // ---- deciding
@@ -138,12 +138,12 @@ impl Socket {
         {
             return Err(Error::other(format!("the client does not offer the subprotocol `{chosen}`")));
         }
-        self.link.set_user(self.scope.extensions.get::<UserId>().map(|user| user.0.clone()));
-        if self.link.phase() == Phase::Undecided && self.is_websocket() {
+        self.connection.set_user(self.scope.extensions.get::<UserId>().map(|user| user.0.clone()));
+        if self.connection.phase() == Phase::Undecided && self.is_websocket() {
             self.identify_user().await?;
         }
-        self.link.accept(accept)?;
-        poll_fn(|cx| self.link.poll_accepted(cx)).await
+        self.connection.accept(accept)?;
+        poll_fn(|cx| self.connection.poll_accepted(cx)).await
     }
 
     /// Answers the client's request with an HTTP response instead of a socket; a status alone will do.
@@ -151,12 +151,12 @@ impl Socket {
     /// # Errors
     /// [`Closed`](Error::Closed) if the decision has been made already.
     pub async fn refuse(&mut self, refuse: impl Into<Refuse>) -> Result<()> {
-        self.link.refuse(refuse.into())
+        self.connection.refuse(refuse.into())
     }
 
     /// Has the client been let in, and is it still there?
     pub fn is_open(&self) -> bool {
-        matches!(self.link.phase(), Phase::Accepting | Phase::Open)
+        matches!(self.connection.phase(), Phase::Accepting | Phase::Open)
     }
 
     // ---- talking with the client
@@ -180,7 +180,7 @@ impl Socket {
 
     fn send_frame(&mut self, frame: Frame) -> impl Future<Output = Result<()>> + Send {
         let mut frame = Some(frame);
-        poll_fn(move |cx| self.link.poll_send(cx, &mut frame))
+        poll_fn(move |cx| self.connection.poll_send(cx, &mut frame))
     }
 
     /// Sends `value` as JSON in a text frame.
@@ -216,13 +216,13 @@ impl Socket {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_encoded(&mut self, message: Message) -> Result<()> {
-        self.link.send_encoded(message)
+        self.connection.send_encoded(message)
     }
 
     /// As [`send_encoded`](Self::send_encoded), but waits while a slow client has enough to take.
     pub(crate) async fn send_encoded_patiently(&mut self, message: Message) -> Result<()> {
-        poll_fn(|cx| self.link.poll_room(cx)).await;
-        self.link.send_encoded(message)
+        poll_fn(|cx| self.connection.poll_drained(cx, usize::MAX)).await;
+        self.connection.send_encoded(message)
     }
 
     /// Tells the client of an error as a consumer's [`error`](crate::Consumer::error) hook does by default:
@@ -243,12 +243,12 @@ impl Socket {
     /// # Errors
     /// [`Closed`](Error::Closed) if it has ended already.
     pub async fn close(&mut self, close: impl Into<Close>) -> Result<()> {
-        self.link.hang_up(close.into())
+        self.connection.close(close.into())
     }
 
     /// How the connection ended, if it has.
     pub fn closed(&self) -> Option<Close> {
-        self.link.close()
+        self.connection.closed()
     }
 
     // ---- talking with others
@@ -261,7 +261,7 @@ impl Socket {
         if self.channel.is_none() {
             let mailbox = self.layer.new_channel().await?;
             self.channel = Some(mailbox.channel().clone());
-            self.link.set_mailbox(mailbox);
+            self.connection.set_mailbox(mailbox);
         }
         self.channel.as_ref().ok_or(Error::Closed)
     }
@@ -394,14 +394,14 @@ impl Socket {
         }
         loop {
             self.heard = None;
-            let input = ready!(self.link.poll_next(cx));
+            let input = ready!(self.connection.poll_next(cx));
             match &input {
                 Some(Input::Frame(frame)) => {
                     self.hear(frame);
                     return Poll::Ready(Ok(input));
                 }
-                Some(Input::Event(message)) => match Control::of(message).who() {
-                    Some(who) => users::answer(&self.layer, who.clone()),
+                Some(Input::Event(message)) => match LayerCommand::from_message(message).probe() {
+                    Some(probe) => users::answer(&self.layer, probe.clone()),
                     None => return Poll::Ready(Ok(input)),
                 },
                 Some(Input::Resumed(resumed)) => {
@@ -418,8 +418,8 @@ impl Socket {
         self.channel.is_some() || self.jobs.is_some() || self.is_open()
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.link
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 }
 
@@ -442,7 +442,7 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
             .field("path", &self.scope.raw_path())
-            .field("phase", &self.link.phase())
+            .field("phase", &self.connection.phase())
             .finish()
     }
 }

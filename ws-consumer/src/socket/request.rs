@@ -63,7 +63,7 @@ impl Socket {
             Input::Body { chunk, more } => Some((chunk.clone(), *more)),
             _ => None,
         };
-        poll_fn(|cx| self.link.poll_seek(cx, &mut 0, chunk)).await.map(Some)
+        poll_fn(|cx| self.connection.poll_seek(cx, &mut 0, chunk)).await.map(Some)
     }
 
     /// Begins the response with a status and headers; a status alone will do. Parts of the body follow.
@@ -71,7 +71,7 @@ impl Socket {
     /// # Errors
     /// When it has begun already, when the client has left, and on a WebSocket.
     pub async fn send_headers(&mut self, head: impl Into<Head>) -> Result<()> {
-        self.link.respond(head.into())
+        self.connection.respond(head.into())
     }
 
     /// Sends a part of the response's body. The part that no `more` follows ends it, and the connection.
@@ -82,7 +82,7 @@ impl Socket {
     /// [`NotAccepted`](Error::NotAccepted) before the headers, [`Closed`](Error::Closed) after the end.
     pub async fn send_body(&mut self, chunk: impl Into<Bytes>, more: bool) -> Result<()> {
         let chunk = chunk.into();
-        poll_fn(|cx| self.link.poll_body(cx, &chunk, more)).await
+        poll_fn(|cx| self.connection.poll_body(cx, &chunk, more)).await
     }
 
     /// Sends a whole response.

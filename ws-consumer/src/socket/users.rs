@@ -14,7 +14,7 @@ use crate::{
     error::Result,
     frame::Close,
     scope::UserId,
-    wire::{CLOSE, WHO, Who},
+    wire::{CLOSE, PROBE, Probe},
 };
 
 /// Before the name of every group that is a user.
@@ -57,7 +57,7 @@ impl Socket {
     pub(crate) async fn identify_user(&mut self) -> Result<()> {
         let extensions = &self.scope.extensions;
         let Some(UserId(user)) = extensions.get() else { return Ok(()) };
-        if !self.link.profile().identifies_user || extensions.get::<NoIdentify>().is_some() {
+        if !self.connection.profile().identifies_user || extensions.get::<NoIdentify>().is_some() {
             return Ok(());
         }
         let group = group(user)?;
@@ -170,7 +170,7 @@ async fn ask<L: ChannelLayer + ?Sized>(
     let (mut online, mut unsure) = (HashSet::new(), 0);
     for user in users {
         let question =
-            Message::new(WHO).with("reply_to", answers.channel().as_str()).with("user", user.as_str());
+            Message::new(PROBE).with("reply_to", answers.channel().as_str()).with("user", user.as_str());
         let report = layer.group_send(&Audience::from(group(user)?), question).await?;
         match report.remote {
             _ if report.local.matched > 0 => _ = online.insert(user.clone()),
@@ -190,11 +190,11 @@ async fn ask<L: ChannelLayer + ?Sized>(
 }
 
 /// Answers in a task of its own: the connection has other things to do.
-pub(super) fn answer(layer: &Arc<dyn ChannelLayer>, who: Who) {
+pub(super) fn answer(layer: &Arc<dyn ChannelLayer>, probe: Probe) {
     let layer = layer.clone();
     tokio::spawn(async move {
-        let answer = Message::new(WHO).with("user", who.user);
-        if let Err(error) = layer.send(&who.reply_to, answer).await {
+        let answer = Message::new(PROBE).with("user", probe.user);
+        if let Err(error) = layer.send(&probe.reply_to, answer).await {
             tracing::debug!(%error, "nobody waits for the answer any more");
         }
     });

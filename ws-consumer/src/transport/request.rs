@@ -104,7 +104,7 @@ where
     let (send, receive) = oneshot::channel();
     let stalled = scope.extensions.get::<Stalled>().cloned().unwrap_or_default();
     let wire = open(scope);
-    match connections.register(wire.link()) {
+    match connections.register(wire.connection()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
             let exchange = RequestTask {
@@ -206,7 +206,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
     /// Counts the client as slow, if its response ends because nothing of it is read.
     fn count_slow(&self) {
         if self.stalled.is_set() {
-            let link = self.wire.link();
+            let link = self.wire.connection();
             let channel = link.channel();
             tracing::warn!(?channel, rule = "write_timeout", "ending a response of which nothing is taken");
             link.count_slow();

@@ -1,4 +1,4 @@
-//! What middleware has asked to be told of a connection.
+//! The hooks of middleware on a connection.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -11,14 +11,14 @@ use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::Outgoing;
+use super::values::Outgoing;
 use crate::frame::{Close, Frame};
 
 /// Runs once, when the client is answered.
 pub(crate) type AnswerHook = Box<dyn FnOnce(&mut HeaderMap) + Send>;
 
-/// Looks at every frame of the client before it counts.
-pub(crate) type Meter = Box<dyn FnMut(&Frame) -> Verdict + Send>;
+/// Checks every frame of the client before it counts.
+pub(crate) type FrameMeter = Box<dyn FnMut(&Frame) -> Verdict + Send>;
 
 /// The treatment of a frame.
 #[derive(Debug, PartialEq)]
@@ -39,9 +39,10 @@ pub(crate) type FinishHook = Box<dyn FnOnce(StatusCode) -> Finishing + Send>;
 /// A future that the answer to a plain request waits for.
 pub(crate) type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The reason why an answer waits.
-enum Held {
-    For(Finishing),
+/// An answer that waits.
+enum HeldAnswer {
+    /// For this future.
+    Waiting(Finishing),
     /// The future is being polled.
     Polled,
 }
@@ -49,26 +50,26 @@ enum Held {
 /// The hooks of a connection. Those for answers and frames run under its lock: they must be short, and must
 /// not call back into the connection.
 #[derive(Default)]
-pub(super) struct Hooks {
+pub(super) struct ConnectionHooks {
     answer: Vec<AnswerHook>,
     finish: Vec<FinishHook>,
-    held: Option<Held>,
-    meters: Vec<Meter>,
+    held: Option<HeldAnswer>,
+    meters: Vec<FrameMeter>,
     /// The pause during which no frames are read from the client.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl Hooks {
+impl ConnectionHooks {
     pub(super) fn on_answer(&mut self, hook: AnswerHook) {
         self.answer.push(hook);
     }
 
-    pub(super) fn meter(&mut self, meter: Meter) {
+    pub(super) fn meter(&mut self, meter: FrameMeter) {
         self.meters.push(meter);
     }
 
-    /// Asks one after the other, until one of them lets the frame not pass.
-    pub(super) fn measure(&mut self, frame: &Frame) -> Verdict {
+    /// Asks the meters in turn, until one of them does not let the frame pass.
+    pub(super) fn check(&mut self, frame: &Frame) -> Verdict {
         let mut longest = Duration::ZERO;
         for meter in &mut self.meters {
             match meter(frame) {
@@ -101,14 +102,14 @@ impl Hooks {
         self.finish.push(hook);
     }
 
-    /// Adds to an answer what was asked for.
-    pub(super) fn see(&mut self, output: &mut Outgoing) {
+    /// Runs the answer hooks on an answer's headers.
+    pub(super) fn amend(&mut self, output: &mut Outgoing) {
         if let Some((_, headers)) = answer(output) {
             std::mem::take(&mut self.answer).into_iter().for_each(|hook| hook(headers));
         }
     }
 
-    /// Holds this answer back, if there is something to wait for; the last hook that was added is the first to run.
+    /// Holds this answer back if there are finish hooks. The hook added last runs first.
     pub(super) fn hold(&mut self, output: &mut Outgoing) -> bool {
         let Some((status, _)) = answer(output).filter(|_| !self.finish.is_empty()) else { return false };
         let hooks = std::mem::take(&mut self.finish);
@@ -126,7 +127,7 @@ impl Hooks {
     }
 
     pub(super) fn hold_on(&mut self, finishing: Finishing) {
-        self.held = Some(Held::For(finishing));
+        self.held = Some(HeldAnswer::Waiting(finishing));
     }
 
     pub(super) fn is_holding(&self) -> bool {
@@ -135,8 +136,8 @@ impl Hooks {
 
     /// Takes the future that an answer waits for, to be polled outside of the lock.
     pub(super) fn take_held(&mut self) -> Option<Finishing> {
-        match self.held.replace(Held::Polled) {
-            Some(Held::For(finishing)) => Some(finishing),
+        match self.held.replace(HeldAnswer::Polled) {
+            Some(HeldAnswer::Waiting(finishing)) => Some(finishing),
             held => {
                 self.held = held;
                 None

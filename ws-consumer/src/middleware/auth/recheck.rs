@@ -20,7 +20,7 @@ use crate::{
     frame::Close,
     middleware::session::Session,
     socket::Socket,
-    wire::{Link, Running},
+    wire::{Connection, Running},
 };
 
 /// When a login ends. Clones are the same.
@@ -75,7 +75,7 @@ pub(super) fn hold<A: Authenticator>(
         (Some(interval), Some(id)) => Some(Subject { id, interval, extensions: kept(extensions) }),
         _ => None,
     };
-    let link = socket.link().clone();
+    let link = socket.connection().clone();
     let watch = Box::pin(watch(lease, authenticator, subject));
     Box::pin(Held { inner: inner.call(socket), watch: Some(watch), link })
 }
@@ -144,7 +144,7 @@ struct Held {
     inner: Running,
     /// Gone once it has told.
     watch: Option<Pin<Box<dyn Future<Output = Close> + Send>>>,
-    link: Arc<Link>,
+    link: Arc<Connection>,
 }
 
 impl Future for Held {
@@ -159,7 +159,7 @@ impl Future for Held {
         self.watch = None;
         tracing::info!(reason = close.reason, "closing a client");
         // Fails only if it has ended already.
-        let _ended = self.link.hang_up(close);
+        let _ended = self.link.close(close);
         // It sees the end now.
         self.inner.as_mut().poll(cx)
     }

@@ -153,8 +153,8 @@ impl EventBody {
     /// Counts a client that reads nothing, for which its connection was dropped.
     fn count_slow(&self) {
         let link = match (&self.carrier, &self.registration) {
-            (Some(Carrier::Local { session, .. }), _) => session.link(),
-            (Some(Carrier::Remote(_)), Some(registration)) => registration.link(),
+            (Some(Carrier::Local { session, .. }), _) => session.connection(),
+            (Some(Carrier::Remote(_)), Some(registration)) => registration.connection(),
             _ => return, // it is over, and that was logged
         };
         let channel = link.channel();

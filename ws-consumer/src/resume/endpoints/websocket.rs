@@ -45,7 +45,7 @@ pub(crate) fn carry(service: SessionService, socket: Socket) -> Running {
 async fn run(service: SessionService, mut socket: Socket) -> Result<()> {
     // A client that leaves before it is accepted never learns of its session, which ends with this future.
     let started = {
-        let left = poll_fn(|cx| socket.link().poll_close(cx));
+        let left = poll_fn(|cx| socket.connection().poll_closed(cx));
         match select(pin!(start_offered(&service, socket.scope().clone())), left).await {
             Either::Left((started, _)) => started,
             Either::Right(_) => return Ok(()),
@@ -196,7 +196,7 @@ impl WebSocketCarrier {
                 }
             }
             // Frames that cannot leave soon wait in the session, whose limits count them.
-            if socket.link().poll_drained(cx, AHEAD).is_pending() {
+            if socket.connection().poll_drained(cx, AHEAD).is_pending() {
                 return Poll::Pending;
             }
             carrier.poll_output(cx).map(CarrierEvent::Output)
@@ -274,11 +274,11 @@ impl WebSocketCarrier {
     async fn finish(mut self) -> Result<()> {
         let close = self.socket.closed().unwrap_or_default();
         // The close of a server that shuts down is not the client's.
-        let is_drained = self.service.is_closing() && !self.socket.link().is_lost();
+        let is_drained = self.service.is_closing() && !self.socket.connection().is_lost();
         let may_come_back = is_drained
             || matches!(close.code, Close::GOING_AWAY | Close::ABNORMAL | Close::TRY_AGAIN_LATER | REPLACED);
         // A client has no token if nothing was sent to it.
-        let is_unknown = self.is_new && self.socket.link().is_unsaid();
+        let is_unknown = self.is_new && !self.socket.connection().has_sent();
         if !may_come_back || is_unknown {
             self.carrier.finish(close).await;
         }

@@ -41,7 +41,7 @@ pub(crate) fn upgrade<B>(
     // Connections look for themselves, and every one would carry it.
     request.extensions_mut().remove::<Stalled>();
     let wire = open(Scope::from_request(&mut request));
-    match connections.register(wire.link()) {
+    match connections.register(wire.connection()) {
         None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
             let mut door = Door { wire, limits, registration, response, upgrade };

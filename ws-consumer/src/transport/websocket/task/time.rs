@@ -7,7 +7,11 @@ use super::{
     PeerEnding, WebSocketState, WebSocketTask,
     deadlines::DueDeadline,
 };
-use crate::{frame::Close, limits, wire::Incoming};
+use crate::{
+    frame::Close,
+    limits,
+    wire::{Incoming, PendingInput},
+};
 
 impl WebSocketTask {
     /// Waits for a deadline, and acts on it.
@@ -20,7 +24,7 @@ impl WebSocketTask {
             }
             DueDeadline::MaxAge => {
                 self.deadlines.clear();
-                self.wire.link().shut_down(limits::too_old());
+                self.wire.connection().shut_down(limits::too_old(), PendingInput::Drop);
             }
             DueDeadline::Liveness => self.check_liveness(),
             DueDeadline::None => {}
@@ -31,9 +35,9 @@ impl WebSocketTask {
 
     fn peer_timed_out(&mut self) {
         if self.state == WebSocketState::Open {
-            let channel = self.wire.link().channel();
+            let channel = self.wire.connection().channel();
             tracing::warn!(?channel, "closing a client that takes nothing of what is sent");
-            self.wire.link().count_slow();
+            self.wire.connection().count_slow();
             self.wire.feed(Incoming::Disconnect(Close::new(Close::TRY_AGAIN_LATER, "too slow")));
         }
         self.release();
@@ -51,7 +55,7 @@ impl WebSocketTask {
                 self.deadlines.set_liveness(wait);
                 encoder::put_ping(&mut self.unsent);
             }
-            Liveness::Idle => self.wire.link().shut_down(limits::idle()),
+            Liveness::Idle => self.wire.connection().shut_down(limits::idle(), PendingInput::Drop),
             Liveness::Gone => {
                 tracing::debug!("a client does not answer pings");
                 self.lost();

@@ -1,28 +1,31 @@
-//! Frames that many make of one message, kept once.
+//! Equal frames that many connections make of one message, kept once.
 
 use std::sync::{Mutex, PoisonError};
 
 use channel_layer::{Message, Value};
 
-use super::Outgoing;
+use super::values::Outgoing;
 use crate::frame::Frame;
 
 /// Frames below this length are cheaper to keep than to compare.
 const LEAST: usize = 128;
-/// Frames of one message that are remembered: those of a few languages or roles. What is each member's own is not shared.
+/// Frames of one message that are remembered: those of a few languages or roles. Frames made for one member are not
+/// shared.
 const MOST: usize = 8;
 
 /// The frames that hooks have made of a message so far. Locked for a comparison.
 #[derive(Default)]
-struct Frames(Mutex<Vec<Message>>);
+struct SharedFrames(Mutex<Vec<Message>>);
 
-/// A frame that a hook sends while it handles `event`: the one that another has made, if it is the same.
-pub(super) fn frame_for(event: &Message, frame: Frame) -> Outgoing {
+/// Returns the output for a frame that a hook sends while it handles `event`: an equal frame of another connection, if
+/// there is one.
+pub(super) fn output_for(event: &Message, frame: Frame) -> Outgoing {
     if frame.len() < LEAST {
         return Outgoing::Frame(frame);
     }
-    let mut frames = event.derived(|_| Frames::default()).0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = frames.iter().find(|known| is(known, &frame)) {
+    let mut frames =
+        event.derived(|_| SharedFrames::default()).0.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = frames.iter().find(|known| is_equal(known, &frame)) {
         return Outgoing::Shared(known.clone());
     }
     if frames.len() == MOST {
@@ -37,7 +40,7 @@ pub(super) fn frame_for(event: &Message, frame: Frame) -> Outgoing {
     Outgoing::Shared(message)
 }
 
-fn is(known: &Message, frame: &Frame) -> bool {
+fn is_equal(known: &Message, frame: &Frame) -> bool {
     match frame {
         Frame::Text(text) => known.get("text").and_then(Value::as_str) == Some(text),
         Frame::Binary(bytes) => known.get("bytes").and_then(Value::as_bytes) == Some(bytes),
@@ -48,7 +51,7 @@ fn is(known: &Message, frame: &Frame) -> bool {
 mod tests {
     use super::*;
 
-    fn place(output: &Outgoing) -> Option<*const Value> {
+    fn address(output: &Outgoing) -> Option<*const Value> {
         match output {
             Outgoing::Shared(message) => message.get("text").or(message.get("bytes")).map(std::ptr::from_ref),
             _ => None,
@@ -56,23 +59,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_for_all_is_kept_once() {
+    fn equal_frames_are_kept_once() {
         let event = Message::new("said");
         let text = "x".repeat(LEAST);
         for frame in [Frame::from(&*text), Frame::from(text.clone().into_bytes())] {
-            let [one, other] = [(); 2].map(|()| place(&frame_for(&event, frame.clone())));
+            let [one, other] = [(); 2].map(|()| address(&output_for(&event, frame.clone())));
             assert!(one.is_some() && one == other, "{frame:?}");
-            let elsewhere = place(&frame_for(&Message::new("said"), frame));
+            let elsewhere = address(&output_for(&Message::new("said"), frame));
             assert_ne!(one, elsewhere, "of another event");
         }
-        assert!(place(&frame_for(&event, "short".into())).is_none());
+        assert!(address(&output_for(&event, "short".into())).is_none());
     }
 
     #[test]
-    fn what_is_each_members_own_takes_no_room_in_the_message() {
+    fn distinct_frames_are_bounded() {
         let event = Message::new("said");
         let made: Vec<_> =
-            (0..100).map(|member| frame_for(&event, format!("{member:0200}").into())).collect();
-        assert_eq!(made.iter().filter_map(place).count(), MOST);
+            (0..100).map(|member| output_for(&event, format!("{member:0200}").into())).collect();
+        assert_eq!(made.iter().filter_map(address).count(), MOST);
     }
 }

@@ -1,0 +1,155 @@
+//! The values that cross a wire.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use channel_layer::{LayerEvent, Message};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::{
+    error::Error,
+    frame::{Close, Frame},
+    scope::Transport,
+};
+
+/// Seconds after which a client may come back that was refused in an outage of the channel layer. A layer tries to reach
+/// its backend again at least as often.
+const RETRY_AFTER: &str = "1";
+
+/// A value from the transport to the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// The connection has ended. It is the last value.
+    Disconnect(Close),
+    /// The client sent a frame.
+    Frame(Frame),
+    /// A part of an HTTP request's body; `more` is false with the last one.
+    #[allow(missing_docs)]
+    HttpBody { chunk: Bytes, more: bool },
+}
+
+/// A value from the application to the transport.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outgoing {
+    /// The client is admitted. Always before any frame.
+    Accept(Accept),
+    /// A part of a response's body; `more` is false with the last one.
+    #[allow(missing_docs)]
+    Body { chunk: Bytes, more: bool },
+    /// The connection ends, after everything sent before.
+    Close(Close),
+    /// A broadcast frame: the transport encodes it once and keeps the bytes with the message.
+    Encoded(Message),
+    /// A frame for this client.
+    Frame(Frame),
+    /// Broadcasts for this client found its mailbox full. Only for connections that ask for such reports.
+    Gap,
+    /// A response begins. Always before any part of its body.
+    Head(Head),
+    /// The client is refused. It is the last value.
+    Refuse(Refuse),
+    /// A frame of the application's, made once of an event for several connections. Only for connections that keep
+    /// frames.
+    Shared(Message),
+}
+
+/// The acceptance of a WebSocket.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Accept {
+    /// One of the subprotocols that the client offers.
+    pub subprotocol: Option<String>,
+    /// Further headers of the answer.
+    pub headers: HeaderMap,
+}
+
+/// The refusal of a client: an HTTP response.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refuse {
+    /// Its status. 403 by default.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// The beginning of a response.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Head {
+    /// Its status. 200 by default.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+/// A value that an application receives.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A part of an HTTP request's body; `more` is false with the last one.
+    #[allow(missing_docs)]
+    Body { chunk: Bytes, more: bool },
+    /// A message from the channel layer.
+    Event(Message),
+    /// A frame from the client.
+    Frame(Frame),
+    /// The channel layer lost its backend, or has it back: after a gap, messages may have been missed.
+    Layer(LayerEvent),
+    /// The client has come back, over a new connection, and goes on.
+    Resumed(Resumed),
+}
+
+/// The return of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resumed {
+    /// The transport from now on.
+    pub transport: Transport,
+    /// The numbers of the frames that it missed for good, if there are any: they were too many to be kept.
+    pub gap: Option<RangeInclusive<u64>>,
+}
+
+impl Input {
+    /// Whether it does not come from the client.
+    pub(super) fn is_event(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Layer(_) | Self::Resumed(_))
+    }
+}
+
+impl From<StatusCode> for Head {
+    fn from(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new() }
+    }
+}
+
+impl From<StatusCode> for Refuse {
+    fn from(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
+
+impl Refuse {
+    /// A temporary refusal: 503, with the time after which to retry.
+    pub(crate) fn unavailable() -> Self {
+        let mut refuse = Self::from(StatusCode::SERVICE_UNAVAILABLE);
+        refuse.headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        refuse
+    }
+}
+
+impl From<&Error> for Refuse {
+    fn from(error: &Error) -> Self {
+        if error.is_layer_outage() { Self::unavailable() } else { error.status().into() }
+    }
+}
+
+impl Default for Refuse {
+    fn default() -> Self {
+        StatusCode::FORBIDDEN.into()
+    }
+}
