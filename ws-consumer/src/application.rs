@@ -1,13 +1,18 @@
-//! What stands behind a connection.
+//! The code behind a connection.
 
 use std::sync::Arc;
 
-use crate::{error::Result, scope::Scope, socket::Socket, wire::Running};
+use crate::{
+    error::Result,
+    scope::Scope,
+    socket::{Context, Exchange, Socket},
+    wire::Running,
+};
 
-/// One call per connection, for as long as the connection lives.
+/// An application: one call per connection, for as long as the connection lives.
 ///
 /// Any `async fn(Socket) -> Result<()>` is an application; so are consumers, routers and middleware, and they
-/// nest freely.
+/// nest freely. [`exchange`] makes one for plain requests.
 ///
 /// ```
 /// use ws_consumer::{Input, Result, Socket};
@@ -24,36 +29,28 @@ use crate::{error::Result, scope::Scope, socket::Socket, wire::Running};
 /// # fn check(_: impl ws_consumer::Application) {}
 /// # check(echo);
 /// ```
+///
+/// No function has a default: an application in front of another passes every question on.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no application",
     note = "an application is an `async fn(Socket) -> ws_consumer::Result<()>`, a `Router`, or a consumer with `consumer(Type::default)`"
 )]
 pub trait Application: Send + Sync + 'static {
     /// Serves one connection. It ends when the future does: with `Ok` normally, with an error as the error says.
-    fn call(&self, socket: Socket) -> Running;
+    fn call(&self, context: Context) -> Running;
 
-    /// Does what is behind act on credentials that a browser adds to a request by itself, such as cookies?
+    /// Whether the application acts on credentials that a browser adds to a request by itself, such as cookies.
     ///
-    /// If it does, it needs an origin check in front, and a server refuses to start without one. Applications that
-    /// pass sockets on to others pass this on, too.
-    fn uses_ambient_credentials(&self) -> bool {
-        false
-    }
+    /// If it does, it needs an origin check in front, and a server refuses to start without one.
+    fn uses_ambient_credentials(&self) -> bool;
 
-    /// Returns the answer of [`uses_ambient_credentials`](Self::uses_ambient_credentials) for this request: a
-    /// [`Router`](crate::Router) asks the route that serves it. By default the same for all requests.
-    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
-        let _ = scope;
-        self.uses_ambient_credentials()
-    }
+    /// The answer of [`uses_ambient_credentials`](Self::uses_ambient_credentials) for this request: a
+    /// [`Router`](crate::Router) asks the route that serves it.
+    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool;
 
-    /// Would it serve this request? By default every one. A [`Router`](crate::Router) says whether it has a route, so
-    /// that a router around it, or the plain pages behind it, may be asked instead. What stands in front of another
-    /// application hands the question on.
-    fn claims(&self, scope: &Scope) -> bool {
-        let _ = scope;
-        true
-    }
+    /// Whether it serves this request. A [`Router`](crate::Router) says whether it has a route, so that a router around
+    /// it, or the plain pages behind it, may be asked instead. Other applications serve every request.
+    fn claims(&self, scope: &Scope) -> bool;
 }
 
 impl<F, Fut> Application for F
@@ -61,15 +58,26 @@ where
     F: Fn(Socket) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<()>> + Send + 'static,
 {
-    fn call(&self, socket: Socket) -> Running {
-        Box::pin(self(socket))
+    fn call(&self, context: Context) -> Running {
+        Box::pin(self(Socket::from_context(context)))
+    }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        false
+    }
+
+    fn uses_ambient_credentials_at(&self, _: &Scope) -> bool {
+        false
+    }
+
+    fn claims(&self, _: &Scope) -> bool {
+        true
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
 impl Application for Arc<dyn Application> {
-    fn call(&self, socket: Socket) -> Running {
-        (**self).call(socket)
+    fn call(&self, context: Context) -> Running {
+        (**self).call(context)
     }
 
     fn uses_ambient_credentials(&self) -> bool {
@@ -82,5 +90,50 @@ impl Application for Arc<dyn Application> {
 
     fn claims(&self, scope: &Scope) -> bool {
         (**self).claims(scope)
+    }
+}
+
+/// Makes an application of a function that answers plain requests.
+///
+/// ```
+/// use http::StatusCode;
+/// use ws_consumer::{Exchange, Result, Router, exchange};
+///
+/// async fn hello(mut exchange: Exchange) -> Result<()> {
+///     exchange.send_response(StatusCode::OK, "hello").await
+/// }
+///
+/// let requests = Router::new().application("/hello", exchange(hello));
+/// ```
+pub fn exchange<F, Fut>(answer: F) -> impl Application
+where
+    F: Fn(Exchange) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    from_fn(move |context| Box::pin(answer(Exchange::from_context(context))))
+}
+
+/// Makes an application of a function. It serves every request.
+pub(crate) fn from_fn(call: impl Fn(Context) -> Running + Send + Sync + 'static) -> impl Application {
+    CallFn(call)
+}
+
+struct CallFn<F>(F);
+
+impl<F: Fn(Context) -> Running + Send + Sync + 'static> Application for CallFn<F> {
+    fn call(&self, context: Context) -> Running {
+        self.0(context)
+    }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        false
+    }
+
+    fn uses_ambient_credentials_at(&self, _: &Scope) -> bool {
+        false
+    }
+
+    fn claims(&self, _: &Scope) -> bool {
+        true
     }
 }

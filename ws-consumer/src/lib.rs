@@ -99,10 +99,10 @@
 //! | URLs | [`Router`] |
 //! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`] |
 //! | several subscriptions on a socket | [`Multiplexer`] |
-//! | events handled at the same time, blocking code | [`Socket::spawn`], [`blocking`] |
+//! | events handled at the same time, blocking code | [`Context::spawn`], [`blocking`] |
 //! | all connections of a user, wherever they are: tell them, close them | [`UsersExt`]; behind [`Auth`](middleware) nothing else is needed |
-//! | a backend that is far away | [`Socket::group_send_pipelined`] |
-//! | plain HTTP, long polls, streams | [`HttpConsumer`], [`require_websocket`] |
+//! | a backend that is far away | [`Context::group_send_pipelined`] |
+//! | plain HTTP, long polls, streams | [`HttpConsumer`], [`exchange`], [`require_websocket`] |
 //! | server-sent events, long polls, sessions that go on | [`Protocols::transports`], [`docs::transports`] |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
 //! | axum, hyper, tower | [`SocketService`] |
@@ -138,7 +138,7 @@ mod connections;
 mod consumer;
 mod error;
 mod frame;
-mod http;
+mod http_consumer;
 mod limits;
 mod multiplex;
 mod resume;
@@ -152,12 +152,12 @@ mod typed;
 #[cfg(feature = "msgpack")]
 pub use self::typed::MessagePack;
 pub use self::{
-    application::Application,
+    application::{Application, exchange},
     connections::{ConnectionStats, Connections, Drain},
     consumer::{Consumer, NoEvents, consumer},
     error::{BoxError, Error, Fault, MisuseError, Result},
     frame::{Close, Frame},
-    http::{HttpConsumer, http_consumer, require_websocket},
+    http_consumer::{HttpConsumer, http_consumer, require_websocket},
     limits::Limits,
     middleware::Origins,
     multiplex::Multiplexer,
@@ -168,7 +168,7 @@ pub use self::{
         NotFound, Protocols, Serve, SocketService, accept, listen, listeners, serve, serve_connection,
         serve_connection_from,
     },
-    socket::{Handle, Socket, UsersExt, blocking},
+    socket::{Context, Exchange, Handle, Socket, UsersExt, blocking},
     transport::ReplyBody,
     typed::{Codec, Json, TypedConsumer, TypedSocket, typed},
     wire::{Accept, Head, Input, OutputLimits, Refuse, Resumed},

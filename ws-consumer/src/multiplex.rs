@@ -6,7 +6,7 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{self, Poll},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     error::Result,
     frame::{self, Close, Frame},
     scope::Scope,
-    socket::Socket,
+    socket::{Context, Socket},
     wire::{Incoming, Input, Outgoing, Running, Wire},
 };
 
@@ -63,12 +63,21 @@ impl Multiplexer {
 }
 
 impl Application for Multiplexer {
-    fn call(&self, socket: Socket) -> Running {
-        Box::pin(run(self.0.clone(), socket))
+    fn call(&self, context: Context) -> Running {
+        Box::pin(run(self.0.clone(), Socket::from_context(context)))
     }
 
     fn uses_ambient_credentials(&self) -> bool {
         self.0.uses_ambient_credentials()
+    }
+
+    /// The topics are not known yet.
+    fn uses_ambient_credentials_at(&self, _: &Scope) -> bool {
+        self.0.uses_ambient_credentials()
+    }
+
+    fn claims(&self, _: &Scope) -> bool {
+        true
     }
 }
 
@@ -167,13 +176,13 @@ impl Streams {
         let Some(scope) = topic.starts_with('/').then(|| scope.moved_to(&topic)).flatten() else {
             return self.tell(&json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": 400 }));
         };
-        let wire = Socket::open(scope, layer, |socket| self.topics.call(socket));
+        let wire = Context::open(scope, layer, |context| self.topics.call(context));
         let undecided = Some(Box::pin(sleep(DECISION)));
         self.all.insert(topic, Stream { wire, r#ref, undecided, left: false });
     }
 
     /// Lets all of them run, and collects what they say.
-    fn poll(&mut self, cx: &mut Context<'_>) {
+    fn poll(&mut self, cx: &mut task::Context<'_>) {
         let heard = &mut self.heard;
         self.all.retain(|topic, stream| {
             let ended = stream.poll(cx, topic, heard);
@@ -199,7 +208,7 @@ impl Streams {
 
 impl Stream {
     /// True once it has ended.
-    fn poll(&mut self, cx: &mut Context<'_>, topic: &str, heard: &mut VecDeque<Frame>) -> bool {
+    fn poll(&mut self, cx: &mut task::Context<'_>, topic: &str, heard: &mut VecDeque<Frame>) -> bool {
         loop {
             let ended = self.wire.poll(cx).is_ready();
             let mut outputs = VecDeque::new();

@@ -16,8 +16,8 @@ use tracing::{
     span,
 };
 use ws_consumer::{
-    Consumer, Error, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume, Router, Socket,
-    UsersExt,
+    Consumer, Error, Exchange, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume, Router,
+    Socket, UsersExt,
     middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced, TrustedProxies},
 };
 
@@ -89,7 +89,10 @@ impl Consumer for Told {
             "/panic" => panic!("as asked"),
             "/wrong" => Err(Error::bad_input("as asked")),
             path if path.starts_with("/fail") => Err(Error::other("as asked")),
-            path if path.starts_with("/bad") => socket.group_add(format!("{:?}", socket.scope())).await,
+            path if path.starts_with("/bad") => {
+                let scope = format!("{:?}", socket.scope());
+                socket.group_add(scope).await
+            }
             _ => socket.accept().await,
         }
     }
@@ -102,10 +105,10 @@ impl Consumer for Told {
 impl HttpConsumer for Told {
     type Event = NoEvents;
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        match socket.scope().path() {
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        match exchange.scope().path() {
             "/fail" => Err(Error::other("as asked")),
-            _ => socket.send_response(StatusCode::OK, "").await,
+            _ => exchange.send_response(StatusCode::OK, "").await,
         }
     }
 }

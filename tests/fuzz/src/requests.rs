@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use channel_layer::{ChannelLayer, MemoryLayer};
 use http::StatusCode;
 use ws_consumer::{
-    Accept, Error, HttpConsumer, NoEvents, NotFound, Protocols, Result, Router, Socket, SocketService,
+    Accept, Context, Error, Exchange, HttpConsumer, NoEvents, NotFound, Protocols, Result, Router, Socket,
+    SocketService,
     middleware::{
         AllowedHosts, Auth, Authenticator, Cookies, Guard, GuardRequest, Identity, Jar, Key, Limiter,
         MemoryStore, OriginRules, Origins, Proof, Rate, RequestIds, Sessions, Token, Traced, TrustedProxies,
@@ -158,8 +159,8 @@ async fn agree(mut socket: Socket) -> Result<()> {
     Ok(())
 }
 
-fn look(socket: &Socket) {
-    let scope = socket.scope();
+fn look(context: &Context) {
+    let scope = context.scope();
     let _ = scope.params::<(u8, String)>();
     let _ = scope.params::<std::collections::HashMap<String, String>>();
     let _ = (scope.param("rest"), scope.header("cookie"), format!("{scope:?}"));
@@ -176,11 +177,11 @@ impl HttpConsumer for BodyEcho {
     type Event = NoEvents;
     const MAX_BODY: usize = 1000;
 
-    async fn handle(&mut self, socket: &mut Socket, body: bytes::Bytes) -> Result<()> {
-        look(socket);
+    async fn handle(&mut self, exchange: &mut Exchange, body: bytes::Bytes) -> Result<()> {
+        look(exchange);
         if body.starts_with(b"fail") {
             return Err(Error::bad_input("as asked"));
         }
-        socket.send_response(StatusCode::OK, body).await
+        exchange.send_response(StatusCode::OK, body).await
     }
 }

@@ -9,7 +9,7 @@ use channel_layer::{ChannelLayer, ChannelName, GroupName, MemoryLayer, registry:
 use futures_util::task::noop_waker_ref;
 use http::Request;
 use ws_consumer::{
-    Application, Result, Router, Scope, Socket,
+    Application, Context, Result, Router, Scope, Socket,
     middleware::{GrantKeys, OriginPattern, OriginRules, TrustedProxies},
 };
 
@@ -98,7 +98,7 @@ fn is_let_in(rules: OriginRules, scope: Scope) -> bool {
 fn enter(application: impl Application, scope: Scope) {
     static LAYER: LazyLock<Arc<MemoryLayer>> = LazyLock::new(Arc::default);
     let layer = LAYER.clone() as Arc<dyn ChannelLayer>;
-    let mut wire = Socket::open(scope, layer, |socket| application.call(socket));
+    let mut wire = Context::open(scope, layer, |context| application.call(context));
     let _ = wire.poll(&mut std::task::Context::from_waker(noop_waker_ref()));
 }
 

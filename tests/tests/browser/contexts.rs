@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use ws_consumer::{
-    Close, Consumer, Frame, Head, HttpConsumer, NoEvents, Protocols, Result, Resume, Router, Socket, serve,
+    Close, Consumer, Exchange, Frame, Head, HttpConsumer, NoEvents, Protocols, Result, Resume, Router,
+    Socket, serve,
 };
 
 /// Echoes. The present connections are counted.
@@ -45,8 +46,8 @@ struct File(String);
 impl HttpConsumer for File {
     type Event = NoEvents;
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        let path = socket.scope().param("path")?;
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        let path = exchange.scope().param("path")?;
         let (kind, text) = match path {
             "contexts" => ("text/html", include_str!("contexts.html").to_owned()),
             "passing" => ("text/html", include_str!("passing.html").to_owned()),
@@ -54,15 +55,15 @@ impl HttpConsumer for File {
             _ => {
                 let module = path.strip_prefix("client/").and_then(client_module);
                 let Some(text) = module else {
-                    return socket.send_response(StatusCode::NOT_FOUND, "").await;
+                    return exchange.send_response(StatusCode::NOT_FOUND, "").await;
                 };
                 ("text/javascript", text)
             }
         };
         let mut head = Head::from(StatusCode::OK);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        socket.send_headers(head).await?;
-        socket.send_body(text, false).await
+        exchange.send_headers(head).await?;
+        exchange.send_body(text, false).await
     }
 }
 

@@ -1,28 +1,44 @@
-//! What calls the hooks, from `connect` to `disconnect`.
+//! The loop that calls a consumer's hooks, from `connect` to `disconnect`.
 //!
 //! An idle connection keeps the largest of these futures in memory for as long as it lives, so the hooks that run once
 //! are boxed, and gone when they are done.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, ops::DerefMut};
 
 use channel_layer::Message;
 use serde::de::DeserializeOwned;
 
 use super::{Consumer, hook::Hook};
 use crate::{
+    application::{Application, from_fn},
     error::{Error, Result},
     frame::Close,
     scope::printable,
-    socket::Socket,
+    socket::{Context, Socket},
     wire::{Input, Phase},
 };
 
+/// The application that makes a consumer per connection.
+///
+/// ```
+/// # use ws_consumer::{consumer, Application, Consumer, NoEvents};
+/// # #[derive(Default)] struct Silent;
+/// # impl Consumer for Silent { type Event = NoEvents; }
+/// let application = consumer(Silent::default);
+/// # fn check(_: impl Application) {}
+/// # check(application);
+/// ```
+pub fn consumer<C, F>(make: F) -> impl Application
+where
+    C: Consumer,
+    F: Fn() -> C + Send + Sync + 'static,
+{
+    from_fn(move |context| Box::pin(drive(make(), Socket::from_context(context))))
+}
+
 /// A block, not an `async fn`: that would keep its arguments twice.
 #[expect(clippy::manual_async_fn, reason = "the block is smaller")]
-pub(super) fn drive<C: Consumer>(
-    mut consumer: C,
-    mut socket: Socket,
-) -> impl Future<Output = Result<()>> + Send {
+fn drive<C: Consumer>(mut consumer: C, mut socket: Socket) -> impl Future<Output = Result<()>> + Send {
     async move {
         if socket.connection().profile().decides_only {
             // The client passed all guards. Its consumer runs elsewhere.
@@ -34,11 +50,11 @@ pub(super) fn drive<C: Consumer>(
     }
 }
 
-/// What comes after the hooks: the client is told, and then the last hook runs, which may take its time.
-pub(crate) async fn finish(
-    socket: &mut Socket,
+/// Closes the connection as the outcome of the hooks says, then runs the last hook, which may take its time.
+pub(crate) async fn finish<S: DerefMut<Target = Context>>(
+    socket: &mut S,
     outcome: Result<()>,
-    last: impl AsyncFnOnce(&mut Socket, Close),
+    last: impl AsyncFnOnce(&mut S, Close),
 ) -> Result<()> {
     if let Err(error) = &outcome
         && !socket.connection().was_reported(error)
@@ -58,9 +74,9 @@ pub(crate) async fn finish(
     outcome
 }
 
-pub(crate) async fn join_groups(socket: &mut Socket, groups: &[&str]) -> Result<()> {
+pub(crate) async fn join_groups(context: &mut Context, groups: &[&str]) -> Result<()> {
     for group in groups {
-        socket.group_add(*group).await?;
+        context.group_add(*group).await?;
     }
     Ok(())
 }
@@ -125,7 +141,7 @@ async fn fail<C: Consumer>(
     if matches!(error, Error::Closed | Error::Panic(_)) {
         return Err(error);
     }
-    // Whatever the hook makes of them, somebody has to look after them.
+    // An operator has to know of them, whatever the hook does.
     if error.is_layer_outage() || matches!(error, Error::Misuse(_)) {
         socket.report(hook, &error);
     }
@@ -135,8 +151,8 @@ async fn fail<C: Consumer>(
     Ok(())
 }
 
-/// A message as somebody's event, or nothing for a message that is none: kept with it, so that a thousand
-/// consumers decode it, and log it, once.
+/// A message as an event of type `E`; `None` if it is not one. Kept with the message, so that a thousand consumers decode
+/// it, and log it, once.
 pub(crate) struct Decoded<E>(pub(crate) Option<E>);
 
 pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> Decoded<E> {

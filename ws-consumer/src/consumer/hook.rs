@@ -1,4 +1,4 @@
-//! One call of a hook: to its end, its panic, or until its client has been gone for too long.
+//! One call of a hook: until its end, its panic, or a time after its client has left.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,7 +16,7 @@ use crate::{
     wire::{Connection, Phase},
 };
 
-/// How long a hook may go on after its client has left, before it is dropped.
+/// The time that a hook may go on after its client has left, before it is dropped.
 const GRACE: Duration = Duration::from_secs(10);
 
 pin_project! {
@@ -50,7 +50,7 @@ impl<F: Future<Output = Result<()>>> Future for Hook<F> {
             Err(panic) => return Poll::Ready(Err(Error::from_panic(&*panic))),
         }
         let Poll::Ready(lost) = this.connection.poll_closed(cx) else { return Poll::Pending };
-        // Nobody is left to be let in: what `connect` does has no use.
+        // The client is gone: its decision has no use.
         if *this.undecided && lost {
             return Poll::Ready(Err(Error::Closed));
         }

@@ -3,26 +3,26 @@
 mod drive;
 mod hook;
 
+use channel_layer::LayerEvent;
+use serde::{Deserialize, de::DeserializeOwned};
+
+pub use self::drive::consumer;
 pub(crate) use self::{
     drive::{Decoded, decode, finish, join_groups},
     hook::Hook,
 };
-use channel_layer::LayerEvent;
-use serde::{Deserialize, de::DeserializeOwned};
-
 use crate::{
-    application::Application,
     error::{Error, Result},
     frame::{Close, Frame},
     socket::Socket,
-    wire::{Resumed, Running},
+    wire::Resumed,
 };
 
 /// Handles one connection. Each connection has a value of its own, in one task: hooks run one at a time, in
 /// order, and need no locks.
 ///
-/// What a hook answers instead of `Ok`, and what the client then sees, is listed at the [crate's front
-/// page](crate#what-ends-a-connection).
+/// The [crate's front page](crate#what-ends-a-connection) lists the errors that a hook may return, and their effect
+/// on the client.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -56,34 +56,34 @@ use crate::{
     note = "implement `Consumer` for it; every hook has a default, only `type Event` has to be named"
 )]
 pub trait Consumer: Send + 'static {
-    /// The messages of the channel layer that it understands; [`NoEvents`] if none.
+    /// The messages of the channel layer that the consumer understands; [`NoEvents`] if none.
     ///
     /// Decoded once per message, however many connections share it.
     type Event: DeserializeOwned + Send + Sync + 'static;
 
-    /// The groups that it is in from the beginning: joined before `connect`, for consumers that are always in the same.
+    /// The groups that every consumer of this type joins before `connect`.
     const GROUPS: &'static [&'static str] = &[];
 
-    /// A client asks to come in. By default it may.
+    /// Decides about a client. By default it is accepted.
     ///
-    /// Decide here: a hook that returns without having accepted or refused refuses with 403.
+    /// A hook that returns without having accepted or refused refuses with 403.
     fn connect(&mut self, socket: &mut Socket) -> impl Future<Output = Result<()>> + Send {
         async { socket.accept().await }
     }
 
-    /// The client sent a frame. By default it is ignored.
+    /// Handles a frame of the client. By default it is ignored.
     fn receive(&mut self, socket: &mut Socket, frame: Frame) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, frame);
         async { Ok(()) }
     }
 
-    /// The channel layer brought a message. By default it is ignored.
+    /// Handles a message of the channel layer. By default it is ignored.
     fn event(&mut self, socket: &mut Socket, event: &Self::Event) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, event);
         async { Ok(()) }
     }
 
-    /// The channel layer lost its backend, has it back, or lost messages. By default it is ignored.
+    /// Handles an event of the channel layer: it lost its backend, has it back, or lost messages. By default it is ignored.
     ///
     /// After [`Reconnected`](LayerEvent::Reconnected) every group is live again, but what others sent during the gap is
     /// lost: read anew what must not be missed, or tell the client. After [`Lost`](LayerEvent::Lost) do the same: messages
@@ -97,7 +97,7 @@ pub trait Consumer: Send + 'static {
         async { Ok(()) }
     }
 
-    /// The client has come back over a new connection, and goes on: see
+    /// Handles the client's return over a new connection, on which it goes on: see
     /// [`Protocols::transports`](crate::Protocols::transports). By default that is fine.
     ///
     /// Guards have let it in once more, and it is the same user's. What it missed for good is in
@@ -107,7 +107,7 @@ pub trait Consumer: Send + 'static {
         async { Ok(()) }
     }
 
-    /// The connection has ended. Runs exactly once after every `connect` that began, whatever ended it.
+    /// Handles the end of the connection. Runs exactly once after every `connect` that began, whatever ended it.
     ///
     /// The channel leaves its groups by itself.
     fn disconnect(&mut self, socket: &mut Socket, close: Close) -> impl Future<Output = ()> + Send {
@@ -115,7 +115,7 @@ pub trait Consumer: Send + 'static {
         async {}
     }
 
-    /// A hook failed after the client was let in. `Ok` keeps the connection, an error ends it as that error says; this
+    /// Handles the failure of a hook after the client was admitted. `Ok` keeps the connection, an error ends it as that error says; this
     /// hook is not called for its own failure.
     ///
     /// By default the client is told of bad input and of outages of the channel layer, as `{"error": text}`
@@ -132,33 +132,3 @@ pub trait Consumer: Send + 'static {
 /// The events of a consumer that has none.
 #[derive(Debug, Deserialize)]
 pub enum NoEvents {}
-
-/// The application that makes a consumer per connection.
-///
-/// ```
-/// # use ws_consumer::{consumer, Application, Consumer, NoEvents};
-/// # #[derive(Default)] struct Silent;
-/// # impl Consumer for Silent { type Event = NoEvents; }
-/// let application = consumer(Silent::default);
-/// # fn check(_: impl Application) {}
-/// # check(application);
-/// ```
-pub fn consumer<C, F>(make: F) -> impl Application
-where
-    C: Consumer,
-    F: Fn() -> C + Send + Sync + 'static,
-{
-    Factory(make)
-}
-
-struct Factory<F>(F);
-
-impl<C, F> Application for Factory<F>
-where
-    C: Consumer,
-    F: Fn() -> C + Send + Sync + 'static,
-{
-    fn call(&self, socket: Socket) -> Running {
-        Box::pin(drive::drive((self.0)(), socket))
-    }
-}

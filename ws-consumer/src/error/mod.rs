@@ -89,7 +89,7 @@ pub enum Error {
     Other(BoxError),
     /// A hook panicked. Treated as [`Other`](Self::Other).
     Panic(String),
-    /// The connection is refused with this status: the short form of [`Socket::refuse`](crate::Socket::refuse).
+    /// The connection is refused with this status: the short form of [`Context::refuse`](crate::Context::refuse).
     Refused(StatusCode),
     /// The client did not answer a request in time.
     TimedOut(Duration),

@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use crate::{
     error::{Error, Result},
-    socket::Socket,
+    socket::Context,
 };
 
 /// Signatures of something else under the same key must not pass for grants.
@@ -25,7 +25,7 @@ const SECRET: usize = 32;
 /// A grant is the name of a group that a browser carries from the server that knows its permissions to the
 /// server that holds its socket. For example, the page comes from Django, which knows the user and the user's
 /// rooms. Django writes a grant into the page, the page's script sends it over the socket, and the consumer
-/// [joins the group](Socket::join_granted) without a further check. In Python a grant is
+/// [joins the group](Context::join_granted) without a further check. In Python a grant is
 ///
 /// ```python
 /// import base64, hashlib, hmac, time
@@ -172,7 +172,7 @@ impl fmt::Display for GrantError {
 
 impl std::error::Error for GrantError {}
 
-impl Socket {
+impl Context {
     /// Joins the group that a client brings a grant for.
     ///
     /// # Errors

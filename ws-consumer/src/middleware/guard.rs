@@ -12,7 +12,7 @@ use crate::{
     application::Application,
     frame::{Close, Frame},
     scope::Protocol,
-    socket::Socket,
+    socket::Context,
     wire::{AnswerHook, Connection, Refuse, Running, Verdict},
 };
 
@@ -56,8 +56,8 @@ pub trait Guard: Send + Sync + 'static {
     }
 
     /// Runs the application for a client that was let pass, for as long as it lives.
-    fn accompany(&self, socket: Socket, inner: &Arc<dyn Application>) -> Running {
-        inner.call(socket)
+    fn accompany(&self, context: Context, inner: &Arc<dyn Application>) -> Running {
+        inner.call(context)
     }
 
     /// Does it act on credentials that a browser adds to a request by itself, such as cookies?
@@ -120,8 +120,8 @@ enum Answer<'a> {
 
 impl<'a> GuardRequest<'a> {
     /// A client that asks for a socket.
-    pub(super) fn from_socket(socket: &'a mut Socket, link: &'a Connection) -> Self {
-        let scope = socket.scope_mut();
+    pub(super) fn from_socket(context: &'a mut Context, link: &'a Connection) -> Self {
+        let scope = context.scope_mut();
         Self {
             method: &scope.method,
             uri: &mut scope.uri,

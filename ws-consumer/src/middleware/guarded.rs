@@ -3,14 +3,14 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{self, Poll, ready},
     time::Duration,
 };
 
 use tokio::time::timeout;
 
 use super::guard::{Guard, GuardRequest};
-use crate::{application::Application, error::Result, scope::Scope, socket::Socket, wire::Running};
+use crate::{application::Application, error::Result, scope::Scope, socket::Context, wire::Running};
 
 /// The time limit for a guard's work on an answer, the same as for an application's decision.
 const FINISH: Duration = Duration::from_secs(10);
@@ -33,8 +33,8 @@ impl<G: Guard> Guarded<G> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<G: Guard> Application for Guarded<G> {
-    fn call(&self, socket: Socket) -> Running {
-        Box::pin(Passage::Door(Box::pin(admit(self.shared.clone(), socket))))
+    fn call(&self, context: Context) -> Running {
+        Box::pin(Passage::Door(Box::pin(admit(self.shared.clone(), context))))
     }
 
     fn claims(&self, scope: &Scope) -> bool {
@@ -55,24 +55,24 @@ impl<G: Guard> Application for Guarded<G> {
 }
 
 /// The application, once the client was let pass; nothing if it was refused.
-async fn admit<G: Guard>(shared: Arc<Shared<G>>, mut socket: Socket) -> Result<Option<Running>> {
-    let link = socket.connection().clone();
-    let admitted = shared.guard.admit(&mut GuardRequest::from_socket(&mut socket, &link)).await;
+async fn admit<G: Guard>(shared: Arc<Shared<G>>, mut context: Context) -> Result<Option<Running>> {
+    let link = context.connection().clone();
+    let admitted = shared.guard.admit(&mut GuardRequest::from_socket(&mut context, &link)).await;
     match admitted {
         Ok(()) => {
-            if !socket.is_websocket() {
-                finish_later(shared.clone(), &socket);
+            if !context.is_websocket() {
+                finish_later(shared.clone(), &context);
             }
-            Ok(Some(shared.guard.accompany(socket, &shared.inner)))
+            Ok(Some(shared.guard.accompany(context, &shared.inner)))
         }
-        Err(refuse) => socket.refuse(refuse).await.map(|()| None),
+        Err(refuse) => context.refuse(refuse).await.map(|()| None),
     }
 }
 
 /// The answer to a plain request waits for the guard, as it does behind a layer.
-fn finish_later<G: Guard>(shared: Arc<Shared<G>>, socket: &Socket) {
-    let extensions = socket.scope().extensions.clone();
-    socket.connection().on_finish(Box::new(|status| {
+fn finish_later<G: Guard>(shared: Arc<Shared<G>>, context: &Context) {
+    let extensions = context.scope().extensions.clone();
+    context.connection().on_finish(Box::new(|status| {
         Box::pin(async move {
             if timeout(FINISH, shared.guard.finish(&extensions, status)).await.is_err() {
                 tracing::warn!("a guard was not done with an answer in time");
@@ -90,7 +90,7 @@ enum Passage {
 impl Future for Passage {
     type Output = Result<()>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<()>> {
         loop {
             match &mut *self {
                 Self::Inside(running) => return running.as_mut().poll(cx),

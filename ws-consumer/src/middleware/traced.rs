@@ -12,7 +12,7 @@ use super::{
 use crate::{
     application::Application,
     scope::printable,
-    socket::Socket,
+    socket::Context,
     wire::{Refuse, Running},
 };
 
@@ -29,15 +29,15 @@ impl Guard for Traced {
         Ok(())
     }
 
-    fn accompany(&self, socket: Socket, inner: &Arc<dyn Application>) -> Running {
-        let scope = socket.scope();
+    fn accompany(&self, context: Context, inner: &Arc<dyn Application>) -> Running {
+        let scope = context.scope();
         let path: String = printable(scope.raw_path()).chars().take(256).collect();
         let id = scope.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
         let client = scope.client().map(display);
         let span = info_span!("socket", path, peer = ?scope.peer, client, request = id.unwrap_or_default());
-        let (link, inner, since) = (socket.connection().clone(), inner.clone(), Instant::now());
+        let (link, inner, since) = (context.connection().clone(), inner.clone(), Instant::now());
         let life = async move {
-            let outcome = inner.call(socket).await;
+            let outcome = inner.call(context).await;
             let seconds = since.elapsed().as_secs_f64();
             let status = link.status(&outcome).map(|status| status.as_u16());
             let code = link.closed().map(|close| close.code).filter(|_| status.is_none());

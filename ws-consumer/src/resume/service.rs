@@ -38,7 +38,7 @@ use crate::{
     frame::Close,
     limits::Limits,
     scope::Scope,
-    socket::Socket,
+    socket::Context,
     wire::{OutputLimits, Profile, Refuse, Wire},
 };
 
@@ -257,10 +257,10 @@ impl SessionService {
 
     fn start(&self, scope: Scope, profile: Profile) -> Wire {
         let SharedService { layer, application, output, connections, .. } = &*self.0;
-        Socket::open_with(profile, scope, layer.clone(), |mut socket| {
-            socket.set_output_limits(output.clone());
-            socket.set_reports(connections.reports());
-            application.call(socket)
+        Context::open_with(profile, scope, layer.clone(), |mut context| {
+            context.set_output_limits(output.clone());
+            context.set_reports(connections.reports());
+            application.call(context)
         })
     }
 

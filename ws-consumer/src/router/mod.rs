@@ -23,9 +23,9 @@ use crate::{
     application::Application,
     consumer::{Consumer, consumer},
     error::{Error, Result},
-    http::{HttpConsumer, http_consumer},
+    http_consumer::{HttpConsumer, http_consumer},
     scope::Scope,
-    socket::Socket,
+    socket::Context,
     typed::{TypedConsumer, typed},
     wire::Running,
 };
@@ -324,9 +324,9 @@ impl Router {
 
 #[deny(clippy::missing_trait_methods)]
 impl Application for Router {
-    fn call(&self, mut socket: Socket) -> Running {
-        match self.enter(socket.scope_mut()) {
-            Ok(route) => route.application.call(socket),
+    fn call(&self, mut context: Context) -> Running {
+        match self.enter(context.scope_mut()) {
+            Ok(route) => route.application.call(context),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }

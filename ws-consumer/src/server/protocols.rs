@@ -102,7 +102,7 @@ impl<H> Protocols<H> {
     }
 
     /// Serves WebSockets and plain HTTP requests alike with one application, so that one URL may serve both. It sees by
-    /// [`Socket::is_websocket`] which it is.
+    /// [`Context::is_websocket`](crate::Context::is_websocket) which it is.
     pub fn both(mut self, application: impl Application) -> Self {
         self.websocket = Arc::new(application);
         self.requests = Some(Arc::new(self.websocket.clone()));

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    task::{Context, Poll},
+    task::{self, Poll},
 };
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ use crate::{
     middleware::TrustedProxies,
     resume::{self, Resume, SessionParts, SessionService},
     scope::Scope,
-    socket::Socket,
+    socket::{Context, Socket},
     transport::{ReplyBody, headers, request as plain_request, websocket},
     wire::{OutputLimits, Refuse, Wire},
 };
@@ -239,10 +239,10 @@ impl Shared {
     fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
         self.watch();
         |scope| {
-            Socket::open(scope, self.layer.clone(), |mut socket| {
-                socket.set_output_limits(self.output.clone());
-                socket.set_reports(self.connections.reports());
-                application.call(socket)
+            Context::open(scope, self.layer.clone(), |mut context| {
+                context.set_output_limits(self.output.clone());
+                context.set_reports(self.connections.reports());
+                application.call(context)
             })
         }
     }
@@ -270,7 +270,9 @@ impl Shared {
                 self.watch();
                 let layer = self.layer.clone();
                 let open = |scope| {
-                    Socket::open_with(resume::CARRIER, scope, layer, |socket| resume::carry(sessions, socket))
+                    Context::open_with(resume::CARRIER, scope, layer, |context| {
+                        resume::carry(sessions, Socket::from_context(context))
+                    })
                 };
                 websocket::upgrade(request, self.carriers.clone(), &self.connections, open)
             }
@@ -314,7 +316,7 @@ where
     type Error = Infallible;
     type Future = Answering<R>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 

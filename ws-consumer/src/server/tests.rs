@@ -16,7 +16,7 @@ use super::{
     serve::connection_with,
 };
 use crate::{
-    Consumer, HttpConsumer, NoEvents, NotFound, Protocols, Result, Resume, Router, Socket, SocketService,
+    Consumer, Exchange, HttpConsumer, NoEvents, NotFound, Protocols, Result, Resume, Router, SocketService,
 };
 
 #[derive(Default)]
@@ -32,8 +32,8 @@ impl HttpConsumer for Listener {
     type Event = NoEvents;
     const GROUPS: &'static [&'static str] = &["news"];
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        socket.send_headers(StatusCode::OK).await
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        exchange.send_headers(StatusCode::OK).await
     }
 }
 

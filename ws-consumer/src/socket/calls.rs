@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::Socket;
+use super::websocket::Socket;
 use crate::{
     error::{Error, Fault, Result},
     frame::Frame,
@@ -15,33 +15,33 @@ use crate::{
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Ref {
+enum CallRef {
     Number(u64),
     Text(String),
 }
 
 #[derive(Deserialize)]
-struct Request {
-    r#ref: Ref,
+struct ClientRequest {
+    r#ref: CallRef,
     request: Value,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Outcome<R> {
+enum CallOutcome<R> {
     Error(String),
     Reply(R),
 }
 
 #[derive(Serialize)]
-struct Answer<R> {
-    r#ref: Ref,
+struct CallAnswer<R> {
+    r#ref: CallRef,
     #[serde(flatten)]
-    outcome: Outcome<R>,
+    outcome: CallOutcome<R>,
 }
 
 #[derive(Deserialize)]
-struct Reply {
+struct ClientReply {
     r#ref: u32,
     error: Option<String>,
     reply: Option<Value>,
@@ -52,9 +52,8 @@ struct Reply {
 /// A request is `{"ref": 7, "request": ...}`, its answer `{"ref": 7, "reply": ...}` or `{"ref": 7, "error": "why"}`. The side
 /// that asks chooses the `ref`, a number or a string; the two directions count apart.
 impl Socket {
-    /// Answers a client's request, `{"ref": 7, "request": ...}`, with what `work` makes of it, as
-    /// `{"ref": 7, "reply": ...}`; with `{"ref": 7, "error": "why"}` when it cannot be used or `work` is not done by the
-    /// deadline.
+    /// Answers a client's request, `{"ref": 7, "request": ...}`, with the result of `work`, as
+    /// `{"ref": 7, "reply": ...}`; with `{"ref": 7, "error": "why"}` when it is invalid or `work` misses the deadline.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -71,7 +70,7 @@ impl Socket {
     ///
     /// # Errors
     /// [`BadInput`](Error::BadInput) for a frame that is no request. A failure of `work` that is the server's
-    /// fault: the client learns that it failed, the caller why. Of an outage of the channel layer the client is told.
+    /// fault: the client learns that it failed, the caller why. An outage of the channel layer is reported to the client.
     pub async fn answer<Q, R, F>(
         &mut self,
         frame: &Frame,
@@ -83,7 +82,7 @@ impl Socket {
         R: Serialize,
         F: Future<Output = Result<R>>,
     {
-        let Request { r#ref, request } = frame.json()?;
+        let ClientRequest { r#ref, request } = frame.json()?;
         let outcome = match serde_json::from_value(request) {
             Err(fault) => Err(Error::bad_input(fault)),
             Ok(question) => match timeout(deadline, work(question)).await {
@@ -92,9 +91,9 @@ impl Socket {
             },
         };
         let (outcome, failure) = match outcome {
-            Ok(reply) => (Outcome::Reply(reply), None),
+            Ok(reply) => (CallOutcome::Reply(reply), None),
             Err(error) => {
-                let told = Outcome::Error(error.told());
+                let told = CallOutcome::Error(error.told());
                 match error.fault() {
                     Fault::Client => (told, None),
                     Fault::Layer => {
@@ -105,7 +104,7 @@ impl Socket {
                 }
             }
         };
-        let answer = Frame::from_json(&Answer { r#ref, outcome });
+        let answer = Frame::from_json(&CallAnswer { r#ref, outcome });
         self.send(answer?).await?;
         failure.map_or(Ok(()), Err)
     }
@@ -136,40 +135,40 @@ impl Socket {
         let number = self.requests;
         let frame = Frame::from_json(&serde_json::json!({ "ref": number, "request": question }));
         self.send(frame?).await?;
-        let sought = Sought::new(&self.connection);
+        let sought = SeekGuard::new(&self.connection);
         let mut seen = 0;
         let reply =
             timeout(deadline, poll_fn(|cx| self.connection.poll_seek(cx, &mut seen, |i| reply(i, number))));
         let reply = reply.await.map_err(|_| Error::TimedOut(deadline))?;
         drop(sought);
         match reply? {
-            Reply { error: Some(error), .. } => Err(Error::bad_input(error)),
-            Reply { reply, .. } => {
+            ClientReply { error: Some(error), .. } => Err(Error::bad_input(error)),
+            ClientReply { reply, .. } => {
                 let reply = reply.unwrap_or_default();
-                self.hear(&Frame::Text(reply.to_string()));
+                self.last_text.set_frame(&Frame::Text(reply.to_string()));
                 serde_json::from_value(reply).map_err(Error::bad_input)
             }
         }
     }
 }
 
-fn reply(input: &Input, number: u32) -> Option<Reply> {
+fn reply(input: &Input, number: u32) -> Option<ClientReply> {
     let Input::Frame(frame) = input else { return None };
-    let reply: Reply = frame.json().ok()?;
+    let reply: ClientReply = frame.json().ok()?;
     (reply.r#ref == number && (reply.reply.is_some() || reply.error.is_some())).then_some(reply)
 }
 
-/// While it lives, more frames may wait than otherwise: the answer may be behind them.
-struct Sought<'a>(&'a Connection);
+/// Lets more frames wait while it lives: the answer may be behind them.
+struct SeekGuard<'a>(&'a Connection);
 
-impl<'a> Sought<'a> {
+impl<'a> SeekGuard<'a> {
     fn new(connection: &'a Connection) -> Self {
         connection.set_sought(true);
         Self(connection)
     }
 }
 
-impl Drop for Sought<'_> {
+impl Drop for SeekGuard<'_> {
     fn drop(&mut self) {
         self.0.set_sought(false);
     }

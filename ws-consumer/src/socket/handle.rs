@@ -4,14 +4,13 @@ use std::{fmt, future::poll_fn, sync::Arc};
 
 use serde::Serialize;
 
-use super::Socket;
 use crate::{
     error::Result,
     frame::{Close, Frame},
     wire::Connection,
 };
 
-/// Sends to a connection from wherever it is. Clones are the same; holding one keeps nothing alive.
+/// Sends to a connection from any task. Clones are the same handle; a handle keeps no connection open.
 ///
 /// ```
 /// # use ws_consumer::{Result, Socket};
@@ -28,18 +27,15 @@ use crate::{
 #[derive(Clone)]
 pub struct Handle(Arc<Connection>);
 
-impl Socket {
-    /// What other tasks send with.
-    pub fn handle(&self) -> Handle {
-        Handle(self.connection.clone())
-    }
-}
-
 impl Handle {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self(connection)
+    }
+
     /// Sends a frame; waits while a slow client has a mebibyte to take. Cancel safe.
     ///
     /// # Errors
-    /// Those of [`Socket::send`]: [`NotAccepted`](crate::Error::NotAccepted) before the client was let in,
+    /// Those of [`Socket::send`](crate::Socket::send): [`NotAccepted`](crate::Error::NotAccepted) before the client was admitted,
     /// [`Closed`](crate::Error::Closed) after the end, and for a plain HTTP request, whose answer is a
     /// response.
     pub async fn send(&self, frame: impl Into<Frame>) -> Result<()> {
@@ -57,7 +53,7 @@ impl Handle {
         async { self.send(frame?).await }
     }
 
-    /// Ends the connection, after what was sent before.
+    /// Ends the connection, after everything sent before.
     pub fn close(&self, close: impl Into<Close>) {
         let _ended_before = self.0.close(close.into());
     }

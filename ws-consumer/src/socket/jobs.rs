@@ -1,4 +1,4 @@
-//! Work beside the hooks.
+//! Tasks beside the hooks.
 
 use std::{
     future::poll_fn,
@@ -7,49 +7,26 @@ use std::{
 
 use tokio::task::{JoinError, JoinSet};
 
-use super::Socket;
 use crate::error::{Error, Result};
 
-/// What a connection has running. Dropped with it, and then ended.
+/// The running jobs of a connection. They end when it is dropped.
+#[derive(Default)]
 pub(super) struct Jobs(JoinSet<Result<()>>);
 
-impl Socket {
-    /// Runs `job` beside the hooks, in a task that ends with the connection at the latest: how events, or frames, are
-    /// handled at the same time. Waits while `limit` jobs are running, and so bounds them.
-    ///
-    /// Hooks run one at a time and in order; jobs run at once and in none. A job has no socket: it sends with a
-    /// [`Handle`](crate::Handle). One that fails, or panics, is reported as if `event` had.
-    ///
-    /// ```
-    /// # use ws_consumer::{Consumer, NoEvents, Frame, Result, Socket};
-    /// # struct Thumbnails;
-    /// # async fn resize(_: Frame) -> Vec<u8> { Vec::new() }
-    /// # impl Consumer for Thumbnails {
-    /// # type Event = NoEvents;
-    /// async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
-    ///     let handle = socket.handle();
-    ///     socket.spawn(4, async move { handle.send(resize(frame).await).await }).await
-    /// }
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// What an earlier job failed with.
-    pub async fn spawn(
+impl Jobs {
+    /// Starts a job, once fewer than `limit` are running.
+    pub(super) async fn spawn(
         &mut self,
         limit: usize,
         job: impl Future<Output = Result<()>> + Send + 'static,
     ) -> Result<()> {
-        let jobs = self.jobs.get_or_insert_with(|| Box::new(Jobs(JoinSet::new())));
-        while jobs.0.len() >= limit.max(1) {
-            poll_fn(|cx| jobs.poll_one(cx)).await?;
+        while self.0.len() >= limit.max(1) {
+            poll_fn(|cx| self.poll_one(cx)).await?;
         }
-        jobs.0.spawn(job);
+        self.0.spawn(job);
         Ok(())
     }
-}
 
-impl Jobs {
     fn poll_one(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match ready!(self.0.poll_join_next(cx)) {
             None => Poll::Ready(Ok(())),
@@ -68,7 +45,7 @@ impl Jobs {
     }
 }
 
-/// Runs code that blocks (a file, a synchronous database driver, heavy computing) where it holds nobody up, and waits
+/// Runs code that blocks (a file, a synchronous database driver, heavy computing) on a thread for such code, and waits
 /// for it: the counterpart of Django Channels' synchronous consumers.
 ///
 /// The code runs to its end even if the future is dropped: a connection that is gone cannot take a thread back.

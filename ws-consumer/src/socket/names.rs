@@ -2,22 +2,18 @@
 
 use std::{borrow::Cow, cmp::Reverse};
 
-use bytes::Bytes;
 use channel_layer::MAX_NAME_LENGTH;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::Socket;
+use super::{context::Context, last_text::LastText};
 use crate::{
     error::{Error, MisuseError, Result},
-    frame::{self, Frame},
+    frame,
+    scope::Scope,
 };
 
-/// Bytes of a frame or body that are looked through for names. A name is shorter than 100 bytes, and each frame is kept
-/// while it is handled.
-const HEARD: usize = 4096;
-
-impl Socket {
+impl Context {
     /// Parses a name that a consumer passed to `call`.
     #[track_caller]
     pub(crate) fn name<T, N>(&self, call: &'static str, name: N) -> Result<T>
@@ -32,50 +28,36 @@ impl Socket {
             Err(fault) => fault.into(),
         };
         let is_valid = |name: &str| T::try_from(name).is_ok();
-        if doubtful.is_some_and(|name| self.has_client_made(&name, is_valid)) {
+        let made_by_client = |name: String| has_client_made(&self.scope, &self.last_text, &name, is_valid);
+        if doubtful.is_some_and(made_by_client) {
             return Err(Error::bad_input(fault));
         }
         Err(Error::Misuse(MisuseError::new(call, fault)))
     }
+}
 
-    /// Keeps what the client said, until it says something else or the socket waits for it.
-    pub(super) fn hear(&mut self, frame: &Frame) {
-        if let Frame::Text(text) = frame
-            && text.len() <= HEARD
-        {
-            self.heard = Some(text.as_str().into());
+fn has_client_made(scope: &Scope, last_text: &LastText, name: &str, is_valid: impl Fn(&str) -> bool) -> bool {
+    let mut texts = Vec::new();
+    let params = scope.param_pairs().map(|(_, value)| Cow::from(value));
+    let query = scope.uri.query().unwrap_or_default().split('&');
+    let query = query.filter(|pair| !pair.is_empty()).flat_map(|pair| pair.split('='));
+    let path = scope.raw_path().split('/').filter(|part| !part.is_empty());
+    texts.extend(params.chain(query.chain(path).map(decoded)));
+    if let Some(text) = last_text.get() {
+        match frame::read(text) {
+            Ok(value) => strings(value, &mut texts),
+            Err(_) => texts.push(text.into()),
         }
     }
-
-    pub(super) fn hear_body(&mut self, body: &Bytes) {
-        if body.len() <= HEARD {
-            self.heard = std::str::from_utf8(body).ok().map(Box::from);
-        }
+    if name.is_empty() {
+        return texts.iter().any(|text| text.is_empty());
     }
-
-    fn has_client_made(&self, name: &str, is_valid: impl Fn(&str) -> bool) -> bool {
-        let mut texts = Vec::new();
-        let params = self.scope.param_pairs().map(|(_, value)| Cow::from(value));
-        let query = self.scope.uri.query().unwrap_or_default().split('&');
-        let query = query.filter(|pair| !pair.is_empty()).flat_map(|pair| pair.split('='));
-        let path = self.scope.raw_path().split('/').filter(|part| !part.is_empty());
-        texts.extend(params.chain(query.chain(path).map(decoded)));
-        if let Some(heard) = &self.heard {
-            match frame::read(heard) {
-                Ok(value) => strings(value, &mut texts),
-                Err(_) => texts.push(heard.as_ref().into()),
-            }
-        }
-        if name.is_empty() {
-            return texts.iter().any(|text| text.is_empty());
-        }
-        let mut pieces: Vec<_> = texts.iter().flat_map(|text| pieces(text)).collect();
-        pieces.retain(|piece| !piece.is_empty() && name.contains(piece));
-        // The longest first: it may hold others.
-        pieces.sort_unstable_by_key(|piece| Reverse(piece.len()));
-        let harmless = pieces.into_iter().fold(name.to_owned(), |name, piece| name.replace(piece, "x"));
-        is_valid(&harmless)
-    }
+    let mut pieces: Vec<_> = texts.iter().flat_map(|text| pieces(text)).collect();
+    pieces.retain(|piece| !piece.is_empty() && name.contains(piece));
+    // The longest first: it may hold others.
+    pieces.sort_unstable_by_key(|piece| Reverse(piece.len()));
+    let harmless = pieces.into_iter().fold(name.to_owned(), |name, piece| name.replace(piece, "x"));
+    is_valid(&harmless)
 }
 
 fn may_be_invalid(name: &str) -> bool {
@@ -88,7 +70,7 @@ fn decoded(part: &str) -> Cow<'_, str> {
     percent_decode_str(&spaced).decode_utf8_lossy().into_owned().into()
 }
 
-/// Of a text such as `join lobby` or `join:lobby`: all of it, what comes behind the first word, and each word.
+/// The pieces of a text such as `join lobby` or `join:lobby`: all of it, the rest behind the first word, and each word.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let is_between = |c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '=');
     let rest = text.split_once(is_between).map(|(_, rest)| rest.trim());

@@ -1,31 +1,31 @@
 //! All connections of a user, in all processes, over any layer.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use channel_layer::{Audience, ChannelLayer, GroupName, MailboxOptions, Message, Remote, SendReport, Value};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Socket,
+    context::Context,
     unreached::{Purpose, note},
 };
 use crate::{
     error::Result,
     frame::Close,
     scope::UserId,
-    wire::{CLOSE, PROBE, Probe},
+    wire::{CLOSE, PROBE},
 };
 
-/// Before the name of every group that is a user.
+/// The prefix of the names of users' groups.
 const PREFIX: &str = "user.";
-/// How many users are asked for at once by `users_online`.
+/// The number of users that `users_online` asks for at once.
 const ASKED_AT_ONCE: usize = 64;
 /// Every connection of a user answers, and one answer is enough.
 const ANSWERS: usize = 4096;
 
-/// Keeps connections out of their user's group: left in a scope's extensions, [`accept`](Socket::accept) does not
-/// [identify](Socket::identify) by itself.
+/// Keeps connections out of their user's group: left in a scope's extensions, [`accept`](crate::Socket::accept) does not
+/// [identify](Context::identify) by itself.
 ///
 /// Also a [`Guard`](crate::middleware::Guard), which leaves itself there: for routes whose consumers ignore what is sent to a
 /// user, and need no mailbox otherwise.
@@ -38,8 +38,8 @@ const ANSWERS: usize = 4096;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoIdentify;
 
-impl Socket {
-    /// Says whose connection this is. What is sent to that user reaches it until it ends. Saying it twice is fine.
+impl Context {
+    /// Identifies the connection as this user's: messages to the user reach it until it ends. A second call has no effect.
     ///
     /// A connection whose user is known when it is accepted is identified automatically: from
     /// [`Auth`](crate::middleware::Auth), or from a [`UserId`](crate::middleware::UserId) that another guard
@@ -47,7 +47,7 @@ impl Socket {
     /// it off.
     ///
     /// # Errors
-    /// What the layer says.
+    /// The layer's errors.
     pub async fn identify(&mut self, user: &str) -> Result<()> {
         self.group_add(group(user)?).await
     }
@@ -61,20 +61,20 @@ impl Socket {
             return Ok(());
         }
         let group = group(user)?;
-        // Boxed: every connection's future would carry it otherwise, also those of nobody.
+        // Boxed: every connection's future would carry it otherwise, also those without a user.
         Box::pin(self.group_add(group)).await
     }
 
     /// Reverses [`identify`](Self::identify).
     #[cfg(feature = "auth")]
-    pub(crate) async fn disown(&mut self, user: &str) -> Result<()> {
+    pub(crate) async fn unidentify(&mut self, user: &str) -> Result<()> {
         self.group_discard(group(user)?).await
     }
 }
 
 /// Messages to users, over any layer: from a consumer, a handler of plain HTTP or anything else that has the layer.
 ///
-/// A user is a group, of the connections that are [identified](Socket::identify) as that user's:
+/// A user is a group, of the connections that are [identified](Context::identify) as that user's:
 /// automatically behind [`Auth`](crate::middleware::Auth) and other guards that authenticate clients. The
 /// cost of a message depends on the number of that user's connections only. All of the user's consumers
 /// receive it, including those that do not know the event.
@@ -97,7 +97,7 @@ pub trait UsersExt: ChannelLayer {
     /// Sends an event to all of a user's connections: their `event` hooks receive it.
     ///
     /// # Errors
-    /// An event that is no map, or what the layer says. A user who is not there is no error.
+    /// An event that is no map; the layer's errors. A user without a connection is no error.
     fn send_to_user<T: Serialize + Sync + ?Sized>(
         &self,
         user: &str,
@@ -110,7 +110,7 @@ pub trait UsersExt: ChannelLayer {
     /// Closes all of a user's connections.
     ///
     /// # Errors
-    /// What the layer says. A user who is not there is no error.
+    /// The layer's errors. A user without a connection is no error.
     fn close_user(
         &self,
         user: &str,
@@ -121,14 +121,14 @@ pub trait UsersExt: ChannelLayer {
         async move { send(self, user, message, Purpose::Close).await }
     }
 
-    /// Which of these users have a connection, anywhere.
+    /// Returns the users of these that have a connection, in any process.
     ///
     /// Their connections are asked, and one answer of each user is waited for: at a cost that grows with the number of
     /// their connections, not with that of all. Takes as long as `patience` where a user may be in another process and
     /// does not answer; within one process it is known at once.
     ///
     /// # Errors
-    /// What the layer says.
+    /// The layer's errors.
     fn users_online<'a>(
         &self,
         users: impl IntoIterator<Item = &'a str>,
@@ -189,18 +189,7 @@ async fn ask<L: ChannelLayer + ?Sized>(
     Ok(online)
 }
 
-/// Answers in a task of its own: the connection has other things to do.
-pub(super) fn answer(layer: &Arc<dyn ChannelLayer>, probe: Probe) {
-    let layer = layer.clone();
-    tokio::spawn(async move {
-        let answer = Message::new(PROBE).with("user", probe.user);
-        if let Err(error) = layer.send(&probe.reply_to, answer).await {
-            tracing::debug!(%error, "nobody waits for the answer any more");
-        }
-    });
-}
-
-/// The group of a user, whatever the id is made of.
+/// Returns the group of a user. Any id has one.
 fn group(user: &str) -> Result<GroupName> {
     Ok(GroupName::encode(PREFIX, user)?)
 }
@@ -210,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_users_share_a_group() {
+    fn users_have_distinct_groups() {
         let (long, longer) = ("汉".repeat(200), "汉".repeat(201));
         let users = ["a", "A", "_61", "a b", "a_20b", "", "汉", &long, &longer];
         let names: HashSet<_> = users.iter().map(|user| group(user).unwrap()).collect();

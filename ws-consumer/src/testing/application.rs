@@ -14,7 +14,7 @@ use crate::{
     application::Application,
     error::{Error, Result},
     scope::Scope,
-    socket::Socket,
+    socket::Context,
     wire::{Incoming, Outgoing, Wire},
 };
 
@@ -36,7 +36,7 @@ pub struct ApplicationCommunicator {
 impl ApplicationCommunicator {
     /// Starts the application.
     pub fn new(application: &dyn Application, scope: Scope, layer: Arc<dyn ChannelLayer>) -> Self {
-        let wire = Socket::open(scope, layer, |socket| application.call(socket));
+        let wire = Context::open(scope, layer, |context| application.call(context));
         let (inputs, incoming) = unbounded_channel();
         let (outgoing, outputs) = unbounded_channel();
         let task = tokio::spawn(run(wire, incoming, outgoing));

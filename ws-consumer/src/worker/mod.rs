@@ -1,7 +1,7 @@
 //! Work in the background: consumers on named channels, in this process or in one of their own.
 //!
 //! Whoever wants something done sends an event to a channel by name; one of the [`Workers`] that serve the channel
-//! receives it. A consumer that [submits](crate::Socket::submit) it hears of its progress as events.
+//! receives it. A consumer that [submits](crate::Context::submit) it hears of its progress as events.
 //!
 //! ```
 //! use std::sync::Arc;

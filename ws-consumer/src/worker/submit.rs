@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::job::WAITING;
 use crate::{
     error::{Error, Result},
-    socket::{Socket, usable},
+    socket::{Context, usable},
 };
 
 /// A channel that is full is tried again after this time.
@@ -79,7 +79,7 @@ async fn send_by(
     Ok(false)
 }
 
-impl Socket {
+impl Context {
     /// Asks the workers of a channel for something. What they [report](super::Job::progress) arrives at this
     /// connection's `event` hook.
     ///

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use ws_consumer::{
-    HttpConsumer, NoEvents, NotFound, Protocols, Result, Router, Socket, SocketService, serve_connection,
+    Exchange, HttpConsumer, NoEvents, NotFound, Protocols, Result, Router, SocketService, serve_connection,
 };
 
 use crate::support::timed;
@@ -23,9 +23,9 @@ impl HttpConsumer for Length {
     type Event = NoEvents;
     const MAX_BODY: usize = 100_000;
 
-    async fn handle(&mut self, socket: &mut Socket, body: Bytes) -> Result<()> {
+    async fn handle(&mut self, exchange: &mut Exchange, body: Bytes) -> Result<()> {
         sleep(Duration::from_secs(40)).await; // is nobody's slowness but its own
-        socket.send_response(StatusCode::OK, body.len().to_string()).await
+        exchange.send_response(StatusCode::OK, body.len().to_string()).await
     }
 }
 

@@ -19,8 +19,8 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message as Text;
 use tower_service::Service;
 use ws_consumer::{
-    Consumer, Drain, Frame, HttpConsumer, NoEvents, Protocols, Result, Resume, Router, Socket, SocketService,
-    serve_connection,
+    Consumer, Drain, Exchange, Frame, HttpConsumer, NoEvents, Protocols, Result, Resume, Router, Socket,
+    SocketService, exchange, serve_connection,
 };
 
 use crate::support::{
@@ -38,9 +38,9 @@ struct Slow(u64);
 impl HttpConsumer for Slow {
     type Event = NoEvents;
 
-    async fn handle(&mut self, socket: &mut Socket, body: Bytes) -> Result<()> {
+    async fn handle(&mut self, exchange: &mut Exchange, body: Bytes) -> Result<()> {
         sleep(Duration::from_secs(self.0)).await;
-        socket.send_response(StatusCode::OK, format!("done {}", body.len())).await
+        exchange.send_response(StatusCode::OK, format!("done {}", body.len())).await
     }
 }
 
@@ -58,8 +58,8 @@ struct Report;
 impl HttpConsumer for Report {
     type Event = Built;
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        let (channel, layer) = (socket.channel().await?.clone(), socket.layer().clone());
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        let (channel, layer) = (exchange.channel().await?.clone(), exchange.layer().clone());
         tokio::spawn(async move {
             sleep(Duration::from_secs(2)).await;
             layer.send(&channel, Message::encode(&Built::Built).unwrap()).await
@@ -67,17 +67,17 @@ impl HttpConsumer for Report {
         Ok(())
     }
 
-    async fn event(&mut self, socket: &mut Socket, _: &Built) -> Result<()> {
-        socket.send_response(StatusCode::OK, "built").await
+    async fn event(&mut self, exchange: &mut Exchange, _: &Built) -> Result<()> {
+        exchange.send_response(StatusCode::OK, "built").await
     }
 }
 
-async fn streams(mut socket: Socket) -> Result<()> {
-    let parts: u64 = socket.scope().params()?;
-    socket.send_headers(StatusCode::OK).await?;
+async fn streams(mut exchange: Exchange) -> Result<()> {
+    let parts: u64 = exchange.scope().params()?;
+    exchange.send_headers(StatusCode::OK).await?;
     for part in 1..=parts {
         sleep(Duration::from_millis(500)).await;
-        socket.send_body(format!("part {part}."), part < parts).await?;
+        exchange.send_body(format!("part {part}."), part < parts).await?;
     }
     Ok(())
 }
@@ -88,7 +88,7 @@ fn requests() -> SocketService<ws_consumer::NotFound> {
         .http("/stuck", || Slow(60))
         .http("/quick", Slow::default)
         .http("/report", Report::default)
-        .application("/streams/{parts:int}", streams);
+        .application("/streams/{parts:int}", exchange(streams));
     Protocols::new().requests(router).into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>)
 }
 
@@ -199,10 +199,10 @@ async fn drain_answers_http2_requests() {
 #[tokio::test]
 async fn drain_covers_all_listeners() {
     let service = {
-        let slow = |mut socket: Socket| async move {
+        let slow = exchange(|mut exchange: Exchange| async move {
             sleep(Duration::from_millis(60)).await;
-            socket.send_response(StatusCode::OK, "done").await
-        };
+            exchange.send_response(StatusCode::OK, "done").await
+        });
         let router = Router::new().application("/slow", slow);
         Protocols::new()
             .requests(router)

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{
 use tower_layer::Layer;
 use tower_service::Service;
 use ws_consumer::{
-    Close, Consumer, Frame, NoEvents, Origins, Protocols, Result, Router, Socket,
+    Close, Consumer, Context, Frame, NoEvents, Origins, Protocols, Result, Router, Socket,
     middleware::{
         AllowedHosts, Guard, GuardRequest, Limiter, OriginRules, Rate, RequestId, RequestIds, Traced,
         TrustedProxies, UserId,
@@ -176,11 +176,11 @@ impl Guard for Proxied {
 
     fn accompany(
         &self,
-        mut socket: Socket,
+        mut context: Context,
         inner: &Arc<dyn ws_consumer::Application>,
     ) -> ws_consumer::wire::Running {
-        socket.scope_mut().peer = "10.0.0.1:1".parse().ok();
-        inner.call(socket)
+        context.scope_mut().peer = "10.0.0.1:1".parse().ok();
+        inner.call(context)
     }
 }
 

@@ -9,8 +9,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use ws_consumer::{
-    Application, Close, Consumer, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume, Router,
-    Socket, UsersExt,
+    Application, Close, Consumer, Exchange, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume,
+    Router, Socket, UsersExt,
     middleware::{
         Auth, Authenticator, Guard, GuardRequest, Identity, MemoryStore, NoIdentify, Proof, Sessions, Token,
         UNAUTHENTICATED, UserId, auth_stack,
@@ -256,23 +256,23 @@ struct Page;
 impl HttpConsumer for Page {
     type Event = Mail;
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        match socket.scope().path() {
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        match exchange.scope().path() {
             "/send" => {
                 let mail = json!({ "type": "mail.arrived", "from": "page" });
-                let delivered = socket.layer().send_to_user("ann", &mail).await?.local.delivered;
-                socket.send_response(StatusCode::OK, delivered.to_string()).await
+                let delivered = exchange.layer().send_to_user("ann", &mail).await?.local.delivered;
+                exchange.send_response(StatusCode::OK, delivered.to_string()).await
             }
-            "/wait" => socket.channel().await.map(|_| ()),
+            "/wait" => exchange.channel().await.map(|_| ()),
             _ => {
-                let closed = socket.layer().close_user("ann", 4001).await?.local.delivered;
-                socket.send_response(StatusCode::OK, closed.to_string()).await
+                let closed = exchange.layer().close_user("ann", 4001).await?.local.delivered;
+                exchange.send_response(StatusCode::OK, closed.to_string()).await
             }
         }
     }
-    async fn event(&mut self, socket: &mut Socket, mail: &Mail) -> Result<()> {
+    async fn event(&mut self, exchange: &mut Exchange, mail: &Mail) -> Result<()> {
         let Mail::Arrived { from } = mail;
-        socket.send_response(StatusCode::OK, from.clone()).await
+        exchange.send_response(StatusCode::OK, from.clone()).await
     }
 }
 

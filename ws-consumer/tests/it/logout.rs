@@ -9,7 +9,7 @@ use http_body_util::Full;
 use tower_layer::Layer;
 use tower_service::Service;
 use ws_consumer::{
-    Consumer, HttpConsumer, NoEvents, Result, Socket, consumer, http_consumer,
+    Consumer, Context, Exchange, HttpConsumer, NoEvents, Result, Socket, consumer, http_consumer,
     middleware::{Cookies, Guard, Identity, MemoryStore, Session, Sessions, login, logout},
     testing::Stage,
 };
@@ -39,9 +39,9 @@ async fn act(session: &Session, deed: &str) -> Result<()> {
 struct Doer;
 
 impl Doer {
-    async fn act(socket: &Socket) -> Result<()> {
-        for deed in socket.scope().uri.query().unwrap_or_default().split(',') {
-            act(socket.scope().session()?, deed).await?;
+    async fn act(context: &Context) -> Result<()> {
+        for deed in context.scope().uri.query().unwrap_or_default().split(',') {
+            act(context.scope().session()?, deed).await?;
         }
         Ok(())
     }
@@ -60,9 +60,9 @@ impl Consumer for Doer {
 impl HttpConsumer for Doer {
     type Event = NoEvents;
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        Self::act(socket).await?;
-        socket.send_response(StatusCode::OK, "").await
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        Self::act(exchange).await?;
+        exchange.send_response(StatusCode::OK, "").await
     }
 }
 

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite;
 use ws_consumer::{
-    Application, Close, Consumer, Error, Frame, HttpConsumer, Input, Json, NoEvents, NotFound, Protocols,
-    Result, Resume, Router, Socket, SocketService, Transport, TypedConsumer, TypedSocket, consumer, typed,
+    Application, Close, Consumer, Error, Exchange, Frame, HttpConsumer, Input, Json, NoEvents, NotFound,
+    Protocols, Result, Resume, Router, Socket, SocketService, Transport, TypedConsumer, TypedSocket,
+    consumer, typed,
 };
 
 use crate::support::{
@@ -287,9 +288,9 @@ async fn plain_requests_are_503() {
     struct Teller;
     impl HttpConsumer for Teller {
         type Event = NoEvents;
-        async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-            socket.group_send_json("all", "hello").await?;
-            socket.send_response(StatusCode::OK, "").await
+        async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+            exchange.group_send_json("all", "hello").await?;
+            exchange.send_response(StatusCode::OK, "").await
         }
     }
     let case = Case::with(Protocols::new().requests(Router::new().http("/", || Teller)));

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower_service::Service;
 use ws_consumer::{
-    Error, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, require_websocket,
+    Error, Exchange, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, exchange, require_websocket,
     testing::{Stage, advance},
 };
 
@@ -40,19 +40,19 @@ impl HttpConsumer for Mirror {
     type Event = NoEvents;
     const MAX_BODY: usize = 10;
 
-    async fn handle(&mut self, socket: &mut Socket, body: Bytes) -> Result<()> {
+    async fn handle(&mut self, exchange: &mut Exchange, body: Bytes) -> Result<()> {
         self.requests += 1;
         let answer = json!({
-            "method": socket.scope().method.as_str(),
-            "path": socket.scope().path(),
-            "query": socket.scope().uri.query(),
+            "method": exchange.scope().method.as_str(),
+            "path": exchange.scope().path(),
+            "query": exchange.scope().uri.query(),
             "body": String::from_utf8_lossy(&body),
             "requests": self.requests,
         });
         let mut head = ws_consumer::Head::from(StatusCode::CREATED);
         head.headers.insert("content-type", "application/json".parse()?);
-        socket.send_headers(head).await?;
-        socket.send_body(answer.to_string(), false).await
+        exchange.send_headers(head).await?;
+        exchange.send_body(answer.to_string(), false).await
     }
 }
 
@@ -78,15 +78,15 @@ struct Failing;
 impl HttpConsumer for Failing {
     type Event = NoEvents;
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        match socket.scope().path() {
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        match exchange.scope().path() {
             "/early" => Err(Error::other("as asked")),
             "/nothing" => Ok(()),
             "/panic" => panic!("as asked"),
             "/bad" => Err(Error::bad_input("as asked")),
             _ => {
-                socket.send_headers(StatusCode::OK).await?;
-                socket.send_body("half", true).await?;
+                exchange.send_headers(StatusCode::OK).await?;
+                exchange.send_body("half", true).await?;
                 Err(Error::other("as asked"))
             }
         }
@@ -117,10 +117,10 @@ async fn consumers_are_per_request() {
     }
 }
 
-async fn in_parts(mut socket: Socket) -> Result<()> {
-    socket.send_headers(StatusCode::OK).await?;
+async fn in_parts(mut exchange: Exchange) -> Result<()> {
+    exchange.send_headers(StatusCode::OK).await?;
     for part in ["one ", "two ", "three"] {
-        socket.send_body(part, part != "three").await?;
+        exchange.send_body(part, part != "three").await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Ok(())
@@ -128,7 +128,7 @@ async fn in_parts(mut socket: Socket) -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn response_parts_leave_at_once() {
-    let mut client = Stage::new(in_parts).http("GET", "/");
+    let mut client = Stage::new(exchange(in_parts)).http("GET", "/");
     client.get_headers().await;
     assert_eq!(client.next_chunk().await, (Bytes::from("one "), true));
     assert!(client.receive_nothing(Duration::from_millis(900)).await);
@@ -154,14 +154,14 @@ impl HttpConsumer for Counting {
     type Event = NoEvents;
     const GROUPS: &'static [&'static str] = &["all"];
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        match socket.scope().path() {
-            "/whole" => socket.send_response(StatusCode::OK, "whole").await,
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        match exchange.scope().path() {
+            "/whole" => exchange.send_response(StatusCode::OK, "whole").await,
             "/fail" => Err(Error::other("as asked")),
             _ => Ok(()), // waits for events that never come
         }
     }
-    async fn disconnect(&mut self, _: &mut Socket) {
+    async fn disconnect(&mut self, _: &mut Exchange) {
         self.0.fetch_add(1, Relaxed);
     }
 }
@@ -199,13 +199,13 @@ const WINDOW: Duration = Duration::from_secs(10);
 impl HttpConsumer for LongPoll {
     type Event = NoEvents;
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        let queue: ChannelName = format!("poll.{}", socket.scope().param("user")?).parse()?;
-        let layer = socket.layer().clone();
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        let queue: ChannelName = format!("poll.{}", exchange.scope().param("user")?).parse()?;
+        let layer = exchange.layer().clone();
         layer.join("news", &queue).await?; // renewed by every poll
         match timeout(WINDOW, layer.receive(&queue)).await {
-            Ok(message) => socket.send_response(StatusCode::OK, serde_json::to_string(&message?)?).await,
-            Err(_) => socket.send_response(StatusCode::NO_CONTENT, "").await,
+            Ok(message) => exchange.send_response(StatusCode::OK, serde_json::to_string(&message?)?).await,
+            Err(_) => exchange.send_response(StatusCode::NO_CONTENT, "").await,
         }
     }
 }
@@ -262,12 +262,12 @@ impl HttpConsumer for Next {
     type Event = NextEvent;
     const GROUPS: &'static [&'static str] = &["all"];
 
-    async fn handle(&mut self, _: &mut Socket, _: Bytes) -> Result<()> {
+    async fn handle(&mut self, _: &mut Exchange, _: Bytes) -> Result<()> {
         Ok(())
     }
-    async fn event(&mut self, socket: &mut Socket, event: &NextEvent) -> Result<()> {
+    async fn event(&mut self, exchange: &mut Exchange, event: &NextEvent) -> Result<()> {
         let NextEvent::Say { text } = event;
-        socket.send_response(StatusCode::OK, text.clone()).await
+        exchange.send_response(StatusCode::OK, text.clone()).await
     }
 }
 
@@ -288,7 +288,8 @@ async fn both(mut socket: Socket) -> Result<()> {
         socket.accept().await?;
         return socket.send_text("by socket").await;
     }
-    socket.send_response(StatusCode::OK, "by request").await
+    let mut exchange = Exchange::from_context(socket.into_context());
+    exchange.send_response(StatusCode::OK, "by request").await
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,7 +325,7 @@ async fn unrouted_requests_reach_the_pages() {
             [b"page ", &body[..]].concat().into(),
         )))
     });
-    let requests = Router::new().http("/mirror", Mirror::default).application("/parts", in_parts);
+    let requests = Router::new().http("/mirror", Mirror::default).application("/parts", exchange(in_parts));
     let protocols = Protocols::new().requests(requests).http(pages);
     let mut service = protocols.into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>);
     for (path, status, body) in [
@@ -352,24 +353,24 @@ async fn unread_responses_end() {
     let ended = Arc::new(AtomicUsize::new(0));
     let endless = {
         let ended = ended.clone();
-        move |mut socket: Socket| {
+        exchange(move |mut exchange: Exchange| {
             let ended = ended.clone();
             async move {
-                socket.send_headers(StatusCode::OK).await?;
+                exchange.send_headers(StatusCode::OK).await?;
                 let outcome = loop {
-                    if let Err(error) = socket.send_body(vec![0; 1 << 16], true).await {
+                    if let Err(error) = exchange.send_body(vec![0; 1 << 16], true).await {
                         break Err(error);
                     }
                 };
                 ended.fetch_add(1, Relaxed);
                 outcome
             }
-        }
+        })
     };
     let router = Router::new()
         .application("/endless", endless)
         .http("/late", Failing::default)
-        .application("/parts", in_parts);
+        .application("/parts", exchange(in_parts));
     let mut service = Protocols::new()
         .requests(router)
         .into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>);
@@ -454,12 +455,15 @@ async fn requests_send_no_frames() {
     }
     async fn answer(mut socket: Socket) -> Result<()> {
         let mut failed = attempts(&mut socket).await;
-        socket.send_headers(StatusCode::OK).await?;
+        let mut exchange = Exchange::from_context(socket.into_context());
+        exchange.send_headers(StatusCode::OK).await?;
+        let mut socket = Socket::from_context(exchange.into_context());
         failed.extend(attempts(&mut socket).await);
         let handle = socket.handle();
         failed.push(tokio::spawn(async move { handle.send("x").await.is_err() }).await?);
         let all = failed.iter().all(|failed| *failed);
-        socket.send_body(if all { "all failed" } else { "some did not" }, false).await?;
+        let mut exchange = Exchange::from_context(socket.into_context());
+        exchange.send_body(if all { "all failed" } else { "some did not" }, false).await?;
         Ok(())
     }
     let response = Stage::new(answer).http("GET", "/").get_response().await;

@@ -16,7 +16,7 @@ use tower_sessions_core::{
     session_store,
 };
 use ws_consumer::{
-    Error, HttpConsumer, NoEvents, Protocols, Result, Router, Socket,
+    Error, Exchange, HttpConsumer, NoEvents, Protocols, Result, Router, exchange,
     middleware::{Guard, GuardRequest, MemoryStore, SessionStore, Sessions},
     testing::Stage,
 };
@@ -30,39 +30,39 @@ struct Page;
 impl HttpConsumer for Page {
     type Event = NoEvents;
 
-    async fn handle(&mut self, socket: &mut Socket, _: Bytes) -> Result<()> {
-        socket.scope().session()?.insert("n", 1).await?;
-        match socket.scope().path() {
-            "/whole" => socket.send_response(StatusCode::OK, "ok").await,
+    async fn handle(&mut self, exchange: &mut Exchange, _: Bytes) -> Result<()> {
+        exchange.scope().session()?.insert("n", 1).await?;
+        match exchange.scope().path() {
+            "/whole" => exchange.send_response(StatusCode::OK, "ok").await,
             "/parts" => {
-                socket.send_headers(StatusCode::OK).await?;
-                socket.send_body("o", true).await?;
-                socket.send_body("k", false).await
+                exchange.send_headers(StatusCode::OK).await?;
+                exchange.send_body("o", true).await?;
+                exchange.send_body("k", false).await
             }
             "/late" => {
-                socket.send_headers(StatusCode::OK).await?;
-                socket.scope().session()?.insert("n", 2).await?;
-                socket.scope().save_session().await?;
-                socket.send_body("ok", false).await
+                exchange.send_headers(StatusCode::OK).await?;
+                exchange.scope().session()?.insert("n", 2).await?;
+                exchange.scope().save_session().await?;
+                exchange.send_body("ok", false).await
             }
-            "/pushed" => socket.group_add("page").await,
+            "/pushed" => exchange.group_add("page").await,
             "/missing" => Err(Error::Refused(StatusCode::NOT_FOUND)),
             "/bad" => Err(Error::bad_input("as asked")),
             "/fails" => Err(Error::other("as asked")),
             "/panics" => panic!("as asked"),
-            "/unavailable" => socket.send_response(StatusCode::SERVICE_UNAVAILABLE, "").await,
+            "/unavailable" => exchange.send_response(StatusCode::SERVICE_UNAVAILABLE, "").await,
             _ => Ok(()),
         }
     }
 }
 
 /// No consumer.
-async fn bare(mut socket: Socket) -> Result<()> {
-    socket.scope().session()?.insert("n", 1).await?;
-    if socket.scope().uri.query() == Some("error") {
+async fn bare(mut exchange: Exchange) -> Result<()> {
+    exchange.scope().session()?.insert("n", 1).await?;
+    if exchange.scope().uri.query() == Some("error") {
         return Err(Error::Refused(StatusCode::GONE));
     }
-    socket.send_response(StatusCode::OK, "ok").await
+    exchange.send_response(StatusCode::OK, "ok").await
 }
 
 fn pages() -> Router {
@@ -99,7 +99,7 @@ async fn sessions_save_without_a_consumer() {
     for (query, status) in [("", 200), ("?error", 410)] {
         let store = MemoryStore::default();
         let layer = Arc::new(MemoryLayer::default());
-        let sockets = Protocols::new().requests(Sessions::new(store.clone()).around(bare));
+        let sockets = Protocols::new().requests(Sessions::new(store.clone()).around(exchange(bare)));
         let service = sockets.into_service(layer.clone() as Arc<dyn ChannelLayer>);
         let request = format!("GET /{query} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
         let answer = raw(&Server { layer, service }, request.as_bytes()).await;
@@ -143,7 +143,7 @@ async fn answers_wait_for_guards() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let guards = Slow("outer", 2, told.clone()).and(Slow("inner", 3, told.clone()));
     let guards = guards.and(Slow("never", 1000, told.clone()));
-    let stage = Stage::new(guards.around(bare));
+    let stage = Stage::new(guards.around(exchange(bare)));
     let began = Instant::now();
     let mut client = stage.http("GET", "/").with_patience(Duration::from_secs(60));
     assert_eq!(client.get_response().await.status(), 500, "there is no session");

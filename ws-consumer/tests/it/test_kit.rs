@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_tungstenite::{connect_async, tungstenite};
 use ws_consumer::{
-    Close, Consumer, Error, Frame, Input, NoEvents, Protocols, Result, Router, Scope, Socket, consumer,
+    Close, Consumer, Error, Exchange, Frame, Input, NoEvents, Protocols, Result, Router, Scope, Socket,
+    consumer, exchange,
     testing::{ApplicationCommunicator, Expected, LiveServer, Stage, WebsocketCommunicator, advance},
     wire::{Incoming, Outgoing},
 };
@@ -40,10 +41,10 @@ async fn echo(mut socket: Socket) -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn http_communicator_sends_queries() {
-    let tell = |mut socket: Socket| async move {
-        let (method, uri) = (socket.scope().method.clone(), socket.scope().uri.clone());
-        socket.send_response(http::StatusCode::OK, format!("{method} {uri}")).await
-    };
+    let tell = exchange(|mut exchange: Exchange| async move {
+        let (method, uri) = (exchange.scope().method.clone(), exchange.scope().uri.clone());
+        exchange.send_response(http::StatusCode::OK, format!("{method} {uri}")).await
+    });
     let response = Stage::new(tell).http("GET", "/test/?foo=bar").get_response().await;
     assert_eq!(response.body(), "GET /test/?foo=bar");
 }

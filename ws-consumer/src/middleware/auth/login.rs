@@ -9,7 +9,7 @@ use super::{Authenticator, Identity, Proof, Session, Store, end, enter, leave};
 use crate::{
     error::{Error, Result},
     scope::{Scope, UserId},
-    socket::Socket,
+    socket::Context,
 };
 
 const USER: &str = "_auth_user_id";
@@ -18,7 +18,7 @@ const FINGERPRINT: &str = "_auth_fingerprint";
 /// Remembers a user in a session, under a new id: whoever knew the old one, perhaps because it was theirs to give, is
 /// left outside. What another user has left in the session is dropped.
 ///
-/// For the handlers of plain HTTP; a consumer has [`Socket::login`].
+/// For the handlers of plain HTTP; a consumer has [`Context::login`].
 ///
 /// # Errors
 /// The store fails.
@@ -83,7 +83,7 @@ pub(super) async fn still<A: Authenticator>(
     Ok(bool::from(same).then(|| proof.user.id()))
 }
 
-impl Socket {
+impl Context {
     /// Logs a user in: for this connection, and for the browser, whose session gets a new id in the answer's cookie.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Socket {
         logout(self.scope().session()?).await?;
         let user = leave::<U>(&mut self.scope_mut().extensions);
         match user {
-            Some(UserId(user)) => self.disown(&user).await,
+            Some(UserId(user)) => self.unidentify(&user).await,
             None => Ok(()),
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Result},
     frame::{self, Frame},
     scope::{Scope, UserId},
-    socket::{NoIdentify, Socket},
+    socket::{Context, NoIdentify, Socket},
     wire::{Input, Refuse, Running},
 };
 
@@ -58,7 +58,7 @@ impl<U> Proof<U> {
     }
 
     /// This user for so long; then the connection is closed with [`UNAUTHENTICATED`], unless it has been
-    /// [renewed](Socket::reauthenticate).
+    /// [renewed](Context::reauthenticate).
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
@@ -99,7 +99,7 @@ pub trait Authenticator: Send + Sync + 'static {
 /// A token that is shown counts more than a session, and one that is wrong is refused with 401, whatever the session
 /// says.
 ///
-/// A user's connections are [identified](Socket::identify) automatically: messages [to the
+/// A user's connections are [identified](Context::identify) automatically: messages [to the
 /// user](crate::UsersExt) reach them, and they can be closed together, from any process.
 /// [`no_identify`](Self::no_identify) turns that off.
 ///
@@ -201,7 +201,7 @@ impl<A: Authenticator> Auth<A> {
     }
 
     /// Leaves connections out of what is [sent to their user](crate::UsersExt), unless they
-    /// [identify](Socket::identify) themselves.
+    /// [identify](Context::identify) themselves.
     pub fn no_identify(mut self) -> Self {
         self.identifies = false;
         self
@@ -253,19 +253,20 @@ impl<A: Authenticator> Guard for Auth<A> {
         Ok(())
     }
 
-    fn accompany(&self, mut socket: Socket, inner: &Arc<dyn Application>) -> Running {
-        let asked = self.first_message.filter(|_| socket.scope().user::<A::User>().is_none());
+    fn accompany(&self, context: Context, inner: &Arc<dyn Application>) -> Running {
+        let asked = self.first_message.filter(|_| context.scope().user::<A::User>().is_none());
         let (inner, recheck) = (inner.clone(), self.recheck);
         let authenticator = self.authenticator.clone();
         if let Some(within) = asked {
             return Box::pin(async move {
+                let mut socket = Socket::from_context(context);
                 if !ask(&*authenticator, &mut socket, within).await? {
                     return socket.close(recheck::unauthenticated("authentication failed")).await;
                 }
-                recheck::hold(authenticator, recheck, socket, &inner).await
+                recheck::hold(authenticator, recheck, socket.into_context(), &inner).await
             });
         }
-        recheck::hold(authenticator, recheck, socket, &inner)
+        recheck::hold(authenticator, recheck, context, &inner)
     }
 
     fn uses_ambient_credentials(&self) -> bool {
@@ -359,7 +360,7 @@ pub fn user<U: Identity>(extensions: &Extensions) -> Option<&Arc<U>> {
     extensions.get::<Current<U>>().map(|current| &current.0)
 }
 
-impl Socket {
+impl Context {
     /// Renews who the client is by a fresh token, mostly one that it has sent because the old one is about to end.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{self, Poll},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use crate::{
     error::Result,
     frame::Close,
     middleware::session::Session,
-    socket::Socket,
+    socket::Context,
     wire::{Connection, Running},
 };
 
@@ -65,19 +65,19 @@ impl Lease {
 pub(super) fn hold<A: Authenticator>(
     authenticator: Arc<A>,
     recheck: Option<Duration>,
-    socket: Socket,
+    context: Context,
     inner: &Arc<dyn Application>,
 ) -> Running {
-    let extensions = &socket.scope().extensions;
+    let extensions = &context.scope().extensions;
     let lease = extensions.get::<Lease>().cloned().unwrap_or_default();
     let was = extensions.get::<Current<A::User>>().map(|Current(user)| user.id());
     let subject = match (recheck, was) {
         (Some(interval), Some(id)) => Some(Subject { id, interval, extensions: kept(extensions) }),
         _ => None,
     };
-    let link = socket.connection().clone();
+    let link = context.connection().clone();
     let watch = Box::pin(watch(lease, authenticator, subject));
-    Box::pin(Held { inner: inner.call(socket), watch: Some(watch), link })
+    Box::pin(Held { inner: inner.call(context), watch: Some(watch), link })
 }
 
 /// Of all that a scope holds, what it takes to ask again.
@@ -150,7 +150,7 @@ struct Held {
 impl Future for Held {
     type Output = Result<()>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<()>> {
         if let Poll::Ready(outcome) = self.inner.as_mut().poll(cx) {
             return Poll::Ready(outcome);
         }

@@ -18,7 +18,7 @@ use crate::{
     application::Application,
     error::Error,
     scope::{Protocol, Scope, printable},
-    socket::Socket,
+    socket::Context,
     wire::{Refuse, Running},
 };
 
@@ -266,19 +266,19 @@ impl<A: Application> Application for OriginCheck<A> {
         self.inner.claims(scope)
     }
 
-    fn call(&self, socket: Socket) -> Running {
-        let scope = socket.scope();
+    fn call(&self, context: Context) -> Running {
+        let scope = context.scope();
         let asked = Asked::from(scope);
         let reads = only_reads(scope.protocol == Protocol::WebSocket, &scope.method);
         if reads && !asked.names_an_origin() {
-            return self.inner.call(socket);
+            return self.inner.call(context);
         }
         // Without a cookie there is nothing that a browser could have added by itself.
         let ambient = !asked.names_an_origin()
             && asked.headers.contains_key(header::COOKIE)
             && self.inner.uses_ambient_credentials_at(scope);
         match self.origins.check(&asked, !ambient) {
-            Ok(()) => self.inner.call(socket),
+            Ok(()) => self.inner.call(context),
             Err(status) => Box::pin(std::future::ready(Err(Error::Refused(status)))),
         }
     }

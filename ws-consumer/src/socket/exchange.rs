@@ -1,25 +1,46 @@
-//! Answering a plain HTTP request.
+//! A plain HTTP request and its response, as their application sees them.
 
-use std::future::poll_fn;
+use std::{
+    fmt,
+    future::poll_fn,
+    ops::{Deref, DerefMut},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
-use super::Socket;
+use super::context::Context;
 use crate::{
     error::{Error, Result},
-    scope::Protocol,
     wire::{Head, Input, Refuse},
 };
 
-/// For requests of plain HTTP, where [`scope().protocol`](crate::Scope::protocol) says so.
+/// A plain HTTP request and its response: a [`Context`] that reads a body and sends a response.
 ///
-/// Such a connection is one request and one response; the request's body comes as [`Input::Body`], the response leaves
-/// by the functions here, and events of the channel layer arrive until it is complete.
-impl Socket {
-    /// Is it a WebSocket, not a plain request?
-    pub fn is_websocket(&self) -> bool {
-        self.scope.protocol == Protocol::WebSocket
+/// Parts of the request's body also come as [`Input::Body`]. Events of the channel layer arrive until the response is
+/// complete. A WebSocket is a [`Socket`](crate::Socket), and has other functions:
+///
+/// ```compile_fail
+/// # use ws_consumer::{Exchange, Result};
+/// async fn answer(mut exchange: Exchange) -> Result<()> {
+///     exchange.send("a frame").await
+/// }
+/// ```
+pub struct Exchange {
+    context: Context,
+}
+
+impl Exchange {
+    /// Makes an exchange of a connection.
+    ///
+    /// For a WebSocket too, which it can only refuse: there is no body, and a whole response refuses the client.
+    pub fn from_context(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Returns the connection, for another application.
+    pub fn into_context(self) -> Context {
+        self.context
     }
 
     /// The whole body of the request. Once.
@@ -29,7 +50,7 @@ impl Socket {
     /// leaves before its end.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes> {
         let body = self.whole_body(limit).await?;
-        self.hear_body(&body);
+        self.last_text.set_body(&body);
         Ok(body)
     }
 
@@ -69,7 +90,7 @@ impl Socket {
     /// Begins the response with a status and headers; a status alone will do. Parts of the body follow.
     ///
     /// # Errors
-    /// When it has begun already, when the client has left, and on a WebSocket.
+    /// A response that has begun already, a client that has left, and a WebSocket.
     pub async fn send_headers(&mut self, head: impl Into<Head>) -> Result<()> {
         self.connection.respond(head.into())
     }
@@ -88,8 +109,28 @@ impl Socket {
     /// Sends a whole response.
     ///
     /// # Errors
-    /// As [`send_headers`](Self::send_headers).
+    /// [`Closed`](Error::Closed) if a response has begun already, or the client has left.
     pub async fn send_response(&mut self, status: StatusCode, body: impl Into<Bytes>) -> Result<()> {
         self.refuse(Refuse { body: body.into(), ..status.into() }).await
+    }
+}
+
+impl Deref for Exchange {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl DerefMut for Exchange {
+    fn deref_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Exchange").field(&self.context).finish()
     }
 }

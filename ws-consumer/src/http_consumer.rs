@@ -7,11 +7,11 @@ use http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    application::Application,
+    application::{Application, exchange},
     consumer::{Decoded, Hook, decode, finish, join_groups},
     error::{Error, Result},
     scope::Scope,
-    socket::Socket,
+    socket::{Context, Exchange},
     wire::{Input, Refuse, Running},
 };
 
@@ -24,7 +24,7 @@ use crate::{
 /// ```
 /// use bytes::Bytes;
 /// use http::StatusCode;
-/// use ws_consumer::{HttpConsumer, NoEvents, Result, Router, Socket};
+/// use ws_consumer::{Exchange, HttpConsumer, NoEvents, Result, Router};
 ///
 /// #[derive(Default)]
 /// struct Shout;
@@ -32,8 +32,8 @@ use crate::{
 /// impl HttpConsumer for Shout {
 ///     type Event = NoEvents;
 ///
-///     async fn handle(&mut self, socket: &mut Socket, body: Bytes) -> Result<()> {
-///         socket.send_response(StatusCode::OK, body.to_ascii_uppercase()).await
+///     async fn handle(&mut self, exchange: &mut Exchange, body: Bytes) -> Result<()> {
+///         exchange.send_response(StatusCode::OK, body.to_ascii_uppercase()).await
 ///     }
 /// }
 ///
@@ -44,38 +44,42 @@ use crate::{
     note = "implement `HttpConsumer` for it: `type Event` has to be named (`NoEvents` will do), and `handle`"
 )]
 pub trait HttpConsumer: Send + 'static {
-    /// The messages of the channel layer that it understands; [`NoEvents`](crate::NoEvents) if none.
+    /// The messages of the channel layer that the consumer understands; [`NoEvents`](crate::NoEvents) if none.
     type Event: DeserializeOwned + Send + Sync + 'static;
 
-    /// The groups that it is in from the beginning.
+    /// The groups that every consumer of this type joins at first.
     const GROUPS: &'static [&'static str] = &[];
     /// Bytes of a request's body that [`handle`](Self::handle) is given; more is refused with 413. 1 MiB.
     const MAX_BODY: usize = 1 << 20;
 
-    /// The request has come, with all of its body.
+    /// Handles the request, with all of its body.
     ///
-    /// Answer with [`send_response`](Socket::send_response), or with [`send_headers`](Socket::send_headers) and then
-    /// [`send_body`](Socket::send_body) as often as you like, here or in [`event`](Self::event).
-    fn handle(&mut self, socket: &mut Socket, body: Bytes) -> impl Future<Output = Result<()>> + Send;
+    /// Answer with [`send_response`](Exchange::send_response), or with [`send_headers`](Exchange::send_headers) and then
+    /// [`send_body`](Exchange::send_body) as often as you like, here or in [`event`](Self::event).
+    fn handle(&mut self, exchange: &mut Exchange, body: Bytes) -> impl Future<Output = Result<()>> + Send;
 
-    /// The request's head has come. By default its body is read, and handed to [`handle`](Self::handle); to take a long
-    /// one in parts, read it here with [`next_body`](Socket::next_body).
-    fn begin(&mut self, socket: &mut Socket) -> impl Future<Output = Result<()>> + Send {
+    /// Handles the request's head. By default the body is read, and handed to [`handle`](Self::handle); to take a long
+    /// one in parts, read it here with [`next_body`](Exchange::next_body).
+    fn begin(&mut self, exchange: &mut Exchange) -> impl Future<Output = Result<()>> + Send {
         async {
-            let body = socket.body(Self::MAX_BODY).await?;
-            self.handle(socket, body).await
+            let body = exchange.body(Self::MAX_BODY).await?;
+            self.handle(exchange, body).await
         }
     }
 
-    /// The channel layer brought a message. By default it is ignored.
-    fn event(&mut self, socket: &mut Socket, event: &Self::Event) -> impl Future<Output = Result<()>> + Send {
-        let _ = (socket, event);
+    /// Handles a message of the channel layer. By default it is ignored.
+    fn event(
+        &mut self,
+        exchange: &mut Exchange,
+        event: &Self::Event,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (exchange, event);
         async { Ok(()) }
     }
 
-    /// The response is complete, or the client has left. Runs exactly once.
-    fn disconnect(&mut self, socket: &mut Socket) -> impl Future<Output = ()> + Send {
-        let _ = socket;
+    /// Handles the end: the response is complete, or the client has left. Runs exactly once.
+    fn disconnect(&mut self, exchange: &mut Exchange) -> impl Future<Output = ()> + Send {
+        let _ = exchange;
         async {}
     }
 }
@@ -86,33 +90,34 @@ where
     C: HttpConsumer,
     F: Fn() -> C + Send + Sync + 'static,
 {
-    move |socket| drive(make(), socket)
+    exchange(move |exchange| drive(make(), exchange))
 }
 
-async fn drive<C: HttpConsumer>(mut consumer: C, mut socket: Socket) -> Result<()> {
-    let outcome = live(&mut consumer, &mut socket).await;
-    finish(&mut socket, outcome, async |socket: &mut Socket, _| consumer.disconnect(socket).await).await
+async fn drive<C: HttpConsumer>(mut consumer: C, mut exchange: Exchange) -> Result<()> {
+    let outcome = live(&mut consumer, &mut exchange).await;
+    let last = async |exchange: &mut Exchange, _| consumer.disconnect(exchange).await;
+    finish(&mut exchange, outcome, last).await
 }
 
-async fn live<C: HttpConsumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> {
-    if socket.is_websocket() {
+async fn live<C: HttpConsumer>(consumer: &mut C, exchange: &mut Exchange) -> Result<()> {
+    if exchange.is_websocket() {
         return Err(Error::Refused(StatusCode::BAD_REQUEST));
     }
-    let connection = socket.connection().clone();
+    let connection = exchange.connection().clone();
     let begin = async {
-        join_groups(socket, C::GROUPS).await?;
-        consumer.begin(socket).await
+        join_groups(exchange, C::GROUPS).await?;
+        consumer.begin(exchange).await
     };
     Box::pin(Hook::new(connection.clone(), begin)).await?;
-    if socket.may_hear() {
-        socket.identify_user().await?;
+    if exchange.may_receive() {
+        exchange.identify_user().await?;
     }
-    while socket.may_hear() {
-        match poll_fn(|cx| socket.poll_next(cx)).await? {
+    while exchange.may_receive() {
+        match poll_fn(|cx| exchange.poll_next(cx)).await? {
             None => return Ok(()),
             Some(Input::Event(message)) => {
                 if let Decoded(Some(event)) = message.derived(decode::<C::Event>) {
-                    Hook::new(connection.clone(), consumer.event(socket, event)).await?;
+                    Hook::new(connection.clone(), consumer.event(exchange, event)).await?;
                 }
             }
             Some(_) => {}
@@ -123,24 +128,23 @@ async fn live<C: HttpConsumer>(consumer: &mut C, socket: &mut Socket) -> Result<
 
 /// An application that only WebSockets may use: a plain request is answered with 426.
 ///
-/// One that serves both asks [`Socket::is_websocket`] itself.
+/// One that serves both asks [`Context::is_websocket`] itself.
 pub fn require_websocket<A: Application>(application: A) -> impl Application {
     RequireWebsocket(application)
 }
 
 struct RequireWebsocket<A>(A);
 
-#[deny(clippy::missing_trait_methods)]
 impl<A: Application> Application for RequireWebsocket<A> {
-    fn call(&self, mut socket: Socket) -> Running {
-        if socket.is_websocket() {
-            return self.0.call(socket);
+    fn call(&self, mut context: Context) -> Running {
+        if context.is_websocket() {
+            return self.0.call(context);
         }
         Box::pin(async move {
             let mut refuse = Refuse::from(StatusCode::UPGRADE_REQUIRED);
             refuse.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             refuse.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            socket.refuse(refuse).await
+            context.refuse(refuse).await
         })
     }
 
