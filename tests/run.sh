@@ -3,10 +3,10 @@
 #
 # Installs what the tests need and the machine lacks (as root, through apt-get; otherwise it names the packages and
 # exits with 2), then formats, lints, documents, builds and tests. All steps run, also after one has failed; the last
-# line counts the tests. --all adds the long tests, which take minutes; CHANNELS_LONG=1 tells every test of it.
+# line counts the tests. --all adds the long tests, which take minutes; CHANNELS_LONG=1 is set for them.
 set -euo pipefail
 
-# Checks run without a person: nothing may wait for a key, and a closed stdin must not become another file's number.
+# No check may wait for a key, and a closed stdin must not become another file's number.
 exec </dev/null
 export DEBIAN_FRONTEND=noninteractive
 export PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -26,17 +26,17 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
-# Debian's nats-server lies there.
+# The folder of Debian's nats-server.
 export PATH="$PATH:/usr/sbin"
-# The three mounts of the suite in channel-layer-redis/tests/conformance.rs: a step of their own.
+# The three mounts of the suite in channel-layer-redis/tests/conformance.rs, which are a separate step.
 redis_suite=_on_one_host::
-# Minutes of bad days: for --all.
+# Minutes of faults, for --all.
 long_fault_test=layers_survive_repeated_faults
-bad_days_test=clients_live_through_redis_faults
-nats_days_test=clients_live_through_nats_faults
-# Lines are enough to find a failure by, and sixty test programs link in half the time.
+redis_faults_test=clients_live_through_redis_faults
+nats_faults_test=clients_live_through_nats_faults
+# Line tables are enough to find a failure, and sixty test programs link in half the time.
 export CARGO_PROFILE_DEV_DEBUG="${CARGO_PROFILE_DEV_DEBUG:-line-tables-only}"
-# What is built once needs no memory of how.
+# A single build needs no incremental data.
 if [ "${CI:-}" = true ]; then
   export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
 fi
@@ -50,23 +50,23 @@ main() {
   make_environment
   step "format" cargo fmt --all --check
   step "lint" cargo clippy --workspace --all-targets --all-features -- -D warnings
-  # Not among --all-targets, because they are no part of `cargo test`. All features, or their crates would be built once more.
+  # Not among --all-targets, because they are not part of `cargo test`. All features, so that no crate is built twice.
   step "lint the long tests" cargo clippy --workspace --all-features --test long --test conformance_long -- -D warnings
   step "document" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
   step "build" cargo build --workspace --bins --features chat/nats
   use_built_examples
   step "test" cargo test --workspace --all-features --no-fail-fast -- --skip "$long_fault_test" --skip "$redis_suite"
-  # Its cases mostly wait, so many of them run side by side.
+  # Its cases mostly wait, so many of them run at once.
   step "the suite on Redis" cargo test --workspace --all-features --test conformance -- --test-threads 6
   if [ "$long" = yes ]; then
     export CHANNELS_LONG=1
     step "the whole suite" cargo test -p channel-layer-redis --test conformance_long
     step "long faults" cargo test -p channel-layer-redis --all-features --test long
     step "the whole suite on NATS" cargo test -p nats-layer --test conformance_long
-    # Alone, because they assert on time: everybody is back within two seconds.
-    step "bad days of Redis" cargo test -p channels-tests --test long -- "$bad_days_test"
-    step "bad days of NATS" cargo test -p channels-tests --test long -- "$nats_days_test"
-    step "long tests" cargo test -p channels-tests --test long -- --skip "$bad_days_test" --skip "$nats_days_test"
+    # Alone, because they assert on time: recovery within two seconds.
+    step "faults of Redis" cargo test -p channels-tests --test long -- "$redis_faults_test"
+    step "faults of NATS" cargo test -p channels-tests --test long -- "$nats_faults_test"
+    step "long tests" cargo test -p channels-tests --test long -- --skip "$redis_faults_test" --skip "$nats_faults_test"
     step "simulation of many seeds" cargo test -p channels-tests --test simulation
     models
     external "autobahn" "needs Python 2.7" tests/autobahn/run.sh
@@ -103,7 +103,7 @@ has_chromium() {
   command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
 }
 
-# The Python peers, in a folder that is made once and again whenever the list of packages changes.
+# The Python peers, in a folder that is made again when the list of packages changes.
 make_environment() {
   local folder="${CHANNELS_TEST_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/channels-rs/venv}"
   local stamp="$folder/made-from"
@@ -115,13 +115,13 @@ make_environment() {
   fi
   echo "== make the Python environment in $folder"
   if [ -e "$folder" ] && [ ! -e "$folder/pyvenv.cfg" ]; then
-    echo "$folder exists and is no Python environment: remove it, or set CHANNELS_TEST_VENV" >&2
+    echo "$folder exists and is not a Python environment: remove it, or set CHANNELS_TEST_VENV" >&2
     exit 2
   fi
   rm -rf "$folder"
   python3 -m venv "$folder"
   "$folder/bin/python" -m pip install --quiet --requirement tests/peers/requirements.txt
-  # Last, so that an environment made halfway is made again.
+  # Last, so that an incomplete environment is made again.
   echo "$wanted" >"$stamp"
 }
 
@@ -138,7 +138,7 @@ step() {
   fi
 }
 
-# The tests start the programs that were just built, instead of asking cargo once more each.
+# The tests start the programs that were just built, without another run of cargo.
 use_built_examples() {
   local target
   target=$(cargo metadata --format-version 1 --no-deps \
@@ -148,13 +148,13 @@ use_built_examples() {
   export TRANSPORTS_BIN="${TRANSPORTS_BIN:-$target/debug/transports}"
 }
 
-# What races, under a scheduler that tries the interleavings. Everything is built anew for it, so beside the rest.
+# Races, under a scheduler that tries the interleavings. All crates are built again for it, in a separate folder.
 models() {
   step "models" env RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/shuttle" \
     cargo test -p channel-layer --lib models
 }
 
-# A script that ends with 3 where the machine lacks what it needs; the last lines then say that it was not run.
+# A script that ends with 3 where a tool is missing; the last lines then list it as not run.
 external() {
   local name=$1 needs=$2 code=0 started=$SECONDS
   shift 2

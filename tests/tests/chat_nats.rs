@@ -2,10 +2,10 @@
 
 use channels_tests::{Lane, Member, Server};
 
-use self::nats_days::{Fault, Hall, Nats};
+use self::nats_faults::{Deployment, Fault, Nats};
 
-#[path = "long/bad_days"]
-mod bad_days {
+#[path = "long/redis_faults"]
+mod redis_faults {
     pub(crate) mod member;
     // The rest of it is used by the layer's tests.
     #[allow(dead_code)]
@@ -13,8 +13,8 @@ mod bad_days {
     pub(crate) mod proxy;
     pub(crate) mod report;
 }
-#[path = "long/nats_days/mod.rs"]
-mod nats_days;
+#[path = "long/nats_faults/mod.rs"]
+mod nats_faults;
 
 const MESSAGES: usize = 50;
 
@@ -51,5 +51,5 @@ async fn nats_chats_hear_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_outlive_nats_faults() {
-    Hall::open(20).await.live_through(&[Fault::Restart, Fault::Freeze]).await;
+    Deployment::open(20).await.live_through(&[Fault::Restart, Fault::Freeze]).await;
 }

@@ -56,6 +56,23 @@ fn items_of_architecture_are_short() {
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
+#[test]
+fn run_sh_names_tests_that_exist() {
+    let tree = Tree::read();
+    let script = tree.text(Path::new("tests/run.sh")).expect("the script");
+    let names: Vec<_> = script.lines().filter_map(test_variable).collect();
+    assert!(names.len() >= 3, "the script was not read");
+    let is_test = |name: &&str| tree.files().any(|(_, text)| text.contains(&format!("fn {name}(")));
+    let missing: Vec<_> = names.iter().filter(|name| !is_test(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The value of a variable such as `long_fault_test`: a filter for a test that has been renamed would skip none.
+fn test_variable(line: &str) -> Option<&str> {
+    let (variable, value) = line.split_once('=')?;
+    (variable.ends_with("_test") && !variable.contains(' ')).then_some(value)
+}
+
 /// The modules in the first column of a crate's table, in their order. Those of one row are one place in it.
 fn listed(text: &str, name: &str) -> Vec<(String, usize)> {
     let heading = format!("### `{name}`");
@@ -144,7 +161,7 @@ fn items(text: &str) -> Vec<String> {
 }
 
 mod self_tests {
-    use super::{BTreeMap, items, listed, order_faults, unknown_paths};
+    use super::{BTreeMap, items, listed, order_faults, test_variable, unknown_paths};
     use crate::arrows::Arrows;
 
     const TEXT: &str = "### `c`\n\n| module | contents |\n|---|---|\n| `a`, `b` | first |\n| `d` | second |\n\n### `e`\n| `f` | |\n";
@@ -168,6 +185,13 @@ mod self_tests {
         let files = ["/c/src/a.rs".to_owned(), "/c/src/b/mod.rs".to_owned()];
         let text = "`src/a.rs` `a.rs` `b/` `c/src/b/` `Type` `a::b` `kill -9` `/` ```\n`x.rs`\n``` `x/` `y.rs` `ra.rs`";
         assert_eq!(unknown_paths(text, &files), ["x/", "y.rs", "ra.rs"]);
+    }
+
+    #[test]
+    fn reads_variables_of_the_script() {
+        assert_eq!(test_variable("slow_test=a_name"), Some("a_name"));
+        assert_eq!(test_variable("log=$(mktemp)"), None);
+        assert_eq!(test_variable("  step \"x_test\" --test=y"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::bad_days::{
+use crate::redis_faults::{
     member::{self, Log},
     proxy::{Manners, Proxy},
     report::{Report, all_live},
@@ -88,7 +88,7 @@ async fn freeze(nats: &Nats, time: Duration) {
 }
 
 /// The server, the chats and the members.
-pub(crate) struct Hall {
+pub(crate) struct Deployment {
     nats: Nats,
     proxy: Proxy,
     _chats: [Chat; 2],
@@ -97,7 +97,7 @@ pub(crate) struct Hall {
     _members: tokio::task::JoinSet<()>,
 }
 
-impl Hall {
+impl Deployment {
     /// Opens rooms of 20 members. The second chat reaches the server through a proxy.
     pub(crate) async fn open(members: usize) -> Self {
         let nats = Nats::start();
@@ -107,12 +107,12 @@ impl Hall {
         let two = Chat::chat_with_layer(&through_proxy, Lane::Handler).await;
         let (speak, may_speak) = watch::channel(true);
         let (log, members) = member::gather([&one, &two], members, TO_A_ROOM, &may_speak);
-        let hall = Self { nats, proxy, _chats: [one, two], log, speak, _members: members };
-        let live = hall.live_since(Instant::now()).await;
+        let deployment = Self { nats, proxy, _chats: [one, two], log, speak, _members: members };
+        let live = deployment.live_since(Instant::now()).await;
         assert!(live.is_some(), "the members do not hear each other to begin with");
-        hall.quiet().await;
-        hall.log.take();
-        hall
+        deployment.quiet().await;
+        deployment.log.take();
+        deployment
     }
 
     /// Causes the faults one after the other.

@@ -47,9 +47,9 @@ async fn clients_live_through_redis_faults() {
         "mode | fault | live after | said | not heard | told of a gap | of an error | closed | doubled | out of order"
     );
     for mode in MODES.into_iter().filter(|mode| is_wanted("CHANNELS_MODES", mode)) {
-        let mut hall = Hall::open(mode).await;
+        let mut deployment = Deployment::open(mode).await;
         for fault in Fault::ALL.iter().filter(|fault| is_wanted("CHANNELS_FAULTS", fault.name())) {
-            let report = hall.live_through(*fault).await;
+            let report = deployment.live_through(*fault).await;
             println!("{mode} | {} | {report}", fault.name());
             for fallen in report.faults() {
                 let example = report.example.as_deref().unwrap_or_default();
@@ -65,7 +65,7 @@ fn is_wanted(variable: &str, name: &str) -> bool {
 }
 
 /// All faults in one mode.
-struct Hall {
+struct Deployment {
     redis: Redis,
     proxy: Proxy,
     _chats: [Chat; 2],
@@ -74,7 +74,7 @@ struct Hall {
     _members: tokio::task::JoinSet<()>,
 }
 
-impl Hall {
+impl Deployment {
     async fn open(mode: &str) -> Self {
         let redis = Redis::start_with(&["--enable-debug-command", "local"]);
         let proxy = Proxy::to(redis.port).await;
@@ -84,12 +84,12 @@ impl Hall {
         let two = Chat::chat_with_layer(&url(proxy.address()), Lane::Handler).await;
         let (speak, may_speak) = watch::channel(true);
         let (log, members) = member::gather([&one, &two], MEMBERS, TO_A_ROOM, &may_speak);
-        let mut hall = Self { redis, proxy, _chats: [one, two], log, speak, _members: members };
-        let live = hall.live_since(Instant::now()).await;
+        let mut deployment = Self { redis, proxy, _chats: [one, two], log, speak, _members: members };
+        let live = deployment.live_since(Instant::now()).await;
         assert!(live.is_some(), "{mode}: the members do not hear each other to begin with");
-        hall.quiet().await;
-        hall.log.take();
-        hall
+        deployment.quiet().await;
+        deployment.log.take();
+        deployment
     }
 
     async fn live_through(&mut self, fault: Fault) -> Report {
