@@ -1,4 +1,4 @@
-//! What decoding a message costs, counted by the allocator. One test, because the counts are the process's.
+//! The memory for decoding a message, counted by the allocator. There is one test, because the counts are per process.
 
 #![allow(clippy::unwrap_used)] // all of it is a test
 
@@ -12,10 +12,10 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The documented bound, for each byte of the input.
 const MOST: usize = 80;
-/// What a message takes that has nothing in it.
+/// The memory of an empty message.
 const EMPTY: usize = 1024;
 
-/// Everything that is allocated on the way, also by what fails.
+/// All memory allocated during the decoding, including that of failures.
 fn allocated(input: &[u8]) -> (usize, bool) {
     let region = Region::new(ALLOCATOR);
     let is_read = Message::from_bytes(input).is_ok();

@@ -1,4 +1,4 @@
-//! What a mailbox costs, counted by the allocator. One test, because the counts are the process's.
+//! The memory of a mailbox, counted by the allocator. There is one test, because the counts are per process.
 
 #![allow(clippy::unwrap_used)] // all of it is a test
 
@@ -16,7 +16,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const BOUNDS: Bounds = Bounds { messages: 100, bytes: 1 << 20 };
 
-/// The name of a mailbox of the memory layer is as long.
+/// A name as long as that of a mailbox of the in-memory layer.
 fn open(hub: &Hub, number: usize) -> Mailbox {
     hub.open(format!("specific.memory!{number:016}").parse().unwrap(), BOUNDS).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What the sources must look like.
+//! Rules for the sources.
 
 #![allow(clippy::unwrap_used)] // all of it is a test
 

@@ -52,7 +52,7 @@ fn message(vector: &Json) -> Message {
     }
 }
 
-/// Compared as bytes, since no NaN is equal to itself.
+/// Compares as bytes, since no NaN is equal to itself.
 #[test]
 fn each_message_is_written_as_its_bytes_and_read_from_them() {
     for vector in vectors("both") {

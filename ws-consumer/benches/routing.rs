@@ -1,6 +1,6 @@
-//! What finding a route costs, with ten routes and with ten thousand: `cargo bench --bench routing`.
+//! The cost of finding a route, with ten routes and with ten thousand: `cargo bench --bench routing`.
 //!
-//! Compare within one run. With ten thousand it has to stay within five times of ten.
+//! Compare within one run. With ten thousand routes it must stay within five times that with ten.
 
 use std::hint::black_box;
 

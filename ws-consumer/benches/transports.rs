@@ -1,6 +1,6 @@
-//! What a delivery costs the server over each transport: a room of 1,000, one message at a time, over real connections.
+//! The server's cost of a delivery over each transport: a room of 1,000, one message at a time, over real connections.
 //!
-//! `cargo bench -p ws-consumer --bench transports`. Only the ratios within one run say something.
+//! `cargo bench -p ws-consumer --bench transports`. Only the ratios within one run are meaningful.
 
 use std::{
     fs, io,
@@ -50,11 +50,11 @@ impl Consumer for Member {
     }
 }
 
-/// A server on a thread of its own, whose time on a core is what is measured.
+/// A server on a separate thread, whose CPU time is measured.
 struct Server {
     address: SocketAddr,
     layer: Arc<MemoryLayer>,
-    /// Of its thread: `<pid>/task/<tid>`.
+    /// The thread: `<pid>/task/<tid>`.
     task: String,
     _stop: oneshot::Sender<()>,
 }
@@ -109,7 +109,7 @@ fn main() {
     }
 }
 
-/// Microseconds of the server's per delivery.
+/// The server's microseconds per delivery.
 fn measure<F, Fut>(lane: &str, member: F) -> f64
 where
     F: Fn(SocketAddr, Arc<AtomicUsize>) -> Fut,
@@ -156,7 +156,7 @@ async fn events(server: SocketAddr, heard: Arc<AtomicUsize>) -> io::Result<()> {
     listen(server, "GET / HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n", heard).await
 }
 
-/// Asks once and counts what comes.
+/// Requests once, and counts the received messages.
 async fn listen(server: SocketAddr, request: &str, heard: Arc<AtomicUsize>) -> io::Result<()> {
     let mut stream = TcpStream::connect(server).await?;
     stream.write_all(request.as_bytes()).await?;
@@ -172,7 +172,7 @@ async fn listen(server: SocketAddr, request: &str, heard: Arc<AtomicUsize>) -> i
     }
 }
 
-/// Asks again and again, on one connection.
+/// Requests repeatedly, on one connection.
 async fn polls(server: SocketAddr, heard: Arc<AtomicUsize>) -> io::Result<()> {
     let mut stream = TcpStream::connect(server).await?;
     let opened = exchange(&mut stream, r#"{"mode":"long-poll"}"#).await?;

@@ -1,5 +1,5 @@
-//! A member that takes nothing costs the others nothing, and the server little. One test, because the bytes that are
-//! counted are the process's.
+//! A member that reads nothing costs the others nothing, and the server little. There is one test, because the bytes
+//! are counted per process.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 mod support;
@@ -51,7 +51,7 @@ fn as_an_event(number: usize) -> Message {
     Message::new("news").with("text", text(number))
 }
 
-/// Everybody but the dead one has all messages, in order; what the server did then, and the most that it held.
+/// Checks that all other members have all messages, in order; returns the server's work and its greatest use of memory.
 async fn broadcast(application: impl Application, message: fn(usize) -> Message) -> (ConnectionStats, usize) {
     let server = Server::of(application);
     let mut members = Vec::new();
@@ -79,20 +79,20 @@ async fn hear(member: &mut Client, text: &str) {
     assert!(heard == Frame::text(text), "another one than expected");
 }
 
-/// The clock stands still for as long as anything moves, and then leaps to the write timeout.
+/// Waits for the write timeout: a paused clock leaps to it once no task can run.
 async fn wait_for_the_end_of(dead: Client, server: &Server) -> ConnectionStats {
     while server.service.connections().len() == MEMBERS {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
-    // It got a part of what was sent, and then the end of the stream.
+    // It got a part of the messages, and then the end of the stream.
     let mut rest = Vec::new();
     timed(dead.socket.into_inner().read_to_end(&mut rest)).await.unwrap();
     assert!(rest.len() < MESSAGES * SIZE / 2, "{}", rest.len());
     server.service.connections().stats()
 }
 
-// What waits for the dead one is a mebibyte on its way to the consumer, one behind it and one in the mailbox; what the
-// others have before them is a message each. Two hundred messages, decoded, would be twice as much.
+// For the dead member, a mebibyte waits for the consumer, one behind it and one in the mailbox; for the
+// others, one message each. Two hundred decoded messages would be twice as much.
 const MOST: usize = (MEMBERS + 150) * SIZE;
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The compile errors that newcomers will meet, frozen. `TRYBUILD=overwrite cargo test --test diagnostics` takes new ones.
+//! The compile errors of common mistakes. `TRYBUILD=overwrite cargo test --test diagnostics` accepts new ones.
 
 #[test]
 fn compile_errors_name_this_crate() {

@@ -1,4 +1,4 @@
-//! What is left of clients that came and went: nothing.
+//! Closed connections leave no memory behind.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 mod support;
@@ -44,7 +44,7 @@ async fn visit(address: SocketAddr, number: usize) {
     let text = format!("\"{number}\"");
     timed(socket.send(Message::text(&text))).await.unwrap();
     while timed(socket.next()).await.unwrap().unwrap() != Message::text(&text) {}
-    // Every third one hangs up without a word.
+    // Every third one drops the connection without a close frame.
     if !number.is_multiple_of(3) {
         timed(socket.close(None)).await.unwrap();
         while let Some(Ok(_)) = timed(socket.next()).await {}
@@ -97,7 +97,7 @@ async fn connections_leak_nothing() {
     timed(left).await;
 }
 
-/// A client that hangs up is noticed a moment later.
+/// Waits until the server has noticed a dropped connection.
 async fn settled(sockets: &ws_consumer::Connections) {
     while !sockets.is_empty() {
         sleep(Duration::from_millis(10)).await;

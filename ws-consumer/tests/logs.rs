@@ -1,4 +1,4 @@
-//! What reaches the logs: one line per request whatever a client writes, and no secret of anybody's.
+//! The contents of the logs: one line per request for any input, and no secrets.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 mod support;
@@ -28,7 +28,7 @@ use self::support::{
     ways::Way,
 };
 
-/// Keeps every value of every event and span as it is given, before any formatter has made it harmless.
+/// Keeps every value of every event and span unformatted, before a formatter escapes it.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<String>>>);
 
@@ -57,7 +57,7 @@ impl Visit for Line {
 
 impl Subscriber for Captured {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Ours, at every level; of what is below us only what people have on.
+        // Our crates at every level; others only at the usual level.
         metadata.target().starts_with("ws_consumer") || *metadata.level() <= tracing::Level::INFO
     }
     fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
@@ -75,7 +75,7 @@ impl Subscriber for Captured {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Does as it is told, and fails as it is told.
+/// Obeys commands in its frames, including failures.
 #[derive(Default)]
 struct Told;
 
@@ -127,7 +127,7 @@ fn server() -> Server {
     Server { layer, service }
 }
 
-/// All that can go wrong with a request of this path and these header lines, one after the other.
+/// Causes every failure of a request with this path and these header lines, one after the other.
 async fn misbehave(path: &[u8], lines: &[u8]) {
     let server = server();
     let (_, rest) = HANDSHAKE.split_once("connection").unwrap();
@@ -269,7 +269,7 @@ async fn spans_name_the_proxied_client() {
     assert!(lines.iter().any(|line| line.contains("client=1.2.3.4") && line.contains("peer=")), "{lines:#?}");
 }
 
-/// Fails as its frames say.
+/// Fails in the way that its frames name.
 struct Failing;
 
 impl Consumer for Failing {

@@ -1,4 +1,4 @@
-//! What an idle connection costs, counted by the allocator. One test, because the counts are the process's.
+//! The memory of an idle connection, counted by the allocator. There is one test, because the counts are per process.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 mod support;
@@ -19,10 +19,10 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const ROOMS: usize = 100;
 const MEMBERS: usize = 1_000;
-/// A pipe has all its memory from the start, in each direction.
+/// The size of a pipe, which has all its memory from the start, in each direction.
 const PIPE: usize = 512;
 
-/// As the chat's.
+/// A message in the chat's form.
 #[derive(Default)]
 struct Chat {
     group: String,
@@ -53,7 +53,7 @@ impl Consumer for Chat {
     }
 }
 
-/// Bytes per member that are more than at the beginning of the region.
+/// The growth since the beginning of the region, in bytes per member.
 fn each(region: &Region<System>) -> usize {
     let stats = region.change();
     (stats.bytes_allocated - stats.bytes_deallocated) / MEMBERS
@@ -72,7 +72,7 @@ async fn join(server: &Server, number: usize) -> DuplexStream {
     pipe
 }
 
-/// One of each room speaks, and all hear it.
+/// Sends a message in each room, and waits until all members have received it.
 async fn speak(members: &mut [DuplexStream], who: usize) {
     for room in members.chunks_mut(MEMBERS / ROOMS) {
         timed(room[who].write_all(&frame(0x81, b"\"hello\""))).await.unwrap();
@@ -89,7 +89,7 @@ async fn speak(members: &mut [DuplexStream], who: usize) {
     }
 }
 
-/// The pipes themselves are the test's, not the server's.
+/// The memory of the pipes, which belong to the test and not to the server.
 fn pipes_each() -> usize {
     let region = Region::new(ALLOCATOR);
     let pipes: Vec<_> = (0..MEMBERS).map(|_| duplex(PIPE)).collect();
@@ -98,8 +98,8 @@ fn pipes_each() -> usize {
     each
 }
 
-// 4 KiB is what an idle member may take on a machine: beside this there are the socket's registration with the runtime
-// (272 bytes) and what the allocator rounds up (about a tenth).
+// An idle member may take 4 KiB on a machine: this, the socket's registration with the runtime
+// (272 bytes), and the allocator's rounding (about a tenth).
 #[tokio::test(start_paused = true)]
 async fn idle_member_takes_three_kilobytes() {
     const MOST: usize = 3_000;

@@ -1,4 +1,4 @@
-//! Who a client is, from the door to the end of its connection.
+//! The user of a connection, from the handshake to the end.
 
 #![allow(clippy::unwrap_used, reason = "what helpers unwrap is the test's")]
 
@@ -76,7 +76,7 @@ impl Authenticator for Users {
     }
 }
 
-/// Does as it is told.
+/// Obeys commands in its frames.
 #[derive(Default)]
 struct Desk;
 
@@ -142,7 +142,7 @@ async fn status(server: &Server, path: &str, headers: &[(&'static str, &str)]) -
     }
 }
 
-/// Lets time pass; a client that does not read does not answer pings either.
+/// Advances the clock while reading; a client that does not read does not answer pings.
 async fn idle(clients: &mut [&mut Client], seconds: u64) {
     let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
     while tokio::time::Instant::now() < end {
@@ -256,7 +256,7 @@ async fn accepts_a_token_as_first_message() {
     assert_eq!(who(&mut client).await, "ann", "has told before");
 }
 
-// ---- an end, and before it
+// ---- ends of logins
 
 #[tokio::test(start_paused = true)]
 async fn credentials_expire_unless_renewed() {

@@ -1,4 +1,4 @@
-//! Bodies of requests that take their time.
+//! Slow bodies of requests.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use std::{sync::Arc, time::Duration};
@@ -36,7 +36,7 @@ fn service() -> SocketService<NotFound> {
         .into_service(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>)
 }
 
-/// Sends a body in so many parts of so many bytes, one per second. The answer, and how long it took.
+/// Sends a body in a number of parts, one per second. Returns the answer, and the time that it took.
 async fn post(service: &SocketService<NotFound>, head: &str, parts: usize, bytes: usize) -> (String, u64) {
     let (client, server) = duplex(1 << 20);
     tokio::spawn(serve_connection(server, service.clone()));

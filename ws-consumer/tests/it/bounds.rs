@@ -1,4 +1,4 @@
-//! What a client can make a server spend, and what becomes of a client that tries.
+//! The bounds of what a client can make a server spend, and the answer to clients that exceed them.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use std::{sync::Arc, time::Duration};
@@ -24,7 +24,7 @@ async fn status(request: &str) -> u16 {
     text.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no answer: {text:?}"))
 }
 
-// ---- the door
+// ---- handshakes
 
 #[tokio::test]
 async fn a_handshake_is_strict() {
@@ -55,7 +55,7 @@ async fn a_handshake_is_strict() {
         ("a path of 70,000 bytes", with("GET /", &format!("GET /{}", "x".repeat(70_000))), 431),
         ("a path of 9,000 bytes", with("GET /", &format!("GET /{}", "x".repeat(9_000))), 414),
     ] {
-        // What is refused before the end of the head is answered at once; the rest waits for the end of the pipe.
+        // A refusal before the end of the head is sent at once; the others at the end of the pipe.
         let request = request.replace("upgrade: websocket", "upgrade: websocket\r\nconnection: close");
         assert_eq!(status(&request).await, expected, "{what}");
     }
@@ -79,7 +79,7 @@ async fn unfinished_head_times_out() {
     }
 }
 
-// ---- inside
+// ---- frames
 
 #[tokio::test(start_paused = true)]
 async fn endless_message_is_1008() {
@@ -88,7 +88,7 @@ async fn endless_message_is_1008() {
         let (mut client, _) = client_async(request("/"), server.pipe()).await.unwrap();
         client.get_mut().write_all(beginning).await.unwrap();
         let began = Instant::now();
-        // Answers pings, so that only the message is to blame.
+        // Answers pings, so that the message alone is the cause.
         loop {
             match timed(client.next()).await.unwrap().unwrap() {
                 tungstenite::Message::Close(Some(close)) => break assert_eq!(u16::from(close.code), 1008),
@@ -162,8 +162,8 @@ async fn closes_idle_and_old_connections() {
     }
 }
 
-/// How long after its last sign of life a client is dropped: it answers pings until a moment, says something then, and
-/// nothing any more.
+/// Returns the time between a client's last frame and its end: it answers pings until a moment, sends a frame then, and
+/// is silent afterwards.
 async fn found_after(server: &Server, until: Duration) -> Duration {
     let mut pipe = server.pipe();
     timed(pipe.write_all(HANDSHAKE.as_bytes())).await.unwrap();
@@ -189,7 +189,7 @@ async fn keepalive_finds_silent_clients() {
             (Duration::from_secs(interval), Duration::from_secs(timeout));
         let latest = limits.ping_interval + limits.ping_timeout + Duration::from_millis(10);
         let server = Server::limited(echo, limits);
-        // The first look comes at a random moment, those after it follow from it: so all moments are met.
+        // The first check is at a random moment, and the later ones follow from it, so all moments occur.
         let moments = (0..600).map(|tenths| Duration::from_millis(100 * tenths + 1));
         let found = futures_util::future::join_all(
             moments.map(async |until| (until, found_after(&server, until).await)),
@@ -210,7 +210,7 @@ async fn listen(mut socket: Socket) -> Result<()> {
     Ok(())
 }
 
-/// Sends 30 numbered frames of 100 KB to a client that reads none of them, then has it read.
+/// Sends 30 numbered frames of 100 KB to a client that reads none of them, then makes it read.
 async fn missed(overflow: OverflowPolicy) -> (Vec<i64>, ws_consumer::ConnectionStats) {
     let mut output = OutputLimits::default();
     output.overflow = overflow;

@@ -1,11 +1,11 @@
-//! Work beside the hooks, and requests with replies in both directions.
+//! Jobs next to the hooks, and requests with replies in both directions.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use ws_consumer::{Consumer, Error, Frame, NoEvents, Result, Socket, blocking, consumer, testing::Stage};
 
-// ---- work beside the hooks
+// ---- jobs next to the hooks
 
 /// Handles each frame by a job that takes as many seconds as it says.
 struct Jobs;
@@ -118,7 +118,7 @@ async fn answers_requests_by_ref() {
     assert_eq!(client.receive_close().await.code, 1011, "the caller learns why it failed");
 }
 
-/// Asks back at every frame.
+/// Sends a request to the client for every frame.
 struct Asking;
 
 impl Consumer for Asking {
@@ -146,7 +146,7 @@ async fn server_requests_keep_frame_order() {
     client.send_json_to(&json!({ "ref": 1, "reply": 5 })).await;
     assert_eq!(client.receive_from().await, Frame::from("a=5"));
     client.assert_sent(json!({ "ref": 2, "request": "b?" })).await;
-    // The answer to a question that had not been put yet is the first that is found.
+    // The answer to a question that has not been asked yet is found first.
     assert_eq!(client.receive_from().await, Frame::from("b=0"));
 }
 

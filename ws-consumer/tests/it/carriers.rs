@@ -1,4 +1,4 @@
-//! What carries a session comes and goes, in one process or another; what it carries stays whole, and nothing stays behind.
+//! Carriers of a session change, within a process or between processes: no frame is lost, and no state is left behind.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use ws_consumer::{
     middleware::{Guard, GuardRequest},
 };
 
-/// Notes what it hears, some of it slowly.
+/// Records its frames, some of them slowly.
 struct Notes(Diary);
 
 impl Consumer for Notes {
@@ -117,7 +117,7 @@ async fn socket_carriers_use_pings() {
         client.send("x").await;
         let former = client.token.clone();
         timed(client.connect(Transport::WebSocket)).await.unwrap();
-        // What was on its way beside the leg before may come late.
+        // Frames of the previous carrier may arrive late.
         let late = json!({ "token": former, "cursor": 0, "mode": "send" });
         assert_eq!(timed(client.post(late, &[])).await.unwrap().0, 200);
         let heard = timeout(Duration::from_secs(300), client.next()).await;
@@ -241,7 +241,7 @@ async fn process_exit_ends_only_its_sessions() {
             let (home, away, mut client) = away(transport).await;
             let sockets = away.server.service.connections().clone();
             tokio::spawn(async move { sockets.drain(drain).await });
-            // Those that wait for something are told, in less time than a server waits for them.
+            // Waiting clients get an answer sooner than a server gives up on them.
             let told = async {
                 if !matches!(transport, Transport::Poll | Transport::LongPoll) {
                     while !client.is_cut() {
@@ -309,13 +309,13 @@ async fn consecutive_gaps_merge() {
         let mut client = stage.client(Transport::EventStream).await;
         client.cut();
         sleep(Duration::from_secs(1)).await;
-        // More than the mailbox takes, and then one that finds room.
+        // More than the mailbox holds, and then one that fits.
         while stage.server.layer.group_send_text("all", "x").await.unwrap().local.full == 0 {}
         sleep(Duration::from_secs(1)).await;
         let _report = stage.server.layer.group_send_text("all", "after").await.unwrap();
         sleep(Duration::from_secs(1)).await;
         timed(client.connect(transport)).await.unwrap();
-        // That the numbers fit is what the client checks.
+        // The client checks the numbers.
         let heard = loop {
             match timed(client.next()).await.unwrap() {
                 Heard::Gap(_) => {}

@@ -1,11 +1,11 @@
-//! The classic: a consumer on a room's URL that joins its group, sends to it, and leaves it.
+//! The basic chat: a consumer on a room's URL that joins its group, sends to it, and leaves it.
 
 use channel_layer::{ChannelLayerExt, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use ws_consumer::{Consumer, Frame, Result, Router, Socket, consumer, testing::Stage};
 
-/// Handles `xx.oo` and `xx_oo` alike, in the group that the URL names.
+/// Handles `xx.oo` and `xx_oo` in the same way, in the group that the URL names.
 #[derive(Default)]
 struct Classic {
     group: String,
@@ -57,7 +57,7 @@ async fn only_the_group_hears() {
     }
     eve.refute_sent(json!("hello")).await;
 
-    // As Python may spell it.
+    // In Python's spelling.
     let underscored = Message::new("xx_oo").with("message", "again");
     assert_eq!(stage.layer().group_send_message("a", underscored).await.unwrap().local.delivered, 3);
     bob.assert_sent(json!("again")).await;

@@ -1,4 +1,4 @@
-//! What consumers do: the items C1 to C20 of Django Channels' own tests, the better behaviours included.
+//! Consumers: the items C1 to C20 of Django Channels' tests, improved behaviours included.
 //!
 //! | item | test |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | C6, C7, C12 | `non_events_reach_no_hook`: there is no method to be named |
 //! | C8 | `accept_carries_headers` |
 //! | C9 | `close_has_code_and_reason` |
-//! | C10 | not to be had: a frame is text or bytes, by its type |
+//! | C10 | impossible: a frame is text or bytes, by its type |
 //! | C11 | `scopes_are_per_connection` |
 //! | C13 | `c13_hooks_may_refuse_by_an_error` |
 //! | C14 | `disconnect_runs_after_panics` |
@@ -172,7 +172,7 @@ async fn json_consumers_are_typed() {
     client.connect().await.unwrap();
     client.send_json_to(&Sum { a: 1, b: 2 }).await;
     assert_eq!(client.receive_json_from::<i64>().await, 3);
-    // Bad input is answered, and the connection lives; the original ends it.
+    // Bad input is answered, and the connection stays; the original ends it.
     client.send_to(b"{}".to_vec()).await;
     assert_eq!(client.receive_json_from::<Value>().await, json!({ "error": "a text frame is expected" }));
     client.send_json_to(&json!({ "a": i64::MAX, "b": 1 })).await;

@@ -1,4 +1,4 @@
-//! Cookies beside those of other programs, over every way in.
+//! Cookies next to those of other programs, over every transport.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ async fn each_is_let_in(service: &SocketService<NotFound>, ours: &str) {
     assert!(Way::Post.status_of(service, None, without, &[]).await > 400, "it is the cookie that lets in");
 }
 
-/// Lets in whom it may.
+/// Accepts every client.
 async fn decide(mut socket: Socket, lets_in: bool) -> Result<()> {
     match (lets_in, socket.is_websocket()) {
         (true, true) => socket.accept().await,

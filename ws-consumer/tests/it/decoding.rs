@@ -1,4 +1,4 @@
-//! Frames that are nested deeper, or promise more, than anybody means.
+//! Frames that are nested too deep, or announce too much.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use serde_json::Value;
@@ -7,7 +7,7 @@ use ws_consumer::{Codec, Consumer, Frame, Json, MessagePack, NoEvents, Result, S
 
 use crate::support::Server;
 
-/// Reads what it is sent, whatever it is.
+/// Decodes every frame.
 #[derive(Default)]
 struct Reader;
 
@@ -45,7 +45,7 @@ async fn deep_frames_are_bad_input() {
     }
 }
 
-/// Were it believed, each would take 4 GiB at once.
+/// Frames that would take 4 GiB each if the server trusted their lengths.
 #[tokio::test]
 async fn forged_lengths_allocate_nothing() {
     let server = Server::of(consumer(Reader::default));

@@ -51,7 +51,7 @@ enum Built {
     Built,
 }
 
-/// A request that is answered when another task has done the work.
+/// A request that is answered after another task has done the work.
 #[derive(Default)]
 struct Report;
 
@@ -102,7 +102,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")
 }
 
-/// All that comes back for what is sent at once, and a second later, on a connection that the server is told to end between.
+/// Returns the answer to bytes sent at once, and a second later, on a connection that the server begins to end in between.
 async fn drained(at_once: &str, later: &str) -> (String, Duration) {
     let service = requests();
     let mut client = pipe(&service);
@@ -118,7 +118,7 @@ async fn drained(at_once: &str, later: &str) -> (String, Duration) {
     client.write_all(later.as_bytes()).await.unwrap();
     timed(closing).await.unwrap();
     let (took, mut answers) = (began.elapsed(), Vec::new());
-    // What has been written by then, and a little more: the connection may be kept for further requests.
+    // The output so far, and a little more: the connection may be kept for further requests.
     _ = tokio::time::timeout(Duration::from_secs(1), client.read_to_end(&mut answers)).await;
     (String::from_utf8(answers).unwrap(), took)
 }
@@ -154,7 +154,7 @@ async fn drain_breaks_off_late_work() {
 
 #[tokio::test(start_paused = true)]
 async fn drain_refuses_new_requests() {
-    // Behind one that is under way, and while it is.
+    // After one that is in progress, and during it.
     for (at_once, later) in [(get("/slow") + &get("/slow"), String::new()), (get("/slow"), get("/slow"))] {
         let (answers, _) = drained(&at_once, &later).await;
         let (first, second) = answers.split_at(answers.rfind("HTTP/1.1").unwrap());
@@ -243,7 +243,7 @@ async fn drain_covers_all_listeners() {
     timed(server).await.unwrap().unwrap();
 }
 
-// ---- what members have said
+// ---- messages of members
 
 #[derive(Default)]
 struct Room {
@@ -288,7 +288,7 @@ fn room(work: u64, frames: bool, away: u64) -> Server {
     Server { layer: inner, service: protocols.into_service(layer) }
 }
 
-/// Says something every few milliseconds until the end, and keeps what it hears.
+/// Sends every few milliseconds until the end, and keeps the received frames.
 async fn chatters(number: usize, client: Client) -> (Vec<String>, u16) {
     let (mut sink, mut stream) = client.socket.split();
     let says = tokio::spawn(async move {

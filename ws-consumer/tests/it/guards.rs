@@ -166,7 +166,7 @@ async fn address_limits_free_places() {
     open(&server, from("1.2.3.4")).await;
 }
 
-/// As if all came through a proxy.
+/// Sets the address of a proxy for every request.
 struct Proxied;
 
 impl Guard for Proxied {

@@ -81,7 +81,7 @@ async fn refuses_latin_1_line_ends() {
     }
 }
 
-/// What one parser takes for a line's end or a blank and another does not makes two headers of one.
+/// A byte that only some parsers take for a line's end or a blank could make two headers of one.
 #[tokio::test(start_paused = true)]
 async fn refuses_control_characters() {
     for byte in (0x00..0x20).chain(0x7F..0xA0).filter(|byte| !matches!(byte, b'\t' | b'\n' | b'\r')) {
@@ -150,8 +150,8 @@ async fn offers_reach_the_application() {
     }
 }
 
-/// What a client chooses comes back in one place only, the subprotocol, and there nothing can be smuggled in: a line's
-/// end in an offer is no offer.
+/// The only text of a client in the response is the subprotocol, and it cannot add headers: a line's
+/// end makes an offer invalid.
 #[tokio::test(start_paused = true)]
 async fn answers_echo_no_line_ends() {
     async fn agree(mut socket: Socket) -> Result<()> {

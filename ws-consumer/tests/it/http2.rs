@@ -42,7 +42,7 @@ impl Consumer for Echo {
     }
 }
 
-/// One connection, on which any number of requests may be under way.
+/// A connection, on which any number of requests may be in flight.
 struct Client {
     server: Server,
     sender: SendRequest<Full<Bytes>>,

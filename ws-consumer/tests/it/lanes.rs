@@ -1,4 +1,4 @@
-//! How messages get from the channel layer to the client, and frames in time.
+//! The lanes of messages from the channel layer to the client, and timely frames.
 
 use std::{sync::Arc, time::Duration};
 

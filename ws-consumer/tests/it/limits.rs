@@ -113,7 +113,7 @@ async fn slowed_clients_lose_nothing() {
     }
 }
 
-/// One connection owes what all of its user's owe.
+/// All connections of a user share one limit.
 #[tokio::test(start_paused = true)]
 async fn longest_pause_wins() {
     let slow = |rate| Limiter::new().messages_per_connection(rate).over_limit(OverLimit::SlowDown);

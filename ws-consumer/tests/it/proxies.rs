@@ -170,7 +170,7 @@ async fn listed_origins_pass_everywhere() {
     }
 }
 
-/// No page can set either header, and a browser that hides the one sends the other.
+/// Pages can set neither header, and a browser that omits one sends the other.
 #[tokio::test]
 async fn streams_are_judged_by_host() {
     let service = service(Origins::SameHost, &["10.0.0.0/8"]);

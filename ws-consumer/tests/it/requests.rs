@@ -189,11 +189,11 @@ async fn disconnect_runs_once() {
 
 // ---- long poll
 
-/// What a user has not fetched yet waits in a queue of the user's own, between two polls too.
+/// A consumer whose unfetched messages wait in a queue per user, also between two polls.
 #[derive(Default)]
 struct LongPoll;
 
-/// How long a poll waits: less than any proxy does.
+/// The longest wait of a poll: less than any proxy's timeout.
 const WINDOW: Duration = Duration::from_secs(10);
 
 impl HttpConsumer for LongPoll {

@@ -1,4 +1,4 @@
-//! A session goes on where its last connection broke off: over any transport, in any process.
+//! A session resumes where its last connection broke: over any transport, in any process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use ws_consumer::{
     middleware::{Guard, GuardRequest, UserId},
 };
 
-/// Notes what it hears, and counts for those who want it.
+/// Records its frames, and counts on request.
 struct Notes(Diary);
 
 impl Consumer for Notes {
@@ -78,7 +78,7 @@ impl Stage {
     }
 }
 
-/// Users say who they are in a header, and one of them is out of favour.
+/// Reads the user from a header, and refuses one of them.
 struct Visitors;
 
 impl Guard for Visitors {
@@ -364,8 +364,8 @@ async fn a_process_that_is_gone_is_a_gap() {
     }
 }
 
-/// Connections break anywhere, between bytes and within words; both sides keep talking. Nothing is lost, nothing comes twice,
-/// nothing out of order.
+/// Breaks connections between any two bytes while both sides keep sending. No frame is lost, doubled
+/// or out of order.
 #[tokio::test(start_paused = true)]
 async fn random_cuts_lose_nothing() {
     let (clients, cuts) = if std::env::var_os("CHANNELS_LONG").is_some() { (100, 200) } else { (50, 200) };
@@ -458,7 +458,7 @@ async fn late_attempts_are_harmless() {
     let first = client.token.clone();
     timed(client.connect(Transport::LongPoll)).await.unwrap();
     let second = client.token.clone();
-    // An earlier attempt, with the first token, is only now heard of.
+    // An earlier attempt, with the first token, arrives late.
     let late = json!({ "token": first, "cursor": 0, "mode": "long-poll", "resume": true });
     assert_eq!(timed(client.post(late, &[])).await.unwrap().0, 200);
     client.token = second;

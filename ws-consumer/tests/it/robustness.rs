@@ -1,4 +1,4 @@
-//! Random clients: nothing they send breaks the server, and what is sound comes back whole. A seed that fails is named.
+//! Random clients: no input breaks the server, and valid messages return complete. A seed that fails is printed.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn server() -> Server {
     Server::limited(echo, limits)
 }
 
-/// Writes all bytes in pieces of random sizes, and returns everything that comes back until the server is done.
+/// Writes all bytes in pieces of random sizes, and returns the whole answer.
 async fn converse(server: &Server, random: &mut Rng, bytes: &[u8]) -> Vec<u8> {
     let pipe = server.pipe_of(random.usize(50..5000));
     let (mut read, mut write) = tokio::io::split(pipe);
@@ -80,7 +80,7 @@ fn put(bytes: &mut Vec<u8>, random: &mut Rng, first: u8, payload: &[u8]) {
     bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// A sound conversation: messages in random fragments with pings between, and the payloads in order.
+/// A valid conversation: messages in random fragments with pings between, and the payloads in order.
 fn conversation(random: &mut Rng) -> (Vec<u8>, Vec<Vec<u8>>) {
     let (mut bytes, mut messages) = (HANDSHAKE.as_bytes().to_vec(), Vec::new());
     for _ in 0..random.usize(1..20) {

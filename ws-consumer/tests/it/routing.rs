@@ -1,8 +1,8 @@
-//! Which application serves which URL: the items U1 to U8 of Django Channels' own tests, and more.
+//! Routes from URLs to applications: the items U1 to U8 of Django Channels' tests, and more.
 //!
 //! Tests are named after their items. U1, the switch by protocol, is in `requests.rs`, where a service has all of them; its
 //! cases of a protocol that is unknown or missing cannot be written here. U2, a consumer per named channel, is what workers
-//! do, who receive from the layer and have no URL.
+//! do, which receive from the layer and have no URL.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use ws_consumer::{
     middleware::Origins, testing::WebsocketCommunicator,
 };
 
-/// Says its name and the parameters that it was given.
+/// Sends its name and its parameters.
 fn tell(name: &'static str) -> impl Application {
     move |mut socket: Socket| async move {
         let pairs: Vec<_> =
@@ -22,7 +22,7 @@ fn tell(name: &'static str) -> impl Application {
     }
 }
 
-/// What a path leads to: what the application says, or the status.
+/// The result of a path: the application's answer, or the status.
 async fn ask(router: &Router, path: &str) -> String {
     let mut client = WebsocketCommunicator::new(Arc::new(router.clone()), path);
     match client.connect().await {
@@ -261,7 +261,7 @@ async fn unparsable_parameters_are_400() {
     check(&router, &[("/guide/9", "guide 9"), ("/guide/256", "400"), ("/guide/x", "400")]).await;
 }
 
-/// As many routes as a test needs, each with a parameter.
+/// Makes a number of routes, each with a parameter.
 fn many(count: usize) -> Router {
     (0..count)
         .fold(Router::new(), |router, n| router.application(&format!("/part{n}/{{name}}/"), tell("many")))

@@ -1,4 +1,4 @@
-//! How long a session's client may stay, whatever carries it, and that one which was never told of its session leaves none.
+//! The lifetime of sessions over every carrier; a client that never learned its token leaves no session.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt as _;
 use ws_consumer::{Close, Consumer, Frame, Limits, NoEvents, Result, Resume, Router, Socket, Transport};
 
-/// Notes what it hears, some of it slowly, and takes its time to let clients in.
+/// Records its frames, some of them slowly, and accepts clients after a delay.
 struct Notes {
     diary: Diary,
     door: Duration,
@@ -76,7 +76,7 @@ fn aged(seconds: u64) -> Limits {
     limits
 }
 
-/// Listens until the session is over; says meanwhile, where it can, that it is still there.
+/// Receives until the session is over, and answers pings where the transport has them.
 async fn ends(client: &mut SessionClient, transport: Transport) -> Heard {
     if transport != Transport::WebSocket {
         return timed(client.next()).await.expect("an end");
@@ -145,7 +145,7 @@ async fn speaking_clients_are_not_idle() {
         assert_eq!(client.open["resumed"], true);
         for i in 0..10 {
             match transport {
-                // Only who listens answers pings.
+                // Only a client that receives answers pings.
                 Transport::WebSocket => {
                     assert!(timeout(Duration::from_secs(25), client.next()).await.is_err());
                 }

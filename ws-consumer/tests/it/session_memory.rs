@@ -17,7 +17,7 @@ use ws_consumer::{
 
 use crate::support::{Server, diary::Diary, sessions::SessionClient, timed};
 
-/// Enough for four sessions that wait and keep nothing.
+/// Enough for four waiting sessions with empty logs.
 const FOUR: usize = 40 << 10;
 
 struct Member {
@@ -92,7 +92,7 @@ impl Stage {
         timed(SessionClient::connected(&self.server.service, &format!("/{name}/"), transport)).await
     }
 
-    /// Of clients that poll, and are away in between.
+    /// Opens sessions of clients that poll, without a connection in between.
     async fn clients<const N: usize>(&self, names: [&str; N]) -> [SessionClient; N] {
         let mut clients = Vec::new();
         for name in names {
@@ -113,7 +113,7 @@ impl Stage {
         sleep(Duration::from_millis(1)).await;
     }
 
-    /// The status of a new session for a client of this address, and what is answered.
+    /// Opens a session for a client of this address, and returns the status and the answer.
     async fn post(&self, peer: Option<&str>, body: &str) -> (u16, Value) {
         let mut request = Request::post("/x/").header("content-type", "application/x-ndjson");
         if let Some(peer) = peer {
@@ -235,7 +235,7 @@ async fn connected_sessions_block_no_other() {
         for client in &mut clients {
             assert_eq!(timed(client.text()).await, "hello", "{transport:?}");
         }
-        // Once they are away, the last four of them can come back.
+        // Without connections, the last four of them can resume.
         clients.iter_mut().for_each(SessionClient::cut);
         assert_eq!(stage.diary.grows_to(16).await.len(), 16, "{transport:?}");
         for client in clients.iter_mut().rev().take(4) {
@@ -277,7 +277,7 @@ async fn ended_sessions_take_no_place() {
             let mut client = stage.client(&format!("{number}"), transport).await;
             client.send("close").await;
             stage.diary.grows_to(number + 1).await;
-            // How it ended is told all the same.
+            // The end is still reported.
             sleep(Duration::from_secs(1)).await;
             assert!(matches!(
                 timed(client.next()).await,
@@ -292,7 +292,7 @@ async fn large_sessions_keep_new_ones_out() {
     let stage = Stage::new(|transports| transports.max_bytes = 20 << 10);
     let mut ann = stage.client("ann", Transport::WebSocket).await;
     let text = "x".repeat(15 << 10);
-    // More than the pipe and the socket take.
+    // More than the pipe and the socket hold.
     for _ in 0..20 {
         stage.say("ann", &text, true).await;
     }
@@ -317,7 +317,7 @@ async fn unread_clients_are_not_read() {
             taken += size;
             assert!(taken < 10 << 20, "it is listened to for ever");
         }
-        // Both pipes, what is on its way out, and what the log keeps.
+        // Both pipes, the output in flight, and the log.
         assert!(taken <= 512 << 10, "{size}: {taken} bytes");
     }
 }

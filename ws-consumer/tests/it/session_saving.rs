@@ -1,4 +1,4 @@
-//! Sessions behind plain requests that applications answer: saved when the answer leaves.
+//! Sessions of plain requests that applications answer: saved when the response is sent.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use std::{
@@ -23,7 +23,7 @@ use ws_consumer::{
 
 use crate::support::{Server, raw};
 
-/// Puts something into the session, and answers as it is asked to.
+/// Changes the session, and answers as the request asks.
 #[derive(Default)]
 struct Page;
 
@@ -56,7 +56,7 @@ impl HttpConsumer for Page {
     }
 }
 
-/// No consumer.
+/// A plain application.
 async fn bare(mut exchange: Exchange) -> Result<()> {
     exchange.scope().session()?.insert("n", 1).await?;
     if exchange.scope().uri.query() == Some("error") {
@@ -110,7 +110,7 @@ async fn sessions_save_without_a_consumer() {
     }
 }
 
-/// The response is begun by a message of others, past the consumer.
+/// Begins the response by a message on the frame lane.
 #[tokio::test(start_paused = true)]
 async fn foreign_answers_save_too() {
     let store = MemoryStore::default();
@@ -152,7 +152,7 @@ async fn answers_wait_for_guards() {
     client.wait().await.unwrap_err();
 }
 
-/// Its client has left, and what was changed is saved all the same.
+/// Changes the session after its client has left: the change is saved.
 #[tokio::test(start_paused = true)]
 async fn leaving_undoes_nothing() {
     #[derive(Clone, Debug, Default)]

@@ -13,7 +13,7 @@ use crate::support::{
     sessions::{ALL, SessionClient},
 };
 
-/// Takes the last offer, and tells what it was asked.
+/// Accepts the last offer, and sends the offers.
 async fn tell(mut socket: Socket) -> Result<()> {
     let scope = socket.scope();
     let offers: Vec<_> = scope.subprotocols().map(str::to_owned).collect();
@@ -72,7 +72,7 @@ async fn offers_are_equal_on_all_transports() {
     }
 }
 
-/// Takes what follows its marker for a user's name, as a guard does with a token.
+/// Reads the user's name after a marker, as a guard reads a token.
 struct Marked;
 
 impl Guard for Marked {

@@ -1,4 +1,4 @@
-//! The test kit, tested: the items T1 to T9 of Django Channels' own tests.
+//! The test kit: the items T1 to T9 of Django Channels' tests.
 //!
 //! | item | test |
 //! |---|---|
@@ -212,7 +212,7 @@ async fn broadcasts_can_be_asserted() {
     assert_eq!(room.next().await, None);
 }
 
-/// In a group, and tells it everything.
+/// A member of a group, which sends every frame to it.
 struct Member;
 
 impl Consumer for Member {

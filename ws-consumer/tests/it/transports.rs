@@ -1,4 +1,4 @@
-//! What a consumer does is the same over every transport.
+//! Consumers behave alike over every transport.
 
 use std::{sync::Arc, time::Duration};
 
@@ -300,7 +300,7 @@ async fn silent_clients_leave_once() {
         client.send("x").await;
         timed(client.text()).await;
         let began = tokio::time::Instant::now();
-        // Its connections stay as they are, but it says and reads nothing any more.
+        // Its connections stay open, but it neither sends nor reads.
         timed(async {
             while stage.diary.all().is_empty() {
                 sleep(Duration::from_millis(100)).await;

@@ -1,4 +1,4 @@
-//! To a user, wherever the user's connections are.
+//! Messages to a user, in any process.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -87,7 +87,7 @@ async fn busy_consumers_are_closed() {
     assert_eq!(client.receive_close().await.code, 4001);
 }
 
-/// Knows of no member, as a layer of another process: everything is elsewhere.
+/// A layer that knows no member, as if all were in other processes.
 #[derive(Debug)]
 struct Elsewhere(Arc<MemoryLayer>);
 

@@ -268,9 +268,9 @@ async fn workers_share_a_channel() {
     assert_eq!(all(), (0..90).collect::<Vec<_>>());
 }
 
-// ---- asking
+// ---- requests
 
-/// Asks for what its client says, and passes on what it hears.
+/// Submits the client's frames as jobs, and sends the progress to the client.
 #[derive(Default)]
 struct Asking;
 
@@ -332,7 +332,7 @@ async fn dead_worker_loses_nothing() {
     let killed = async {
         sleep(Duration::from_secs(1)).await;
         dying.running.abort();
-        // It has taken the message with it: the next one finds an empty channel.
+        // It has taken the message: the next one finds an empty channel.
         let taken = timed(layer.receive(&"sums".parse().unwrap())).await.unwrap();
         assert_eq!(taken.event_type(), Some("sum.add"));
         Office::on(layer.clone(), RetryPolicy::default(), Duration::ZERO)
@@ -362,7 +362,7 @@ async fn waits_are_bounded() {
     assert_eq!(office.sum.0.numbers.lock().unwrap().last(), Some(&2));
 }
 
-// ---- later
+// ---- scheduled jobs
 
 #[tokio::test(start_paused = true)]
 async fn scheduled_messages_can_be_cancelled() {

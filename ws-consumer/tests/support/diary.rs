@@ -1,4 +1,4 @@
-//! What the consumers of one test have done.
+//! A record of a test's consumers.
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::timed;
 
-/// Clones are the same.
+/// A shared record: clones write to the same.
 #[derive(Clone, Default)]
 pub struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -22,7 +22,7 @@ impl Diary {
         self.0.lock().expect("no test panics while it writes").clone()
     }
 
-    /// All of it, once it has so many entries.
+    /// Waits for this number of entries, and returns all.
     pub async fn grows_to(&self, entries: usize) -> Vec<String> {
         timed(async {
             while self.all().len() < entries {

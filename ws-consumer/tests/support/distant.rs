@@ -1,4 +1,4 @@
-//! A layer that is somewhere else.
+//! A layer at a distance.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use channel_layer::{
 };
 use tokio::time::sleep;
 
-/// A layer whose messages take their time, as over a network.
+/// A layer whose messages are delayed, as over a network.
 #[derive(Debug)]
 pub struct Distant {
     pub inner: Arc<MemoryLayer>,
@@ -39,7 +39,7 @@ impl ChannelLayer for Distant {
     async fn group_discard_all(&self, channel: &ChannelName) -> channel_layer::Result<()> {
         self.inner.group_discard_all(channel).await
     }
-    /// The backend has it after half of the time; its members after all of it.
+    /// Sends: the backend has the message after half of the delay, its members after all of it.
     async fn group_send(&self, to: &Audience, message: Message) -> channel_layer::Result<SendReport> {
         sleep(self.away / 2).await;
         let (inner, to, away) = (self.inner.clone(), to.clone(), self.away);

@@ -1,4 +1,4 @@
-//! Connections that may be cut anywhere.
+//! Connections that are cut between any two bytes.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-/// A connection that breaks after so many bytes, both ways together.
+/// A connection that breaks after a number of bytes, of both directions together.
 pub struct Fragile {
     pub pipe: Option<DuplexStream>,
     pub left: Arc<AtomicI64>,

@@ -1,4 +1,4 @@
-//! A server and its clients in one process, over pipes: no ports, and time may stand still.
+//! A server and its clients in one process, over pipes: no ports, and the clock can be paused.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod diary;
@@ -22,10 +22,10 @@ use tokio_tungstenite::{
 };
 use ws_consumer::{Application, Input, Limits, Protocols, Socket, SocketService, serve_connection};
 
-/// What every step is given; with a paused clock it passes only when nothing else can happen.
+/// The limit for each step; with a paused clock it passes only when no task can run.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Sends back every frame.
+/// Echoes every frame.
 pub async fn echo(mut socket: Socket) -> ws_consumer::Result<()> {
     socket.accept().await?;
     while let Some(input) = socket.next().await? {
@@ -53,7 +53,7 @@ impl Server {
         Self { layer, service }
     }
 
-    /// With sessions, over every transport; on a layer that others may share.
+    /// Starts a server with sessions, over every transport, on a layer that others may share.
     pub fn with_sessions(
         application: impl Application,
         layer: &Arc<MemoryLayer>,
@@ -65,12 +65,12 @@ impl Server {
         Self { layer: layer.clone(), service }
     }
 
-    /// The client's end of a new connection.
+    /// Opens a connection, and returns the client's end.
     pub fn pipe(&self) -> DuplexStream {
         self.pipe_of(64 << 10)
     }
 
-    /// The same with room for so many bytes on their way.
+    /// Opens a connection with a buffer of this size, and returns the client's end.
     pub fn pipe_of(&self, bytes: usize) -> DuplexStream {
         let (client, server) = duplex(bytes);
         tokio::spawn(serve_connection(server, self.service.clone()));
@@ -149,7 +149,7 @@ pub async fn timed<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("in time")
 }
 
-/// Sends bytes as they are, and returns all that comes back.
+/// Sends bytes as they are, and returns the whole answer.
 pub async fn raw(server: &Server, bytes: &[u8]) -> Vec<u8> {
     let mut pipe = server.pipe();
     let mut answer = Vec::new();
@@ -165,7 +165,7 @@ pub async fn raw(server: &Server, bytes: &[u8]) -> Vec<u8> {
 pub const HANDSHAKE: &str = "GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// What follows the answer to the handshake.
+/// The bytes after the response to the handshake.
 pub async fn raw_frames(server: &Server, frames: &[u8]) -> Vec<u8> {
     let answer = raw(server, &[HANDSHAKE.as_bytes(), frames].concat()).await;
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;

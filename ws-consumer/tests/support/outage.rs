@@ -1,4 +1,4 @@
-//! A layer in memory whose backend can be taken away.
+//! A layer in memory with simulated outages.
 
 use std::{
     sync::{
@@ -66,7 +66,7 @@ impl Failing {
         *self.trouble.lock().expect("no panic") = trouble.into();
     }
 
-    /// Messages to groups may be under way at the same time.
+    /// Whether messages to groups may be in flight at the same time.
     pub fn order_calls(&self) {
         self.orders_calls.store(true, Relaxed);
     }

@@ -28,7 +28,7 @@ pub const ALL: [Transport; 4] =
 
 type Service = SocketService<NotFound>;
 
-/// What a client hears.
+/// An observation of the client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Heard {
     Frame(Frame),
@@ -38,7 +38,7 @@ pub enum Heard {
 
 #[derive(Debug)]
 pub enum Fault {
-    /// The connection is gone.
+    /// The connection ended.
     Cut,
     Status(u16),
 }
@@ -55,13 +55,13 @@ pub struct SessionClient {
     path: String,
     pub headers: Vec<(&'static str, String)>,
     pub token: Option<String>,
-    /// What the last leg was opened with.
+    /// The request that opened the last carrier.
     pub open: Value,
     pub cursor: u64,
-    /// Of ours: all that were ever sent and are not acknowledged, the first of which has the number `acked + 1`.
+    /// The client's frames that were sent and are not acknowledged; the first has the number `acked + 1`.
     unacknowledged: VecDeque<Frame>,
     pub acked: u64,
-    /// How many of them went over this leg.
+    /// The number of them that were sent over this carrier.
     on_leg: u64,
     leg: Leg,
     heard: VecDeque<Heard>,
@@ -92,12 +92,12 @@ impl SessionClient {
         client
     }
 
-    /// From here on connections break after so many bytes.
+    /// Makes connections break after this number of bytes from now on.
     pub fn break_after(&mut self, bytes: i64) {
         self.budget = Arc::new(AtomicI64::new(bytes));
     }
 
-    /// The same client, with another process.
+    /// Connects the client to another process.
     pub fn moves_to(&mut self, service: &Service) {
         self.service = service.clone();
     }
@@ -106,7 +106,7 @@ impl SessionClient {
         matches!(self.leg, Leg::None)
     }
 
-    /// Without a goodbye.
+    /// Drops the connection without a close.
     pub fn cut(&mut self) {
         self.leg = Leg::None;
     }
@@ -117,7 +117,7 @@ impl SessionClient {
         Fragile { pipe: Some(client), left: self.budget.clone() }
     }
 
-    /// A new leg: of the session that there is, or of a new one.
+    /// Opens a carrier, of the present session or of a new one.
     pub async fn connect(&mut self, transport: Transport) -> Result<(), Fault> {
         self.leg = Leg::None;
         let leg = match transport {
@@ -218,7 +218,7 @@ impl SessionClient {
         Ok(())
     }
 
-    /// A request as it is, and what comes back.
+    /// Sends a request as it is, and returns the answer.
     pub async fn post(&self, control: Value, frames: &[Frame]) -> Result<(u16, String), Fault> {
         let mut body = format!("{control}\n");
         for frame in frames {
@@ -282,7 +282,7 @@ impl SessionClient {
         self.heard.push_back(Heard::Frame(frame));
     }
 
-    /// Sends a frame, now or with the next leg.
+    /// Sends a frame, now or with the next carrier.
     pub async fn send(&mut self, frame: impl Into<Frame>) {
         self.unacknowledged.push_back(frame.into());
         if self.send_again().await.is_err() {
@@ -319,7 +319,7 @@ impl SessionClient {
         Ok(())
     }
 
-    /// The next thing that is heard; `Cut` if the connection is gone.
+    /// The next observation; `Cut` if the connection ended.
     pub async fn next(&mut self) -> Result<Heard, Fault> {
         loop {
             if let Some(heard) = self.heard.pop_front() {
@@ -382,7 +382,7 @@ impl SessionClient {
         }
     }
 
-    /// Says how far it has heard, where that is said beside polls.
+    /// Sends the cursor, where it is not a part of polls.
     pub async fn say_cursor(&mut self) {
         let cursor = self.cursor;
         let said = match &mut self.leg {

@@ -1,4 +1,4 @@
-//! The ways into a service: the same client over each of them.
+//! The transports of a service, with the same client over each.
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, request::Builder};
@@ -55,7 +55,7 @@ impl Way {
         }
     }
 
-    /// The status of the answer; `headers` are added to `request`. Whatever lets a client in counts as 200.
+    /// The status of the answer; `headers` are added to `request`. Every kind of acceptance counts as 200.
     pub async fn status_of(
         self,
         service: &SocketService<NotFound>,
