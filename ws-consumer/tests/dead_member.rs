@@ -53,7 +53,7 @@ fn as_an_event(number: usize) -> Message {
 
 /// Checks that all other members have all messages, in order; returns the server's work and its greatest use of memory.
 async fn broadcast(application: impl Application, message: fn(usize) -> Message) -> (ConnectionStats, usize) {
-    let server = Server::of(application);
+    let server = Server::new(application);
     let mut members = Vec::new();
     for _ in 1..MEMBERS {
         members.push(server.connect("/").await);

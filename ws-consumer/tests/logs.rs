@@ -370,7 +370,7 @@ async fn failing_applications_are_logged() {
     }
     let captured = Captured::default();
     let _guard = tracing::subscriber::set_default(captured.clone());
-    let server = Server::of(fails);
+    let server = Server::new(fails);
     let mut client = server.connect("/").await;
     client.send("x").await;
     assert_eq!(client.close_code().await, 1011);

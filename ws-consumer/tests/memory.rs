@@ -103,7 +103,7 @@ fn pipes_each() -> usize {
 #[tokio::test(start_paused = true)]
 async fn idle_member_takes_three_kilobytes() {
     const MOST: usize = 3_000;
-    let server = Server::of(Router::new().consumer("/ws/chat/{room}/", Chat::default));
+    let server = Server::new(Router::new().consumer("/ws/chat/{room}/", Chat::default));
     drop(join(&server, 0).await); // what is made once
     let pipes = pipes_each();
     let mut members = Vec::with_capacity(MEMBERS);

@@ -174,7 +174,7 @@ fn cookie(client: &Client) -> Option<String> {
 fn by_tokens() -> Server {
     let auth = Auth::by_tokens(Users::with(&["ann", "bob"]));
     let auth = auth.from_header().from_protocol("bearer").from_cookie("token").from_query().required();
-    Server::of(auth.around(desk()))
+    Server::new(auth.around(desk()))
 }
 
 struct Site {
@@ -186,7 +186,7 @@ struct Site {
 fn by_sessions(configure: impl FnOnce(Auth<Users>) -> Auth<Users>) -> Site {
     let (store, users) = (MemoryStore::default(), Users::with(&["ann", "bob"]));
     let stack = auth_stack(Sessions::new(store.clone()), configure(Auth::new(users.clone())));
-    Site { server: Server::of(stack.around(desk())), store, users }
+    Site { server: Server::new(stack.around(desk())), store, users }
 }
 
 // ---- tokens
@@ -240,7 +240,7 @@ async fn scopes_show_no_secrets() {
 async fn accepts_a_token_as_first_message() {
     let auth =
         Auth::by_tokens(Users::with(&["ann"])).from_header().from_first_message(Duration::from_secs(5));
-    let server = Server::of(auth.around(desk()));
+    let server = Server::new(auth.around(desk()));
     for said in ["ann-token", r#"{"token": "ann-token"}"#, r#"{"token":"ann-token","username":"ann"}"#] {
         let mut client = open(&server, "/", &[]).await;
         client.send(said).await;
@@ -373,7 +373,7 @@ async fn login_after_the_answer_fails() {
 
 #[tokio::test]
 async fn login_needs_a_session() {
-    let server = Server::of(desk());
+    let server = Server::new(desk());
     assert_eq!(status(&server, "/?login=ann", &[]).await, 500);
 }
 
@@ -435,7 +435,7 @@ async fn failing_store_refuses() {
     }
 
     let stack = auth_stack(Sessions::new(Broken), Auth::new(Users::with(&["ann"])));
-    let server = Server::of(stack.around(desk()));
+    let server = Server::new(stack.around(desk()));
     let id = tower_sessions_core::session::Id::default();
     assert_eq!(status(&server, "/", &[("cookie", &format!("channels_session={id}"))]).await, 500);
     open(&server, "/", &[]).await;

@@ -19,7 +19,7 @@ use crate::support::{HANDSHAKE, Server, close_code, echo, frame, raw, raw_frames
 
 /// The status of the answer to a request.
 async fn status(request: &str) -> u16 {
-    let answer = raw(&Server::of(echo), request.as_bytes()).await;
+    let answer = raw(&Server::new(echo), request.as_bytes()).await;
     let text = String::from_utf8_lossy(&answer);
     text.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no answer: {text:?}"))
 }
@@ -63,7 +63,7 @@ async fn a_handshake_is_strict() {
         .replace("host: test", "host: test\r\nconnection: close\r\nx-forwarded-for: a#b")
         .into_bytes();
     *line_end.iter_mut().find(|byte| **byte == b'#').unwrap() = 0x85;
-    let answer = raw(&Server::of(echo), &line_end).await;
+    let answer = raw(&Server::new(echo), &line_end).await;
     assert!(answer.starts_with(b"HTTP/1.1 400"), "0x85 in a value");
 }
 
@@ -71,7 +71,7 @@ async fn a_handshake_is_strict() {
 async fn unfinished_head_times_out() {
     for beginning in ["", "GET / HTTP/1.1\r\nhost: te"] {
         let began = Instant::now();
-        let mut pipe = Server::of(echo).pipe();
+        let mut pipe = Server::new(echo).pipe();
         pipe.write_all(beginning.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         let _ = timed(pipe.read_to_end(&mut answer)).await;
@@ -83,7 +83,7 @@ async fn unfinished_head_times_out() {
 
 #[tokio::test(start_paused = true)]
 async fn endless_message_is_1008() {
-    let server = Server::of(echo);
+    let server = Server::new(echo);
     for beginning in [&b"\x81"[..], &[0x81, 0x8A, 0, 0, 0, 0, b'x'], &frame(0x01, b"fragment")] {
         let (mut client, _) = client_async(request("/"), server.pipe()).await.unwrap();
         client.get_mut().write_all(beginning).await.unwrap();
@@ -103,8 +103,8 @@ async fn endless_message_is_1008() {
 async fn too_many_fragments_are_1008() {
     let fragments = |count| [frame(0x01, b""), frame(0x00, b"").repeat(count)].concat();
     let finished = [fragments(1023), frame(0x80, b"end"), frame(0x88, b"")].concat();
-    assert_eq!(raw_frames(&Server::of(echo), &finished).await, b"\x81\x03end\x88\x00");
-    assert_eq!(close_code(&raw_frames(&Server::of(echo), &fragments(1024)).await), 1008);
+    assert_eq!(raw_frames(&Server::new(echo), &finished).await, b"\x81\x03end\x88\x00");
+    assert_eq!(close_code(&raw_frames(&Server::new(echo), &fragments(1024)).await), 1008);
     // Also in one piece, and with a message before and after them.
     let small = || {
         let mut limits = Limits::default();
@@ -122,7 +122,7 @@ async fn too_many_fragments_are_1008() {
 #[tokio::test]
 async fn control_frame_flood_is_1008() {
     for (flood, answered) in [(0x89, 60..=90), (0x8A, 0..=0)] {
-        let answer = raw_frames(&Server::of(echo), &frame(flood, b"").repeat(1000)).await;
+        let answer = raw_frames(&Server::new(echo), &frame(flood, b"").repeat(1000)).await;
         let pongs = answer.chunks(2).take_while(|chunk| chunk[0] == 0x8A).count();
         assert!(answered.contains(&pongs), "{pongs}: a burst, and what a second or two refill");
         assert_eq!(close_code(&answer[2 * pongs..]), 1008);
@@ -131,7 +131,7 @@ async fn control_frame_flood_is_1008() {
 
 #[tokio::test(start_paused = true)]
 async fn ignores_pings_while_unread() {
-    let server = Server::of(echo);
+    let server = Server::new(echo);
     let mut pipe = server.pipe_of(300);
     pipe.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     let flood = frame(0x89, &[b'x'; 100]).repeat(60);

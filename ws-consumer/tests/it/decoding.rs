@@ -31,7 +31,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn deep_frames_are_bad_input() {
-    let server = Server::of(consumer(Reader::default));
+    let server = Server::new(consumer(Reader::default));
     let mut client = server.connect("/").await;
     for (what, first, unit) in [
         ("lists in JSON", 0x81, &b"["[..]),
@@ -48,7 +48,7 @@ async fn deep_frames_are_bad_input() {
 /// Frames that would take 4 GiB each if the server trusted their lengths.
 #[tokio::test]
 async fn forged_lengths_allocate_nothing() {
-    let server = Server::of(consumer(Reader::default));
+    let server = Server::new(consumer(Reader::default));
     let mut client = server.connect("/").await;
     for kind in [0xC6_u8, 0xC9, 0xDB, 0xDD, 0xDF] {
         client.socket.get_mut().write_all(&frame(0x82, &[kind, 0xFF, 0xFF, 0xFF, 0xFF])).await.unwrap();

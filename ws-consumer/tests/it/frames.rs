@@ -47,7 +47,7 @@ async fn broken_frames_have_close_codes() {
         ("2^64 - 1 bytes of binary", largest(0x82), 1009),
         ("2^64 - 1 bytes of text", largest(0x81), 1009),
     ] {
-        let server = Server::of(echo);
+        let server = Server::new(echo);
         assert_eq!(close_code(&raw_frames(&server, &frames).await), code, "{fault}");
         server.connect("/").await.leave().await; // unharmed
     }
@@ -60,21 +60,21 @@ async fn message_limit_is_exact() {
         [head, vec![7; len as usize]].concat()
     };
     let bye = close(1000, b"");
-    let answer = raw_frames(&Server::of(echo), &[message(1 << 20), bye.clone()].concat()).await;
+    let answer = raw_frames(&Server::new(echo), &[message(1 << 20), bye.clone()].concat()).await;
     assert_eq!(answer.len(), 10 + (1 << 20) + 4);
-    let answer = raw_frames(&Server::of(echo), &message((1 << 20) + 1)).await;
+    let answer = raw_frames(&Server::new(echo), &message((1 << 20) + 1)).await;
     assert_eq!(close_code(&answer), 1009);
     // Neither does one in parts.
     let half = [&[0x02, 0xFF][..], &(600_000_u64).to_be_bytes(), &[0; 4], &[7; 600_000]].concat();
     let rest = [&[0x80][..], &half[1..]].concat();
-    assert_eq!(close_code(&raw_frames(&Server::of(echo), &[half, rest].concat()).await), 1009);
+    assert_eq!(close_code(&raw_frames(&Server::new(echo), &[half, rest].concat()).await), 1009);
 }
 
 // ---- a client that never reads
 
 #[tokio::test(start_paused = true)]
 async fn unread_echoes_stop_reading() {
-    let server = Server::of(echo);
+    let server = Server::new(echo);
     let mut pipe = server.pipe();
     pipe.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     let message = [&[0x82, 0xFF][..], &(65_536_u64).to_be_bytes(), &[0; 4], &[7; 65_536]].concat();
@@ -122,14 +122,14 @@ async fn open(server: &Server) -> DuplexStream {
 
 #[tokio::test(start_paused = true)]
 async fn slow_head_is_bounded() {
-    let server = Server::of(echo);
+    let server = Server::new(echo);
     assert!(borne(server.pipe(), HANDSHAKE.as_bytes()).await <= 11);
     assert!(borne(server.pipe(), b"\r\n").await <= 11, "nor are empty lines a head");
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_frame_is_bounded() {
-    let server = Server::of(echo);
+    let server = Server::new(echo);
     for unit in [&[0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &[0x00, 0x80, 0, 0, 0, 0]] {
         assert!(borne(open(&server).await, unit).await <= 31, "{unit:x?}");
     }
@@ -139,7 +139,7 @@ async fn slow_frame_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn fragments_do_not_extend_deadlines() {
-    let server = Server::of(echo);
+    let server = Server::new(echo);
     let mut pipe = open(&server).await;
     let began = Instant::now();
     let mut next = frame(0x01, b"once");
@@ -156,7 +156,7 @@ async fn unanswered_close_times_out() {
         socket.accept().await?;
         socket.close(4000).await
     }
-    let server = Server::of(bye);
+    let server = Server::new(bye);
     let mut pipe = open(&server).await;
     let began = Instant::now();
     // Reads what comes, and keeps its own side open.
@@ -170,7 +170,7 @@ async fn unanswered_close_times_out() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_after_handshake_is_found() {
-    let server = Server::of(echo);
+    let server = Server::new(echo);
     let mut pipe = open(&server).await;
     let began = Instant::now();
     let mut answer = Vec::new();
@@ -236,7 +236,7 @@ impl Consumer for Clumsy {
 #[tokio::test]
 async fn panics_end_one_connection() {
     for here in ["connect", "after accept", "receive", "receive, later", "event", "error", "disconnect"] {
-        let server = Server::of(echo);
+        let server = Server::new(echo);
         let (ended, mut endings) = mpsc::unbounded_channel();
         let layer = server.layer.clone();
         let clumsy = consumer(move || Clumsy { here, ended: ended.clone() });
@@ -266,7 +266,7 @@ async fn panics_end_one_connection() {
 async fn others_do_not_notice_a_panic() {
     let (ended, _endings) = mpsc::unbounded_channel();
     let made = std::sync::atomic::AtomicUsize::new(0);
-    let server = Server::of(consumer(move || {
+    let server = Server::new(consumer(move || {
         let nth = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Clumsy { here: if nth == 50 { "event" } else { "nowhere" }, ended: ended.clone() }
     }));

@@ -65,17 +65,17 @@ async fn open(server: &Server, request: Request<()>) -> Client {
 async fn guards_cover_one_route_or_all() {
     let origins = Origins::from(OriginRules::same_host().deny_missing());
     let router = Router::new().application("/guarded", origins.around(echo())).consumer("/", Echo::default);
-    let server = Server::of(router);
+    let server = Server::new(router);
     assert_eq!(server.refusal("/guarded").await, 403);
     open(&server, request("/")).await;
-    let all = Server::of(AllowedHosts::new(["example.com"]).around(echo()));
+    let all = Server::new(AllowedHosts::new(["example.com"]).around(echo()));
     assert_eq!(all.refusal("/").await, 400);
-    open(&Server::of(AllowedHosts::new(["test"]).around(echo())), request("/")).await;
+    open(&Server::new(AllowedHosts::new(["test"]).around(echo())), request("/")).await;
 }
 
 #[tokio::test]
 async fn answers_carry_the_request_id() {
-    let server = Server::of(RequestIds::new().and(Traced).around(echo()));
+    let server = Server::new(RequestIds::new().and(Traced).around(echo()));
     let mut first = open(&server, with("x-request-id", "mine")).await;
     let told = first.response.headers()["x-request-id"].to_str().unwrap().to_owned();
     first.send("id").await;
@@ -87,14 +87,14 @@ async fn answers_carry_the_request_id() {
         Err(Error::Http(response)) => assert!(response.headers().contains_key("x-request-id")),
         other => panic!("expected a refusal, not {other:?}"),
     }
-    let proxied = Server::of(RequestIds::from_proxy().around(echo()));
+    let proxied = Server::new(RequestIds::from_proxy().around(echo()));
     assert_eq!(open(&proxied, with("x-request-id", "mine")).await.response.headers()["x-request-id"], "mine");
 }
 
 #[tokio::test(start_paused = true)]
 async fn rate_limit_closes_one_socket() {
     let limits = Limiter::new().messages_per_connection(Rate::per_second(1).burst(3));
-    let server = Server::of(limits.around(echo()));
+    let server = Server::new(limits.around(echo()));
     let (mut loud, mut calm) = (open(&server, request("/")).await, open(&server, request("/")).await);
     for _ in 0..4 {
         loud.send("x").await;
@@ -111,7 +111,7 @@ async fn rate_limit_closes_one_socket() {
 #[tokio::test]
 async fn byte_limits_choose_their_code() {
     let limits = Limiter::new().bytes_per_connection(Rate::per_minute(100)).close_code(4029);
-    let server = Server::of(limits.around(echo()));
+    let server = Server::new(limits.around(echo()));
     let mut client = open(&server, request("/")).await;
     client.send(&"x".repeat(60)).await;
     assert_eq!(client.text().await.len(), 60);
@@ -135,7 +135,7 @@ impl Guard for Believe {
 #[tokio::test]
 async fn user_limits_span_connections() {
     let limits = Limiter::new().messages_per_user(Rate::per_minute(2));
-    let server = Server::of(Believe.and(limits).around(echo()));
+    let server = Server::new(Believe.and(limits).around(echo()));
     let mut first = open(&server, with("x-user", "ann")).await;
     let mut second = open(&server, with("x-user", "ann")).await;
     let mut other = open(&server, with("x-user", "bob")).await;
@@ -153,7 +153,7 @@ async fn user_limits_span_connections() {
 async fn address_limits_free_places() {
     let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
     let limits = Limiter::new().connections_per_address(2).trust(proxies);
-    let server = Server::of(Proxied.around(limits.around(echo())));
+    let server = Server::new(Proxied.around(limits.around(echo())));
     let from = |address| with("x-forwarded-for", address);
     let first = open(&server, from("1.2.3.4")).await;
     let _second = open(&server, from("6.6.6.6, 1.2.3.4")).await;
@@ -274,7 +274,7 @@ fn origin_check_can_be_waived() {
 
 #[tokio::test]
 async fn cookies_refuse_a_missing_origin() {
-    let server = Server::of(Ambient.around(echo()));
+    let server = Server::new(Ambient.around(echo()));
     assert_eq!(status(&server, with("cookie", "a=1")).await, 403);
     open(&server, request("/")).await;
     open(&server, with("origin", "http://test")).await;

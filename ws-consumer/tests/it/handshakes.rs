@@ -16,7 +16,7 @@ fn with(line: &[u8]) -> Vec<u8> {
 
 /// The head of the answer, in lower case.
 async fn answer(request: &[u8]) -> String {
-    let answer = raw(&Server::of(echo), request).await;
+    let answer = raw(&Server::new(echo), request).await;
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
     String::from_utf8_lossy(&answer[..end]).to_lowercase()
 }
@@ -38,7 +38,7 @@ async fn refusals_explain_themselves() {
 
 #[tokio::test(start_paused = true)]
 async fn accept_key_matches_the_rfc() {
-    let client = Server::of(echo).connect("/").await;
+    let client = Server::new(echo).connect("/").await;
     drop(client);
     let answer = answer(HANDSHAKE.as_bytes()).await;
     assert!(
@@ -137,7 +137,7 @@ fn blank_offers_are_linear() {
 #[tokio::test(start_paused = true)]
 async fn offers_reach_the_application() {
     for unit in [" ", ",", " ,", "\t"] {
-        let server = Server::of(echo);
+        let server = Server::new(echo);
         let mut request = request("/");
         let offers = HeaderValue::from_str(&unit.repeat((64 << 10) / unit.len())).unwrap();
         request.headers_mut().insert("sec-websocket-protocol", offers);
@@ -161,7 +161,7 @@ async fn answers_echo_no_line_ends() {
     }
     for offer in ["a\r\nx-evil: 1", "a\nx-evil: 1", "a%0d%0ax-evil: 1", "a\u{85}x-evil: 1"] {
         let line = format!("sec-websocket-protocol: {offer}");
-        let answer = raw(&Server::of(agree), &with(line.as_bytes())).await;
+        let answer = raw(&Server::new(agree), &with(line.as_bytes())).await;
         let answer = String::from_utf8_lossy(&answer).to_lowercase();
         let head = answer.split("\r\n\r\n").next().unwrap();
         assert!(!head.lines().any(|line| line.starts_with("x-evil")), "{offer:?}: {head}");
@@ -175,7 +175,7 @@ async fn parameters_are_decoded_once() {
         let room = socket.scope().param("room")?.to_owned();
         socket.send_text(room).await
     }
-    let server = Server::of(Router::new().application("/{room}/", tell));
+    let server = Server::new(Router::new().application("/{room}/", tell));
     for (path, room) in [
         ("/%2500/", "%00"),
         ("/a%00b/", "a\0b"),
@@ -197,7 +197,7 @@ async fn invalid_rooms_are_refused() {
         socket.group_add(room).await?;
         socket.accept().await
     }
-    let server = Server::of(Router::new().application("/{room}/", join));
+    let server = Server::new(Router::new().application("/{room}/", join));
     let long = format!("/{}/", "x".repeat(100));
     for path in ["/a%00/", "/%7Btag%7D/", "/a*/", "/%0d%0a/", "/a!b/", "/a%20b/", "/%E6%B1%89/", &long] {
         assert_eq!(server.refusal(path).await, 400, "{path}");

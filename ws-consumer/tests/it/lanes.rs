@@ -52,7 +52,7 @@ fn room() -> (Server, Arc<Notify>) {
         let go_on = go_on.clone();
         move || Member { go_on: go_on.clone() }
     };
-    (Server::of(consumer(make)), go_on)
+    (Server::new(consumer(make)), go_on)
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn ready_frames_bypass_the_consumer() {
             socket.accept().await
         }
     }
-    let server = Server::of(consumer(|| Deaf));
+    let server = Server::new(consumer(|| Deaf));
     let mut member = server.connect("/").await;
     let sent = [
         server.layer.group_send_text("room", "tëxt").await,
@@ -141,7 +141,7 @@ async fn ready_frames_bypass_the_consumer() {
 async fn nothing_leaves_before_accept() {
     let go_on = Arc::new(Notify::new());
     let wait = go_on.clone();
-    let server = Server::of(move |mut socket: Socket| {
+    let server = Server::new(move |mut socket: Socket| {
         let wait = wait.clone();
         async move {
             socket.group_add("room").await?;
@@ -163,7 +163,7 @@ async fn nothing_leaves_before_accept() {
 
 #[tokio::test]
 async fn sockets_work_from_another_task() {
-    let server = Server::of(|mut socket: Socket| async move {
+    let server = Server::new(|mut socket: Socket| async move {
         let task = tokio::spawn(async move {
             socket.accept().await?;
             while let Some(input) = socket.next().await? {
@@ -209,7 +209,7 @@ async fn pongs_keep_a_client() {
 
 #[tokio::test(start_paused = true)]
 async fn unread_client_blocks_only_itself() {
-    let server = Server::of(|mut socket: Socket| async move {
+    let server = Server::new(|mut socket: Socket| async move {
         socket.accept().await?;
         loop {
             socket.send_bytes(vec![0; 100_000]).await?;

@@ -91,7 +91,7 @@ impl Consumer for Clumsy {
 }
 
 fn server() -> Server {
-    Server::of(Router::new().consumer("/{what}", Clumsy::default))
+    Server::new(Router::new().consumer("/{what}", Clumsy::default))
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn input_names_are_checked() {
         }
         Ok(())
     }
-    let mut client = Server::of(read).connect("/").await;
+    let mut client = Server::new(read).connect("/").await;
     for (said, heard) in [
         (r#"{"group":"lobby"}"#, "lobby"),
         (r#"{"group":"no spaces"}"#, "Client"),
@@ -185,7 +185,7 @@ async fn error_hook_sees_the_location() {
             socket.send_text(told).await
         }
     }
-    let mut client = Server::of(ws_consumer::consumer(|| Curious)).connect("/").await;
+    let mut client = Server::new(ws_consumer::consumer(|| Curious)).connect("/").await;
     for (what, call) in [
         ("group_add", "group_add"),
         ("number", "group_send"),

@@ -109,7 +109,7 @@ struct Case {
 }
 
 impl Case {
-    fn of(application: impl Application) -> Self {
+    fn new(application: impl Application) -> Self {
         Self::with(Protocols::new().websocket(application))
     }
 
@@ -150,7 +150,7 @@ fn assert_is_told(told: &Value, trouble: Trouble, context: &str) {
 #[tokio::test(start_paused = true)]
 async fn outage_errors_reach_the_sender() {
     for trouble in Trouble::OUTAGES {
-        let case = Case::of(consumer(|| Obedient));
+        let case = Case::new(consumer(|| Obedient));
         let mut client = case.server.connect("/").await;
         for what in CALLS {
             if what == "group_add" && trouble == Trouble::Unavailable {
@@ -169,7 +169,7 @@ async fn outage_errors_reach_the_sender() {
 #[tokio::test(start_paused = true)]
 async fn failing_event_hook_is_survived() {
     for trouble in Trouble::OUTAGES {
-        let case = Case::of(consumer(|| Obedient));
+        let case = Case::new(consumer(|| Obedient));
         let mut client = case.server.connect("/").await;
         case.layer.set(trouble);
         let order = Message::new("do").with("what", "group_send");
@@ -197,7 +197,7 @@ async fn hooks_may_fail_after_accept() {
             socket.group_send_json("all", "news").await
         }
     }
-    let case = Case::of(consumer(|| Greeter));
+    let case = Case::new(consumer(|| Greeter));
     case.layer.set(Trouble::TimedOut);
     let mut client = case.server.connect("/").await;
     assert_is_told(&told(&mut client).await, Trouble::TimedOut, "connect");
@@ -227,7 +227,7 @@ async fn typed_consumers_get_typed_errors() {
         }
     }
     for trouble in Trouble::OUTAGES {
-        let case = Case::of(typed(|| Typed));
+        let case = Case::new(typed(|| Typed));
         let mut client = case.server.connect("/").await;
         case.layer.set(trouble);
         client.send("1").await;
@@ -274,11 +274,11 @@ async fn outage_before_accept_is_503() {
         }
     }
     for trouble in Trouble::OUTAGES {
-        let case = Case::of(consumer(|| Careful));
+        let case = Case::new(consumer(|| Careful));
         case.layer.set(trouble);
         assert_eq!(case.refusal().await, (503, Some("1".to_owned())), "{trouble:?}");
     }
-    let case = Case::of(consumer(|| Careful));
+    let case = Case::new(consumer(|| Careful));
     case.layer.set(Trouble::Closed);
     assert_eq!(case.refusal().await, (500, None), "a layer that was closed does not come back");
 }
@@ -309,7 +309,7 @@ async fn plain_requests_are_503() {
 #[tokio::test(start_paused = true)]
 async fn known_outage_refuses_newcomers() {
     for early in [true, false] {
-        let case = Case::of(echo);
+        let case = Case::new(echo);
         if !early {
             case.server.connect("/").await.leave().await;
         }
@@ -365,7 +365,7 @@ async fn remote_sessions_outlive_an_outage() {
 
 #[tokio::test(start_paused = true)]
 async fn groups_joined_in_outage_work_later() {
-    let case = Case::of(consumer(|| Obedient));
+    let case = Case::new(consumer(|| Obedient));
     let mut client = case.server.connect("/").await;
     case.layer.cut_off();
     client.send("group_add").await;
@@ -381,7 +381,7 @@ async fn groups_joined_in_outage_work_later() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_a_second_time() {
     for trouble in Trouble::OUTAGES {
-        let case = Case::of(consumer(|| Obedient));
+        let case = Case::new(consumer(|| Obedient));
         let mut client = case.server.connect("/").await;
         case.layer.set(trouble);
         client.send("group_send").await;
@@ -406,7 +406,7 @@ async fn failing_error_hook_runs_once() {
             socket.group_send_json("all", "somebody has a problem").await
         }
     }
-    let case = Case::of(consumer(|| Stubborn));
+    let case = Case::new(consumer(|| Stubborn));
     let mut client = case.server.connect("/").await;
     case.layer.set(Trouble::Unavailable);
     client.send("x").await;
@@ -433,7 +433,7 @@ async fn custom_hooks_reach_the_default() {
             }
         }
     }
-    let case = Case::of(consumer(|| Own));
+    let case = Case::new(consumer(|| Own));
     let mut client = case.server.connect("/").await;
     case.layer.set(Trouble::TimedOut);
     client.send("own").await;
@@ -460,7 +460,7 @@ async fn outage_in_a_loop_is_1013() {
         (Trouble::TimedOut, Close::TRY_AGAIN_LATER),
         (Trouble::Closed, Close::INTERNAL),
     ] {
-        let case = Case::of(speak);
+        let case = Case::new(speak);
         let mut client = case.server.connect("/").await;
         case.layer.set(trouble);
         client.send("x").await;

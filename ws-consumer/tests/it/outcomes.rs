@@ -102,7 +102,7 @@ impl Case {
 
 #[tokio::test]
 async fn no_route_is_404() {
-    let server = Server::of(Router::new().consumer("/ws/{room}/", || Silent));
+    let server = Server::new(Router::new().consumer("/ws/{room}/", || Silent));
     assert_eq!(server.refusal("/ws/").await, 404);
     assert_eq!(server.refusal("/ws/%ff/").await, 400);
 }
@@ -153,7 +153,7 @@ async fn dropped_request_cancels_connect() {
 
 #[tokio::test]
 async fn other_origins_are_refused() {
-    let server = Server::of(consumer(|| Silent));
+    let server = Server::new(consumer(|| Silent));
     for (origin, accepted) in [("http://test", true), ("http://evil", false), ("null", false)] {
         let mut request = request("/");
         request.headers_mut().insert("origin", HeaderValue::from_static(origin));
@@ -169,7 +169,7 @@ async fn refusals_are_complete_responses() {
         refuse.body = "seven, please".into();
         socket.refuse(refuse).await
     }
-    let failed = Server::of(refuse).try_connect(request("/")).await;
+    let failed = Server::new(refuse).try_connect(request("/")).await;
     let Err(tokio_tungstenite::tungstenite::Error::Http(response)) = failed else { panic!("{failed:?}") };
     assert_eq!(
         (response.status().as_u16(), &response.headers()["x-price"]),
@@ -186,7 +186,7 @@ async fn accept_carries_subprotocol_and_headers() {
         accept.headers.insert("x-room", HeaderValue::from_static("lobby"));
         socket.accept_with(accept).await
     }
-    let server = Server::of(chosen);
+    let server = Server::new(chosen);
     let mut offer = request("/");
     offer.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("chat.v1, chat.v2"));
     let client = server.try_connect(offer).await.unwrap();
@@ -240,7 +240,7 @@ async fn disconnect_panic_is_contained() {
             panic!("a test panics");
         }
     }
-    let server = Server::of(consumer(|| Clumsy));
+    let server = Server::new(consumer(|| Clumsy));
     server.connect("/").await.leave().await;
     server.connect("/").await.leave().await;
     server.service.connections().close().await;
@@ -281,7 +281,7 @@ async fn loop_outcomes_are_1000_and_1007() {
         }
         Ok(())
     }
-    let server = Server::of(once);
+    let server = Server::new(once);
     for (text, code) in [("7", 1000), ("no json", 1007)] {
         let mut client = server.connect("/").await;
         client.send(text).await;
@@ -345,7 +345,7 @@ async fn last_frames_reach_the_consumer() {
             Ok(())
         }
     };
-    let mut client = Server::of(listen).connect("/").await;
+    let mut client = Server::new(listen).connect("/").await;
     for text in ["one", "two", "three"] {
         client.socket.feed(Message::text(text)).await.unwrap();
     }
@@ -385,7 +385,7 @@ async fn error_hook_decides() {
             }
         }
     }
-    let mut client = Server::of(consumer(|| Lenient)).connect("/").await;
+    let mut client = Server::new(consumer(|| Lenient)).connect("/").await;
     client.send("fail").await;
     assert_eq!(client.text().await, "never mind");
     client.send("bad input").await;
@@ -419,7 +419,7 @@ async fn sends_need_an_open_socket() {
             Ok(())
         }
     };
-    let server = Server::of(early_and_late);
+    let server = Server::new(early_and_late);
     let mut client = server.connect("/").await;
     assert_eq!(client.close_code().await, 1000);
     assert_eq!(timed(errors.recv()).await.unwrap(), "the socket was not accepted");

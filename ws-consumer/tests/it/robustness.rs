@@ -147,7 +147,7 @@ async fn connection_churn_leaves_nothing() {
         while socket.next().await?.is_some() {}
         Ok(())
     }
-    let server = Server::of(member);
+    let server = Server::new(member);
     for round in 0..200 {
         let clients = (0..20).map(|_| server.connect("/"));
         for (at, client) in futures_util::future::join_all(clients).await.into_iter().enumerate() {

@@ -421,7 +421,7 @@ async fn there_are_only_so_many_sessions() {
 #[tokio::test(start_paused = true)]
 async fn sessions_are_off_by_default() {
     let diary = Diary::default();
-    let server = Server::of(Router::new().consumer("/ws/{room}/", move || Member { diary: diary.clone() }));
+    let server = Server::new(Router::new().consumer("/ws/{room}/", move || Member { diary: diary.clone() }));
     for transport in [Transport::EventStream, Transport::LongPoll, Transport::Poll] {
         let mut client = SessionClient::new(&server.service, "/ws/lobby/");
         assert!(matches!(timed(client.connect(transport)).await, Err(Fault::Status(404))));

@@ -288,7 +288,7 @@ impl Consumer for Asking {
 
 #[tokio::test(start_paused = true)]
 async fn progress_reaches_the_caller() {
-    let server = Server::of(Router::new().consumer("/", Asking::default));
+    let server = Server::new(Router::new().consumer("/", Asking::default));
     let _office = Office::on(server.layer.clone(), RetryPolicy::default(), Duration::ZERO);
     let (mut one, mut other) = (server.connect("/").await, server.connect("/").await);
     one.send("3").await;

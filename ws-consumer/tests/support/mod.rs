@@ -42,7 +42,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn of(application: impl Application) -> Self {
+    pub fn new(application: impl Application) -> Self {
         Self::limited(application, Limits::default())
     }
 
