@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::carrier::CARRIER;
 use crate::{
-    transport::websocket::{Decision, poll_decision},
+    transport::websocket::poll_decision,
     wire::{Profile, Refuse, Wire},
 };
 
@@ -27,8 +27,8 @@ pub(super) struct AdmittedClient {
 pub(super) async fn admit(mut wire: Wire, limit: Duration) -> Result<AdmittedClient, Refuse> {
     let link = wire.connection().clone();
     match timeout(limit, poll_fn(|cx| poll_decision(&mut wire, cx))).await {
-        Ok(Decision::Accept(accept)) => Ok(AdmittedClient { user: link.user(), headers: accept.headers }),
-        Ok(Decision::Refuse(refuse)) => Err(refuse),
+        Ok(Ok(accept)) => Ok(AdmittedClient { user: link.user(), headers: accept.headers }),
+        Ok(Err(refuse)) => Err(refuse),
         _ => Err(StatusCode::SERVICE_UNAVAILABLE.into()),
     }
 }

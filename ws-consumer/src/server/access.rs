@@ -1,4 +1,4 @@
-//! One line per request, for the target `ws_consumer::access`.
+//! The access log: one entry per request, with the target `ws_consumer::access`.
 
 use std::net::IpAddr;
 
@@ -11,17 +11,17 @@ use crate::{
     scope::{peer, printable},
 };
 
-/// A request under way.
-pub(super) struct Access {
+/// A request in progress, to be logged.
+pub(super) struct AccessEntry {
     method: Method,
     path: String,
-    /// The client's address, if known; that of a proxy, unless the proxy is trusted.
+    /// The client's address, if known. The proxy's, unless the proxy is trusted.
     client: Option<IpAddr>,
     began: Instant,
 }
 
-impl Access {
-    /// Returns `None` at no cost if no subscriber is interested.
+impl AccessEntry {
+    /// Begins an entry. `None`, at no cost, if no subscriber is interested.
     pub(super) fn begin<B>(request: &Request<B>) -> Option<Self> {
         tracing::enabled!(target: "ws_consumer::access", tracing::Level::INFO).then(|| Self {
             method: request.method().clone(),

@@ -1,4 +1,4 @@
-//! Checks of a request body's codings: unsupported ones are refused.
+//! Checks of a request body's codings. Unsupported ones are refused.
 //!
 //! An application cannot read a body in an unexpected coding. Two servers on a request's way that disagree on
 //! where its body ends take a part of the body for the next request.
@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::wire::Refuse;
 
-/// 501 for transfer codings other than `chunked` alone (RFC 9112, section 6.1): hyper takes any list that ends with it, and
-/// hands the body over as it is.
-pub(super) fn odd_transfer(headers: &HeaderMap) -> Option<Refuse> {
+/// Refuses transfer codings other than `chunked` alone with 501 (RFC 9112, section 6.1). hyper accepts any list that ends
+/// with it, and passes the body on undecoded.
+pub(super) fn unsupported_transfer(headers: &HeaderMap) -> Option<Refuse> {
     if !headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
     }
@@ -18,8 +18,8 @@ pub(super) fn odd_transfer(headers: &HeaderMap) -> Option<Refuse> {
     (!is_chunked || codings.next().is_some()).then(|| StatusCode::NOT_IMPLEMENTED.into())
 }
 
-/// 415 for a compressed body, with what would be taken (RFC 9110, section 15.5.16).
-pub(super) fn odd_content(headers: &HeaderMap) -> Option<Refuse> {
+/// Refuses a compressed body with 415 and the accepted coding (RFC 9110, section 15.5.16).
+pub(super) fn unsupported_content(headers: &HeaderMap) -> Option<Refuse> {
     let is_plain = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("identity");
     if items(headers, header::CONTENT_ENCODING).all(is_plain) {
         return None;
@@ -59,7 +59,7 @@ mod tests {
             (&["identity"], Some(501)),
             (&[""], Some(501)),
         ] {
-            let refused = odd_transfer(&headers("transfer-encoding", values));
+            let refused = unsupported_transfer(&headers("transfer-encoding", values));
             assert_eq!(refused.map(|refuse| refuse.status.as_u16()), status, "{values:?}");
         }
         for (values, status) in [
@@ -71,7 +71,7 @@ mod tests {
             (&["identity", "br"], Some(415)),
             (&["x"], Some(415)),
         ] {
-            let refused = odd_content(&headers("content-encoding", values));
+            let refused = unsupported_content(&headers("content-encoding", values));
             assert_eq!(refused.map(|refuse| refuse.status.as_u16()), status, "{values:?}");
         }
     }

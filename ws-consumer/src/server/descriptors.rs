@@ -1,11 +1,11 @@
-//! Accepting, as long as the process has descriptors that others do not need more.
+//! Accepting connections, with a reserve of file descriptors.
 //!
 //! A process without descriptors cannot reconnect to the channel layer's backend: when that connection
 //! breaks, no messages arrive until clients leave. Therefore the last quarter of the descriptors, at most 64,
 //! is not given to clients. A part of this reserve serves to refuse further clients, and to answer health
 //! checks.
 //!
-//! A new descriptor gets the lowest number that is free, so its number tells how many are taken, by whatever in the process.
+//! A new descriptor gets the lowest free number, which therefore shows how many the whole process uses.
 
 use std::{
     io,
@@ -19,29 +19,29 @@ use tokio::{
     time::sleep,
 };
 
-/// Descriptors that are not for clients, at the most.
+/// The largest number of descriptors kept from clients.
 const RESERVE: u64 = 64;
 /// The interval between checks for free descriptors, too short for a client to notice.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// The shortest interval between two warnings.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Descriptors that are left, as a new one's number tells.
+/// The use that the remaining descriptors allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    /// For clients.
+pub(super) enum Headroom {
+    /// Clients are served.
     Enough,
-    /// To refuse clients.
+    /// Clients are refused.
     Short,
-    /// Not even to refuse clients.
+    /// Clients are not accepted.
     None,
 }
 
-/// Accepts a connection, and never fails: for servers that run a loop of their own, for example because of TLS.
+/// Accepts a connection, and never fails. For servers with an accept loop of their own, for example because of TLS.
 ///
-/// Waits while the process has but a reserve of descriptors left (a quarter of its soft limit, 64 at the most), so that the channel
-/// layer can reconnect to its backend whatever clients do. Further clients wait with the kernel meanwhile. Warns once a
-/// second while it has to wait. [`serve`](crate::serve) does the same, and answers health checks meanwhile. Cancel safe.
+/// Waits while only the reserve of descriptors is left (a quarter of the soft limit, at most 64), so that the channel layer
+/// can always reconnect to its backend. Meanwhile further clients wait in the kernel's queue, and a warning is logged once a
+/// second. [`serve`](crate::serve) does the same, and answers health checks meanwhile. Cancel safe.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(super) enum Room {
 /// ```
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
-        while look(listener) != Room::Enough {
+        while current_headroom(listener) != Headroom::Enough {
             warn_of_shortage();
             sleep(BACK_OFF).await;
         }
@@ -73,47 +73,47 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Accepts for a server that refuses those for whom there is no room. `short` is what the last one has met.
+/// Accepts a connection that is to be refused if descriptors are short. `short`: whether they were at the last call.
 pub(super) async fn accept_or_refuse(
     listener: &TcpListener,
     short: &mut bool,
-) -> (TcpStream, SocketAddr, Room) {
+) -> (TcpStream, SocketAddr, Headroom) {
     loop {
         while *short {
-            match look(listener) {
-                Room::Enough => *short = false,
-                Room::Short => break,
-                Room::None => {
+            match current_headroom(listener) {
+                Headroom::Enough => *short = false,
+                Headroom::Short => break,
+                Headroom::None => {
                     warn_of_shortage();
                     sleep(BACK_OFF).await;
                 }
             }
         }
-        let Some((stream, peer, room)) = try_accept(listener).await else {
+        let Some((stream, peer, headroom)) = try_accept(listener).await else {
             *short = true;
             continue;
         };
-        if room != Room::Enough {
+        if headroom != Headroom::Enough {
             *short = true;
             warn_of_shortage();
         }
-        if room != Room::None {
-            return (stream, peer, room);
+        if headroom != Headroom::None {
+            return (stream, peer, headroom);
         }
-        drop(stream); // others of us were faster
+        drop(stream); // other tasks took the last descriptors
     }
 }
 
 /// Accepts a connection. Returns `None`, after a pause, if there is no descriptor for one.
-async fn try_accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Room)> {
+async fn try_accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Headroom)> {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let room = of_process::number(&stream)
-                    .map_or(Room::Enough, |number| room(number, of_process::limit()));
-                return Some((stream, peer, room));
+                let headroom = process_files::number(&stream)
+                    .map_or(Headroom::Enough, |number| headroom(number, process_files::limit()));
+                return Some((stream, peer, headroom));
             }
-            Err(error) if is_of_one(&error) => {
+            Err(error) if concerns_one_client(&error) => {
                 tracing::debug!(%error, "a client left before it was accepted")
             }
             Err(error) => {
@@ -128,20 +128,20 @@ async fn try_accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Ro
 }
 
 /// Returns whether the error concerns only the connection that was to be accepted.
-fn is_of_one(error: &io::Error) -> bool {
+fn concerns_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Returns the room that a descriptor opened now would find.
-fn look(listener: &TcpListener) -> Room {
-    match of_process::lowest(listener) {
-        Ok(number) => room(number, of_process::limit()).min_of(system()),
-        Err(_) => Room::None,
+/// Returns the headroom that a descriptor opened now would have.
+fn current_headroom(listener: &TcpListener) -> Headroom {
+    match process_files::lowest(listener) {
+        Ok(number) => headroom(number, process_files::limit()).min_of(system()),
+        Err(_) => Headroom::None,
     }
 }
 
-impl Room {
+impl Headroom {
     fn min_of(self, other: Self) -> Self {
         match (self, other) {
             (Self::None, _) | (_, Self::None) => Self::None,
@@ -151,33 +151,32 @@ impl Room {
     }
 }
 
-fn room(newest: i32, limit: Option<u64>) -> Room {
-    let (Some(limit), Ok(newest)) = (limit, u64::try_from(newest)) else { return Room::Enough };
+fn headroom(newest: i32, limit: Option<u64>) -> Headroom {
+    let (Some(limit), Ok(newest)) = (limit, u64::try_from(newest)) else { return Headroom::Enough };
     let reserve = (limit / 4).min(RESERVE);
     match newest {
-        newest if newest < limit - reserve => Room::Enough,
-        newest if newest < limit - reserve / 2 => Room::Short,
-        _ => Room::None,
+        newest if newest < limit - reserve => Headroom::Enough,
+        newest if newest < limit - reserve / 2 => Headroom::Short,
+        _ => Headroom::None,
     }
 }
 
-/// The whole system may run out of open files too. Linux tells how many there are; elsewhere `accept` fails when it is too
-/// late.
-fn system() -> Room {
+/// Returns the headroom of the whole system. Linux counts its open files; elsewhere `accept` fails once there are none.
+fn system() -> Headroom {
     match std::fs::read_to_string("/proc/sys/fs/file-nr") {
-        Ok(counts) => system_room(&counts),
-        Err(error) if of_process::is_exhausted(&error) => Room::None,
-        Err(_) => Room::Enough,
+        Ok(counts) => system_headroom(&counts),
+        Err(error) if process_files::is_exhausted(&error) => Headroom::None,
+        Err(_) => Headroom::Enough,
     }
 }
 
-/// Open, unused, and the most that there may be.
-fn system_room(counts: &str) -> Room {
+/// Parses the numbers of open files, of unused ones, and the limit.
+fn system_headroom(counts: &str) -> Headroom {
     let mut counts = counts.split_whitespace().map(str::parse::<u64>);
     let (Some(Ok(open)), Some(Ok(_)), Some(Ok(most))) = (counts.next(), counts.next(), counts.next()) else {
-        return Room::Enough;
+        return Headroom::Enough;
     };
-    if most.saturating_sub(open) < RESERVE { Room::None } else { Room::Enough }
+    if most.saturating_sub(open) < RESERVE { Headroom::None } else { Headroom::Enough }
 }
 
 /// The time of the last warning. Shared by the process, like its descriptors: several listeners meet the same
@@ -196,7 +195,7 @@ fn may_warn() -> bool {
 
 fn warn_of_shortage() {
     if may_warn() {
-        let limit = of_process::limit();
+        let limit = process_files::limit();
         tracing::warn!(
             limit,
             "nearly no descriptors left: clients are refused, or wait; raise the limit of open files"
@@ -205,7 +204,7 @@ fn warn_of_shortage() {
 }
 
 #[cfg(unix)]
-mod of_process {
+mod process_files {
     use std::{
         io,
         os::fd::{AsFd, AsRawFd},
@@ -217,7 +216,7 @@ mod of_process {
     };
     use tokio::net::{TcpListener, TcpStream};
 
-    /// Read anew each time: an operator may change it while the process runs.
+    /// Reads the limit each time, because an operator may change it while the process runs.
     pub(super) fn limit() -> Option<u64> {
         getrlimit(Resource::Nofile).current
     }
@@ -226,7 +225,7 @@ mod of_process {
         Some(stream.as_raw_fd())
     }
 
-    /// The lowest number that is free.
+    /// Returns the lowest free number.
     pub(super) fn lowest(listener: &TcpListener) -> io::Result<i32> {
         Ok(listener.as_fd().try_clone_to_owned()?.as_raw_fd())
     }
@@ -236,9 +235,9 @@ mod of_process {
     }
 }
 
-/// On systems where descriptor numbers carry no information, there is no reserve.
+/// No reserve, on systems whose descriptor numbers carry no information.
 #[cfg(not(unix))]
-mod of_process {
+mod process_files {
     use std::io;
 
     use tokio::net::{TcpListener, TcpStream};
@@ -267,8 +266,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_all_descriptors_is_not_for_clients() {
-        use Room::{Enough, None, Short};
+    fn reserves_a_part_of_descriptors() {
+        use Headroom::{Enough, None, Short};
         for (limit, newest, found) in [
             (1024, 959, Enough),
             (1024, 960, Short),
@@ -282,35 +281,35 @@ mod tests {
             (8, 5, Enough),
             (8, 6, Short),
             (8, 7, None),
-            // One that was lowered below what is open.
+            // A limit that was lowered below the number of open ones.
             (16, 500, None),
             (0, 3, None),
         ] {
-            assert_eq!(room(newest, Some(limit)), found, "{newest} of {limit}");
+            assert_eq!(headroom(newest, Some(limit)), found, "{newest} of {limit}");
         }
-        assert_eq!(room(i32::MAX, Option::None), Enough);
+        assert_eq!(headroom(i32::MAX, Option::None), Enough);
     }
 
     #[test]
-    fn a_system_without_open_files_is_seen() {
+    fn detects_an_exhausted_system() {
         for (counts, found) in [
-            ("1000\t0\t100000\n", Room::Enough),
-            ("99950 0 100000", Room::None),
-            ("100010 0 100000", Room::None),
-            ("1000 0 9223372036854775807", Room::Enough),
-            ("what is this", Room::Enough),
-            ("", Room::Enough),
+            ("1000\t0\t100000\n", Headroom::Enough),
+            ("99950 0 100000", Headroom::None),
+            ("100010 0 100000", Headroom::None),
+            ("1000 0 9223372036854775807", Headroom::Enough),
+            ("no numbers", Headroom::Enough),
+            ("", Headroom::Enough),
         ] {
-            assert_eq!(system_room(counts), found, "{counts}");
+            assert_eq!(system_headroom(counts), found, "{counts}");
         }
         for (errno, exhausted) in [(Errno::MFILE, true), (Errno::NFILE, true), (Errno::NOENT, false)] {
-            assert_eq!(of_process::is_exhausted(&errno.into()), exhausted, "{errno:?}");
+            assert_eq!(process_files::is_exhausted(&errno.into()), exhausted, "{errno:?}");
         }
     }
 
     #[test]
-    fn an_error_of_one_connection_holds_nobody_up() {
-        for (errno, of_one) in [
+    fn tells_errors_one_client_client_apart() {
+        for (errno, one_client) in [
             (Errno::CONNABORTED, true),
             (Errno::CONNRESET, true),
             (Errno::INTR, true),
@@ -319,7 +318,7 @@ mod tests {
             (Errno::NOBUFS, false),
             (Errno::NOMEM, false),
         ] {
-            assert_eq!(is_of_one(&errno.into()), of_one, "{errno:?}");
+            assert_eq!(concerns_one_client(&errno.into()), one_client, "{errno:?}");
         }
     }
 }

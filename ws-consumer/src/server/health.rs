@@ -1,4 +1,4 @@
-//! Two paths for those who watch a server: is it alive, and does it take clients?
+//! Health checks: whether the process lives, and whether it accepts clients.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,41 +8,41 @@ use tokio::time::timeout;
 
 use crate::connections::Connections;
 
-/// A layer that does not answer in this time is not ready. Below the usual probe timeouts of 1 s and more.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// The time in which a ready layer answers. Below the usual probe timeouts of 1 s and more.
+const LAYER_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// Where the checks are answered.
+/// The paths of the checks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HealthPaths {
     pub(super) alive: &'static str,
     pub(super) ready: &'static str,
 }
 
-pub(super) enum Check {
+pub(super) enum HealthCheck {
     Alive,
     Ready,
 }
 
 impl HealthPaths {
-    pub(super) fn check(self, path: &str) -> Option<Check> {
+    pub(super) fn check(self, path: &str) -> Option<HealthCheck> {
         match path {
-            path if path == self.alive => Some(Check::Alive),
-            path if path == self.ready => Some(Check::Ready),
+            path if path == self.alive => Some(HealthCheck::Alive),
+            path if path == self.ready => Some(HealthCheck::Ready),
             _ => None,
         }
     }
 }
 
-/// The answer: 200 or 503, and one word.
+/// Answers a check with 200 or 503, and a short text.
 pub(super) async fn answer(
-    check: Check,
+    check: HealthCheck,
     connections: Connections,
     layer: Arc<dyn ChannelLayer>,
 ) -> (StatusCode, &'static str) {
     match check {
-        Check::Alive => (StatusCode::OK, "alive"),
-        Check::Ready if connections.is_closing() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        Check::Ready => match timeout(PATIENCE, layer.health()).await {
+        HealthCheck::Alive => (StatusCode::OK, "alive"),
+        HealthCheck::Ready if connections.is_closing() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        HealthCheck::Ready => match timeout(LAYER_TIMEOUT, layer.health()).await {
             Ok(Ok(_)) => (StatusCode::OK, "ready"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "the channel layer does not answer"),
         },

@@ -1,4 +1,4 @@
-//! What runs before the first connection and after the last.
+//! [`ServerHooks`], which run before the first connection and after the last.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -7,19 +7,19 @@ use tokio::sync::OnceCell;
 
 use crate::error::Result;
 
-type Hook =
+type ServerHook =
     Box<dyn Fn(Arc<dyn ChannelLayer>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
 
 #[derive(Default)]
-pub(super) struct Hooks {
-    startup: Vec<Hook>,
-    shutdown: Vec<Hook>,
+pub(super) struct ServerHooks {
+    startup: Vec<ServerHook>,
+    shutdown: Vec<ServerHook>,
     up: OnceCell<()>,
-    /// Whoever closes waits for them; they run once.
+    /// Initialized once the shutdown hooks have run, which happens once.
     down: OnceCell<()>,
 }
 
-impl Hooks {
+impl ServerHooks {
     pub(super) fn on_startup<F, Fut>(&mut self, hook: F)
     where
         F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
@@ -36,7 +36,7 @@ impl Hooks {
         self.shutdown.push(Box::new(move |layer| Box::pin(hook(layer))));
     }
 
-    /// Is there nothing to wait for?
+    /// Whether the start-up hooks have run.
     pub(super) fn are_up(&self) -> bool {
         self.startup.is_empty() || self.up.initialized()
     }
@@ -51,7 +51,7 @@ impl Hooks {
         self.up.get_or_try_init(|| all).await.copied()
     }
 
-    /// All of them, whatever the others say; last registered, first run.
+    /// Runs all shutdown hooks, in reverse order, also after a failure.
     pub(super) async fn shutdown(&self, layer: &Arc<dyn ChannelLayer>) {
         let all = async {
             for hook in self.shutdown.iter().rev() {

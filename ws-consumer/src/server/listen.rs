@@ -1,18 +1,18 @@
-//! Listeners with a backlog that a crowd fits into.
+//! Listeners with a large backlog.
 
 use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 
-/// Connections that wait to be accepted. With the 128 of a listener that the standard library makes, most of a crowd of
-/// thousands that comes at once has its first packet dropped, and tries again a second later. Linux cuts it to
-/// `net.core.somaxconn`, which is 4096 since version 5.4.
+/// The number of connections that may wait to be accepted. With the 128 of a listener of the standard library, most of
+/// thousands of clients that connect at once have their first packet dropped, and retry a second later. Linux limits it to
+/// `net.core.somaxconn`, 4096 since version 5.4.
 const BACKLOG: u32 = 4096;
 
 /// Listens on an address like [`TcpListener::bind`], but with a backlog of 4,096 connections, so that the
-/// kernel does not refuse clients that all reconnect after a deploy.
+/// kernel does not refuse clients that reconnect together after a deploy.
 ///
-/// Port 0 lets the system choose. Of a name with several addresses, the first that can be had is taken.
+/// Port 0 lets the system choose. For a name with several addresses, the first one that can be bound is taken.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -26,14 +26,14 @@ const BACKLOG: u32 = 4096;
 /// # Errors
 /// Returns the system's error, such as an address in use, and `InvalidInput` for a name that has no address.
 pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-    let mut fault = None;
+    let mut failure = None;
     for address in lookup_host(address).await? {
         match bind(address, false) {
             Ok(listener) => return Ok(listener),
-            Err(error) => fault = Some(error),
+            Err(error) => failure = Some(error),
         }
     }
-    Err(fault.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
+    Err(failure.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
 }
 
 /// Opens `count` listeners on one address, among which the kernel spreads new connections (`SO_REUSEPORT`). With as many
@@ -52,7 +52,7 @@ pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 /// ```
 ///
 /// # Errors
-/// What the system says, an address in use for example.
+/// Returns the system's error, such as an address in use.
 #[cfg(unix)]
 pub fn listeners(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let first = bind(address, true)?;
@@ -64,7 +64,7 @@ pub fn listeners(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListene
 
 fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart must not wait for connections of the process before it. On Windows it would mean something else.
+    // A restart must not wait for connections of the previous process. On Windows the option means something else.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     #[cfg(unix)]
@@ -84,24 +84,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_crowd_that_comes_at_once_waits_with_the_kernel() {
+    async fn the_backlog_holds_many_clients() {
         let mut makes = vec![("listen", listen("127.0.0.1:0").await.unwrap())];
         #[cfg(unix)]
         makes.push(("listeners", listeners("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0)));
         for (name, listener) in makes {
             let address = listener.local_addr().unwrap();
-            let mut crowd = Vec::new();
+            let mut clients = Vec::new();
             for number in 0..300 {
-                // One that finds the backlog full hears nothing, and tries again after a second.
+                // With a full backlog, a client gets no reply and retries after a second.
                 let client = timeout(Duration::from_millis(900), TcpStream::connect(address)).await;
-                crowd.push(client.unwrap_or_else(|_| panic!("{name}: client {number} waits")).unwrap());
+                clients.push(client.unwrap_or_else(|_| panic!("{name}: client {number} waits")).unwrap());
             }
             drop(listener);
         }
     }
 
     #[tokio::test]
-    async fn an_address_may_be_a_name_a_pair_or_parsed() {
+    async fn listens_on_any_kind_of_address() {
         for listener in [
             listen("localhost:0").await,
             listen(("127.0.0.1", 0)).await,

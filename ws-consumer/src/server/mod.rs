@@ -1,4 +1,4 @@
-//! From protocols to a tower service, and from a listener to connections.
+//! The tower service of a set of protocols, and the server that runs it on listeners.
 
 mod access;
 mod body;

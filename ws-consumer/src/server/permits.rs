@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one address.
+//! Limits on the number of connections, in total and per address.
 
 use std::{
     collections::HashMap,
@@ -18,9 +18,9 @@ use tokio::{
 
 use crate::scope::Stalled;
 
-/// Hands out permits. Clones share them.
+/// The permits of a server's connections. Clones share them.
 #[derive(Clone)]
-pub(super) struct Permits {
+pub(super) struct ConnectionPermits {
     all: Arc<Semaphore>,
     addresses: Option<Arc<Addresses>>,
 }
@@ -31,27 +31,29 @@ struct Addresses {
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One connection's.
-pub(super) struct Permit {
+/// The permit of a connection.
+pub(super) struct ConnectionPermit {
     _one: OwnedSemaphorePermit,
     address: Option<(Arc<Addresses>, IpAddr)>,
 }
 
-impl Permits {
+impl ConnectionPermits {
     pub(super) fn new(all: usize, per_address: Option<usize>) -> Self {
         let addresses = per_address.map(|limit| Arc::new(Addresses { limit, open: Mutex::default() }));
         Self { all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))), addresses }
     }
 
-    /// Waits until there may be another connection: until then clients wait with the kernel. Cancel safe.
-    pub(super) async fn one(&self) -> OwnedSemaphorePermit {
+    /// Waits until another connection is allowed. Clients wait in the kernel's queue until then. Cancel safe.
+    pub(super) async fn acquire(&self) -> OwnedSemaphorePermit {
         let all = self.all.clone();
         all.acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// The connection's permit, or nothing if its address has enough of them.
-    pub(super) fn of(&self, one: OwnedSemaphorePermit, address: IpAddr) -> Option<Permit> {
-        let Some(addresses) = &self.addresses else { return Some(Permit { _one: one, address: None }) };
+    /// Completes the permit of a connection. `None` if its address has reached the limit.
+    pub(super) fn for_address(&self, one: OwnedSemaphorePermit, address: IpAddr) -> Option<ConnectionPermit> {
+        let Some(addresses) = &self.addresses else {
+            return Some(ConnectionPermit { _one: one, address: None });
+        };
         let mut open = addresses.open();
         let count = open.entry(address).or_default();
         if *count >= addresses.limit {
@@ -59,7 +61,7 @@ impl Permits {
         }
         *count += 1;
         drop(open);
-        Some(Permit { _one: one, address: Some((addresses.clone(), address)) })
+        Some(ConnectionPermit { _one: one, address: Some((addresses.clone(), address)) })
     }
 }
 
@@ -69,7 +71,7 @@ impl Addresses {
     }
 }
 
-impl Drop for Permit {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let Some((addresses, address)) = self.address.take() else { return };
         let mut open = addresses.open();
@@ -82,34 +84,34 @@ impl Drop for Permit {
     }
 }
 
-/// A connection with its permit: it is returned when the connection is dropped, upgraded or not. One whose client takes
-/// nothing of what is written fails: HTTP has no deadline of its own for that.
-pub(super) struct Permitted<S> {
+/// A stream with its permit, which is returned when the stream is dropped, upgraded or not. Writing fails with a timeout
+/// if the client takes no data, for which HTTP has no deadline of its own.
+pub(super) struct PermittedStream<S> {
     io: S,
-    patience: Duration,
-    /// While the client takes nothing. Boxed: nearly every connection does without.
+    write_timeout: Duration,
+    /// The timeout while the client takes no data. Boxed: nearly all connections have none.
     waiting: Option<Pin<Box<Sleep>>>,
     stalled: Stalled,
-    _permit: Permit,
+    _permit: ConnectionPermit,
 }
 
-impl<S> Permitted<S> {
-    pub(super) fn new(io: S, permit: Permit, patience: Duration) -> Self {
-        Self { io, patience, waiting: None, stalled: Stalled::default(), _permit: permit }
+impl<S> PermittedStream<S> {
+    pub(super) fn new(io: S, permit: ConnectionPermit, write_timeout: Duration) -> Self {
+        Self { io, write_timeout, waiting: None, stalled: Stalled::default(), _permit: permit }
     }
 
-    /// Tells whether it has failed because its client takes nothing.
+    /// Returns the flag that is set when the stream fails because its client takes no data.
     pub(super) fn stalled(&self) -> Stalled {
         self.stalled.clone()
     }
 
-    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn limit_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;
             return written;
         }
-        let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let write_timeout = self.write_timeout;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(write_timeout)));
         waiting.as_mut().poll(cx).map(|()| {
             self.stalled.set();
             Err(io::ErrorKind::TimedOut.into())
@@ -117,7 +119,7 @@ impl<S> Permitted<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Permitted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PermittedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -127,10 +129,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Permitted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Permitted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PermittedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.watch(cx, written)
+        self.limit_time(cx, written)
     }
 
     fn poll_write_vectored(
@@ -139,7 +141,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Permitted<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.watch(cx, written)
+        self.limit_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -162,11 +164,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_fails_and_one_that_takes_a_little_does_not() {
-        let permits = Permits::new(10, None);
-        let permit = permits.of(permits.one().await, [127, 0, 0, 1].into()).unwrap();
+    async fn fails_without_write_progress() {
+        let permits = ConnectionPermits::new(10, None);
+        let permit = permits.for_address(permits.acquire().await, [127, 0, 0, 1].into()).unwrap();
         let (server, mut client) = tokio::io::duplex(10);
-        let mut server = Permitted::new(server, permit, Duration::from_secs(20));
+        let mut server = PermittedStream::new(server, permit, Duration::from_secs(20));
         let began = tokio::time::Instant::now();
         let written = tokio::spawn(async move { server.write_all(&[0; 15]).await });
         sleep(Duration::from_secs(19)).await;
@@ -176,15 +178,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_has_so_many_and_gets_them_back() {
-        let permits = Permits::new(10, Some(2));
+    async fn limits_and_returns_permits() {
+        let permits = ConnectionPermits::new(10, Some(2));
         let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
-        let first = permits.of(permits.one().await, one).unwrap();
-        let _second = permits.of(permits.one().await, one).unwrap();
-        assert!(permits.of(permits.one().await, one).is_none());
-        assert!(permits.of(permits.one().await, other).is_some());
+        let first = permits.for_address(permits.acquire().await, one).unwrap();
+        let _second = permits.for_address(permits.acquire().await, one).unwrap();
+        assert!(permits.for_address(permits.acquire().await, one).is_none());
+        assert!(permits.for_address(permits.acquire().await, other).is_some());
         drop(first);
-        assert!(permits.of(permits.one().await, one).is_some());
+        assert!(permits.for_address(permits.acquire().await, one).is_some());
         assert_eq!(permits.all.available_permits(), 9);
         assert_eq!(permits.addresses.as_ref().unwrap().open().len(), 1, "who is gone is forgotten");
     }

@@ -1,4 +1,4 @@
-//! Which protocol goes to which application.
+//! [`Protocols`]: the applications of a server's protocols, and its settings.
 
 use std::{
     convert::Infallible,
@@ -15,8 +15,8 @@ use tower_service::Service;
 
 use super::{
     health::HealthPaths,
-    hooks::Hooks,
-    service::{Parts, SocketService},
+    hooks::ServerHooks,
+    service::{ServiceParts, SocketService},
 };
 use crate::{
     application::Application,
@@ -27,7 +27,7 @@ use crate::{
     socket::Socket,
 };
 
-/// What a server speaks: WebSockets to an application, plain HTTP to any tower service.
+/// The protocols of a server: WebSockets for an application, plain HTTP for any tower service.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -38,10 +38,15 @@ use crate::{
 /// assert!(service.connections().is_empty());
 /// ```
 pub struct Protocols<H = NotFound> {
+    http: H,
+    settings: ProtocolSettings,
+}
+
+/// The settings that do not depend on the type of the HTTP service.
+struct ProtocolSettings {
     websocket: Arc<dyn Application>,
     requests: Option<Arc<dyn Application>>,
-    http: H,
-    hooks: Hooks,
+    hooks: ServerHooks,
     origins: Origins,
     proxies: TrustedProxies,
     unprotected: bool,
@@ -52,13 +57,12 @@ pub struct Protocols<H = NotFound> {
 }
 
 impl Protocols {
-    /// No protocol yet: everything is 404.
+    /// Creates a set without a protocol, which answers every request with 404.
     pub fn new() -> Self {
-        Self {
-            websocket: Arc::new(nothing),
+        let settings = ProtocolSettings {
+            websocket: Arc::new(not_found),
             requests: None,
-            http: NotFound,
-            hooks: Hooks::default(),
+            hooks: ServerHooks::default(),
             origins: Origins::SameHost,
             proxies: TrustedProxies::default(),
             unprotected: false,
@@ -66,46 +70,35 @@ impl Protocols {
             health: None,
             resume: None,
             accepts_in_outage: false,
-        }
+        };
+        Self { http: NotFound, settings }
     }
 }
 
 impl<H> Protocols<H> {
-    /// Serves WebSockets with an application, mostly a [`Router`](crate::Router).
+    /// Serves WebSockets with an application, usually a [`Router`](crate::Router).
     pub fn websocket(mut self, application: impl Application) -> Self {
-        self.websocket = Arc::new(application);
+        self.settings.websocket = Arc::new(application);
         self
     }
 
-    /// Serves everything else with a tower service.
+    /// Serves all other requests with a tower service.
     pub fn http<S>(self, service: S) -> Protocols<S> {
-        Protocols {
-            websocket: self.websocket,
-            requests: self.requests,
-            http: service,
-            hooks: self.hooks,
-            origins: self.origins,
-            proxies: self.proxies,
-            unprotected: self.unprotected,
-            limits: self.limits,
-            health: self.health,
-            resume: self.resume,
-            accepts_in_outage: self.accepts_in_outage,
-        }
+        Protocols { http: service, settings: self.settings }
     }
 
-    /// Serves plain HTTP requests with an application, mostly a [`Router`](crate::Router) of
-    /// [`HttpConsumer`](crate::HttpConsumer)s. Requests that it has no route for go to the tower service.
+    /// Serves plain HTTP requests with an application, usually a [`Router`](crate::Router) of
+    /// [`HttpConsumer`](crate::HttpConsumer)s. Requests without a route go to the tower service.
     pub fn requests(mut self, application: impl Application) -> Self {
-        self.requests = Some(Arc::new(application));
+        self.settings.requests = Some(Arc::new(application));
         self
     }
 
-    /// Serves WebSockets and plain HTTP requests alike with one application, so that one URL may serve both. It sees by
-    /// [`Context::is_websocket`](crate::Context::is_websocket) which it is.
+    /// Serves both WebSockets and plain HTTP requests with one application, so that one URL may serve both.
+    /// [`Context::is_websocket`](crate::Context::is_websocket) tells them apart.
     pub fn both(mut self, application: impl Application) -> Self {
-        self.websocket = Arc::new(application);
-        self.requests = Some(Arc::new(self.websocket.clone()));
+        self.settings.websocket = Arc::new(application);
+        self.settings.requests = Some(Arc::new(self.settings.websocket.clone()));
         self
     }
 
@@ -115,27 +108,28 @@ impl<H> Protocols<H> {
         F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        self.hooks.on_startup(hook);
+        self.settings.hooks.on_startup(hook);
         self
     }
 
-    /// Runs `hook` after the last connection has ended; [`Connections::close`](crate::Connections::close) waits for it, and so does [`serve`](crate::serve). The last one registered runs first.
+    /// Runs `hook` after the last connection has ended. [`Connections::close`](crate::Connections::close) and
+    /// [`serve`](crate::serve) wait for it. Hooks run in reverse order of registration.
     pub fn on_shutdown<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(Arc<dyn ChannelLayer>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        self.hooks.on_shutdown(hook);
+        self.settings.hooks.on_shutdown(hook);
         self
     }
 
-    /// Whose pages may open sockets: by default those of the host itself.
+    /// Sets the origins whose pages may open sockets. By default only those of the host itself.
     pub fn origins(mut self, origins: impl Into<Origins>) -> Self {
-        self.origins = origins.into();
+        self.settings.origins = origins.into();
         self
     }
 
-    /// Believes these proxies about the client's address and the origin that it sees, wherever either counts: in the origin
+    /// Trusts these proxies with the client's address and origin, wherever either matters: in the origin
     /// check, in [`AllowedHosts`](crate::middleware::AllowedHosts) and [`Limiter`](crate::middleware::Limiter), in
     /// [`Scope::client`](crate::Scope::client), spans and access logs. By default none.
     ///
@@ -145,69 +139,69 @@ impl<H> Protocols<H> {
     /// # Ok::<(), ws_consumer::middleware::AddressError>(())
     /// ```
     pub fn trust(mut self, proxies: TrustedProxies) -> Self {
-        self.proxies = proxies;
+        self.settings.proxies = proxies;
         self
     }
 
-    /// Starts although the application acts on cookies and [any origin](Origins::Any) is let in: every page that a
-    /// visitor looks at may then use their sockets in their name.
+    /// Permits an application that acts on cookies together with [any origin](Origins::Any). Every page in a user's browser
+    /// may then open sockets in the user's name.
     pub fn without_origin_check_for_credentials(mut self) -> Self {
-        self.unprotected = true;
+        self.settings.unprotected = true;
         self
     }
 
-    /// What one connection may take.
+    /// Sets the limits of each connection.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.settings.limits = limits;
         self
     }
 
     /// Serves the [`websocket`](Self::websocket) application over server-sent events, long polls and polls as well, at the
-    /// same URLs, and lets clients go on with their sessions after a connection broke, over any transport and in any
-    /// process that shares the channel layer. Off by default.
+    /// same URLs, and lets clients resume their sessions after a connection broke, over any transport and in any process that
+    /// shares the channel layer. Off by default.
     ///
-    /// Consumers need to know nothing of it; [`resumed`](crate::Consumer::resumed) and
-    /// [`Scope::transport`](crate::Scope::transport) are for those that want to. Ordinary WebSockets stay what they are. What
-    /// goes over the wire is [written down](crate::docs::transports); a client for browsers comes with the crate.
+    /// Consumers need no change; [`resumed`](crate::Consumer::resumed) and [`Scope::transport`](crate::Scope::transport) give
+    /// details. Ordinary WebSockets work as before. The [protocol](crate::docs::transports) is documented, and a client for
+    /// browsers comes with the crate.
     ///
-    /// Pages of other hosts need CORS headers for everything but WebSockets: put a layer that adds them around the service.
+    /// Pages of other hosts need CORS headers, except for WebSockets. Add them with a layer around the service.
     ///
     /// ```
     /// # use ws_consumer::{Protocols, Router, Resume};
     /// let protocols = Protocols::new().websocket(Router::new()).resume(Resume::default());
     /// ```
     pub fn resume(mut self, resume: Resume) -> Self {
-        self.resume = Some(resume);
+        self.settings.resume = Some(resume);
         self
     }
 
-    /// Lets new sockets in while the channel layer is known to have lost its backend, for applications that are of use
-    /// without it. By default they are refused with 503 and `Retry-After`: they would hear nothing from others. Connections and
-    /// sessions that there are go on in any case.
+    /// Accepts new sockets while the channel layer is known to have lost its backend, for applications that are useful
+    /// without it. By default they are refused with 503 and `Retry-After`, because they would get no messages from others.
+    /// Open sockets and sessions continue in any case.
     pub fn accept_in_outage(mut self) -> Self {
-        self.accepts_in_outage = true;
+        self.settings.accepts_in_outage = true;
         self
     }
 
     /// Answers `/healthz` with 200 while the process lives, and `/readyz` with 200 while new clients are taken and the
     /// channel layer answers, otherwise with 503.
     pub fn health_checks(mut self) -> Self {
-        self.health = Some(HealthPaths { alive: "/healthz", ready: "/readyz" });
+        self.settings.health = Some(HealthPaths { alive: "/healthz", ready: "/readyz" });
         self
     }
 
-    /// The service, for [`serve`](crate::serve), for axum's `fallback_service`, or for anything that takes a tower
-    /// service.
+    /// Creates the service, for [`serve`](crate::serve), for axum's `fallback_service`, or for another user of tower
+    /// services.
     ///
     /// # Panics
-    /// When the application [acts on credentials that browsers add](Application::uses_ambient_credentials) and every
-    /// origin is let in, unless
-    /// [that is wanted](Self::without_origin_check_for_credentials).
+    /// Panics if the application [acts on credentials that browsers add](Application::uses_ambient_credentials) and every
+    /// origin is accepted, unless
+    /// [that is permitted](Self::without_origin_check_for_credentials).
     pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
-        let Self { websocket, requests, http, hooks, origins, proxies, .. } = self;
-        let Self { unprotected, limits, health, resume, accepts_in_outage, .. } = self;
+        let ProtocolSettings { websocket, requests, hooks, origins, proxies, .. } = self.settings;
+        let ProtocolSettings { unprotected, limits, health, resume, accepts_in_outage, .. } = self.settings;
         let acts = |application: &dyn Application| application.uses_ambient_credentials();
-        // Plain requests of foreign pages are HTTP's everyday life, unless they come with the visitor's credentials.
+        // Plain requests of foreign pages are common in HTTP. They are checked only if they carry the user's credentials.
         let requests = requests.map(|requests| match acts(&*requests) {
             true => Arc::new(OriginCheck::new(origins.clone(), requests)) as Arc<dyn Application>,
             false => requests,
@@ -218,8 +212,9 @@ impl<H> Protocols<H> {
             "the application acts on cookies and lets pages of every origin in: check the origin, or say \
              `without_origin_check_for_credentials`"
         );
-        let parts = Parts { requests, hooks, layer, proxies, limits, health, resume, accepts_in_outage };
-        SocketService::new(application, http, parts)
+        let parts =
+            ServiceParts { requests, hooks, layer, proxies, limits, health, resume, accepts_in_outage };
+        SocketService::new(application, self.http, parts)
     }
 }
 
@@ -229,11 +224,11 @@ impl Default for Protocols {
     }
 }
 
-async fn nothing(_: Socket) -> Result<(), Error> {
+async fn not_found(_: Socket) -> Result<(), Error> {
     Err(Error::Refused(StatusCode::NOT_FOUND))
 }
 
-/// The HTTP side of a server that has none.
+/// An HTTP service that answers every request with 404.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NotFound;
 

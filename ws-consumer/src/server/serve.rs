@@ -1,4 +1,4 @@
-//! Serving a listener until told to stop.
+//! [`Serve`]: a server on one or more listeners, until its shutdown.
 
 use std::{
     convert::Infallible, error::Error as StdError, future::poll_fn, io, net::SocketAddr, pin::Pin,
@@ -17,24 +17,24 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
 use super::{
-    descriptors::{Room, accept_or_refuse},
-    permits::{Permit, Permits, Permitted},
-    service::{Crowded, SocketService},
+    descriptors::{Headroom, accept_or_refuse},
+    permits::{ConnectionPermit, ConnectionPermits, PermittedStream},
+    service::{DescriptorsShort, SocketService},
 };
 use crate::{connections::Drain, scope::Peer};
 
-/// From the first byte to the end of the headers. Without a limit, a client that sends nothing stays for ever.
-const HEADERS: Duration = Duration::from_secs(10);
-/// Bytes of a request's head; hyper's own limit is about 400 KiB.
-const HEAD: usize = 16 << 10;
-/// The time that a shutdown waits for hooks and answers after the drain.
-const DRAIN: Duration = Duration::from_secs(15);
-/// The time that connections are left open after the last answer was made.
-const LAST_ANSWERS: Duration = Duration::from_millis(20);
-/// The limit for the headers of a client that is only accepted to be refused, for lack of descriptors.
-const HEADERS_IF_SHORT: Duration = Duration::from_secs(1);
+/// The time limit for the head of a request. Without one, a client that sends no data stays for ever.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The size limit for the head of a request, in bytes. hyper's default is about 400 KiB.
+const MAX_HEAD: usize = 16 << 10;
+/// The time that a shutdown waits for hooks and responses after the drain.
+const AFTER_DRAIN: Duration = Duration::from_secs(15);
+/// The time that connections stay open after the last response was made.
+const LAST_RESPONSES: Duration = Duration::from_millis(20);
+/// The time limit for the head of a client that is refused for lack of descriptors.
+const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves all connections of a listener, for ever or until [told to stop](Serve::with_graceful_shutdown).
+/// Serves all connections of a listener, for ever or until a [graceful shutdown](Serve::with_graceful_shutdown).
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -59,7 +59,7 @@ pub fn serve<H>(listener: TcpListener, service: SocketService<H>) -> Serve<H> {
     }
 }
 
-/// A server about to run: await it.
+/// A server that runs when it is awaited.
 #[must_use = "a server runs when it is awaited"]
 pub struct Serve<H> {
     listeners: Vec<TcpListener>,
@@ -71,29 +71,29 @@ pub struct Serve<H> {
 }
 
 impl<H> Serve<H> {
-    /// Stops when `stop` is done: no further connection is accepted, what clients have said is handled and delivered, sockets
-    /// close with 1001, their `disconnect` hooks run, and requests under way are answered. A request that comes later over a
-    /// connection that is open gets 503. 15 s after the end of the [drain](Drain) it gives up waiting.
+    /// Stops when `stop` completes. No further connection is accepted, frames that have arrived are handled and their messages
+    /// delivered, WebSockets close with 1001, their `disconnect` hooks run, and pending requests are answered. A later request
+    /// over an open connection gets 503. The wait ends 15 s after the end of the [drain](Drain).
     pub fn with_graceful_shutdown(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
         self.stop = Box::pin(stop);
         self
     }
 
-    /// How sockets are closed when it stops: by default all at once with 1001.
+    /// Sets the drain of a graceful shutdown. By default all WebSockets are closed at once, with 1001.
     pub fn with_drain(mut self, drain: impl Into<Drain>) -> Self {
         self.drain = drain.into();
         self
     }
 
-    /// Serves another listener too.
+    /// Adds a listener.
     pub fn with_listener(mut self, listener: TcpListener) -> Self {
         self.listeners.push(listener);
         self
     }
 
-    /// Sets the greatest number of connections of any kind; further clients wait in the kernel's queue. By
-    /// default as many as there are descriptors, but for a reserve (a quarter of the soft limit, 64 at the
-    /// most), so that the channel layer can reconnect to its backend. While only the reserve is left, a new
+    /// Sets the maximum number of connections of any kind. Further clients wait in the kernel's queue. By
+    /// default the number of descriptors is the limit, less a reserve (a quarter of the soft limit, at most
+    /// 64) with which the channel layer can reconnect to its backend. While only the reserve is left, a new
     /// client gets 503, or the answer to a [health check](crate::Protocols::health_checks), and is
     /// disconnected.
     pub fn with_max_connections(mut self, connections: usize) -> Self {
@@ -101,8 +101,8 @@ impl<H> Serve<H> {
         self
     }
 
-    /// How many connections there may be from one address; further ones get 503. By default there is no limit: behind a
-    /// proxy all come from one.
+    /// Sets the maximum number of connections from one address. Further ones get 503. Without a limit by default, because
+    /// behind a proxy all connections come from one address.
     pub fn with_max_connections_per_address(mut self, connections: usize) -> Self {
         self.max_per_address = Some(connections);
         self
@@ -131,22 +131,22 @@ where
 {
     let Serve { listeners, service, mut stop, drain, max_connections, max_per_address } = serve;
     service.startup().await.map_err(|error| io::Error::other(error.to_string()))?;
-    // It may listen for signals, and begins to when it is polled: a client must not come in before that.
+    // A future that listens for signals starts when it is polled, which must happen before the first client.
     let stopped = poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
     let (tracked, acceptors) = (TaskTracker::new(), TaskTracker::new());
     let (accepting, stopping) = (CancellationToken::new(), CancellationToken::new());
-    let permits = Permits::new(max_connections.unwrap_or(usize::MAX), max_per_address);
+    let permits = ConnectionPermits::new(max_connections.unwrap_or(usize::MAX), max_per_address);
     for listener in listeners {
         let (service, permits) = (service.clone(), permits.clone());
-        // A WebSocket's own deadline comes first, and tells the consumer why.
-        let patience = service.limits().write_timeout + service.limits().close_timeout;
+        // Longer than a WebSocket's own deadline, which tells the consumer the reason.
+        let write_timeout = service.limits().write_timeout + service.limits().close_timeout;
         let (tracked, stopping) = (tracked.clone(), stopping.clone());
-        let each = move |stream, peer, permit, room| {
-            let io = Permitted::new(stream, permit, patience);
+        let each = move |stream, peer, permit, headroom| {
+            let io = PermittedStream::new(stream, permit, write_timeout);
             let mut extensions = extension(Peer(peer));
             extensions.insert(io.stalled());
-            if room != Room::Enough {
-                extensions.insert(Crowded);
+            if headroom != Headroom::Enough {
+                extensions.insert(DescriptorsShort);
             }
             tracked.spawn(connection_with(io, extensions, service.clone(), stopping.clone()));
         };
@@ -159,14 +159,14 @@ where
     }
     accepting.cancel();
     acceptors.close();
-    acceptors.wait().await; // the listeners are closed: clients are refused, not kept waiting
+    acceptors.wait().await; // the listeners are closed, so that clients are refused at once
     let connections = service.connections().clone();
-    let limit = drain.time() + DRAIN;
+    let limit = drain.time() + AFTER_DRAIN;
     let all_gone = async {
         connections.drain(drain).await;
         tracked.close();
-        // What was answered last has yet to be written, and what was sent behind it is refused by an answer.
-        let _in_time = timeout(LAST_ANSWERS, tracked.wait()).await;
+        // The last responses have yet to be written, and requests behind them are refused by a response.
+        let _in_time = timeout(LAST_RESPONSES, tracked.wait()).await;
         stopping.cancel();
         tracked.wait().await;
     };
@@ -176,36 +176,36 @@ where
     Ok(())
 }
 
-/// Accepts for ever. A failure, such as running out of descriptors, must not end the server.
+/// Accepts connections for ever. A failure, such as a lack of descriptors, must not end the server.
 async fn accept_all(
     listener: TcpListener,
-    permits: Permits,
-    each: impl Fn(TcpStream, SocketAddr, Permit, Room),
+    permits: ConnectionPermits,
+    each: impl Fn(TcpStream, SocketAddr, ConnectionPermit, Headroom),
 ) {
     let mut short = false;
     loop {
-        let one = permits.one().await;
-        let (stream, peer, room) = accept_or_refuse(&listener, &mut short).await;
-        // Frames are written in batches already; waiting for more would only add latency.
+        let one = permits.acquire().await;
+        let (stream, peer, headroom) = accept_or_refuse(&listener, &mut short).await;
+        // Frames are written in batches already, so Nagle's algorithm would only add latency.
         let _ = stream.set_nodelay(true);
-        match permits.of(one, peer.ip()) {
-            Some(permit) => each(stream, peer, permit, room),
-            None => turn_away(&stream, peer),
+        match permits.for_address(one, peer.ip()) {
+            Some(permit) => each(stream, peer, permit, headroom),
+            None => refuse(&stream, peer),
         }
     }
 }
 
-/// Too many from one address. Whether it takes the answer is its own affair.
-fn turn_away(stream: &TcpStream, peer: SocketAddr) {
+/// Refuses a connection beyond the limit of its address, without waiting for the client.
+fn refuse(stream: &TcpStream, peer: SocketAddr) {
     tracing::debug!(%peer, "too many connections from one address");
     let _ = stream
         .try_write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
 }
 
-/// Serves one connection of any kind whose other end has no address: a Unix socket, a pipe in a test. Where it has one,
-/// [`serve_connection_from`] tells it.
+/// Serves one connection whose peer has no address, such as a Unix socket or a pipe in a test. For others, use
+/// [`serve_connection_from`].
 ///
-/// Returns when HTTP is over; a socket that was upgraded lives on in a task of its own.
+/// Returns at the end of HTTP. An upgraded WebSocket runs on in a task of its own.
 pub async fn serve_connection<I, H, R>(io: I, service: SocketService<H>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -241,7 +241,7 @@ async fn connection<I, H, R>(
     connection_with(io, peer.map(|peer| extension(Peer(peer))).unwrap_or_default(), service, stopping).await;
 }
 
-/// `extensions` are those of each of its requests.
+/// Serves one connection. Each of its requests gets `extensions`.
 pub(super) async fn connection_with<I, H, R>(
     io: I,
     extensions: Extensions,
@@ -253,16 +253,17 @@ pub(super) async fn connection_with<I, H, R>(
     H::Future: Send,
     R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
-    let (peer, is_crowded) = (extensions.get::<Peer>().copied(), extensions.get::<Crowded>().is_some());
+    let (peer, is_refused) =
+        (extensions.get::<Peer>().copied(), extensions.get::<DescriptorsShort>().is_some());
     let respond = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().extend(extensions.clone());
         service.clone().call(request)
     });
     let mut http = http1::Builder::new();
-    // Without a timer hyper has no timeouts at all, and says nothing about it.
-    http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD);
-    if is_crowded {
-        http.header_read_timeout(HEADERS_IF_SHORT).keep_alive(false);
+    // Without a timer hyper ignores all timeouts.
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+    if is_refused {
+        http.header_read_timeout(REFUSED_HEAD_TIMEOUT).keep_alive(false);
     }
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(io), respond).with_upgrades());
     let outcome = tokio::select! {

@@ -14,14 +14,14 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::Either;
 use hyper::body::Body;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 use super::{
-    access::Access,
+    access::AccessEntry,
     body,
-    health::{self, Check, HealthPaths},
-    hooks::Hooks,
+    health::{self, HealthCheck, HealthPaths},
+    hooks::ServerHooks,
 };
 use crate::{
     application::Application,
@@ -32,14 +32,14 @@ use crate::{
     resume::{self, Resume, SessionParts, SessionService},
     scope::Scope,
     socket::{Context, Socket},
-    transport::{ReplyBody, headers, request as plain_request, websocket},
+    transport::{ReplyBody, headers, reply::HttpReply, request as plain_request, websocket},
     wire::{OutputLimits, Refuse, Wire},
 };
 
-/// A tower service that upgrades WebSockets and passes everything else on. Made by
-/// [`Protocols::into_service`](crate::Protocols::into_service); clones are the same service.
+/// A tower service that upgrades WebSockets and passes all other requests on. Made by
+/// [`Protocols::into_service`](crate::Protocols::into_service). Clones share one service.
 ///
-/// Works wherever the response's upgrade is carried through: on [`serve`](crate::serve), on hyper, in axum.
+/// Works on every server that performs the response's upgrade: [`serve`](crate::serve), hyper, axum.
 ///
 /// # In axum
 ///
@@ -59,25 +59,25 @@ use crate::{
 /// let closing = connections.clone();
 /// let stop = async move {
 ///     _ = tokio::signal::ctrl_c().await;
-///     closing.start_drain(Drain::going_away()); // 1001 to all, beside axum, which waits for event streams and polls to end
+///     closing.start_drain(Drain::going_away()); // 1001 to all, while axum waits for event streams and polls to end
 /// };
 /// let listener = listen("127.0.0.1:8000").await?;
 /// let served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future();
-/// let patience = async {
-///     connections.closed().await; // every `disconnect` has run: axum does not wait for WebSockets
+/// let deadline = async {
+///     connections.closed().await; // every `disconnect` hook has run, for which axum does not wait
 ///     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
 /// };
 /// tokio::select! {
 ///     served = served => served?, // every response has ended
-///     () = patience => {}         // somebody has begun a request and does not end it
+///     () = deadline => {}         // a client has begun a request and does not end it
 /// }
 /// connections.closed().await;
 /// # Ok(()) }
 /// ```
 ///
-/// A drain that began only after `axum::serve` has returned would never begin while an event stream or a long poll is open. axum
-/// waits without limit for responses of the application's own, and for clients that send half of a request's head: so it is given
-/// some time, and no more.
+/// A drain must not wait for `axum::serve` to return, which it does not while an event stream or a long poll is open. axum
+/// waits without limit for the application's own responses, and for clients that send half of a request's head; hence the
+/// deadline.
 ///
 /// [`serve`](crate::serve) keeps a reserve of descriptors for the channel layer; so does axum with a `Listener` whose `accept`
 /// calls [`accept`](crate::accept).
@@ -86,46 +86,38 @@ use crate::{
 /// percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start an escape
 /// sequence.
 pub struct SocketService<H> {
-    shared: Arc<Shared>,
+    shared: Arc<SharedService>,
     http: H,
 }
 
-struct Shared {
+struct SharedService {
     application: Arc<dyn Application>,
     /// Resumable sessions, if they are turned on.
     sessions: Option<SessionService>,
-    /// Serves the plain requests that it claims.
+    /// The application of plain requests, which serves those that it claims.
     requests: Option<Arc<dyn Application>>,
-    hooks: Arc<Hooks>,
+    hooks: Arc<ServerHooks>,
     layer: Arc<dyn ChannelLayer>,
     proxies: TrustedProxies,
-    /// A part of the limits, shared by the connections.
+    /// The part of the limits that connections share.
     output: Arc<OutputLimits>,
     limits: Arc<Limits>,
-    /// The same for what carries sessions.
+    /// The limits of carriers.
     carriers: Arc<Limits>,
     connections: Connections,
     health: Option<HealthPaths>,
-    /// The layer's events from the beginning, until there is a task that passes them on. Locked once.
+    /// The layer's events from the beginning, until a task forwards them. Locked once.
     events: Mutex<Option<LayerEvents>>,
-    /// Passes the layer's events on, from the first connection until the service is dropped.
-    watch: OnceLock<AbortOnDrop>,
+    /// The task that forwards the layer's events, from the first connection until the service is dropped.
+    forwarding: OnceLock<AbortOnDropHandle<()>>,
     /// Whether new sockets are admitted while the layer has lost its backend.
     accepts_in_outage: bool,
 }
 
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Of what a service is made, beside its applications.
-pub(super) struct Parts {
+/// The parts of a service, without its applications.
+pub(super) struct ServiceParts {
     pub(super) requests: Option<Arc<dyn Application>>,
-    pub(super) hooks: Hooks,
+    pub(super) hooks: ServerHooks,
     pub(super) layer: Arc<dyn ChannelLayer>,
     pub(super) proxies: TrustedProxies,
     pub(super) limits: Limits,
@@ -135,8 +127,9 @@ pub(super) struct Parts {
 }
 
 impl<H> SocketService<H> {
-    pub(super) fn new(application: impl Application, http: H, parts: Parts) -> Self {
-        let Parts { requests, hooks, layer, proxies, limits, health, resume, accepts_in_outage } = parts;
+    pub(super) fn new(application: impl Application, http: H, parts: ServiceParts) -> Self {
+        let ServiceParts { requests, hooks, layer, proxies, limits, health, resume, accepts_in_outage } =
+            parts;
         let (connections, hooks) = (Connections::default(), Arc::new(hooks));
         connections.set_layer(layer.clone());
         connections.set_afterwards({
@@ -166,7 +159,7 @@ impl<H> SocketService<H> {
         let events = layer.events();
         connections.set_backend(events.state());
         let events = Mutex::new(Some(events));
-        let shared = Shared {
+        let shared = SharedService {
             application,
             sessions,
             requests,
@@ -179,7 +172,7 @@ impl<H> SocketService<H> {
             connections,
             health,
             events,
-            watch: OnceLock::new(),
+            forwarding: OnceLock::new(),
             accepts_in_outage,
         };
         Self { shared: Arc::new(shared), http }
@@ -189,22 +182,22 @@ impl<H> SocketService<H> {
         &self.shared.limits
     }
 
-    /// All connections of this service.
+    /// Returns the registry of this service's connections.
     pub fn connections(&self) -> &Connections {
         &self.shared.connections
     }
 
-    /// Runs the start-up hooks, unless they have run. The first request waits for them too; a server that calls this
-    /// before it listens does not start when they fail.
+    /// Runs the start-up hooks, unless they have run. The first request waits for them too. A server that calls this before
+    /// it listens does not start if they fail.
     ///
     /// # Errors
-    /// What the first hook that failed says. It may be tried again.
+    /// Returns the error of the first hook that failed. The call may be repeated.
     pub fn startup(&self) -> impl Future<Output = HookResult<()>> + Send + use<H> {
         let shared = self.shared.clone(); // not the service: its HTTP side need not be `Sync`
         async move { shared.hooks.startup(&shared.layer).await }
     }
 
-    /// The channel layer.
+    /// Returns the channel layer.
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
         &self.shared.layer
     }
@@ -216,28 +209,28 @@ impl<H: Clone> Clone for SocketService<H> {
     }
 }
 
-impl Shared {
-    /// Connections hear of the layer's events from the first one on.
-    fn watch(&self) {
-        self.watch.get_or_init(|| {
+impl SharedService {
+    /// Starts forwarding the layer's events, unless it has begun.
+    fn forward_events(&self) {
+        self.forwarding.get_or_init(|| {
             let taken = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (mut events, connections) =
                 (taken.unwrap_or_else(LayerEvents::none), self.connections.clone());
-            // What happened before there was a connection.
+            // The events before the first connection only set the state.
             while let Some(Some(event)) = events.next().now_or_never() {
                 connections.note(event);
             }
-            let pass_on = async move {
+            let forward = async move {
                 while let Some(event) = events.next().await {
                     connections.tell(event);
                 }
             };
-            AbortOnDrop(tokio::spawn(pass_on))
+            AbortOnDropHandle::new(tokio::spawn(forward))
         });
     }
 
     fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
-        self.watch();
+        self.forward_events();
         |scope| {
             Context::open(scope, self.layer.clone(), |mut context| {
                 context.set_output_limits(self.output.clone());
@@ -247,27 +240,27 @@ impl Shared {
         }
     }
 
-    /// The application that serves this plain request, if there is one, and what it is told about it.
+    /// Returns the application that claims this plain request, with the request's scope.
     fn application_for<B>(&self, request: &Request<B>) -> Option<(&dyn Application, Scope)> {
         let application = self.requests.as_deref()?;
         let scope = plain_request::scope(request);
         application.claims(&scope).then_some((application, scope))
     }
 
-    /// True once it may serve.
+    /// Runs the start-up hooks. Returns whether the service may serve.
     async fn is_up(&self) -> bool {
         let up = self.hooks.startup(&self.layer).await;
         up.inspect_err(|error| tracing::error!(error = %error.causes(), "a start-up hook failed")).is_ok()
     }
 
-    fn websocket<B, R>(&self, request: Request<B>) -> Answering<R> {
+    fn websocket<B, R>(&self, request: Request<B>) -> ReplyFuture<R> {
         if let Some(refuse) = websocket::refusal(&request) {
-            return Box::pin(async { Ok(of_socket(websocket::answer(refuse))) });
+            return Box::pin(async { Ok(reply(refuse)) });
         }
         let carries = resume::is_offered(request.headers());
         let answer = match self.sessions.clone().filter(|_| carries) {
             Some(sessions) => {
-                self.watch();
+                self.forward_events();
                 let layer = self.layer.clone();
                 let open = |scope| {
                     Context::open_with(resume::CARRIER, scope, layer, |context| {
@@ -279,26 +272,26 @@ impl Shared {
             None => {
                 let open = self.open(&*self.application);
                 if self.connections.is_cut_off() && !self.accepts_in_outage {
-                    return Box::pin(async { Ok(of_socket(websocket::answer(Refuse::unavailable()))) });
+                    return Box::pin(async { Ok(reply(Refuse::unavailable())) });
                 }
                 websocket::upgrade(request, self.limits.clone(), &self.connections, open)
             }
         };
-        Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), of_socket)) })
+        Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left))) })
     }
 
-    /// The scope for a session, if this is a request of one.
+    /// Returns the sessions that claim this request, with the request's scope.
     fn session_for<B>(&self, request: &Request<B>) -> Option<(SessionService, Scope)> {
         let sessions = self.sessions.as_ref().filter(|_| resume::is_session_request(request))?;
         let scope = resume::scope(request);
         sessions.claims(&scope).then(|| (sessions.clone(), scope))
     }
 
-    fn health<R>(&self, check: Check) -> Answering<R> {
+    fn health<R>(&self, check: HealthCheck) -> ReplyFuture<R> {
         let (connections, layer) = (self.connections.clone(), self.layer.clone());
         Box::pin(async {
-            let (status, word) = health::answer(check, connections, layer).await;
-            let mut response = Response::new(Either::Left(ReplyBody::whole(word.into())));
+            let (status, text) = health::answer(check, connections, layer).await;
+            let mut response = Response::new(Either::Left(ReplyBody::whole(text.into())));
             *response.status_mut() = status;
             Ok(response)
         })
@@ -314,7 +307,7 @@ where
 {
     type Response = Response<Either<ReplyBody, R>>;
     type Error = Infallible;
-    type Future = Answering<R>;
+    type Future = ReplyFuture<R>;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -325,13 +318,13 @@ where
         if !proxies.is_none() {
             request.extensions_mut().insert(proxies.clone());
         }
-        let access = Access::begin(&request);
+        let access = AccessEntry::begin(&request);
         let (version, connections) = (request.version(), self.shared.connections.clone());
         let answer = if self.shared.hooks.are_up() { self.answer(request) } else { self.start_up(request) };
         Box::pin(async move {
             let mut answer = answer.await;
             if let Ok(answer) = &mut answer {
-                say_goodbye(answer, version, &connections);
+                close_if_draining(answer, version, &connections);
             }
             if let (Some(access), Ok(answer)) = (access, &answer) {
                 access.end(answer.status());
@@ -341,11 +334,12 @@ where
     }
 }
 
-type Answering<R> = Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>;
+type ReplyFuture<R> =
+    Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>;
 
 impl<H> SocketService<H> {
-    /// Waits for the start-up hooks first.
-    fn start_up<B, R>(&self, request: Request<B>) -> Answering<R>
+    /// Answers a request after the start-up hooks have run.
+    fn start_up<B, R>(&self, request: Request<B>) -> ReplyFuture<R>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
         R: 'static,
@@ -353,7 +347,7 @@ impl<H> SocketService<H> {
         H::Future: Send,
     {
         let (service, shared) = (self.clone(), self.shared.clone());
-        // In a task, so that a client that leaves does not stop them half-way.
+        // In a task, so that a client that leaves does not cancel them.
         let up = tokio::spawn(async move { shared.is_up().await });
         Box::pin(async move {
             match up.await {
@@ -363,7 +357,7 @@ impl<H> SocketService<H> {
         })
     }
 
-    fn answer<B, R>(&self, request: Request<B>) -> Answering<R>
+    fn answer<B, R>(&self, request: Request<B>) -> ReplyFuture<R>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
         R: 'static,
@@ -374,28 +368,28 @@ impl<H> SocketService<H> {
         if !headers::are_sound(request.headers()) {
             return refused(StatusCode::BAD_REQUEST.into());
         }
-        if let Some(refuse) = body::odd_transfer(request.headers()) {
+        if let Some(refuse) = body::unsupported_transfer(request.headers()) {
             return refused(refuse);
         }
         let check = shared.health.and_then(|paths| paths.check(request.uri().path()));
-        if check.is_none() && request.extensions().get::<Crowded>().is_some() {
-            return refused(crowded());
+        if check.is_none() && request.extensions().get::<DescriptorsShort>().is_some() {
+            return refused(descriptors_short());
         }
         if websocket::is_asked_for(&request) {
             return shared.websocket(request);
         }
         if let Some((sessions, scope)) = shared.session_for(&request) {
-            if let Some(refuse) = body::odd_content(request.headers()) {
+            if let Some(refuse) = body::unsupported_content(request.headers()) {
                 return refused(refuse);
             }
-            shared.watch();
+            shared.forward_events();
             return Box::pin(async { Ok(resume::serve(sessions, scope, request).await.map(Either::Left)) });
         }
         if let Some(check) = check {
             return shared.health(check);
         }
         if let Some((application, scope)) = shared.application_for(&request) {
-            if let Some(refuse) = body::odd_content(request.headers()) {
+            if let Some(refuse) = body::unsupported_content(request.headers()) {
                 return refused(refuse);
             }
             let open = shared.open(application);
@@ -415,31 +409,31 @@ impl<H> SocketService<H> {
 
 /// Closes the connection of a client that is refused because the server shuts down, so that it retries over
 /// another connection, which may lead to another server.
-fn say_goodbye<R>(answer: &mut Response<R>, version: Version, connections: &Connections) {
+fn close_if_draining<R>(answer: &mut Response<R>, version: Version, connections: &Connections) {
     let is_refused = answer.status() == StatusCode::SERVICE_UNAVAILABLE && connections.is_closing();
     if is_refused && version <= Version::HTTP_11 {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-fn refused<R>(refuse: Refuse) -> Answering<R> {
-    Box::pin(async { Ok(of_socket(websocket::answer(refuse))) })
+fn refused<R>(refuse: Refuse) -> ReplyFuture<R> {
+    Box::pin(async { Ok(reply(refuse)) })
 }
 
-/// Of a request for whose client there are no descriptors. Only health checks are answered.
+/// The extension of a request that is refused for lack of descriptors, unless it is a health check.
 #[derive(Clone, Copy)]
-pub(super) struct Crowded;
+pub(super) struct DescriptorsShort;
 
-fn crowded() -> Refuse {
+fn descriptors_short() -> Refuse {
     let mut refuse = Refuse::from(StatusCode::SERVICE_UNAVAILABLE);
     refuse.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     refuse
 }
 
-fn of_socket<R>(answer: websocket::Answer) -> Response<Either<ReplyBody, R>> {
-    answer.map(|body| Either::Left(ReplyBody::from(body)))
+fn reply<R>(refuse: Refuse) -> Response<Either<ReplyBody, R>> {
+    HttpReply::from(refuse).map(Either::Left)
 }
 
 fn failed<R>() -> Response<Either<ReplyBody, R>> {
-    of_socket(websocket::plain(StatusCode::INTERNAL_SERVER_ERROR))
+    reply(StatusCode::INTERNAL_SERVER_ERROR.into())
 }

@@ -1,4 +1,4 @@
-//! Clients that take nothing of a response that goes on, on connections as [`serve`](super::serve) has them.
+//! Slow clients of unending responses, on connections like those of [`serve`](super::serve).
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    permits::{Permits, Permitted},
+    permits::{ConnectionPermits, PermittedStream},
     serve::connection_with,
 };
 use crate::{
@@ -27,7 +27,7 @@ impl Consumer for Listener {
     const GROUPS: &'static [&'static str] = &["news"];
 }
 
-/// A listener that answers the request itself.
+/// A consumer that answers the request itself.
 impl HttpConsumer for Listener {
     type Event = NoEvents;
     const GROUPS: &'static [&'static str] = &["news"];
@@ -41,16 +41,16 @@ fn service() -> (Arc<MemoryLayer>, SocketService<NotFound>) {
     let layer = Arc::new(MemoryLayer::default());
     let protocols = Protocols::new()
         .websocket(Router::new().consumer("/session", Listener::default))
-        .requests(Router::new().http("/by-hand", Listener::default))
+        .requests(Router::new().http("/request", Listener::default))
         .resume(Resume::default());
     (layer.clone(), protocols.into_service(layer as Arc<dyn ChannelLayer>))
 }
 
 async fn connect(service: &SocketService<NotFound>, path: &str) -> DuplexStream {
-    let permits = Permits::new(10, None);
-    let permit = permits.of(permits.one().await, [127, 0, 0, 1].into()).unwrap();
+    let permits = ConnectionPermits::new(10, None);
+    let permit = permits.for_address(permits.acquire().await, [127, 0, 0, 1].into()).unwrap();
     let (mut client, server) = duplex(1024);
-    let io = Permitted::new(server, permit, Duration::from_secs(25));
+    let io = PermittedStream::new(server, permit, Duration::from_secs(25));
     let mut extensions = http::Extensions::new();
     extensions.insert(io.stalled());
     tokio::spawn(connection_with(io, extensions, service.clone(), CancellationToken::new()));
@@ -63,14 +63,14 @@ async fn connect(service: &SocketService<NotFound>, path: &str) -> DuplexStream 
 }
 
 async fn publish(layer: &MemoryLayer) {
-    let news = Message::websocket_text("x".repeat(1000));
+    let message = Message::websocket_text("x".repeat(1000));
     let _report =
-        layer.group_send(&"news".parse::<channel_layer::GroupName>().unwrap().into(), news).await.unwrap();
+        layer.group_send(&"news".parse::<channel_layer::GroupName>().unwrap().into(), message).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_which_nothing_is_taken_is_counted() {
-    for path in ["/session", "/by-hand"] {
+async fn counts_a_stalled_stream() {
+    for path in ["/session", "/request"] {
         let (layer, service) = service();
         let _client = connect(&service, path).await;
         for _ in 0..10 {
@@ -81,10 +81,10 @@ async fn a_stream_of_which_nothing_is_taken_is_counted() {
     }
 }
 
-/// Each client is counted once, by whichever rule it is closed.
+/// Each client is counted once, whichever rule closes it.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_overflows_is_counted_once() {
-    for path in ["/session", "/by-hand"] {
+async fn counts_an_overflow_once() {
+    for path in ["/session", "/request"] {
         let (layer, service) = service();
         let _client = connect(&service, path).await;
         for _ in 0..4000 {
@@ -97,8 +97,8 @@ async fn a_stream_that_overflows_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_reads_slowly_or_leaves_is_not() {
-    for path in ["/session", "/by-hand"] {
+async fn does_not_count_a_slow_reader() {
+    for path in ["/session", "/request"] {
         let (layer, service) = service();
         let mut client = connect(&service, path).await;
         let mut read = 0;

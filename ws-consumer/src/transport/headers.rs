@@ -1,9 +1,9 @@
-//! The bytes that no header may hold on which the server acts, whatever the request asks for.
+//! Checks of the headers that the server acts on, whatever the request asks for.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// The headers that say where a request comes from, where it goes, and where it ends.
-const READ: [HeaderName; 18] = [
+/// The headers that determine a request's origin, target and end.
+const CHECKED: [HeaderName; 18] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -24,13 +24,15 @@ const READ: [HeaderName; 18] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Some parsers take the byte 0x85, a line's end in Latin-1, for one, and see two headers where there is one. As a part
-/// of UTF-8 it is none. In all other headers, cookies among them, bytes above 0x7F are opaque (RFC 9110, section 5.5).
+/// Whether the headers mean the same to every server on the request's way.
 ///
-/// Of two `Host` lines, two servers on the request's way may each read another (RFC 9112, section 3.2).
+/// Some parsers read the byte 0x85, a line break in Latin-1, as one, and see two headers in place of one. Within UTF-8 it
+/// is none. In all other headers, cookies among them, bytes above 0x7F are opaque (RFC 9110, section 5.5).
+///
+/// With two `Host` lines, two servers may each read a different one (RFC 9112, section 3.2).
 pub(crate) fn are_sound(headers: &HeaderMap) -> bool {
     let has_one_host = headers.get_all(header::HOST).iter().nth(1).is_none();
-    has_one_host && READ.iter().flat_map(|name| headers.get_all(name)).all(is_sound)
+    has_one_host && CHECKED.iter().flat_map(|name| headers.get_all(name)).all(is_sound)
 }
 
 fn is_sound(value: &HeaderValue) -> bool {
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_headers_that_are_acted_on_are_looked_at() {
+    fn checks_only_the_headers_acted_on() {
         for (name, value, sound) in [
             ("origin", &b"http://a\x85x: b"[..], false),
             ("x-forwarded-for", b"1.2.3.4\x93", false),
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_host_is_one_too_many() {
+    fn refuses_a_second_host() {
         let mut headers = HeaderMap::new();
         for sound in [true, false] {
             headers.append("host", HeaderValue::from_static("a"));

@@ -1,4 +1,4 @@
-//! A request's body has to come, be it slowly.
+//! [`MinRateBody`]: a request's body with a minimum rate.
 
 use std::{
     io,
@@ -13,12 +13,12 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::error::BoxError;
 
-/// Bytes that make up for a second of waiting: less than any modem had, and more than who wants to hold a connection open
-/// for nothing likes to send.
+/// The number of bytes that restore one second of patience: below the rate of any modem, and costly for a client that only
+/// holds connections open.
 const RATE: f64 = 500.0;
 
-/// A body that is waited for, in all, no longer than a time, which every byte that comes prolongs a little. While nobody
-/// reads, nobody waits.
+/// A body whose total waiting time is limited. Every byte that arrives restores a part of the time; time in which the
+/// application does not read is not counted.
 pub(crate) struct MinRateBody<B> {
     body: Pin<Box<B>>,
     patience: Duration,
@@ -31,7 +31,7 @@ impl<B> MinRateBody<B> {
         Self { body: Box::pin(body), patience, left: patience, waiting: None }
     }
 
-    /// Waiting is over, for so many bytes.
+    /// Ends a wait that brought `bytes`.
     fn count(&mut self, bytes: usize) {
         let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
         let gained = Duration::from_secs_f64(bytes as f64 / RATE);
@@ -40,7 +40,7 @@ impl<B> MinRateBody<B> {
 }
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>>> MinRateBody<B> {
-    /// The next part. An error is the end; of the kind `TimedOut` when it is the client's slowness.
+    /// Returns the next frame. An error is final; its kind is `TimedOut` if the client was too slow.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.body.as_mut().poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {

@@ -3,7 +3,8 @@
 
 pub(crate) mod headers;
 pub(crate) mod min_rate_body;
+pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod websocket;
 
-pub use self::request::ReplyBody;
+pub use self::reply::ReplyBody;

@@ -1,24 +1,26 @@
 //! Plain HTTP: one request, one response, with events of the channel layer in between.
 //!
-//! The request's body is read as the application takes it, the response leaves as the application sends it; nothing is
-//! gathered on the way, so bodies may be of any length, and a response may take as long as it likes.
+//! The request's body is read as the application takes it, and the response is written as the application sends it.
+//! Neither is collected, so bodies may be of any length and responses of any duration.
 
 use std::{
     future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_util::future::{Either, FutureExt, select};
+use futures_util::future::{Either, select};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame};
+use hyper::body::Body;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
 
-use super::min_rate_body::MinRateBody;
+use super::{
+    min_rate_body::MinRateBody,
+    reply::{HttpReply, ReplyBody, empty},
+};
 use crate::{
     connections::Connections,
     error::BoxError,
@@ -28,76 +30,17 @@ use crate::{
     wire::{Head, Incoming, Outgoing, Wire},
 };
 
-/// Parts of a response that wait for the client, beside those that wait in the wire.
+/// The number of chunks of a response that wait for the client, in addition to those in the wire.
 const CHUNKS: usize = 4;
 
-/// A response's body: whole, or as the application sends it.
-pub struct ReplyBody(Kind);
-
-enum Kind {
-    Boxed(Pin<Box<dyn Body<Data = Bytes, Error = io::Error> + Send>>),
-    Stream(mpsc::Receiver<Result<Bytes, io::Error>>),
-    Whole(Option<Bytes>),
-}
-
-impl ReplyBody {
-    pub(crate) fn boxed(body: impl Body<Data = Bytes, Error = io::Error> + Send + 'static) -> Self {
-        Self(Kind::Boxed(Box::pin(body)))
-    }
-
-    /// A body that is complete.
-    pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
-    }
-}
-
-/// Of an answer to a handshake, which is always whole.
-impl From<Full<Bytes>> for ReplyBody {
-    fn from(mut body: Full<Bytes>) -> Self {
-        let body = body.frame().now_or_never().flatten().and_then(|frame| frame.ok()?.into_data().ok());
-        Self::whole(body.unwrap_or_default())
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.0 {
-            Kind::Boxed(body) => body.as_mut().poll_frame(cx),
-            Kind::Stream(chunks) => {
-                chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
-            }
-            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.0, Kind::Whole(None))
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        match &self.0 {
-            Kind::Boxed(_) | Kind::Stream(_) => hyper::body::SizeHint::default(),
-            Kind::Whole(bytes) => {
-                hyper::body::SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-        }
-    }
-}
-
-/// The answer to a request.
-pub(crate) type Reply = Response<ReplyBody>;
-
-/// Serves a request; `open` starts the application behind it. What is received is the response.
+/// Serves a request. `open` starts the application behind it, and the receiver gets the response.
 pub(crate) fn serve<B>(
     scope: Scope,
     body: B,
     limits: &Limits,
     connections: &Connections,
     open: impl FnOnce(Scope) -> Wire,
-) -> oneshot::Receiver<Reply>
+) -> oneshot::Receiver<HttpReply>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -105,7 +48,7 @@ where
     let stalled = scope.extensions.get::<Stalled>().cloned().unwrap_or_default();
     let wire = open(scope);
     match connections.register(wire.connection()) {
-        None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
+        None => _ = send.send(empty(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
             let exchange = RequestTask {
                 wire,
@@ -124,66 +67,68 @@ where
 
 struct RequestTask<B> {
     wire: Wire,
-    /// Until its end.
+    /// The request's body, until its end.
     body: Option<MinRateBody<B>>,
     stalled: Stalled,
-    /// Has the client taken too long to send it?
+    /// Whether the client took too long to send the body.
     is_late: bool,
 }
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
-    async fn run(mut self, mut answer: oneshot::Sender<Reply>) {
-        let begun = {
-            let decided = pin!(poll_fn(|cx| self.poll_beginning(cx)));
-            match select(decided, pin!(answer.closed())).await {
-                Either::Left((begun, _)) => Some(begun),
+    async fn run(mut self, mut reply: oneshot::Sender<HttpReply>) {
+        let start = {
+            let decided = pin!(poll_fn(|cx| self.poll_start(cx)));
+            match select(decided, pin!(reply.closed())).await {
+                Either::Left((start, _)) => Some(start),
                 Either::Right(_) => None,
             }
         };
-        match begun {
-            Some(Begun::Head(head)) => {
+        match start {
+            Some(ResponseStart::Head(head)) => {
                 let (chunks, receiver) = mpsc::channel(CHUNKS);
-                let mut response = Response::new(ReplyBody(Kind::Stream(receiver)));
+                let mut response = Response::new(ReplyBody::stream(receiver));
                 *response.status_mut() = head.status;
                 *response.headers_mut() = head.headers;
-                let _left = answer.send(response); // its body is dropped then, which the next step sees
+                let _sent = reply.send(response); // if the client has left, the body is dropped, which `stream` notices
                 self.wire.accepted();
                 self.stream(PollSender::new(chunks)).await;
             }
-            Some(Begun::Whole(response)) => _ = answer.send(response),
+            Some(ResponseStart::Whole(response)) => _ = reply.send(response),
             None => {}
         }
-        self.see_off().await;
+        self.disconnect().await;
     }
 
-    fn poll_beginning(&mut self, cx: &mut Context<'_>) -> Poll<Begun> {
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<ResponseStart> {
         loop {
             let read = self.poll_body(cx);
             let ended = self.wire.poll(cx).is_ready();
-            let mut begun = None;
+            let mut start = None;
             self.wire.take_outputs(|outputs| {
-                begun = outputs.pop_front().and_then(|first| match first {
-                    Outgoing::Head(head) => Some(Begun::Head(head)),
-                    Outgoing::Refuse(refuse) => Some(Begun::Whole(whole(refuse))),
+                start = outputs.pop_front().and_then(|first| match first {
+                    Outgoing::Head(head) => Some(ResponseStart::Head(head)),
+                    Outgoing::Refuse(refuse) => Some(ResponseStart::Whole(refuse.into())),
                     _ => None,
                 });
             });
-            match begun {
-                Some(begun) => return Poll::Ready(begun),
+            match start {
+                Some(start) => return Poll::Ready(start),
                 None if ended && self.is_late => {
-                    return Poll::Ready(Begun::Whole(plain(StatusCode::REQUEST_TIMEOUT)));
+                    return Poll::Ready(ResponseStart::Whole(empty(StatusCode::REQUEST_TIMEOUT)));
                 }
-                None if ended => return Poll::Ready(Begun::Whole(plain(StatusCode::INTERNAL_SERVER_ERROR))),
+                None if ended => {
+                    return Poll::Ready(ResponseStart::Whole(empty(StatusCode::INTERNAL_SERVER_ERROR)));
+                }
                 None if read => {}
                 None => return Poll::Pending,
             }
         }
     }
 
-    /// Passes the response on until it ends, or nobody reads it any more.
+    /// Forwards the response until it ends or the client leaves.
     async fn stream(&mut self, mut chunks: PollSender<io::Result<Bytes>>) {
-        let Some(watch) = chunks.get_ref().cloned() else { return };
-        let mut left = pin!(watch.closed());
+        let Some(sender) = chunks.get_ref().cloned() else { return };
+        let mut left = pin!(sender.closed());
         poll_fn(|cx| {
             loop {
                 if left.as_mut().poll(cx).is_ready() {
@@ -192,7 +137,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
                 }
                 let read = self.poll_body(cx);
                 let ended = self.wire.poll(cx).is_ready();
-                match self.poll_pass_on(cx, &mut chunks) {
+                match self.poll_forward(cx, &mut chunks) {
                     Poll::Ready(true) => return Poll::Ready(()),
                     Poll::Ready(false) if ended => return Poll::Ready(()),
                     Poll::Ready(false) if read => {}
@@ -203,18 +148,19 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
         .await;
     }
 
-    /// Counts the client as slow, if its response ends because nothing of it is read.
+    /// Counts the client as slow if its response ends because the client takes none of it.
     fn count_slow(&self) {
         if self.stalled.is_set() {
             let link = self.wire.connection();
             let channel = link.channel();
-            tracing::warn!(?channel, rule = "write_timeout", "ending a response of which nothing is taken");
+            tracing::warn!(?channel, rule = "write_timeout", "ending a response whose client takes no data");
             link.count_slow();
         }
     }
 
-    /// Ready with true at the end of the response, with false when nothing waits; pending for a slow client.
-    fn poll_pass_on(
+    /// Forwards output. Ready with true at the end of the response, with false without further output; pending while the
+    /// client is slow.
+    fn poll_forward(
         &mut self,
         cx: &mut Context<'_>,
         chunks: &mut PollSender<io::Result<Bytes>>,
@@ -238,7 +184,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
                     None => continue,
                 },
                 Some(Outgoing::Close(close)) if close.code == Close::NORMAL => return Poll::Ready(true),
-                // What was sent is not all: the client must not take it for the whole.
+                // The response is incomplete, and must not look complete to the client.
                 Some(Outgoing::Close(_)) => (Err(io::Error::other("the response broke off")), false),
                 Some(_) => continue,
             };
@@ -252,7 +198,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
         }
     }
 
-    /// Reads what there is of the request's body, as far as the application keeps up. True if there was something.
+    /// Reads the request's body up to the application's limit of pending input. Returns true if any was read.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> bool {
         let mut read = false;
         while self.wire.wants_input()
@@ -261,7 +207,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
             match body.poll_frame(cx) {
                 Poll::Pending => return read,
                 Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers say nothing that anybody here waits for.
+                    // Trailers are ignored.
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.wire.feed(Incoming::HttpBody { chunk, more: true });
                 }
@@ -280,31 +226,20 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
         read
     }
 
-    /// Lets the application end.
-    async fn see_off(mut self) {
+    /// Disconnects the application and waits for its end.
+    async fn disconnect(mut self) {
         self.wire.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
         poll_fn(|cx| self.wire.poll(cx)).await;
     }
 }
 
-enum Begun {
+/// The beginning of a response.
+enum ResponseStart {
     Head(Head),
-    Whole(Reply),
+    Whole(HttpReply),
 }
 
-/// A refusal as a response.
-pub(crate) fn whole(refuse: crate::wire::Refuse) -> Reply {
-    let mut response = Response::new(ReplyBody::whole(refuse.body));
-    *response.status_mut() = refuse.status;
-    *response.headers_mut() = refuse.headers;
-    response
-}
-
-fn plain(status: StatusCode) -> Reply {
-    whole(status.into())
-}
-
-/// What is known about a plain request, which stays whole: it may yet go elsewhere.
+/// Returns the scope of a plain request. The request stays complete, because another service may serve it.
 pub(crate) fn scope<B>(request: &Request<B>) -> Scope {
     let mut copy = Request::new(());
     *copy.method_mut() = request.method().clone();

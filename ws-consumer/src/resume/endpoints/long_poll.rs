@@ -23,11 +23,7 @@ use super::super::{
 use crate::{
     error::BoxError,
     scope::{Scope, Transport},
-    transport::{
-        ReplyBody,
-        min_rate_body::MinRateBody,
-        request::{Reply, whole},
-    },
+    transport::{ReplyBody, min_rate_body::MinRateBody, reply::HttpReply},
     wire::Refuse,
 };
 
@@ -36,17 +32,17 @@ const MARGIN: usize = 64 << 10;
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// Answers a `POST`.
-pub(super) async fn post<B>(service: &SessionService, scope: Scope, body: B) -> Reply
+pub(super) async fn post<B>(service: &SessionService, scope: Scope, body: B) -> HttpReply
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     match try_post(service, scope, body).await {
         Ok(reply) => reply,
-        Err(refuse) => whole(refuse),
+        Err(refuse) => refuse.into(),
     }
 }
 
-async fn try_post<B>(service: &SessionService, mut scope: Scope, body: B) -> Result<Reply, Refuse>
+async fn try_post<B>(service: &SessionService, mut scope: Scope, body: B) -> Result<HttpReply, Refuse>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -93,7 +89,7 @@ async fn open(
     mut scope: Scope,
     control: &ControlObject,
     lost: Option<u64>,
-) -> Result<Reply, Refuse> {
+) -> Result<HttpReply, Refuse> {
     if control.mode.is_none_or(|mode| mode == PostMode::Send) {
         return Err(StatusCode::BAD_REQUEST.into());
     }
@@ -109,7 +105,7 @@ async fn open_instead(
     service: &SessionService,
     scope: Scope,
     control: &ControlObject,
-) -> Result<Reply, Refuse> {
+) -> Result<HttpReply, Refuse> {
     let polls = control.mode.is_some_and(|mode| mode != PostMode::Send);
     if control.resume != Some(true) || !polls {
         return Err(StatusCode::GONE.into());
@@ -126,7 +122,7 @@ async fn answer(
     Batch { control, frames }: Batch,
     body: Bytes,
     mut client: Option<AdmittedClient>,
-) -> Result<Reply, Refuse> {
+) -> Result<HttpReply, Refuse> {
     let resumes = control.resume == Some(true);
     if client.is_none() && (resumes || !service.is_admitted(token.session, &scope.headers)) {
         client = Some(service.admit(scope.clone()).await?);
@@ -161,7 +157,7 @@ async fn forward(
     request: ForwardRequest,
     waits: bool,
     headers: HeaderMap,
-) -> Result<Option<Reply>, Refuse> {
+) -> Result<Option<HttpReply>, Refuse> {
     let registration = service.register_carrier().ok_or_else(Refuse::unavailable)?;
     let ended = poll_fn(|cx| registration.poll_end(cx));
     match select(pin!(service.forward(token.process, request, waits)), ended).await {
@@ -174,16 +170,16 @@ async fn forward(
     }
 }
 
-fn reply_of(reply: &BatchReply, headers: HeaderMap) -> Reply {
+fn reply_of(reply: &BatchReply, headers: HeaderMap) -> HttpReply {
     batch_response(reply.status, reply.body().into(), headers)
 }
 
-fn forwarded_reply(reply: ForwardReply, headers: HeaderMap) -> Reply {
+fn forwarded_reply(reply: ForwardReply, headers: HeaderMap) -> HttpReply {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     batch_response(status, reply.body, headers)
 }
 
-fn batch_response(status: StatusCode, body: Bytes, headers: HeaderMap) -> Reply {
+fn batch_response(status: StatusCode, body: Bytes, headers: HeaderMap) -> HttpReply {
     let mut response = Response::new(ReplyBody::whole(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -12,11 +12,11 @@ use super::service::SessionService;
 use crate::{
     error::BoxError,
     scope::{Scope, Stalled},
-    transport::request::Reply,
+    transport::reply::HttpReply,
 };
 
 /// Answers a session's request over plain HTTP.
-pub(crate) async fn serve<B>(service: SessionService, mut scope: Scope, request: Request<B>) -> Reply
+pub(crate) async fn serve<B>(service: SessionService, mut scope: Scope, request: Request<B>) -> HttpReply
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {

@@ -23,22 +23,19 @@ use super::super::{
 use crate::{
     frame::Close,
     scope::{Scope, Stalled},
-    transport::{
-        ReplyBody,
-        request::{Reply, whole},
-    },
+    transport::{ReplyBody, reply::HttpReply},
     wire::Refuse,
 };
 
 /// Answers a request for an event stream.
-pub(super) async fn stream(service: &SessionService, scope: Scope, stalled: Stalled) -> Reply {
+pub(super) async fn stream(service: &SessionService, scope: Scope, stalled: Stalled) -> HttpReply {
     match try_stream(service, scope, stalled).await {
         Ok(reply) => reply,
-        Err(refuse) => whole(refuse),
+        Err(refuse) => refuse.into(),
     }
 }
 
-async fn try_stream(service: &SessionService, scope: Scope, stalled: Stalled) -> Result<Reply, Refuse> {
+async fn try_stream(service: &SessionService, scope: Scope, stalled: Stalled) -> Result<HttpReply, Refuse> {
     let last_id = scope.header("last-event-id").and_then(SessionToken::parse_with_cursor);
     let asked_to_resume = scope.headers.contains_key("last-event-id");
     let started = match last_id {

@@ -1,22 +1,22 @@
-//! Is a request a proper opening handshake? (RFC 6455, section 4.2.1.)
+//! Validation of the opening handshake (RFC 6455, section 4.2.1).
 //!
-//! hyper-tungstenite checks the version and that a key exists; everything else is up to here. What is let
-//! through doubtfully at this door has become somebody's request smuggling elsewhere.
+//! All of it happens here, neither in hyper nor in hyper-tungstenite. It is strict: a lenient upgrade in one server has
+//! been request smuggling through another.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 
 use crate::wire::Refuse;
 
-/// Bytes of a path with its query: what common proxies let through.
+/// The longest path with its query: the limit of common proxies.
 const MAX_PATH: usize = 8 << 10;
 
-/// Does a request ask for a WebSocket, properly or not?
+/// Whether a request asks for a WebSocket, validly or not.
 pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     headers.contains_key(header::SEC_WEBSOCKET_KEY) || lists(headers, header::UPGRADE, "websocket")
 }
 
-/// What to answer instead of an upgrade, if anything.
+/// Returns the refusal of an invalid handshake.
 pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Refuse> {
     let headers = request.headers();
     let asks = lists(headers, header::UPGRADE, "websocket") && lists(headers, header::CONNECTION, "upgrade");
@@ -39,7 +39,7 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Refuse> {
     (!sound).then(|| StatusCode::BAD_REQUEST.into())
 }
 
-/// An upgrade with a body would leave the body where frames are expected.
+/// Whether a request has no body, which would be read as frames after the upgrade.
 fn has_no_body(headers: &HeaderMap) -> bool {
     !headers.contains_key(header::TRANSFER_ENCODING)
         && headers.get_all(header::CONTENT_LENGTH).iter().all(|length| length == "0")
@@ -57,7 +57,7 @@ fn one(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     values.next().is_none().then_some(value)
 }
 
-/// Sixteen bytes in base64: 22 characters and two of padding.
+/// Whether a key is sixteen bytes in base64: 22 characters and two of padding.
 fn is_key(value: &HeaderValue) -> bool {
     let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     let key = value.as_bytes().strip_suffix(b"==");
@@ -92,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn a_proper_handshake_passes() {
+    fn a_valid_handshake_passes() {
         assert_eq!(status(request().header("sec-websocket-key", KEY)), None);
         assert_eq!(status(request().header("sec-websocket-key", KEY).header("content-length", "0")), None);
     }
 
     #[test]
-    fn keys_must_be_one_and_sixteen_bytes() {
+    fn requires_one_key_of_16_bytes() {
         for key in
             ["", "AAAA", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25j!!==", "x".repeat(24).as_str()]
         {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn other_methods_versions_and_bodies_are_refused() {
+    fn refuses_methods_versions_bodies() {
         let proper = || request().header("sec-websocket-key", KEY);
         assert_eq!(status(proper().method("POST")), Some(405));
         assert_eq!(status(proper().version(Version::HTTP_10)), Some(400));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_handshake_is_told_what_is_missing() {
+    fn answers_half_a_handshake_with_426() {
         let no_connection = Request::get("/").header("host", "a").header("upgrade", "websocket");
         let no_upgrade = Request::get("/").header("host", "a").header("sec-websocket-key", KEY);
         for half in [no_connection, no_upgrade] {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_learns_which_one_is_spoken() {
+    fn names_the_supported_version() {
         for version in ["8", "13, 8", ""] {
             let request = asking().header("sec-websocket-version", version);
             let refuse = refusal(&request.header("sec-websocket-key", KEY).body(()).unwrap()).unwrap();

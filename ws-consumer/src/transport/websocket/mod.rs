@@ -8,5 +8,5 @@ mod upgrade;
 
 pub(crate) use self::{
     handshake::{is_asked_for, refusal},
-    upgrade::{Answer, Decision, answer, plain, poll_decision, upgrade},
+    upgrade::{poll_decision, upgrade},
 };

@@ -1,4 +1,4 @@
-//! From a request to a running connection: the application decides, then the answer goes out.
+//! The upgrade of a request to a WebSocket: the application decides, then the response is sent.
 
 use std::{
     future::poll_fn,
@@ -7,10 +7,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio::{sync::oneshot, time::timeout};
@@ -21,43 +19,41 @@ use crate::{
     frame::Close,
     limits::Limits,
     scope::{Scope, Stalled},
+    transport::reply::{HttpReply, empty},
     wire::{Accept, Incoming, Outgoing, Refuse, Wire},
 };
 
-/// The answer to a handshake.
-pub(crate) type Answer = Response<Full<Bytes>>;
-
-/// Serves a request whose handshake is proper; `open` starts the application behind it.
+/// Serves a request whose handshake is valid. `open` starts the application behind it.
 ///
-/// What is received is the answer to the client. The connection lives in tasks of its own.
+/// The receiver gets the response. The connection runs in tasks of its own.
 pub(crate) fn upgrade<B>(
     mut request: Request<B>,
     limits: Arc<Limits>,
     connections: &Connections,
     open: impl FnOnce(Scope) -> Wire,
-) -> oneshot::Receiver<Answer> {
+) -> oneshot::Receiver<HttpReply> {
     let (send, receive) = oneshot::channel();
-    let (response, upgrade) = (switching(request.headers()), hyper::upgrade::on(&mut request));
-    // Connections look for themselves, and every one would carry it.
+    let (response, upgrade) = (switching_protocols(request.headers()), hyper::upgrade::on(&mut request));
+    // A WebSocket has its own write timeout, and each connection would keep the extension.
     request.extensions_mut().remove::<Stalled>();
     let wire = open(Scope::from_request(&mut request));
     match connections.register(wire.connection()) {
-        None => _ = send.send(plain(StatusCode::SERVICE_UNAVAILABLE)),
+        None => _ = send.send(empty(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
-            let mut door = Door { wire, limits, registration, response, upgrade };
-            // Most applications decide at once, and need no task to wait in. Those that do not are polled anew there.
-            match poll_decision(&mut door.wire, &mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(decision) => door.act(decision, send, connections),
-                Poll::Pending => connections.spawn(door.decide(send, connections.clone())),
+            let mut pending = PendingUpgrade { wire, limits, registration, response, upgrade };
+            // Most applications decide at once, which needs no task. The task of the others polls them again.
+            match poll_decision(&mut pending.wire, &mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(decision) => pending.complete(Some(decision), send, connections),
+                Poll::Pending => connections.spawn(pending.wait(send, connections.clone())),
             }
         }
     }
     receive
 }
 
-/// The answer that lets a client in, as far as it depends on the request.
-fn switching(request: &HeaderMap) -> Answer {
-    let mut response = plain(StatusCode::SWITCHING_PROTOCOLS);
+/// Creates the response of an accepted handshake, without the application's headers.
+fn switching_protocols(request: &HeaderMap) -> HttpReply {
+    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -68,102 +64,88 @@ fn switching(request: &HeaderMap) -> Answer {
     response
 }
 
-/// A client that waits to be let in.
-struct Door {
+/// A handshake that the application has not decided on.
+struct PendingUpgrade {
     wire: Wire,
     limits: Arc<Limits>,
     registration: Registration,
-    response: Answer,
+    response: HttpReply,
     upgrade: OnUpgrade,
 }
 
-/// What an application has decided about a client.
-pub(crate) enum Decision {
-    Accept(Accept),
-    Refuse(Refuse),
-    /// The client did not wait.
-    Left,
-}
-
-impl Door {
-    async fn decide(mut self, mut answer: oneshot::Sender<Answer>, connections: Connections) {
-        let decision = self.decision(&mut answer).await;
-        self.act(decision, answer, &connections);
+impl PendingUpgrade {
+    async fn wait(mut self, mut reply: oneshot::Sender<HttpReply>, connections: Connections) {
+        let decision = self.decision(&mut reply).await;
+        self.complete(decision, reply, &connections);
     }
 
-    async fn decision(&mut self, answer: &mut oneshot::Sender<Answer>) -> Decision {
+    /// Waits for the decision. `None` if the client left before.
+    async fn decision(&mut self, reply: &mut oneshot::Sender<HttpReply>) -> Option<Result<Accept, Refuse>> {
         let limit = self.limits.accept_timeout;
         let decided = timeout(limit, poll_fn(|cx| poll_decision(&mut self.wire, cx)));
-        match select(pin!(decided), pin!(answer.closed())).await {
-            Either::Left((Ok(decision), _)) => decision,
+        match select(pin!(decided), pin!(reply.closed())).await {
+            Either::Left((Ok(decision), _)) => Some(decision),
             Either::Left((Err(_), _)) => {
                 tracing::warn!(?limit, "no decision about a client in time");
-                Decision::Refuse(StatusCode::SERVICE_UNAVAILABLE.into())
+                Some(Err(StatusCode::SERVICE_UNAVAILABLE.into()))
             }
-            Either::Right(_) => Decision::Left,
+            Either::Right(_) => None,
         }
     }
 
-    /// What is left to do has tasks of its own: what led here is freed.
-    fn act(self, decision: Decision, answer: oneshot::Sender<Answer>, connections: &Connections) {
+    /// Acts on the decision. The rest of the work has its own tasks, so that this one's memory is freed.
+    fn complete(
+        self,
+        decision: Option<Result<Accept, Refuse>>,
+        reply: oneshot::Sender<HttpReply>,
+        connections: &Connections,
+    ) {
         match decision {
-            Decision::Accept(accept) => return self.let_in(accept, answer, connections),
-            Decision::Refuse(refuse) => _ = answer.send(self::answer(refuse)), // who has left needs none
-            Decision::Left => {}
+            Some(Ok(accept)) => return self.accept(accept, reply, connections),
+            Some(Err(refuse)) => _ = reply.send(refuse.into()), // a client that has left needs none
+            None => {}
         }
-        connections.spawn(see_off(self.wire, self.registration));
+        connections.spawn(disconnect(self.wire, self.registration));
     }
 
-    fn let_in(mut self, accept: Accept, answer: oneshot::Sender<Answer>, connections: &Connections) {
+    fn accept(mut self, accept: Accept, reply: oneshot::Sender<HttpReply>, connections: &Connections) {
         let mut response = self.response;
         response.headers_mut().extend(accept.headers);
-        // Valid, as the client offered it in a header.
+        // A valid value, because the client offered it in a header.
         if let Some(Ok(chosen)) = accept.subprotocol.map(HeaderValue::try_from) {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
         }
-        let handed_over = answer.send(response).is_ok();
+        let is_sent = reply.send(response).is_ok();
         self.wire.accepted();
-        if handed_over {
+        if is_sent {
             connections.spawn(WebSocketTask::new(self.upgrade, self.wire, self.limits, self.registration));
         } else {
-            connections.spawn(see_off(self.wire, self.registration));
+            connections.spawn(disconnect(self.wire, self.registration));
         }
     }
 }
 
-/// Lets the application end. It is registered until then.
-async fn see_off(mut wire: Wire, registration: Registration) {
+/// Disconnects the application and waits for its end. The connection stays registered until then.
+async fn disconnect(mut wire: Wire, registration: Registration) {
     wire.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
     poll_fn(|cx| wire.poll(cx)).await;
     drop(registration);
 }
 
-/// Runs an application as far as its decision.
-pub(crate) fn poll_decision(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Decision> {
-    let ended = wire.poll(cx).is_ready();
+/// Polls an application up to its decision whether the client may enter.
+pub(crate) fn poll_decision(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Result<Accept, Refuse>> {
+    let has_ended = wire.poll(cx).is_ready();
     let mut decision = None;
     wire.take_outputs(|outputs| {
         decision = outputs.pop_front().and_then(|first| match first {
-            Outgoing::Accept(accept) => Some(Decision::Accept(accept)),
-            Outgoing::Refuse(refuse) => Some(Decision::Refuse(refuse)),
+            Outgoing::Accept(accept) => Some(Ok(accept)),
+            Outgoing::Refuse(refuse) => Some(Err(refuse)),
             _ => None,
         });
     });
     match decision {
         Some(decision) => Poll::Ready(decision),
-        None if ended => Poll::Ready(Decision::Refuse(Refuse::default())),
+        None if has_ended => Poll::Ready(Err(Refuse::default())),
         None => Poll::Pending,
     }
-}
-
-/// A refusal as a response.
-pub(crate) fn answer(refuse: Refuse) -> Answer {
-    let mut response = Response::new(Full::new(refuse.body));
-    *response.status_mut() = refuse.status;
-    *response.headers_mut() = refuse.headers;
-    response
-}
-
-pub(crate) fn plain(status: StatusCode) -> Answer {
-    answer(status.into())
 }
