@@ -25,8 +25,10 @@ fn architecture_lists_modules_in_order() {
         });
         // Modules of documentation have no code.
         let declared = declared.filter(|module| !["docs", "django", "operations"].contains(&module.as_str()));
-        let faults = order_faults(&listed(text, name), declared.collect(), &between_siblings(&tree, &root));
-        assert!(faults.is_empty(), "{name}:\n{}", faults.join("\n"));
+        let (declared, arrows): (Vec<_>, _) = (declared.collect(), between_siblings(&tree, &root));
+        let right = order(&declared, &arrows).join(" ");
+        let faults = order_faults(&listed(text, name), declared, &arrows);
+        assert!(faults.is_empty(), "{name}:\n{}\nAn order that is right: {right}", faults.join("\n"));
     }
 }
 
@@ -115,6 +117,19 @@ fn order_faults(listed: &[(String, usize)], declared: Vec<String>, arrows: &Arro
     faults
 }
 
+/// An order in which modules use only those before them. Modules in a circle are left out.
+fn order(declared: &[String], arrows: &Arrows<String>) -> Vec<String> {
+    let mut order: Vec<String> = Vec::new();
+    let uses = |module: &String| arrows.get(module).into_iter().flat_map(|targets| targets.keys());
+    let is_next = |order: &Vec<String>, module: &&String| {
+        !order.contains(module) && uses(module).all(|used| order.contains(used))
+    };
+    while let Some(next) = declared.iter().find(|module| is_next(&order, module)) {
+        order.push(next.clone());
+    }
+    order
+}
+
 /// The texts between backticks.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
@@ -161,7 +176,7 @@ fn items(text: &str) -> Vec<String> {
 }
 
 mod self_tests {
-    use super::{BTreeMap, items, listed, order_faults, test_variable, unknown_paths};
+    use super::{BTreeMap, items, listed, order, order_faults, test_variable, unknown_paths};
     use crate::arrows::Arrows;
 
     const TEXT: &str = "### `c`\n\n| module | contents |\n|---|---|\n| `a`, `b` | first |\n| `d` | second |\n\n### `e`\n| `f` | |\n";
@@ -178,6 +193,13 @@ mod self_tests {
         assert!(faults(&["a", "b", "d"], "d", "a").is_empty());
         assert_eq!(faults(&["a", "b", "d"], "a", "d"), ["a is above d, and uses X"]);
         assert_eq!(faults(&["a", "d", "e"], "d", "a"), ["e is not listed", "b does not exist"]);
+    }
+
+    #[test]
+    fn finds_an_order() {
+        let names = || ["X".to_owned()].into();
+        let arrows = Arrows::from([("a".to_owned(), BTreeMap::from([("b".to_owned(), names())]))]);
+        assert_eq!(order(&["a".to_owned(), "b".to_owned()], &arrows), ["b", "a"]);
     }
 
     #[test]

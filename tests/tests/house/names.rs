@@ -32,7 +32,8 @@ const METAPHORS: &[&str] = &[
 ];
 
 /// Words that mean what they say where they stand: the beginning of the path, the word, and the reason.
-const MEANT: &[(&str, &str, &str)] = &[("examples", "room", "a chat has rooms"), ("ws-consumer/src/resume", "post", "the method POST")];
+const MEANT: &[(&str, &str, &str)] =
+    &[("examples", "room", "a chat has rooms"), ("ws-consumer/src/resume", "post", "the method POST")];
 
 /// The types that are errors by their trait and have another name, each with its reason.
 const ERRORS: &[(&str, &str)] = &[];
