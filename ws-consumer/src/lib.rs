@@ -161,7 +161,7 @@ pub use self::{
     limits::Limits,
     middleware::Origins,
     multiplex::Multiplexer,
-    resume::Resume,
+    resume::{LostSession, Resume},
     router::{RouteError, Router},
     scope::{Peer, Protocol, Scope, Transport},
     server::{

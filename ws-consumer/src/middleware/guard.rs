@@ -109,7 +109,7 @@ pub struct GuardRequest<'a> {
     /// What guards have learnt.
     pub extensions: &'a mut Extensions,
     protocol: Protocol,
-    resumes: bool,
+    is_recheck: bool,
     answer: Answer<'a>,
 }
 
@@ -129,7 +129,7 @@ impl<'a> GuardRequest<'a> {
             peer: scope.peer,
             extensions: &mut scope.extensions,
             protocol: scope.protocol,
-            resumes: scope.resumes,
+            is_recheck: link.profile().decides_only,
             answer: Answer::Of(link),
         }
     }
@@ -144,7 +144,7 @@ impl<'a> GuardRequest<'a> {
             peer,
             extensions: &mut parts.extensions,
             protocol: Protocol::Http,
-            resumes: false,
+            is_recheck: false,
             answer: Answer::Later(Vec::new()),
         }
     }
@@ -154,10 +154,9 @@ impl<'a> GuardRequest<'a> {
         self.protocol == Protocol::WebSocket
     }
 
-    /// Does it go on with a session that it has? Then this is to see whether it still may: what counts connections has
-    /// counted it before.
-    pub fn resumes(&self) -> bool {
-        self.resumes
+    /// Whether the client of a resumable session is checked again. What counts connections has counted it before.
+    pub fn is_recheck(&self) -> bool {
+        self.is_recheck
     }
 
     /// The address that the client has: the peer's, or what [`TrustedProxies`](super::TrustedProxies) say.

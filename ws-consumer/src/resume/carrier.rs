@@ -12,7 +12,7 @@ use super::{
     forward::{ForwardReply, Forwarder},
     log::Payload,
     ndjson,
-    protocol::{ControlObject, PostMode},
+    protocol::{ControlObject, RequestMode},
     session::Session,
     token::SessionToken,
 };
@@ -112,7 +112,7 @@ impl Carrier {
                 Box::pin(async move { session.push(number, vec![frame]).await.ok() })
             }
             Self::Remote(remote) => {
-                let mode = Some(PostMode::Send);
+                let mode = Some(RequestMode::Send);
                 let control = ControlObject { first: Some(number), mode, ..ControlObject::default() };
                 let reply = remote.send(control, &[Payload::from(frame)]);
                 Box::pin(async { ndjson::parse(&reply.await?.body, ndjson::UNLIMITED).ok()?.control.ack })
@@ -125,7 +125,7 @@ impl Carrier {
         match self {
             Self::Local { session, .. } => session.finish(close),
             Self::Remote(remote) => {
-                let mode = Some(PostMode::Send);
+                let mode = Some(RequestMode::Send);
                 let control = ControlObject { mode, ..ControlObject::close(close) };
                 let _gone = remote.send(control, &[]).await;
             }
@@ -138,7 +138,7 @@ impl RemoteCarrier {
         loop {
             let mut poll = self.poll.take().unwrap_or_else(|| {
                 let (cursor, after) = (Some(self.acknowledged), Some(self.cursor));
-                let mode = Some(PostMode::LongPoll);
+                let mode = Some(RequestMode::LongPoll);
                 Box::pin(self.send(ControlObject { cursor, after, mode, ..ControlObject::default() }, &[]))
             });
             let Poll::Ready(reply) = poll.as_mut().poll(cx) else {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::token::ProcessId;
-use crate::limits::Limits;
+use crate::{limits::Limits, scope::Scope};
 
 /// Settings of resumable sessions, which [`Protocols::resume`](crate::Protocols::resume) turns on. All have defaults.
 ///
@@ -60,6 +60,29 @@ impl Default for Resume {
             max_bytes: 256 << 20,
             max_bytes_per_address: 16 << 20,
             forward_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Marks a session that begins in place of one that is gone: in the [extensions](crate::Scope::extensions) of its scope. The
+/// client may have missed frames, and knows.
+///
+/// ```
+/// use ws_consumer::{LostSession, Scope};
+///
+/// fn needs_history(scope: &Scope) -> bool {
+///     scope.extensions.get::<LostSession>().is_some()
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LostSession;
+
+impl LostSession {
+    /// Marks a scope. `lost` is the cursor of the session that is gone, if there is one.
+    pub(super) fn mark(scope: &mut Scope, lost: Option<u64>) {
+        if lost.is_some() {
+            scope.extensions.insert(Self);
         }
     }
 }

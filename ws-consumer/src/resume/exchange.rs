@@ -12,7 +12,7 @@ use super::{
     config::Settings,
     log::Payload,
     ndjson::{self, Batch, BatchError, BatchLimits},
-    protocol::{ControlObject, Gap, PostMode},
+    protocol::{ControlObject, Gap, RequestMode},
     session::Session,
     token::SessionToken,
 };
@@ -82,9 +82,9 @@ pub(super) async fn exchange(
         session.finish(close.into());
     }
     let cursor = asked.cursor.unwrap_or_default();
-    let mode = asked.mode.unwrap_or(PostMode::Send);
+    let mode = asked.mode.unwrap_or(RequestMode::Send);
     let mut frames = Vec::new();
-    if mode == PostMode::Send {
+    if mode == RequestMode::Send {
         if asked.cursor.is_some() {
             session.acknowledge(cursor);
         }
@@ -117,7 +117,7 @@ fn attach<'a>(
         let control = attachment.control(session, true);
         return Some((control, Some(AttachedPoll { session, carrier, after })));
     }
-    let polls = asked.mode.is_some_and(|mode| mode != PostMode::Send);
+    let polls = asked.mode.is_some_and(|mode| mode != RequestMode::Send);
     if !session.admits(token.secret, requester.user.as_ref().map(Option::as_deref), polls) {
         return None;
     }
@@ -141,9 +141,9 @@ struct AttachedPoll<'a> {
 
 impl AttachedPoll<'_> {
     /// Takes the frames for the answer, and notes in `control` what else it says.
-    async fn take(self, mode: PostMode, control: &mut ControlObject) -> Vec<Payload> {
+    async fn take(self, mode: RequestMode, control: &mut ControlObject) -> Vec<Payload> {
         let Self { session, carrier, after } = self;
-        let output = if mode == PostMode::LongPoll && control.open.is_none() && control.gap.is_none() {
+        let output = if mode == RequestMode::LongPoll && control.open.is_none() && control.gap.is_none() {
             let limit = session.settings.resume.poll_timeout;
             timeout(limit, poll_fn(|cx| session.poll_output(carrier, cx))).await.ok()
         } else {

@@ -48,7 +48,7 @@ pub(super) struct Forwarder {
     layer: Arc<dyn ChannelLayer>,
     /// The time limit for a reply.
     reply_timeout: Duration,
-    /// The same for a long poll.
+    /// The time limit for a long poll.
     poll_timeout: Duration,
 }
 

@@ -34,7 +34,7 @@ mod state;
 mod task;
 mod token;
 
-pub use self::config::Resume;
+pub use self::config::{LostSession, Resume};
 pub(crate) use self::{
     carrier::CARRIER,
     endpoints::{serve, websocket::carry, websocket::is_offered},

@@ -28,7 +28,7 @@ pub(super) struct ControlObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ack: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mode: Option<PostMode>,
+    pub(super) mode: Option<RequestMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resume: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub(super) struct ControlObject {
 /// The requested kind of answer to a `POST`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum PostMode {
+pub(super) enum RequestMode {
     LongPoll,
     Poll,
     Send,

@@ -19,12 +19,12 @@ use super::{
     admission::{ADMISSION, AdmittedClient, admit},
     attachment::Attachment,
     carrier::{Carrier, CarrierRegistration},
-    config::{Resume, Settings},
+    config::{LostSession, Resume, Settings},
     credentials::AdmittedCredentials,
     exchange::{Requester, exchange},
     forward::{self, ForwardReply, ForwardRequest, Forwarder},
     ndjson,
-    protocol::{ControlObject, Gap, PostMode},
+    protocol::{ControlObject, Gap, RequestMode},
     registry::Registry,
     request,
     session::{Session, SessionRegistry},
@@ -100,7 +100,7 @@ pub(super) struct StartedCarrier {
 
 /// The place of a session.
 pub(super) enum SessionLocation {
-    /// There is no such session.
+    /// In no process: unknown, ended or evicted.
     Gone,
     Local(Arc<Session>),
     /// In another process, unless it is gone.
@@ -180,7 +180,7 @@ impl SessionService {
 
     /// Begins a session and a streaming carrier. `lost` is the cursor of a session that is gone.
     pub(super) async fn begin(&self, mut scope: Scope, lost: Option<u64>) -> Result<StartedCarrier, Refuse> {
-        scope.lost_session = lost.is_some();
+        LostSession::mark(&mut scope, lost);
         let StartedSession { session, attachment, headers } = self.open(scope).await?;
         let control = ControlObject { gap: lost.map(Gap::after), ..attachment.control(&session, false) };
         let carrier = Carrier::Local { session, number: attachment.carrier };
@@ -226,7 +226,7 @@ impl SessionService {
         let control = ControlObject {
             token: Some(token.text()),
             cursor: Some(cursor),
-            mode: Some(PostMode::Send),
+            mode: Some(RequestMode::Send),
             resume: Some(true),
             ..ControlObject::default()
         };
@@ -249,8 +249,7 @@ impl SessionService {
     }
 
     /// Asks the guards whether a client may resume.
-    pub(super) async fn admit(&self, mut scope: Scope) -> Result<AdmittedClient, Refuse> {
-        scope.resumes = true;
+    pub(super) async fn admit(&self, scope: Scope) -> Result<AdmittedClient, Refuse> {
         let limit = self.0.settings.limits.accept_timeout;
         admit(self.start(scope, ADMISSION), limit).await
     }

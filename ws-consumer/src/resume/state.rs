@@ -272,7 +272,7 @@ impl SessionState {
         self.heard_until(limits)
     }
 
-    /// The same time, whatever carries the session: `None` if the client has sent no request beside an event stream.
+    /// Returns the same time for any carrier. `None` if the client has sent no request next to an event stream.
     pub(super) fn heard_until(&self, limits: &Limits) -> Option<Instant> {
         Some(self.last_heard? + limits.ping_interval + limits.ping_timeout)
     }

@@ -29,10 +29,6 @@ pub struct Scope {
     pub protocol: Protocol,
     /// What carries it.
     pub transport: Transport,
-    /// Did the client ask to go on with a session that is gone? Then it may have missed something, and knows.
-    pub lost_session: bool,
-    /// Does it go on with a session that there is? Then this is to see whether it still may.
-    pub(crate) resumes: bool,
     /// The request's method. `GET` for a WebSocket.
     pub method: Method,
     /// Where the client asked to go.
@@ -157,8 +153,6 @@ impl Scope {
         Self {
             protocol: Protocol::WebSocket,
             transport: Transport::WebSocket,
-            lost_session: false,
-            resumes: false,
             method: request.method().clone(),
             uri: copy_uri(request.uri()),
             headers: copy_headers(request.headers()),

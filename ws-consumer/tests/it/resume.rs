@@ -12,7 +12,8 @@ use channel_layer::{ChannelLayerExt, MemoryLayer, Message};
 use serde_json::json;
 use tokio::time::sleep;
 use ws_consumer::{
-    Close, Consumer, Frame, Limits, NoEvents, Refuse, Result, Resume, Resumed, Router, Socket, Transport,
+    Close, Consumer, Frame, Limits, LostSession, NoEvents, Refuse, Result, Resume, Resumed, Router, Socket,
+    Transport,
     middleware::{Guard, GuardRequest, UserId},
 };
 
@@ -23,7 +24,7 @@ impl Consumer for Notes {
     type Event = NoEvents;
 
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
-        if socket.scope().lost_session {
+        if socket.scope().extensions.get::<LostSession>().is_some() {
             self.0.note("a session was lost".to_owned());
         }
         socket.group_add("all").await?;

@@ -221,7 +221,7 @@ impl Guard for Limiter {
             return meter.take(0).map_err(|excess| too_many(excess.seconds()));
         }
         // A session that goes on has its place already.
-        if let (Some(most), Some(address), false) = (self.connections, address, request.resumes()) {
+        if let (Some(most), Some(address), false) = (self.connections, address, request.is_recheck()) {
             let entered = self.entered.enter(address, most).ok_or_else(|| too_many(1))?;
             request.extensions.insert(Held { _entered: Arc::new(entered) });
         }

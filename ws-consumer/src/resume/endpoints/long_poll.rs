@@ -10,10 +10,11 @@ use hyper::body::Body;
 use super::super::{
     admission::AdmittedClient,
     body::BodyReader,
+    config::LostSession,
     exchange::{BatchReply, Requester, exchange},
     forward::{ForwardReply, ForwardRequest},
     ndjson::Batch,
-    protocol::{ControlObject, Gap, PostMode},
+    protocol::{ControlObject, Gap, RequestMode},
     registry::Reservation,
     request,
     service::{SessionLocation, SessionService, StartedSession},
@@ -90,10 +91,10 @@ async fn open(
     control: &ControlObject,
     lost: Option<u64>,
 ) -> Result<HttpReply, Refuse> {
-    if control.mode.is_none_or(|mode| mode == PostMode::Send) {
+    if control.mode.is_none_or(|mode| mode == RequestMode::Send) {
         return Err(StatusCode::BAD_REQUEST.into());
     }
-    scope.lost_session = lost.is_some();
+    LostSession::mark(&mut scope, lost);
     let StartedSession { session, attachment, headers } = service.open(scope).await?;
     session.detach(attachment.carrier); // until the first poll
     let control = ControlObject { gap: lost.map(Gap::after), ..attachment.control(&session, false) };
@@ -106,7 +107,7 @@ async fn open_instead(
     scope: Scope,
     control: &ControlObject,
 ) -> Result<HttpReply, Refuse> {
-    let polls = control.mode.is_some_and(|mode| mode != PostMode::Send);
+    let polls = control.mode.is_some_and(|mode| mode != RequestMode::Send);
     if control.resume != Some(true) || !polls {
         return Err(StatusCode::GONE.into());
     }
@@ -137,7 +138,7 @@ async fn answer(
             reply.map(|reply| reply_of(&reply, headers))
         }
         SessionLocation::Remote => {
-            let waits = control.mode == Some(PostMode::LongPoll) || !frames.is_empty();
+            let waits = control.mode == Some(RequestMode::LongPoll) || !frames.is_empty();
             let request = ForwardRequest { body, user, path: Some(path.into()), transport, relayed: false };
             forward(service, token, request, waits, headers).await?
         }
@@ -188,10 +189,10 @@ fn batch_response(status: StatusCode, body: Bytes, headers: HeaderMap) -> HttpRe
     response
 }
 
-fn transport_of(mode: Option<PostMode>) -> Transport {
+fn transport_of(mode: Option<RequestMode>) -> Transport {
     match mode {
-        Some(PostMode::Poll) => Transport::Poll,
-        Some(PostMode::LongPoll) => Transport::LongPoll,
-        Some(PostMode::Send) | None => Transport::EventStream,
+        Some(RequestMode::Poll) => Transport::Poll,
+        Some(RequestMode::LongPoll) => Transport::LongPoll,
+        Some(RequestMode::Send) | None => Transport::EventStream,
     }
 }

@@ -143,7 +143,7 @@ struct WebSocketCarrier {
 }
 
 enum CarrierEvent {
-    /// It is time to acknowledge the client's frames.
+    /// The client's frames have to be acknowledged.
     Acknowledge,
     Input(Result<Option<Input>>),
     Output(CarrierOutput),
