@@ -14,7 +14,7 @@ use std::{
 };
 
 use channel_layer::{
-    Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message, hub::Burst, mailbox::Delivery,
+    Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message, hub::FanOut, mailbox::Delivery,
 };
 use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::{
@@ -35,7 +35,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
 }
 
-/// How many messages the tasks have received.
+/// The number of messages that the tasks have received.
 #[derive(Clone, Default)]
 struct Received(Arc<AtomicUsize>);
 
@@ -48,7 +48,7 @@ impl Received {
     }
 }
 
-/// What sends one message to all members; they live as tasks on the runtime, until the `JoinSet` is dropped.
+/// Sends one message to all members, which are tasks on the runtime until the `JoinSet` is dropped.
 type Sender = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 fn room() -> Arc<Audience> {
@@ -92,17 +92,15 @@ fn group_send(members: usize, received: &Received, tasks: &mut JoinSet<()>, runt
     })
 }
 
-/// As what has come in together over a network.
+/// Messages that came in over a network together.
 fn burst(members: usize, received: &Received, tasks: &mut JoinSet<()>, runtime: &Runtime) -> Sender {
     let hub = layer(members, received, tasks, runtime).hub().clone();
     let (room, message) = (room(), message());
     Arc::new(move || {
         let (hub, room, message) = (hub.clone(), room.clone(), message.clone());
         Box::pin(async move {
-            let posts = vec![Delivery { message, expires: expires() }; Burst::TOGETHER];
-            let mut burst =
-                hub.burst(room.only_group().unwrap(), posts.into_iter().map(Into::into).collect());
-            while burst.step() {}
+            let sends = vec![Delivery { message, expires: expires() }; FanOut::TOGETHER];
+            hub.fan_out_all(room.groups(), sends.into_iter().map(Into::into).collect()).finish();
         })
     })
 }
@@ -113,7 +111,7 @@ fn one_by_one(members: usize, received: &Received, tasks: &mut JoinSet<()>, runt
     Arc::new(move || {
         let (hub, room, message) = (hub.clone(), room.clone(), message.clone());
         Box::pin(async move {
-            for _ in 0..Burst::TOGETHER {
+            for _ in 0..FanOut::TOGETHER {
                 assert_eq!(hub.fan_out(&room, message.clone(), expires()).finish().delivered, members);
             }
         })
@@ -225,9 +223,9 @@ fn bursts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("bursts");
     group.sample_size(20).measurement_time(Duration::from_secs(4));
     let members = SIZES[0];
-    group.throughput(Throughput::Elements((members * Burst::TOGETHER) as u64));
+    group.throughput(Throughput::Elements((members * FanOut::TOGETHER) as u64));
     for (name, setup) in [("one_by_one", one_by_one as Setup), ("burst", burst)] {
-        group.bench_function(name, |bencher| measure(bencher, members, Burst::TOGETHER, setup));
+        group.bench_function(name, |bencher| measure(bencher, members, FanOut::TOGETHER, setup));
     }
     group.finish();
 }

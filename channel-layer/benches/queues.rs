@@ -1,4 +1,4 @@
-//! One queue: a mailbox next to tokio's channels; and joining and leaving groups.
+//! A mailbox next to tokio's channels; and joining and leaving groups.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! What a layer says about itself, to operators and consumers.
+//! The state of a layer and its changes, for operators and consumers.
 
 use std::{
     sync::{
@@ -12,10 +12,10 @@ use tokio::sync::broadcast::{self, Receiver, error::RecvError};
 
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// Events that a slow listener may miss; it sees the newest ones.
+/// The number of events kept for a slow listener: it misses older ones.
 const EVENTS: usize = 64;
 
-/// Set in a state whose layer was closed.
+/// The mark of a state whose layer was closed.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
 /// A change in the state of a layer's backend, or a loss of messages.
@@ -47,7 +47,7 @@ pub enum LayerEvent {
     },
 }
 
-/// The events of one layer, from the moment of the call on. A backend without faults never says anything.
+/// The events of one layer, from the call on. A backend without faults has none.
 #[derive(Debug)]
 pub struct LayerEvents {
     receiver: Option<Receiver<LayerEvent>>,
@@ -55,7 +55,7 @@ pub struct LayerEvents {
 }
 
 impl LayerEvents {
-    /// Events that never come, nor an end of them: for layers that cannot lose their backend.
+    /// Creates a stream without events and without an end, for layers that cannot lose their backend.
     pub fn none() -> Self {
         Self { receiver: None, state: LayerState::default() }
     }
@@ -65,7 +65,7 @@ impl LayerEvents {
         self.state.clone()
     }
 
-    /// The next event, or `None` once the layer is closed. Who reads late sees the newest events only.
+    /// Waits for the next event; `None` once the layer is closed. A late reader sees the newest events only.
     ///
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<LayerEvent> {
@@ -87,7 +87,7 @@ impl From<Receiver<LayerEvent>> for LayerEvents {
     }
 }
 
-/// The state of a layer's backend, to be looked at before every call where it matters. Clones share it.
+/// The state of a layer's backend, to be read before each call for which it matters. Clones share it.
 ///
 /// ```
 /// use channel_layer::{ChannelLayer, MemoryLayer};
@@ -131,12 +131,12 @@ pub struct EventSource {
     sender: Mutex<Option<broadcast::Sender<LayerEvent>>>,
     state: LayerState,
     /// Held while an event is raised, so that events are in the order of what they tell. Taken before `sender`.
-    outage: Mutex<Outage>,
+    outage: Mutex<BackendOutage>,
 }
 
 /// The outage of a backend, which may have several servers.
 #[derive(Debug, Default)]
-struct Outage {
+struct BackendOutage {
     /// The number of servers that were lost and are not back.
     servers: usize,
     /// The longest gap of those that are back already.
@@ -183,14 +183,14 @@ impl EventSource {
         }
     }
 
-    fn outage(&self) -> MutexGuard<'_, Outage> {
+    fn outage(&self) -> MutexGuard<'_, BackendOutage> {
         lock(&self.outage)
     }
 
     /// Sends an event to all listeners.
     pub fn raise(&self, event: LayerEvent) {
         if let Some(sender) = &*self.sender() {
-            let _ = sender.send(event); // nobody may be listening
+            let _ = sender.send(event); // there may be no listener
         }
     }
 
@@ -203,7 +203,7 @@ impl EventSource {
         LayerEvents { receiver: Some(receiver), state: self.state.clone() }
     }
 
-    /// Ends the events, and the layer is away for good.
+    /// Ends the events. The layer is then away for good.
     pub fn end(&self) {
         self.state.0.fetch_or(CLOSED, Relaxed);
         self.sender().take();
@@ -225,7 +225,7 @@ impl Default for EventSource {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// How long a message took through the backend and back; zero in memory.
+    /// The time that a message took through the backend and back; zero in memory.
     pub round_trip: Duration,
     /// Mailboxes open in this process.
     pub mailboxes: usize,
@@ -234,7 +234,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// A health report.
+    /// Creates a report.
     pub fn new(round_trip: Duration, mailboxes: usize, groups: usize) -> Self {
         Self { round_trip, mailboxes, groups }
     }
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_layer_is_away_while_any_server_is_and_once_closed() {
+    fn away_while_any_server_is() {
         let source = EventSource::new(2);
         let state = source.subscribe().state();
         let mut seen = vec![state.is_away()];
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_outage_of_several_servers_is_told_once() {
+    async fn one_outage_for_several_servers() {
         let source = EventSource::new(2);
         let mut events = source.subscribe();
         source.lost();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn events_end_with_the_layer_for_old_and_new_listeners() {
+    async fn events_end_with_the_layer() {
         let source = EventSource::default();
         let mut before = source.subscribe();
         source.raise(LayerEvent::Disconnected);

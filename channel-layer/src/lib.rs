@@ -12,6 +12,7 @@ pub mod wrap;
 
 mod capability;
 mod config;
+mod derived;
 mod error;
 mod events;
 mod ext;

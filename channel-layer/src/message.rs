@@ -2,15 +2,12 @@
 
 mod wire;
 
-use std::{
-    any::Any,
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{any::Any, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    derived::Derived,
     error::{Error, Result},
     value::{Map, Value, ValueError, to_value},
 };
@@ -53,14 +50,7 @@ struct MessageData {
     /// Is it [`WEBSOCKET_SEND`]? Every member of a group asks.
     websocket_send: bool,
     /// What has been made of this message, one node per type, only ever appended to.
-    derived: OnceLock<Box<DerivedNode>>,
-}
-
-/// `cell` is an `OnceLock<T>`: its type is the key, so that a look-up is a down-cast per node. A list, not
-/// a map, because a message has one to three of these, and reading it takes no lock.
-struct DerivedNode {
-    cell: Box<dyn Any + Send + Sync>,
-    next: OnceLock<Box<DerivedNode>>,
+    derived: Derived,
 }
 
 impl Message {
@@ -170,14 +160,7 @@ impl Message {
         T: Any + Send + Sync,
         F: FnOnce(&Self) -> T,
     {
-        let mut place = &self.0.derived;
-        loop {
-            let node = place.get_or_init(DerivedNode::of::<T>);
-            if let Some(cell) = node.cell.downcast_ref::<OnceLock<T>>() {
-                return cell.get_or_init(|| make(self));
-            }
-            place = &node.next;
-        }
+        self.0.derived.get_or_make(|| make(self))
     }
 
     fn share(map: Map) -> Self {
@@ -189,13 +172,7 @@ impl MessageData {
     fn new(map: Map) -> Self {
         let size = map.size();
         let websocket_send = map.get("type").and_then(Value::as_str) == Some(WEBSOCKET_SEND);
-        Self { map, size, websocket_send, derived: OnceLock::new() }
-    }
-}
-
-impl DerivedNode {
-    fn of<T: Any + Send + Sync>() -> Box<Self> {
-        Box::new(Self { cell: Box::new(OnceLock::<T>::new()), next: OnceLock::new() })
+        Self { map, size, websocket_send, derived: Derived::default() }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::counters::{Count, Counters};
 use crate::{
-    hub::{Burst, Hub, Post, in_turns},
+    hub::{FanOut, GroupSend, Hub, run_sliced},
     layer::{Audience, Deliveries},
     mailbox::Delivery,
     name::{ChannelName, GroupName},
@@ -35,15 +35,15 @@ pub(super) struct InboundQueue {
     /// Held to put in or take out, by the link's task and the one beside it.
     waiting: Mutex<InboundBacklog>,
     /// Held while a slice is handed out, so that the two tasks keep the order. Taken before `waiting`.
-    turn: Mutex<Option<Burst>>,
+    turn: Mutex<Option<FanOut>>,
 }
 
 /// A message or a request that has come in.
 pub(super) enum Arriving {
     /// A message to a group.
-    Group(GroupName, Post),
+    Group(GroupName, GroupSend),
     /// A message to several, to each member once.
-    Groups(Audience, Post),
+    Groups(Audience, GroupSend),
     /// A message to one mailbox.
     Channel(ChannelName, Delivery),
     /// An action that has to follow all earlier messages. It must not wait.
@@ -80,7 +80,7 @@ impl InboundQueue {
 
     /// Hands out until the queue is empty: a task per burst, not one for the life of the link.
     async fn hand_out(self: Arc<Self>) {
-        in_turns(|| self.step_or_skip()).await;
+        run_sliced(|| self.step_or_skip()).await;
     }
 
     /// Hands out a slice. A waker, or an observer of the application, that panics ends its message only: later ones are handed
@@ -101,31 +101,25 @@ impl InboundQueue {
             let next = self.waiting().next()?;
             *turn = self.begin(next);
         }
-        let Some(burst) = &mut *turn else { return Some(1) };
-        let before = burst.deliveries();
-        let more = burst.step();
-        let made = burst.deliveries() - before;
+        let Some(fan_out) = &mut *turn else { return Some(1) };
+        let before = fan_out.tried();
+        let more = fan_out.step();
+        let made = fan_out.tried() - before;
         if !more {
-            burst.outcomes().for_each(|outcome| self.counters.add(Count::Full, outcome.full as u64));
+            self.counters.add(Count::Full, fan_out.deliveries().full as u64);
             *turn = None;
         }
         Some(made)
     }
 
-    /// A burst to hand out, or `None` if the message was delivered at once.
-    fn begin(&self, arrival: Arriving) -> Option<Burst> {
+    /// Starts a fan-out, or returns `None` if the message was delivered at once.
+    fn begin(&self, arrival: Arriving) -> Option<FanOut> {
         match arrival {
             Arriving::Group(group, first) => {
-                let posts = self.waiting().take_alike(&group, first);
-                return Some(self.hub.burst(&group, posts));
+                let sends = self.waiting().take_alike(&group, first);
+                return Some(self.hub.fan_out_all([&group], sends));
             }
-            Arriving::Groups(to, Post { delivery: Delivery { message, expires }, told, .. }) => {
-                let outcome = self.hub.fan_out(&to, message, expires).finish();
-                self.counters.add(Count::Full, outcome.full as u64);
-                if let Some(told) = told {
-                    let _ = told.send(outcome); // the sender may have gone
-                }
-            }
+            Arriving::Groups(to, send) => return Some(self.hub.fan_out_all(to.groups(), vec![send])),
             Arriving::Channel(channel, delivery) => {
                 let refused = matches!(self.hub.send(&channel, delivery), Some(Err(_)));
                 self.counters.add(Count::Full, u64::from(refused));
@@ -135,7 +129,7 @@ impl InboundQueue {
         None
     }
 
-    fn turn(&self) -> MutexGuard<'_, Option<Burst>> {
+    fn turn(&self) -> MutexGuard<'_, Option<FanOut>> {
         lock(&self.turn)
     }
 
@@ -165,15 +159,15 @@ impl InboundBacklog {
     }
 
     /// Takes the messages that directly follow and are for the same group.
-    fn take_alike(&mut self, group: &GroupName, first: Post) -> Vec<Post> {
+    fn take_alike(&mut self, group: &GroupName, first: GroupSend) -> Vec<GroupSend> {
         let is_alike = |next: &Arriving| matches!(next, Arriving::Group(other, _) if other == group);
-        let mut posts = vec![first];
-        while posts.len() < Burst::TOGETHER && self.queue.front().is_some_and(is_alike) {
-            if let Some(Arriving::Group(_, post)) = self.next() {
-                posts.push(post);
+        let mut sends = vec![first];
+        while sends.len() < FanOut::TOGETHER && self.queue.front().is_some_and(is_alike) {
+            if let Some(Arriving::Group(_, send)) = self.next() {
+                sends.push(send);
             }
         }
-        posts
+        sends
     }
 }
 
@@ -182,19 +176,19 @@ impl Arriving {
     pub(super) fn to(
         audience: Audience,
         delivery: Delivery,
-        told: Option<oneshot::Sender<Deliveries>>,
+        on_done: Option<oneshot::Sender<Deliveries>>,
     ) -> Self {
-        let post = Post { delivery, except: audience.excepted().cloned(), told };
+        let send = GroupSend { delivery, except: audience.excepted().cloned(), on_done };
         match audience.only_group() {
-            Some(group) => Self::Group(group.clone(), post),
-            None => Self::Groups(audience, post),
+            Some(group) => Self::Group(group.clone(), send),
+            None => Self::Groups(audience, send),
         }
     }
 
     fn size(&self) -> usize {
         match self {
-            Self::Group(_, Post { delivery, .. })
-            | Self::Groups(_, Post { delivery, .. })
+            Self::Group(_, GroupSend { delivery, .. })
+            | Self::Groups(_, GroupSend { delivery, .. })
             | Self::Channel(_, delivery) => delivery.message.size(),
             Self::Other(_) => 0,
         }

@@ -8,7 +8,7 @@ use crate::{
     hub::Hub,
     mailbox::{
         Bounds, Delivery,
-        shared::{SharedMailbox, SharedReceiver},
+        shared_receiver::{SharedMailbox, SharedReceiver},
     },
     name::ChannelName,
     sync::{Mutex, MutexGuard, lock},

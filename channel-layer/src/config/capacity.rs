@@ -26,19 +26,19 @@ use crate::{
 pub struct CapacityRules(Vec<(Regex, usize)>);
 
 impl CapacityRules {
-    /// Channels whose whole name matches a shell pattern: `*` stands for any text, `?` for one character,
+    /// Adds channels whose whole name matches a shell pattern: `*` stands for any text, `?` for one character,
     /// `[abc]`, `[a-z]` and `[!a-z]` for one character of a set.
     ///
     /// # Errors
-    /// [`Config`](crate::Error::Config) for a set that is no set, such as `[z-a]`.
+    /// [`Config`](crate::Error::Config) for an invalid set, such as `[z-a]`.
     pub fn glob(self, pattern: &str, capacity: usize) -> Result<Self> {
         self.add(pattern, &glob_to_regex(pattern), capacity)
     }
 
-    /// Channels whose name contains a match of a regular expression: anchor it with `^` and `$` as needed.
+    /// Adds channels whose name contains a match of a regular expression: anchor it with `^` and `$` as needed.
     ///
     /// # Errors
-    /// [`Config`](crate::Error::Config) for what is no regular expression.
+    /// [`Config`](crate::Error::Config) for an invalid regular expression.
     pub fn regex(self, pattern: &str, capacity: usize) -> Result<Self> {
         self.add(pattern, pattern, capacity)
     }
@@ -49,7 +49,7 @@ impl CapacityRules {
         Some(*capacity)
     }
 
-    /// Are there no patterns?
+    /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -64,7 +64,7 @@ impl CapacityRules {
     }
 }
 
-/// As Python's `fnmatch`: a `[` that no `]` closes stands for itself, and so does a `]` that comes first in a set.
+/// Translates a pattern of Python's `fnmatch`: a `[` that no `]` closes stands for itself, and so does a `]` that comes first in a set.
 fn glob_to_regex(glob: &str) -> String {
     let mut regex = String::from("(?s)^");
     let mut rest = glob;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_is_anchored_at_both_ends() {
+    fn globs_are_anchored() {
         assert!(matches("http.*", "http.request") && !matches("http.*", "xhttp.request"));
         assert!(!matches("http.*", "httpx") && !matches("jobs", "jobs.low"));
         assert!(matches("job?", "jobs") && !matches("job?", "job"));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_hold_characters_and_ranges_and_can_be_negated() {
+    fn sets_match_ranges_and_negations() {
         assert!(matches("job[sz]", "jobs") && !matches("job[!sz]", "jobs") && matches("job[0-9]", "job7"));
         assert!(!matches("[^a]", "b"), "as in the shell, `^` stands for itself");
         assert!(CapacityRules::default().glob("[z-a]", 1).is_err());
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_match_wins_and_a_regex_is_searched_for() {
+    fn the_first_match_wins() {
         let rules = CapacityRules::default().regex("^jobs", 5).unwrap().glob("jobs.*", 9).unwrap();
         assert_eq!(rules.capacity(&"jobs.low".parse().unwrap()), Some(5));
         assert_eq!(rules.capacity(&"my.jobs".parse().unwrap()), None);

@@ -13,7 +13,7 @@ pub use self::{
 };
 use crate::name::ChannelName;
 
-/// How much a layer keeps, and for how long.
+/// The capacity and the expiries of a layer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,7 +33,7 @@ use crate::name::ChannelName;
 #[non_exhaustive]
 pub struct LayerConfig {
     /// Unread messages that a channel holds; one more is refused. 100, as in Django Channels.
-    /// Zero counts as one: nothing here is unbounded, and nothing could ever be received.
+    /// Zero counts as one: otherwise no message could ever be received.
     pub capacity: usize,
     /// Bytes of unread messages that a channel holds, whichever limit is met first. 1 MiB.
     /// A single message is taken by an empty channel whatever its size.
@@ -45,17 +45,17 @@ pub struct LayerConfig {
     pub expiry: Duration,
     /// A membership by name ends this long after the last `group_add`. A day, as in Django Channels. More than
     /// [`LONGEST`](Self::LONGEST) counts as that.
-    /// An open [`Mailbox`](crate::Mailbox) stays a member for as long as it lives.
+    /// An open [`Mailbox`](crate::Mailbox) remains a member until it is dropped.
     pub group_expiry: Duration,
-    /// What a full mailbox does. It refuses the newest message, as in Django Channels.
+    /// The behaviour of a full mailbox. It refuses the newest message, as in Django Channels.
     pub overflow: OverflowPolicy,
 }
 
 impl LayerConfig {
-    /// A hundred years: the clock of no machine overflows by it, and nobody waits for its end.
+    /// A hundred years, which no clock overflows by.
     pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-    /// The same, with no time above [`LONGEST`](Self::LONGEST): for authors of backends, who add them to the clock.
+    /// Caps all times at [`LONGEST`](Self::LONGEST), for authors of backends, who add them to the clock.
     pub fn bounded(mut self) -> Self {
         self.expiry = self.expiry.min(Self::LONGEST);
         self.group_expiry = self.group_expiry.min(Self::LONGEST);
@@ -98,7 +98,7 @@ impl LayerConfig {
         self
     }
 
-    /// How many unread messages this channel holds.
+    /// The number of unread messages that this channel holds.
     pub fn capacity_of(&self, channel: &ChannelName) -> usize {
         self.channel_capacity.capacity(channel).unwrap_or(self.capacity)
     }
@@ -117,7 +117,7 @@ impl Default for LayerConfig {
     }
 }
 
-/// How one mailbox is to be opened.
+/// The options of one mailbox.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MailboxOptions {
@@ -132,19 +132,19 @@ pub struct MailboxOptions {
 }
 
 impl MailboxOptions {
-    /// Sets how many unread messages the mailbox holds.
+    /// Sets the number of unread messages that the mailbox holds.
     pub fn with_capacity(mut self, messages: usize) -> Self {
         self.capacity = Some(messages);
         self
     }
 
-    /// Sets how many bytes of unread messages the mailbox holds.
+    /// Sets the bytes of unread messages that the mailbox holds.
     pub fn with_byte_capacity(mut self, bytes: usize) -> Self {
         self.byte_capacity = Some(bytes);
         self
     }
 
-    /// Sets what the mailbox does when it is full.
+    /// Sets the behaviour of the mailbox once it is full.
     pub fn with_overflow(mut self, overflow: OverflowPolicy) -> Self {
         self.overflow = Some(overflow);
         self

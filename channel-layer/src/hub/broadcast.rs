@@ -1,6 +1,6 @@
-//! A message to all members, while others do the same.
+//! A message to all members of some groups, while other tasks send to the same.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use tokio::{
     runtime::Handle,
@@ -10,11 +10,12 @@ use tokio::{
 };
 
 use super::{
-    Hub, SLICE,
-    burst::{Burst, Post},
-    group::Group,
-    line::{Entered, Line},
-    turns::in_turns,
+    combining::{Entry, Run},
+    cooperative::{SLICE, run_sliced},
+    cursor::MemberCursor,
+    fan_out::FanOut,
+    group::{Group, GroupSend, SHARDS},
+    index::Hub,
 };
 use crate::{
     layer::{Audience, Deliveries},
@@ -22,41 +23,39 @@ use crate::{
     message::Message,
 };
 
-/// Deliveries for one unit of a task's budget, of which tokio gives it 128 at a time: whoever sends message after
+/// Deliveries for one unit of a task's budget, of which tokio gives it 128 at a time: a task that sends message after
 /// message gives the others a turn after about two thousand deliveries, long before mailboxes are full.
 const PER_UNIT: usize = 16;
 
 impl Hub {
-    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands: of the
-    /// members of a large group, and of the deliveries of a task that sends one message after the other.
+    /// Sends a message to all members of an audience here, and gives other tasks a turn between thousands of deliveries:
+    /// those to a large group, and those of a task that sends one message after the other.
     ///
     /// Messages that many tasks send to one group at once go out together. A large group is served by a task of
-    /// tokio's, as are those who had to wait, where there is a runtime.
+    /// tokio's, as are callers that had to wait, where there is a runtime.
     ///
-    /// Dropped half-way, it may have reached some, or will.
+    /// If the future is dropped, the message may have reached some members, and may yet reach others.
     pub async fn broadcast(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
         let Some(group) = to.only_group() else { return self.broadcast_to_all(to, message, expires).await };
         let Some(group) = self.group(group) else { return Deliveries::default() };
-        let delivery = Delivery { message, expires };
-        loop {
-            let mut outcome = None;
-            let post = || {
-                let (told, back) = oneshot::channel();
-                outcome = Some(back);
-                Post { delivery: delivery.clone(), except: to.excepted().cloned(), told: Some(told) }
-            };
-            match group.line.enter(group.is_small(), post) {
-                Entered::Caller => return self.walk_over(&group, to, delivery).await,
-                Entered::Other => {}
-                Entered::Nobody => Walker::start(self, &group),
-            }
-            // Otherwise the walker's runtime has ended before the message's turn: somebody else has to walk.
-            if let Some(outcome) = outcome
-                && let Ok(deliveries) = outcome.await
-            {
-                return deliveries;
+        let send = ShardSend { hub: self, group: &group, to, delivery: Delivery { message, expires } };
+        let mut made = Deliveries::default();
+        // All shards first: the order among messages is the same in each.
+        let mut pending = [const { None }; SHARDS];
+        for (shard, pending) in pending.iter_mut().enumerate() {
+            *pending = send.start(shard, &mut made);
+        }
+        give_turns(made.matched).await;
+        for (shard, mut pending) in pending.into_iter().enumerate() {
+            while let Some(outcome) = pending.take() {
+                match outcome.await {
+                    Ok(deliveries) => made += deliveries,
+                    // The runtime of the runner has ended before the message's turn: it needs another runner.
+                    Err(_) => pending = send.start(shard, &mut made),
+                }
             }
         }
+        made
     }
 
     async fn broadcast_to_all(&self, to: &Audience, message: Message, expires: Instant) -> Deliveries {
@@ -67,27 +66,6 @@ impl Hub {
         give_turns(fan_out.deliveries().matched % SLICE).await;
         fan_out.deliveries()
     }
-
-    /// Walks without a pause: a caller that is not polled any more must not keep others waiting.
-    async fn walk_over(&self, group: &Arc<Group>, to: &Audience, delivery: Delivery) -> Deliveries {
-        let walking = Walking(&group.line);
-        let deliveries = self.fan_out_to(group.clone(), to.excepted(), delivery).finish();
-        mem::forget(walking);
-        if !group.line.leave() {
-            Walker::start(self, group);
-        }
-        give_turns(deliveries.matched).await;
-        deliveries
-    }
-}
-
-/// A waker or a subscriber of `tracing` that panics must not leave a line that nobody looks at.
-struct Walking<'a>(&'a Line);
-
-impl Drop for Walking<'_> {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
 }
 
 async fn give_turns(deliveries: usize) {
@@ -96,58 +74,96 @@ async fn give_turns(deliveries: usize) {
     }
 }
 
-/// Walks over a group for all who wait in its line.
-struct Walker {
-    hub: Hub,
-    group: Arc<Group>,
-    burst: Option<Burst>,
-    has_left: bool,
+/// A message on its way to the shards of a group.
+struct ShardSend<'a> {
+    hub: &'a Hub,
+    group: &'a Arc<Group>,
+    to: &'a Audience,
+    delivery: Delivery,
 }
 
-impl Walker {
-    fn start(hub: &Hub, group: &Arc<Group>) {
-        let mut walker = Self { hub: hub.clone(), group: group.clone(), burst: None, has_left: false };
+impl ShardSend<'_> {
+    /// Serves a shard, and adds to `made`; or queues, and returns the outcome to come.
+    fn start(&self, shard: usize, made: &mut Deliveries) -> Option<oneshot::Receiver<Deliveries>> {
+        let mut outcome = None;
+        let send = || {
+            let (on_done, receiver) = oneshot::channel();
+            outcome = Some(receiver);
+            let except = self.to.excepted().cloned();
+            GroupSend { delivery: self.delivery.clone(), except, on_done: Some(on_done) }
+        };
+        match self.group.combiner(shard).enter(self.group.is_small(shard), send) {
+            Entry::Run(run) => *made += self.serve(shard, run),
+            Entry::Queued => {}
+            Entry::RunnerNeeded => Runner::start(self.hub, self.group, shard),
+        }
+        outcome
+    }
+
+    /// Serves a shard without a pause: a caller that is not polled any more must not keep others waiting.
+    fn serve(&self, shard: usize, run: Run<'_, GroupSend>) -> Deliveries {
+        let cursor = MemberCursor::new_in_shard(self.group.clone(), shard);
+        let fan_out = self.hub.fan_out_one(cursor, self.to.excepted(), self.delivery.clone());
+        let deliveries = fan_out.finish();
+        if !run.finish() {
+            Runner::start(self.hub, self.group, shard);
+        }
+        deliveries
+    }
+}
+
+/// Serves a shard for all callers that are queued.
+struct Runner {
+    hub: Hub,
+    group: Arc<Group>,
+    shard: usize,
+    fan_out: Option<FanOut>,
+    is_done: bool,
+}
+
+impl Runner {
+    fn start(hub: &Hub, group: &Arc<Group>, shard: usize) {
+        let mut runner =
+            Self { hub: hub.clone(), group: group.clone(), shard, fan_out: None, is_done: false };
         match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(walker.run())),
-            Err(_) => while walker.step().is_some() {},
+            Ok(runtime) => drop(runtime.spawn(runner.run())),
+            Err(_) => while runner.step().is_some() {},
         }
     }
 
     async fn run(mut self) {
-        in_turns(|| self.step()).await;
+        run_sliced(|| self.step()).await;
     }
 
-    /// Serves a slice, of so many deliveries; nothing if nobody waits.
+    /// Serves a slice and returns its number of deliveries, or `None` if the queue is empty.
     fn step(&mut self) -> Option<usize> {
-        let burst = match &mut self.burst {
-            Some(burst) => burst,
+        let fan_out = match &mut self.fan_out {
+            Some(fan_out) => fan_out,
             None => {
-                let posts = self.group.line.take();
-                self.has_left = posts.is_empty();
-                if self.has_left {
+                let sends = self.group.combiner(self.shard).take(FanOut::TOGETHER);
+                self.is_done = sends.is_empty();
+                if self.is_done {
                     return None;
                 }
-                self.burst.insert(self.hub.burst_to(Some(self.group.clone()), posts))
+                let cursor = MemberCursor::new_in_shard(self.group.clone(), self.shard);
+                self.fan_out.insert(self.hub.fan_out_from(cursor, sends))
             }
         };
-        let before = burst.deliveries();
-        let more = burst.step();
-        let made = burst.deliveries() - before;
+        let before = fan_out.tried();
+        let more = fan_out.step();
+        let made = fan_out.tried() - before;
         if !more {
-            self.burst = None;
+            self.fan_out = None;
         }
         Some(made)
     }
 }
 
-/// With its runtime, perhaps, before its time.
-impl Drop for Walker {
+/// A runner may be dropped before its time, with its runtime.
+impl Drop for Runner {
     fn drop(&mut self) {
-        if !self.has_left {
-            self.group.line.abandon();
+        if !self.is_done {
+            self.group.combiner(self.shard).abandon();
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,77 +1,204 @@
-//! One message to many mailboxes, in slices.
+//! Any number of messages to all members of some groups, in slices.
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{Hub, SLICE, group::Group, totals::Totals, walk::Walk};
+use super::{
+    cooperative::SLICE,
+    cursor::MemberCursor,
+    group::{Group, GroupSend},
+    index::Hub,
+    totals::Totals,
+};
 use crate::{
     layer::{Audience, Deliveries},
-    mailbox::{Delivery, MailboxSender, Refusal},
+    mailbox::{Burst, Delivery, MailboxSender, Refusal},
     message::Message,
-    name::ChannelName,
+    name::{ChannelName, GroupName},
 };
 
-/// A message on its way to all members of some groups. Each [`step`](Self::step) serves a slice of them.
+/// Messages that are being handed to all members of some groups. Each [`step`](Self::step) serves a slice of about a
+/// thousand deliveries.
 ///
-/// No map is locked while it is under way, and no member is looked up by name.
+/// Each member is visited once and takes all messages as one [`Burst`], with one lock and at most one wake-up. It
+/// receives what it would receive of one message after the other.
 #[derive(Debug)]
 pub struct FanOut {
-    walk: Walk,
-    delivery: Delivery,
-    deliveries: Deliveries,
+    cursor: MemberCursor,
+    load: Load,
+    /// The channels that are left out, with the position of the message that each does not get.
+    excepted: Vec<(usize, MailboxSender)>,
+    /// Members that have been visited.
+    visited: usize,
     totals: Arc<Totals>,
 }
 
+#[derive(Debug)]
+enum Load {
+    /// Apart from bursts, because a message alone needs no memory of its own.
+    One(Delivery, Tally),
+    Burst(Burst, Box<[Tally]>),
+}
+
+/// The outcome of one message so far. Counts the members without it: nearly always there are none.
+#[derive(Debug, Default)]
+struct Tally {
+    excepted: usize,
+    full: usize,
+    closed: usize,
+    on_done: Option<oneshot::Sender<Deliveries>>,
+}
+
 impl Hub {
-    /// Starts to send a message to all members of an audience here; it goes on by [`FanOut::step`].
+    /// Starts to send a message to all members of an audience here; [`FanOut::step`] continues.
     pub fn fan_out(&self, to: &Audience, message: Message, expires: Instant) -> FanOut {
-        let delivery = Delivery { message, expires };
-        FanOut { walk: self.walk(to), delivery, deliveries: Deliveries::default(), totals: self.totals() }
+        self.fan_out_one(self.cursor(to.groups()), to.excepted(), Delivery { message, expires })
     }
 
-    pub(super) fn fan_out_to(
+    /// Starts to send messages, in their order, to all members of some groups here; [`FanOut::step`] continues. A member of
+    /// several groups gets each message once.
+    pub fn fan_out_all<'a>(
         &self,
-        group: Arc<Group>,
+        groups: impl IntoIterator<Item = &'a GroupName>,
+        sends: Vec<GroupSend>,
+    ) -> FanOut {
+        self.fan_out_from(self.cursor(groups), sends)
+    }
+
+    pub(super) fn fan_out_one(
+        &self,
+        cursor: MemberCursor,
         except: Option<&ChannelName>,
         delivery: Delivery,
     ) -> FanOut {
-        let walk = Walk::new(vec![group], except.and_then(|channel| self.sender(channel)));
-        FanOut { walk, delivery, deliveries: Deliveries::default(), totals: self.totals() }
+        let excepted = except.and_then(|channel| self.sender(channel)).map(|sender| (0, sender));
+        let load = Load::One(delivery, Tally::default());
+        FanOut { cursor, load, excepted: Vec::from_iter(excepted), visited: 0, totals: self.totals() }
+    }
+
+    pub(super) fn fan_out_from(&self, cursor: MemberCursor, sends: Vec<GroupSend>) -> FanOut {
+        let mut excepted = Vec::new();
+        let mut deliveries = Vec::with_capacity(sends.len());
+        let mut tallies = Vec::with_capacity(sends.len());
+        for (position, GroupSend { delivery, except, on_done }) in sends.into_iter().enumerate() {
+            excepted
+                .extend(except.and_then(|channel| self.sender(&channel)).map(|sender| (position, sender)));
+            deliveries.push(delivery);
+            tallies.push(Tally { on_done, ..Tally::default() });
+        }
+        let load = match (deliveries.len(), deliveries.pop(), tallies.pop()) {
+            (1, Some(delivery), Some(tally)) => Load::One(delivery, tally),
+            (_, delivery, tally) => {
+                deliveries.extend(delivery);
+                tallies.extend(tally);
+                Load::Burst(Burst::new(deliveries), tallies.into())
+            }
+        };
+        FanOut { cursor, load, excepted, visited: 0, totals: self.totals() }
+    }
+
+    fn cursor<'a>(&self, groups: impl IntoIterator<Item = &'a GroupName>) -> MemberCursor {
+        let groups: Vec<Arc<Group>> = groups.into_iter().filter_map(|name| self.group(name)).collect();
+        MemberCursor::new(groups)
     }
 }
 
 impl FanOut {
+    /// Messages that should go together, at most. A third of a mailbox's usual capacity, so that members have two turns
+    /// to empty theirs before it is full.
+    pub const TOGETHER: usize = 32;
+
     /// Serves a slice; false once all are served.
     pub fn step(&mut self) -> bool {
-        let Self { walk, delivery, deliveries, .. } = self;
-        walk.step(SLICE, |member| serve(member, delivery, deliveries))
+        let Self { cursor, load, excepted, visited, .. } = self;
+        let slots = (SLICE / load.tallies().len().max(1)).max(1);
+        cursor.step(slots, |member| {
+            *visited += 1;
+            load.serve(member, excepted);
+        })
     }
 
-    /// Serves all that are left, without a pause.
+    /// Serves all that are left, without a pause, and returns the [sum](Self::deliveries).
     pub fn finish(mut self) -> Deliveries {
         while self.step() {}
-        self.deliveries
+        self.deliveries()
     }
 
-    /// What has been done so far.
+    /// The number of deliveries that have been tried.
+    pub fn tried(&self) -> usize {
+        self.visited * self.load.tallies().len()
+    }
+
+    /// The outcome of all messages so far, added up.
     pub fn deliveries(&self) -> Deliveries {
-        self.deliveries
+        let mut sum = Deliveries::default();
+        self.outcomes().for_each(|outcome| sum += outcome);
+        sum
+    }
+
+    /// The outcome of each message so far, in the order in which they were given.
+    pub fn outcomes(&self) -> impl Iterator<Item = Deliveries> {
+        self.load.tallies().iter().map(|tally| tally.outcome(self.visited))
     }
 }
 
-fn serve(member: &MailboxSender, delivery: &Delivery, deliveries: &mut Deliveries) {
-    deliveries.matched += 1;
-    match member.deliver(delivery.clone()) {
-        Ok(()) => deliveries.delivered += 1,
-        Err(Refusal::Closed) => deliveries.closed += 1,
-        Err(Refusal::Full) => deliveries.full += 1,
+impl Load {
+    fn tallies(&self) -> &[Tally] {
+        match self {
+            Self::One(_, tally) => std::slice::from_ref(tally),
+            Self::Burst(_, tallies) => tallies,
+        }
+    }
+
+    fn serve(&mut self, member: &MailboxSender, excepted: &[(usize, MailboxSender)]) {
+        let mut skipped = excepted.iter().filter(|(_, other)| other.same_mailbox(member));
+        match self {
+            Self::One(delivery, tally) => {
+                if skipped.next().is_some() {
+                    tally.excepted += 1;
+                } else if let Err(refusal) = member.deliver(delivery.clone()) {
+                    tally.add(refusal);
+                }
+            }
+            Self::Burst(burst, tallies) => {
+                let skipped: Vec<_> = skipped.map(|(position, _)| *position).collect();
+                skipped.iter().for_each(|position| tallies[*position].excepted += 1);
+                member.deliver_burst(burst, &skipped, |position, refusal| tallies[position].add(refusal));
+            }
+        }
     }
 }
 
-/// However it ends, also half-way, what it did is accounted for.
+impl Tally {
+    fn add(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Closed => self.closed += 1,
+            Refusal::Full => self.full += 1,
+        }
+    }
+
+    fn outcome(&self, visited: usize) -> Deliveries {
+        let &Self { excepted, full, closed, .. } = self;
+        let matched = visited - excepted;
+        Deliveries { matched, delivered: matched - full - closed, full, closed }
+    }
+}
+
+/// Accounts for what was done, also if that was not all.
 impl Drop for FanOut {
     fn drop(&mut self) {
-        self.totals.account(self.walk.names(), &self.deliveries);
+        let Self { cursor, load, visited, totals, .. } = self;
+        let tallies = match load {
+            Load::One(_, tally) => std::slice::from_mut(tally),
+            Load::Burst(_, tallies) => tallies,
+        };
+        for tally in tallies {
+            let outcome = tally.outcome(*visited);
+            totals.account(cursor.names(), &outcome);
+            if let Some(on_done) = tally.on_done.take() {
+                let _ = on_done.send(outcome); // the sender may have gone
+            }
+        }
     }
 }

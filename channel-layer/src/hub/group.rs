@@ -1,81 +1,150 @@
 //! The members of one group: a list that joining and leaving changes in constant time.
 
-use super::{SLICE, line::Line};
+use std::fmt;
+
+use tokio::sync::oneshot;
+
+use super::{combining::Combiner, cooperative::SLICE};
 use crate::{
-    mailbox::MailboxSender,
+    layer::Deliveries,
+    mailbox::{Delivery, MailboxSender},
     name::{ChannelName, GroupName},
     sync::{RwLock, read, write},
 };
 
-pub(super) struct Group {
-    name: GroupName,
-    /// Any number of senders read the list at once; only joining and leaving write it.
-    members: RwLock<Members>,
-    /// Those who send to the group at this moment.
-    pub(super) line: Line,
+/// The parts of a group that are sent to independently of each other.
+pub(super) const SHARDS: usize = 1;
+
+/// A message to a group, as one of many that are sent together.
+#[derive(Debug)]
+pub struct GroupSend {
+    /// The message that every member receives.
+    pub delivery: Delivery,
+    /// A channel that is left out, most often the sender's.
+    pub except: Option<ChannelName>,
+    /// Receives the outcome, once all members have been served.
+    pub on_done: Option<oneshot::Sender<Deliveries>>,
 }
 
-/// A slab of its own, because a place must never move while somebody walks over the list in slices.
+/// A message to all members, whose outcome is not asked for.
+impl From<Delivery> for GroupSend {
+    fn from(delivery: Delivery) -> Self {
+        Self { delivery, except: None, on_done: None }
+    }
+}
+
+pub(super) struct Group {
+    name: GroupName,
+    shards: [GroupShard; SHARDS],
+}
+
+#[derive(Default)]
+struct GroupShard {
+    /// Any number of senders read the list at once; only joining and leaving write it.
+    members: RwLock<Members>,
+    combiner: Combiner<GroupSend>,
+}
+
+/// A slab of its own, because a slot must never move during a fan-out in slices.
 #[derive(Default)]
 struct Members {
-    places: Vec<Option<MailboxSender>>,
+    slots: Vec<Option<MailboxSender>>,
     free: Vec<u32>,
     live: usize,
 }
 
+/// The slot of a member, numbered over all shards.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemberSlot(u32);
+
 impl Group {
     pub(super) fn new(name: GroupName) -> Self {
-        Self { name, members: RwLock::default(), line: Line::default() }
+        Self { name, shards: Default::default() }
     }
 
     pub(super) fn name(&self) -> &GroupName {
         &self.name
     }
 
-    /// Adds a member and says where, for [`leave`](Self::leave).
-    pub(super) fn join(&self, member: MailboxSender) -> u32 {
-        let mut members = write(&self.members);
-        members.live += 1;
-        if let Some(place) = members.free.pop() {
-            members.places[place as usize] = Some(member);
-            return place;
-        }
-        members.places.push(Some(member));
-        u32::try_from(members.places.len() - 1).expect("memory ends before four billion members")
+    /// The senders to one shard.
+    pub(super) fn combiner(&self, shard: usize) -> &Combiner<GroupSend> {
+        &self.shards[shard].combiner
     }
 
-    /// Takes out the member that [`join`](Self::join) put there.
-    pub(super) fn leave(&self, place: u32) {
-        let mut members = write(&self.members);
-        members.places[place as usize] = None;
-        members.free.push(place);
-        members.live -= 1;
-        if members.live == 0 {
-            *members = Members::default();
-        }
+    /// Adds a member and returns its slot, for [`leave`](Self::leave).
+    pub(super) fn join(&self, member: MailboxSender) -> MemberSlot {
+        // Mailboxes are a few hundred bytes apart, which is more than any number of shards.
+        let shard = member.id() / size_of::<Members>() % SHARDS;
+        let slot = write(&self.shards[shard].members).join(member);
+        let number = slot * SHARDS + shard;
+        MemberSlot(u32::try_from(number).expect("memory ends before four billion members"))
     }
 
-    /// Can all be served in one slice?
-    pub(super) fn is_small(&self) -> bool {
-        read(&self.members).places.len() <= SLICE
+    /// Removes the member at a slot.
+    pub(super) fn leave(&self, MemberSlot(number): MemberSlot) {
+        let number = number as usize;
+        write(&self.shards[number % SHARDS].members).leave(number / SHARDS);
+    }
+
+    /// Whether a shard can be served in one slice.
+    pub(super) fn is_small(&self, shard: usize) -> bool {
+        read(&self.shards[shard].members).slots.len() <= SLICE
     }
 
     pub(super) fn len(&self) -> usize {
-        read(&self.members).live
+        self.shards.iter().map(|shard| read(&shard.members).live).sum()
     }
 
     pub(super) fn channels(&self) -> Vec<ChannelName> {
-        let members = read(&self.members);
-        members.places.iter().flatten().map(|member| member.channel().clone()).collect()
+        let mut channels = Vec::with_capacity(self.len());
+        for shard in &self.shards {
+            let members = read(&shard.members);
+            channels.extend(members.slots.iter().flatten().map(|member| member.channel().clone()));
+        }
+        channels
     }
 
-    /// Shows the members at `from` and after to `each`, up to `count` places; true if there are more.
+    /// Calls `each` with the members of a shard in the slots from `from` on, up to `count` slots. True if there are more.
     ///
-    /// Who is a member all the time is seen exactly once, however joining and leaving go on in between.
-    pub(super) fn slice(&self, from: usize, count: usize, mut each: impl FnMut(&MailboxSender)) -> bool {
-        let members = read(&self.members);
-        let places = members.places.get(from..).unwrap_or_default();
-        places.iter().take(count).flatten().for_each(&mut each);
-        places.len() > count
+    /// A member that neither joins nor leaves meanwhile is visited exactly once by all slices together.
+    pub(super) fn slice(
+        &self,
+        shard: usize,
+        from: usize,
+        count: usize,
+        mut each: impl FnMut(&MailboxSender),
+    ) -> bool {
+        let members = read(&self.shards[shard].members);
+        let slots = members.slots.get(from..).unwrap_or_default();
+        slots.iter().take(count).flatten().for_each(&mut each);
+        slots.len() > count
+    }
+}
+
+impl Members {
+    fn join(&mut self, member: MailboxSender) -> usize {
+        self.live += 1;
+        if let Some(slot) = self.free.pop() {
+            let slot = slot as usize;
+            self.slots[slot] = Some(member);
+            return slot;
+        }
+        self.slots.push(Some(member));
+        self.slots.len() - 1
+    }
+
+    fn leave(&mut self, slot: usize) {
+        self.slots[slot] = None;
+        self.free.push(u32::try_from(slot).expect("it came from a `MemberSlot`"));
+        self.live -= 1;
+        if self.live == 0 {
+            *self = Self::default();
+        }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("members", &self.len()).finish()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::group::Group;
+use super::group::{Group, MemberSlot};
 use crate::name::GroupName;
 
 /// A plain list, because most channels are in a handful of groups. Boxed, although a list is on the heap anyway:
@@ -15,17 +15,17 @@ pub(super) struct Memberships(Option<Box<Vec<(GroupName, Membership)>>>);
 
 pub(super) struct Membership {
     group: Arc<Group>,
-    place: u32,
+    slot: MemberSlot,
     since: Instant,
 }
 
 impl Memberships {
-    /// Renews the membership, or makes one at the place that `join` returns.
+    /// Renews the membership, or adds one at the slot that `join` returns.
     pub(super) fn renew_or_insert(
         &mut self,
         name: &GroupName,
         now: Instant,
-        join: impl FnOnce() -> (Arc<Group>, u32),
+        join: impl FnOnce() -> (Arc<Group>, MemberSlot),
     ) {
         // Room for one: most channels are in one group, and `push` alone would make room for four.
         let list = self.0.get_or_insert_with(|| Box::new(Vec::with_capacity(1)));
@@ -33,8 +33,8 @@ impl Memberships {
             known.since = now;
             return;
         }
-        let (group, place) = join();
-        list.push((name.clone(), Membership { group, place, since: now }));
+        let (group, slot) = join();
+        list.push((name.clone(), Membership { group, slot, since: now }));
     }
 
     pub(super) fn remove(&mut self, name: &GroupName) -> Option<Membership> {
@@ -64,7 +64,7 @@ impl Memberships {
         self.0.iter().flat_map(|list| list.iter()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// A channel without groups takes no memory for them.
+    /// Frees the list of a channel without groups.
     fn shrink(&mut self) {
         self.0.take_if(|list| list.is_empty());
     }
@@ -72,7 +72,7 @@ impl Memberships {
 
 impl Membership {
     pub(super) fn end(self) {
-        self.group.leave(self.place);
+        self.group.leave(self.slot);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What one process has done with its messages so far.
+//! Counts of a hub that no open mailbox keeps, and warnings about full members.
 
 use std::{
     collections::HashMap,
@@ -15,35 +15,35 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// How often full mailboxes are reported, at most: in a busy room it happens at every message.
+/// The time between two reports about full mailboxes of a group: in a busy group they are full at every message.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Groups whose last report is remembered.
+/// The number of groups whose last report is remembered.
 const REMEMBERED: usize = 512;
 
-/// Names of a message's further groups in a report.
+/// The number of further groups that a report names.
 const NAMED: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     /// The sums of the mailboxes that have closed. Written once per mailbox, so a lock will do.
     closed_mailboxes: Mutex<Ledger>,
-    /// Messages that came when their mailbox had just closed. Counts only, so relaxed.
+    /// Messages to mailboxes that had just closed. A count alone, so relaxed.
     too_late: AtomicU64,
-    warnings: Mutex<Warnings>,
+    warnings: Mutex<FullWarnings>,
 }
 
 #[derive(Debug, Default)]
-struct Warnings {
+struct FullWarnings {
     groups: HashMap<GroupName, Recent>,
-    /// Of all groups beyond those together.
+    /// All groups beyond those together.
     others: Recent,
 }
 
 #[derive(Debug, Default)]
 struct Recent {
     last: Option<Instant>,
-    /// Refused since then.
+    /// Messages refused since then.
     unreported: usize,
 }
 
@@ -68,7 +68,7 @@ impl Totals {
         self.warn_of_full(groups, deliveries);
     }
 
-    /// All that no open mailbox counts itself.
+    /// The account of all messages that no open mailbox counts itself.
     pub(super) fn ledger(&self) -> Ledger {
         let mut ledger = *lock(&self.closed_mailboxes);
         let too_late = self.too_late.load(Relaxed);
@@ -99,7 +99,7 @@ impl Totals {
     }
 }
 
-impl Warnings {
+impl FullWarnings {
     /// Adds missed messages. Returns their number since the last report about this group if the next report
     /// is due.
     fn add(&mut self, group: &GroupName, full: usize) -> Option<usize> {
@@ -108,10 +108,10 @@ impl Warnings {
         if !self.groups.contains_key(group) && self.groups.len() >= REMEMBERED {
             self.groups.retain(|_, recent| is_recent(recent.last));
         }
-        let is_crowded = self.groups.len() >= REMEMBERED;
+        let is_at_limit = self.groups.len() >= REMEMBERED;
         let recent = match self.groups.get_mut(group) {
             Some(recent) => recent,
-            None if is_crowded => &mut self.others,
+            None if is_at_limit => &mut self.others,
             None => self.groups.entry(group.clone()).or_default(),
         };
         recent.unreported += full;
@@ -132,8 +132,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn full_members_are_reported_once_a_second_per_group() {
-        let (mut warnings, g, h) = (Warnings::default(), group("g"), group("h"));
+    async fn reports_once_a_second_per_group() {
+        let (mut warnings, g, h) = (FullWarnings::default(), group("g"), group("h"));
         assert_eq!((warnings.add(&g, 3), warnings.add(&g, 4)), (Some(3), None));
         assert_eq!((warnings.add(&h, 2), warnings.add(&h, 1)), (Some(2), None));
         tokio::time::advance(WARNING_INTERVAL).await;
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn any_number_of_full_groups_takes_bounded_memory_and_log() {
-        let mut warnings = Warnings::default();
+    async fn memory_and_log_are_bounded() {
+        let mut warnings = FullWarnings::default();
         let reports = (0..2000).filter(|n| warnings.add(&group(&format!("g{n}")), 1).is_some()).count();
         assert_eq!((reports, warnings.groups.len()), (REMEMBERED + 1, REMEMBERED));
         tokio::time::advance(WARNING_INTERVAL).await;

@@ -1,13 +1,13 @@
-//! Whom a message is for.
+//! The receivers of a message to groups.
 
 use crate::name::{ChannelName, GroupName};
 
-/// Whom a [`group_send`](crate::ChannelLayer::group_send) reaches.
+/// The receivers of a [`group_send`](crate::ChannelLayer::group_send).
 ///
 /// ```
 /// use channel_layer::{Audience, ChannelName, GroupName};
 ///
-/// let everybody = Audience::from(GroupName::new("lobby")?);
+/// let all = Audience::from(GroupName::new("lobby")?);
 /// let others = Audience::from(GroupName::new("lobby")?)
 ///     .and(GroupName::new("admins")?)
 ///     .except(ChannelName::new("specific.1!me")?);
@@ -23,7 +23,7 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Adds the members of a further group. Who is in several receives once.
+    /// Adds the members of another group. A member of several receives once.
     pub fn and(mut self, group: impl Into<GroupName>) -> Self {
         self.more.push(group.into());
         self
@@ -51,7 +51,7 @@ impl Audience {
         if self.is_union() { None } else { Some(&self.group) }
     }
 
-    /// Is there more than one group?
+    /// Whether there are several groups.
     pub fn is_union(&self) -> bool {
         !self.more.is_empty()
     }
@@ -61,7 +61,7 @@ impl Audience {
         self.except.as_ref()
     }
 
-    /// Is it for this process only?
+    /// Whether only members in this process are reached.
     pub fn is_local_only(&self) -> bool {
         self.local_only
     }

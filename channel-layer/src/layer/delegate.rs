@@ -57,7 +57,7 @@ macro_rules! delegate_layer {
     };
 }
 
-/// One asynchronous method of a delegated layer, with the signature that `async_trait` gives it: a lifetime for each
+/// An asynchronous method of a delegated layer, with the signature that `async_trait` gives it: a lifetime for each
 /// reference.
 #[doc(hidden)]
 #[macro_export]

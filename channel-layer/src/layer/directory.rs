@@ -1,4 +1,4 @@
-//! The optional plane that lists groups and members.
+//! The optional lists of groups and members.
 
 use async_trait::async_trait;
 
@@ -7,22 +7,21 @@ use crate::{
     name::{ChannelName, GroupName},
 };
 
-/// Who is in which group. Reached by [`ChannelLayer::directory`](crate::ChannelLayer::directory), for layers
-/// that can tell about all processes.
+/// The groups and members of all processes. See [`ChannelLayer::directory`](crate::ChannelLayer::directory).
 ///
-/// Every answer is a snapshot, already out of date when it arrives: for dashboards and tests, not for deciding
-/// whether to send. No order is promised.
+/// Each result is a snapshot, out of date when it arrives: for dashboards and tests, not for a decision whether to send.
+/// The order is arbitrary.
 #[async_trait]
 pub trait GroupDirectory: Send + Sync {
     /// The groups that have members.
     async fn groups(&self) -> Result<Vec<GroupName>>;
 
-    /// The groups that a channel is in; none if nobody knows it.
+    /// The groups that a channel is in; none for an unknown channel.
     async fn groups_of(&self, channel: &ChannelName) -> Result<Vec<GroupName>>;
 
-    /// The channels in a group; none if nobody knows it.
+    /// The channels in a group; none for an unknown group.
     async fn members(&self, group: &GroupName) -> Result<Vec<ChannelName>>;
 
-    /// How many channels are in a group.
+    /// The number of channels in a group.
     async fn member_count(&self, group: &GroupName) -> Result<usize>;
 }

@@ -132,7 +132,7 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Returns the abilities of this backend.
     fn capabilities(&self) -> Capabilities;
 
-    /// Opens a channel of one's own, under a new name that nobody can guess.
+    /// Opens a channel for one receiver, under a new name that cannot be guessed.
     ///
     /// # Errors
     /// A prefix that makes no valid name; a layer that is closed or has never been connected.
@@ -140,8 +140,8 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
 
     /// Sends to one channel, without ever waiting for its receiver.
     ///
-    /// A channel that nobody knows is fine: the message waits there until it expires, or is dropped.
-    /// A future dropped half-way may or may not have sent.
+    /// An unknown channel is no error: the message waits there until it expires, or is dropped.
+    /// A dropped future may or may not have sent.
     ///
     /// # Errors
     /// [`ChannelFull`](crate::Error::ChannelFull) where the backend can tell
@@ -169,14 +169,13 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// [`adds_foreign`](Capabilities::adds_foreign); the errors of [an outage](Self#while-the-backend-is-away).
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()>;
 
-    /// Takes a channel out of a group. It is fine if it was not there.
+    /// Takes a channel out of a group, if it is a member.
     ///
     /// # Errors
     /// As for [`group_add`](Self::group_add).
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()>;
 
-    /// Takes a channel out of all its groups, whichever process and whichever handle added it. It is fine if there are
-    /// none.
+    /// Takes a channel out of all its groups, whichever process and handle added it.
     ///
     /// # Errors
     /// As for [`group_add`](Self::group_add).
@@ -184,8 +183,8 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
 
     /// Sends to all members of the audience's groups, to each at most once.
     ///
-    /// A member that is full or gone does not make it fail: the report counts it. A group without members is
-    /// fine. A future dropped half-way may have reached some, or may yet.
+    /// The report counts members that are full or gone; they are no error, and neither is a group without members. A
+    /// dropped future may have reached some members, and may yet reach others.
     ///
     /// # Errors
     /// [`Unavailable`](crate::Error::Unavailable): the message has reached no member, and is not sent later.
@@ -194,7 +193,7 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// [`InvalidMessage`](crate::Error::InvalidMessage): it is above the [limit](Self#size), and nothing was sent.
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport>;
 
-    /// Returns the members of all groups, if this layer can tell about all processes.
+    /// Returns the lists of groups and members, if this layer knows those of all processes.
     fn directory(&self) -> Option<&dyn GroupDirectory>;
 
     /// Returns the backend's events from now on, and whether it is in reach. Ends once the layer is closed.
@@ -203,12 +202,12 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Checks that messages get through.
     ///
     /// # Errors
-    /// What a `send` would say now.
+    /// The errors of a `send` at this time.
     async fn health(&self) -> Result<Health>;
 
     /// Drops all messages and memberships. Open mailboxes stay open, outside of all groups.
     ///
-    /// For all processes where [`global_flush`](Capabilities::global_flush) says so, otherwise for this process.
+    /// In all processes with [`global_flush`](Capabilities::global_flush), otherwise in this process.
     async fn flush(&self) -> Result<()>;
 
     /// Ends the layer: see [Closing](Self#closing). Closing twice is fine.

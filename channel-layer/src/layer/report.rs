@@ -1,6 +1,8 @@
 //! The result of a message to groups.
 
-/// The result of a `group_send`: exact for this process, and as far as the backend knows for the others.
+use std::ops::AddAssign;
+
+/// The result of a `group_send`: exact for this process, and what the backend knows of the others.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
@@ -35,27 +37,35 @@ impl SendReport {
     }
 }
 
-/// One message and the channels of one process, each counted once, named channels included: `matched` is the sum of
-/// the others.
+/// The channels of one process that a message was for, by outcome. Each is counted once, named channels included:
+/// `matched` is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deliveries {
     /// Members of at least one of the audience's groups, without the excepted channel.
     pub matched: usize,
-    /// Members whose mailbox took the message, which says that it waits there and not that it has been received. It can
-    /// still expire, or make room for another under the mailbox's [`OverflowPolicy`](crate::OverflowPolicy).
+    /// Members whose mailbox took the message. It has not been received yet, and can still expire or make room for another under the mailbox's [`OverflowPolicy`](crate::OverflowPolicy).
     pub delivered: usize,
     /// Members whose mailbox was full, so that they miss the message.
     pub full: usize,
-    /// Members that left in the same moment.
+    /// Members whose mailbox closed at the same time.
     pub closed: usize,
+}
+
+impl AddAssign for Deliveries {
+    fn add_assign(&mut self, other: Self) {
+        self.matched += other.matched;
+        self.delivered += other.delivered;
+        self.full += other.full;
+        self.closed += other.closed;
+    }
 }
 
 /// The knowledge about other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remote {
-    /// There are none, or they were not asked for.
+    /// No other processes, or none that were asked for.
     None,
     /// The bus has handed the message to the connections of this number of other processes. This says neither that it
     /// has arrived there nor how many members they have.

@@ -1,58 +1,47 @@
-//! Every message is accounted for.
+//! The account of every message.
 
 use std::ops::AddAssign;
 
-use super::meter;
+use super::reason::DropReason;
 
-/// What became of the messages that were offered to one mailbox, or to all mailboxes of a process.
+/// The account of all messages that were offered to one mailbox, or to all mailboxes of a process.
 ///
 /// A message to a group counts once for each member. It always holds that
 /// offered = delivered + queued + [dropped](Dropped::total).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ledger {
-    /// Brought to a mailbox.
+    /// Messages that were offered to a mailbox.
     pub offered: u64,
-    /// Taken out by the mailbox's owner.
+    /// Messages that the owner of the mailbox has received.
     pub delivered: u64,
-    /// Waiting.
+    /// Messages in the mailbox.
     pub queued: u64,
-    /// Neither of these, by reason.
+    /// All others, by reason.
     pub dropped: Dropped,
 }
 
-/// Messages that nobody received, by reason.
+/// Messages that were not received, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {
-    /// The mailbox closed: before the message came, or before it was taken out.
+    /// Messages offered to a closed mailbox, or still in it when it closed.
     pub closed: u64,
-    /// Made room for a newer one, under [`DropOldest`](crate::OverflowPolicy::DropOldest) or
+    /// Messages that made room for a newer one, under [`DropOldest`](crate::OverflowPolicy::DropOldest) or
     /// [`KeepLatest`](crate::OverflowPolicy::KeepLatest).
     pub evicted: u64,
-    /// Waited for too long.
+    /// Messages that expired.
     pub expired: u64,
-    /// Dropped by [`flush`](crate::ChannelLayer::flush).
+    /// Messages dropped by [`flush`](crate::ChannelLayer::flush).
     pub flushed: u64,
-    /// Refused by a full mailbox.
+    /// Messages refused by a full mailbox.
     pub full: u64,
-    /// Replaced by a newer one with the same key, under [`KeepLatest`](crate::OverflowPolicy::KeepLatest).
+    /// Messages replaced by a newer one with the same key, under [`KeepLatest`](crate::OverflowPolicy::KeepLatest).
     pub replaced: u64,
 }
 
-/// Why a message was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    Closed,
-    Evicted,
-    Expired,
-    Flushed,
-    Full,
-    Replaced,
-}
-
 impl Ledger {
-    /// Do the sums agree?
+    /// Whether the sums agree.
     pub fn is_balanced(&self) -> bool {
         self.offered == self.delivered + self.queued + self.dropped.total()
     }
@@ -65,14 +54,14 @@ impl Dropped {
         closed + evicted + expired + flushed + full + replaced
     }
 
-    fn of(&mut self, reason: Reason) -> &mut u64 {
+    pub(super) fn count_mut(&mut self, reason: DropReason) -> &mut u64 {
         match reason {
-            Reason::Closed => &mut self.closed,
-            Reason::Evicted => &mut self.evicted,
-            Reason::Expired => &mut self.expired,
-            Reason::Flushed => &mut self.flushed,
-            Reason::Full => &mut self.full,
-            Reason::Replaced => &mut self.replaced,
+            DropReason::Closed => &mut self.closed,
+            DropReason::Evicted => &mut self.evicted,
+            DropReason::Expired => &mut self.expired,
+            DropReason::Flushed => &mut self.flushed,
+            DropReason::Full => &mut self.full,
+            DropReason::Replaced => &mut self.replaced,
         }
     }
 }
@@ -94,42 +83,5 @@ impl AddAssign for Dropped {
         self.flushed += other.flushed;
         self.full += other.full;
         self.replaced += other.replaced;
-    }
-}
-
-/// The running counts of one mailbox, under its lock: plain additions, no atomics on the hot path.
-#[derive(Default)]
-pub(super) struct Counts {
-    offered: u64,
-    delivered: u64,
-    /// Boxed, because most mailboxes never drop anything and all pay for their size.
-    dropped: Option<Box<Dropped>>,
-}
-
-impl Counts {
-    pub(super) fn offer(&mut self) {
-        self.offered += 1;
-        meter::offered(1);
-    }
-
-    pub(super) fn deliver(&mut self, messages: usize) {
-        self.delivered += messages as u64;
-        meter::delivered(messages as u64);
-    }
-
-    pub(super) fn drop(&mut self, reason: Reason, messages: usize) {
-        if messages > 0 {
-            *self.dropped.get_or_insert_default().of(reason) += messages as u64;
-            meter::dropped(reason, messages as u64);
-        }
-    }
-
-    pub(super) fn ledger(&self, queued: usize) -> Ledger {
-        Ledger {
-            offered: self.offered,
-            delivered: self.delivered,
-            queued: queued as u64,
-            dropped: self.dropped.as_deref().copied().unwrap_or_default(),
-        }
     }
 }

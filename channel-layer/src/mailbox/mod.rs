@@ -1,21 +1,29 @@
-//! A channel of one's own: its owner receives from a [`Mailbox`], everybody else holds a [`MailboxSender`].
+//! Channels with one receiver: the owner receives from a [`Mailbox`], all others send through a [`MailboxSender`].
 //!
 //! # Capacity
-//! A mailbox is bounded in messages and in bytes; beyond either, its [`OverflowPolicy`](crate::OverflowPolicy) decides, and the
-//! [`Ledger`] counts.
+//! A mailbox is bounded in messages and in bytes. Beyond either, its [`OverflowPolicy`](crate::OverflowPolicy) decides, and
+//! the [`Ledger`] counts.
 //!
 //! # Expiry
-//! A message carries the moment it expires; one that has expired is dropped instead of received.
+//! A message carries the time at which it expires. An expired message is dropped instead of received.
 //!
 //! # Cancel safety
-//! Every way to receive takes a message out only at the moment it hands it over.
+//! Every method that receives takes a message out only at the moment it returns it.
+//!
+//! # Bursts
+//! Messages that were sent to a group together are one item in the queue of each member, a [`Burst`]. All limits, counts
+//! and expiries hold for each of its messages; only [`Mailbox::drain_parts_into`] shows the difference.
 
+mod burst;
+mod counts;
+mod delivery;
 mod items;
 mod ledger;
-mod meter;
+mod metrics;
 mod queue;
+mod reason;
 mod sender;
-pub(crate) mod shared;
+pub(crate) mod shared_receiver;
 
 use std::{
     fmt,
@@ -25,19 +33,22 @@ use std::{
 };
 
 pub use self::{
+    burst::{Burst, BurstPart},
+    delivery::{Delivery, Refusal},
+    items::MailboxPart,
     ledger::{Dropped, Ledger},
-    sender::{Delivery, MailboxSender, Refusal},
+    sender::MailboxSender,
 };
 pub use crate::config::{Bounds, MailboxLimits};
 use crate::{message::Message, name::ChannelName};
 
-/// Told when a mailbox closes: whoever keeps its name and its groups takes them out.
+/// The keeper of a mailbox's name and groups, notified when the mailbox closes.
 pub trait MailboxOwner: Send + Sync + 'static {
-    /// The mailbox with this name is gone. Runs in the mailbox's `Drop`: it must not block or panic.
+    /// Takes out the name of a mailbox that has closed. Runs in the mailbox's `Drop`: it must not block or panic.
     fn mailbox_closed(&self, channel: &ChannelName);
 }
 
-/// The receiving end of a channel, owned by the one that receives.
+/// The receiving end of a channel, with one owner.
 ///
 /// Dropping it closes the channel, and the channel leaves all its groups: nothing else has to run for that.
 ///
@@ -57,8 +68,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// A mailbox that belongs to nobody's hub yet, for authors of backends: the other end is
-    /// [`sender`](Self::sender).
+    /// Creates a mailbox outside of any hub, for authors of backends. The other end is [`sender`](Self::sender).
     pub fn new(
         channel: ChannelName,
         limits: impl Into<MailboxLimits>,
@@ -85,12 +95,12 @@ impl Mailbox {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// As [`next`](Self::next), for hand-written futures.
+    /// Polls for the next message, as [`next`](Self::next) does.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.sender.poll_next(cx)
     }
 
-    /// As [`recv`](Self::recv), for hand-written futures.
+    /// Polls for the next message, as [`recv`](Self::recv) does.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
         match self.poll_next(cx) {
             Poll::Ready(Some(message)) => Poll::Ready(message),
@@ -98,27 +108,64 @@ impl Mailbox {
         }
     }
 
-    /// The next message, if one is waiting.
+    /// Takes the next message, if there is one.
     pub fn try_recv(&mut self) -> Option<Message> {
         self.sender.pop()
     }
 
-    /// Is something waiting? Otherwise `cx` is woken by the next message.
+    /// Ready once the mailbox holds a message or [has overflowed](Self::is_overflowed).
     ///
-    /// The waker is kept: it is woken when the mailbox goes from empty to not empty, so who was told that
-    /// something waits takes all of it, or asks again. Ready as well once the mailbox
-    /// [has overflowed](Self::is_overflowed).
+    /// The waker is kept and woken when the mailbox goes from empty to not empty. Once ready, take all messages, or poll
+    /// again.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.sender.poll_ready(cx)
     }
 
-    /// Takes all that is waiting, in order, at the price of one lock.
+    /// Appends all messages, in order, with one lock.
     pub fn drain_into(&mut self, messages: &mut Vec<Message>) {
         self.sender.drain_into(messages);
     }
 
-    /// Was the mailbox closed because it was full, under [`OverflowPolicy::Close`](crate::OverflowPolicy::Close)? Then nothing
-    /// waits in it and nothing will: drop it.
+    /// Appends all messages, in order, those that came together as one part.
+    ///
+    /// For transports: what is made of a whole burst, such as its frames joined, is made once for all its members.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use channel_layer::{
+    ///     Audience, GroupName, Message,
+    ///     hub::{GroupSend, Hub},
+    ///     mailbox::{Bounds, Burst, Delivery},
+    /// };
+    ///
+    /// fn joined(burst: &Burst) -> &Vec<u8> {
+    ///     burst.derived(|burst| burst.messages().flat_map(|message| message.to_bytes().unwrap()).collect())
+    /// }
+    ///
+    /// let (hub, group) = (Hub::new(), GroupName::new("prices")?);
+    /// let bounds = Bounds { messages: 100, bytes: 1 << 20 };
+    /// let mut mailboxes: Vec<_> = ["a!1", "a!2"]
+    ///     .into_iter()
+    ///     .map(|name| hub.open(name.parse().unwrap(), bounds).unwrap())
+    ///     .collect();
+    /// mailboxes.iter().for_each(|mailbox| drop(hub.join(&group, mailbox.channel())));
+    /// let expires = (Instant::now() + Duration::from_secs(60)).into();
+    /// let send = |n: i64| GroupSend::from(Delivery { message: Message::new("price").with("n", n), expires });
+    /// hub.fan_out_all([&group], vec![send(1), send(2)]).finish();
+    ///
+    /// let mut parts = Vec::new();
+    /// mailboxes.iter_mut().for_each(|mailbox| mailbox.drain_parts_into(&mut parts));
+    /// let [first, second] = [0, 1].map(|n: usize| parts[n].whole_burst().unwrap());
+    /// assert!(std::ptr::eq(joined(first), joined(second)), "made once for both");
+    /// # Ok::<(), channel_layer::Error>(())
+    /// ```
+    pub fn drain_parts_into(&mut self, parts: &mut Vec<MailboxPart>) {
+        self.sender.drain_parts_into(parts);
+    }
+
+    /// Whether the mailbox closed because it was full, under [`OverflowPolicy::Close`](crate::OverflowPolicy::Close). It is
+    /// then empty and stays empty: drop it.
     pub fn is_overflowed(&self) -> bool {
         self.sender.is_overflowed()
     }
@@ -149,5 +196,5 @@ impl fmt::Debug for Mailbox {
     }
 }
 
-#[cfg(all(test, shuttle))]
-mod models;
+#[cfg(test)]
+mod tests;

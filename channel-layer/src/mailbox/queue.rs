@@ -1,13 +1,16 @@
-//! What waits in one mailbox: capacity, policy and expiry, without locks, wakers or clocks.
+//! The queue of one mailbox: capacity, policy and expiry, without locks, wakers or clocks.
 
 use std::mem;
 
 use tokio::time::Instant;
 
 use super::{
-    items::Items,
-    ledger::{Counts, Ledger, Reason},
-    sender::Delivery,
+    burst::BurstPart,
+    counts::Counts,
+    delivery::Delivery,
+    items::{Item, Items},
+    ledger::Ledger,
+    reason::DropReason,
 };
 use crate::{
     config::{MailboxLimits, OverflowPolicy},
@@ -17,25 +20,25 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Queue {
     items: Items,
-    /// Sum of the sizes of what is queued.
+    /// The sum of the sizes of the messages.
     bytes: usize,
     counts: Counts,
 }
 
-/// What a queue did with a message.
+/// The outcome of a message that was offered to a queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// It waits now.
+    /// The message is in the queue.
     Queued,
-    /// There was no room.
+    /// The queue is full.
     Refused,
-    /// There was no room, and the policy is to close.
+    /// The queue is full, and its policy is to close.
     Overflow,
 }
 
 impl Queue {
-    /// As many as `more` may follow at once. `now` is asked for only when the queue seems full: expired messages
-    /// make room.
+    /// Offers a message; `more` may follow at once. `now` is called only when the queue seems full: expired messages make
+    /// room.
     pub(super) fn offer(
         &mut self,
         delivery: Delivery,
@@ -43,20 +46,38 @@ impl Queue {
         limits: &MailboxLimits,
         now: impl FnOnce() -> Instant,
     ) -> Offer {
-        self.counts.offer();
+        self.counts.offer(1);
         if let OverflowPolicy::KeepLatest { field } = &limits.overflow {
             self.replace(&delivery, field);
         }
         if !self.fits(limits, &delivery) {
             self.drop_expired(now());
             if let Some(refusal) = self.make_room(limits, &delivery) {
-                self.counts.drop(Reason::Full, 1);
+                self.counts.drop(DropReason::Full, 1);
                 return refusal;
             }
         }
         self.bytes += delivery.message.size();
-        self.items.push(delivery, more);
+        self.items.push(Item::One(delivery), more);
         Offer::Queued
+    }
+
+    /// Queues the messages of a burst as one item, if all of them fit in. False if each has to be offered alone.
+    pub(super) fn offer_burst(&mut self, part: BurstPart, limits: &MailboxLimits) -> bool {
+        let MailboxLimits { bounds, overflow } = limits;
+        let (messages, bytes) = (part.len(), part.bytes());
+        // A message may be in the way of another of the same burst under `KeepLatest`; one alone needs no burst.
+        if messages < 2
+            || matches!(overflow, OverflowPolicy::KeepLatest { .. })
+            || self.items.len() + messages > bounds.messages
+            || self.bytes + bytes > bounds.bytes
+        {
+            return false;
+        }
+        self.counts.offer(messages);
+        self.bytes += bytes;
+        self.items.push(Item::Burst(part), 0);
+        true
     }
 
     pub(super) fn pop(&mut self) -> Option<Message> {
@@ -65,24 +86,24 @@ impl Queue {
         Some(message)
     }
 
-    /// All that waits. The queue's memory goes with it: ten thousand idle mailboxes must not keep what their
+    /// Takes all messages. The queue's memory goes with them: ten thousand idle mailboxes must not keep what their
     /// busiest moment took.
     pub(super) fn drain(&mut self) -> Items {
         self.counts.deliver(self.items.len());
         self.take_items()
     }
 
-    /// All that waits, to be dropped.
-    pub(super) fn discard(&mut self, reason: Reason) -> Items {
+    /// Takes all messages, to be dropped.
+    pub(super) fn discard(&mut self, reason: DropReason) -> Items {
         self.counts.drop(reason, self.items.len());
         self.take_items()
     }
 
-    /// A layer's messages expire in the order in which they were sent, so the oldest tell.
+    /// Drops the oldest messages that have expired: a layer's messages expire in the order in which they were sent.
     pub(super) fn drop_expired(&mut self, now: Instant) {
         while self.items.oldest().is_some_and(|first| first.expires <= now) {
             self.take_first();
-            self.counts.drop(Reason::Expired, 1);
+            self.counts.drop(DropReason::Expired, 1);
         }
     }
 
@@ -104,7 +125,7 @@ impl Queue {
             || (self.items.len() < bounds.messages && self.bytes + delivery.message.size() <= bounds.bytes)
     }
 
-    /// Nothing if there is room now.
+    /// Makes room by the policy; `None` if there is some now.
     fn make_room(&mut self, limits: &MailboxLimits, delivery: &Delivery) -> Option<Offer> {
         while !self.fits(limits, delivery) {
             match limits.overflow {
@@ -112,20 +133,20 @@ impl Queue {
                 OverflowPolicy::Close => return Some(Offer::Overflow),
                 OverflowPolicy::DropOldest | OverflowPolicy::KeepLatest { .. } => {
                     self.take_first();
-                    self.counts.drop(Reason::Evicted, 1);
+                    self.counts.drop(DropReason::Evicted, 1);
                 }
             }
         }
         None
     }
 
-    /// Takes out the message that this one is a newer version of.
+    /// Takes out the message that this one replaces.
     fn replace(&mut self, delivery: &Delivery, field: &str) {
         let Some(key) = delivery.message.get(field) else { return };
-        // There is at most one: it was replaced likewise.
+        // At most one: it replaced those before it.
         if let Some(old) = self.items.remove(|other| other.message.get(field) == Some(key)) {
             self.bytes -= old.message.size();
-            self.counts.drop(Reason::Replaced, 1);
+            self.counts.drop(DropReason::Replaced, 1);
         }
     }
 

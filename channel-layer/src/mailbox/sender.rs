@@ -1,4 +1,4 @@
-//! The sending end of a mailbox, and the queue between the two.
+//! The sending end of a mailbox, and the state that both ends share.
 
 use std::{
     fmt,
@@ -9,8 +9,12 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    ledger::{Ledger, Reason},
+    burst::{Burst, BurstPart},
+    delivery::{Delivery, Refusal},
+    items::{Items, MailboxPart},
+    ledger::Ledger,
     queue::{Offer, Queue},
+    reason::DropReason,
 };
 use crate::{
     config::MailboxLimits,
@@ -19,51 +23,32 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// A message on its way to one mailbox.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// What is delivered.
-    pub message: Message,
-    /// From when on it is dropped instead.
-    pub expires: Instant,
-}
-
-/// Why a mailbox did not take a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// Its owner is gone, or it closed because it was full.
-    Closed,
-    /// It holds as much as it may.
-    Full,
-}
-
 /// The sending end of a [`Mailbox`](super::Mailbox); clones share it. Sending never waits.
 #[derive(Clone)]
-pub struct MailboxSender(Arc<Shared>);
+pub struct MailboxSender(Arc<SharedSender>);
 
-struct Shared {
+struct SharedSender {
     channel: ChannelName,
     limits: MailboxLimits,
-    /// A lock, not a channel of tokio's: an idle queue of those takes a kilobyte, and this one is held for
-    /// tens of nanoseconds, by one receiver and whoever sends.
-    state: Mutex<State>,
+    /// A lock, not a channel of tokio's: an idle queue of those takes a kilobyte, and this lock is held for tens of
+    /// nanoseconds, by one receiver and the senders.
+    state: Mutex<MailboxState>,
 }
 
 #[derive(Default)]
-struct State {
+struct MailboxState {
     queue: Queue,
-    /// The receiver's. Kept from wake-up to wake-up: a task's waker rarely changes, and cloning it for each
-    /// message costs more than the message.
+    /// The receiver's waker. Kept from wake-up to wake-up: it rarely changes, and cloning it for each message costs more
+    /// than the message.
     waker: Option<Waker>,
-    phase: Phase,
+    phase: MailboxPhase,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Phase {
+enum MailboxPhase {
     #[default]
     Open,
-    /// Closed by its policy: the owner is still there, and has to be told.
+    /// Closed by its policy, with an owner that has yet to see it.
     Overflowed,
     /// The owner is gone.
     Closed,
@@ -71,10 +56,10 @@ enum Phase {
 
 impl MailboxSender {
     pub(super) fn new(channel: ChannelName, limits: MailboxLimits) -> Self {
-        Self(Arc::new(Shared { channel, limits, state: Mutex::default() }))
+        Self(Arc::new(SharedSender { channel, limits, state: Mutex::default() }))
     }
 
-    /// Queues a message, or says why not.
+    /// Queues a message.
     ///
     /// # Errors
     /// [`Refusal`], with nothing queued.
@@ -82,31 +67,38 @@ impl MailboxSender {
         self.offer(|state, limits| state.offer(delivery, 0, limits))
     }
 
-    /// Queues messages in their order, at the price of one lock and at most one wake-up. `refused` is told the places of
-    /// those that were not; it runs under the lock.
-    pub(crate) fn deliver_all<'a>(
+    /// Queues the messages of a burst but for those at `skipped`, with one lock and at most one wake-up, as if they were
+    /// delivered one by one. `refused` gets the positions of those that were refused; it runs under the lock.
+    pub(crate) fn deliver_burst(
         &self,
-        deliveries: impl Iterator<Item = (usize, &'a Delivery)>,
+        burst: &Burst,
+        skipped: &[usize],
         mut refused: impl FnMut(usize, Refusal),
     ) {
+        let part = BurstPart::new(burst, skipped);
         self.offer(|state, limits| {
-            let mut more = deliveries.size_hint().1.unwrap_or_default();
-            for (place, delivery) in deliveries {
-                more = more.saturating_sub(1);
-                if let Err(refusal) = state.offer(delivery.clone(), more, limits) {
-                    refused(place, refusal);
+            if part.is_some_and(|part| state.offer_burst(part, limits)) {
+                return;
+            }
+            let mut more = burst.len() - skipped.len();
+            for (position, delivery) in burst.deliveries().iter().enumerate() {
+                if !skipped.contains(&position) {
+                    more -= 1;
+                    if let Err(refusal) = state.offer(delivery.clone(), more, limits) {
+                        refused(position, refusal);
+                    }
                 }
             }
         });
     }
 
-    /// Only the step from empty to not empty wakes: the receiver takes all that is there. Under the lock, so that no
-    /// receiver can see a message, sleep again, and miss the wake-up of the next one.
-    fn offer<T>(&self, offer: impl FnOnce(&mut State, &MailboxLimits) -> T) -> T {
+    /// Wakes the receiver only when the mailbox goes from empty to not empty: it takes all messages. Under the lock, so
+    /// that no receiver can see a message, sleep again, and miss the wake-up of the next one.
+    fn offer<T>(&self, offer: impl FnOnce(&mut MailboxState, &MailboxLimits) -> T) -> T {
         let mut state = self.state();
-        let (was_empty, was_open) = (state.queue.is_empty(), state.phase == Phase::Open);
+        let (was_empty, was_open) = (state.queue.is_empty(), state.phase == MailboxPhase::Open);
         let outcome = offer(&mut state, &self.0.limits);
-        if was_open && state.phase == Phase::Overflowed {
+        if was_open && state.phase == MailboxPhase::Overflowed {
             self.overflow(state);
         } else if was_empty && !state.queue.is_empty() {
             state.wake();
@@ -115,8 +107,8 @@ impl MailboxSender {
     }
 
     #[cold]
-    fn overflow(&self, mut state: MutexGuard<'_, State>) {
-        let waste = state.queue.discard(Reason::Closed);
+    fn overflow(&self, mut state: MutexGuard<'_, MailboxState>) {
+        let waste = state.queue.discard(DropReason::Closed);
         state.wake();
         drop(state);
         drop(waste); // what it drops may be anything: not under the lock
@@ -128,32 +120,32 @@ impl MailboxSender {
         &self.0.channel
     }
 
-    /// How many messages wait, expired ones included.
+    /// The number of messages in the mailbox, expired ones included.
     pub fn len(&self) -> usize {
         self.state().queue.len()
     }
 
-    /// Does nothing wait?
+    /// Whether the mailbox is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Would a message be refused as [`Closed`](Refusal::Closed)?
+    /// Whether a message would be refused as [`Closed`](Refusal::Closed).
     pub fn is_closed(&self) -> bool {
-        self.state().phase != Phase::Open
+        self.state().phase != MailboxPhase::Open
     }
 
-    /// What became of the messages that were offered while the mailbox was open.
+    /// The account of the messages that were offered while the mailbox was open.
     pub fn ledger(&self) -> Ledger {
         self.state().queue.ledger()
     }
 
-    /// Are both the same mailbox's?
+    /// Whether both belong to the same mailbox.
     pub fn same_mailbox(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Tells mailboxes apart, for as long as `self` is kept.
+    /// An identifier of the mailbox, valid as long as `self` is kept.
     pub(crate) fn id(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
@@ -170,13 +162,13 @@ impl MailboxSender {
         self.state().pop()
     }
 
-    /// The next message, or nothing once the mailbox has closed by its policy.
+    /// The next message, or `None` once the mailbox has closed by its policy.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Message>> {
         let mut state = self.state();
         if let Some(message) = state.pop() {
             return Poll::Ready(Some(message));
         }
-        if state.phase != Phase::Open {
+        if state.phase != MailboxPhase::Open {
             return Poll::Ready(None);
         }
         state.register(cx.waker());
@@ -186,66 +178,80 @@ impl MailboxSender {
     pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state();
         state.register(cx.waker());
-        let quiet = state.queue.is_empty() && state.phase == Phase::Open;
+        let quiet = state.queue.is_empty() && state.phase == MailboxPhase::Open;
         if quiet { Poll::Pending } else { Poll::Ready(()) }
     }
 
     pub(crate) fn drain_into(&self, messages: &mut Vec<Message>) {
-        let mut state = self.state();
-        if state.queue.is_empty() {
-            return;
+        if let Some(items) = self.drain() {
+            items.append_to(messages);
         }
-        state.queue.drop_expired(Instant::now());
-        let queue = state.queue.drain();
-        drop(state);
-        queue.append_to(messages);
     }
 
-    /// Drops what waits, for a flush.
+    pub(crate) fn drain_parts_into(&self, parts: &mut Vec<MailboxPart>) {
+        if let Some(items) = self.drain() {
+            items.append_parts_to(parts);
+        }
+    }
+
+    /// Takes all messages that have not expired. `None` if there are none.
+    fn drain(&self) -> Option<Items> {
+        let mut state = self.state();
+        if state.queue.is_empty() {
+            return None;
+        }
+        state.queue.drop_expired(Instant::now());
+        Some(state.queue.drain())
+    }
+
+    /// Drops all messages, for a flush.
     pub(crate) fn flush(&self) {
-        let waste = self.state().queue.discard(Reason::Flushed);
+        let waste = self.state().queue.discard(DropReason::Flushed);
         drop(waste);
     }
 
-    /// Drops what waits past its time.
+    /// Drops the messages that have expired.
     pub(crate) fn expire(&self, now: Instant) {
         self.state().queue.drop_expired(now);
     }
 
     pub(crate) fn is_overflowed(&self) -> bool {
-        self.state().phase == Phase::Overflowed
+        self.state().phase == MailboxPhase::Overflowed
     }
 
     pub(crate) fn close(&self) {
         let mut state = self.state();
-        state.phase = Phase::Closed;
-        let waste = state.queue.discard(Reason::Closed);
+        state.phase = MailboxPhase::Closed;
+        let waste = state.queue.discard(DropReason::Closed);
         // The waker goes too: a task that owns its own mailbox would keep itself alive through it.
         let waker = state.waker.take();
         drop(state);
         drop((waste, waker)); // what they drop may be anything: not under the lock
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in here can be left half done by a panic, so a poisoned lock is as good as any.
+    fn state(&self) -> MutexGuard<'_, MailboxState> {
         lock(&self.0.state)
     }
 }
 
-impl State {
-    /// As many as `more` may follow at once.
+impl MailboxState {
+    /// Offers a message; `more` may follow at once.
     fn offer(&mut self, delivery: Delivery, more: usize, limits: &MailboxLimits) -> Result<(), Refusal> {
-        if self.phase != Phase::Open {
+        if self.phase != MailboxPhase::Open {
             return Err(Refusal::Closed);
         }
         match self.queue.offer(delivery, more, limits, Instant::now) {
             Offer::Queued => Ok(()),
             Offer::Refused => Err(Refusal::Full),
             Offer::Overflow => {
-                self.phase = Phase::Overflowed;
+                self.phase = MailboxPhase::Overflowed;
                 Err(Refusal::Full)
             }
         }
+    }
+
+    fn offer_burst(&mut self, part: BurstPart, limits: &MailboxLimits) -> bool {
+        self.phase == MailboxPhase::Open && self.queue.offer_burst(part, limits)
     }
 
     fn pop(&mut self) -> Option<Message> {

@@ -1,4 +1,4 @@
-//! The in-memory layer: one process, no server, nothing kept beyond it.
+//! The in-memory layer: one process, without a server.
 
 mod named;
 
@@ -54,7 +54,7 @@ pub struct MemoryLayer {
 }
 
 impl MemoryLayer {
-    /// A layer with these settings.
+    /// Creates a layer with these settings.
     pub fn new(config: LayerConfig) -> Self {
         Self { config: config.bounded(), ..Self::default() }
     }
@@ -64,7 +64,7 @@ impl MemoryLayer {
         &self.hub
     }
 
-    /// Every call starts here: it looks whether the layer is open, and now and then clears what expired.
+    /// Starts a call: fails if the layer is closed, and sweeps expired messages from time to time.
     fn enter(&self) -> Result<Instant> {
         if self.closed.load(Relaxed) {
             return Err(Error::Closed);
@@ -106,7 +106,7 @@ impl ChannelLayer for MemoryLayer {
         let delivery = Delivery { message, expires: self.enter()? + self.config.expiry };
         let outcome = match self.hub.send(channel, delivery.clone()) {
             Some(outcome) => outcome,
-            // Nobody can ever receive from a name that was local to a mailbox.
+            // No receiver can ever have the name of a mailbox.
             None if channel.is_process_local() => Ok(()),
             None => self.named.send(&self.hub, channel, self.config.bounds_of(channel), delivery),
         };
@@ -208,7 +208,5 @@ impl GroupDirectory for MemoryLayer {
     }
 }
 
-#[cfg(test)]
-mod oracle;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Named channels: queues that belong to no connection, shared by any number of receivers.
+//! Named channels: queues shared by any number of receivers.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,25 +12,24 @@ use crate::{
     hub::Hub,
     mailbox::{
         Bounds, Delivery, Refusal,
-        shared::{SharedMailbox, SharedReceiver},
+        shared_receiver::{SharedMailbox, SharedReceiver},
     },
     name::{ChannelName, GroupName},
 };
 
-/// How often what expired is cleared, at most: the walk visits every named channel.
+/// The time between two sweeps of expired messages: each visits every named channel.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The named channels of one layer. Each is a mailbox that the layer owns, so that the hub need not tell it
-/// from a connection's.
+/// The named channels of one layer. Each is a mailbox that the layer owns, so the hub treats it as any other.
 #[derive(Debug, Default)]
 pub(super) struct NamedChannels {
     channels: DashMap<ChannelName, Arc<SharedMailbox>>,
-    /// When the last sweep was; who finds it long ago does the next.
+    /// The time of the last sweep.
     swept: Mutex<Option<Instant>>,
 }
 
 impl NamedChannels {
-    /// Queues a message; makes the channel if need be.
+    /// Queues a message, in a new channel if there is none.
     pub(super) fn send(
         &self,
         hub: &Hub,
@@ -41,13 +40,13 @@ impl NamedChannels {
         loop {
             let Some(named) = self.named(hub, channel, bounds) else { return Ok(()) };
             match named.sender().deliver(delivery.clone()) {
-                Err(Refusal::Closed) => {} // swept away in this moment: make it again
+                Err(Refusal::Closed) => {} // swept at the same time: make it again
                 outcome => return outcome,
             }
         }
     }
 
-    /// A receiver of the channel, or nothing if the channel is somebody's own.
+    /// Starts a receiver of the channel; `None` for the channel of a mailbox.
     pub(super) fn receiver(
         &self,
         hub: &Hub,
@@ -57,13 +56,13 @@ impl NamedChannels {
         self.named(hub, channel, bounds).map(|named| named.receiver())
     }
 
-    /// Adds the channel to a group; makes the channel if need be.
+    /// Adds the channel, which is made if there is none, to a group.
     pub(super) fn join(&self, hub: &Hub, group: &GroupName, channel: &ChannelName, bounds: Bounds) {
         let _kept = self.named(hub, channel, bounds);
         hub.join(group, channel);
     }
 
-    /// Drops expired messages, stale memberships, and the channels that nothing keeps any more.
+    /// Drops expired messages, stale memberships, and channels without messages, receivers and memberships.
     pub(super) fn sweep(&self, hub: &Hub, now: Instant, group_expiry: Duration) {
         if !self.is_time(now) {
             return;
@@ -72,7 +71,7 @@ impl NamedChannels {
         for channel in channels {
             let free = match now.checked_sub(group_expiry) {
                 Some(then) => hub.leave_stale(&channel, then),
-                None => hub.groups_of(&channel).is_empty(), // the clock has not run for so long: nothing is stale
+                None => hub.groups_of(&channel).is_empty(), // the clock has not run long enough: none is stale
             };
             self.channels.remove_if(&channel, |_, named| free && named.is_idle(now));
         }

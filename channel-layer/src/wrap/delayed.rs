@@ -1,19 +1,19 @@
-//! A backend that is far away.
+//! A layer whose calls take time.
 
 use std::time::Duration;
 
 use super::{Call, Wrap};
 use crate::{error::Result, events::LayerEvents};
 
-/// Every call waits before it is made, as with a backend across a network. For tests.
+/// Delays every call, as a backend across a network does. For tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Delayed {
     delay: Duration,
 }
 
 impl Delayed {
-    /// So long.
-    pub fn by(delay: Duration) -> Self {
+    /// Creates a wrap with this delay.
+    pub fn new(delay: Duration) -> Self {
         Self { delay }
     }
 }

@@ -1,20 +1,20 @@
-//! A backend that loses messages.
+//! A layer that loses messages.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{Call, Wrap};
 use crate::{error::Result, events::LayerEvents};
 
-/// Loses every n-th message: the resilience test that Django Channels' specification suggests. For tests.
+/// Drops every n-th message: the resilience test that Django Channels' specification suggests. For tests.
 #[derive(Debug)]
 pub struct Lossy {
     every: u64,
-    /// Messages so far. A count alone, so relaxed.
+    /// The number of messages so far. A count alone, so relaxed.
     count: AtomicU64,
 }
 
 impl Lossy {
-    /// Loses the n-th, the 2n-th, ... message, to channels and groups together; zero loses none.
+    /// Drops the n-th, the 2n-th, ... message, to channels and groups together; zero drops none.
     pub fn every(n: u64) -> Self {
         Self { every: n, count: AtomicU64::new(0) }
     }

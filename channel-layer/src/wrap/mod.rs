@@ -1,6 +1,6 @@
 //! Layers around layers: traced, delayed, lossy, recorded, cut off.
 //!
-//! A [`Wrapped`] layer is a layer like any other. What it adds is a [`Wrap`]: one of those here, or your own.
+//! A [`Wrapped`] layer is a layer like any other. A [`Wrap`] is what it adds: one of those here, or one of yours.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
@@ -44,19 +44,19 @@ use crate::{
     name::{ChannelName, GroupName},
 };
 
-/// What is done around every call of a layer.
+/// The code around every call of a layer.
 pub trait Wrap: fmt::Debug + Send + Sync + 'static {
-    /// Runs a call; `forward` makes it on the layer within, and does nothing if it is dropped instead.
+    /// Runs a call. `forward` makes it on the inner layer; a dropped `forward` makes no call.
     fn around<T: Send>(
         &self,
         call: Call<'_>,
         forward: impl Future<Output = Result<T>> + Send,
     ) -> impl Future<Output = Result<T>> + Send;
 
-    /// Is this message lost on its way? Asked for `send` and `group_send`, which then succeed all the same.
+    /// Whether this message is dropped. Called for `send` and `group_send`, which then succeed without an effect.
     fn loses(&self, call: Call<'_>) -> bool;
 
-    /// The events of the layer, given those of the layer within.
+    /// The events of the layer, given those of the inner layer.
     fn events(&self, events: LayerEvents) -> LayerEvents;
 }
 
@@ -98,7 +98,7 @@ impl Call<'_> {
     }
 }
 
-/// A layer with something around it.
+/// A layer within a [`Wrap`].
 #[derive(Debug)]
 pub struct Wrapped<L, W> {
     layer: L,
@@ -111,7 +111,7 @@ impl<L: ChannelLayer, W: Wrap> Wrapped<L, W> {
         Self { layer, wrap }
     }
 
-    /// The layer within.
+    /// The inner layer.
     pub fn inner(&self) -> &L {
         &self.layer
     }

@@ -1,4 +1,4 @@
-//! A backend that is away, or does not answer.
+//! A layer whose backend is out of reach, or does not answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,11 +11,10 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// Takes a layer's backend away and brings it back, around a layer in memory, to see what an application does
-/// meanwhile. Clones share the outage, so keep one. For tests.
+/// Takes the backend of a layer away and brings it back, around a layer in memory, to test an application meanwhile.
+/// Clones share the outage, so keep one.
 ///
-/// Calls do what [`ChannelLayer`](crate::ChannelLayer) promises for them, but for those that concern another process:
-/// there is none.
+/// Calls do what [`ChannelLayer`](crate::ChannelLayer) promises for an outage, except that there is no other process.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
@@ -35,18 +34,17 @@ use crate::{
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Outage(Arc<Shared>);
+pub struct Outage(Arc<SharedOutage>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedOutage {
     events: EventSource,
-    /// Held for an access.
-    state: Mutex<State>,
+    state: Mutex<OutageState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Since when the backend has been away.
+struct OutageState {
+    /// The time since which the backend has been away.
     since: Option<Instant>,
     /// The time that a call waits for an answer that does not come.
     hangs: Option<Duration>,
@@ -65,7 +63,7 @@ impl Outage {
 
     /// Brings the backend back. It answers again, too.
     pub fn end(&self) {
-        let State { since, .. } = std::mem::take(&mut *self.state());
+        let OutageState { since, .. } = std::mem::take(&mut *self.state());
         if let Some(since) = since {
             self.0.events.up();
             self.0.events.raise(LayerEvent::Reconnected { gap: since.elapsed() });
@@ -78,7 +76,7 @@ impl Outage {
         self.state().hangs = Some(limit);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OutageState> {
         lock(&self.0.state)
     }
 }
@@ -93,7 +91,7 @@ impl Wrap for Outage {
             let result = forward.await;
             if matches!(call, Call::Close) {
                 self.0.events.end();
-                *self.state() = State::default(); // from now on, the layer within refuses the calls
+                *self.state() = OutageState::default(); // from now on, the layer within refuses the calls
             }
             return result;
         }
@@ -118,13 +116,14 @@ impl Wrap for Outage {
         false
     }
 
-    /// The wrap's own, for the layer within has no backend to lose.
+    /// Returns the wrap's events: the inner layer has no backend to lose.
     fn events(&self, _: LayerEvents) -> LayerEvents {
         self.0.events.subscribe()
     }
 }
 
-/// Memberships and mailboxes are wanted state, and mailboxes of this process are reached within it.
+/// Whether a call needs the backend: memberships and mailboxes are kept here, and mailboxes of this process are reached
+/// within it.
 fn needs_backend(call: Call<'_>) -> bool {
     match call {
         Call::GroupSend { to, .. } => !to.is_local_only(),

@@ -1,4 +1,4 @@
-//! Remembers what was sent and who joined.
+//! A layer that records sends and memberships.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// Remembers the calls that change something, in order. Clones share the memory, so keep one. For tests.
+/// Records the calls that change a layer, in order. Clones share the record, so keep one. For tests.
 #[derive(Clone, Debug, Default)]
 pub struct Recording(Arc<Mutex<Vec<Recorded>>>);
 
-/// What was called.
+/// A recorded call.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 #[allow(
@@ -32,7 +32,7 @@ pub enum Recorded {
 }
 
 impl Recording {
-    /// What was called since the last time.
+    /// Takes the calls since the last time.
     pub fn take(&self) -> Vec<Recorded> {
         std::mem::take(&mut *self.calls())
     }
@@ -48,7 +48,7 @@ impl Wrap for Recording {
         call: Call<'_>,
         forward: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        self.calls().extend(Recorded::of(call));
+        self.calls().extend(Recorded::from_call(call));
         forward.await
     }
 
@@ -62,7 +62,7 @@ impl Wrap for Recording {
 }
 
 impl Recorded {
-    fn of(call: Call<'_>) -> Option<Self> {
+    fn from_call(call: Call<'_>) -> Option<Self> {
         Some(match call {
             Call::GroupAdd { group, channel } => {
                 Self::GroupAdd { group: group.into(), channel: channel.into() }

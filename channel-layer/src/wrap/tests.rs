@@ -10,7 +10,7 @@ fn jobs() -> ChannelName {
 }
 
 #[tokio::test]
-async fn a_lossy_layer_loses_every_nth_message_and_says_nothing() {
+async fn lossy_drops_every_nth_message() {
     let layer = Wrapped::new(MemoryLayer::default(), Lossy::every(3));
     for n in 1..=6 {
         layer.send(&jobs(), Message::new("job").with("n", n)).await.unwrap();
@@ -22,15 +22,15 @@ async fn a_lossy_layer_loses_every_nth_message_and_says_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delayed_layer_takes_its_time() {
-    let layer = Wrapped::new(MemoryLayer::default(), Delayed::by(Duration::from_millis(30)));
+async fn delayed_calls_take_time() {
+    let layer = Wrapped::new(MemoryLayer::default(), Delayed::new(Duration::from_millis(30)));
     let began = Instant::now();
     layer.send(&jobs(), Message::new("job")).await.unwrap();
     assert!(began.elapsed() >= Duration::from_millis(30));
 }
 
 #[tokio::test]
-async fn a_recording_holds_what_was_called_in_order() {
+async fn records_calls_in_order() {
     let recording = Recording::default();
     let layer = Wrapped::new(MemoryLayer::default(), recording.clone());
     let mailbox = layer.new_channel().await.unwrap();

@@ -1,4 +1,4 @@
-//! Says what is called, how it ends, and how long it took.
+//! A layer that traces its calls, their results and durations.
 
 use tokio::time::Instant;
 use tracing::{Instrument, Level, enabled};

@@ -28,7 +28,7 @@ fn numbers(queue: &mut Queue) -> Vec<i64> {
 }
 
 #[test]
-fn refusing_the_newest_keeps_the_oldest() {
+fn refuses_the_newest() {
     let (mut queue, limits) = (Queue::default(), limits(2, 1 << 20, OverflowPolicy::RefuseNewest));
     let offers: Vec<_> = (0..3).map(|n| offer(&mut queue, n, &limits)).collect();
     assert_eq!(offers, [Offer::Queued, Offer::Queued, Offer::Refused]);
@@ -37,7 +37,7 @@ fn refusing_the_newest_keeps_the_oldest() {
 }
 
 #[test]
-fn dropping_the_oldest_keeps_the_newest() {
+fn drops_the_oldest() {
     let (mut queue, limits) = (Queue::default(), limits(2, 1 << 20, OverflowPolicy::DropOldest));
     (0..5).for_each(|n| assert_eq!(offer(&mut queue, n, &limits), Offer::Queued));
     assert_eq!(numbers(&mut queue), [3, 4]);
@@ -45,7 +45,7 @@ fn dropping_the_oldest_keeps_the_newest() {
 }
 
 #[test]
-fn keeping_the_latest_replaces_by_key_and_keeps_the_order_of_sending() {
+fn replaces_by_key_in_order() {
     let (mut queue, limits) = (Queue::default(), limits(10, 1 << 20, OverflowPolicy::keep_latest("key")));
     (0..5).for_each(|n| assert_eq!(offer(&mut queue, n, &limits), Offer::Queued));
     assert_eq!(numbers(&mut queue), [2, 3, 4], "3 replaced 0, and 4 replaced 1");
@@ -53,7 +53,7 @@ fn keeping_the_latest_replaces_by_key_and_keeps_the_order_of_sending() {
 }
 
 #[test]
-fn keeping_the_latest_leaves_messages_without_the_key_alone() {
+fn keeps_messages_without_a_key() {
     let (mut queue, limits) = (Queue::default(), limits(2, 1 << 20, OverflowPolicy::keep_latest("absent")));
     [0, 3, 6].into_iter().for_each(|n| assert_eq!(offer(&mut queue, n, &limits), Offer::Queued));
     assert_eq!(numbers(&mut queue), [3, 6]);
@@ -61,14 +61,14 @@ fn keeping_the_latest_leaves_messages_without_the_key_alone() {
 }
 
 #[test]
-fn closing_says_so_once_there_is_no_room() {
+fn closes_when_full() {
     let (mut queue, limits) = (Queue::default(), limits(1, 1 << 20, OverflowPolicy::Close));
     assert_eq!(offer(&mut queue, 0, &limits), Offer::Queued);
     assert_eq!(offer(&mut queue, 1, &limits), Offer::Overflow);
 }
 
 #[test]
-fn bytes_bound_a_queue_too_but_an_empty_one_takes_anything() {
+fn bytes_bound_a_queue() {
     let (mut queue, small) = (Queue::default(), limits(10, 1, OverflowPolicy::RefuseNewest));
     assert_eq!(offer(&mut queue, 0, &small), Offer::Queued);
     assert_eq!(offer(&mut queue, 1, &small), Offer::Refused);
@@ -120,7 +120,7 @@ fn policy() -> impl Strategy<Value = OverflowPolicy> {
 proptest! {
     /// Counted from outside, so that the queue's own sums cannot agree by mistake.
     #[test]
-    fn every_message_is_accounted_for(
+    fn accounts_for_each_message(
         policy in policy(),
         messages in 1..6_usize,
         bytes in 1..80_usize,
@@ -139,7 +139,7 @@ proptest! {
                 Step::Pop => delivered += u64::from(queue.pop().is_some()),
                 Step::Drain => delivered += queue.drain().len() as u64,
                 Step::Expire => queue.drop_expired(now),
-                Step::Flush => drop(queue.discard(Reason::Flushed)),
+                Step::Flush => drop(queue.discard(DropReason::Flushed)),
             }
             let ledger = queue.ledger();
             prop_assert!(ledger.is_balanced(), "{ledger:?}");

@@ -7,14 +7,12 @@ use std::{
 
 use shuttle::{check_random, thread};
 
-use super::{
-    burst::Post,
-    group::Group,
-    line::{Entered, Line},
-};
 use crate::{
-    mailbox::{Bounds, Delivery, Mailbox},
-    message::Message,
+    hub::{
+        combining::{Combiner, Entry},
+        group::Group,
+    },
+    mailbox::{Bounds, Mailbox},
 };
 
 const ITERATIONS: usize = 2_000;
@@ -23,35 +21,35 @@ fn mailbox(name: &str) -> Mailbox {
     Mailbox::new(name.parse().unwrap(), Bounds { messages: 10, bytes: 1 << 20 }, None)
 }
 
-/// Walks over the group as a message does, in slices of one, so that others come in between.
+/// Visits the group as a message does, in slices of one, so that other threads come in between.
 fn seen(group: &Group) -> HashMap<String, usize> {
     let mut seen = HashMap::new();
-    let mut place = 0;
-    while group.slice(place, 1, |member| *seen.entry(member.channel().to_string()).or_default() += 1) {
-        place += 1;
+    let mut slot = 0;
+    while group.slice(0, slot, 1, |member| *seen.entry(member.channel().to_string()).or_default() += 1) {
+        slot += 1;
     }
     seen
 }
 
 #[test]
-fn who_stays_is_seen_exactly_once_while_others_come_and_go() {
+fn a_staying_member_is_seen_once() {
     check_random(
         || {
             let group = Arc::new(Group::new("g".parse().expect("a name")));
             let (first, stays, guest) = (mailbox("a!first"), mailbox("a!stays"), mailbox("a!guest"));
-            let first_place = group.join(first.sender().clone());
+            let first_slot = group.join(first.sender().clone());
             group.join(stays.sender().clone());
-            let coming_and_going = thread::spawn({
+            let changing = thread::spawn({
                 let group = group.clone();
                 move || {
-                    group.leave(first_place);
-                    let place = group.join(guest.sender().clone());
-                    group.leave(place);
+                    group.leave(first_slot);
+                    let slot = group.join(guest.sender().clone());
+                    group.leave(slot);
                     group.join(guest.sender().clone());
                 }
             });
             let seen = seen(&group);
-            coming_and_going.join().unwrap();
+            changing.join().unwrap();
             assert_eq!(seen.get("a!stays"), Some(&1), "{seen:?}");
             assert!(seen.get("a!first").is_none_or(|times| *times == 1), "{seen:?}");
         },
@@ -60,20 +58,20 @@ fn who_stays_is_seen_exactly_once_while_others_come_and_go() {
 }
 
 #[test]
-fn who_has_left_is_not_seen_and_who_has_joined_is() {
+fn sees_members_joined_before() {
     check_random(
         || {
             let group = Arc::new(Group::new("g".parse().expect("a name")));
             let (leaver, joiner) = (mailbox("a!leaver"), mailbox("a!joiner"));
-            let place = group.join(leaver.sender().clone());
-            // What has happened for certain when the walk begins.
+            let slot = group.join(leaver.sender().clone());
+            // The changes that are complete when the visit begins.
             let done = Arc::new(Mutex::new((false, false)));
             let changing = thread::spawn({
                 let (group, done) = (group.clone(), done.clone());
                 move || {
                     group.join(joiner.sender().clone());
                     done.lock().unwrap().0 = true;
-                    group.leave(place);
+                    group.leave(slot);
                     done.lock().unwrap().1 = true;
                 }
             });
@@ -89,34 +87,31 @@ fn who_has_left_is_not_seen_and_who_has_joined_is() {
 }
 
 #[test]
-fn whoever_waits_in_the_line_is_served_once() {
-    fn post() -> Post {
-        Delivery { message: Message::new("m"), expires: tokio::time::Instant::now() }.into()
-    }
-    /// How many this one has served.
-    fn serve(line: &Line, can: bool) -> usize {
-        let walked = match line.enter(can, post) {
-            Entered::Other => return 0,
-            Entered::Caller if line.leave() => return 1,
-            Entered::Caller => 1,
-            Entered::Nobody => 0,
+fn each_queued_item_is_served_once() {
+    /// The number of items served by this call.
+    fn serve(combiner: &Combiner<()>, can: bool) -> usize {
+        let served = match combiner.enter(can, || ()) {
+            Entry::Queued => return 0,
+            Entry::Run(run) if run.finish() => return 1,
+            Entry::Run(_) => 1,
+            Entry::RunnerNeeded => 0,
         };
-        let taken = std::iter::from_fn(|| Some(line.take().len()).filter(|posts| *posts > 0));
-        walked + taken.sum::<usize>()
+        let taken = std::iter::from_fn(|| Some(combiner.take(32).len()).filter(|items| *items > 0));
+        served + taken.sum::<usize>()
     }
     check_random(
         || {
-            let line = Arc::new(Line::default());
+            let combiner = Arc::new(Combiner::default());
             let others: Vec<_> = [true, false, true]
                 .map(|can| {
-                    let line = line.clone();
-                    thread::spawn(move || serve(&line, can) + serve(&line, !can))
+                    let combiner = combiner.clone();
+                    thread::spawn(move || serve(&combiner, can) + serve(&combiner, !can))
                 })
                 .into_iter()
                 .collect();
             let served: usize = others.into_iter().map(|other| other.join().unwrap()).sum();
             assert_eq!(served, 6);
-            assert_eq!(line.enter(true, post), Entered::Caller, "and nobody walks any more");
+            assert!(matches!(combiner.enter(true, || ()), Entry::Run(_)), "and there is no run any more");
         },
         ITERATIONS,
     );

@@ -1,3 +1,5 @@
+mod oracle;
+
 use std::time::Duration;
 
 use tokio::time::{advance, timeout};
@@ -22,12 +24,12 @@ async fn number(layer: &MemoryLayer) -> i64 {
     message.get("n").and_then(|n| n.as_i64()).unwrap()
 }
 
-async fn hears_nothing(layer: &MemoryLayer) -> bool {
+async fn is_silent(layer: &MemoryLayer) -> bool {
     timeout(Duration::from_millis(50), layer.receive(&jobs())).await.is_err()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_named_channel_is_first_in_first_out_and_refuses_the_one_too_many() {
+async fn named_channels_are_queues() {
     let layer = small();
     for n in 0..3 {
         layer.send(&jobs(), numbered(n)).await.unwrap();
@@ -40,7 +42,7 @@ async fn a_named_channel_is_first_in_first_out_and_refuses_the_one_too_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_message_is_not_received_and_makes_room() {
+async fn expired_messages_make_room() {
     let layer = small();
     for n in 0..3 {
         layer.send(&jobs(), numbered(n)).await.unwrap();
@@ -48,11 +50,11 @@ async fn an_expired_message_is_not_received_and_makes_room() {
     advance(Duration::from_secs(61)).await;
     layer.send(&jobs(), numbered(3)).await.unwrap();
     assert_eq!(number(&layer).await, 3);
-    assert!(hears_nothing(&layer).await);
+    assert!(is_silent(&layer).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_receivers_share_a_burst_and_a_cancelled_one_loses_nothing() {
+async fn cancelled_receivers_lose_no_message() {
     let layer = std::sync::Arc::new(small());
     let receive = |layer: std::sync::Arc<MemoryLayer>| tokio::spawn(async move { number(&layer).await });
     let (one, two) = (receive(layer.clone()), receive(layer.clone()));
@@ -78,7 +80,7 @@ async fn mailbox_channel_is_exclusive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_named_channel_in_a_group_receives_until_its_membership_ends() {
+async fn named_memberships_expire() {
     let layer = small();
     layer.join("g", &jobs()).await.unwrap();
     assert_eq!(layer.group_send_message("g", numbered(1)).await.unwrap().local.delivered, 1);
@@ -89,7 +91,7 @@ async fn a_named_channel_in_a_group_receives_until_its_membership_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mailbox_stays_a_member_for_as_long_as_it_lives() {
+async fn open_mailboxes_remain_members() {
     let layer = small();
     let mailbox = layer.new_channel().await.unwrap();
     layer.join("g", mailbox.channel()).await.unwrap();
@@ -98,7 +100,7 @@ async fn a_mailbox_stays_a_member_for_as_long_as_it_lives() {
 }
 
 #[tokio::test]
-async fn what_nobody_knows_is_fine() {
+async fn accepts_unknown_names() {
     let layer = small();
     let gone = "specific.memory!gone".parse().unwrap();
     layer.send(&gone, numbered(1)).await.unwrap();
@@ -108,7 +110,7 @@ async fn what_nobody_knows_is_fine() {
 }
 
 #[tokio::test]
-async fn flush_empties_queues_and_groups_but_keeps_mailboxes_open() {
+async fn flush_keeps_mailboxes_open() {
     let layer = small();
     let mut mailbox = layer.new_channel().await.unwrap();
     layer.join("g", mailbox.channel()).await.unwrap();
@@ -121,7 +123,7 @@ async fn flush_empties_queues_and_groups_but_keeps_mailboxes_open() {
 }
 
 #[tokio::test]
-async fn a_closed_layer_says_so() {
+async fn fails_once_closed() {
     let layer = small();
     layer.close().await.unwrap();
     layer.close().await.unwrap();
@@ -130,7 +132,7 @@ async fn a_closed_layer_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_waiters_and_leaves_mailboxes_readable() {
+async fn closing_ends_receivers() {
     let layer = small();
     let mut mailbox = layer.new_channel().await.unwrap();
     layer.join("g", mailbox.channel()).await.unwrap();
@@ -148,7 +150,7 @@ async fn closing_ends_waiters_and_leaves_mailboxes_readable() {
 }
 
 #[tokio::test]
-async fn all_memberships_of_a_channel_end_at_once_and_no_others() {
+async fn discards_all_memberships_of_one() {
     let layer = small();
     let (mine, other) = (layer.new_channel().await.unwrap(), layer.new_channel().await.unwrap());
     let named = jobs();
@@ -169,7 +171,7 @@ async fn all_memberships_of_a_channel_end_at_once_and_no_others() {
 }
 
 #[tokio::test]
-async fn times_without_an_end_are_times() {
+async fn accepts_endless_times() {
     let config = LayerConfig::default().with_expiry(Duration::MAX).with_group_expiry(Duration::MAX);
     let layer = MemoryLayer::new(config);
     let mut mailbox = layer.new_channel().await.unwrap();

@@ -1,4 +1,4 @@
-//! The layer against a naive one that does everything the slow way, step by step.
+//! The layer against a naive one, step by step.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 use proptest::prelude::*;
 use tokio::time::{Instant, advance, timeout};
 
-use super::*;
+use super::super::*;
 use crate::ext::ChannelLayerExt;
 
 const CAPACITY: usize = 3;
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is known of a channel: its messages with the time each expires.
+/// The naive layer: the messages of each channel with the time at which each expires, and the memberships.
 #[derive(Default)]
 struct Oracle {
     queues: BTreeMap<usize, VecDeque<(i64, Instant)>>,
@@ -58,7 +58,7 @@ impl Oracle {
         channel >= 4 || self.queues.contains_key(&channel)
     }
 
-    /// Whether the channel took it; one that does not exist takes everything.
+    /// Whether the channel took the message; one that does not exist takes all.
     fn send(&mut self, channel: usize, number: i64, now: Instant) -> bool {
         if !self.exists(channel) {
             return true;
@@ -92,7 +92,7 @@ struct Run {
 }
 
 impl Run {
-    /// The channel's name; one that belongs to nobody for a mailbox that is not open.
+    /// The channel's name; an unknown one for a mailbox that is not open.
     fn name(&self, channel: usize) -> ChannelName {
         let named =
             || ChannelName::new(if channel < 4 { "a!gone".into() } else { format!("named-{channel}") });
@@ -208,7 +208,7 @@ async fn agree(steps: Vec<Step>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
-    fn the_layer_agrees_with_a_naive_one(steps in prop::collection::vec(step(), 1..80)) {
+    fn equals_a_naive_layer(steps in prop::collection::vec(step(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(agree(steps));
     }

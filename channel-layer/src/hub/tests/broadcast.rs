@@ -1,13 +1,22 @@
 use std::{
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use tokio::{runtime::Builder, task::JoinSet, time::timeout};
+use tokio::{
+    runtime::Builder,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
-use super::*;
-use crate::mailbox::{Bounds, Mailbox};
+use crate::{
+    hub::{Hub, cooperative::SLICE},
+    layer::{Audience, Deliveries},
+    mailbox::{Bounds, Mailbox},
+    message::Message,
+};
 
 fn members(hub: &Hub, count: usize) -> Vec<Mailbox> {
     let join = |n: usize| {
@@ -33,14 +42,14 @@ fn numbers(mailbox: &mut Mailbox) -> Vec<u64> {
     std::iter::from_fn(|| mailbox.try_recv()).map(number).collect()
 }
 
-/// For what would otherwise never end.
+/// The limit for futures that must end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// More than one slice.
 const LARGE: usize = 3 * SLICE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn all_members_see_everything_once_and_in_one_order_however_many_send() {
+async fn members_see_one_order() {
     for count in [3, LARGE] {
         let hub = Hub::new();
         let mut members = members(&hub, count);
@@ -53,7 +62,7 @@ async fn all_members_see_everything_once_and_in_one_order_however_many_send() {
                 }
             });
         }
-        while let Some(sent) = timeout(PATIENCE, senders.join_next()).await.expect("somebody walks") {
+        while let Some(sent) = timeout(PATIENCE, senders.join_next()).await.expect("there is a run") {
             sent.unwrap();
         }
         let order = numbers(&mut members[0]);
@@ -67,7 +76,7 @@ async fn all_members_see_everything_once_and_in_one_order_however_many_send() {
 }
 
 #[tokio::test]
-async fn what_comes_during_a_walk_goes_along_on_the_next() {
+async fn queued_messages_go_together() {
     let hub = Hub::new();
     let mut members = members(&hub, LARGE);
     let sends: Vec<_> = (0..100).map(|n| tokio::spawn(send(&hub, n))).collect();
@@ -78,7 +87,7 @@ async fn what_comes_during_a_walk_goes_along_on_the_next() {
 }
 
 #[tokio::test]
-async fn each_sender_may_leave_itself_out() {
+async fn each_sender_may_be_excepted() {
     let hub = Hub::new();
     let mut members = members(&hub, LARGE);
     let sends: Vec<_> = (0..3)
@@ -98,25 +107,24 @@ async fn each_sender_may_leave_itself_out() {
 }
 
 #[tokio::test]
-async fn who_is_not_polled_any_more_keeps_nobody_waiting() {
+async fn an_unpolled_sender_blocks_no_other() {
     let hub = Hub::new();
     let mut members = members(&hub, LARGE);
     let mut first = Box::pin(send(&hub, 0));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    let second =
-        timeout(PATIENCE, send(&hub, 1)).await.expect("the first one is never polled, and in nobody's way");
+    let second = timeout(PATIENCE, send(&hub, 1)).await.expect("the first one is never polled");
     assert_eq!(second.delivered, LARGE);
     assert_eq!(numbers(&mut members[LARGE - 1]), [0, 1]);
     drop(first);
 }
 
 #[test]
-fn a_runtime_that_ends_keeps_nobody_waiting() {
+fn an_ended_runtime_blocks_no_sender() {
     let hub = Hub::new();
     let mut members = members(&hub, LARGE);
     let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
     let ends = runtime();
-    // Its walker is spawned, and never polled.
+    // Its runner is spawned, and never polled.
     let entered = ends.enter();
     let mut first = Box::pin(send(&hub, 0));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -124,12 +132,12 @@ fn a_runtime_that_ends_keeps_nobody_waiting() {
     drop(ends);
     let both = async { (first.await.delivered, send(&hub, 1).await.delivered) };
     let both = runtime().block_on(async { timeout(PATIENCE, both).await });
-    assert_eq!(both.expect("somebody else walks"), (LARGE, LARGE));
+    assert_eq!(both.expect("there is another run"), (LARGE, LARGE));
     assert_eq!(numbers(&mut members[LARGE - 1]), [0, 1]);
 }
 
 #[test]
-fn there_need_be_no_runtime() {
+fn works_without_a_runtime() {
     let hub = Hub::new();
     let mut members = members(&hub, LARGE);
     let sent = pin!(send(&hub, 0)).poll(&mut Context::from_waker(Waker::noop()));
@@ -138,21 +146,21 @@ fn there_need_be_no_runtime() {
 }
 
 #[tokio::test]
-async fn a_waker_that_panics_keeps_nobody_waiting() {
+async fn a_panicking_waker_blocks_no_sender() {
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
-            panic!("as somebody's may");
+            panic!("as a waker may");
         }
     }
     for count in [1, LARGE] {
         let hub = Hub::new();
         let mut members = members(&hub, count);
         assert!(members[0].poll_ready(&mut Context::from_waker(&Arc::new(Panics).into())).is_pending());
-        // A large group's is the walker's panic: who waited for it is told to try again.
+        // In a large group it is the runner that panics, and its caller tries again.
         let sent = tokio::spawn(send(&hub, 0)).await;
         assert_eq!(sent.is_err(), count == 1);
-        let second = timeout(PATIENCE, send(&hub, 1)).await.expect("somebody walks");
+        let second = timeout(PATIENCE, send(&hub, 1)).await.expect("there is a run");
         assert_eq!(second.delivered, count);
         assert_eq!(numbers(&mut members[count - 1]).last(), Some(&1));
     }

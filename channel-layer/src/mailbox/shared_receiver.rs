@@ -18,15 +18,15 @@ use crate::message::Message;
 pub(crate) struct SharedMailbox {
     mailbox: Mailbox,
     /// Wakes one receiver, and the next one if that one is cancelled before it took the message.
-    arrivals: Arc<Arrivals>,
+    wake_one: Arc<WakeOne>,
     /// Relaxed: it decides under the lock of the map that holds the mailbox, where it grows too.
     receivers: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-struct Arrivals(Notify);
+struct WakeOne(Notify);
 
-impl Wake for Arrivals {
+impl Wake for WakeOne {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
@@ -38,11 +38,11 @@ pub(crate) struct SharedReceiver(Arc<SharedMailbox>);
 
 impl SharedMailbox {
     pub(crate) fn new(mut mailbox: Mailbox) -> Arc<Self> {
-        let arrivals = Arc::new(Arrivals::default());
+        let wake_one = Arc::new(WakeOne::default());
         // The mailbox's one waker stands for all receivers.
-        let waker = Waker::from(arrivals.clone());
+        let waker = Waker::from(wake_one.clone());
         let _: Poll<()> = mailbox.poll_ready(&mut Context::from_waker(&waker));
-        Arc::new(Self { mailbox, arrivals, receivers: AtomicUsize::new(0) })
+        Arc::new(Self { mailbox, wake_one, receivers: AtomicUsize::new(0) })
     }
 
     pub(crate) fn sender(&self) -> &MailboxSender {
@@ -73,11 +73,11 @@ impl SharedReceiver {
             if let Some(message) = self.0.sender().pop() {
                 // The mailbox wakes once for all that it holds: the next receiver is woken for the rest.
                 if !self.0.sender().is_empty() {
-                    self.0.arrivals.0.notify_one();
+                    self.0.wake_one.0.notify_one();
                 }
                 return message;
             }
-            self.0.arrivals.0.notified().await;
+            self.0.wake_one.0.notified().await;
         }
     }
 }

@@ -1,13 +1,18 @@
-use std::time::Duration;
+mod broadcast;
+#[cfg(shuttle)]
+mod models;
 
-use tokio::sync::oneshot;
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::oneshot, time::Instant};
 
 use super::*;
 use crate::{
-    config::{MailboxLimits, OverflowPolicy},
-    layer::Deliveries,
-    mailbox::{Bounds, Delivery},
+    config::OverflowPolicy,
+    layer::{Audience, Deliveries},
+    mailbox::{Bounds, Delivery, Mailbox, MailboxLimits},
     message::Message,
+    name::{ChannelName, GroupName},
 };
 
 const BOUNDS: Bounds = Bounds { messages: 100, bytes: 1 << 20 };
@@ -29,7 +34,7 @@ fn send(hub: &Hub, to: impl Into<Audience>) -> Deliveries {
 }
 
 #[test]
-fn a_dropped_mailbox_leaves_its_groups_and_frees_its_name() {
+fn dropping_leaves_groups() {
     let hub = Hub::new();
     let mailbox = open(&hub, "a!1");
     hub.join(&group("g"), mailbox.channel());
@@ -40,7 +45,7 @@ fn a_dropped_mailbox_leaves_its_groups_and_frees_its_name() {
 }
 
 #[test]
-fn who_is_in_two_groups_receives_once() {
+fn members_of_two_groups_receive_once() {
     let hub = Hub::new();
     let mut both = open(&hub, "a!both");
     let mut one = open(&hub, "a!one");
@@ -54,7 +59,7 @@ fn who_is_in_two_groups_receives_once() {
 }
 
 #[test]
-fn the_excepted_channel_hears_nothing() {
+fn leaves_out_a_channel() {
     let hub = Hub::new();
     let (mut me, mut you) = (open(&hub, "a!me"), open(&hub, "a!you"));
     hub.join(&group("g"), me.channel());
@@ -64,7 +69,7 @@ fn the_excepted_channel_hears_nothing() {
 }
 
 #[test]
-fn every_member_of_a_large_group_is_served_exactly_once_in_slices() {
+fn serves_each_member_in_slices() {
     let hub = Hub::new();
     let mut members: Vec<_> = (0..3000).map(|n| open(&hub, &format!("a!{n}"))).collect();
     members.iter().for_each(|m| assert!(hub.join(&group("g"), m.channel())));
@@ -81,7 +86,7 @@ fn every_member_of_a_large_group_is_served_exactly_once_in_slices() {
 }
 
 #[test]
-fn joining_twice_is_one_membership_and_leaving_twice_is_fine() {
+fn joining_twice_is_one_membership() {
     let hub = Hub::new();
     let mailbox = open(&hub, "a!1");
     hub.join(&group("g"), mailbox.channel());
@@ -93,7 +98,7 @@ fn joining_twice_is_one_membership_and_leaving_twice_is_fine() {
 }
 
 #[test]
-fn a_place_that_became_free_is_used_again() {
+fn reuses_free_slots() {
     let hub = Hub::new();
     let keeper = open(&hub, "a!keeper");
     hub.join(&group("g"), keeper.channel());
@@ -106,7 +111,7 @@ fn a_place_that_became_free_is_used_again() {
 }
 
 #[test]
-fn a_full_mailbox_is_counted_and_the_others_are_served() {
+fn counts_full_mailboxes() {
     let hub = Hub::new();
     let mut small = hub.open("a!small".parse().unwrap(), Bounds { messages: 1, ..BOUNDS }).unwrap();
     let large = open(&hub, "a!large");
@@ -119,7 +124,7 @@ fn a_full_mailbox_is_counted_and_the_others_are_served() {
 }
 
 #[test]
-fn an_observer_is_told_when_a_group_loses_its_last_member() {
+fn observes_emptied_groups() {
     #[derive(Default)]
     struct Log(std::sync::Mutex<Vec<GroupName>>);
     impl GroupObserver for Log {
@@ -141,8 +146,8 @@ fn an_observer_is_told_when_a_group_loses_its_last_member() {
     assert_eq!(emptied, [group("g"), group("h")]);
 }
 
-/// Members of every policy and some sizes; the last is closed halfway by its own.
-fn crowd(hub: &Hub) -> Vec<Mailbox> {
+/// Members of every policy and some sizes.
+fn members(hub: &Hub) -> Vec<Mailbox> {
     let policies = [
         OverflowPolicy::RefuseNewest,
         OverflowPolicy::DropOldest,
@@ -165,38 +170,38 @@ fn crowd(hub: &Hub) -> Vec<Mailbox> {
 }
 
 #[test]
-fn a_burst_is_what_its_messages_would_be_one_by_one() {
+fn together_equals_one_by_one() {
     let (together, one_by_one) = (Hub::new(), Hub::new());
-    let mut boxes = (crowd(&together), crowd(&one_by_one));
+    let mut boxes = (members(&together), members(&one_by_one));
     let expires = later();
     let message = |n: u64| Message::new("m").with("n", n).with("key", n % 3);
     let mut next = 0;
     for round in 0..12 {
         let to = group(["g", "h"][round % 2]);
-        let all = next..next + [0, 1, 2, 9, 40][round % 5];
+        let all = next..next + [0, 1, 2, 9, 40, 70][round % 6];
         next = all.end;
         // Some leave a member out, or one that is in no group here.
         let except = |n: u64| {
             (!n.is_multiple_of(3)).then(|| format!("a!{}", n * 1000 % 4001).parse::<ChannelName>().unwrap())
         };
-        let (mut posts, mut told, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sends, mut received, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
         for n in all {
             let (sender, outcome) = oneshot::channel();
             let delivery = Delivery { message: message(n), expires };
-            posts.push(Post { delivery, except: except(n), told: Some(sender) });
-            told.push(outcome);
+            sends.push(GroupSend { delivery, except: except(n), on_done: Some(sender) });
+            received.push(outcome);
             let mut audience = Audience::from(to.clone());
             if let Some(channel) = except(n) {
                 audience = audience.except(channel);
             }
             outcomes.push(one_by_one.fan_out(&audience, message(n), expires).finish());
         }
-        let mut burst = together.burst(&to, posts);
+        let mut burst = together.fan_out_all([&to], sends);
         while burst.step() {}
         assert_eq!(burst.outcomes().collect::<Vec<_>>(), outcomes);
         drop(burst);
-        let told: Vec<_> = told.iter_mut().map(|outcome| outcome.try_recv().unwrap()).collect();
-        assert_eq!(told, outcomes);
+        let received: Vec<_> = received.iter_mut().map(|outcome| outcome.try_recv().unwrap()).collect();
+        assert_eq!(received, outcomes);
         assert_eq!(together.ledger(), one_by_one.ledger());
         let taken = |mailbox: &mut Mailbox| {
             let numbers: Vec<_> =
@@ -211,19 +216,19 @@ fn a_burst_is_what_its_messages_would_be_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_burst_wakes_who_waits() {
+async fn a_burst_wakes_receivers() {
     let hub = Hub::new();
     let mut mailbox = open(&hub, "a!1");
     hub.join(&group("g"), mailbox.channel());
     let receiver = tokio::spawn(async move { (mailbox.recv().await, mailbox.recv().await) });
     tokio::task::yield_now().await;
-    let post = || Delivery { message: Message::new("m"), expires: later() }.into();
-    hub.burst(&group("g"), vec![post(), post()]).step();
+    let send = || Delivery { message: Message::new("m"), expires: later() }.into();
+    hub.fan_out_all([&group("g")], vec![send(), send()]).step();
     receiver.await.unwrap();
 }
 
 #[tokio::test]
-async fn a_task_that_sends_without_end_gives_members_their_turn() {
+async fn endless_sender_yields() {
     let hub = Hub::new();
     let (members, sends) = (1000, 500);
     let mut receivers = tokio::task::JoinSet::new();
@@ -244,4 +249,28 @@ async fn a_task_that_sends_without_end_gives_members_their_turn() {
     });
     sender.await.unwrap();
     while receivers.join_next().await.is_some() {}
+}
+
+/// Messages to several groups go in slices too, also together, and each member gets each of them once.
+#[test]
+fn slices_messages_to_several_groups() {
+    let hub = Hub::new();
+    let _members = members(&hub);
+    let send =
+        |n: u64| GroupSend::from(Delivery { message: Message::new("m").with("n", n), expires: later() });
+    let mut fan_out = hub.fan_out_all([&group("g"), &group("h")], vec![send(0), send(1)]);
+    let (mut before, mut steps) = (0, 0);
+    loop {
+        let more = fan_out.step();
+        let tried = fan_out.tried();
+        assert!(tried - before <= 1024, "one slice");
+        (before, steps) = (tried, steps + 1);
+        if !more {
+            break;
+        }
+    }
+    assert!(steps > 5, "{steps}");
+    let matched: Vec<_> = fan_out.outcomes().map(|outcome| outcome.matched).collect();
+    assert_eq!(matched, [3000, 3000]);
+    assert_eq!(fan_out.deliveries().matched, 6000);
 }

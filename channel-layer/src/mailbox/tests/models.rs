@@ -12,8 +12,11 @@ use std::{
 use shuttle::{check_random, future::block_on, thread};
 use tokio::time::Instant;
 
-use super::*;
-use crate::config::OverflowPolicy;
+use crate::{
+    config::OverflowPolicy,
+    mailbox::{Bounds, Delivery, Mailbox, MailboxLimits, MailboxSender, Refusal},
+    message::Message,
+};
 
 const ITERATIONS: usize = 2_000;
 
@@ -33,7 +36,7 @@ fn number(message: &Message) -> i64 {
 
 /// A lost wake-up is a deadlock, which the scheduler reports.
 #[test]
-fn a_receiver_that_waits_one_by_one_gets_all_in_order() {
+fn receives_all_in_order() {
     check_random(
         || {
             let mut mailbox = mailbox(10, OverflowPolicy::RefuseNewest);
@@ -49,7 +52,7 @@ fn a_receiver_that_waits_one_by_one_gets_all_in_order() {
 }
 
 #[test]
-fn a_receiver_that_drains_gets_all_of_two_senders() {
+fn drains_all_of_two_senders() {
     check_random(
         || {
             let mut mailbox = mailbox(10, OverflowPolicy::RefuseNewest);
@@ -66,8 +69,8 @@ fn a_receiver_that_drains_gets_all_of_two_senders() {
                 mailbox.drain_into(&mut messages);
             }
             let numbers: Vec<_> = messages.iter().map(number).collect();
-            let place = |n| numbers.iter().position(|other| *other == n).unwrap();
-            assert!(place(0) < place(1) && place(2) < place(3), "in the order of each sender: {numbers:?}");
+            let position = |n| numbers.iter().position(|other| *other == n).unwrap();
+            assert!(position(0) < position(1) && position(2) < position(3), "in the order of each sender: {numbers:?}");
             senders.into_iter().for_each(|sender| sender.join().unwrap());
         },
         ITERATIONS,
@@ -75,7 +78,7 @@ fn a_receiver_that_drains_gets_all_of_two_senders() {
 }
 
 #[test]
-fn closing_against_sending_loses_no_count() {
+fn closing_loses_no_count() {
     check_random(
         || {
             let mut mailbox = mailbox(10, OverflowPolicy::RefuseNewest);
@@ -105,7 +108,7 @@ fn closing_against_sending_loses_no_count() {
 }
 
 #[test]
-fn a_receiver_is_told_of_an_overflow() {
+fn receiver_sees_overflow() {
     check_random(
         || {
             let mut mailbox = mailbox(1, OverflowPolicy::Close);

@@ -1,4 +1,4 @@
-//! The ledger in the `metrics` facade, with the feature of that name. Without it, nothing.
+//! The ledger in the `metrics` facade, with the feature of that name. Without it, these functions do nothing.
 //!
 //! | counter | labels |
 //! |---|---|
@@ -6,13 +6,13 @@
 //! | `channel_layer_messages_delivered_total` | |
 //! | `channel_layer_messages_dropped_total` | `reason`: `closed`, `evicted`, `expired`, `flushed`, `full`, `replaced` |
 
-use super::ledger::Reason;
+use super::reason::DropReason;
 
 #[cfg(feature = "metrics")]
 mod enabled {
     use metrics::counter;
 
-    use super::Reason;
+    use super::DropReason;
 
     pub(crate) fn offered(messages: u64) {
         counter!("channel_layer_messages_offered_total").increment(messages);
@@ -22,11 +22,11 @@ mod enabled {
         counter!("channel_layer_messages_delivered_total").increment(messages);
     }
 
-    pub(crate) fn dropped(reason: Reason, messages: u64) {
+    pub(crate) fn dropped(reason: DropReason, messages: u64) {
         counter!("channel_layer_messages_dropped_total", "reason" => reason.name()).increment(messages);
     }
 
-    impl Reason {
+    impl DropReason {
         fn name(self) -> &'static str {
             match self {
                 Self::Closed => "closed",
@@ -45,11 +45,11 @@ pub(crate) use self::enabled::{delivered, dropped, offered};
 
 #[cfg(not(feature = "metrics"))]
 mod disabled {
-    use super::Reason;
+    use super::DropReason;
 
     pub(crate) fn offered(_: u64) {}
     pub(crate) fn delivered(_: u64) {}
-    pub(crate) fn dropped(_: Reason, _: u64) {}
+    pub(crate) fn dropped(_: DropReason, _: u64) {}
 }
 
 #[cfg(not(feature = "metrics"))]
@@ -68,7 +68,7 @@ mod tests {
     };
 
     #[test]
-    fn every_message_is_counted_once_by_what_became_of_it() {
+    fn counts_each_message_once() {
         let recorder = DebuggingRecorder::new();
         metrics::with_local_recorder(&recorder, || {
             let bounds = Bounds { messages: 3, bytes: 1 << 20 };
