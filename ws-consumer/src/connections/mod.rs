@@ -1,5 +1,6 @@
 //! [`Connections`]: the registry of a service's open connections, with their statistics, layer events and [`Drain`].
 
+mod address_counts;
 mod drain;
 
 use std::{
@@ -16,7 +17,10 @@ use channel_layer::{ChannelLayer, LayerEvent, LayerState};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::drain::Drain;
-pub(crate) use self::drain::PATIENCE;
+pub(crate) use self::{
+    address_counts::{AddressCounts, CountedAddress},
+    drain::INPUT_TIMEOUT,
+};
 use crate::{error::Reports, wire::Connection};
 
 /// The open connections of a service. Clones share one registry.
@@ -25,93 +29,93 @@ pub struct Connections(Arc<SharedConnections>);
 
 #[derive(Default)]
 struct SharedConnections {
-    /// Knows when the last task of a connection has ended, its `disconnect` hook included.
+    /// The tasks of WebSockets, including their `disconnect` hooks.
     tasks: TaskTracker,
-    /// Knows when the last task of a plain request has ended.
+    /// The tasks of plain requests.
     requests: TaskTracker,
     closing: AtomicBool,
-    /// Set while the channel layer's events say that it has lost its backend. Relaxed: a hint.
+    /// Whether the channel layer has lost its backend, by its events. Relaxed: a hint.
     cut_off: AtomicBool,
     /// The layer's own view of its backend. Set once, before the first connection.
     backend: OnceLock<LayerState>,
-    /// Limits how often failures of its connections are logged.
+    /// The rate limits of logged failures.
     reports: Arc<Reports>,
-    /// What is to be done once all have gone. Set once, before the first connection.
-    afterwards: OnceLock<Afterwards>,
-    /// A drain has ended.
-    ended: CancellationToken,
+    /// The shutdown hooks, run after the last connection. Set once, before the first connection.
+    on_drained: OnceLock<DrainedHook>,
+    /// Cancelled at the end of a drain.
+    drained: CancellationToken,
     /// The channel layer of the connections. Set once, before the first connection.
     layer: OnceLock<Arc<dyn ChannelLayer>>,
-    /// A lock held for a look-up; written once as a connection comes and once as it goes.
+    /// The open connections. Locked briefly, once at the beginning and once at the end of a connection.
     open: Mutex<OpenConnections>,
 }
 
-type Afterwards = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+type DrainedHook = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 #[derive(Default)]
 struct OpenConnections {
-    /// Also how many there were so far.
-    next: u64,
-    links: HashMap<u64, Arc<Connection>>,
-    /// What carries sessions, which are among the `links` themselves.
-    legs: HashMap<u64, Arc<Connection>>,
-    next_leg: u64,
-    /// Of those that have gone.
+    /// The number of connections so far, and the key of the last one.
+    total: u64,
+    connections: HashMap<u64, Arc<Connection>>,
+    /// The carriers of sessions. The sessions themselves are among the `connections`.
+    carriers: HashMap<u64, Arc<Connection>>,
+    last_carrier: u64,
+    /// The sum over closed connections, as is `closed_slow`.
     frames_dropped: u64,
     closed_slow: u64,
 }
 
-/// What a service has done so far.
+/// The statistics of a service's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// Connections that there are.
+    /// The number of open connections.
     pub open: usize,
-    /// Connections that there were and are.
+    /// The number of connections so far, open or closed.
     pub total: u64,
-    /// Broadcast frames that were dropped for slow clients.
+    /// The number of broadcast frames dropped for slow clients.
     pub frames_dropped: u64,
-    /// Clients that were closed for slowness.
+    /// The number of clients closed because they were slow.
     pub closed_slow: u64,
 }
 
-/// A connection's entry, for as long as it lives.
+/// The entry of a connection, removed on drop.
 pub(crate) struct Registration {
     connections: Connections,
-    link: Arc<Connection>,
+    connection: Arc<Connection>,
     key: u64,
 }
 
 impl Connections {
-    /// How many connections there are, those included that are about to begin or to end.
+    /// The number of connections, including those that are beginning or ending.
     pub fn len(&self) -> usize {
-        self.open().links.len()
+        self.open().connections.len()
     }
 
-    /// Is there no connection?
+    /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Counts.
+    /// Returns the statistics.
     pub fn stats(&self) -> ConnectionStats {
         let open = self.open();
-        let slow = open.links.values().map(|link| link.slow());
+        let slow = open.connections.values().map(|connection| connection.slow());
         let sum = (open.frames_dropped, open.closed_slow);
         let (frames_dropped, closed_slow) =
             slow.fold(sum, |(frames, closed), slow| (frames + slow.dropped, closed + u64::from(slow.closed)));
-        ConnectionStats { open: open.links.len(), total: open.next, frames_dropped, closed_slow }
+        ConnectionStats { open: open.connections.len(), total: open.total, frames_dropped, closed_slow }
     }
 
-    pub(crate) fn set_afterwards(&self, afterwards: Afterwards) {
-        let _set_before = self.0.afterwards.set(afterwards);
+    pub(crate) fn set_drained_hook(&self, hook: DrainedHook) {
+        let _set_before = self.0.on_drained.set(hook);
     }
 
     pub(crate) fn set_layer(&self, layer: Arc<dyn ChannelLayer>) {
         let _set_before = self.0.layer.set(layer);
     }
 
-    /// Is it closing, or closed? Then no further connection is let in.
+    /// Whether a drain has begun. No further connection is accepted then.
     pub fn is_closing(&self) -> bool {
         self.0.closing.load(Relaxed)
     }
@@ -121,7 +125,7 @@ impl Connections {
         // Under the lock, so that a connection is either seen here or sees the flag.
         let open = self.open();
         self.0.closing.store(true, Relaxed);
-        open.links.values().cloned().collect()
+        open.connections.values().cloned().collect()
     }
 
     /// Returns whether the channel layer is known to have lost its backend. New clients would then get no
@@ -138,8 +142,8 @@ impl Connections {
         self.0.reports.clone()
     }
 
-    /// Keeps what became of the layer's backend.
-    pub(crate) fn note(&self, event: LayerEvent) {
+    /// Records whether the layer has its backend.
+    pub(crate) fn record(&self, event: LayerEvent) {
         match event {
             LayerEvent::Disconnected => self.0.cut_off.store(true, Relaxed),
             LayerEvent::Reconnected { .. } => self.0.cut_off.store(false, Relaxed),
@@ -147,31 +151,31 @@ impl Connections {
         }
     }
 
-    /// Tells all connections what became of the layer's backend.
-    pub(crate) fn tell(&self, event: LayerEvent) {
-        self.note(event);
-        let links: Vec<_> = self.open().links.values().cloned().collect();
-        links.iter().for_each(|link| link.push_layer_event(event));
+    /// Records an event of the layer, and passes it to all connections.
+    pub(crate) fn notify(&self, event: LayerEvent) {
+        self.record(event);
+        let connections: Vec<_> = self.open().connections.values().cloned().collect();
+        connections.iter().for_each(|connection| connection.push_layer_event(event));
     }
 
-    /// Enters a connection; nothing if the service is closing.
-    pub(crate) fn register(&self, link: &Arc<Connection>) -> Option<Registration> {
+    /// Registers a connection. `None` once a drain has begun.
+    pub(crate) fn register(&self, connection: &Arc<Connection>) -> Option<Registration> {
         let mut open = self.open();
         if self.is_closing() {
             return None;
         }
-        let key = if link.profile().is_counted {
-            open.next += 1;
-            let key = open.next;
-            open.links.insert(key, link.clone());
+        let key = if connection.profile().is_counted {
+            open.total += 1;
+            let key = open.total;
+            open.connections.insert(key, connection.clone());
             key
         } else {
-            open.next_leg += 1;
-            let key = open.next_leg;
-            open.legs.insert(key, link.clone());
+            open.last_carrier += 1;
+            let key = open.last_carrier;
+            open.carriers.insert(key, connection.clone());
             key
         };
-        Some(Registration { connections: self.clone(), link: link.clone(), key })
+        Some(Registration { connections: self.clone(), connection: connection.clone(), key })
     }
 
     /// Runs a task of a connection.
@@ -180,8 +184,8 @@ impl Connections {
     }
 
     /// Returns the connections that carry sessions at the moment.
-    fn legs(&self) -> Vec<Arc<Connection>> {
-        self.open().legs.values().cloned().collect()
+    fn carriers(&self) -> Vec<Arc<Connection>> {
+        self.open().carriers.values().cloned().collect()
     }
 
     /// Runs the task of a plain request.
@@ -196,18 +200,18 @@ impl Connections {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let slow = self.link.slow();
+        let slow = self.connection.slow();
         let mut open = self.connections.open();
-        if self.link.profile().is_counted {
-            open.links.remove(&self.key);
+        if self.connection.profile().is_counted {
+            open.connections.remove(&self.key);
         } else {
-            open.legs.remove(&self.key);
+            open.carriers.remove(&self.key);
         }
         open.frames_dropped += slow.dropped;
         open.closed_slow += u64::from(slow.closed);
-        // A crowd that left gives its memory back.
-        if open.links.capacity() > 64 && open.links.len() * 4 < open.links.capacity() {
-            open.links.shrink_to_fit();
+        // Frees the memory of many connections that have closed together.
+        if open.connections.capacity() > 64 && open.connections.len() * 4 < open.connections.capacity() {
+            open.connections.shrink_to_fit();
         }
     }
 }

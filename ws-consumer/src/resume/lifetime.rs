@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    connections::PATIENCE,
+    connections::INPUT_TIMEOUT,
     frame::Close,
     limits::{Limits, idle, too_old},
 };
@@ -57,7 +57,7 @@ impl Lifetime {
             return Some(LifetimeStep::Wait(next));
         }
         let close = if ends[0] == Some(next) { idle() } else { too_old() };
-        self.expired = Some((close.clone(), now + PATIENCE));
+        self.expired = Some((close.clone(), now + INPUT_TIMEOUT));
         Some(LifetimeStep::CloseAfterInput(close))
     }
 }

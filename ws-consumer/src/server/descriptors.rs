@@ -235,7 +235,7 @@ mod process_files {
     }
 }
 
-/// No reserve, on systems whose descriptor numbers carry no information.
+/// A stand-in without a reserve, for systems whose descriptor numbers carry no information.
 #[cfg(not(unix))]
 mod process_files {
     use std::io;

@@ -1,11 +1,10 @@
 //! Limits on the number of connections, in total and per address.
 
 use std::{
-    collections::HashMap,
     io::{self, IoSlice},
     net::IpAddr,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,31 +15,33 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::scope::Stalled;
+use crate::{
+    connections::{AddressCounts, CountedAddress},
+    scope::Stalled,
+};
 
 /// The permits of a server's connections. Clones share them.
 #[derive(Clone)]
 pub(super) struct ConnectionPermits {
     all: Arc<Semaphore>,
-    addresses: Option<Arc<Addresses>>,
-}
-
-struct Addresses {
-    limit: usize,
-    /// Only addresses that are connected have an entry.
-    open: Mutex<HashMap<IpAddr, usize>>,
+    addresses: AddressCounts,
+    per_address: usize,
 }
 
 /// The permit of a connection.
 pub(super) struct ConnectionPermit {
     _one: OwnedSemaphorePermit,
-    address: Option<(Arc<Addresses>, IpAddr)>,
+    /// Not counted without a limit.
+    _address: Option<CountedAddress>,
 }
 
 impl ConnectionPermits {
     pub(super) fn new(all: usize, per_address: Option<usize>) -> Self {
-        let addresses = per_address.map(|limit| Arc::new(Addresses { limit, open: Mutex::default() }));
-        Self { all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))), addresses }
+        Self {
+            all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
+            addresses: AddressCounts::default(),
+            per_address: per_address.unwrap_or(usize::MAX),
+        }
     }
 
     /// Waits until another connection is allowed. Clients wait in the kernel's queue until then. Cancel safe.
@@ -51,36 +52,11 @@ impl ConnectionPermits {
 
     /// Completes the permit of a connection. `None` if its address has reached the limit.
     pub(super) fn for_address(&self, one: OwnedSemaphorePermit, address: IpAddr) -> Option<ConnectionPermit> {
-        let Some(addresses) = &self.addresses else {
-            return Some(ConnectionPermit { _one: one, address: None });
+        let counted = match self.per_address {
+            usize::MAX => None,
+            limit => Some(self.addresses.enter(address, limit)?),
         };
-        let mut open = addresses.open();
-        let count = open.entry(address).or_default();
-        if *count >= addresses.limit {
-            return None;
-        }
-        *count += 1;
-        drop(open);
-        Some(ConnectionPermit { _one: one, address: Some((addresses.clone(), address)) })
-    }
-}
-
-impl Addresses {
-    fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        let Some((addresses, address)) = self.address.take() else { return };
-        let mut open = addresses.open();
-        if let Some(count) = open.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&address);
-            }
-        }
+        Some(ConnectionPermit { _one: one, _address: counted })
     }
 }
 
@@ -188,6 +164,5 @@ mod tests {
         drop(first);
         assert!(permits.for_address(permits.acquire().await, one).is_some());
         assert_eq!(permits.all.available_permits(), 9);
-        assert_eq!(permits.addresses.as_ref().unwrap().open().len(), 1, "who is gone is forgotten");
     }
 }

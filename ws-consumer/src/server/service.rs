@@ -86,11 +86,11 @@ use crate::{
 /// percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start an escape
 /// sequence.
 pub struct SocketService<H> {
-    shared: Arc<SharedService>,
+    shared: Arc<ServiceState>,
     http: H,
 }
 
-struct SharedService {
+struct ServiceState {
     application: Arc<dyn Application>,
     /// Resumable sessions, if they are turned on.
     sessions: Option<SessionService>,
@@ -132,7 +132,7 @@ impl<H> SocketService<H> {
             parts;
         let (connections, hooks) = (Connections::default(), Arc::new(hooks));
         connections.set_layer(layer.clone());
-        connections.set_afterwards({
+        connections.set_drained_hook({
             let (hooks, layer) = (hooks.clone(), layer.clone());
             Box::new(move || {
                 let (hooks, layer) = (hooks.clone(), layer.clone());
@@ -159,7 +159,7 @@ impl<H> SocketService<H> {
         let events = layer.events();
         connections.set_backend(events.state());
         let events = Mutex::new(Some(events));
-        let shared = SharedService {
+        let shared = ServiceState {
             application,
             sessions,
             requests,
@@ -209,7 +209,7 @@ impl<H: Clone> Clone for SocketService<H> {
     }
 }
 
-impl SharedService {
+impl ServiceState {
     /// Starts forwarding the layer's events, unless it has begun.
     fn forward_events(&self) {
         self.forwarding.get_or_init(|| {
@@ -218,11 +218,11 @@ impl SharedService {
                 (taken.unwrap_or_else(LayerEvents::none), self.connections.clone());
             // The events before the first connection only set the state.
             while let Some(Some(event)) = events.next().now_or_never() {
-                connections.note(event);
+                connections.record(event);
             }
             let forward = async move {
                 while let Some(event) = events.next().await {
-                    connections.tell(event);
+                    connections.notify(event);
                 }
             };
             AbortOnDropHandle::new(tokio::spawn(forward))

@@ -1,7 +1,6 @@
 //! How much a client may send.
 
 mod bucket;
-mod count;
 mod excess;
 mod table;
 
@@ -17,7 +16,6 @@ use tokio::time::Instant;
 pub use self::{bucket::Rate, excess::OverLimit};
 use self::{
     bucket::{Bucket, nanoseconds},
-    count::{Connections, Entered},
     excess::Excess,
     table::Table,
 };
@@ -26,6 +24,7 @@ use super::{
     proxy::TrustedProxies,
 };
 use crate::{
+    connections::{AddressCounts, CountedAddress},
     frame::Frame,
     scope::{Scope, UserId, customer},
     wire::{Refuse, Seldom, Verdict},
@@ -59,7 +58,7 @@ const KEYS: usize = 100_000;
 /// ```
 pub struct Limiter {
     connections: Option<u32>,
-    entered: Connections,
+    addresses: AddressCounts,
     proxies: TrustedProxies,
     over: OverLimit,
     rates: Rates,
@@ -92,7 +91,7 @@ impl Limiter {
     pub fn new() -> Self {
         Self {
             connections: None,
-            entered: Connections::default(),
+            addresses: AddressCounts::default(),
             proxies: TrustedProxies::default(),
             over: OverLimit::default(),
             rates: Rates::default(),
@@ -222,8 +221,8 @@ impl Guard for Limiter {
         }
         // A session that goes on has its place already.
         if let (Some(most), Some(address), false) = (self.connections, address, request.is_recheck()) {
-            let entered = self.entered.enter(address, most).ok_or_else(|| too_many(1))?;
-            request.extensions.insert(Held { _entered: Arc::new(entered) });
+            let counted = self.addresses.enter(address, most as usize).ok_or_else(|| too_many(1))?;
+            request.extensions.insert(Held { _counted: Arc::new(counted) });
         }
         let (over, mut told) = (self.over, false);
         request.meter(move |frame: &Frame| {
@@ -241,7 +240,7 @@ impl Guard for Limiter {
 /// A connection's place, kept with its scope.
 #[derive(Clone)]
 struct Held {
-    _entered: Arc<Entered>,
+    _counted: Arc<CountedAddress>,
 }
 
 /// What one connection has left.

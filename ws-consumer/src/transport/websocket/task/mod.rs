@@ -64,7 +64,7 @@ enum PeerEnding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WebSocketState {
     Open,
-    /// One close frame was sent or received; the other one is outstanding.
+    /// A close frame was sent or received; the peer's is outstanding or tungstenite's is being written.
     Closing,
     /// A close frame was sent because of a violation. Further input is read and discarded: with unread input the kernel
     /// would reset the connection, and the peer might lose the close frame.
