@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     application::{Application, exchange},
-    consumer::{Decoded, Hook, decode, finish, join_groups},
+    consumer::{DecodedEvent, Hook, decode, finish, join_groups},
     error::{Error, Result},
     scope::Scope,
     socket::{Context, Exchange},
@@ -116,7 +116,7 @@ async fn live<C: HttpConsumer>(consumer: &mut C, exchange: &mut Exchange) -> Res
         match poll_fn(|cx| exchange.poll_next(cx)).await? {
             None => return Ok(()),
             Some(Input::Event(message)) => {
-                if let Decoded(Some(event)) = message.derived(decode::<C::Event>) {
+                if let DecodedEvent(Some(event)) = message.derived(decode::<C::Event>) {
                     Hook::new(connection.clone(), consumer.event(exchange, event)).await?;
                 }
             }

@@ -208,7 +208,7 @@ async fn unreached_users_are_logged_once() {
         }
     }
     let lines = captured.take();
-    for what in ["a close reached nobody", "an event reached nobody"] {
+    for what in ["a close reached no connection", "an event reached no connection"] {
         for user in ["user=ann", "user=bob%1B[2J"] {
             let logged = lines.iter().filter(|line| line.contains(what) && line.contains(user)).count();
             assert_eq!(logged, 1, "{what}, {user}: {lines:#?}");

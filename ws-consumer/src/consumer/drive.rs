@@ -109,10 +109,10 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
                     ("receive", Hook::new(connection.clone(), consumer.receive(socket, frame)).await)
                 }
                 Input::Event(message) => match message.derived(decode::<C::Event>) {
-                    Decoded(Some(event)) => {
+                    DecodedEvent(Some(event)) => {
                         ("event", Hook::new(connection.clone(), consumer.event(socket, event)).await)
                     }
-                    Decoded(None) => continue,
+                    DecodedEvent(None) => continue,
                 },
                 Input::Layer(event) => {
                     let hook = consumer.layer_event(socket, event);
@@ -141,7 +141,7 @@ async fn fail<C: Consumer>(
     if matches!(error, Error::Closed | Error::Panic(_)) {
         return Err(error);
     }
-    // An operator has to know of them, whatever the hook does.
+    // An operator has to know of these failures, even if the hook handles them.
     if error.is_layer_outage() || matches!(error, Error::Misuse(_)) {
         socket.report(hook, &error);
     }
@@ -153,9 +153,9 @@ async fn fail<C: Consumer>(
 
 /// A message as an event of type `E`; `None` if it is not one. Kept with the message, so that a thousand consumers decode
 /// it, and log it, once.
-pub(crate) struct Decoded<E>(pub(crate) Option<E>);
+pub(crate) struct DecodedEvent<E>(pub(crate) Option<E>);
 
-pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> Decoded<E> {
+pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> DecodedEvent<E> {
     let decoded = message.decode();
     if let Err(error) = &decoded {
         let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -165,5 +165,5 @@ pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> Decoded<E> {
             "a message that the consumer does not understand"
         );
     }
-    Decoded(decoded.ok())
+    DecodedEvent(decoded.ok())
 }

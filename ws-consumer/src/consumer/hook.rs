@@ -1,4 +1,4 @@
-//! One call of a hook: until its end, its panic, or a time after its client has left.
+//! A call of a hook: until its end, its panic, or a time after its client has left.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

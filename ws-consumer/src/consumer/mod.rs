@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 pub use self::drive::consumer;
 pub(crate) use self::{
-    drive::{Decoded, decode, finish, join_groups},
+    drive::{DecodedEvent, decode, finish, join_groups},
     hook::Hook,
 };
 use crate::{
@@ -58,7 +58,7 @@ use crate::{
 pub trait Consumer: Send + 'static {
     /// The messages of the channel layer that the consumer understands; [`NoEvents`] if none.
     ///
-    /// Decoded once per message, however many connections share it.
+    /// DecodedEvent once per message, however many connections share it.
     type Event: DeserializeOwned + Send + Sync + 'static;
 
     /// The groups that every consumer of this type joins before `connect`.
@@ -107,7 +107,7 @@ pub trait Consumer: Send + 'static {
         async { Ok(()) }
     }
 
-    /// Handles the end of the connection. Runs exactly once after every `connect` that began, whatever ended it.
+    /// Handles the end of the connection. Runs exactly once after every `connect` that began.
     ///
     /// The channel leaves its groups by itself.
     fn disconnect(&mut self, socket: &mut Socket, close: Close) -> impl Future<Output = ()> + Send {
@@ -118,8 +118,8 @@ pub trait Consumer: Send + 'static {
     /// Handles the failure of a hook after the client was admitted. `Ok` keeps the connection, an error ends it as that error says; this
     /// hook is not called for its own failure.
     ///
-    /// By default the client is told of bad input and of outages of the channel layer, as `{"error": text}`
-    /// ([`Error::answer`]), and everything else ends the connection. A custom hook does the same for errors
+    /// By default bad input and outages of the channel layer are reported to the client as `{"error": text}`
+    /// ([`Error::answer`]), and every other error ends the connection. A custom hook does the same for errors
     /// that it does not handle, by [`Socket::answer_error`].
     ///
     /// In an outage what the hook did is cut short where it failed, and nothing is repeated: after a

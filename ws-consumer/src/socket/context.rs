@@ -1,4 +1,4 @@
-//! What a WebSocket and a plain request have in common.
+//! The common part of a WebSocket and a plain request.
 
 use std::{
     fmt,
@@ -19,8 +19,7 @@ use crate::{
     },
 };
 
-/// One connection of a client, whether it is a WebSocket or a plain request: its scope, its groups, its events and its
-/// end.
+/// A client's connection, whether it is a WebSocket or a plain request: its scope, its groups, its events and its end.
 ///
 /// An [`Application`](crate::Application) is called with a context, and makes a [`Socket`](crate::Socket) or an
 /// [`Exchange`](crate::Exchange) of it; both dereference to it. Middleware passes it on.
@@ -32,7 +31,7 @@ pub struct Context {
     pub(super) scope: Box<Scope>,
     pub(super) layer: Arc<dyn ChannelLayer>,
     pub(super) channel: Option<ChannelName>,
-    /// The tasks that run beside the hooks. Boxed: few connections have any.
+    /// The tasks that run concurrently with the hooks. Boxed: few connections have any.
     pub(super) jobs: Option<Box<Jobs>>,
     /// Messages to groups that are under way. Boxed as well.
     pub(super) sends: Option<Box<PendingSends>>,
@@ -136,12 +135,12 @@ impl Context {
         self.connection.close(close.into())
     }
 
-    /// How the connection ended, if it has.
+    /// Returns how the connection ended, if it has.
     pub fn closed(&self) -> Option<Close> {
         self.connection.closed()
     }
 
-    /// This connection's own channel, opened at the first call: others reach it there.
+    /// The connection's channel, opened at the first call: others reach the connection there.
     ///
     /// # Errors
     /// The layer's errors.
@@ -154,8 +153,8 @@ impl Context {
         self.channel.as_ref().ok_or(Error::Closed)
     }
 
-    /// Runs `job` beside the hooks, in a task that ends with the connection at the latest: how events, or frames, are
-    /// handled at the same time. Waits while `limit` jobs are running, and so bounds them.
+    /// Runs `job` concurrently with the hooks, in a task that ends with the connection at the latest: so several events, or
+    /// frames, are handled at the same time. Waits while `limit` jobs are running, and so bounds them.
     ///
     /// Hooks run one at a time and in order; jobs run at once and in no order. A job has no socket: it sends with a
     /// [`Handle`](crate::Handle). One that fails, or panics, is reported as if `event` had.

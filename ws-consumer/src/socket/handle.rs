@@ -58,7 +58,7 @@ impl Handle {
         let _ended_before = self.0.close(close.into());
     }
 
-    /// How the connection ended, if it has.
+    /// Returns how the connection ended, if it has.
     pub fn closed(&self) -> Option<Close> {
         self.0.closed()
     }

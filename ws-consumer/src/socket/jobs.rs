@@ -1,4 +1,4 @@
-//! Tasks beside the hooks.
+//! Tasks of a connection, concurrent with its hooks.
 
 use std::{
     future::poll_fn,

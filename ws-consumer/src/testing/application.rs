@@ -1,4 +1,4 @@
-//! Any application, spoken to in the transport's own words.
+//! A transport for tests: any application, with plain values.
 
 use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     wire::{Incoming, Outgoing, Wire},
 };
 
-/// Runs an application on one connection, in a task of its own, and speaks to it as a transport does.
+/// Runs an application on one connection, in a task, and exchanges values with it as a transport does.
 ///
 /// [`WebsocketCommunicator`](super::WebsocketCommunicator) and [`HttpCommunicator`](super::HttpCommunicator) are made of
 /// it. Dropping it ends the application at once; nothing else can.
@@ -26,11 +26,11 @@ pub struct ApplicationCommunicator {
     // Unbounded: a test that floods is bounded by its own end, and one that waited for room could wait for itself.
     inputs: UnboundedSender<Incoming>,
     outputs: UnboundedReceiver<Outgoing>,
-    /// Received, and passed over for the moment.
+    /// Outputs that were received and skipped, for later.
     kept: VecDeque<Outgoing>,
     task: JoinHandle<Option<Error>>,
-    /// Was its outcome asked for? A task tells it once.
-    told: bool,
+    /// Whether the outcome was asked for: a task returns it once.
+    is_reported: bool,
 }
 
 impl ApplicationCommunicator {
@@ -40,13 +40,13 @@ impl ApplicationCommunicator {
         let (inputs, incoming) = unbounded_channel();
         let (outgoing, outputs) = unbounded_channel();
         let task = tokio::spawn(run(wire, incoming, outgoing));
-        Self { inputs, outputs, kept: VecDeque::new(), task, told: false }
+        Self { inputs, outputs, kept: VecDeque::new(), task, is_reported: false }
     }
 
-    /// Hands something to the application.
+    /// Hands a value to the application.
     ///
     /// # Panics
-    /// When the application has failed, with its error: a test that talks on would hide it.
+    /// When the application has failed, with its error: a test that went on would hide it.
     pub async fn send_input(&mut self, incoming: Incoming) {
         if self.task.is_finished() {
             self.outcome().await.expect("the application lives");
@@ -54,11 +54,11 @@ impl ApplicationCommunicator {
         self.feed(incoming);
     }
 
-    /// The next thing the application sends.
+    /// The next output of the application.
     ///
     /// # Panics
-    /// When the application has ended, or nothing comes within a second. The application is ended then, as in the
-    /// original: it would not end by itself.
+    /// When the application has ended, or sends no output within a second. The application is ended then, as in Django
+    /// Channels: it would not end by itself.
     pub async fn receive_output(&mut self) -> Outgoing {
         self.receive_within(PATIENCE).await
     }
@@ -77,7 +77,7 @@ impl ApplicationCommunicator {
         }
     }
 
-    /// Does the application send nothing for so long?
+    /// Returns whether the application sends no output for this time.
     pub async fn receive_nothing(&mut self, time: Duration) -> bool {
         match self.next_output(time).await {
             Some(output) => {
@@ -88,10 +88,10 @@ impl ApplicationCommunicator {
         }
     }
 
-    /// Waits for the application to end, and tells how.
+    /// Waits for the application to end, and returns its outcome.
     ///
     /// # Errors
-    /// What it ended with; [`TimedOut`](Error::TimedOut) if it did not within `patience`, which ends it.
+    /// The application's error; [`TimedOut`](Error::TimedOut) if it did not within `patience`, which ends it.
     pub async fn wait(&mut self, patience: Duration) -> Result<()> {
         match timeout(patience, self.outcome()).await {
             Ok(outcome) => outcome,
@@ -102,21 +102,21 @@ impl ApplicationCommunicator {
         }
     }
 
-    /// Ends the application where it stands.
+    /// Ends the application at once.
     ///
     /// # Errors
-    /// What it had ended with before.
+    /// The error that it had ended with before.
     pub async fn stop(mut self) -> Result<()> {
         self.task.abort();
         self.outcome().await
     }
 
-    /// As [`send_input`](Self::send_input); of no use to an application that has ended.
+    /// Hands over a value like [`send_input`](Self::send_input). No effect on an application that has ended.
     pub(super) fn feed(&mut self, incoming: Incoming) {
         let _ended = self.inputs.send(incoming);
     }
 
-    /// The next thing it sends, within `time`.
+    /// The next output within `time`.
     pub(super) async fn next_output(&mut self, time: Duration) -> Option<Outgoing> {
         if let Some(kept) = self.kept.pop_front() {
             return Some(kept);
@@ -124,7 +124,7 @@ impl ApplicationCommunicator {
         timeout(time, self.outputs.recv()).await.ok().flatten()
     }
 
-    /// The first that `is_it`, within `time`; those before it are kept for later.
+    /// The first output within `time` for which `is_it` holds; those before it are kept for later.
     pub(super) async fn find_output(
         &mut self,
         time: Duration,
@@ -145,17 +145,17 @@ impl ApplicationCommunicator {
         found.await.ok().flatten()
     }
 
-    /// What it sent that nobody has asked for yet.
+    /// The outputs that are kept for later.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Outgoing> {
         self.kept.iter()
     }
 
     async fn outcome(&mut self) -> Result<()> {
-        if self.told {
+        if self.is_reported {
             return Ok(());
         }
         let outcome = (&mut self.task).await;
-        self.told = true;
+        self.is_reported = true;
         match outcome {
             Ok(Some(error)) => Err(error),
             Ok(None) | Err(_) => Ok(()), // an `Err` was ended by us
@@ -203,7 +203,7 @@ fn pass_on(wire: &mut Wire, outputs: &UnboundedSender<Outgoing>) -> bool {
         for output in waiting.drain(..) {
             taken = true;
             begun |= matches!(output, Outgoing::Accept(_) | Outgoing::Head(_));
-            let _nobody_listens = outputs.send(output);
+            let _closed = outputs.send(output);
         }
     });
     if begun {

@@ -1,4 +1,4 @@
-//! What is sent to a group.
+//! A member of a group that records its messages.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 
-/// A member of a group that only listens: what the application broadcasts, whoever else hears it. Over any layer.
+/// A member of a group that records the application's broadcasts. Over any layer.
 pub struct Broadcasts {
     mailbox: Mailbox,
     kept: Vec<Message>,
@@ -16,17 +16,17 @@ pub struct Broadcasts {
 }
 
 impl Broadcasts {
-    /// Begins to listen.
+    /// Joins the group.
     ///
     /// # Panics
-    /// When the name is none, or the layer fails.
+    /// When the name is invalid, or the layer fails.
     pub async fn listen(layer: &dyn ChannelLayer, group: &str) -> Self {
         let mailbox = layer.new_channel().await.expect("a layer that opens channels");
         layer.join(group, mailbox.channel()).await.expect("a group to join");
         Self { mailbox, kept: Vec::new(), patience: PATIENCE }
     }
 
-    /// Waits for so long instead of a second.
+    /// Waits at most this time instead of a second.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -49,7 +49,7 @@ impl Broadcasts {
         assert!(self.find(&expected).await, "{:?} was not broadcast", expected.map());
     }
 
-    /// Waits as long as for anything, for this event not to come. Others are kept for later.
+    /// Waits the whole time for this event not to come. Others are kept for later.
     ///
     /// # Panics
     /// When it comes.

@@ -1,4 +1,4 @@
-//! What a test waits for.
+//! The expectation of a frame.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::frame::Frame;
 
-/// A frame that a test expects: text, bytes, JSON (compared as values, not as text), or whatever a closure says.
-pub struct Expected(Kind);
+/// A frame that a test expects: text, bytes, JSON (compared as values, not as text), or a closure's choice.
+pub struct Expected(ExpectedFrame);
 
-enum Kind {
+enum ExpectedFrame {
     Frame(Frame),
     Json(Value),
     Matching(Box<dyn Fn(&Frame) -> bool + Send>),
@@ -18,21 +18,21 @@ enum Kind {
 impl Expected {
     /// A frame for which `is_it` holds.
     pub fn matching(is_it: impl Fn(&Frame) -> bool + Send + 'static) -> Self {
-        Self(Kind::Matching(Box::new(is_it)))
+        Self(ExpectedFrame::Matching(Box::new(is_it)))
     }
 
-    pub(super) fn is(&self, frame: &Frame) -> bool {
+    pub(super) fn matches(&self, frame: &Frame) -> bool {
         match &self.0 {
-            Kind::Frame(expected) => expected == frame,
-            Kind::Json(expected) => frame.json::<Value>().is_ok_and(|value| value == *expected),
-            Kind::Matching(is_it) => is_it(frame),
+            ExpectedFrame::Frame(expected) => expected == frame,
+            ExpectedFrame::Json(expected) => frame.json::<Value>().is_ok_and(|value| value == *expected),
+            ExpectedFrame::Matching(is_it) => is_it(frame),
         }
     }
 }
 
 impl From<Frame> for Expected {
     fn from(frame: Frame) -> Self {
-        Self(Kind::Frame(frame))
+        Self(ExpectedFrame::Frame(frame))
     }
 }
 
@@ -50,16 +50,16 @@ impl From<&[u8]> for Expected {
 
 impl From<Value> for Expected {
     fn from(value: Value) -> Self {
-        Self(Kind::Json(value))
+        Self(ExpectedFrame::Json(value))
     }
 }
 
 impl fmt::Debug for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Frame(frame) => frame.fmt(f),
-            Kind::Json(value) => value.fmt(f),
-            Kind::Matching(_) => f.write_str("a frame that matches"),
+            ExpectedFrame::Frame(frame) => frame.fmt(f),
+            ExpectedFrame::Json(value) => value.fmt(f),
+            ExpectedFrame::Matching(_) => f.write_str("a frame that matches"),
         }
     }
 }

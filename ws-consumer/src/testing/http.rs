@@ -28,7 +28,7 @@ impl HttpCommunicator {
     /// A request with this method for `path`, which may have a query, with a channel layer of its own.
     ///
     /// # Panics
-    /// When the method or the path is none.
+    /// When the method or the path is invalid.
     pub fn new(application: Arc<dyn Application>, method: &str, path: &str) -> Self {
         let mut scope = Scope::default();
         scope.peer = Some(PEER);
@@ -39,22 +39,22 @@ impl HttpCommunicator {
         Self { application, layer, scope, body: Vec::new(), patience: PATIENCE, running: None }
     }
 
-    /// Over this layer, whichever it is.
+    /// Uses this layer.
     pub fn with_layer(mut self, layer: Arc<dyn ChannelLayer>) -> Self {
         self.layer = layer;
         self
     }
 
-    /// With a part of a body; each call adds one, which arrives by itself.
+    /// Adds a part of a body, which arrives by itself.
     pub fn with_body(mut self, chunk: impl Into<Bytes>) -> Self {
         self.body.push(chunk.into());
         self
     }
 
-    /// With a header.
+    /// Adds a header.
     ///
     /// # Panics
-    /// When it is none.
+    /// When it is invalid.
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().unwrap_or_else(|fault| panic!("header `{name}`: {fault}"));
         let value = HeaderValue::from_str(value).unwrap_or_else(|fault| panic!("header `{name}`: {fault}"));
@@ -62,7 +62,7 @@ impl HttpCommunicator {
         self
     }
 
-    /// Waits for so long instead of a second.
+    /// Waits at most this time instead of a second.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -74,8 +74,8 @@ impl HttpCommunicator {
     /// When it does not come, and when its body breaks off.
     pub async fn get_response(&mut self) -> Response<Bytes> {
         let (head, mut more, mut body) = match self.begin().await {
-            Begun::Head(head) => (head, true, BytesMut::new()),
-            Begun::Whole(response) => return response,
+            ResponseStart::Head(head) => (head, true, BytesMut::new()),
+            ResponseStart::Whole(response) => return response,
         };
         while more {
             let (chunk, further) = self.next_chunk().await;
@@ -91,8 +91,10 @@ impl HttpCommunicator {
     /// When it does not come, and for a response that is whole at once.
     pub async fn get_headers(&mut self) -> Head {
         match self.begin().await {
-            Begun::Head(head) => head,
-            Begun::Whole(response) => panic!("expected the beginning of a response, but it was {response:?}"),
+            ResponseStart::Head(head) => head,
+            ResponseStart::Whole(response) => {
+                panic!("expected the beginning of a response, but it was {response:?}")
+            }
         }
     }
 
@@ -122,33 +124,33 @@ impl HttpCommunicator {
         self.application().wait(patience).await.expect("the application ends well");
     }
 
-    /// Sends the request, and waits for nothing.
+    /// Sends the request, without waiting.
     pub async fn send_request(&mut self) {
         self.start();
     }
 
-    /// Does the application send nothing for so long?
+    /// Returns whether the application sends no output for this time.
     pub async fn receive_nothing(&mut self, time: Duration) -> bool {
         self.start().receive_nothing(time).await
     }
 
-    /// Waits for the application to end, and tells how.
+    /// Waits for the application to end, and returns its outcome.
     ///
     /// # Errors
-    /// As [`ApplicationCommunicator::wait`].
+    /// Those of [`ApplicationCommunicator::wait`].
     pub async fn wait(&mut self) -> crate::Result<()> {
         let patience = self.patience;
         self.start().wait(patience).await
     }
 
-    async fn begin(&mut self) -> Begun {
+    async fn begin(&mut self) -> ResponseStart {
         let patience = self.patience;
         match self.start().next_output(patience).await {
-            Some(Outgoing::Head(head)) => Begun::Head(head),
+            Some(Outgoing::Head(head)) => ResponseStart::Head(head),
             Some(Outgoing::Refuse(whole)) => {
                 let mut head = Head::from(whole.status);
                 head.headers = whole.headers;
-                Begun::Whole(response(head, whole.body))
+                ResponseStart::Whole(response(head, whole.body))
             }
             other => panic!("expected a response, but it was {other:?}"),
         }
@@ -173,7 +175,7 @@ impl HttpCommunicator {
     }
 }
 
-enum Begun {
+enum ResponseStart {
     Head(Head),
     Whole(Response<Bytes>),
 }

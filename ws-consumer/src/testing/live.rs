@@ -1,4 +1,4 @@
-//! A real server on a free port, for clients of others: browsers, libraries, other languages.
+//! A real server on a free port, for other clients: browsers, libraries, other languages.
 
 use std::{convert::Infallible, error::Error as StdError, io, net::SocketAddr};
 
@@ -32,7 +32,7 @@ impl LiveServer {
     /// Starts a server on a free port of this machine alone.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is free.
     pub async fn start<H, R>(service: SocketService<H>) -> io::Result<Self>
     where
         H: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
@@ -46,7 +46,7 @@ impl LiveServer {
         Ok(Self { address, stop: Some(stop), server: tokio::spawn(server.into_future()) })
     }
 
-    /// Where it listens.
+    /// The server's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -64,7 +64,7 @@ impl LiveServer {
     /// Shuts it down, and waits until every connection has ended.
     ///
     /// # Errors
-    /// What the server ended with.
+    /// The error that the server ended with.
     pub async fn stop(mut self) -> io::Result<()> {
         drop(self.stop.take());
         self.server.await?

@@ -1,7 +1,7 @@
 //! The test kit: applications without a network and without a clock (feature `testing`).
 //!
-//! A communicator is a transport like any other, only that a test is at the other end. Run tests with
-//! `#[tokio::test(start_paused = true)]`: then a timeout passes at once when nothing else can happen, `refute_sent`
+//! A communicator is a transport with a test at its other end. Run tests with
+//! `#[tokio::test(start_paused = true)]`: then a timeout passes at once when no task can run, `refute_sent`
 //! costs nothing, and [`advance`] moves the time.
 //!
 //! ```
@@ -33,7 +33,7 @@
 //! # /*
 //! #[tokio::test(start_paused = true)]
 //! # */
-//! async fn a_message_reaches_everybody_in_its_room() {
+//! async fn messages_reach_their_room() {
 //!     let stage = Stage::new(Router::new().consumer("/ws/chat/{room}/", Chat::default));
 //!     let mut ann = stage.websocket("/ws/chat/lobby/");
 //!     let mut bob = stage.websocket("/ws/chat/lobby/");
@@ -47,7 +47,7 @@
 //!     eve.refute_sent(json!({ "message": "hello" })).await;
 //! }
 //! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
-//! #     .block_on(a_message_reaches_everybody_in_its_room());
+//! #     .block_on(messages_reach_their_room());
 //! ```
 
 mod application;
@@ -71,10 +71,10 @@ pub use self::{
 /// The address of a communicator's client: limits per address need one.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-/// How long a communicator waits for anything, unless told otherwise.
+/// The time that a communicator waits for an output by default.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Lets so much time pass at once, and everything happen that is due by then. Only with the clock paused.
+/// Advances the paused clock, and lets everything happen that is due by then.
 ///
 /// # Panics
 /// When the clock is not paused.

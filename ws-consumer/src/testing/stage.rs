@@ -1,4 +1,4 @@
-//! An application and a layer, and any number of clients.
+//! An application and a layer, for any number of clients.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use channel_layer::{ChannelLayer, MemoryLayer};
 use super::{Broadcasts, HttpCommunicator, WebsocketCommunicator};
 use crate::application::Application;
 
-/// What the clients of one test share.
+/// The application and the layer that the clients of one test share.
 #[derive(Clone)]
 pub struct Stage {
     application: Arc<dyn Application>,
@@ -33,7 +33,7 @@ impl Stage {
     /// A client that will ask for a WebSocket.
     ///
     /// # Panics
-    /// When the path is none.
+    /// When the path is invalid.
     pub fn websocket(&self, path: &str) -> WebsocketCommunicator {
         WebsocketCommunicator::new(self.application.clone(), path).with_layer(self.layer.clone())
     }
@@ -41,15 +41,15 @@ impl Stage {
     /// A client that will send a plain request.
     ///
     /// # Panics
-    /// When the method or the path is none.
+    /// When the method or the path is invalid.
     pub fn http(&self, method: &str, path: &str) -> HttpCommunicator {
         HttpCommunicator::new(self.application.clone(), method, path).with_layer(self.layer.clone())
     }
 
-    /// Listens to a group.
+    /// Joins a group, to record its messages.
     ///
     /// # Panics
-    /// When the name is none, or the layer fails.
+    /// When the name is invalid, or the layer fails.
     pub async fn broadcasts(&self, group: &str) -> Broadcasts {
         Broadcasts::listen(&*self.layer, group).await
     }

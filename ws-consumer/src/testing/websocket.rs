@@ -17,8 +17,8 @@ use crate::{
 
 /// A client of a WebSocket application, in the same process.
 ///
-/// What it waits for it waits for at most a second ([`with_patience`](Self::with_patience)), of a clock that may be
-/// paused; a test whose application falls silent fails, and says so.
+/// It waits for each output for at most a second ([`with_patience`](Self::with_patience)) of a clock that may be paused. A
+/// test whose application falls silent fails, and says so.
 pub struct WebsocketCommunicator {
     application: Arc<dyn Application>,
     layer: Arc<dyn ChannelLayer>,
@@ -31,7 +31,7 @@ impl WebsocketCommunicator {
     /// A client that asks for `path`, which may have a query, with a channel layer of its own.
     ///
     /// # Panics
-    /// When the path is none.
+    /// When the path is invalid.
     pub fn new(application: Arc<dyn Application>, path: &str) -> Self {
         let mut scope = Scope::default();
         scope.peer = Some(PEER);
@@ -40,16 +40,16 @@ impl WebsocketCommunicator {
         Self { application, layer, scope, patience: PATIENCE, running: None }
     }
 
-    /// Over this layer, whichever it is.
+    /// Uses this layer.
     pub fn with_layer(mut self, layer: Arc<dyn ChannelLayer>) -> Self {
         self.layer = layer;
         self
     }
 
-    /// With a header.
+    /// Adds a header.
     ///
     /// # Panics
-    /// When it is none.
+    /// When it is invalid.
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().unwrap_or_else(|fault| panic!("header `{name}`: {fault}"));
         let value = HeaderValue::from_str(value).unwrap_or_else(|fault| panic!("header `{name}`: {fault}"));
@@ -57,27 +57,27 @@ impl WebsocketCommunicator {
         self
     }
 
-    /// Offering subprotocols.
+    /// Offers subprotocols.
     ///
     /// # Panics
-    /// When one is no header's value.
+    /// When one is invalid as a header's value.
     pub fn with_subprotocols(self, offered: &[&str]) -> Self {
         self.with_header(header::SEC_WEBSOCKET_PROTOCOL.as_str(), &offered.join(", "))
     }
 
-    /// With something that middleware in front would have left for the consumer.
+    /// Adds a value that middleware in front would have left for the consumer.
     pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, extension: T) -> Self {
         self.scope.extensions.insert(extension);
         self
     }
 
-    /// Waits for so long instead of a second.
+    /// Waits at most this time instead of a second.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Asks to come in; with what the client was accepted.
+    /// Asks for admission; returns the acceptance.
     ///
     /// # Errors
     /// The refusal, if it was refused.
@@ -107,7 +107,7 @@ impl WebsocketCommunicator {
     /// Sends a text frame of JSON.
     ///
     /// # Panics
-    /// As [`send_to`](Self::send_to), and when `value` is not to be serialised.
+    /// Like [`send_to`](Self::send_to), and when `value` cannot be serialised.
     pub async fn send_json_to<T: Serialize + ?Sized>(&mut self, value: &T) {
         let frame = Frame::from_json(value).expect("a value to be serialised");
         self.send_to(frame).await;
@@ -116,7 +116,7 @@ impl WebsocketCommunicator {
     /// The next frame.
     ///
     /// # Panics
-    /// When something else comes, or nothing.
+    /// When another output comes, or none.
     pub async fn receive_from(&mut self) -> Frame {
         let patience = self.patience;
         let output = self.application().receive_within(patience).await;
@@ -126,18 +126,18 @@ impl WebsocketCommunicator {
     /// The next frame, as JSON.
     ///
     /// # Panics
-    /// As [`receive_from`](Self::receive_from), and when it is no such JSON.
+    /// Like [`receive_from`](Self::receive_from), and when the frame is no such JSON.
     pub async fn receive_json_from<T: DeserializeOwned>(&mut self) -> T {
         let frame = self.receive_from().await;
         frame.json().unwrap_or_else(|fault| panic!("{frame:?}: {fault}"))
     }
 
-    /// Does the application send nothing for so long?
+    /// Returns whether the application sends no output for this time.
     pub async fn receive_nothing(&mut self, time: Duration) -> bool {
         self.application().receive_nothing(time).await
     }
 
-    /// With what the application closes the connection; frames before it are passed over.
+    /// The application's close; frames before it are skipped.
     ///
     /// # Panics
     /// When it does not.
@@ -157,20 +157,20 @@ impl WebsocketCommunicator {
     pub async fn assert_sent(&mut self, expected: impl Into<Expected>) {
         let (expected, patience) = (expected.into(), self.patience);
         let application = self.application();
-        let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| expected.is(&frame));
+        let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| expected.matches(&frame));
         if application.find_output(patience, is_it).await.is_none() {
             let instead: Vec<_> = application.kept().collect();
             panic!("{expected:?} was not sent; instead: {instead:?}");
         }
     }
 
-    /// Waits as long as for anything, for a frame like this one not to come. Others are kept for later.
+    /// Waits the whole time for a frame like this one not to come. Others are kept for later.
     ///
     /// # Panics
     /// When it comes.
     pub async fn refute_sent(&mut self, unexpected: impl Into<Expected>) {
         let (unexpected, patience) = (unexpected.into(), self.patience);
-        let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| unexpected.is(&frame));
+        let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| unexpected.matches(&frame));
         let found = self.application().find_output(patience, is_it).await;
         assert!(found.is_none(), "{unexpected:?} was sent");
     }
@@ -186,7 +186,7 @@ impl WebsocketCommunicator {
     /// Leaves with another code.
     ///
     /// # Panics
-    /// As [`disconnect`](Self::disconnect).
+    /// Like [`disconnect`](Self::disconnect).
     pub async fn disconnect_with(mut self, close: impl Into<Close>) {
         let (close, patience) = (close.into(), self.patience);
         let application = self.application();
@@ -194,10 +194,10 @@ impl WebsocketCommunicator {
         application.wait(patience).await.expect("the application ends well");
     }
 
-    /// Waits for the application to end, and tells how.
+    /// Waits for the application to end, and returns its outcome.
     ///
     /// # Errors
-    /// As [`ApplicationCommunicator::wait`].
+    /// Those of [`ApplicationCommunicator::wait`].
     ///
     /// # Panics
     /// Before [`connect`](Self::connect).
@@ -211,7 +211,7 @@ impl WebsocketCommunicator {
     }
 }
 
-/// What a client would receive.
+/// The frame that a client would receive.
 fn frame(output: &Outgoing) -> Option<Frame> {
     match output {
         Outgoing::Frame(frame) => Some(frame.clone()),

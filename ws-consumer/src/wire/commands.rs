@@ -1,4 +1,4 @@
-//! Messages of the layer that are meant for the connection itself, whatever application runs behind it.
+//! Messages of the layer for the connection itself. The application does not see them.
 
 use channel_layer::{ChannelName, Message, Value};
 

@@ -29,15 +29,6 @@ use crate::{
 /// wake the tasks that wait, without the lock.
 pub(crate) struct Connection(Mutex<ConnectionState>);
 
-/// The treatment of input that came before the server ends a connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PendingInput {
-    /// It is dropped.
-    Drop,
-    /// It is handled first, with the messages that were delivered: none of them is lost. The caller limits the time.
-    Handle,
-}
-
 impl Connection {
     /// `is_request`: a plain request, answered by a response.
     pub(crate) fn new(is_request: bool, profile: Profile) -> Self {
@@ -168,17 +159,17 @@ impl Connection {
 
     // ---- middleware
 
-    /// `hook` adds to the answer's headers, whatever it will be.
+    /// Adds a hook for the answer's headers.
     pub(crate) fn on_answer(&self, hook: AnswerHook) {
         self.state().hooks.get_or_insert_default().on_answer(hook);
     }
 
-    /// The answer to a plain request waits for `hook`.
+    /// Adds a hook that the answer to a plain request waits for.
     pub(crate) fn on_finish(&self, hook: FinishHook) {
         self.state().hooks.get_or_insert_default().on_finish(hook);
     }
 
-    /// `meter` sees all frames of the client from now on.
+    /// Adds a meter, which checks all further frames of the client.
     pub(crate) fn meter(&self, meter: FrameMeter) {
         self.state().hooks.get_or_insert_default().meter(meter);
     }
@@ -232,7 +223,7 @@ impl Connection {
         self.poll_frame(frame, |wakers| wakers.wait_for_room(cx))
     }
 
-    /// As [`poll_send`](Self::poll_send), from other tasks, of which any number may wait.
+    /// Queues a frame like [`poll_send`](Self::poll_send), from other tasks, of which any number may wait.
     pub(crate) fn poll_send_from_task(
         &self,
         cx: &mut Context<'_>,
@@ -359,146 +350,13 @@ impl Connection {
         wake_both(state);
     }
 
-    // ---- the end: see the table in `lifecycle`
-
-    /// How the connection ended, if it has.
-    pub(crate) fn closed(&self) -> Option<Close> {
-        self.state().lifecycle.close().cloned()
-    }
-
-    /// Returns whether the peer ended it, or the network.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.state().lifecycle.is_lost()
-    }
-
-    /// Ready once the connection has ended; true if the peer ended it, or the network.
-    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut state = self.state();
-        if state.lifecycle.is_ended() {
-            Poll::Ready(state.lifecycle.is_lost())
-        } else {
-            state.wakers.wait(cx)
-        }
-    }
-
-    /// Ends the connection for the application, after everything sent before.
-    pub(crate) fn close(&self, close: Close) -> Result<()> {
-        let mut state = self.state();
-        if state.lifecycle.is_ended() {
-            return Err(Error::Closed);
-        }
-        state.close(close);
-        wake_application(state);
-        Ok(())
-    }
-
-    /// Ends the connection as the application's outcome says. Its groups are left.
-    pub(crate) fn close_for(&self, outcome: &Result<()>) {
-        let mut state = self.state();
-        state.close_for(outcome);
-        let mailbox = state.inbound.take_mailbox();
-        drop(state);
-        drop(mailbox); // that takes other locks
-    }
-
-    /// Ends the connection for the server.
-    pub(crate) fn shut_down(&self, close: Close, pending: PendingInput) {
-        let mut state = self.state();
-        if pending == PendingInput::Handle && !state.must_end_now() {
-            state.lifecycle.end_after_input(close);
-            return wake_both(state);
-        }
-        match state.lifecycle.phase() {
-            Phase::Undecided => state.refuse(StatusCode::SERVICE_UNAVAILABLE.into()),
-            Phase::Accepting | Phase::Open => state.close(close),
-            Phase::Ended => return,
-        }
-        wake_application(state);
-    }
-
-    /// Ends the connection because the peer has, or the network.
-    pub(crate) fn disconnected(&self, close: Close) {
-        let mut state = self.state();
-        state.lifecycle.disconnected(close);
-        // What the client sent before it left still counts. Messages of others do not.
-        state.inbox.drop_events();
-        state.outbox.keep_refusal();
-        let senders = state.wakers.take_senders();
-        wake_both(state);
-        senders.into_iter().for_each(Waker::wake);
-    }
-
-    // ---- draining
-
-    /// Stops reading from the client; input that has been read is handled. A client that is not admitted yet
-    /// is refused.
-    pub(crate) fn mute(&self) {
-        let mut state = self.state();
-        if state.lifecycle.is_undecided() {
-            drop(state);
-            return self.shut_down(Close::GOING_AWAY.into(), PendingInput::Drop);
-        }
-        state.lifecycle.mute();
-    }
-
-    /// Takes [`mute`](Self::mute) back, unless the connection is being ended by now.
-    pub(crate) fn unmute(&self) {
-        let mut state = self.state();
-        if state.lifecycle.unmute() {
-            state.wakers.wake_task();
-        }
-    }
-
-    /// Reads again, and ends the connection at the client's next frame, which is not handled.
-    pub(crate) fn refuse_input(&self, close: Close) {
-        let mut state = self.state();
-        if state.lifecycle.refuse_input(close) {
-            state.wakers.wake_task();
-        }
-    }
-
-    /// Returns whether further frames come too late, for holders that buffer input. The first one refused while the
-    /// closes are spread ends the connection.
-    pub(crate) fn refuses_input(&self) -> bool {
-        let mut state = self.state();
-        if let Some(close) = state.lifecycle.refusing_close().cloned() {
-            state.lifecycle.end_after_input(close);
-            wake_both(state);
-            return true;
-        }
-        state.lifecycle.is_draining()
-    }
-
-    /// Returns whether the application is handling input or a request of the client. False while it waits for
-    /// the client's next frame.
-    pub(crate) fn handles_input(&self) -> bool {
-        let state = self.state();
-        match state.lifecycle.phase() {
-            Phase::Ended => false,
-            // A response that has begun may go on for ever.
-            phase if state.lifecycle.is_request() => phase == Phase::Undecided && state.inbox.is_handling(),
-            _ => state.inbox.is_busy(),
-        }
-    }
-
-    /// Returns whether the connection ends once the application has handled its input.
-    pub(super) fn is_ending(&self) -> bool {
-        self.state().lifecycle.is_ending()
-    }
-
-    fn state(&self) -> MutexGuard<'_, ConnectionState> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ConnectionState> {
         // User code never runs under the lock, so a poisoned one is still whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wake_application(mut state: MutexGuard<'_, ConnectionState>) {
-    let waker = state.wakers.take_application();
-    drop(state);
-    waker.into_iter().for_each(Waker::wake);
-}
-
-fn wake_both(mut state: MutexGuard<'_, ConnectionState>) {
+pub(super) fn wake_both(mut state: MutexGuard<'_, ConnectionState>) {
     let wakers = state.wakers.both();
     drop(state);
     wakers.for_each(Waker::wake);

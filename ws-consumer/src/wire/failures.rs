@@ -10,7 +10,7 @@ use crate::{
     scope::printable,
 };
 
-/// The failures of a connection, as far as they are logged.
+/// The state of a connection's log of failures.
 #[derive(Default)]
 pub(super) struct FailureLog {
     /// Limits how often failures are logged; the service's, or created for the first failure.

@@ -23,8 +23,8 @@ pub(super) struct Inbound {
 }
 
 /// The result of a look into the mailbox.
-pub(super) enum Batch {
-    /// No message.
+pub(super) enum MailboxBatch {
+    /// The mailbox is empty.
     Empty,
     /// Messages, left there until the runtime has polled its sockets: more may come, and leave in the same write.
     Corked,
@@ -61,14 +61,14 @@ impl Inbound {
     }
 
     /// Looks into the mailbox. `reports_gaps`: whether gaps are wanted.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, reports_gaps: bool) -> Batch {
-        let Some(mailbox) = &mut self.mailbox else { return Batch::Empty };
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, reports_gaps: bool) -> MailboxBatch {
+        let Some(mailbox) = &mut self.mailbox else { return MailboxBatch::Empty };
         if let Poll::Pending = mailbox.poll_ready(cx) {
-            return Batch::Empty;
+            return MailboxBatch::Empty;
         }
         let may_wait = mailbox.sender().len() < CORK;
         if may_wait && !mem::replace(&mut self.is_corked, true) {
-            return Batch::Corked;
+            return MailboxBatch::Corked;
         }
         self.is_corked = false;
         let mut messages = Vec::new();
@@ -76,7 +76,7 @@ impl Inbound {
         let overflowed = mailbox.is_overflowed();
         let full = if reports_gaps { mailbox.sender().ledger().dropped.full } else { 0 };
         let gap = full > mem::replace(&mut self.reported_full, full);
-        Batch::Messages { messages, gap, overflowed }
+        MailboxBatch::Messages { messages, gap, overflowed }
     }
 
     /// Takes all messages, without waiting for more.
@@ -101,7 +101,7 @@ mod tests {
         let layer = MemoryLayer::default();
         let mut inbound = Inbound::default();
         let cx = &mut Context::from_waker(noop_waker_ref());
-        assert!(matches!(inbound.poll(cx, false), Batch::Empty));
+        assert!(matches!(inbound.poll(cx, false), MailboxBatch::Empty));
         inbound.set_mailbox(layer.new_channel().await.unwrap());
         assert!(inbound.take_again() && !inbound.take_again());
         let channel = inbound.channel().unwrap().clone();
@@ -110,9 +110,9 @@ mod tests {
                 layer.send(&channel, Message::new("said")).await.unwrap();
             }
             if few < CORK {
-                assert!(matches!(inbound.poll(cx, false), Batch::Corked));
+                assert!(matches!(inbound.poll(cx, false), MailboxBatch::Corked));
             }
-            let Batch::Messages { messages, gap, overflowed } = inbound.poll(cx, false) else {
+            let MailboxBatch::Messages { messages, gap, overflowed } = inbound.poll(cx, false) else {
                 panic!("{few} messages");
             };
             assert_eq!((messages.len(), gap, overflowed), (few, false, false));
@@ -130,10 +130,10 @@ mod tests {
         while layer.send(&channel, Message::new("said")).await.is_ok() {
             sent += 1;
         }
-        let Batch::Messages { messages, gap, .. } = inbound.poll(cx, true) else { panic!("messages") };
+        let MailboxBatch::Messages { messages, gap, .. } = inbound.poll(cx, true) else { panic!("messages") };
         assert_eq!((messages.len(), gap), (sent, true));
         layer.send(&channel, Message::new("said")).await.unwrap();
-        assert!(matches!(inbound.poll(cx, true), Batch::Corked));
-        assert!(matches!(inbound.poll(cx, true), Batch::Messages { gap: false, .. }));
+        assert!(matches!(inbound.poll(cx, true), MailboxBatch::Corked));
+        assert!(matches!(inbound.poll(cx, true), MailboxBatch::Messages { gap: false, .. }));
     }
 }

@@ -6,11 +6,11 @@ use super::values::{Input, Resumed};
 
 /// Frames of the client that wait for a busy hook, and that are handled in one go; with more, the transport stops reading.
 const FRAMES: usize = 8;
-/// The same while a hook looks for the client's answer among them.
+/// The limit while a hook looks for the client's answer among the frames.
 const FRAMES_SOUGHT: usize = 1024;
 /// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
 const EVENTS: usize = 100;
-/// The same in bytes.
+/// The limit of the bytes of events.
 const EVENT_BYTES: usize = 1 << 20;
 
 #[derive(Default)]

@@ -17,10 +17,12 @@
 //! | tasks that wait | `wakers` |
 //! | the log of failures | `failures` |
 //!
-//! None of them knows another. `state` combines them, behind the one lock of `connection`.
+//! None of them knows another. `state` combines them, behind the one lock of `connection`; `ending` has the verbs that end
+//! a connection.
 
 mod commands;
 mod connection;
+mod ending;
 mod failures;
 mod hooks;
 mod inbound;
@@ -46,7 +48,8 @@ use std::{
 use self::state::MailboxPoll;
 pub(crate) use self::{
     commands::{CLOSE, LayerCommand, PROBE, Probe},
-    connection::{Connection, PendingInput},
+    connection::Connection,
+    ending::PendingInput,
     hooks::{AnswerHook, Finishing, Verdict},
     lifecycle::Phase,
     profile::Profile,

@@ -51,9 +51,9 @@ pub(crate) struct SlowStats {
 /// The treatment of a broadcast frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Enqueued {
-    /// It waits. `dropped` others made room for it.
+    /// The frame waits. `dropped` others made room for it.
     Yes { dropped: u64 },
-    /// It was dropped.
+    /// The frame was dropped.
     No,
     /// The client has to be closed.
     TooSlow,
@@ -150,7 +150,7 @@ impl Outbox {
         self.bytes = 0;
     }
 
-    /// Frames to this client alone are never dropped: their sender was told that they wait.
+    /// Frames to this client alone are never dropped: their sender knows that they wait.
     fn replace_oldest(&mut self, message: Message) -> Enqueued {
         let mut dropped = 0;
         while !self.has_room() {

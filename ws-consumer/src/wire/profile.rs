@@ -1,6 +1,7 @@
-//! The options of a connection, for those that are more, or less, than a client's own.
+//! The options of a connection.
 
-/// What the holder of a [`Wire`](super::Wire) wants of it beyond, or short of, what a client's connection does.
+/// The options of a connection. They differ from [`CLIENT`](Self::CLIENT) where the holder of the [`Wire`](super::Wire) does
+/// more, or less, than a transport.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(crate) struct Profile {

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn there_is_one_line_a_second_that_counts_the_rest() {
+    async fn one_line_a_second() {
         let seldom = Seldom::default();
         assert_eq!(seldom.count(), Some(1));
         assert_eq!((seldom.count(), seldom.count_by(5)), (None, None));

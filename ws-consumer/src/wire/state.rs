@@ -11,7 +11,7 @@ use super::{
     commands::LayerCommand,
     failures::FailureLog,
     hooks::{ConnectionHooks, Verdict},
-    inbound::{Batch, Inbound},
+    inbound::{Inbound, MailboxBatch},
     inbox::Inbox,
     lifecycle::{Lifecycle, OutcomeEnd, Phase},
     outbox::{Enqueued, Outbox},
@@ -24,7 +24,7 @@ use crate::{
     frame::{Close, Frame},
 };
 
-/// Everything behind one lock: both ends are polled in one task, so it is never contended unless the application
+/// The state of a connection, behind one lock: both ends are polled in one task, so it is never contended unless the application
 /// gave its socket to another task, which is allowed.
 #[derive(Default)]
 pub(super) struct ConnectionState {
@@ -46,7 +46,7 @@ pub(super) struct ConnectionState {
 pub(super) enum MailboxPoll {
     /// Messages were left there for the moment.
     Corked,
-    /// It is empty, or not to be read.
+    /// The mailbox is empty, or not to be read.
     Done,
 }
 
@@ -63,9 +63,9 @@ impl ConnectionState {
             return MailboxPoll::Done;
         }
         match self.inbound.poll(cx, self.profile.reports_gaps) {
-            Batch::Empty => MailboxPoll::Done,
-            Batch::Corked => MailboxPoll::Corked,
-            Batch::Messages { messages, gap, overflowed } => {
+            MailboxBatch::Empty => MailboxPoll::Done,
+            MailboxBatch::Corked => MailboxPoll::Corked,
+            MailboxBatch::Messages { messages, gap, overflowed } => {
                 messages.into_iter().for_each(|message| self.sort(message));
                 if gap {
                     self.push(Outgoing::Gap);

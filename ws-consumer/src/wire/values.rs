@@ -59,7 +59,7 @@ pub enum Outgoing {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Accept {
-    /// One of the subprotocols that the client offers.
+    /// The subprotocol, from those that the client offers.
     pub subprotocol: Option<String>,
     /// Further headers of the answer.
     pub headers: HeaderMap,
