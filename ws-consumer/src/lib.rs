@@ -1,6 +1,6 @@
 //! WebSocket consumers in the style of Django Channels, for hyper, axum and tower.
 //!
-//! Implement [`Consumer`], route it by URL, done:
+//! A service is a [`Consumer`] and a route:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -20,7 +20,7 @@
 //! }
 //!
 //! #[derive(Serialize, Deserialize)]
-//! struct Said<T> { message: T }
+//! struct Text<T> { message: T }
 //!
 //! impl Consumer for Chat {
 //!     type Event = ChatEvent;
@@ -31,12 +31,12 @@
 //!         socket.accept().await
 //!     }
 //!     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
-//!         let Said { message } = frame.json()?;
+//!         let Text { message } = frame.json()?;
 //!         socket.group_send(&self.group, &ChatEvent::Message { message }).await
 //!     }
 //!     async fn event(&mut self, socket: &mut Socket, event: &ChatEvent) -> Result<()> {
 //!         let ChatEvent::Message { message } = event;
-//!         socket.send_json(&Said { message }).await
+//!         socket.send_json(&Text { message }).await
 //!     }
 //! }
 //!
@@ -48,21 +48,21 @@
 //! }
 //! ```
 //!
-//! # What ends a connection
+//! # Ends of a connection
 //!
-//! | when | what | the client sees |
+//! | time | cause | the client sees |
 //! |---|---|---|
 //! | before accept | no route | 404 |
-//! | | a name from the URL that is no valid name, a missing parameter | 400 |
+//! | | an invalid name from the URL, a missing parameter | 400 |
 //! | | a page of another origin | 403 |
 //! | | the consumer refuses | 403, or the status, headers and body it chose |
 //! | | no decision in time, or the server shuts down | 503 |
-//! | | the channel layer is out of reach, too slow or full, or known to be away | 503 with `Retry-After` |
+//! | | the channel layer is unreachable, too slow or full | 503 with `Retry-After` |
 //! | | any other error, a mistake of the server, a panic | 500 |
-//! | after accept | bad input from the client | the [`error`](Consumer::error) hook decides; by default `{"error": text}`, and the connection lives |
-//! | | the channel layer is out of reach, too slow or full | the same; after a timeout of the layer with `"uncertain": true` |
-//! | | any other error, a mistake of the server (an event that is no map, a bad name of its own), a panic in a hook | 1011 |
-//! | | an application that is no consumer ends with bad input, or in an outage of the layer | 1007, 1013 |
+//! | after accept | bad input from the client | the [`error`](Consumer::error) hook decides; by default `{"error": text}`, and the connection stays open |
+//! | | the channel layer is unreachable, too slow or full | the same; after a timeout of the layer with `"uncertain": true` |
+//! | | any other error, a mistake of the server (an event that is no map, an invalid name), a panic in a hook | 1011 |
+//! | | an application without hooks returns bad input, or an outage of the layer | 1007, 1013 |
 //! | | a protocol error, bad UTF-8, too big, too slow | 1002, 1007, 1009, 1013 |
 //! | | the server shuts down | 1001 |
 //! | always | | `disconnect` runs exactly once after every `connect` that began, also after a panic; the groups are left even if it could not run |
@@ -71,26 +71,24 @@
 //! source location.
 //!
 //! A plain HTTP request that an application serves ends with its response: by then an error is a status as before accept
-//! (no answer at all is 500), and after the response has begun it breaks the response off, so that the client does not take
-//! it for the whole.
+//! (no response is 500). After the response has begun an error aborts it, so that the client does not take it for complete.
 //!
 //! # Outages of the channel layer
 //!
-//! A socket that was accepted, and its session, live on while the layer's backend is away. Groups that it
-//! joins meanwhile are joined when the backend is back. A message that the layer refuses (`Unavailable`) has
-//! reached no member, not even in this process; one that timed out (`TimedOut`) may have been delivered.
-//! Neither is sent again: the sender gets the error and decides. Once the backend is back,
-//! [`layer_event`](Consumer::layer_event) reports the gap. New sockets and sessions are refused until then,
-//! unless [`accept_in_outage`](Protocols::accept_in_outage) lets them in; plain requests are answered as far
-//! as they do not need the layer.
+//! An accepted connection and its session stay open during an outage of the layer's backend. Groups that it joins meanwhile
+//! are joined when the backend is back. A message that the layer refuses (`Unavailable`) has reached no member, not even in
+//! this process; one that timed out (`TimedOut`) may have been delivered. Neither is sent again: the sender gets the error
+//! and decides. Once the backend is back,
+//! [`layer_event`](Consumer::layer_event) reports the gap. New connections and sessions are refused until then,
+//! unless [`accept_in_outage`](Protocols::accept_in_outage) admits them; plain requests that need no layer are answered.
 //!
 //! # Stopping
 //!
-//! A server that [is told to stop](Serve::with_graceful_shutdown) first handles and delivers what clients have said; while the
-//! closes are spread, a client that speaks is closed before its turn, its frame unhandled. Plain requests under way are
-//! answered, for [10 s at the most](Drain::requests_within); later ones get 503.
+//! A [graceful shutdown](Serve::with_graceful_shutdown) first handles received frames and delivers their messages. The closes
+//! are spread over time, and a client that sends a frame in the meantime is closed at once, without handling it. Plain
+//! requests in progress are answered for [at most 10 s](Drain::requests_within); later ones get 503.
 //!
-//! # Where to look
+//! # Overview
 //!
 //! | for | see |
 //! |---|---|
@@ -100,10 +98,10 @@
 //! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`] |
 //! | several subscriptions on a socket | [`Multiplexer`] |
 //! | events handled at the same time, blocking code | [`Context::spawn`], [`blocking`] |
-//! | all connections of a user, wherever they are: tell them, close them | [`UsersExt`]; behind [`Auth`](middleware) nothing else is needed |
-//! | a backend that is far away | [`Context::group_send_pipelined`] |
+//! | messages to all connections of a user in every process, and their close | [`UsersExt`]; behind [`Auth`](middleware) no setup is needed |
+//! | a backend with a high latency | [`Context::group_send_pipelined`] |
 //! | plain HTTP, long polls, streams | [`HttpConsumer`], [`exchange`], [`require_websocket`] |
-//! | server-sent events, long polls, sessions that go on | [`Protocols::transports`], [`docs::transports`] |
+//! | server-sent events, long polls, resumable sessions | [`Protocols::transports`], [`docs::transports`] |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
 //! | axum, hyper, tower | [`SocketService`] |
 //! | proxies in front | [`Protocols::trust`], [`docs::proxies`] |
@@ -112,19 +110,19 @@
 //! # Order
 //!
 //! Frames of one client reach `receive` in the order in which they were sent, messages of one sender reach `event` in
-//! theirs, and hooks run one at a time. A message of type `websocket.send` goes past the consumer and may overtake an
-//! event whose hook has not finished.
+//! theirs, and hooks run one at a time. A message of type `websocket.send` bypasses the consumer and may overtake an event whose
+//! hook has not finished.
 //!
-//! # Who may come in
+//! # Admission
 //!
-//! Pages of other origins are refused by default; everything else that looks at a client before the application does,
-//! such as sessions, logins and limits, is a [guard](middleware). Work in the background is done by [workers](worker).
+//! Pages of other origins are refused by default. All other checks before the application, such as sessions, logins and
+//! limits, are [guards](middleware). Background work is done by [workers](worker).
 //!
-//! # What is not promised
+//! # Limits of delivery
 //!
-//! Delivery is at most once: a member whose mailbox is full misses the message (and the sender's report counts it), a
-//! client that is gone for a moment misses what was sent in it, unless it has a [session](Protocols::transports): then every frame arrives once,
-//! in order, or the client and its consumer are told of the gap.
+//! Delivery is at most once: a member whose mailbox is full misses the message, which the sender's report counts. A client
+//! that is offline for a moment misses the frames of that time, unless it has a [session](Protocols::transports): then every frame arrives once,
+//! in order, or the client and its consumer are notified of the gap.
 
 pub mod docs;
 pub mod middleware;
@@ -146,6 +144,7 @@ mod router;
 mod scope;
 mod server;
 mod socket;
+mod sync;
 mod transport;
 mod typed;
 

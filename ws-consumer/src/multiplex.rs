@@ -1,4 +1,4 @@
-//! Several subscriptions on one socket.
+//! The multiplexer: several subscriptions on one WebSocket.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,23 +25,23 @@ use crate::{
     wire::{Incoming, Input, Outgoing, Running, Wire},
 };
 
-/// Subscriptions that one socket may have, as in Phoenix: each has a consumer of its own.
-const STREAMS: usize = 100;
-/// How long a subscription may take to decide about its client.
+/// The most subscriptions of a WebSocket, as in Phoenix: each has its own consumer.
+const MAX_SUBSCRIPTIONS: usize = 100;
+/// The time in which a subscription must accept or refuse its client.
 const DECISION: Duration = Duration::from_secs(10);
 
-/// Runs many applications on one socket, each behind a topic: to each, its topic looks like a socket of its own.
+/// Runs many applications on one WebSocket, each behind a topic that looks like a separate WebSocket to it.
 ///
-/// A topic is a path, which the application within, mostly a [`Router`](crate::Router), serves as if it were a URL. The
-/// same consumers do on a socket of their own and here.
+/// A topic is a path that the inner application, usually a [`Router`](crate::Router), serves like a URL. Consumers work
+/// unchanged behind a multiplexer.
 ///
-/// | the client says | and hears |
+/// | the client sends | and receives |
 /// |---|---|
 /// | `{"op": "join", "topic": "/rooms/lobby/", "ref": 1}` | `{"op": "joined", "topic": .., "ref": 1}`, or `{"op": "refused", "topic": .., "ref": 1, "status": 404}` |
-/// | `{"op": "send", "topic": .., "payload": ..}` | whatever the consumer sends: `{"op": "message", "topic": .., "payload": ..}` |
+/// | `{"op": "send", "topic": .., "payload": ..}` | frames of the consumer: `{"op": "message", "topic": .., "payload": ..}` |
 /// | `{"op": "leave", "topic": .., "ref": 2}` | `{"op": "left", "topic": .., "ref": 2, "code": 1000, "reason": ""}`, also when the consumer closes, then with `"ref": null` |
 ///
-/// What cannot be done is answered with `{"op": "error", "topic": .., "ref": .., "error": "why"}`. Payloads are JSON;
+/// A failed operation is answered with `{"op": "error", "topic": .., "ref": .., "error": "reason"}`. Payloads are JSON;
 /// requests with replies are those of [`Socket::answer`] and [`Socket::request`], within the payloads.
 ///
 /// ```
@@ -56,7 +56,7 @@ const DECISION: Duration = Duration::from_secs(10);
 pub struct Multiplexer(Arc<dyn Application>);
 
 impl Multiplexer {
-    /// Serves topics with this application.
+    /// Serves topics with an application.
     pub fn new(topics: impl Application) -> Self {
         Self(Arc::new(topics))
     }
@@ -82,8 +82,8 @@ impl Application for Multiplexer {
 }
 
 #[derive(Deserialize)]
-struct Request {
-    op: Op,
+struct StreamRequest {
+    op: StreamOp,
     topic: String,
     #[serde(default)]
     r#ref: Value,
@@ -93,7 +93,7 @@ struct Request {
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Op {
+enum StreamOp {
     Join,
     Leave,
     Send,
@@ -101,18 +101,18 @@ enum Op {
 
 async fn run(topics: Arc<dyn Application>, mut socket: Socket) -> Result<()> {
     socket.accept().await?;
-    let mut streams = Streams { topics, all: HashMap::new(), heard: VecDeque::new() };
-    let outcome = talk(&mut streams, &mut socket).await;
+    let mut streams = Streams { topics, all: HashMap::new(), outgoing: VecDeque::new() };
+    let outcome = serve(&mut streams, &mut socket).await;
     let close = socket.closed().unwrap_or(Close::ABNORMAL.into());
     streams.leave_all(close).await;
     outcome
 }
 
-async fn talk(streams: &mut Streams, socket: &mut Socket) -> Result<()> {
+async fn serve(streams: &mut Streams, socket: &mut Socket) -> Result<()> {
     loop {
         let input = poll_fn(|cx| {
             streams.poll(cx);
-            if streams.heard.is_empty() { socket.poll_next(cx).map(Some) } else { Poll::Ready(None) }
+            if streams.outgoing.is_empty() { socket.poll_next(cx).map(Some) } else { Poll::Ready(None) }
         });
         match input.await {
             Some(next) => match next? {
@@ -121,7 +121,7 @@ async fn talk(streams: &mut Streams, socket: &mut Socket) -> Result<()> {
                 None => return Ok(()),
             },
             None => {
-                for frame in mem::take(&mut streams.heard) {
+                for frame in mem::take(&mut streams.outgoing) {
                     socket.send(frame).await?;
                 }
             }
@@ -132,66 +132,66 @@ async fn talk(streams: &mut Streams, socket: &mut Socket) -> Result<()> {
 struct Streams {
     topics: Arc<dyn Application>,
     all: HashMap<String, Stream>,
-    /// For the client.
-    heard: VecDeque<Frame>,
+    /// Frames for the client.
+    outgoing: VecDeque<Frame>,
 }
 
 struct Stream {
     wire: Wire,
-    /// Of the request that is to be answered next.
+    /// The `ref` of the next request to answer.
     r#ref: Value,
-    /// Until the application has decided about the client.
+    /// The deadline of the application's decision, until it is made.
     undecided: Option<Pin<Box<Sleep>>>,
     left: bool,
 }
 
 impl Streams {
     fn handle(&mut self, socket: &Socket, frame: &Frame) {
-        let request: Request = match frame.json() {
+        let request: StreamRequest = match frame.json() {
             Ok(request) => request,
-            Err(fault) => return self.tell(&json!({ "op": "error", "error": fault.to_string() })),
+            Err(fault) => return self.reply(&json!({ "op": "error", "error": fault.to_string() })),
         };
-        let many = self.all.len() >= STREAMS;
+        let many = self.all.len() >= MAX_SUBSCRIPTIONS;
         let fault = match (request.op, self.all.get_mut(&request.topic)) {
-            (Op::Join, None) if !many => {
+            (StreamOp::Join, None) if !many => {
                 return self.join(socket.scope(), socket.layer().clone(), request);
             }
-            (Op::Join, None) => "too many subscriptions",
-            (Op::Join, Some(_)) => "joined already",
+            (StreamOp::Join, None) => "too many subscriptions",
+            (StreamOp::Join, Some(_)) => "joined already",
             (_, None) => "not joined",
-            (Op::Leave, Some(stream)) => {
+            (StreamOp::Leave, Some(stream)) => {
                 stream.r#ref = request.r#ref;
                 return stream.wire.feed(Incoming::Disconnect(Close::NORMAL.into()));
             }
-            (Op::Send, Some(stream)) if stream.undecided.is_none() && stream.wire.wants_input() => {
+            (StreamOp::Send, Some(stream)) if stream.undecided.is_none() && stream.wire.wants_input() => {
                 return stream.wire.feed(Incoming::Frame(Frame::Text(request.payload.to_string())));
             }
-            (Op::Send, Some(_)) => "busy",
+            (StreamOp::Send, Some(_)) => "busy",
         };
-        self.tell(&json!({ "op": "error", "topic": request.topic, "ref": request.r#ref, "error": fault }));
+        self.reply(&json!({ "op": "error", "topic": request.topic, "ref": request.r#ref, "error": fault }));
     }
 
-    fn join(&mut self, scope: &Scope, layer: Arc<dyn ChannelLayer>, request: Request) {
-        let Request { topic, r#ref, .. } = request;
+    fn join(&mut self, scope: &Scope, layer: Arc<dyn ChannelLayer>, request: StreamRequest) {
+        let StreamRequest { topic, r#ref, .. } = request;
         let Some(scope) = topic.starts_with('/').then(|| scope.moved_to(&topic)).flatten() else {
-            return self.tell(&json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": 400 }));
+            return self.reply(&json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": 400 }));
         };
         let wire = Context::open(scope, layer, |context| self.topics.call(context));
         let undecided = Some(Box::pin(sleep(DECISION)));
         self.all.insert(topic, Stream { wire, r#ref, undecided, left: false });
     }
 
-    /// Lets all of them run, and collects what they say.
+    /// Polls all subscriptions, and collects their output.
     fn poll(&mut self, cx: &mut task::Context<'_>) {
-        let heard = &mut self.heard;
+        let outgoing = &mut self.outgoing;
         self.all.retain(|topic, stream| {
-            let ended = stream.poll(cx, topic, heard);
+            let ended = stream.poll(cx, topic, outgoing);
             !ended
         });
     }
 
-    fn tell(&mut self, value: &impl Serialize) {
-        self.heard.extend(Frame::from_json(value));
+    fn reply(&mut self, value: &impl Serialize) {
+        self.outgoing.extend(Frame::from_json(value));
     }
 
     async fn leave_all(&mut self, close: Close) {
@@ -207,21 +207,21 @@ impl Streams {
 }
 
 impl Stream {
-    /// True once it has ended.
-    fn poll(&mut self, cx: &mut task::Context<'_>, topic: &str, heard: &mut VecDeque<Frame>) -> bool {
+    /// Polls the subscription. Returns whether it has ended.
+    fn poll(&mut self, cx: &mut task::Context<'_>, topic: &str, outgoing: &mut VecDeque<Frame>) -> bool {
         loop {
             let ended = self.wire.poll(cx).is_ready();
             let mut outputs = VecDeque::new();
             let room = self.wire.take_outputs(|waiting| outputs = mem::take(waiting));
-            let said = !outputs.is_empty();
+            let progressed = !outputs.is_empty();
             for output in outputs {
-                heard.extend(self.told(topic, output).and_then(|value| Frame::from_json(&value).ok()));
+                outgoing.extend(self.encode(topic, output).and_then(|value| Frame::from_json(&value).ok()));
             }
             if ended {
-                heard.extend(self.farewell(topic));
+                outgoing.extend(self.left_message(topic));
                 return true;
             }
-            if !said && !room {
+            if !progressed && !room {
                 break;
             }
         }
@@ -231,14 +231,14 @@ impl Stream {
             let r#ref = mem::take(&mut self.r#ref);
             let status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
             let refused = json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": status });
-            heard.extend(Frame::from_json(&refused));
+            outgoing.extend(Frame::from_json(&refused));
             self.wire.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
-            return self.poll(cx, topic, heard);
+            return self.poll(cx, topic, outgoing);
         }
         false
     }
 
-    fn told(&mut self, topic: &str, output: Outgoing) -> Option<Value> {
+    fn encode(&mut self, topic: &str, output: Outgoing) -> Option<Value> {
         let payload = match output {
             Outgoing::Accept(_) => {
                 self.undecided = None;
@@ -264,7 +264,7 @@ impl Stream {
         Some(json!({ "op": "message", "topic": topic, "payload": payload }))
     }
 
-    fn farewell(&mut self, topic: &str) -> Option<Frame> {
+    fn left_message(&mut self, topic: &str) -> Option<Frame> {
         if self.left {
             return None;
         }

@@ -21,7 +21,7 @@ pub(crate) use self::{
     address_counts::{AddressCounts, CountedAddress},
     drain::INPUT_TIMEOUT,
 };
-use crate::{error::Reports, wire::Connection};
+use crate::{error::FailureReports, wire::Connection};
 
 /// The open connections of a service. Clones share one registry.
 #[derive(Clone, Default)]
@@ -39,7 +39,7 @@ struct SharedConnections {
     /// The layer's own view of its backend. Set once, before the first connection.
     backend: OnceLock<LayerState>,
     /// The rate limits of logged failures.
-    reports: Arc<Reports>,
+    reports: Arc<FailureReports>,
     /// The shutdown hooks, run after the last connection. Set once, before the first connection.
     on_drained: OnceLock<DrainedHook>,
     /// Cancelled at the end of a drain.
@@ -138,7 +138,7 @@ impl Connections {
         let _set_before = self.0.backend.set(state);
     }
 
-    pub(crate) fn reports(&self) -> Arc<Reports> {
+    pub(crate) fn reports(&self) -> Arc<FailureReports> {
         self.0.reports.clone()
     }
 

@@ -11,9 +11,8 @@ use serde::de::DeserializeOwned;
 use super::{Consumer, hook::Hook};
 use crate::{
     application::{Application, from_fn},
-    error::{Error, Result},
+    error::{Error, Result, printable},
     frame::Close,
-    scope::printable,
     socket::{Context, Socket},
     wire::{Input, Phase},
 };

@@ -1,4 +1,4 @@
-//! Longer pages.
+//! Guides.
 
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}

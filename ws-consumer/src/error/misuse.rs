@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, panic::Location};
 
-/// A call of a socket's function with what cannot be used: a mistake of the consumer's code, not of its client.
+/// An invalid argument in a call of a socket's method: a mistake in the consumer's code, not of its client.
 #[derive(Debug)]
 pub struct MisuseError {
     call: &'static str,
@@ -16,7 +16,7 @@ impl MisuseError {
         Self { call, at: Location::caller(), source: source.into() }
     }
 
-    /// The function's name.
+    /// The name of the called method.
     pub fn call(&self) -> &'static str {
         self.call
     }
@@ -29,7 +29,7 @@ impl MisuseError {
 
 impl fmt::Display for MisuseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` at {} got what cannot be used", self.call, self.at)
+        write!(f, "`{}` at {} got an invalid argument", self.call, self.at)
     }
 }
 

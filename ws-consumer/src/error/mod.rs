@@ -1,15 +1,15 @@
 //! Errors of hooks and sockets, and the effect of each on the connection.
 
+mod log;
 mod misuse;
-mod reports;
 
 use std::{any::Any, error::Error as StdError, fmt, time::Duration};
 
 use channel_layer::Causes;
 use http::StatusCode;
 
+pub(crate) use self::log::{FailureReports, LogLimit, one_line, printable};
 pub use self::misuse::MisuseError;
-pub(crate) use self::reports::Reports;
 
 /// A cause of any type.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -22,7 +22,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Every type that converts into a [`BoxError`] converts into this type by `?`: every error that is [`Send`]
 /// and [`Sync`], `String` and `&str`, `Box<dyn std::error::Error + Send + Sync>`, and `anyhow::Error`. It
 /// counts as [`Other`](Self::Other), unless a [`channel_layer::Error`] is among its causes, which keeps its
-/// meaning. That is why this type does not implement [`std::error::Error`] itself.
+/// meaning.
+///
+/// This type does not implement [`std::error::Error`]: an error type that implements it cannot have a conversion from
+/// every error, because that conversion would overlap with the reflexive `impl From<T> for T`. `anyhow::Error` makes the
+/// same choice. Where an error type is needed, [`causes`](Self::causes) gives the text.
 ///
 /// ```
 /// # use ws_consumer::Result;
@@ -48,9 +52,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// }
 /// ```
 ///
-/// # Whose fault
+/// # Faults
 ///
-/// [`fault`](Self::fault) returns it. It determines what the client sees and what is logged.
+/// [`fault`](Self::fault) returns the party that caused the error. It determines what the client sees and what is logged.
 ///
 /// | error | fault |
 /// |---|---|
@@ -103,7 +107,7 @@ pub enum Fault {
     Client,
     /// The channel layer is out of reach, too slow or full at present; trying later may help.
     Layer,
-    /// No fault: the connection has ended, or is refused on purpose.
+    /// Neither party: the connection has ended, or is refused on purpose.
     None,
     /// The server's: its code, or what it depends on beside the channel layer.
     Server,
@@ -157,15 +161,15 @@ impl Error {
     pub fn answer(&self) -> Option<serde_json::Value> {
         match self.fault() {
             Fault::Client | Fault::Layer if self.is_uncertain() => {
-                Some(serde_json::json!({ "error": self.told(), "uncertain": true }))
+                Some(serde_json::json!({ "error": self.public_text(), "uncertain": true }))
             }
-            Fault::Client | Fault::Layer => Some(serde_json::json!({ "error": self.told() })),
+            Fault::Client | Fault::Layer => Some(serde_json::json!({ "error": self.public_text() })),
             Fault::None | Fault::Server => None,
         }
     }
 
     /// Returns a text that a client may read.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn public_text(&self) -> String {
         match self {
             Self::BadInput(error) => error.to_string(),
             Self::Layer(error) if error.is_uncertain() => UNCERTAIN.to_owned(),
@@ -216,7 +220,7 @@ impl<E: Into<BoxError>> From<E> for Error {
             Ok(layer) => return Self::Layer(*layer),
             Err(error) => error,
         };
-        // Who parses a name, parses what came from outside: see `Error`, "Names".
+        // A name that is parsed explicitly came from outside: see `Error`, "Names".
         if error.is::<channel_layer::NameError>() {
             return Self::BadInput(error);
         }

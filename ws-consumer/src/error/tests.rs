@@ -24,7 +24,7 @@ fn unavailable() -> LayerError {
 }
 
 #[test]
-fn every_error_is_somebodys_fault_or_nobodys() {
+fn each_error_has_a_fault() {
     let second = Duration::from_secs(1);
     let name = || GroupName::new("no spaces").unwrap_err();
     let layers: [(LayerError, Fault); 9] = [
@@ -68,7 +68,7 @@ fn every_error_is_somebodys_fault_or_nobodys() {
 }
 
 #[test]
-fn a_client_reads_that_a_timeout_is_uncertain_and_no_names() {
+fn timeouts_are_uncertain() {
     let told = Error::from(LayerError::TimedOut(Duration::from_secs(1))).answer().unwrap();
     assert_eq!(told["uncertain"], true);
     assert!(told["error"].as_str().unwrap().contains("uncertain"));
@@ -80,7 +80,7 @@ fn a_client_reads_that_a_timeout_is_uncertain_and_no_names() {
 }
 
 #[test]
-fn what_converts_to_a_boxed_error_converts_by_question_mark() {
+fn boxed_errors_convert() {
     fn all(at: usize, text: &str) -> Result<()> {
         match at {
             0 => Err(io::Error::other("disk"))?,
@@ -102,13 +102,13 @@ fn what_converts_to_a_boxed_error_converts_by_question_mark() {
 }
 
 #[test]
-fn the_type_of_a_cause_is_kept() {
+fn keeps_the_type_of_a_cause() {
     let Error::Other(cause) = Error::from(io::Error::other("disk")) else { panic!("it is foreign") };
     assert!(cause.downcast_ref::<io::Error>().is_some());
 }
 
 #[test]
-fn an_outage_is_known_behind_other_errors() {
+fn finds_wrapped_outages() {
     let wrapped: [Error; 5] = [
         unavailable().into(),
         BoxError::from(unavailable()).into(),
@@ -126,7 +126,7 @@ fn an_outage_is_known_behind_other_errors() {
 }
 
 #[test]
-fn a_name_that_is_parsed_explicitly_is_the_clients() {
+fn parsed_names_are_bad_input() {
     fn parsed() -> Result<GroupName> {
         Ok(GroupName::new("no spaces")?)
     }
@@ -136,7 +136,7 @@ fn a_name_that_is_parsed_explicitly_is_the_clients() {
 }
 
 #[test]
-fn a_misuse_tells_its_place_and_its_cause() {
+fn a_misuse_names_its_location() {
     let misuse = MisuseError::new("group_send", GroupName::new("no spaces").unwrap_err());
     let line = Error::Misuse(misuse).causes().to_string();
     assert!(line.contains("`group_send` at ") && line.contains("tests.rs:"), "{line}");

@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 /// Length of an escape, `\ud83d`.
 const ESCAPE: usize = 6;
 
-/// Reads what a client wrote; lone surrogates become U+FFFD.
+/// Reads JSON; lone surrogates become U+FFFD.
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
-    // What can be read is not looked at a second time.
+    // Valid JSON is scanned only once.
     serde_json::from_str(text).or_else(|fault| match replaced(text) {
         Some(text) => serde_json::from_str(&text),
         None => Err(fault),
@@ -48,7 +48,7 @@ fn replaced(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The code unit that is escaped here, if one is.
+/// Returns the code unit that is escaped at this index, if there is an escape.
 fn unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + ESCAPE)?.strip_prefix(b"\\u")?;
     // `from_str_radix` takes a sign as well.
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lone_surrogates_are_replaced_and_nothing_else_is() {
+    fn replaces_lone_surrogates() {
         for (json, text) in [
             (r#""\ud83d""#, "\u{FFFD}"),
             (r#""a\uD83Db""#, "a\u{FFFD}b"),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_as_values_are() {
+    fn keys_are_read_like_values() {
         let map: BTreeMap<String, Vec<String>> = read(r#"{"\ud83d":["x","\udead"]}"#).unwrap();
         assert_eq!(map["\u{FFFD}"], ["x", "\u{FFFD}"]);
         let value: serde_json::Value = read(r#"{"a":{"b\udfff":[{"c":"\ud800"}]}}"#).unwrap();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_stays_none_with_its_own_fault() {
+    fn bad_json_keeps_its_error() {
         for json in [r#""\ud83"#, r#""\ud83d"#, r#"\ud83d"#, r#""\uzzzz""#, r#""\u+83d""#, r#""\"#, "", "\\"]
         {
             let fault = read::<String>(json).unwrap_err().to_string();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_read_to_the_last_bit() {
+    fn floats_are_exact() {
         let many_digits = format!("777{}", "8".repeat(74));
         for text in [
             "0.1",
@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_string_of_javascript_is_read_as_javascript_would_send_it(units: Vec<u16>) {
+        fn reads_any_javascript_string(units: Vec<u16>) {
             let json: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
             let text = read::<String>(&format!("\"{json}\"")).unwrap();
             prop_assert_eq!(text, String::from_utf16_lossy(&units));

@@ -1,4 +1,4 @@
-//! What clients and servers say to each other: frames, and the close that ends them.
+//! Frames, and the close of a connection.
 
 mod json;
 
@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(crate) use self::json::read;
 use crate::error::{Error, MisuseError, Result};
 
-/// One whole message of the client or to it. Empty ones count.
+/// A complete WebSocket message, from or to the client. It may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// Bytes.
@@ -22,7 +22,7 @@ impl Frame {
     /// A text frame with `value` as JSON.
     ///
     /// # Errors
-    /// [`Misuse`](Error::Misuse) with what the value's `Serialize` says; maps need keys that are strings or numbers.
+    /// [`Misuse`](Error::Misuse) if the value cannot be serialized; maps need keys that are strings or numbers.
     #[track_caller]
     pub fn from_json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         match serde_json::to_string(value) {
@@ -63,7 +63,7 @@ impl Frame {
         message.is_websocket_send().then(|| text.or_else(bytes)).flatten()
     }
 
-    /// The payload, whichever kind it is.
+    /// Returns the payload.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Binary(bytes) => bytes,
@@ -79,7 +79,7 @@ impl Frame {
         }
     }
 
-    /// Without room for more: it may wait for long.
+    /// Releases spare capacity, for a frame that may wait for a long time.
     pub(crate) fn shrunk(self) -> Self {
         match self {
             Self::Text(text) => Self::Text(text.into_boxed_str().into()),
@@ -87,7 +87,7 @@ impl Frame {
         }
     }
 
-    /// Is the payload empty?
+    /// Whether the payload is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -120,19 +120,19 @@ impl From<Vec<u8>> for Frame {
 /// The longest reason that fits a close frame, beside the code (RFC 6455, section 5.5).
 const MAX_REASON: usize = 123;
 
-/// How a connection ended or is to end: a close code (RFC 6455, section 7.4) and a reason.
+/// The end of a connection: a close code (RFC 6455, section 7.4) and a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
     /// The code. 3000 to 4999 are the application's.
     pub code: u16,
-    /// For people; at most 123 bytes of it are sent.
+    /// The reason, for people. At most 123 bytes of it are sent.
     pub reason: String,
 }
 
 impl Close {
-    /// Done as planned.
+    /// The normal end.
     pub const NORMAL: u16 = 1000;
-    /// The server goes away, or the page does.
+    /// The server shuts down, or the page is left.
     pub const GOING_AWAY: u16 = 1001;
     /// A frame that breaks the protocol.
     pub const PROTOCOL: u16 = 1002;
@@ -148,9 +148,9 @@ impl Close {
     pub const TOO_BIG: u16 = 1009;
     /// The server failed.
     pub const INTERNAL: u16 = 1011;
-    /// The server restarts: come back.
+    /// The server restarts. Clients reconnect.
     pub const SERVICE_RESTART: u16 = 1012;
-    /// The client was too slow, or the server is overloaded: come back later.
+    /// The client was too slow, or the server is overloaded. Clients reconnect later.
     pub const TRY_AGAIN_LATER: u16 = 1013;
 
     /// A close with a reason.
@@ -166,7 +166,7 @@ impl Close {
         &self.reason[..end.unwrap_or(0)]
     }
 
-    /// May an endpoint send this code?
+    /// Whether an endpoint may send this code.
     pub fn is_sendable(code: u16) -> bool {
         matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
@@ -189,14 +189,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_read_from_text_only() {
+    fn json_needs_text() {
         assert_eq!(Frame::from("[1,2]").json::<Vec<u8>>().unwrap(), [1, 2]);
         assert!(Frame::from(b"[1,2]".to_vec()).json::<Vec<u8>>().unwrap_err().is_bad_input());
         assert!(Frame::from("[1,").json::<Vec<u8>>().unwrap_err().is_bad_input());
     }
 
     #[test]
-    fn a_reason_is_cut_between_characters() {
+    fn cuts_reasons_between_chars() {
         for (reason, len) in
             [("x".repeat(123), 123), ("x".repeat(124), 123), ("é".repeat(100), 122), ("汉".repeat(50), 123)]
         {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_only_say_what_happened_are_never_sent() {
+    fn some_codes_are_never_sent() {
         for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
             assert!(!Close::is_sendable(code), "{code}");
         }

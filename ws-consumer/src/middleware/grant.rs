@@ -1,4 +1,4 @@
-//! Signed grants: a group's name that a browser carries from one server to another.
+//! Signed grants: group names that a browser carries from one server to another.
 
 use std::{
     fmt,
@@ -15,17 +15,17 @@ use crate::{
     socket::Context,
 };
 
-/// Signatures of something else under the same key must not pass for grants.
+/// The prefix of signed texts, so that signatures of other texts under the same key are no grants.
 const CONTEXT: &[u8] = b"channels.grant:";
-/// Bytes of a secret. With fewer it could be guessed.
+/// The least number of bytes of a secret.
 const SECRET: usize = 32;
 
-/// The keys that grants are signed with: the newest signs, all count.
+/// The keys of grants: the newest one signs, all of them verify.
 ///
 /// A grant is the name of a group that a browser carries from the server that knows its permissions to the
 /// server that holds its socket. For example, the page comes from Django, which knows the user and the user's
 /// rooms. Django writes a grant into the page, the page's script sends it over the socket, and the consumer
-/// [joins the group](Context::join_granted) without a further check. In Python a grant is
+/// [joins the group](Context::join_granted) without a further check. In Python a grant is made by
 ///
 /// ```python
 /// import base64, hashlib, hmac, time
@@ -36,8 +36,8 @@ const SECRET: usize = 32;
 ///     return f"{text}:{b64(hmac.digest(secret, b'channels.grant:' + text.encode(), hashlib.sha256))}"
 /// ```
 ///
-/// with the name of a key, so that keys can be changed while grants of the old one are under way, and, if it is for one
-/// user only, with the id that the socket's server knows that user by.
+/// It names its key, so that keys can be changed while older grants are still valid. A grant for a single user also holds
+/// the id of that user on the socket's server.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,48 +50,48 @@ const SECRET: usize = 32;
 /// ```
 #[derive(Clone)]
 pub struct GrantKeys {
-    newest: Key,
-    older: Vec<Key>,
+    newest: GrantKey,
+    older: Vec<GrantKey>,
 }
 
 #[derive(Clone)]
-struct Key {
+struct GrantKey {
     name: String,
     mac: Hmac<Sha256>,
 }
 
 impl GrantKeys {
-    /// A key, by a name that is no secret.
+    /// Creates a set of one key. The name is not secret.
     ///
     /// # Panics
-    /// When the secret is shorter than 32 bytes, or the name holds a colon.
+    /// If the secret is shorter than 32 bytes, or the name contains a colon.
     pub fn new(name: impl Into<String>, secret: impl AsRef<[u8]>) -> Self {
-        Self { newest: Key::new(name.into(), secret.as_ref()), older: Vec::new() }
+        Self { newest: GrantKey::new(name.into(), secret.as_ref()), older: Vec::new() }
     }
 
-    /// A further key, whose grants count although no more are signed with it.
+    /// Adds an older key, which verifies grants and signs none.
     ///
     /// # Panics
-    /// As [`new`](Self::new).
+    /// See [`new`](Self::new).
     pub fn and(mut self, name: impl Into<String>, secret: impl AsRef<[u8]>) -> Self {
-        self.older.push(Key::new(name.into(), secret.as_ref()));
+        self.older.push(GrantKey::new(name.into(), secret.as_ref()));
         self
     }
 
-    /// A grant for whoever brings it.
+    /// Signs a grant for any bearer.
     pub fn sign(&self, group: &GroupName, lifetime: Duration) -> String {
         self.sign_until(group, "", unix_time().saturating_add(lifetime.as_secs()))
     }
 
-    /// A grant for one user.
+    /// Signs a grant for a single user.
     pub fn sign_for(&self, user_id: &str, group: &GroupName, lifetime: Duration) -> String {
         self.sign_until(group, user_id, unix_time().saturating_add(lifetime.as_secs()))
     }
 
-    /// The group that a grant is for, which `user_id` brings.
+    /// Verifies a grant presented by `user_id`, and returns its group.
     ///
     /// # Errors
-    /// The grant gives nothing, or nothing to this user.
+    /// The grant is invalid, or not for this user.
     pub fn verify(&self, grant: &str, user_id: Option<&str>) -> Result<GroupName, GrantError> {
         self.verify_at(grant, user_id, unix_time())
     }
@@ -108,7 +108,7 @@ impl GrantKeys {
         let [group, end, key, user] = parts[..] else { return Err(GrantError::Malformed) };
         let key = std::iter::once(&self.newest).chain(&self.older).find(|known| known.name == key);
         let signature = BASE64.decode(signature).map_err(|_| GrantError::Malformed)?;
-        // In constant time; and before anything that it says is believed.
+        // In constant time, and before any other field is used.
         key.ok_or(GrantError::UnknownKey)?
             .mac_of(text)
             .verify_slice(&signature)
@@ -124,7 +124,7 @@ impl GrantKeys {
     }
 }
 
-impl Key {
+impl GrantKey {
     fn new(name: String, secret: &[u8]) -> Self {
         assert!(secret.len() >= SECRET, "a secret of a grant has at least {SECRET} bytes");
         assert!(!name.contains(':'), "a key's name holds no colon");
@@ -136,26 +136,26 @@ impl Key {
     }
 }
 
-/// The names only.
+/// Shows the names only.
 impl fmt::Debug for GrantKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entry(&self.newest.name).entries(self.older.iter().map(|key| &key.name)).finish()
     }
 }
 
-/// Why a grant gives nothing.
+/// The reason for which a grant is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GrantError {
-    /// Its time is over.
+    /// The grant has expired.
     Expired,
-    /// Its signature is another one.
+    /// The signature does not match.
     Forged,
-    /// It is no grant at all.
+    /// The text is no grant.
     Malformed,
-    /// It is for another user.
+    /// The grant is for another user.
     OtherUser,
-    /// No key has the name that it says.
+    /// No key has this name.
     UnknownKey,
 }
 
@@ -164,7 +164,7 @@ impl fmt::Display for GrantError {
         f.write_str(match self {
             Self::Expired => "the grant has expired",
             Self::OtherUser => "the grant is another user's",
-            // The client learns nothing of what was nearly right.
+            // The client does not learn which part is wrong.
             Self::Forged | Self::Malformed | Self::UnknownKey => "this is no valid grant",
         })
     }
@@ -173,10 +173,10 @@ impl fmt::Display for GrantError {
 impl std::error::Error for GrantError {}
 
 impl Context {
-    /// Joins the group that a client brings a grant for.
+    /// Joins the group of a grant.
     ///
     /// # Errors
-    /// [`BadInput`](Error::BadInput) when the grant gives nothing; what the layer says.
+    /// [`BadInput`](Error::BadInput) if the grant is invalid, or an error of the layer.
     pub async fn join_granted(&mut self, keys: &GrantKeys, grant: &str) -> Result<GroupName> {
         let group = keys.verify(grant, self.scope().user_id()).map_err(Error::bad_input)?;
         self.group_add(group.clone()).await?;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_counts_until_its_time_is_over() {
+    fn grants_expire() {
         let keys = GrantKeys::new("a", OLD);
         let grant = sign(&keys, "");
         assert_eq!(keys.verify_at(&grant, None, 99).unwrap().as_str(), "room.7");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_for_one_user_is_no_other_users() {
+    fn grants_may_name_a_user() {
         let keys = GrantKeys::new("a", OLD);
         let grant = sign(&keys, "ann:\u{6c49}");
         assert!(keys.verify_at(&grant, Some("ann:\u{6c49}"), 0).is_ok());
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_change_while_grants_are_under_way() {
+    fn keys_rotate() {
         let grant = sign(&GrantKeys::new("a", OLD), "");
         let both = GrantKeys::new("b", NEW).and("a", OLD);
         assert!(both.verify_at(&grant, None, 0).is_ok());
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_grant_can_be_changed() {
+    fn rejects_changed_grants() {
         let keys = GrantKeys::new("a", OLD);
         let grant = sign(&keys, "ann");
         for at in 0..grant.len() {
@@ -245,13 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_names_only() {
+    fn debug_hides_secrets() {
         assert_eq!(format!("{:?}", GrantKeys::new("b", NEW).and("a", OLD)), r#"["b", "a"]"#);
     }
 
     #[test]
     #[should_panic(expected = "at least 32 bytes")]
-    fn a_short_secret_is_none() {
+    fn rejects_short_secrets() {
         GrantKeys::new("a", "short");
     }
 }

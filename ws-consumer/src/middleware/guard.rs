@@ -1,35 +1,43 @@
-//! What a check at the door is: [`Guard`].
+//! The [`Guard`] trait, and its use in front of an application and in front of a tower service.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    future::poll_fn,
+    pin::Pin,
     sync::Arc,
+    task::{self, Poll, ready},
+    time::Duration,
 };
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, request::Parts};
+use bytes::Bytes;
+use http::{Extensions, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use tokio::time::timeout;
+use tower_layer::Layer;
+use tower_service::Service;
 
-use super::{guarded::Guarded, layer::GuardLayer, proxy::TrustedProxies};
+use super::request::GuardRequest;
 use crate::{
     application::Application,
-    frame::{Close, Frame},
-    scope::Protocol,
+    error::Result,
+    scope::Scope,
     socket::Context,
-    wire::{AnswerHook, Connection, Refuse, Running, Verdict},
+    wire::{Refuse, Running},
 };
 
-/// Something that looks at a client before the application does: the same in front of sockets
-/// ([`around`](Self::around)) and in front of plain HTTP ([`layer`](Self::layer)).
+/// A check that runs before the application. A guard works in front of sockets ([`around`](Self::around)) and in
+/// front of plain HTTP ([`layer`](Self::layer)).
 ///
-/// What it learns it leaves in [`extensions`](GuardRequest::extensions), by type.
+/// Findings are stored in [`extensions`](GuardRequest::extensions), by type.
 ///
 /// ```
 /// use http::StatusCode;
 /// use ws_consumer::{Refuse, Router, middleware::{Guard, GuardRequest}};
 ///
-/// struct Office { opens: u8 }
+/// struct OpeningHours { opens: u8 }
 /// #[derive(Clone)]
 /// struct Greeting(&'static str);
 ///
-/// impl Guard for Office {
+/// impl Guard for OpeningHours {
 ///     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
 ///         if self.opens > 9 {
 ///             return Err(StatusCode::SERVICE_UNAVAILABLE.into());
@@ -39,38 +47,37 @@ use crate::{
 ///     }
 /// }
 ///
-/// let application = Office { opens: 9 }.around(Router::new());
+/// let application = OpeningHours { opens: 9 }.around(Router::new());
 /// # fn check(_: impl ws_consumer::Application) {}
 /// # check(application);
 /// ```
 pub trait Guard: Send + Sync + 'static {
-    /// Lets a client pass, or says with what it is refused.
+    /// Admits a client, or returns the response that refuses it.
     fn admit(&self, request: &mut GuardRequest<'_>) -> impl Future<Output = Result<(), Refuse>> + Send;
 
-    /// Runs after a plain HTTP request was served, by a service or by an application, once the headers of its
-    /// answer are known and before the answer is sent. `extensions` are those of the request. Not called for
-    /// sockets.
+    /// Runs after a service or an application has served a plain HTTP request: the headers of the response are known,
+    /// and the response is not sent yet. `extensions` are those of the request. Not called for sockets.
     fn finish(&self, extensions: &Extensions, status: StatusCode) -> impl Future<Output = ()> + Send {
         let _ = (extensions, status);
         async {}
     }
 
-    /// Runs the application for a client that was let pass, for as long as it lives.
+    /// Runs the application for an admitted client.
     fn accompany(&self, context: Context, inner: &Arc<dyn Application>) -> Running {
         inner.call(context)
     }
 
-    /// Does it act on credentials that a browser adds to a request by itself, such as cookies?
+    /// Whether the guard acts on credentials that browsers add to requests by themselves, such as cookies.
     fn uses_ambient_credentials(&self) -> bool {
         false
     }
 
-    /// Does it refuse pages of foreign origins?
+    /// Whether the guard refuses pages of foreign origins.
     fn checks_origin(&self) -> bool {
         false
     }
 
-    /// The application with this in front.
+    /// Puts the guard in front of an application.
     fn around(self, inner: impl Application) -> impl Application
     where
         Self: Sized,
@@ -78,7 +85,7 @@ pub trait Guard: Send + Sync + 'static {
         Guarded::new(self, inner)
     }
 
-    /// A tower layer that puts this in front of a service.
+    /// Returns a tower layer that puts the guard in front of a service.
     fn layer(self) -> GuardLayer<Self>
     where
         Self: Sized,
@@ -86,123 +93,12 @@ pub trait Guard: Send + Sync + 'static {
         GuardLayer::new(self)
     }
 
-    /// This first, then `next`.
+    /// Combines two guards: this one runs first, then `next`.
     fn and<G: Guard>(self, next: G) -> And<Self, G>
     where
         Self: Sized,
     {
         And(self, next)
-    }
-}
-
-/// A client at the door.
-#[non_exhaustive]
-pub struct GuardRequest<'a> {
-    /// The method of its request.
-    pub method: &'a Method,
-    /// Where it wants to go. A guard takes secrets out of it.
-    pub uri: &'a mut Uri,
-    /// The headers of its request.
-    pub headers: &'a mut HeaderMap,
-    /// The other end of the connection: a client, or the nearest proxy.
-    pub peer: Option<SocketAddr>,
-    /// What guards have learnt.
-    pub extensions: &'a mut Extensions,
-    protocol: Protocol,
-    is_recheck: bool,
-    answer: Answer<'a>,
-}
-
-enum Answer<'a> {
-    Later(Vec<AnswerHook>),
-    Of(&'a Connection),
-}
-
-impl<'a> GuardRequest<'a> {
-    /// A client that asks for a socket.
-    pub(super) fn from_socket(context: &'a mut Context, link: &'a Connection) -> Self {
-        let scope = context.scope_mut();
-        Self {
-            method: &scope.method,
-            uri: &mut scope.uri,
-            headers: &mut scope.headers,
-            peer: scope.peer,
-            extensions: &mut scope.extensions,
-            protocol: scope.protocol,
-            is_recheck: link.profile().decides_only,
-            answer: Answer::Of(link),
-        }
-    }
-
-    /// A request of plain HTTP.
-    pub(super) fn from_request(parts: &'a mut Parts) -> Self {
-        let peer = crate::scope::peer(&parts.extensions);
-        Self {
-            method: &parts.method,
-            uri: &mut parts.uri,
-            headers: &mut parts.headers,
-            peer,
-            extensions: &mut parts.extensions,
-            protocol: Protocol::Http,
-            is_recheck: false,
-            answer: Answer::Later(Vec::new()),
-        }
-    }
-
-    /// Does it ask for a socket?
-    pub fn is_websocket(&self) -> bool {
-        self.protocol == Protocol::WebSocket
-    }
-
-    /// Whether the client of a resumable session is checked again. What counts connections has counted it before.
-    pub fn is_recheck(&self) -> bool {
-        self.is_recheck
-    }
-
-    /// The address that the client has: the peer's, or what [`TrustedProxies`](super::TrustedProxies) say.
-    pub fn client(&self) -> Option<IpAddr> {
-        TrustedProxies::default().or_of(self.extensions).client(self.peer, self.headers)
-    }
-
-    /// A header's value, if it is there once and is plain text.
-    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        let mut values = self.headers.get_all(name).iter();
-        let value = values.next()?.to_str().ok()?;
-        values.next().is_none().then_some(value)
-    }
-
-    /// Adds a header to the answer, whatever that will be.
-    pub fn add_header(&mut self, name: HeaderName, value: HeaderValue) {
-        self.on_answer(move |headers| {
-            headers.append(name, value);
-        });
-    }
-
-    /// Calls `hook` with the headers of the answer when there is one. It must be short.
-    pub fn on_answer(&mut self, hook: impl FnOnce(&mut HeaderMap) + Send + 'static) {
-        match &mut self.answer {
-            Answer::Later(hooks) => hooks.push(Box::new(hook)),
-            Answer::Of(link) => link.on_answer(Box::new(hook)),
-        }
-    }
-
-    /// Calls `meter` with each frame of the client before it counts; a [`Close`] ends the connection instead. It must
-    /// be short. On plain HTTP there are no frames.
-    pub fn on_frame(&mut self, mut meter: impl FnMut(&Frame) -> Option<Close> + Send + 'static) {
-        self.meter(move |frame| meter(frame).map_or(Verdict::Pass, Verdict::Close));
-    }
-
-    pub(super) fn meter(&mut self, meter: impl FnMut(&Frame) -> Verdict + Send + 'static) {
-        if let Answer::Of(link) = &self.answer {
-            link.meter(Box::new(meter));
-        }
-    }
-
-    pub(super) fn into_hooks(self) -> Vec<AnswerHook> {
-        match self.answer {
-            Answer::Later(hooks) => hooks,
-            Answer::Of(_) => Vec::new(),
-        }
     }
 }
 
@@ -232,4 +128,183 @@ impl<A: Guard, B: Guard> Guard for And<A, B> {
     fn around(self, inner: impl Application) -> impl Application {
         self.0.around(self.1.around(inner))
     }
+}
+
+/// The time limit of [`Guard::finish`], equal to that of an application's decision.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// An application with a guard in front. Made by [`Guard::around`].
+struct Guarded<G> {
+    parts: Arc<GuardedParts<G>>,
+}
+
+struct GuardedParts<G> {
+    guard: G,
+    inner: Arc<dyn Application>,
+}
+
+impl<G: Guard> Guarded<G> {
+    fn new(guard: G, inner: impl Application) -> Self {
+        Self { parts: Arc::new(GuardedParts { guard, inner: Arc::new(inner) }) }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<G: Guard> Application for Guarded<G> {
+    fn call(&self, context: Context) -> Running {
+        Box::pin(GuardedTask::Pending(Box::pin(admit(self.parts.clone(), context))))
+    }
+
+    fn claims(&self, scope: &Scope) -> bool {
+        self.parts.inner.claims(scope)
+    }
+
+    fn uses_ambient_credentials(&self) -> bool {
+        let GuardedParts { guard, inner } = &*self.parts;
+        let acts = guard.uses_ambient_credentials() || inner.uses_ambient_credentials();
+        acts && !guard.checks_origin()
+    }
+
+    fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
+        let GuardedParts { guard, inner } = &*self.parts;
+        let acts = guard.uses_ambient_credentials() || inner.uses_ambient_credentials_at(scope);
+        acts && !guard.checks_origin()
+    }
+}
+
+/// Returns the running application, or `None` if the client was refused.
+async fn admit<G: Guard>(parts: Arc<GuardedParts<G>>, mut context: Context) -> Result<Option<Running>> {
+    let connection = context.connection().clone();
+    let admitted = parts.guard.admit(&mut GuardRequest::from_connection(&mut context, &connection)).await;
+    match admitted {
+        Ok(()) => {
+            if !context.is_websocket() {
+                finish_later(parts.clone(), &context);
+            }
+            Ok(Some(parts.guard.accompany(context, &parts.inner)))
+        }
+        Err(refuse) => context.refuse(refuse).await.map(|()| None),
+    }
+}
+
+/// Makes the response to a plain request wait for the guard, as it does behind a layer.
+fn finish_later<G: Guard>(parts: Arc<GuardedParts<G>>, context: &Context) {
+    let extensions = context.scope().extensions.clone();
+    context.connection().on_finish(Box::new(|status| {
+        Box::pin(async move {
+            if timeout(FINISH, parts.guard.finish(&extensions, status)).await.is_err() {
+                tracing::warn!("a guard was not done with an answer in time");
+            }
+        })
+    }));
+}
+
+/// A guarded connection. Written by hand: the state of the admission is freed once the client is admitted, and from
+/// then on a guard costs a pointer.
+enum GuardedTask {
+    Pending(Pin<Box<dyn Future<Output = Result<Option<Running>>> + Send>>),
+    Running(Running),
+}
+
+impl Future for GuardedTask {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<()>> {
+        loop {
+            match &mut *self {
+                Self::Running(running) => return running.as_mut().poll(cx),
+                Self::Pending(admit) => match ready!(admit.as_mut().poll(cx))? {
+                    Some(running) => *self = Self::Running(running),
+                    None => return Poll::Ready(Ok(())),
+                },
+            }
+        }
+    }
+}
+
+/// Puts a [`Guard`] in front of a service. Made by [`Guard::layer`].
+pub struct GuardLayer<G>(Arc<G>);
+
+impl<G> GuardLayer<G> {
+    fn new(guard: G) -> Self {
+        Self(Arc::new(guard))
+    }
+}
+
+impl<G> Clone for GuardLayer<G> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<G, S> Layer<S> for GuardLayer<G> {
+    type Service = GuardService<G, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GuardService { guard: self.0.clone(), inner }
+    }
+}
+
+/// A service with a [`Guard`] in front.
+pub struct GuardService<G, S> {
+    guard: Arc<G>,
+    inner: S,
+}
+
+impl<G, S: Clone> Clone for GuardService<G, S> {
+    fn clone(&self) -> Self {
+        Self { guard: self.guard.clone(), inner: self.inner.clone() }
+    }
+}
+
+impl<G, S, B, R> Service<Request<B>> for GuardService<G, S>
+where
+    G: Guard,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = Response<Either<Full<Bytes>, R>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Box::pin(serve(self.guard.clone(), self.inner.clone(), request))
+    }
+}
+
+async fn serve<G, S, B, R>(
+    guard: Arc<G>,
+    mut inner: S,
+    request: Request<B>,
+) -> Result<Response<Either<Full<Bytes>, R>>, S::Error>
+where
+    G: Guard,
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    let (mut parts, body) = request.into_parts();
+    let mut request = GuardRequest::from_request(&mut parts);
+    let admitted = guard.admit(&mut request).await;
+    let hooks = request.into_hooks();
+    let mut response = match admitted {
+        Err(refuse) => {
+            let mut response = Response::new(Either::Left(Full::new(refuse.body)));
+            (*response.status_mut(), *response.headers_mut()) = (refuse.status, refuse.headers);
+            response
+        }
+        Ok(()) => {
+            let extensions = parts.extensions.clone();
+            poll_fn(|cx| inner.poll_ready(cx)).await?;
+            let response = inner.call(Request::from_parts(parts, body)).await?;
+            guard.finish(&extensions, response.status()).await;
+            response.map(Either::Right)
+        }
+    };
+    hooks.into_iter().for_each(|hook| hook(response.headers_mut()));
+    Ok(response)
 }

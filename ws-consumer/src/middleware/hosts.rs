@@ -1,15 +1,16 @@
-//! The hosts that a request may be meant for.
+//! The allowed values of `Host`.
 
 use http::StatusCode;
 
 use super::{
-    guard::{Guard, GuardRequest},
-    origin::{canonical, host_fits},
-    proxy::{Seen, TrustedProxies},
+    guard::Guard,
+    proxy::{ServerOrigin, TrustedProxies},
+    request::GuardRequest,
+    web_origin::{canonical, host_fits},
 };
 use crate::wire::Refuse;
 
-/// Refuses with 400 what is not meant for one of these hosts, whatever the port.
+/// Refuses requests for other hosts than these with 400. The port is ignored.
 ///
 /// A page that builds links from the `Host` header lets the sender of a request choose them. A name that an
 /// attacker points at this server's address makes the attacker's page the "same host". A list of the server's
@@ -29,19 +30,18 @@ pub struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// These hosts; `.example.com` means the domain and all below it.
+    /// Allows these hosts; `.example.com` means the domain and all its subdomains.
     pub fn new<T: AsRef<str>>(hosts: impl IntoIterator<Item = T>) -> Self {
         let hosts = hosts.into_iter().map(|host| canonical(host.as_ref())).collect();
         Self { hosts, proxies: TrustedProxies::default() }
     }
 
-    /// `localhost` and all below it, `127.0.0.1` and `[::1]`: for development.
+    /// Allows `localhost` and its subdomains, `127.0.0.1` and `[::1]`, for development.
     pub fn local() -> Self {
         Self::new([".localhost", "127.0.0.1", "[::1]"])
     }
 
-    /// Believes these proxies about the host that the client asked for, instead of those of
-    /// [`Protocols::trust`](crate::Protocols::trust).
+    /// Trusts these proxies about the requested host, instead of those of [`Protocols::trust`](crate::Protocols::trust).
     pub fn trust(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;
         self
@@ -57,8 +57,8 @@ impl AllowedHosts {
 
 impl Guard for AllowedHosts {
     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
-        let proxies = self.proxies.or_of(request.extensions);
-        let seen = Seen::of(proxies, request.peer, request.headers, request.uri);
+        let proxies = self.proxies.or_from(request.extensions);
+        let seen = ServerOrigin::new(proxies, request.peer, request.headers, request.uri);
         if seen.as_ref().is_some_and(|seen| self.has(&seen.host())) {
             return Ok(());
         }
@@ -83,12 +83,12 @@ mod tests {
         seen(&headers).is_some_and(|seen| hosts.has(&seen.host()))
     }
 
-    fn seen(headers: &HeaderMap) -> Option<Seen> {
-        Seen::of(&TrustedProxies::default(), None, headers, &http::Uri::default())
+    fn seen(headers: &HeaderMap) -> Option<ServerOrigin> {
+        ServerOrigin::new(&TrustedProxies::default(), None, headers, &http::Uri::default())
     }
 
     #[test]
-    fn hosts_are_compared_without_their_port_and_in_lower_case() {
+    fn ignores_port_and_case() {
         let hosts = AllowedHosts::new(["A.com", ".b.com"]);
         for host in ["a.com", "a.COM:8000", "b.com", "x.y.b.com:1"] {
             assert!(has(&hosts, host), "{host}");
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn development_needs_no_list() {
+    fn local_hosts_need_no_list() {
         for host in ["localhost:8000", "127.0.0.1", "[::1]:8000", "app.localhost"] {
             assert!(has(&AllowedHosts::local(), host), "{host}");
         }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_host_or_with_two_is_refused() {
+    fn needs_exactly_one_host() {
         let mut headers = HeaderMap::new();
         assert!(seen(&headers).is_none());
         headers.append("host", "localhost".parse().unwrap());

@@ -1,8 +1,7 @@
-//! What stands between the door and the application.
+//! Guards: checks of clients before the application.
 //!
-//! A [`Guard`] looks at each client, leaves what it learns in the scope's
-//! [`extensions`](crate::Scope::extensions), and goes in front of a router or a whole application with
-//! [`around`](Guard::around), in front of plain HTTP with [`layer`](Guard::layer):
+//! A [`Guard`] examines each client and stores its findings in the scope's [`extensions`](crate::Scope::extensions).
+//! [`around`](Guard::around) puts it in front of a router or an application, [`layer`](Guard::layer) in front of plain HTTP:
 //!
 //! ```
 //! use ws_consumer::{Router, middleware::{AllowedHosts, Guard, RequestIds, Traced}};
@@ -18,17 +17,17 @@ mod cookies;
 #[cfg(feature = "grants")]
 mod grant;
 mod guard;
-mod guarded;
 mod hosts;
-mod identify;
-mod layer;
 mod limiter;
+mod markers;
 mod origin;
 mod proxy;
+mod request;
 mod request_id;
 #[cfg(feature = "sessions")]
 mod session;
 mod traced;
+mod web_origin;
 
 #[cfg(feature = "auth")]
 pub use self::auth::{
@@ -42,12 +41,12 @@ pub(crate) use self::origin::name_origin;
 #[cfg(feature = "sessions")]
 pub use self::session::{MemoryStore, Session, SessionStore, Sessions};
 pub use self::{
-    guard::{And, Guard, GuardRequest},
+    guard::{And, Guard, GuardLayer, GuardService},
     hosts::AllowedHosts,
-    layer::{GuardLayer, GuardService},
     limiter::{Limiter, OverLimit, Rate},
     origin::{OriginCheck, OriginError, OriginPattern, OriginRules, Origins},
     proxy::{AddressError, TrustedProxies},
+    request::GuardRequest,
     request_id::{RequestId, RequestIds},
     traced::Traced,
 };

@@ -1,4 +1,4 @@
-//! A name for each request, to find all that was logged about it.
+//! An id for each request, which connects the log lines about it.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,40 +10,39 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
-use super::guard::{Guard, GuardRequest};
+use super::{guard::Guard, request::GuardRequest};
 use crate::wire::Refuse;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The name of a request, in [`extensions`](crate::Scope::extensions). Unique, and no secret.
+/// The id of a request, in [`extensions`](crate::Scope::extensions). It is unique and not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// As text: letters, digits, `-`, `_` and `.`, at most 64 of them.
+    /// The text of the id: at most 64 letters, digits, `-`, `_` and `.`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Gives every request a [`RequestId`], and tells it in the answer's header `X-Request-Id`.
+/// Gives every request a [`RequestId`], and adds it to the response as `X-Request-Id`.
 #[derive(Debug)]
 pub struct RequestIds {
-    believe: bool,
+    trusts_proxy: bool,
     seeds: [RandomState; 2],
     next: AtomicU64,
 }
 
 impl RequestIds {
-    /// New names for all.
+    /// Creates a new id for every request.
     pub fn new() -> Self {
-        Self { believe: false, seeds: [RandomState::new(), RandomState::new()], next: AtomicU64::new(0) }
+        Self { trusts_proxy: false, seeds: [RandomState::new(), RandomState::new()], next: AtomicU64::new(0) }
     }
 
-    /// Takes over the name that a request brings along in `X-Request-Id`, if it is a sound one: for servers that only
-    /// a proxy can reach.
+    /// Takes a valid id from the request's `X-Request-Id`. For servers that only a proxy can reach.
     pub fn from_proxy() -> Self {
-        Self { believe: true, ..Self::new() }
+        Self { trusts_proxy: true, ..Self::new() }
     }
 
     fn make(&self) -> String {
@@ -62,9 +61,9 @@ impl Default for RequestIds {
 
 impl Guard for RequestIds {
     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
-        let brought =
-            request.header(X_REQUEST_ID).filter(|id| self.believe && is_sound(id)).map(str::to_owned);
-        let id = brought.unwrap_or_else(|| self.make());
+        let received =
+            request.header(X_REQUEST_ID).filter(|id| self.trusts_proxy && is_valid(id)).map(str::to_owned);
+        let id = received.unwrap_or_else(|| self.make());
         if let Ok(value) = HeaderValue::from_str(&id) {
             request.on_answer(|headers| _ = headers.insert(X_REQUEST_ID, value));
         }
@@ -73,7 +72,7 @@ impl Guard for RequestIds {
     }
 }
 
-fn is_sound(id: &str) -> bool {
+fn is_valid(id: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=64).contains(&id.len()) && id.bytes().all(allowed)
 }
@@ -85,18 +84,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_sound() {
+    fn ids_are_unique_and_valid() {
         let ids = RequestIds::new();
         let made: HashSet<_> = (0..1000).map(|_| ids.make()).collect();
         assert_eq!(made.len(), 1000);
-        assert!(made.iter().all(|id| is_sound(id)));
+        assert!(made.iter().all(|id| is_valid(id)));
     }
 
     #[test]
-    fn what_could_forge_a_line_of_a_log_is_not_taken_over() {
+    fn rejects_ids_that_forge_logs() {
         for id in ["", "a b", "a\nb", "\u{1b}[2J", "x".repeat(65).as_str(), "a=b"] {
-            assert!(!is_sound(id), "{id:?}");
+            assert!(!is_valid(id), "{id:?}");
         }
-        assert!(is_sound("4f62-Zy1b_0.1"));
+        assert!(is_valid("4f62-Zy1b_0.1"));
     }
 }

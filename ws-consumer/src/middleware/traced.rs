@@ -1,17 +1,14 @@
-//! A span for each connection.
+//! A tracing span for each connection.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::{Instrument, field::display, info_span};
 
-use super::{
-    guard::{Guard, GuardRequest},
-    request_id::RequestId,
-};
+use super::{guard::Guard, request::GuardRequest, request_id::RequestId};
 use crate::{
     application::Application,
-    scope::printable,
+    error::printable,
     socket::Context,
     wire::{Refuse, Running},
 };
@@ -35,12 +32,12 @@ impl Guard for Traced {
         let id = scope.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
         let client = scope.client().map(display);
         let span = info_span!("socket", path, peer = ?scope.peer, client, request = id.unwrap_or_default());
-        let (link, inner, since) = (context.connection().clone(), inner.clone(), Instant::now());
+        let (connection, inner, since) = (context.connection().clone(), inner.clone(), Instant::now());
         let life = async move {
             let outcome = inner.call(context).await;
             let seconds = since.elapsed().as_secs_f64();
-            let status = link.status(&outcome).map(|status| status.as_u16());
-            let code = link.closed().map(|close| close.code).filter(|_| status.is_none());
+            let status = connection.status(&outcome).map(|status| status.as_u16());
+            let code = connection.closed().map(|close| close.code).filter(|_| status.is_none());
             match &outcome {
                 Ok(()) => tracing::info!(seconds, status, code, "ended"),
                 Err(error) => tracing::info!(seconds, status, code, error = %error.causes(), "ended"),

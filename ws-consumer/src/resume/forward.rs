@@ -164,7 +164,7 @@ fn decode(message: &Message) -> Option<ForwardRequest> {
         body: Bytes::copy_from_slice(message.get("body")?.as_str()?.as_bytes()),
         user: message.get("checked")?.as_bool()?.then_some(user),
         path: message.get("path").and_then(Value::as_str).map(Box::from),
-        transport: Transport::of_name(message.get("transport")?.as_str()?)?,
+        transport: Transport::from_name(message.get("transport")?.as_str()?)?,
         relayed: message.get("relayed")?.as_bool()?,
     })
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{config::Resume, log::SharedBytes, token::SessionId};
-use crate::wire::Seldom;
+use crate::error::LogLimit;
 
 /// The estimated size of a session without the data that it keeps: its task, its consumer, its mailbox, and the
 /// allocator's overhead.
@@ -41,8 +41,8 @@ pub(super) struct Registry<S> {
     shared: Arc<AtomicUsize>,
     /// Set while sessions that have a connection keep too much.
     is_pressed: AtomicBool,
-    refused: Seldom,
-    evicted: Seldom,
+    refused: LogLimit,
+    evicted: LogLimit,
 }
 
 #[derive(Clone, Copy)]
@@ -116,8 +116,8 @@ impl<S: Evictable> Registry<S> {
             state: Mutex::default(),
             shared: Arc::default(),
             is_pressed: AtomicBool::new(false),
-            refused: Seldom::default(),
-            evicted: Seldom::default(),
+            refused: LogLimit::default(),
+            evicted: LogLimit::default(),
         }
     }
 

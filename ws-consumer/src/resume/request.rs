@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::{
     middleware::name_origin,
-    scope::{Protocol, Scope, Transport, customer},
+    scope::{Protocol, Scope, Transport, counted_address},
     transport::request::scope as plain_scope,
 };
 
@@ -47,7 +47,7 @@ pub(crate) fn scope<B>(request: &Request<B>) -> Scope {
 
 /// The address whose share a client's sessions count for.
 pub(super) fn address(scope: &Scope) -> Option<IpAddr> {
-    scope.client().map(customer)
+    scope.client().map(counted_address)
 }
 
 /// Copies the host of an HTTP/2 request, which is in the URI, into the header that a WebSocket has.

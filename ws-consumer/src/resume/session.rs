@@ -262,7 +262,7 @@ impl Session {
         self.registry.upgrade().is_some_and(|registry| registry.is_pressed())
     }
 
-    /// Reports changes to the registry. It may evict other sessions, which takes their locks without this one.
+    /// FailureReports changes to the registry. It may evict other sessions, which takes their locks without this one.
     pub(super) fn report(&self, mut state: MutexGuard<'_, SessionState>) {
         let Some(change) = state.take_change() else { return };
         let Some(registry) = self.registry.upgrade() else { return };

@@ -4,19 +4,19 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 type Accepts = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// What a parameter takes.
+/// The kind of a parameter.
 #[derive(Clone)]
 pub(super) enum Converter {
     Custom(Arc<str>, Accepts),
     Int,
-    /// All the rest.
+    /// The rest of the path.
     Path,
     Slug,
     Str,
     Uuid,
 }
 
-/// The kinds that a router knows beside the five.
+/// The custom kinds of a router.
 #[derive(Clone, Default)]
 pub(super) struct Converters(HashMap<String, Accepts>);
 
@@ -45,7 +45,7 @@ impl Converters {
 }
 
 impl Converter {
-    /// Does it take this text, which is not empty, and percent-decoded?
+    /// Whether the kind accepts a percent-decoded, non-empty text.
     pub(super) fn accepts(&self, text: &str) -> bool {
         match self {
             Self::Custom(_, accepts) => accepts(text),
@@ -57,7 +57,7 @@ impl Converter {
     }
 }
 
-/// Alike are those that take the same: the built-in ones, and one's own by name, as names are unique in a router.
+/// Two converters are equal if they accept the same texts: built-in ones by kind, custom ones by identity.
 impl PartialEq for Converter {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_takes_what_it_says() {
+    fn kinds_accept_their_texts() {
         let mut all = Converters::default();
         all.insert("year", Arc::new(|text| text.len() == 4)).unwrap();
         let uuid = "075194d3-6885-417e-a8a8-6c931e272f00";
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_given_once() {
+    fn names_are_unique() {
         let mut all = Converters::default();
         assert!(all.insert("int", Arc::new(|_| true)).unwrap_err().contains("exists"));
         assert!(all.insert("a b", Arc::new(|_| true)).unwrap_err().contains("no name"));

@@ -1,8 +1,8 @@
-//! What is wrong with a route.
+//! Errors of routes.
 
 use std::fmt;
 
-/// A fault in a pattern, or a URL that cannot be made. Says which, and why.
+/// An invalid pattern, or a URL that cannot be made. The text names the route and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteError {
     subject: String,

@@ -1,11 +1,11 @@
-//! All patterns of a router as one tree of segments, so that matching costs what the path's length costs, not what the
-//! number of routes does.
+//! The patterns of a router as a tree of segments. The cost of a match depends on the length of the path, not on the number
+//! of routes.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
     converter::Converter,
-    pattern::{Pattern, Segment, decode},
+    pattern::{RoutePattern, Segment, decode},
 };
 use crate::{
     error::{Error, Result},
@@ -20,11 +20,11 @@ pub(super) struct Index(Vec<Node>);
 struct Node {
     literals: HashMap<Box<str>, usize>,
     params: Vec<(Converter, usize)>,
-    /// The first route that ends here. Those after it never match.
+    /// The first route that ends here. Later ones never match.
     end: Option<usize>,
-    /// Routes that take whatever follows.
+    /// The routes of prefixes that end here.
     prefixes: Vec<usize>,
-    /// The first route that takes the rest as its last parameter.
+    /// The first route whose last parameter takes the rest of the path.
     rest: Option<usize>,
 }
 
@@ -32,24 +32,24 @@ struct Node {
 pub(super) struct Hit<'p> {
     pub(super) route: usize,
     pub(super) captures: Captures<'p>,
-    /// Where the rest of the path begins.
+    /// The start of the rest of the path.
     pub(super) rest: usize,
 }
 
-/// What the parameters took.
+/// The texts matched by the parameters.
 pub(super) enum Captures<'p> {
     /// By number, decoded.
     Groups(Vec<String>),
     /// By name, decoded.
     Named(Vec<(Arc<str>, String)>),
-    /// In the pattern's order, as they came.
+    /// In the pattern's order, percent-encoded.
     Segments(Vec<&'p str>),
 }
 
 type Param = (Arc<str>, Box<str>);
 
 impl Index {
-    pub(super) fn insert(&mut self, pattern: &Pattern, route: usize) {
+    pub(super) fn insert(&mut self, pattern: &RoutePattern, route: usize) {
         let segments = pattern.segments();
         if let [before @ .., Segment::Param(_, Converter::Path)] = segments {
             let node = self.descend(before);
@@ -60,12 +60,12 @@ impl Index {
         self.0[node].end.get_or_insert(route);
     }
 
-    pub(super) fn insert_prefix(&mut self, pattern: &Pattern, route: usize) {
+    pub(super) fn insert_prefix(&mut self, pattern: &RoutePattern, route: usize) {
         let node = self.descend(pattern.segments());
         self.0[node].prefixes.push(route);
     }
 
-    /// The node at the end of these segments, made if there is none.
+    /// Returns the node at the end of these segments, creating it if necessary.
     fn descend(&mut self, segments: &[Segment]) -> usize {
         segments.iter().fold(0, |node, segment| {
             let fresh = self.0.len();
@@ -87,10 +87,10 @@ impl Index {
         })
     }
 
-    /// All routes that match the path, in no order. One leading slash is nothing but the beginning.
+    /// Returns all routes that match the path, in no particular order. A leading slash is ignored.
     pub(super) fn find<'p>(&self, path: &'p str) -> Vec<Hit<'p>> {
         let mut search = Search { index: self, path, captures: Vec::new(), hits: Vec::new() };
-        search.visit(0, Some(path.strip_prefix('/').unwrap_or(path)));
+        search.search(0, Some(path.strip_prefix('/').unwrap_or(path)));
         search.hits
     }
 }
@@ -109,8 +109,9 @@ struct Search<'i, 'p> {
 }
 
 impl<'p> Search<'_, 'p> {
-    /// `left` is what follows the slash, if there was one. No deeper than the longest pattern.
-    fn visit(&mut self, node: usize, left: Option<&'p str>) {
+    /// Searches a subtree. `left` is the path after the last slash, if there was one. The depth is bounded by the longest
+    /// pattern.
+    fn search(&mut self, node: usize, left: Option<&'p str>) {
         let node = &self.index.0[node];
         let slash = left.map_or(self.path.len(), |left| (self.path.len() - left.len()).saturating_sub(1));
         for route in &node.prefixes {
@@ -128,14 +129,14 @@ impl<'p> Search<'_, 'p> {
             left.split_once('/').map_or((left, None), |(segment, next)| (segment, Some(next)));
         let decoded = decode(segment);
         if let Some(child) = decoded.as_deref().and_then(|text| node.literals.get(text)) {
-            self.visit(*child, next);
+            self.search(*child, next);
         }
         for (kind, child) in &node.params {
-            // Bytes that are no text are somebody's mistake, who is to be told, by a parameter that takes any text.
+            // A segment that is no UTF-8 still reaches a parameter for any text, which then reports the error.
             let accepts = decoded.as_deref().map_or(*kind == Converter::Str, |text| kind.accepts(text));
             if !segment.is_empty() && accepts {
                 self.captures.push(segment);
-                self.visit(*child, next);
+                self.search(*child, next);
                 self.captures.pop();
             }
         }
@@ -147,10 +148,10 @@ impl<'p> Search<'_, 'p> {
 }
 
 impl Captures<'_> {
-    /// As parameters of this scope.
+    /// Returns the parameters of a scope.
     ///
     /// # Errors
-    /// A parameter whose bytes are no UTF-8.
+    /// A parameter is no UTF-8.
     pub(super) fn params(self, names: &[Arc<str>], scope: &Scope) -> Result<Vec<Param>> {
         Ok(match self {
             Self::Segments(raw) => {

@@ -1,4 +1,4 @@
-//! Which application serves which URL.
+//! The router: applications by URL pattern.
 
 mod converter;
 mod error;
@@ -15,7 +15,7 @@ pub use self::error::RouteError;
 use self::{
     converter::Converters,
     index::{Hit, Index},
-    pattern::Pattern,
+    pattern::RoutePattern,
     regex::RegexRoute,
     reverse::Reverse,
 };
@@ -61,8 +61,8 @@ use crate::{
 /// | `{name:int}` | digits |
 /// | `{name:slug}` | ASCII letters, digits, `-` and `_` |
 /// | `{name:uuid}` | a UUID in lower case, with hyphens |
-/// | `{name:path}` | all the rest of the path, slashes included; only at the end |
-/// | `{name:yours}` | what [`converter("yours", ..)`](Router::converter) says |
+/// | `{name:path}` | the rest of the path, slashes included; only at the end |
+/// | `{name:custom}` | the texts that [`converter("custom", ..)`](Router::converter) accepts |
 ///
 /// The path is cut at its slashes before it is percent-decoded, so an encoded slash is part of a segment. Each segment is
 /// decoded once. A parameter whose bytes are no UTF-8 is refused with 400.
@@ -70,19 +70,19 @@ use crate::{
 /// # Regular expressions
 ///
 /// [`re_path`](Self::re_path) takes the patterns of Django Channels' `re_path` as they are: the expression is *searched*
-/// for in the decoded path without its one leading `/`, so it is anchored only where it says so. Named groups are
-/// parameters by name; without any, groups are parameters by number, from `0`. They are matched in linear time whatever
-/// the pattern and the path; look-around and back-references, which make that impossible, are faults.
+/// for in the decoded path without its one leading `/`, so it is anchored only by `^` and `$`. Named groups are
+/// parameters by name; without any, groups are parameters by number, from `0`. Matching takes linear time for every pattern
+/// and path; look-around and back-references, which make that impossible, are errors.
 ///
 /// # Nesting
 ///
-/// [`nest`](Self::nest) puts a router behind a prefix of whole segments. When it has no route for what follows the
-/// prefix, the routes after it are tried. A root path, under which a proxy has put the whole server, is such a prefix.
+/// [`nest`](Self::nest) puts a router behind a prefix of whole segments. If that router has no route for the rest of the
+/// path, the routes after it are tried. A root path, under which a proxy serves the whole server, is such a prefix.
 #[derive(Clone, Default)]
 pub struct Router {
     routes: Vec<Route>,
     index: Index,
-    /// Those that are no patterns, by number.
+    /// The routes that are regular expressions, by number.
     regexes: Vec<(usize, RegexRoute)>,
     converters: Converters,
     names: HashMap<String, Reverse>,
@@ -91,13 +91,13 @@ pub struct Router {
 #[derive(Clone)]
 struct Route {
     application: Arc<dyn Application>,
-    /// Of the pattern's parameters; shared with every scope that it matched.
+    /// The names of the pattern's parameters, shared with the scopes that it matched.
     names: Vec<Arc<str>>,
-    /// How to get back from parameters to the URL, where that is possible.
+    /// The way back from parameters to the URL.
     reverse: Reverse,
-    /// Does it serve what follows it, or itself?
+    /// Whether the route serves the rest of the path behind a prefix.
     is_prefix: bool,
-    /// Given, not matched.
+    /// Fixed parameters.
     params: Vec<(Arc<str>, Box<str>)>,
 }
 
@@ -107,12 +107,10 @@ impl Router {
         Self::default()
     }
 
-    // ---- routes. Each panics on a fault in its pattern, when the program starts, and the message says why.
-
     /// Serves `pattern` with a consumer, made anew for each connection.
     ///
     /// # Panics
-    /// When the pattern is none; the message says why.
+    /// If the pattern is invalid; the message gives the reason.
     pub fn consumer<C: Consumer>(self, pattern: &str, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
         self.application(pattern, consumer(make))
     }
@@ -120,7 +118,7 @@ impl Router {
     /// Serves `pattern` with a typed consumer, made anew for each connection.
     ///
     /// # Panics
-    /// When the pattern is none; the message says why.
+    /// If the pattern is invalid; the message gives the reason.
     pub fn typed<C: TypedConsumer>(
         self,
         pattern: &str,
@@ -132,7 +130,7 @@ impl Router {
     /// Serves `pattern` with an HTTP consumer, made anew for each request.
     ///
     /// # Panics
-    /// When the pattern is none; the message says why.
+    /// If the pattern is invalid; the message gives the reason.
     pub fn http<C: HttpConsumer>(self, pattern: &str, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
         self.application(pattern, http_consumer(make))
     }
@@ -140,27 +138,27 @@ impl Router {
     /// Serves `pattern` with any application.
     ///
     /// # Panics
-    /// When the pattern is none; the message says why.
+    /// If the pattern is invalid; the message gives the reason.
     pub fn application(self, pattern: &str, application: impl Application) -> Self {
         self.try_application(pattern, application).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
-    /// Serves what a regular expression finds with any application.
+    /// Serves the paths in which a regular expression matches with any application.
     ///
-    /// Expressions are those of the crate `regex`, and those that Django projects have, as far as they can be matched in linear
-    /// time: classes are Unicode's, `(?P<name>...)`, `\Z`, `{,n}` and comments are understood. Look-around, backreferences,
+    /// The syntax is that of the crate `regex`, with the parts of Python's that can be matched in linear time: classes are
+    /// Unicode's, and `(?P<name>...)`, `\Z`, `{,n}` and comments are understood. Look-around, backreferences,
     /// conditions, atomic groups and possessive repetitions are refused.
     ///
     /// # Panics
-    /// When the expression is none; the message says why.
+    /// If the expression is invalid; the message gives the reason.
     pub fn re_path(self, pattern: &str, application: impl Application) -> Self {
         self.try_re_path(pattern, application).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
-    /// Serves what follows `prefix` with another router, as far as it has routes.
+    /// Serves the paths below `prefix` with another router, where it has routes.
     ///
     /// # Panics
-    /// When the prefix is no pattern, and for a name that both routers have.
+    /// If the prefix is no valid pattern, or both routers have a route of the same name.
     pub fn nest(mut self, prefix: &str, router: Self) -> Self {
         let inner: Vec<_> = router.names.iter().map(|(name, inner)| (name.clone(), inner.clone())).collect();
         self = self.mount(prefix, router);
@@ -171,14 +169,13 @@ impl Router {
         self
     }
 
-    /// Serves what follows `prefix` with any application, as far as it [claims](Application::claims) it: a router behind
-    /// middleware.
+    /// Serves the paths below `prefix` that an application [claims](Application::claims): a router behind middleware.
     ///
     /// # Panics
-    /// When the prefix is no pattern; the message says why.
+    /// If the prefix is no valid pattern; the message gives the reason.
     pub fn mount(mut self, prefix: &str, application: impl Application) -> Self {
         let trimmed = prefix.strip_suffix('/').unwrap_or(prefix);
-        let pattern = match Pattern::parse_prefix(trimmed, &self.converters) {
+        let pattern = match RoutePattern::parse_prefix(trimmed, &self.converters) {
             Ok(pattern) => pattern,
             Err(fault) => panic!("{}", RouteError::new(prefix, fault)),
         };
@@ -187,10 +184,11 @@ impl Router {
         self
     }
 
-    /// As [`mount`](Self::mount), with a regular expression as the prefix: what follows the match is served.
+    /// Mounts an application below a regular expression: see [`mount`](Self::mount). The rest of the path after the match is
+    /// served.
     ///
     /// # Panics
-    /// When the expression is none; the message says why.
+    /// If the expression is invalid; the message gives the reason.
     pub fn re_mount(mut self, prefix: &str, application: impl Application) -> Self {
         let regex = RegexRoute::parse(prefix);
         let regex = regex.unwrap_or_else(|fault| panic!("{}", RouteError::new(prefix, fault)));
@@ -199,26 +197,26 @@ impl Router {
         self
     }
 
-    /// As [`application`](Self::application), for patterns that are not the program's own.
+    /// Serves a pattern that is not known at compile time: see [`application`](Self::application).
     ///
     /// # Errors
-    /// The fault in the pattern.
+    /// The pattern is invalid.
     pub fn try_application(
         mut self,
         pattern: &str,
         application: impl Application,
     ) -> Result<Self, RouteError> {
-        let parsed = Pattern::parse(pattern, &self.converters);
+        let parsed = RoutePattern::parse(pattern, &self.converters);
         let parsed = parsed.map_err(|fault| RouteError::new(pattern, fault))?;
         self.index.insert(&parsed, self.routes.len());
         self.push(application, Some(parsed), false);
         Ok(self)
     }
 
-    /// As [`re_path`](Self::re_path), for expressions that are not the program's own.
+    /// Serves an expression that is not known at compile time: see [`re_path`](Self::re_path).
     ///
     /// # Errors
-    /// The fault in the expression.
+    /// The expression is invalid.
     pub fn try_re_path(mut self, pattern: &str, application: impl Application) -> Result<Self, RouteError> {
         let regex = RegexRoute::parse(pattern).map_err(|fault| RouteError::new(pattern, fault))?;
         self.regexes.push((self.routes.len(), regex));
@@ -226,13 +224,10 @@ impl Router {
         Ok(self)
     }
 
-    // ---- about routes
-
-    /// Adds a kind of parameter, `{x:name}`, that takes the segments for which `accepts` holds. For the routes that
-    /// follow.
+    /// Adds a kind of parameter, `{x:name}`, for the segments that `accepts` accepts. It applies to later routes.
     ///
     /// # Panics
-    /// When the name is taken, or none.
+    /// If the name is taken or invalid.
     pub fn converter(mut self, name: &str, accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         if let Err(fault) = self.converters.insert(name, Arc::new(accepts)) {
             panic!("converter `{name}`: {fault}");
@@ -243,37 +238,34 @@ impl Router {
     /// Names the last route, for [`url_for`](Self::url_for).
     ///
     /// # Panics
-    /// Without a route, and when the name is taken.
+    /// If the router has no route yet, or the name is taken.
     pub fn name(mut self, name: &str) -> Self {
         let reverse = self.last().reverse.clone();
         self.insert_name(name.to_owned(), reverse);
         self
     }
 
-    /// Gives the last route a parameter that its pattern does not have, or instead of one that it has.
+    /// Adds a fixed parameter to the last route, or replaces one of its pattern.
     ///
     /// # Panics
-    /// Without a route.
+    /// If the router has no route yet.
     pub fn with_param(mut self, name: &str, value: &str) -> Self {
         self.last().params.push((name.into(), value.into()));
         self
     }
 
-    /// The path that leads to a route, with these parameters, percent-encoded.
+    /// Returns the percent-encoded path of a route with these parameters.
     ///
     /// # Errors
-    /// No route of this name, one that is a regular expression, a parameter that is missing or that the route would not
-    /// take.
+    /// No route has this name, the route is a regular expression, or a parameter is missing or not accepted by the route.
     pub fn url_for(&self, name: &str, params: &[(&str, &str)]) -> Result<String, RouteError> {
         let reverse = self.names.get(name).ok_or_else(|| "no route has this name".to_owned());
         reverse.and_then(|reverse| reverse.url(params)).map_err(|fault| RouteError::new(name, fault))
     }
 
-    // ----
-
-    fn push(&mut self, application: impl Application, pattern: Option<Pattern>, is_prefix: bool) {
-        let names = pattern.as_ref().map(Pattern::names).unwrap_or_default();
-        let (application, reverse) = (Arc::new(application), Reverse::of(pattern));
+    fn push(&mut self, application: impl Application, pattern: Option<RoutePattern>, is_prefix: bool) {
+        let names = pattern.as_ref().map(RoutePattern::names).unwrap_or_default();
+        let (application, reverse) = (Arc::new(application), Reverse::new(pattern));
         self.routes.push(Route { application, names, reverse, is_prefix, params: Vec::new() });
     }
 
@@ -286,7 +278,7 @@ impl Router {
         assert!(!taken, "two routes are named `{name}`");
     }
 
-    /// All that match, first registered first.
+    /// Returns all matching routes in the order of their registration.
     fn hits<'p>(&self, path: &'p str) -> Vec<Hit<'p>> {
         let mut hits = self.index.find(path);
         let first = hits.iter().filter(|hit| !self.routes[hit.route].is_prefix).map(|hit| hit.route).min();
@@ -299,7 +291,7 @@ impl Router {
         hits
     }
 
-    /// The first that serves, and what it has matched of what is left of the path.
+    /// Returns the first route that serves the remaining path.
     fn find<'s>(&self, scope: &'s Scope) -> Option<Hit<'s>> {
         let serves = |hit: &Hit<'_>| {
             let route = &self.routes[hit.route];
@@ -338,11 +330,10 @@ impl Application for Router {
     fn uses_ambient_credentials_at(&self, scope: &Scope) -> bool {
         self.find(scope).is_some_and(|hit| {
             let route = &self.routes[hit.route];
-            match route.is_prefix {
-                true => {
-                    route.application.uses_ambient_credentials_at(&scope.mounted_at(scope.mount() + hit.rest))
-                }
-                false => route.application.uses_ambient_credentials_at(scope),
+            if route.is_prefix {
+                route.application.uses_ambient_credentials_at(&scope.mounted_at(scope.mount() + hit.rest))
+            } else {
+                route.application.uses_ambient_credentials_at(scope)
             }
         })
     }

@@ -1,4 +1,4 @@
-//! URL patterns, without IO.
+//! URL patterns.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -8,7 +8,7 @@ use super::converter::{Converter, Converters, is_name};
 
 /// A parsed pattern.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Pattern(Vec<Segment>);
+pub(super) struct RoutePattern(Vec<Segment>);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Segment {
@@ -16,14 +16,14 @@ pub(super) enum Segment {
     Param(Arc<str>, Converter),
 }
 
-impl Pattern {
+impl RoutePattern {
     pub(super) fn parse(pattern: &str, known: &Converters) -> Result<Self, String> {
-        let path = pattern.strip_prefix('/').ok_or("it has to begin with `/`")?;
+        let path = pattern.strip_prefix('/').ok_or("it must begin with `/`")?;
         let segments = path.split('/').map(|segment| Segment::parse(segment, known));
         Self(segments.collect::<Result<Vec<_>, _>>()?).checked()
     }
 
-    /// A prefix is what stands before a slash, so it may be nothing.
+    /// Parses a prefix: the text before a slash, which may be empty.
     pub(super) fn parse_prefix(prefix: &str, known: &Converters) -> Result<Self, String> {
         let parsed = if prefix.is_empty() { Self(Vec::new()) } else { Self::parse(prefix, known)? };
         match parsed.0.last() {
@@ -80,7 +80,7 @@ impl Segment {
     }
 }
 
-/// Percent-decoded, once; nothing if that is no UTF-8.
+/// Percent-decodes a text once. `None` if the result is no UTF-8.
 pub(super) fn decode(given: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(given).decode_utf8().ok()
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_in_patterns_are_told() {
+    fn rejects_bad_patterns() {
         for (pattern, fault) in [
             ("ws", "begin"),
             ("/{a", "whole"),
@@ -102,8 +102,8 @@ mod tests {
             ("/{a:}", "kind"),
             ("/{a:path}/x", "last"),
         ] {
-            let told = Pattern::parse(pattern, &Converters::default()).unwrap_err();
-            assert!(told.contains(fault), "{pattern}: {told}");
+            let error = RoutePattern::parse(pattern, &Converters::default()).unwrap_err();
+            assert!(error.contains(fault), "{pattern}: {error}");
         }
     }
 }

@@ -1,23 +1,23 @@
-//! From a route back to its URL.
+//! URLs of named routes.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     converter::Converter,
-    pattern::{Pattern, Segment},
+    pattern::{RoutePattern, Segment},
 };
 
-/// The patterns that lead to a route, outermost first; nothing where one of them is a regular expression.
+/// The patterns that lead to a route, outermost first. `None` if one of them is a regular expression.
 #[derive(Clone)]
-pub(super) struct Reverse(Option<Vec<Pattern>>);
+pub(super) struct Reverse(Option<Vec<RoutePattern>>);
 
-/// What a segment may hold as it is (RFC 3986, unreserved).
+/// The characters that are encoded in a segment: all but the unreserved ones (RFC 3986).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same with slashes.
+/// The characters that are encoded in a path.
 const PATH: &AsciiSet = &SEGMENT.remove(b'/');
 
 impl Reverse {
-    pub(super) fn of(pattern: Option<Pattern>) -> Self {
+    pub(super) fn new(pattern: Option<RoutePattern>) -> Self {
         Self(pattern.map(|pattern| vec![pattern]))
     }
 
@@ -26,9 +26,9 @@ impl Reverse {
     }
 
     pub(super) fn url(&self, params: &[(&str, &str)]) -> Result<String, String> {
-        let patterns = self.0.as_ref().ok_or("a regular expression does not lead back to a URL")?;
+        let patterns = self.0.as_ref().ok_or("a route by regular expression has no URL")?;
         let mut url = String::new();
-        for segment in patterns.iter().flat_map(Pattern::segments) {
+        for segment in patterns.iter().flat_map(RoutePattern::segments) {
             url.push('/');
             match segment {
                 Segment::Literal(text) => url.extend(utf8_percent_encode(text, SEGMENT)),
@@ -46,7 +46,7 @@ fn encode<'a>(
 ) -> Result<percent_encoding::PercentEncode<'a>, String> {
     let given = params.iter().find(|(given, _)| *given == name);
     let (_, value) = given.ok_or_else(|| format!("the parameter `{name}` is missing"))?;
-    // A client would resolve these two away, however they are encoded.
+    // Clients remove these two from a path, however they are encoded.
     if value.is_empty() || matches!(*value, "." | "..") || !kind.accepts(value) {
         return Err(format!("the parameter `{name}` cannot be {value:?}"));
     }

@@ -1,10 +1,10 @@
-//! What is known about a connection before a word is said.
+//! The request that opened a connection.
 
 mod address;
+pub(crate) mod headers;
 mod params;
 
 use std::{
-    borrow::Cow,
     fmt,
     net::SocketAddr,
     sync::{
@@ -15,73 +15,73 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-pub(crate) use self::address::customer;
+pub(crate) use self::address::counted_address;
 use crate::error::{Error, Result};
 
-/// The request that opened the connection, and what router and middleware have learnt from it.
+/// The request that opened the connection, and the findings of routers and middleware.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Scope {
-    /// What the client speaks.
+    /// The client's protocol.
     pub protocol: Protocol,
-    /// What carries it.
+    /// The transport of the connection.
     pub transport: Transport,
     /// The request's method. `GET` for a WebSocket.
     pub method: Method,
-    /// Where the client asked to go.
+    /// The requested URI.
     pub uri: Uri,
     /// The request's headers, without those that only make it a WebSocket handshake.
     pub headers: HeaderMap,
     /// The other end of the connection, where the server knows it.
     pub peer: Option<SocketAddr>,
-    /// What middleware and the HTTP stack in front have left, by type.
+    /// Values stored by middleware and by the HTTP stack in front, by type.
     pub extensions: Extensions,
     params: Vec<(Arc<str>, Box<str>)>,
-    /// Where the part of the path begins that routers have not used up.
+    /// The start of the part of the path that routers have not consumed.
     mount: usize,
-    /// Made when it is asked for, of a path that holds escapes.
-    decoded: OnceLock<Box<Decoded>>,
+    /// Computed on first use, for paths with escapes.
+    decoded: OnceLock<Box<DecodedPath>>,
 }
 
-/// A path and what it means.
+/// A raw path and its decoded text.
 #[derive(Clone)]
-struct Decoded {
+struct DecodedPath {
     raw: Box<str>,
     text: Box<str>,
 }
 
-/// Who a client is, for those who do not know users: left in the extensions by whoever knows.
+/// The id of a client's user, stored in the extensions by authentication. Middleware that knows no user type reads it.
 ///
 /// A connection whose scope has one when it is accepted is identified as that user's: see
 /// [`UsersExt`](crate::UsersExt) and [`NoIdentify`](crate::middleware::NoIdentify).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(pub Arc<str>);
 
-/// What a client speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// Plain HTTP: one request, one response.
+    /// Plain HTTP: a request with one response.
     Http,
     /// A WebSocket.
     #[default]
     WebSocket,
 }
 
-/// What carries a connection. All but [`Http`](Self::Http) look the same to an application.
+/// The transport of a connection. All but [`Http`](Self::Http) look the same to an application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
-    /// A stream of server-sent events, and a request for each thing that the client says.
+    /// A stream of server-sent events, and a request for each batch of frames from the client.
     EventStream,
-    /// One request, one response.
+    /// A plain request with one response.
     Http,
-    /// Requests that wait for something to say.
+    /// Requests that wait until there are frames to send.
     LongPoll,
-    /// Requests every now and then.
+    /// Periodic requests.
     Poll,
     /// A WebSocket.
     #[default]
@@ -91,7 +91,7 @@ pub enum Transport {
 impl Transport {
     const ALL: [Self; 5] = [Self::EventStream, Self::Http, Self::LongPoll, Self::Poll, Self::WebSocket];
 
-    /// Its name, in logs and between processes.
+    /// The name used in logs and between processes.
     pub fn name(self) -> &'static str {
         match self {
             Self::EventStream => "sse",
@@ -102,11 +102,11 @@ impl Transport {
         }
     }
 
-    pub(crate) fn of_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|transport| transport.name() == name)
     }
 
-    /// Does it last, once it has begun?
+    /// Whether the connection lasts once it has begun.
     pub(crate) fn is_stream(self) -> bool {
         matches!(self, Self::EventStream | Self::WebSocket)
     }
@@ -141,14 +141,14 @@ impl Stalled {
 }
 
 impl Scope {
-    /// Takes over what a request says. Its headers are copied: as they come, they hold on to the whole
-    /// buffer that the request was read into, for as long as the connection lives.
+    /// Creates a scope from a request. The headers are copied: as received, they would keep the whole read buffer alive
+    /// until the connection ends.
     pub fn from_request<B>(request: &mut Request<B>) -> Self {
         let mut extensions = std::mem::take(request.extensions_mut());
         let peer = peer(&extensions);
         extensions.remove::<Peer>();
         if extensions.is_empty() {
-            extensions = Extensions::new(); // an emptied one keeps its table
+            extensions = Extensions::new(); // an emptied map keeps its table
         }
         Self {
             protocol: Protocol::WebSocket,
@@ -164,14 +164,14 @@ impl Scope {
         }
     }
 
-    /// The same client, at another path; nothing if it is none.
+    /// Returns a copy with another path, or `None` if the text is no path.
     pub(crate) fn moved_to(&self, path: &str) -> Option<Self> {
         let uri = path.parse().ok()?;
         Some(Self { uri, params: Vec::new(), mount: 0, decoded: OnceLock::new(), ..self.clone() })
     }
 
-    /// The path, percent-decoded, as `path` in ASGI. What is no UTF-8 in it becomes U+FFFD, and an encoded slash looks as any
-    /// other: routers take [`raw_path`](Self::raw_path).
+    /// The percent-decoded path, as `path` in ASGI. Invalid UTF-8 becomes U+FFFD, and encoded slashes look like others:
+    /// routers use [`raw_path`](Self::raw_path).
     pub fn path(&self) -> &str {
         let raw = self.raw_path();
         if !raw.contains('%') {
@@ -179,18 +179,18 @@ impl Scope {
         }
         let decoded = self.decoded.get_or_init(|| {
             let text = percent_decode_str(raw).decode_utf8_lossy().into();
-            Box::new(Decoded { raw: raw.into(), text })
+            Box::new(DecodedPath { raw: raw.into(), text })
         });
-        // Of a URI that was replaced in the meantime it is not known.
+        // The URI may have been replaced in the meantime.
         if *decoded.raw == *raw { &decoded.text } else { raw }
     }
 
-    /// The path, percent-encoded as it came, as `raw_path` in ASGI.
+    /// The percent-encoded path as received, as `raw_path` in ASGI.
     pub fn raw_path(&self) -> &str {
         self.uri.path()
     }
 
-    /// Forgets the path, for callers that replace the URI.
+    /// Drops the decoded path. For callers that replace the URI.
     pub(crate) fn forget_path(&mut self) {
         self.decoded = OnceLock::new();
     }
@@ -204,8 +204,8 @@ impl Scope {
         found.map(|(_, value)| &**value).ok_or_else(|| Error::bad_input(format!("no parameter `{name}`")))
     }
 
-    /// The parameters from the URL pattern as a type of one's own: a structure takes them by name, a tuple by place, and
-    /// where there is one, a number, a string or anything else that is written as text is that one.
+    /// Deserializes the parameters from the URL pattern: a struct takes them by name, a tuple by position, and a number, a
+    /// string or another type with a text form takes the only one.
     ///
     /// ```
     /// # use ws_consumer::{Result, Socket};
@@ -224,30 +224,30 @@ impl Scope {
         params::parse(&self.params).map_err(|fault| Error::bad_input(fault.to_string()))
     }
 
-    /// All parameters from the URL pattern and their text, in its order.
+    /// The names and texts of all parameters from the URL pattern, in its order.
     pub fn param_pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.params.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Adds a parameter, or replaces the one of this name; routers do.
+    /// Adds a parameter, or replaces the one of this name. Used by routers.
     pub fn push_param(&mut self, name: Arc<str>, value: impl Into<Box<str>>) {
         let value = value.into();
         if let Some((_, known)) = self.params.iter_mut().find(|(known, _)| *known == name) {
             *known = value;
             return;
         }
-        self.params.reserve_exact(1); // there are few, and they stay
+        self.params.reserve_exact(1); // there are few, and they live as long as the connection
         self.params.push((name, value));
     }
 
-    /// The part of the path, percent-encoded as it came, that is left for a router behind a prefix. All of it at first.
+    /// The part of the percent-encoded path that is left for a router behind a prefix. At first the whole path.
     pub fn remaining(&self) -> &str {
         &self.raw_path()[self.mount..]
     }
 
-    /// The bytes that it keeps, about.
+    /// The approximate memory use in bytes.
     pub(crate) fn weight(&self) -> usize {
-        // A place in the map of headers, and of their names.
+        // An entry of the header map and of its name table.
         const HEADER: usize = 128;
         let headers = self.headers.iter().map(|(name, value)| HEADER + name.as_str().len() + value.len());
         let query = self.uri.query().map_or(0, str::len);
@@ -262,28 +262,23 @@ impl Scope {
         self.mount = mount;
     }
 
-    /// The same with less of the path left.
+    /// Returns a copy whose remaining path begins at `mount`.
     pub(crate) fn mounted_at(&self, mount: usize) -> Self {
         Self { mount, ..self.clone() }
     }
 
-    /// A header's value, if it is there once and is plain text.
+    /// The value of a header that occurs exactly once and is visible ASCII.
     pub fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
-        let mut values = self.headers.get_all(name).iter();
-        let value = values.next()?.to_str().ok()?;
-        values.next().is_none().then_some(value)
+        headers::single(&self.headers, name)?.to_str().ok()
     }
 
-    /// The subprotocols that the client offers, in its order.
+    /// The subprotocols offered by the client, in its order.
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
-        let values = self.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-        let lists = values.filter_map(|value| value.to_str().ok());
-        lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
+        headers::items(&self.headers, header::SEC_WEBSOCKET_PROTOCOL)
     }
 }
 
-/// Only the names of the headers, and nothing of the query: their values are secrets more often than not, and scopes
-/// end up in logs.
+/// Shows the names of the headers only, and no query: values are often secrets, and scopes end up in logs.
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self.headers.keys().collect();
@@ -299,17 +294,11 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// A path for a line of a log. Some clients send their text as it is instead of percent-encoded, and UTF-8 has control
-/// characters too that a terminal obeys.
-pub(crate) fn printable(path: &str) -> Cow<'_, str> {
-    utf8_percent_encode(path, CONTROLS).into()
-}
-
 fn copy_uri(uri: &Uri) -> Uri {
     Uri::try_from(uri.to_string()).unwrap_or_default()
 }
 
-/// All values into one allocation of their own, and the map exactly as large as it has to be.
+/// Copies all values into one allocation, into a map of the exact size.
 fn copy_headers(headers: &HeaderMap) -> HeaderMap {
     let kept = || headers.iter().filter(|(name, _)| !HANDSHAKE.contains(name));
     let mut all = BytesMut::with_capacity(kept().map(|(_, value)| value.len()).sum());
@@ -324,7 +313,7 @@ fn copy_headers(headers: &HeaderMap) -> HeaderMap {
     copy
 }
 
-/// They say nothing about the client, and every connection would carry them for as long as it lives.
+/// The headers of the handshake. They hold no information about the client, and would stay in memory with every connection.
 const HANDSHAKE: [HeaderName; 5] = [
     header::CONNECTION,
     header::SEC_WEBSOCKET_EXTENSIONS,
@@ -342,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_copied_with_all_their_values_but_for_the_handshakes() {
+    fn copies_headers_but_the_handshakes() {
         let mut request = Request::get("/x?y=1")
             .header("a", "1")
             .header("b", "2")
@@ -359,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_there_as_it_came_and_as_it_is_meant() {
+    fn paths_are_raw_and_decoded() {
         for (raw, path) in [
             ("/plain", "/plain"),
             ("/a%20b/", "/a b/"),
@@ -387,14 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_neither_queries_nor_the_values_of_headers() {
+    fn debug_hides_secrets() {
         let mut request = Request::get("/room?token=canary").header("cookie", "a=canary").body(()).unwrap();
         let shown = format!("{:?}", Scope::from_request(&mut request));
         assert!(shown.contains("/room") && shown.contains("cookie") && !shown.contains("canary"), "{shown}");
     }
 
     #[test]
-    fn subprotocols_come_from_all_lists_in_order() {
+    fn subprotocols_keep_their_order() {
         let request =
             Request::get("/").header("sec-websocket-protocol", "a, b").header("sec-websocket-protocol", "c");
         let scope = Scope::from_request(&mut request.body(()).unwrap());

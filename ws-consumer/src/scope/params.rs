@@ -1,4 +1,4 @@
-//! Parameters of the URL as any type that serde knows.
+//! Deserialization of URL parameters.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-type Pair = (Arc<str>, Box<str>);
+type Param = (Arc<str>, Box<str>);
 
-/// A map for what has fields, a sequence for tuples, the value itself where there is one.
-pub(super) fn parse<'a, T: Deserialize<'a>>(params: &'a [Pair]) -> Result<T, Error> {
+/// Deserializes parameters: as a map for types with fields, as a sequence for tuples, and a single one as the value itself.
+pub(super) fn parse<'a, T: Deserialize<'a>>(params: &'a [Param]) -> Result<T, Error> {
     T::deserialize(Params(params))
 }
 
-struct Params<'a>(&'a [Pair]);
+struct Params<'a>(&'a [Param]);
 
 impl<'de> Params<'de> {
     fn only(&self) -> Result<Text<'de>, Error> {
@@ -89,7 +89,7 @@ impl<'de> Deserializer<'de> for Params<'de> {
     }
 }
 
-/// One value: text, from which the type that is asked for is parsed.
+/// The text of a parameter, parsed into the requested type.
 struct Text<'a>(&'a str);
 
 impl<'de> IntoDeserializer<'de> for Text<'de> {
@@ -163,7 +163,7 @@ impl<'de> Deserializer<'de> for Text<'de> {
 mod tests {
     use super::*;
 
-    fn pairs(pairs: &[(&str, &str)]) -> Vec<Pair> {
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<Param> {
         pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
     }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_take_parameters_by_name_and_tuples_by_place() {
+    fn by_name_and_by_position() {
         let given = pairs(&[("name", "汉"), ("year", "2026")]);
         let wanted: Wanted = parse(&given).unwrap();
         assert_eq!(wanted, Wanted { year: 2026, name: "汉".into(), page: None });
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told() {
+    fn rejects_other_types() {
         for (value, fault) in [("70000", "no u16"), ("-1", "no u16"), ("x", "no u16"), ("", "no u16")] {
             let given = pairs(&[("year", value), ("name", "")]);
             assert!(parse::<Wanted>(&given).unwrap_err().to_string().contains(fault), "{value}");

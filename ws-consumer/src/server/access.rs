@@ -6,10 +6,7 @@ use http::{Method, Request, StatusCode};
 use tokio::time::Instant;
 use tracing::field::display;
 
-use crate::{
-    middleware::TrustedProxies,
-    scope::{peer, printable},
-};
+use crate::{error::printable, middleware::TrustedProxies, scope::peer};
 
 /// A request in progress, to be logged.
 pub(super) struct AccessEntry {
@@ -40,5 +37,5 @@ impl AccessEntry {
 
 fn client<B>(request: &Request<B>) -> Option<IpAddr> {
     let extensions = request.extensions();
-    TrustedProxies::default().or_of(extensions).client(peer(extensions), request.headers())
+    TrustedProxies::default().or_from(extensions).client(peer(extensions), request.headers())
 }

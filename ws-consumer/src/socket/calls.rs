@@ -93,7 +93,7 @@ impl Socket {
         let (outcome, failure) = match outcome {
             Ok(reply) => (CallOutcome::Reply(reply), None),
             Err(error) => {
-                let told = CallOutcome::Error(error.told());
+                let told = CallOutcome::Error(error.public_text());
                 match error.fault() {
                     Fault::Client => (told, None),
                     Fault::Layer => {

@@ -11,7 +11,7 @@ use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Message};
 
 use super::{jobs::Jobs, last_text::LastText, pending_sends::PendingSends};
 use crate::{
-    error::{Error, Reports, Result},
+    error::{Error, FailureReports, Result},
     frame::Close,
     scope::{Protocol, Scope},
     wire::{
@@ -95,7 +95,7 @@ impl Context {
     }
 
     /// Shares the rate at which failures are logged with the service's other connections.
-    pub(crate) fn set_reports(&self, reports: Arc<Reports>) {
+    pub(crate) fn set_reports(&self, reports: Arc<FailureReports>) {
         self.connection.set_reports(reports);
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::scope::printable;
+use crate::error::printable;
 
 /// Entries of the log per period: messages to thousands of absent users must not fill it.
 const MOST: usize = 64;

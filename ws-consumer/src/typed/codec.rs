@@ -1,4 +1,4 @@
-//! How values become frames.
+//! Formats of values in frames.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::error::Error;
 use crate::{error::Result, frame::Frame};
 
-/// Turns values into frames and back.
+/// Converts values to frames and back.
 ///
 /// ```
 /// use ws_consumer::{Codec, Frame, Json};
@@ -16,16 +16,16 @@ use crate::{error::Result, frame::Frame};
 /// # Ok::<(), ws_consumer::Error>(())
 /// ```
 pub trait Codec: Send + Sync + 'static {
-    /// Makes a frame.
+    /// Encodes a value as a frame.
     ///
     /// # Errors
-    /// A value that the format cannot hold.
+    /// The format cannot hold the value.
     fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Frame>;
 
-    /// Reads a frame.
+    /// Decodes a frame.
     ///
     /// # Errors
-    /// [`BadInput`](crate::Error::BadInput) for a frame that is none of these.
+    /// [`BadInput`](crate::Error::BadInput) if the frame holds no such value.
     fn decode<T: DeserializeOwned>(frame: &Frame) -> Result<T>;
 }
 
@@ -43,8 +43,8 @@ impl Codec for Json {
     }
 }
 
-/// As deep as JSON is read. The format's own reader goes to 1,024 levels, for which a thread's stack may be too small: one
-/// frame would end the process.
+/// The nesting limit, equal to that of JSON. The default of `rmp_serde` is 1,024 levels, for which a thread's stack may be
+/// too small: one frame would end the process.
 #[cfg(feature = "msgpack")]
 const MAX_DEPTH: usize = 128;
 

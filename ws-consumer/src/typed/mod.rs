@@ -22,10 +22,10 @@ use crate::{
     wire::Resumed,
 };
 
-/// A [`Consumer`](crate::Consumer) whose frames are values: of type [`Input`](Self::Input) from the client, of type
-/// [`Output`](Self::Output) to it, in the format of a [`Codec`].
+/// A [`Consumer`](crate::Consumer) of values: frames from the client are decoded to [`Input`](Self::Input), and
+/// [`Output`](Self::Output) is encoded, in the format of a [`Codec`].
 ///
-/// A frame that is no `Input` is bad input: the [`error`](Self::error) hook decides.
+/// A frame that is no `Input` is bad input, which is passed to the [`error`](Self::error) hook.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -57,24 +57,24 @@ use crate::{
     note = "implement `TypedConsumer` for it: its types `Codec`, `Input`, `Output` and `Event` have to be named"
 )]
 pub trait TypedConsumer: Sized + Send + 'static {
-    /// The format: [`Json`], or one of your own.
+    /// The format: [`Json`], or a custom one.
     type Codec: Codec;
-    /// What the client says.
+    /// The type of the client's frames.
     type Input: DeserializeOwned + Send;
-    /// What the client is told.
+    /// The type of frames to the client.
     type Output: Serialize;
-    /// The messages of the channel layer that it understands; [`NoEvents`](crate::NoEvents) if none.
+    /// The events that the consumer accepts; [`NoEvents`](crate::NoEvents) if none.
     type Event: DeserializeOwned + Send + Sync + 'static;
 
-    /// The groups that it is in from the beginning, before [`connect`](Self::connect).
+    /// The groups that every connection joins before [`connect`](Self::connect).
     const GROUPS: &'static [&'static str] = &[];
 
-    /// As [`Consumer::connect`].
+    /// Handles the connection: see [`Consumer::connect`].
     fn connect(&mut self, socket: &mut TypedSocket<'_, Self>) -> impl Future<Output = Result<()>> + Send {
         async { socket.accept().await }
     }
 
-    /// The client said something. By default it is ignored.
+    /// Handles a frame of the client. By default it is ignored.
     fn receive(
         &mut self,
         socket: &mut TypedSocket<'_, Self>,
@@ -84,7 +84,7 @@ pub trait TypedConsumer: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// As [`Consumer::event`].
+    /// Handles an event: see [`Consumer::event`].
     fn event(
         &mut self,
         socket: &mut TypedSocket<'_, Self>,
@@ -94,7 +94,7 @@ pub trait TypedConsumer: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// As [`Consumer::layer_event`].
+    /// Handles an event of the layer: see [`Consumer::layer_event`].
     fn layer_event(
         &mut self,
         socket: &mut TypedSocket<'_, Self>,
@@ -104,7 +104,7 @@ pub trait TypedConsumer: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// As [`Consumer::resumed`].
+    /// Handles a resumption: see [`Consumer::resumed`].
     fn resumed(
         &mut self,
         socket: &mut TypedSocket<'_, Self>,
@@ -114,7 +114,7 @@ pub trait TypedConsumer: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// As [`Consumer::disconnect`].
+    /// Handles the end: see [`Consumer::disconnect`].
     fn disconnect(
         &mut self,
         socket: &mut TypedSocket<'_, Self>,
@@ -138,7 +138,7 @@ pub trait TypedConsumer: Sized + Send + 'static {
     }
 }
 
-/// A [`Socket`] on which one sends values. Everything else of it is there as well.
+/// A [`Socket`] that sends values. It dereferences to the socket.
 pub struct TypedSocket<'a, C> {
     socket: &'a mut Socket,
     consumer: PhantomData<fn() -> C>,
@@ -152,7 +152,7 @@ impl<'a, C: TypedConsumer> TypedSocket<'a, C> {
     /// Sends a value.
     ///
     /// # Errors
-    /// As [`Socket::send`], and a value that the format cannot hold.
+    /// See [`Socket::send`]; also if the format cannot hold the value.
     pub async fn send(&mut self, output: &C::Output) -> Result<()> {
         // Not across an await: the value need not be `Sync`.
         let frame = C::Codec::encode(output);
@@ -174,7 +174,7 @@ impl<C> DerefMut for TypedSocket<'_, C> {
     }
 }
 
-/// The application that makes a typed consumer per connection.
+/// Returns an application that creates a typed consumer for each connection.
 pub fn typed<C, F>(make: F) -> impl Application
 where
     C: TypedConsumer,

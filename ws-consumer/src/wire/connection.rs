@@ -21,7 +21,7 @@ use super::{
     wakers::Wakers,
 };
 use crate::{
-    error::{Error, Reports, Result},
+    error::{Error, FailureReports, Result},
     frame::{Close, Frame},
 };
 
@@ -59,7 +59,7 @@ impl Connection {
 
     // ---- failures
 
-    pub(crate) fn set_reports(&self, reports: Arc<Reports>) {
+    pub(crate) fn set_reports(&self, reports: Arc<FailureReports>) {
         self.state().failures.set_reports(reports);
     }
 

@@ -5,27 +5,24 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    error::{Error, Fault, Reports},
-    scope::printable,
-};
+use crate::error::{Error, FailureReports, Fault, one_line, printable};
 
 /// The state of a connection's log of failures.
 #[derive(Default)]
 pub(super) struct FailureLog {
     /// Limits how often failures are logged; the service's, or created for the first failure.
-    reports: Option<Arc<Reports>>,
+    reports: Option<Arc<FailureReports>>,
     /// The kind of error that was logged last and ends the connection.
     reported: Option<Discriminant<Error>>,
 }
 
 impl FailureLog {
-    pub(super) fn set_reports(&mut self, reports: Arc<Reports>) {
+    pub(super) fn set_reports(&mut self, reports: Arc<FailureReports>) {
         self.reports = Some(reports);
     }
 
     /// Remembers that this error is logged.
-    pub(super) fn note(&mut self, error: &Error) -> Arc<Reports> {
+    pub(super) fn note(&mut self, error: &Error) -> Arc<FailureReports> {
         self.reported = Some(discriminant(error));
         self.reports.get_or_insert_default().clone()
     }
@@ -41,7 +38,7 @@ impl FailureLog {
 }
 
 /// Logs a failure, at most once a second for each kind. `hook`: what failed.
-pub(super) fn log(reports: &Reports, path: Option<&str>, hook: &'static str, error: &Error) {
+pub(super) fn log(reports: &FailureReports, path: Option<&str>, hook: &'static str, error: &Error) {
     let path = path.map(printable);
     let path = path.as_deref();
     match error.fault() {
@@ -62,9 +59,4 @@ pub(super) fn log(reports: &Reports, path: Option<&str>, hook: &'static str, err
             tracing::error!(path, hook, error, failures, "a consumer failed");
         }
     }
-}
-
-/// Errors may quote clients, and an entry of the log stays one line.
-fn one_line(text: &str) -> String {
-    text.replace(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'), " ")
 }

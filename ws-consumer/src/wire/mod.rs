@@ -30,7 +30,6 @@ mod inbox;
 mod lifecycle;
 mod outbox;
 mod profile;
-mod seldom;
 mod shared_frames;
 mod state;
 mod values;
@@ -53,7 +52,6 @@ pub(crate) use self::{
     hooks::{AnswerHook, Finishing, Verdict},
     lifecycle::Phase,
     profile::Profile,
-    seldom::Seldom,
 };
 pub use self::{
     outbox::OutputLimits,

@@ -1,38 +1,21 @@
-//! From a message to its end: attempts, and waits between them.
+//! The attempts to handle a message, and the waits between them.
 
-use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use channel_layer::Causes;
 use futures_util::FutureExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, RetryPolicy, Worker};
-use crate::error::{Error, Reports, Result};
-
-type Handling<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
-
-/// A [`Worker`] of any kind.
-pub(super) trait Handle: Send + Sync {
-    fn handle<'a>(&'a self, job: &'a Job) -> Handling<'a>;
-}
-
-impl<W: Worker> Handle for W {
-    fn handle<'a>(&'a self, job: &'a Job) -> Handling<'a> {
-        Box::pin(async move {
-            // Not of the client: but trying again will not make an event of it.
-            let event = job.message().decode().map_err(Error::bad_input)?;
-            Worker::handle(self, job, event).await
-        })
-    }
-}
+use super::{handler::DynWorker, job::Job, policy::RetryPolicy};
+use crate::error::{Error, FailureReports, Result};
 
 pub(super) struct Attempts {
-    pub(super) worker: Arc<dyn Handle>,
+    pub(super) worker: Arc<dyn DynWorker>,
     pub(super) policy: RetryPolicy,
     pub(super) job: Job,
     pub(super) stopping: CancellationToken,
-    pub(super) reports: Arc<Reports>,
+    pub(super) reports: Arc<FailureReports>,
 }
 
 impl Attempts {
@@ -60,11 +43,11 @@ impl Attempts {
         }
     }
 
-    /// Others may still have time for it.
+    /// Sends the message to its channel again, for other workers.
     async fn put_back(&self) {
         if let Err(error) = self.job.layer().send(self.job.channel(), self.job.message().clone()).await {
             let error = Causes(&error);
-            tracing::error!(channel = %self.job.channel(), %error, "a message that was to be tried again is lost");
+            tracing::error!(channel = %self.job.channel(), %error, "a message that waited for a retry is lost");
         }
     }
 
@@ -75,15 +58,14 @@ impl Attempts {
         let Some(failures) = self.reports.due((channel, wait.is_some(), &error)) else { return };
         match wait {
             Some(wait) => {
-                tracing::warn!(%channel, r#type, attempt, error, failures, ?wait, "a worker failed: again");
+                tracing::warn!(%channel, r#type, attempt, error, failures, ?wait, "a worker failed: retrying");
             }
             None => tracing::error!(%channel, r#type, attempt, error, failures, "a worker failed: given up"),
         }
     }
 }
 
-/// Returns whether the fault lies in the worker's input, or in a value that it passed on. A retry helps in
-/// neither case.
+/// Whether the cause is the worker's input or one of its arguments. A retry helps in neither case.
 fn would_fail_again(error: &Error) -> bool {
     match error {
         Error::BadInput(_) | Error::Misuse(_) => true,

@@ -1,4 +1,4 @@
-//! One message that is being worked on.
+//! The message that a worker handles.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::error::Result;
 
-/// The field with the channel of whoever waits for the end.
-pub(super) const WAITING: &str = "done_channel";
+/// The field with the channel that waits for the end of the work.
+pub(super) const DONE_CHANNEL: &str = "done_channel";
 
-/// What a worker has to do.
+/// A message that a worker handles.
 #[derive(Clone, Debug)]
 pub struct Job {
     layer: Arc<dyn ChannelLayer>,
@@ -24,55 +24,55 @@ impl Job {
         Self { layer, channel, message, attempt: 1 }
     }
 
-    /// The layer that it came by.
+    /// The layer that delivered the message.
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
         &self.layer
     }
 
-    /// The channel that it came by.
+    /// The channel that delivered the message.
     pub fn channel(&self) -> &ChannelName {
         &self.channel
     }
 
-    /// The message itself.
+    /// The message.
     pub fn message(&self) -> &Message {
         &self.message
     }
 
-    /// Which attempt this is; the first is 1.
+    /// The number of the attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// The channel of the connection that asked for it, if one did.
+    /// The channel of the connection that submitted the event, if one did.
     pub fn reply_channel(&self) -> Option<ChannelName> {
         self.channel_in(REPLY_CHANNEL)
     }
 
-    /// Tells whoever asked: their `event` hook receives it. Nobody, or somebody who is gone or cannot keep up, is
-    /// fine.
+    /// Reports progress to the submitting connection, whose `event` hook receives it. A report to a connection that is gone or
+    /// full is dropped.
     ///
     /// # Errors
-    /// An event that is no map, or what the layer says.
+    /// The event is no map, or the layer fails.
     pub async fn progress<T: Serialize + ?Sized>(&self, event: &T) -> Result<()> {
         let Some(channel) = self.reply_channel() else { return Ok(()) };
         let message = Message::encode(event)?;
-        self.tell(&channel, message).await
+        self.report(&channel, message).await
     }
 
-    /// Tells whoever waits how it ended.
+    /// Reports the end of the work.
     pub(super) async fn done(&self, outcome: &Result<()>) {
-        let Some(waiting) = self.channel_in(WAITING) else { return };
+        let Some(waiting) = self.channel_in(DONE_CHANNEL) else { return };
         let message = match outcome {
             Ok(()) => Message::new("worker.done"),
             Err(_) => Message::new("worker.failed"),
         };
-        if let Err(error) = self.tell(&waiting, message).await {
-            tracing::warn!(error = %error.causes(), "nobody can be told that work is done");
+        if let Err(error) = self.report(&waiting, message).await {
+            tracing::warn!(error = %error.causes(), "the end of work could not be reported");
         }
     }
 
-    async fn tell(&self, channel: &ChannelName, message: Message) -> Result<()> {
+    async fn report(&self, channel: &ChannelName, message: Message) -> Result<()> {
         match self.layer.send(channel, message).await {
             Err(channel_layer::Error::ChannelFull { .. }) => Ok(()),
             other => Ok(other?),

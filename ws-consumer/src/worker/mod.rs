@@ -1,7 +1,7 @@
-//! Work in the background: consumers on named channels, in this process or in one of their own.
+//! Background work: consumers of named channels, in this process or in a separate one.
 //!
-//! Whoever wants something done sends an event to a channel by name; one of the [`Workers`] that serve the channel
-//! receives it. A consumer that [submits](crate::Context::submit) it hears of its progress as events.
+//! An event is sent to a channel by name, and one of the [`Workers`] that serve the channel receives it. A consumer that
+//! [submits](crate::Context::submit) an event receives reports of progress as events.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,14 +39,15 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! A message goes to one worker, and once: what a worker holds when its process is killed is lost, and that is at
-//! most as many as its [concurrency](RetryPolicy::concurrency). [Retries](RetryPolicy::retries) repeat what has failed, so a worker
-//! that asks for them must bear to do a thing twice. Who must not lose anything waits for the end of the work with
-//! [`submit_until_done`], which asks anew when none comes.
+//! A message is delivered to one worker, at most once: the messages that a worker holds when its process is killed are lost,
+//! at most as many as its [concurrency](RetryPolicy::concurrency). [Retries](RetryPolicy::retries) repeat failed work, so a worker
+//! with retries must be idempotent. Callers that must not lose work use [`submit_until_done`], which waits for the end and
+//! sends the event again if none is reported.
 
 mod attempts;
+mod handler;
 mod job;
 mod policy;
 mod schedule;
@@ -55,58 +56,42 @@ mod submit;
 use std::{future::poll_fn, mem::discriminant, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use channel_layer::{Causes, ChannelLayer, ChannelName, Message};
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::attempts::{Attempts, Handle};
+use self::{attempts::Attempts, handler::DynWorker};
 pub use self::{
+    handler::Worker,
     job::Job,
     policy::RetryPolicy,
     schedule::{Scheduled, Scheduler},
     submit::{SubmitPolicy, submit_until_done},
 };
-use crate::error::{Error, Reports, Result};
+use crate::error::{Error, FailureReports, Result};
 
-/// How long work under way may go on after the workers were told to stop.
+/// The time in which work in progress may finish after a stop.
 const GRACE: Duration = Duration::from_secs(30);
-/// After a failed `receive`: long enough not to flood the log, short enough for nobody to notice.
+/// The pause after a failed `receive`: it limits the load without a noticeable delay.
 const BACK_OFF: Duration = Duration::from_millis(500);
 
-/// Handles the events of one channel.
-///
-/// One value handles all of them, several at a time if its [`RetryPolicy`] say so.
-pub trait Worker: Send + Sync + 'static {
-    /// What it is told, mostly an enum with `#[serde(tag = "type")]`. A message that is no such event is logged and
-    /// dropped.
-    type Event: DeserializeOwned + Send + 'static;
-
-    /// Does what an event asks for.
-    ///
-    /// # Errors
-    /// It failed, and is tried again if the [`RetryPolicy`] have retries left. [Bad input](Error::BadInput) is not tried
-    /// again: it would not get better. A panic counts as a failure, and ends nothing else.
-    fn handle(&self, job: &Job, event: Self::Event) -> impl Future<Output = Result<()>> + Send;
-}
-
-/// Workers by channel name: what Django Channels calls a `ChannelNameRouter` and runs with `runworker`.
+/// Workers by channel name, like a `ChannelNameRouter` of Django Channels with `runworker`.
 pub struct Workers {
     layer: Arc<dyn ChannelLayer>,
-    routes: Vec<Route>,
+    routes: Vec<WorkerRoute>,
     grace: Duration,
 }
 
-struct Route {
+struct WorkerRoute {
     channel: ChannelName,
-    worker: Arc<dyn Handle>,
+    worker: Arc<dyn DynWorker>,
     policy: RetryPolicy,
 }
 
 impl Workers {
-    /// No workers yet, on this layer.
+    /// Creates an empty set of workers on a layer.
     pub fn new(layer: Arc<dyn ChannelLayer>) -> Self {
         Self { layer, routes: Vec::new(), grace: GRACE }
     }
@@ -114,7 +99,7 @@ impl Workers {
     /// Serves a channel.
     ///
     /// # Errors
-    /// The name is none of a channel, or of one that belongs to a single process, or has a worker already.
+    /// The name is invalid, belongs to a single process, or has a worker already.
     pub fn channel<N>(mut self, name: N, worker: impl Worker, policy: RetryPolicy) -> Result<Self>
     where
         N: TryInto<ChannelName, Error: Into<channel_layer::Error>>,
@@ -128,35 +113,35 @@ impl Workers {
         if self.routes.iter().any(|route| route.channel == channel) {
             return Err(Error::other(format!("the channel `{channel}` has a worker already")));
         }
-        self.routes.push(Route { channel, worker: Arc::new(worker), policy });
+        self.routes.push(WorkerRoute { channel, worker: Arc::new(worker), policy });
         Ok(self)
     }
 
-    /// How long work under way may go on after the stop; then it is dropped. 30 s by default.
+    /// Sets the time in which work in progress may finish after a stop. Then it is dropped. 30 s by default.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Works for ever.
+    /// Runs the workers for ever.
     pub async fn run(self) {
         self.run_until(std::future::pending()).await;
     }
 
-    /// Works until `stop` is done: nothing more is received, what is under way may end, and what waits to be tried
-    /// again is put back into its channel for other workers.
+    /// Runs the workers until `stop` completes. Then no more messages are received, work in progress may finish, and messages
+    /// that wait for a retry are sent to their channel again, for other workers.
     ///
-    /// Dropping the future drops the work that is under way.
+    /// Dropping the future drops work in progress.
     pub async fn run_until(self, stop: impl Future<Output = ()>) {
         let (jobs, stopping, aborting) =
             (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let _abort = aborting.clone().drop_guard();
-        let (grace, reports) = (self.grace, Arc::new(Reports::default()));
+        let (grace, reports) = (self.grace, Arc::new(FailureReports::default()));
         let served: Vec<_> = self
             .routes
             .into_iter()
             .map(|route| {
-                let post = Post {
+                let task = ChannelTask {
                     route,
                     layer: self.layer.clone(),
                     jobs: jobs.clone(),
@@ -164,12 +149,12 @@ impl Workers {
                     aborting: aborting.clone(),
                     reports: reports.clone(),
                 };
-                Box::pin(post.serve())
+                Box::pin(task.serve())
             })
             .collect();
         let mut stop = pin!(stop);
         let mut all = pin!(futures_util::future::join_all(served));
-        // One task for all channels: they only receive; the work has tasks of its own.
+        // One task receives from all channels; each job is a task.
         poll_fn(|cx| {
             if stop.as_mut().poll(cx).is_ready() {
                 stopping.cancel();
@@ -183,27 +168,27 @@ impl Workers {
         }
         jobs.close();
         if timeout(grace, jobs.wait()).await.is_err() {
-            tracing::warn!(dropped = jobs.len(), "work that did not end in time is dropped");
+            tracing::warn!(dropped = jobs.len(), "work that did not finish in time is dropped");
         }
     }
 }
 
-/// One channel with its worker.
-struct Post {
-    route: Route,
+/// The reception of a channel's messages.
+struct ChannelTask {
+    route: WorkerRoute,
     layer: Arc<dyn ChannelLayer>,
     jobs: TaskTracker,
     stopping: CancellationToken,
     aborting: CancellationToken,
     /// Limits how often failures are logged.
-    reports: Arc<Reports>,
+    reports: Arc<FailureReports>,
 }
 
-impl Post {
+impl ChannelTask {
     async fn serve(self) {
         let places = Arc::new(Semaphore::new(self.route.policy.concurrency));
         loop {
-            // First a place, then a message: what nobody has time for stays in the channel, for other processes.
+            // A message is received only when a slot is free, so that other processes can take the rest.
             let place = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => return,
@@ -219,7 +204,7 @@ impl Post {
         }
     }
 
-    /// The next message, or nothing once told to stop.
+    /// Returns the next message, or `None` after a stop.
     async fn next(&self) -> Option<Message> {
         let channel = &self.route.channel;
         loop {
@@ -231,7 +216,7 @@ impl Post {
             match received {
                 Ok(message) => return Some(message),
                 Err(error @ channel_layer::Error::Closed) => {
-                    tracing::error!(%channel, %error, "a worker ends");
+                    tracing::error!(%channel, %error, "a worker stops");
                     return None;
                 }
                 Err(error) => {

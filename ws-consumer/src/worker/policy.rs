@@ -2,28 +2,28 @@
 
 use std::time::Duration;
 
-/// How much a worker does at a time, how long it may take, and how often it tries.
+/// The concurrency, the deadline and the retries of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// Messages that are handled at once, and so at most are lost with the process. 1 by default: in order.
+    /// The number of messages handled at a time, and the most that are lost with the process. 1 by default: in order.
     pub concurrency: usize,
-    /// How often a failure is tried again. 0 by default: a message is handled once.
+    /// The number of retries after a failure. 0 by default.
     pub retries: u32,
-    /// The wait before the first of them; each further one takes twice as long, up to a minute. 1 s.
+    /// The wait before the first retry. Each further wait is twice as long, up to a minute. 1 s by default.
     pub wait: Duration,
-    /// How long one attempt may take. Ten minutes.
+    /// The time limit of an attempt. Ten minutes by default.
     pub deadline: Duration,
 }
 
 impl RetryPolicy {
-    /// Handles so many messages at once; at least one.
+    /// Sets the number of messages handled at a time; at least one.
     pub fn concurrency(mut self, count: usize) -> Self {
         self.concurrency = count.max(1);
         self
     }
 
-    /// Tries a failure again so often. A worker that is tried again must bear to do a thing twice.
+    /// Sets the number of retries. A worker with retries must be idempotent.
     pub fn retries(mut self, count: u32) -> Self {
         self.retries = count;
         self
@@ -35,13 +35,13 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets how long one attempt may take.
+    /// Sets the time limit of an attempt.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How long to wait after this attempt, the first being 1; nothing if it was the last.
+    /// Returns the wait after an attempt, counted from 1, or `None` after the last one.
     pub(super) fn wait_after(&self, attempt: u32) -> Option<Duration> {
         const LONGEST: Duration = Duration::from_secs(60);
         let doubled = || self.wait.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_minute_and_end() {
+    fn waits_double_up_to_a_minute() {
         let policy = RetryPolicy::default().retries(40);
         let waits: Vec<_> = (1..=8).filter_map(|n| policy.wait_after(n)).map(|wait| wait.as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);

@@ -1,4 +1,4 @@
-//! Messages for later.
+//! Delayed messages.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,13 +9,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::error::{Error, Result};
 
-/// Messages that wait at once, if not told otherwise: a few megabytes.
-const WAITING: usize = 10_000;
+/// The default number of waiting messages: a few megabytes.
+const DEFAULT_CAPACITY: usize = 10_000;
 
-/// Sends messages later.
+/// Sends messages after a delay.
 ///
-/// They wait in this process and are gone with it. For what must not be forgotten, keep a note in a database and send
-/// it from there.
+/// Messages wait in this process and are lost with it. For messages that must not be lost, keep a record in a database.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
     layer: Arc<dyn ChannelLayer>,
@@ -24,12 +23,12 @@ pub struct Scheduler {
     closing: CancellationToken,
 }
 
-/// A message that waits to be sent. Dropping this changes nothing.
+/// A waiting message. Dropping the handle does not cancel it.
 #[derive(Clone, Debug)]
 pub struct Scheduled(CancellationToken);
 
 impl Scheduled {
-    /// Takes it back, if it has not been sent.
+    /// Cancels the message if it has not been sent.
     pub fn cancel(&self) {
         self.0.cancel();
     }
@@ -41,12 +40,12 @@ enum Target {
 }
 
 impl Scheduler {
-    /// For up to 10,000 messages at once.
+    /// Creates a scheduler for up to 10,000 waiting messages.
     pub fn new(layer: Arc<dyn ChannelLayer>) -> Self {
-        Self::with_capacity(layer, WAITING)
+        Self::with_capacity(layer, DEFAULT_CAPACITY)
     }
 
-    /// For up to so many messages at once.
+    /// Creates a scheduler for up to `most` waiting messages.
     pub fn with_capacity(layer: Arc<dyn ChannelLayer>, most: usize) -> Self {
         let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { layer, places, tasks: TaskTracker::new(), closing: CancellationToken::new() }
@@ -55,7 +54,7 @@ impl Scheduler {
     /// Sends an event to a channel after this time.
     ///
     /// # Errors
-    /// An event that is no map; too many that wait.
+    /// The event is no map, or too many messages wait.
     pub fn send_after<T>(&self, delay: Duration, channel: &ChannelName, event: &T) -> Result<Scheduled>
     where
         T: Serialize + ?Sized,
@@ -66,7 +65,7 @@ impl Scheduler {
     /// Sends an event to a group after this time.
     ///
     /// # Errors
-    /// An event that is no map; too many that wait.
+    /// The event is no map, or too many messages wait.
     pub fn group_send_after<T>(&self, delay: Duration, group: &GroupName, event: &T) -> Result<Scheduled>
     where
         T: Serialize + ?Sized,
@@ -74,17 +73,17 @@ impl Scheduler {
         self.after(delay, Target::Group(group.clone()), Message::encode(event)?)
     }
 
-    /// How many wait.
+    /// The number of waiting messages.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Does none wait?
+    /// Whether no message waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes no more, and drops those that wait. Returns how many those were.
+    /// Closes the scheduler and drops the waiting messages. Returns their number.
     pub async fn close(&self) -> usize {
         let dropped = self.len();
         self.closing.cancel();
@@ -117,6 +116,6 @@ async fn send(layer: &dyn ChannelLayer, target: Target, message: Message) {
         Target::Group(group) => layer.group_send(&Audience::from(group), message).await.map(|_| ()),
     };
     if let Err(error) = sent {
-        tracing::warn!(error = %Causes(&error), "a message of before was not sent");
+        tracing::warn!(error = %Causes(&error), "a delayed message was not sent");
     }
 }

@@ -1,4 +1,4 @@
-//! Asking workers for something.
+//! Submission of work.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use channel_layer::{ChannelLayer, ChannelName, Message, REPLY_CHANNEL};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::job::WAITING;
+use super::job::DONE_CHANNEL;
 use crate::{
     error::{Error, Result},
     socket::{Context, usable},
@@ -15,55 +15,58 @@ use crate::{
 /// A channel that is full is tried again after this time.
 const FULL: Duration = Duration::from_millis(50);
 
-/// How long, and how often.
+/// The timeout and the number of attempts of [`submit_until_done`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubmitPolicy {
-    /// How long a worker may take, its own retries included, before it is taken for dead.
-    pub each: Duration,
-    /// How often the work is asked for. At least once.
-    pub tries: u32,
+    /// The time that a worker may take, including its retries.
+    pub timeout: Duration,
+    /// The number of submissions. At least 1.
+    pub attempts: u32,
 }
 
 impl SubmitPolicy {
-    /// Asks up to `tries` times, and waits so long for each.
-    pub fn new(each: Duration, tries: u32) -> Self {
-        Self { each, tries: tries.max(1) }
+    /// Submits up to `attempts` times, and waits for `timeout` each time.
+    pub fn new(timeout: Duration, attempts: u32) -> Self {
+        Self { timeout, attempts: attempts.max(1) }
     }
 }
 
-/// Sends an event to a worker and waits until it is done; when no end is heard of in time, sends it again.
+/// Sends an event to a worker and waits for the end of the work. If no end is reported in time, the event is sent again.
 ///
-/// So nothing is lost with a worker that is killed, and something may be done twice: by one that was only slow.
-/// Where a channel is full, it waits for room. Dropping the future does not take back what has been sent.
+/// No work is lost with a killed worker, but work may be done twice if the first worker was only slow. If the channel is full,
+/// the call waits. Dropping the future does not cancel an event that was sent.
 ///
 /// # Errors
-/// The worker has given up ([`Other`](Error::Other)), nobody was done in time
-/// ([`TimedOut`](std::io::ErrorKind::TimedOut) in an [`Other`](Error::Other)), or what the layer says.
+/// The worker has given up ([`Other`](Error::Other)), no worker was done in time
+/// ([`TimedOut`](std::io::ErrorKind::TimedOut) in an [`Other`](Error::Other)), or the layer fails.
 pub async fn submit_until_done<T: Serialize + ?Sized>(
     layer: &dyn ChannelLayer,
     channel: &ChannelName,
     event: &T,
-    patience: SubmitPolicy,
+    policy: SubmitPolicy,
 ) -> Result<()> {
     let message = Message::encode(event);
     let mut ends = layer.open("done".into()).await?;
-    let message = message?.with(WAITING, ends.channel().as_str());
-    for _ in 0..patience.tries {
-        let end = Instant::now() + patience.each;
+    let message = message?.with(DONE_CHANNEL, ends.channel().as_str());
+    for _ in 0..policy.attempts {
+        let end = Instant::now() + policy.timeout;
         if send_by(layer, channel, &message, end).await? {
             match timeout(end.saturating_duration_since(Instant::now()), ends.recv()).await {
                 Ok(end) if end.event_type() == Some("worker.done") => return Ok(()),
                 Ok(_) => return Err(Error::other("the worker has given up")),
-                Err(_) => tracing::warn!(%channel, "work that was asked for is not done: asking again"),
+                Err(_) => tracing::warn!(%channel, "submitted work is not done: submitting again"),
             }
         }
     }
-    Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("nobody at `{channel}` was done in time"))
-        .into())
+    Err(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("no worker at `{channel}` was done in time"),
+    )
+    .into())
 }
 
-/// True if there was room in time.
+/// Sends a message before `end`. Returns whether the channel had room in time.
 async fn send_by(
     layer: &dyn ChannelLayer,
     channel: &ChannelName,
@@ -80,12 +83,12 @@ async fn send_by(
 }
 
 impl Context {
-    /// Asks the workers of a channel for something. What they [report](super::Job::progress) arrives at this
-    /// connection's `event` hook.
+    /// Submits an event to the workers of a channel. Their [reports](super::Job::progress) arrive at this connection's `event`
+    /// hook.
     ///
     /// # Errors
-    /// An event that is no map; a name that is none; what the layer says, mostly that the channel is full: more is asked
-    /// for than the workers get done.
+    /// The event is no map, the name is invalid, or the layer fails, usually because the channel is full: the workers are
+    /// overloaded.
     #[track_caller]
     pub fn submit<N, T>(&mut self, channel: N, event: &T) -> impl Future<Output = Result<()>> + Send
     where

@@ -111,7 +111,8 @@ fn deliver(together: &Mailbox, one_by_one: &Mailbox, messages: &[(bool, bool)], 
     let burst = Burst::new(deliveries.clone());
     together.sender().deliver_burst(&burst, &skipped, |position, refusal| refusals.push((position, refusal)));
     let mut others = Vec::new();
-    for (position, delivery) in deliveries.into_iter().enumerate().filter(|(position, _)| !skipped.contains(position))
+    for (position, delivery) in
+        deliveries.into_iter().enumerate().filter(|(position, _)| !skipped.contains(position))
     {
         if let Err(refusal) = one_by_one.sender().deliver(delivery) {
             others.push((position, refusal));

@@ -70,7 +70,10 @@ fn drains_all_of_two_senders() {
             }
             let numbers: Vec<_> = messages.iter().map(number).collect();
             let position = |n| numbers.iter().position(|other| *other == n).unwrap();
-            assert!(position(0) < position(1) && position(2) < position(3), "in the order of each sender: {numbers:?}");
+            assert!(
+                position(0) < position(1) && position(2) < position(3),
+                "in the order of each sender: {numbers:?}"
+            );
             senders.into_iter().for_each(|sender| sender.join().unwrap());
         },
         ITERATIONS,

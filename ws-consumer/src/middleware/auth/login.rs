@@ -1,13 +1,14 @@
-//! What a session remembers of a user.
+//! Login and logout: the user of a browser's session.
 
 use std::sync::Arc;
 
 use http::Extensions;
 use subtle::ConstantTimeEq;
 
-use super::{Authenticator, Identity, Proof, Session, Store, end, enter, leave};
+use super::user::{Authenticator, Identity, Proof, enter, leave};
 use crate::{
     error::{Error, Result},
+    middleware::session::{Session, Store, end},
     scope::{Scope, UserId},
     socket::Context,
 };
@@ -15,10 +16,10 @@ use crate::{
 const USER: &str = "_auth_user_id";
 const FINGERPRINT: &str = "_auth_fingerprint";
 
-/// Remembers a user in a session, under a new id: whoever knew the old one, perhaps because it was theirs to give, is
-/// left outside. What another user has left in the session is dropped.
+/// Stores a user in a session, and gives the session a new id: the old one may be known to an attacker who chose it. The
+/// data of another user is dropped.
 ///
-/// For the handlers of plain HTTP; a consumer has [`Context::login`].
+/// For handlers of plain HTTP. Consumers call [`Context::login`].
 ///
 /// # Errors
 /// The store fails.
@@ -36,8 +37,8 @@ pub async fn login<U: Identity>(session: &Session, user: &U) -> Result<()> {
     Ok(session.save().await?)
 }
 
-/// Ends a session, with all that it holds: it is gone from the store, and on plain HTTP the cookie is taken
-/// back with the answer. A call without a logged-in user does no harm, and begins no session.
+/// Ends a session with all its data: it is removed from the store, and on plain HTTP the response removes the cookie. A
+/// call without a logged-in user has no effect, and begins no session.
 ///
 /// # Errors
 /// The store fails.
@@ -45,8 +46,8 @@ pub async fn logout(session: &Session) -> Result<()> {
     end(session).await
 }
 
-/// Whose session it is. One that has become nobody's is ended.
-pub(super) async fn remembered<A: Authenticator>(
+/// Returns the user of a session. A session whose user is gone or has changed the password is ended.
+pub(super) async fn session_user<A: Authenticator>(
     authenticator: &A,
     session: &Session,
 ) -> Result<Option<Proof<A::User>>> {
@@ -64,8 +65,8 @@ pub(super) async fn remembered<A: Authenticator>(
     Ok(proof)
 }
 
-/// Whose session it is now, looked up anew in the store.
-pub(super) async fn still<A: Authenticator>(
+/// Returns the id of the session's user, read again from the store.
+pub(super) async fn stored_user_id<A: Authenticator>(
     authenticator: &A,
     extensions: &Extensions,
 ) -> Result<Option<String>> {
@@ -84,11 +85,11 @@ pub(super) async fn still<A: Authenticator>(
 }
 
 impl Context {
-    /// Logs a user in: for this connection, and for the browser, whose session gets a new id in the answer's cookie.
+    /// Logs a user in, on this connection and in the browser's session, which gets a new id in the response's cookie.
     ///
     /// # Errors
-    /// There is no session, its store fails, or the socket has been accepted: it is too late for a cookie then. Log
-    /// in over HTTP instead.
+    /// The scope has no session, its store fails, or the socket has been accepted: then it is too late for a cookie, and
+    /// the login has to happen over HTTP.
     pub async fn login<U: Identity>(&mut self, user: Arc<U>) -> Result<()> {
         if self.is_open() {
             return Err(Error::other("log in before the socket is accepted, or over HTTP"));
@@ -99,11 +100,11 @@ impl Context {
     }
 
     /// Logs out: ends the browser's session, and detaches this connection from the user: messages [to the
-    /// user](crate::UsersExt) do not reach it any more. Other connections of the session go on until they are
-    /// [checked again](super::Auth::recheck_every), or told to close.
+    /// user](crate::UsersExt) do not reach it any more. Other connections of the session stay open until they are
+    /// [checked again](super::Auth::recheck_every) or closed.
     ///
     /// # Errors
-    /// There is no session, or its store fails.
+    /// The scope has no session, or its store fails.
     pub async fn logout<U: Identity>(&mut self) -> Result<()> {
         logout(self.scope().session()?).await?;
         let user = leave::<U>(&mut self.scope_mut().extensions);
@@ -115,10 +116,10 @@ impl Context {
 }
 
 impl Scope {
-    /// Is the session a user's?
+    /// The id of the session's user.
     ///
     /// # Errors
-    /// There is no session, or its store fails.
+    /// The scope has no session, or its store fails.
     pub async fn session_user_id(&self) -> Result<Option<String>> {
         Ok(self.session()?.get(USER).await?)
     }

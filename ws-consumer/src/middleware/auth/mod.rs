@@ -1,103 +1,43 @@
 //! The guard that authenticates clients.
 
+mod lease;
 mod login;
 mod recheck;
 mod token;
+mod user;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{Extensions, HeaderValue, StatusCode, header};
-use tokio::time::{Instant, timeout};
+use http::{HeaderValue, StatusCode, header};
+use tokio::time::timeout;
 
+use self::{lease::Lease, token::TokenSources, user::enter};
 pub use self::{
     login::{login, logout},
     token::Token,
+    user::{Authenticator, Identity, Proof, UNAUTHENTICATED, user},
 };
-use self::{recheck::Lease, token::Sources};
 use super::{
     cookies::Cookies,
-    guard::{Guard, GuardRequest},
-    session::{Session, SessionStore, Sessions, Store, end},
+    guard::Guard,
+    request::GuardRequest,
+    session::{Session, SessionStore, Sessions},
 };
 use crate::{
     application::Application,
     error::{Error, Result},
     frame::{self, Frame},
-    scope::{Scope, UserId},
     socket::{Context, NoIdentify, Socket},
     wire::{Input, Refuse, Running},
 };
 
-/// The close code for a client that has not proved who it is, or whose proof has ended. From the range that
-/// applications share.
-pub const UNAUTHENTICATED: u16 = 4401;
-
-/// A user.
-pub trait Identity: Send + Sync + 'static {
-    /// What names the user among all, as text. It is kept in sessions.
-    fn id(&self) -> String;
-
-    /// Something that changes when sessions of before must not count any more, such as a hash of the password. It is
-    /// kept in sessions.
-    fn fingerprint(&self) -> Option<Vec<u8>> {
-        None
-    }
-}
-
-/// A proof that was accepted.
-#[derive(Debug)]
-pub struct Proof<U> {
-    user: Arc<U>,
-    lifetime: Option<Duration>,
-}
-
-impl<U> Proof<U> {
-    /// This user, for as long as the connection lives.
-    pub fn new(user: impl Into<Arc<U>>) -> Self {
-        Self { user: user.into(), lifetime: None }
-    }
-
-    /// This user for so long; then the connection is closed with [`UNAUTHENTICATED`], unless it has been
-    /// [renewed](Context::reauthenticate).
-    pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = Some(lifetime);
-        self
-    }
-}
-
-/// Knows users, and what proves who somebody is.
-pub trait Authenticator: Send + Sync + 'static {
-    /// A user.
-    type User: Identity;
-
-    /// Whom a token stands for; nobody if it is none. Compare secrets with [`Token::is`].
-    ///
-    /// # Errors
-    /// It cannot be told now. The client is refused with 500.
-    fn by_token(&self, token: &Token) -> impl Future<Output = Result<Option<Proof<Self::User>>>> + Send {
-        let _ = token;
-        async { Ok(None) }
-    }
-
-    /// The user of this id, as a session remembers it; nobody if there is none, or not any more.
-    ///
-    /// # Errors
-    /// It cannot be told now. The client is refused with 500.
-    fn by_id(&self, id: &str) -> impl Future<Output = Result<Option<Proof<Self::User>>>> + Send {
-        let _ = id;
-        async { Ok(None) }
-    }
-}
-
-/// The guard that authenticates clients. By default it looks at the session only, and admits anonymous
-/// clients too.
+/// The guard that authenticates clients. By default it reads the session only, and admits anonymous clients too.
 ///
 /// The application's [`Authenticator`] looks up the user of a token or of a session. The result is stored in
-/// the scope: see [`Scope::user`]. With [`Sessions`] further out, [`login`] and [`logout`] begin and end what
+/// the scope: see [`Scope::user`](crate::Scope::user). With [`Sessions`] further out, [`login`] and [`logout`] begin and end what
 /// the session remembers.
 ///
-/// A token that is shown counts more than a session, and one that is wrong is refused with 401, whatever the session
-/// says.
+/// A token takes precedence over a session. An invalid one is refused with 401, whatever the session says.
 ///
 /// A user's connections are [identified](Context::identify) automatically: messages [to the
 /// user](crate::UsersExt) reach them, and they can be closed together, from any process.
@@ -125,7 +65,7 @@ pub trait Authenticator: Send + Sync + 'static {
 pub struct Auth<A> {
     authenticator: Arc<A>,
     session: bool,
-    sources: Sources,
+    sources: TokenSources,
     first_message: Option<Duration>,
     required: bool,
     recheck: Option<Duration>,
@@ -133,20 +73,20 @@ pub struct Auth<A> {
 }
 
 impl<A: Authenticator> Auth<A> {
-    /// From the session; there must be [`Sessions`] further out.
+    /// Authenticates by the session, which needs [`Sessions`] further out.
     pub fn new(authenticator: A) -> Self {
         Self { session: true, ..Self::by_tokens(authenticator) }
     }
 
-    /// From tokens only; say where they are.
+    /// Authenticates by tokens only, from the sources that the `from_*` methods add.
     ///
-    /// A foreign page cannot make a browser send those, but for a [cookie](Self::from_cookie), so that no origin
-    /// check is asked for.
+    /// A foreign page cannot make a browser send them, except in a [cookie](Self::from_cookie), so no origin check is
+    /// required.
     pub fn by_tokens(authenticator: A) -> Self {
         Self {
             authenticator: Arc::new(authenticator),
             session: false,
-            sources: Sources::default(),
+            sources: TokenSources::default(),
             first_message: None,
             required: false,
             recheck: None,
@@ -154,46 +94,46 @@ impl<A: Authenticator> Auth<A> {
         }
     }
 
-    /// From `Authorization: Bearer <token>`: for programs; pages cannot send it with a socket.
+    /// Reads `Authorization: Bearer <token>`. For programs: pages cannot send it with a WebSocket.
     pub fn from_header(mut self) -> Self {
         self.sources.header = true;
         self
     }
 
-    /// From `new WebSocket(url, [marker, token])`. The token is made of letters, digits and ``!#$%&'*+-.^_`|~``.
+    /// Reads `new WebSocket(url, [marker, token])`. The token is made of letters, digits and ``!#$%&'*+-.^_`|~``.
     pub fn from_protocol(mut self, marker: impl Into<String>) -> Self {
         self.sources.protocol = Some(marker.into());
         self
     }
 
-    /// From a cookie.
+    /// Reads a cookie.
     pub fn from_cookie(mut self, name: impl Into<String>) -> Self {
         self.sources.cookie = Some(name.into());
         self
     }
 
-    /// From `?token=<token>`, perhaps with `username=<name>`. Both are taken out of the scope's URI, but proxies log
-    /// addresses: give out tokens for one use and a short life.
+    /// Reads `?token=<token>`, optionally with `username=<name>`. Both are removed from the scope's URI, but proxies log
+    /// URIs: issue tokens for one use and a short time.
     pub fn from_query(mut self) -> Self {
         self.sources.query = true;
         self
     }
 
-    /// From the first message of a socket, the token or `{"token": .., "username": ..}`, if nothing else has told
-    /// before. The socket is accepted for it, and closed with [`UNAUTHENTICATED`] when it proves nothing or does not
-    /// come in time.
+    /// Reads the first message of a socket, a token or `{"token": .., "username": ..}`, if no other source has identified
+    /// the client. The socket is accepted first, and closed with [`UNAUTHENTICATED`] if the message proves nothing or does
+    /// not arrive in time.
     pub fn from_first_message(mut self, within: Duration) -> Self {
         self.first_message = Some(within);
         self
     }
 
-    /// Refuses with 401 who is nobody.
+    /// Refuses anonymous clients with 401.
     pub fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    /// Asks again every so often whether the user is still there, and the session still theirs; if not, the socket is
+    /// Checks at this interval that the user still exists and that the session is still theirs. If not, the socket is
     /// closed with [`UNAUTHENTICATED`].
     pub fn recheck_every(mut self, interval: Duration) -> Self {
         self.recheck = Some(interval);
@@ -207,48 +147,48 @@ impl<A: Authenticator> Auth<A> {
         self
     }
 
-    async fn find(&self, request: &mut GuardRequest<'_>) -> Result<Found<A::User>> {
+    async fn find(&self, request: &mut GuardRequest<'_>) -> Result<AuthOutcome<A::User>> {
         if let Some(token) = self.sources.take(request) {
             let proof = self.authenticator.by_token(&token).await?;
-            return Ok(proof.map_or(Found::Wrong, Found::Somebody));
+            return Ok(proof.map_or(AuthOutcome::Invalid, AuthOutcome::User));
         }
         let session = request.extensions.get::<Session>().filter(|_| self.session).cloned();
         match session {
-            Some(session) => Ok(login::remembered(&*self.authenticator, &session).await?.into()),
-            None => Ok(Found::Nobody),
+            Some(session) => Ok(login::session_user(&*self.authenticator, &session).await?.into()),
+            None => Ok(AuthOutcome::Anonymous),
         }
     }
 }
 
-enum Found<U> {
-    Nobody,
-    Somebody(Proof<U>),
-    Wrong,
+enum AuthOutcome<U> {
+    Anonymous,
+    Invalid,
+    User(Proof<U>),
 }
 
-impl<U> From<Option<Proof<U>>> for Found<U> {
+impl<U> From<Option<Proof<U>>> for AuthOutcome<U> {
     fn from(proof: Option<Proof<U>>) -> Self {
-        proof.map_or(Self::Nobody, Self::Somebody)
+        proof.map_or(Self::Anonymous, Self::User)
     }
 }
 
 impl<A: Authenticator> Guard for Auth<A> {
     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
         let found = self.find(request).await.map_err(|error| {
-            tracing::error!(error = %error.causes(), "nobody can tell who a client is");
+            tracing::error!(error = %error.causes(), "a client could not be authenticated");
             Refuse::from(StatusCode::INTERNAL_SERVER_ERROR)
         })?;
-        request.extensions.insert(Office(self.authenticator.clone()));
+        request.extensions.insert(SharedAuthenticator(self.authenticator.clone()));
         request.extensions.insert(Lease::default());
         if !self.identifies {
             request.extensions.insert(NoIdentify);
         }
         match found {
-            Found::Somebody(proof) => enter(request.extensions, proof),
-            Found::Wrong => return Err(unauthorized()),
-            Found::Nobody if request.is_websocket() && self.first_message.is_some() => {}
-            Found::Nobody if self.required => return Err(unauthorized()),
-            Found::Nobody => {}
+            AuthOutcome::User(proof) => enter(request.extensions, proof),
+            AuthOutcome::Invalid => return Err(unauthorized()),
+            AuthOutcome::Anonymous if request.is_websocket() && self.first_message.is_some() => {}
+            AuthOutcome::Anonymous if self.required => return Err(unauthorized()),
+            AuthOutcome::Anonymous => {}
         }
         Ok(())
     }
@@ -274,7 +214,7 @@ impl<A: Authenticator> Guard for Auth<A> {
     }
 }
 
-/// Lets a client in for as long as its first message takes.
+/// Accepts a client and authenticates it by its first message.
 async fn ask<A: Authenticator>(authenticator: &A, socket: &mut Socket, within: Duration) -> Result<bool> {
     socket.accept().await?;
     let Ok(input) = timeout(within, socket.next()).await else { return Ok(false) };
@@ -288,7 +228,7 @@ async fn ask<A: Authenticator>(authenticator: &A, socket: &mut Socket, within: D
 
 fn token_in(frame: &Frame) -> Option<Token> {
     #[derive(serde::Deserialize)]
-    struct Said {
+    struct FirstMessage {
         token: String,
         username: Option<String>,
     }
@@ -296,9 +236,9 @@ fn token_in(frame: &Frame) -> Option<Token> {
     if !text.trim_start().starts_with('{') {
         return Some(Token::new(text));
     }
-    let said: Said = frame::read(text).ok()?;
-    let token = Token::new(said.token);
-    Some(match said.username {
+    let message: FirstMessage = frame::read(text).ok()?;
+    let token = Token::new(message.token);
+    Some(match message.username {
         Some(username) => token.with_username(username),
         None => token,
     })
@@ -310,65 +250,25 @@ fn unauthorized() -> Refuse {
     refuse
 }
 
-/// Who somebody is, for all that comes behind.
-fn enter<U: Identity>(extensions: &mut Extensions, proof: Proof<U>) {
-    extensions.insert(UserId(proof.user.id().into()));
-    extensions.insert(Current(proof.user));
-    if let Some(lease) = extensions.get::<Lease>() {
-        // What is too long to be added never comes.
-        lease.set(proof.lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)));
-    }
-}
+/// The authenticator, for later calls.
+struct SharedAuthenticator<A>(Arc<A>);
 
-/// Removes the user from a scope, and returns the id.
-fn leave<U: Identity>(extensions: &mut Extensions) -> Option<UserId> {
-    extensions.remove::<Current<U>>();
-    let user = extensions.remove::<UserId>();
-    if let Some(lease) = extensions.get::<Lease>() {
-        lease.set(None);
-    }
-    user
-}
-
-/// The user of a scope.
-struct Current<U>(Arc<U>);
-
-impl<U> Clone for Current<U> {
+impl<A> Clone for SharedAuthenticator<A> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
-}
-
-/// Whom to ask again.
-struct Office<A>(Arc<A>);
-
-impl<A> Clone for Office<A> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl Scope {
-    /// Who the client is, if [`Auth`] has found out. The type is the [`Authenticator`]'s.
-    pub fn user<U: Identity>(&self) -> Option<&Arc<U>> {
-        user(&self.extensions)
-    }
-}
-
-/// As [`Scope::user`], for the handlers of plain HTTP.
-pub fn user<U: Identity>(extensions: &Extensions) -> Option<&Arc<U>> {
-    extensions.get::<Current<U>>().map(|current| &current.0)
 }
 
 impl Context {
-    /// Renews who the client is by a fresh token, mostly one that it has sent because the old one is about to end.
+    /// Renews the client's authentication by a fresh token, usually one sent because the old one is about to expire.
     ///
     /// # Errors
-    /// [`BadInput`](Error::BadInput) for a token that is none, and for another user's: the connection goes on as it
-    /// was. Others when there is no such [`Auth`] in front, or it cannot be told now.
+    /// [`BadInput`](Error::BadInput) for an invalid token, and for another user's: the connection stays as it was. Other
+    /// errors if no such [`Auth`] is in front, or if the authenticator fails.
     pub async fn reauthenticate<A: Authenticator>(&mut self, token: &Token) -> Result<()> {
-        let office = self.scope().extensions.get::<Office<A>>().cloned();
-        let Office(authenticator) = office.ok_or_else(|| Error::other("there is no such `Auth` in front"))?;
+        let shared = self.scope().extensions.get::<SharedAuthenticator<A>>().cloned();
+        let SharedAuthenticator(authenticator) =
+            shared.ok_or_else(|| Error::other("no such `Auth` is in front"))?;
         let proof = authenticator.by_token(token).await?;
         let proof = proof.ok_or_else(|| Error::bad_input("this token proves nothing"))?;
         let before = self.scope().user::<A::User>().map(|user| user.id());
@@ -376,12 +276,12 @@ impl Context {
             return Err(Error::bad_input("this token is another user's"));
         }
         enter(&mut self.scope_mut().extensions, proof);
-        // Before that, `accept` does it.
+        // `accept` identifies the user otherwise.
         if self.is_open() { self.identify_user().await } else { Ok(()) }
     }
 }
 
-/// Cookies, sessions and authentication, in this order: what most applications need.
+/// Combines cookies, sessions and authentication, in this order.
 ///
 /// ```
 /// # use ws_consumer::middleware::{Authenticator, Identity, Proof};

@@ -1,67 +1,30 @@
-//! How long somebody is who they are.
+//! The end of a login while its connection is open: by its lifetime, or by repeated checks of the user.
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{self, Poll},
     time::Duration,
 };
 
 use http::Extensions;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::sleep;
 
-use super::{Authenticator, Current, Identity, UNAUTHENTICATED, login};
+use super::{
+    lease::Lease,
+    login,
+    user::{Authenticator, Current, Identity, UNAUTHENTICATED},
+};
 use crate::{
     application::Application,
     error::Result,
     frame::Close,
-    middleware::session::Session,
+    middleware::session::{Session, Store},
     socket::Context,
     wire::{Connection, Running},
 };
 
-/// When a login ends. Clones are the same.
-#[derive(Clone, Default)]
-pub(super) struct Lease(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    /// Locked to read or to write a number.
-    until: Mutex<Option<Instant>>,
-    changed: Notify,
-}
-
-impl Lease {
-    pub(super) fn set(&self, until: Option<Instant>) {
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
-        self.0.changed.notify_one();
-    }
-
-    fn until(&self) -> Option<Instant> {
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn ended(&self) {
-        loop {
-            let until = self.until();
-            let end = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = end => return,
-                () = self.0.changed.notified() => {}
-            }
-        }
-    }
-}
-
-/// Runs `inner` until its user's time is over.
+/// Runs `inner` until the login ends.
 pub(super) fn hold<A: Authenticator>(
     authenticator: Arc<A>,
     recheck: Option<Duration>,
@@ -72,35 +35,35 @@ pub(super) fn hold<A: Authenticator>(
     let lease = extensions.get::<Lease>().cloned().unwrap_or_default();
     let was = extensions.get::<Current<A::User>>().map(|Current(user)| user.id());
     let subject = match (recheck, was) {
-        (Some(interval), Some(id)) => Some(Subject { id, interval, extensions: kept(extensions) }),
+        (Some(interval), Some(id)) => Some(CheckedUser { id, interval, extensions: copied(extensions) }),
         _ => None,
     };
-    let link = context.connection().clone();
+    let connection = context.connection().clone();
     let watch = Box::pin(watch(lease, authenticator, subject));
-    Box::pin(Held { inner: inner.call(context), watch: Some(watch), link })
+    Box::pin(TimedLogin { inner: inner.call(context), watch: Some(watch), connection })
 }
 
-/// Of all that a scope holds, what it takes to ask again.
-fn kept(extensions: &Extensions) -> Extensions {
-    let mut kept = Extensions::new();
+/// Copies the values that a check needs out of a scope.
+fn copied(extensions: &Extensions) -> Extensions {
+    let mut copy = Extensions::new();
     if let Some(session) = extensions.get::<Session>() {
-        kept.insert(session.clone());
+        copy.insert(session.clone());
     }
-    if let Some(store) = extensions.get::<super::Store>() {
-        kept.insert(store.clone());
+    if let Some(store) = extensions.get::<Store>() {
+        copy.insert(store.clone());
     }
-    kept
+    copy
 }
 
-/// Who is asked about again and again.
-struct Subject {
+/// The user of the repeated checks.
+struct CheckedUser {
     id: String,
     interval: Duration,
     extensions: Extensions,
 }
 
-/// Why a connection has to end.
-async fn watch<A: Authenticator>(lease: Lease, authenticator: Arc<A>, subject: Option<Subject>) -> Close {
+/// Waits for the end of the login, and returns the close.
+async fn watch<A: Authenticator>(lease: Lease, authenticator: Arc<A>, subject: Option<CheckedUser>) -> Close {
     let gone = async {
         match subject {
             Some(subject) => subject.is_gone(&*authenticator).await,
@@ -113,16 +76,16 @@ async fn watch<A: Authenticator>(lease: Lease, authenticator: Arc<A>, subject: O
     }
 }
 
-impl Subject {
+impl CheckedUser {
     async fn is_gone<A: Authenticator>(&self, authenticator: &A) {
         loop {
             sleep(self.interval).await;
             match self.is_still(authenticator).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                // A store that is out of reach for a moment should not throw everybody out.
+                // An outage of the store should not close every connection.
                 Err(error) => {
-                    tracing::warn!(error = %error.causes(), "nobody can tell whether a user is still there")
+                    tracing::warn!(error = %error.causes(), "a user could not be checked")
                 }
             }
         }
@@ -130,7 +93,9 @@ impl Subject {
 
     async fn is_still<A: Authenticator>(&self, authenticator: &A) -> Result<bool> {
         if self.extensions.get::<Session>().is_some_and(|session| session.id().is_some()) {
-            return Ok(login::still(authenticator, &self.extensions).await?.as_ref() == Some(&self.id));
+            return Ok(
+                login::stored_user_id(authenticator, &self.extensions).await?.as_ref() == Some(&self.id)
+            );
         }
         Ok(authenticator.by_id(&self.id).await?.is_some())
     }
@@ -140,14 +105,14 @@ pub(super) fn unauthenticated(reason: &str) -> Close {
     Close::new(UNAUTHENTICATED, reason)
 }
 
-struct Held {
+struct TimedLogin {
     inner: Running,
-    /// Gone once it has told.
+    /// `None` once the login has ended.
     watch: Option<Pin<Box<dyn Future<Output = Close> + Send>>>,
-    link: Arc<Connection>,
+    connection: Arc<Connection>,
 }
 
-impl Future for Held {
+impl Future for TimedLogin {
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<()>> {
@@ -158,9 +123,9 @@ impl Future for Held {
         let Poll::Ready(close) = watch.as_mut().poll(cx) else { return Poll::Pending };
         self.watch = None;
         tracing::info!(reason = close.reason, "closing a client");
-        // Fails only if it has ended already.
-        let _ended = self.link.close(close);
-        // It sees the end now.
+        // Fails only if the connection has ended already.
+        let _ended = self.connection.close(close);
+        // The application observes the close in this poll.
         self.inner.as_mut().poll(cx)
     }
 }

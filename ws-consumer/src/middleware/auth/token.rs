@@ -1,4 +1,4 @@
-//! Tokens: secrets that prove who somebody is, and where they are found.
+//! Tokens, and the places of a request where they are found.
 
 use std::{fmt, sync::Arc};
 
@@ -6,9 +6,12 @@ use http::{HeaderValue, Uri, header, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
-use super::super::{cookies::read, guard::GuardRequest};
+use crate::{
+    middleware::{cookies::read, request::GuardRequest},
+    scope::headers,
+};
 
-/// What a client shows to prove who it is. Neither its `Debug` nor a log shows it.
+/// A secret by which a client authenticates. Neither `Debug` nor a log shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     secret: Arc<str>,
@@ -21,24 +24,24 @@ impl Token {
         Self { secret: secret.into(), username: None }
     }
 
-    /// Whose token the client says it is.
+    /// Adds the user name that the client claims.
     pub fn with_username(mut self, username: impl Into<Arc<str>>) -> Self {
         self.username = Some(username.into());
         self
     }
 
-    /// The secret itself, to look it up or to verify it.
+    /// The secret, to look it up or to verify it.
     pub fn secret(&self) -> &str {
         &self.secret
     }
 
-    /// The name that came with it, if one did.
+    /// The user name that the client claims.
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
     }
 
-    /// Is it this one? Takes the same time for all that are of the same length, so that nobody can guess it piece by
-    /// piece.
+    /// Whether the token equals `expected`. Takes the same time for all texts of one length, so that it cannot be guessed
+    /// byte by byte.
     pub fn is(&self, expected: impl AsRef<[u8]>) -> bool {
         self.secret.as_bytes().ct_eq(expected.as_ref()).into()
     }
@@ -50,17 +53,17 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Where tokens are looked for.
+/// The enabled sources of tokens.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct TokenSources {
     pub(super) header: bool,
     pub(super) protocol: Option<String>,
     pub(super) cookie: Option<String>,
     pub(super) query: bool,
 }
 
-impl Sources {
-    /// The first token there is. What could hold one is taken out of the request, so that nobody behind logs it.
+impl TokenSources {
+    /// Takes the first token. Its text is removed from the request, so that no later layer logs it.
     pub(super) fn take(&self, request: &mut GuardRequest<'_>) -> Option<Token> {
         let from_header = self.header.then(|| bearer(request)).flatten();
         let from_protocol = self.protocol.as_ref().and_then(|marker| offered(request, marker));
@@ -72,9 +75,8 @@ impl Sources {
 
 /// `Authorization: Bearer <token>`
 fn bearer(request: &mut GuardRequest<'_>) -> Option<Token> {
-    let mut values = request.headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    // What is no text proves nothing, but it is a token: its client is not one without.
+    let value = headers::single(request.headers, header::AUTHORIZATION)?;
+    // Invalid UTF-8 proves nothing, but it is a token: the client is not anonymous.
     let value = String::from_utf8_lossy(value.as_bytes());
     let (scheme, token) = value.split_once(' ')?;
     let token = scheme.eq_ignore_ascii_case("bearer").then(|| Token::new(token.trim()))?;
@@ -84,10 +86,8 @@ fn bearer(request: &mut GuardRequest<'_>) -> Option<Token> {
 
 /// `Sec-WebSocket-Protocol: <marker>, <token>`: the one header that a page may choose for a socket.
 fn offered(request: &mut GuardRequest<'_>, marker: &str) -> Option<Token> {
-    let lines = request.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    let lines = lines.filter_map(|line| line.to_str().ok());
-    let mut names: Vec<_> =
-        lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_owned()).collect();
+    let names = headers::items(request.headers, header::SEC_WEBSOCKET_PROTOCOL);
+    let mut names: Vec<_> = names.map(str::to_owned).collect();
     let at = names.iter().position(|name| name == marker)?;
     if at + 1 >= names.len() {
         return None;
@@ -118,7 +118,7 @@ fn asked(request: &mut GuardRequest<'_>) -> Option<Token> {
     })
 }
 
-/// The pairs of a query that say nothing of a token, and those that do, decoded.
+/// Splits a query into the pairs without a token and the decoded pairs of the token.
 fn split(query: &str) -> (String, Vec<(String, String)>) {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let (mut rest, mut found) = (Vec::new(), Vec::new());
@@ -129,7 +129,7 @@ fn split(query: &str) -> (String, Vec<(String, String)>) {
             _ => rest.push(pair),
         }
     }
-    // A name without a token is no secret, and perhaps the application's.
+    // A user name without a token is no secret, and may belong to the application.
     if !found.iter().any(|(key, _)| key == "token") {
         return (query.to_owned(), Vec::new());
     }
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    fn take(sources: &Sources, request: http::request::Builder) -> (Option<Token>, Parts, HeaderMap) {
+    fn take(sources: &TokenSources, request: http::request::Builder) -> (Option<Token>, Parts, HeaderMap) {
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         let mut request = GuardRequest::from_request(&mut parts);
         let token = sources.take(&mut request);
@@ -158,12 +158,17 @@ mod tests {
         (token, parts, answer)
     }
 
-    fn all() -> Sources {
-        Sources { header: true, protocol: Some("bearer".into()), cookie: Some("token".into()), query: true }
+    fn all() -> TokenSources {
+        TokenSources {
+            header: true,
+            protocol: Some("bearer".into()),
+            cookie: Some("token".into()),
+            query: true,
+        }
     }
 
     #[test]
-    fn a_token_is_found_in_each_place_and_taken_away() {
+    fn takes_tokens_from_each_place() {
         for request in [
             Request::get("/").header("authorization", "Bearer canary"),
             Request::get("/").header("authorization", "bearer  canary"),
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_keeps_what_is_not_the_tokens() {
+    fn queries_keep_other_pairs() {
         let (token, parts, _) = take(&all(), Request::get("/a?x=1&username=ann&token=s&y=%26"));
         let token = token.unwrap();
         assert_eq!((token.username(), token.secret()), (Some("ann"), "s"));
@@ -193,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_marker_is_chosen_among_the_protocols_and_the_token_is_not() {
+    fn chooses_the_marker() {
         let (_, parts, answer) =
             take(&all(), Request::get("/").header("sec-websocket-protocol", "chat, bearer, t"));
         assert_eq!(answer["sec-websocket-protocol"], "bearer");
@@ -201,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_left_alone() {
+    fn ignores_other_credentials() {
         for request in [
             Request::get("/"),
             Request::get("/?tokens=1"),
@@ -214,11 +219,11 @@ mod tests {
         }
         let everywhere =
             Request::get("/?token=a").header("authorization", "Bearer b").header("cookie", "token=c");
-        assert_eq!(take(&Sources::default(), everywhere).0, None);
+        assert_eq!(take(&TokenSources::default(), everywhere).0, None);
     }
 
     #[test]
-    fn debug_shows_nothing_of_it() {
+    fn debug_hides_tokens() {
         assert_eq!(format!("{:?}", Token::new("canary").with_username("ann")), "Token(..)");
         assert!(!Token::new("canary").is("canarz") && !Token::new("canary").is("canary "));
     }

@@ -1,4 +1,4 @@
-//! The `Cookie` header, as browsers and frameworks write it.
+//! Parsing of the `Cookie` header.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,13 @@ use cookie::{Cookie, CookieJar};
 use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::percent_decode;
 
-/// The cookies that a client sends, from all lines of the header: HTTP/2 sends one per line.
+/// Reads the cookies of a request from all lines of the header: HTTP/2 sends one per line.
 ///
-/// Each pair is read on its own, and one that cannot be read is left out alone: cookies of other programs on the same
-/// host travel in the same header, in whatever encoding.
+/// Each pair is parsed separately, and only invalid pairs are left out: cookies of other programs on the same host are in the
+/// same header, in any encoding.
 pub(in crate::middleware) fn read(headers: &HeaderMap) -> CookieJar {
     let mut jar = CookieJar::new();
-    // Of two cookies of one name the first counts: browsers send the one with the longer path first.
+    // The first of two cookies with the same name counts: browsers send the one with the longer path first.
     for (name, value) in pairs(headers) {
         if jar.get(&name).is_none() {
             jar.add_original(Cookie::new(name, value));
@@ -21,7 +21,7 @@ pub(in crate::middleware) fn read(headers: &HeaderMap) -> CookieJar {
     jar
 }
 
-/// The values of all cookies of one name: a browser has one for each path and domain, perhaps of several programs.
+/// Returns the values of all cookies with a name: a browser has one for each path and domain.
 pub(in crate::middleware) fn values(headers: &HeaderMap, name: &str) -> impl Iterator<Item = String> {
     pairs(headers).filter(move |(other, _)| other == name).map(|(_, value)| value)
 }
@@ -39,12 +39,12 @@ fn pair(pair: &[u8]) -> Option<(String, String)> {
     Some((name, text(percent_decode(&value).collect(), &value)?))
 }
 
-/// The decoded bytes as text, or else those that came.
+/// Returns the decoded bytes as text, or else the raw ones.
 fn text(decoded: Vec<u8>, raw: &[u8]) -> Option<String> {
     String::from_utf8(decoded).ok().or_else(|| std::str::from_utf8(raw).ok().map(str::to_owned))
 }
 
-/// Percent-decodes only what cannot stand in a name as it is. Otherwise `%5F%5FHost-id`, which any host of the domain
+/// Percent-decodes only the bytes that a name cannot contain unescaped. Otherwise `%5F%5FHost-id`, which any host of the domain
 /// may set, would count as `__Host-id`, which browsers protect.
 fn decode_name(name: &[u8]) -> Vec<u8> {
     let (mut decoded, mut rest) = (Vec::with_capacity(name.len()), name);
@@ -56,7 +56,7 @@ fn decode_name(name: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The byte of a percent-escape at the beginning.
+/// Returns the byte of a leading percent-escape.
 fn escaped(text: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
     (*text.first()? == b'%').then_some(())?;
@@ -67,7 +67,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// The text between double quotes, which Go puts around values with blanks and commas. Python's `http.cookies` also
+/// Removes double quotes, which Go puts around values with blanks and commas. Python's `http.cookies` also
 /// escapes within them: `\"`, `\\`, and every other character below U+0100 as three octal digits.
 fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_frameworks_write_them() {
+    fn reads_values_of_frameworks() {
         for (line, expected) in [
             (&b"a=GOOD"[..], "GOOD"),
             (b"a=", ""),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out_alone() {
+    fn leaves_out_invalid_pairs() {
         for line in [
             &b"city=Montr\xe9al; a=GOOD"[..],
             b"a=GOOD; city=Montr\xe9al",
@@ -165,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn all_lines_count_and_of_two_the_first() {
+    fn the_first_of_a_name_counts() {
         let lines: [&[u8]; 4] = [b"city=\xe9", b"a=1; b=2", b"c=3; a=4", b"b=5"];
         let expected = [("a", "1"), ("b", "2"), ("c", "3")];
         assert_eq!(all(&lines), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]
-    fn an_escape_makes_no_other_cookies_name() {
+    fn escapes_cannot_forge_names() {
         for (line, name) in [
             (&b"%5F%5FHost-id=1"[..], "%5F%5FHost-id"),
             (b"%61=1", "%61"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_and_value_that_we_write_is_read() {
+    fn reads_its_own_encoding() {
         let texts = ["", "x y", "\"q\"", "a;b", "a=b", "%41", "\u{6c49}", "\\", "a,b", "__Host-x", "+"];
         for (name, text) in texts.iter().flat_map(|name| texts.map(|text| (*name, text))) {
             if name.is_empty() {

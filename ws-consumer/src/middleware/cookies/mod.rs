@@ -2,31 +2,31 @@
 
 mod header;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use cookie::CookieJar;
 pub use cookie::{Cookie, Key, SameSite};
 use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 
 pub(super) use self::header::{read, values};
-use super::guard::{Guard, GuardRequest};
-use crate::wire::Refuse;
+use super::{guard::Guard, request::GuardRequest};
+use crate::{sync::lock, wire::Refuse};
 
-/// Reads the cookies of a request into a [`Jar`] in its extensions, and sends those that are added to it with the
-/// answer: of a socket with the one that lets it in, of plain HTTP with the response.
+/// Reads the cookies of a request into a [`Jar`] in its extensions, and sends cookies that are added to it with the response:
+/// for a WebSocket with the handshake.
 ///
-/// Each pair of the `Cookie` header is read on its own, and one that cannot be read is left out alone. Of two cookies
-/// of one name the first counts. Values are percent-decoded (a `+` stays one); double quotes around a value are taken
-/// off, with the escapes that Python's `http.cookies` writes within them.
+/// Each pair of the `Cookie` header is parsed separately, and only invalid pairs are left out. The first of two cookies with
+/// the same name counts. Values are percent-decoded (`+` is not a space). Double quotes around a value are removed, as are
+/// the escapes that Python's `http.cookies` writes between them.
 ///
 /// ```
 /// use ws_consumer::{Consumer, NoEvents, Result, Router, Socket};
 /// use ws_consumer::middleware::{Cookie, Cookies, Guard, Jar, Key};
 ///
 /// #[derive(Default)]
-/// struct Visitor;
+/// struct Greeter;
 ///
-/// impl Consumer for Visitor {
+/// impl Consumer for Greeter {
 ///     type Event = NoEvents;
 ///     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
 ///         if let Some(jar) = socket.scope().extensions.get::<Jar>() {
@@ -36,8 +36,8 @@ use crate::wire::Refuse;
 ///     }
 /// }
 ///
-/// let key = Key::generate(); // kept somewhere, in earnest: cookies of another key are not read
-/// let application = Cookies::with_key(key).around(Router::new().consumer("/", Visitor::default));
+/// let key = Key::generate(); // in production a stored key: cookies of another key are ignored
+/// let application = Cookies::with_key(key).around(Router::new().consumer("/", Greeter::default));
 /// ```
 #[derive(Clone, Default)]
 pub struct Cookies {
@@ -45,12 +45,12 @@ pub struct Cookies {
 }
 
 impl Cookies {
-    /// Plain cookies only.
+    /// Reads plain cookies only.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Signed and private cookies too, under this key.
+    /// Also reads signed and private cookies, under this key.
     pub fn with_key(key: Key) -> Self {
         Self { key: Some(key) }
     }
@@ -58,9 +58,10 @@ impl Cookies {
 
 impl Guard for Cookies {
     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
-        let jar = Jar(Arc::new(Contents { key: self.key.clone(), jar: Mutex::new(read(request.headers)) }));
-        let answered = jar.clone();
-        request.on_answer(move |headers| answered.write(headers));
+        let jar =
+            Jar(Arc::new(JarContents { key: self.key.clone(), jar: Mutex::new(read(request.headers)) }));
+        let shared = jar.clone();
+        request.on_answer(move |headers| shared.write(headers));
         request.extensions.insert(jar);
         Ok(())
     }
@@ -70,30 +71,30 @@ impl Guard for Cookies {
     }
 }
 
-/// The cookies of one request. Clones are the same jar.
+/// The cookies of a request. Clones share the jar.
 ///
-/// What is added leaves with the answer; once a socket has been accepted it is too late.
+/// Added cookies are sent with the response. Once a WebSocket is accepted it is too late.
 #[derive(Clone)]
-pub struct Jar(Arc<Contents>);
+pub struct Jar(Arc<JarContents>);
 
-struct Contents {
+struct JarContents {
     key: Option<Key>,
-    /// Locked for a look-up; nothing is called under it.
+    /// Locked for a lookup only.
     jar: Mutex<CookieJar>,
 }
 
 impl Jar {
-    /// A plain cookie: whatever the client says it is.
+    /// A plain cookie, with a value chosen by the client.
     pub fn get(&self, name: &str) -> Option<Cookie<'static>> {
         self.jar().get(name).cloned()
     }
 
-    /// A signed cookie: its value is one that this server has given out. `None` without a key.
+    /// A signed cookie: its value was issued by this server. `None` without a key.
     pub fn signed(&self, name: &str) -> Option<Cookie<'static>> {
         self.jar().signed(self.0.key.as_ref()?).get(name)
     }
 
-    /// A private cookie: as signed, and the client could not read it. `None` without a key.
+    /// A private cookie: signed, and unreadable for the client. `None` without a key.
     pub fn private(&self, name: &str) -> Option<Cookie<'static>> {
         self.jar().private(self.0.key.as_ref()?).get(name)
     }
@@ -119,11 +120,11 @@ impl Jar {
         self.jar().private_mut(self.key()).add(cookie);
     }
 
-    /// Takes a cookie back. Its path and domain must be those that it was set with.
+    /// Removes a cookie. Its path and domain must be those that it was set with.
     pub fn remove(&self, cookie: impl Into<Cookie<'static>>) {
         let cookie = cookie.into();
         let mut jar = self.jar();
-        // The client may have it although this request did not bring it.
+        // The client may have the cookie although this request does not contain it.
         jar.force_remove(cookie.name());
         jar.add_original(cookie.clone());
         jar.remove(cookie);
@@ -134,7 +135,7 @@ impl Jar {
     }
 
     fn jar(&self) -> MutexGuard<'_, CookieJar> {
-        self.0.jar.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.jar)
     }
 
     fn write(&self, headers: &mut HeaderMap) {
@@ -142,14 +143,14 @@ impl Jar {
     }
 }
 
-/// Only the names: values are secrets more often than not.
+/// Shows the names only: values are often secrets.
 impl std::fmt::Debug for Jar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.jar().iter().map(|cookie| cookie.name().to_owned())).finish()
     }
 }
 
-/// Percent-encoded, so that no value can pass for an attribute or for another header.
+/// Appends a `Set-Cookie` header. The cookie is percent-encoded, so that no value becomes an attribute or another header.
 pub(super) fn append(headers: &mut HeaderMap, cookie: &Cookie<'_>) {
     match HeaderValue::from_str(&cookie.encoded().to_string()) {
         Ok(value) => _ = headers.append(SET_COOKIE, value),
@@ -164,7 +165,7 @@ mod tests {
     fn jar(key: Option<Key>, line: &[u8]) -> Jar {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::COOKIE, HeaderValue::from_bytes(line).unwrap());
-        Jar(Arc::new(Contents { key, jar: Mutex::new(read(&headers)) }))
+        Jar(Arc::new(JarContents { key, jar: Mutex::new(read(&headers)) }))
     }
 
     fn set(jar: &Jar) -> Vec<String> {
@@ -174,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_set_with_its_attributes() {
+    fn sets_attributes() {
         let jar = jar(None, b"");
         jar.add(Cookie::build(("Testing-Key", "testing-value")).path("/").same_site(SameSite::Lax));
         assert_eq!(set(&jar), ["Testing-Key=testing-value; SameSite=Lax; Path=/"]);
     }
 
     #[test]
-    fn a_value_cannot_become_an_attribute_or_a_header() {
+    fn values_cannot_inject() {
         let jar = jar(None, b"");
         jar.add(("a", "1; Domain=evil\r\nSet-Cookie: b=2"));
         let set = set(&jar);
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cookie_is_left_out() {
+    fn leaves_out_invalid_pairs() {
         let jar = jar(None, b"a=1; nonsense; =; b=%E6%B1%89; a=2");
         assert_eq!(jar.get("a").unwrap().value(), "1");
         assert_eq!(jar.get("b").unwrap().value(), "\u{6c49}");
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn signed_and_private_cookies_come_back_only_untouched() {
+    fn rejects_changed_cookies() {
         let key = Key::generate();
         let first = jar(Some(key.clone()), b"");
         first.add_signed(("user", "ann"));
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_taken_back_ends_at_once() {
+    fn removes_cookies() {
         let jar = jar(None, b"a=1");
         jar.remove(Cookie::build("a").path("/"));
         assert!(jar.get("a").is_none());
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_values() {
+    fn debug_hides_values() {
         assert_eq!(format!("{:?}", jar(None, b"a=canary")), r#"{"a"}"#);
     }
 }

@@ -1,34 +1,34 @@
-//! Token buckets, without clocks: times come in as nanoseconds of any beginning.
+//! Token buckets without a clock: times are nanoseconds since an arbitrary start.
 
 use std::time::Duration;
 
-/// So many per second in the long run, and so many at once.
+/// A rate, and the size of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Nanoseconds that one takes to come back.
+    /// Nanoseconds in which one token is refilled.
     interval: u64,
-    /// Nanoseconds that a full bucket takes.
+    /// Nanoseconds in which an empty bucket is refilled.
     full: u64,
 }
 
 impl Rate {
-    /// So many per second, and as many at once.
+    /// Allows `count` per second, in bursts of `count`.
     ///
     /// # Panics
-    /// When it is none, or more than a billion.
+    /// If `count` is 0 or more than a billion.
     pub fn per_second(count: u32) -> Self {
         Self::new(count, Duration::from_secs(1))
     }
 
-    /// So many per minute, and as many at once.
+    /// Allows `count` per minute, in bursts of `count`.
     ///
     /// # Panics
-    /// When it is none.
+    /// If `count` is 0.
     pub fn per_minute(count: u32) -> Self {
         Self::new(count, Duration::from_secs(60))
     }
 
-    /// How many may come at once.
+    /// Sets the size of a burst.
     pub fn burst(self, count: u32) -> Self {
         Self { full: self.interval.saturating_mul(count.max(1).into()), ..self }
     }
@@ -39,7 +39,7 @@ impl Rate {
         Self { interval, full: interval * u64::from(count) }
     }
 
-    /// After so long an untouched bucket is full, and need not be kept.
+    /// The time after which an unused bucket is full and can be dropped.
     pub(super) fn window(self) -> u64 {
         self.full
     }
@@ -49,14 +49,14 @@ pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// One number is enough: when the bucket will be full again.
+/// A token bucket, stored as the time at which it will be full again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     full_at: u64,
 }
 
-impl Bucket {
-    /// Takes `count` out, or says how long to wait for them. What is more than a full bucket is never given.
+impl TokenBucket {
+    /// Takes `count` tokens, or returns the time until they are available. More than a full bucket is never available.
     pub(super) fn take(&mut self, rate: Rate, count: u64, now: u64) -> Result<(), u64> {
         let full_at = self.full_at.max(now).saturating_add(rate.interval.saturating_mul(count));
         match full_at.saturating_sub(now).checked_sub(rate.full) {
@@ -68,7 +68,7 @@ impl Bucket {
         }
     }
 
-    /// Takes `count` out, whatever is there, and says how long to wait until nothing is owed any more.
+    /// Takes `count` tokens even if they are not available, and returns the time until the debt is paid.
     pub(super) fn owe(&mut self, rate: Rate, count: u64, now: u64) -> u64 {
         self.full_at = self.full_at.max(now).saturating_add(rate.interval.saturating_mul(count));
         self.full_at.saturating_sub(now).saturating_sub(rate.full)
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate() {
-        let (rate, mut bucket) = (Rate::per_second(10).burst(3), Bucket::default());
+        let (rate, mut bucket) = (Rate::per_second(10).burst(3), TokenBucket::default());
         for _ in 0..3 {
             assert_eq!(bucket.take(rate, 1, SECOND), Ok(()));
         }
@@ -94,16 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_costs_nothing_and_too_much_is_never_given() {
-        let (rate, mut bucket) = (Rate::per_minute(60).burst(5), Bucket::default());
+    fn refusals_cost_nothing() {
+        let (rate, mut bucket) = (Rate::per_minute(60).burst(5), TokenBucket::default());
         assert!(bucket.take(rate, 6, SECOND).is_err());
         assert!(bucket.take(rate, u64::MAX, SECOND).is_err());
         assert_eq!(bucket.take(rate, 5, SECOND), Ok(()));
     }
 
     #[test]
-    fn a_debt_is_paid_back_at_the_rate() {
-        let (rate, mut bucket) = (Rate::per_second(10).burst(2), Bucket::default());
+    fn debts_are_paid_at_the_rate() {
+        let (rate, mut bucket) = (Rate::per_second(10).burst(2), TokenBucket::default());
         let waits: Vec<_> = (0..4).map(|_| bucket.owe(rate, 1, SECOND)).collect();
         assert_eq!(waits, [0, 0, SECOND / 10, SECOND / 5]);
         assert_eq!(bucket.owe(rate, 1, SECOND + SECOND / 5), SECOND / 10);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "between one and a billion")]
-    fn a_rate_of_nothing_is_none() {
+    fn rejects_a_rate_of_zero() {
         Rate::per_second(0);
     }
 }

@@ -1,4 +1,4 @@
-//! Messages over a limit, and what becomes of them.
+//! The treatment of messages over a limit.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::{
     wire::Verdict,
 };
 
-/// Pings wait as well, and the JavaScript client takes a server for dead that does not answer one within 10 s.
+/// The longest pause. Pings wait as well, and the JavaScript client gives up a server that does not answer one within 10 s.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A longer message is not searched for the number of a request: it is over a limit already.
+/// The longest message in which the number of a request is looked up: parsing costs time, and the limit is exceeded already.
 const SEARCHED: usize = 16 << 10;
 
 /// The treatment of a message over a [`Limiter`](super::Limiter)'s rate, and of its connection.
@@ -20,15 +20,15 @@ const SEARCHED: usize = 16 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverLimit {
-    /// The message is dropped and answered with `{"error": "too many messages", "retry_after": 0.5}`, in seconds, and with the
-    /// `ref` of a [request](crate::Socket::answer). It may overtake what is sent about messages before. The connection goes on.
+    /// The message is dropped and answered with `{"error": "too many messages", "retry_after": 0.5}`, in seconds, and with
+    /// the `ref` of a [request](crate::Socket::answer). The answer may overtake answers to earlier messages. The connection
+    /// stays open.
     Answer,
-    /// The connection is closed with this code. By default with [1013](Close::TRY_AGAIN_LATER), after which clients come back
-    /// later; the JavaScript client does so with a growing pause, while 1000, 1008 and all from 4000 on are final for it.
+    /// The connection is closed with this code, by default [1013](Close::TRY_AGAIN_LATER), after which clients reconnect
+    /// later. The JavaScript client does so with a growing pause; 1000, 1008 and all codes from 4000 on are final for it.
     Close(u16),
-    /// The message is handled, and nothing further is read from the client until the rate allows for it: it waits with
-    /// the client, which notices by its own back-pressure. Where it would have to wait for more than 5 s, it is closed
-    /// with 1013 instead.
+    /// The message is handled, and the connection reads no further until the rate allows it, which puts back-pressure on the
+    /// client. If the pause would exceed 5 s, the connection is closed with 1013 instead.
     SlowDown,
 }
 
@@ -38,14 +38,14 @@ impl Default for OverLimit {
     }
 }
 
-/// The limit that was exceeded, and the time until there is room again.
+/// The limit that was exceeded, and the time until the rate allows the next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Excess {
+pub(super) struct RateExcess {
     pub(super) what: &'static str,
     pub(super) nanoseconds: u64,
 }
 
-impl Excess {
+impl RateExcess {
     pub(super) fn seconds(self) -> u64 {
         self.nanoseconds.div_ceil(1_000_000_000)
     }
@@ -67,47 +67,47 @@ impl Excess {
     fn answer(self, frame: &Frame) -> Frame {
         let milliseconds = self.nanoseconds.div_ceil(1_000_000).min(u32::MAX.into());
         let retry_after = f64::from(u32::try_from(milliseconds).unwrap_or(u32::MAX)) / 1000.0;
-        let answer = Answer { r#ref: ref_of(frame), error: self.what, retry_after };
+        let answer = OverLimitAnswer { r#ref: ref_of(frame), error: self.what, retry_after };
         Frame::from_json(&answer).unwrap_or_else(|_| Frame::from(self.what))
     }
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct OverLimitAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
-    r#ref: Option<Ref>,
+    r#ref: Option<RequestRef>,
     error: &'static str,
     retry_after: f64,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
-enum Ref {
+enum RequestRef {
     Number(u64),
     Text(String),
 }
 
-/// A reply has a `ref` as well: one of this side's, which the client must not take for its own.
+/// The part of a request that is read. A reply has a `ref` too, but that of a request by the server.
 #[derive(Deserialize)]
-struct Request {
-    r#ref: Ref,
+struct RequestHeader {
+    r#ref: RequestRef,
     #[serde(rename = "request")]
     _request: IgnoredAny,
 }
 
-fn ref_of(frame: &Frame) -> Option<Ref> {
+fn ref_of(frame: &Frame) -> Option<RequestRef> {
     let text = frame.text().ok().filter(|text| text.len() <= SEARCHED && text.contains("\"ref\""))?;
-    Some(serde_json::from_str::<Request>(text).ok()?.r#ref)
+    Some(serde_json::from_str::<RequestHeader>(text).ok()?.r#ref)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const EXCESS: Excess = Excess { what: "too many messages", nanoseconds: 1_250_000_001 };
+    const EXCESS: RateExcess = RateExcess { what: "too many messages", nanoseconds: 1_250_000_001 };
 
     #[test]
-    fn an_answer_names_the_request_that_it_is_for() {
+    fn answers_name_the_request() {
         for (frame, answer) in [
             ("x", r#"{"error":"too many messages","retry_after":1.251}"#),
             (r#"{"ref":7,"request":[1]}"#, r#"{"ref":7,"error":"too many messages","retry_after":1.251}"#),
@@ -117,13 +117,14 @@ mod tests {
         ] {
             assert_eq!(EXCESS.verdict(OverLimit::Answer, &frame.into()), Verdict::Answer(answer.into()));
         }
-        let never = Excess { nanoseconds: u64::MAX, ..EXCESS };
+        let never = RateExcess { nanoseconds: u64::MAX, ..EXCESS };
         assert!(matches!(never.verdict(OverLimit::Answer, &b"x".to_vec().into()), Verdict::Answer(_)));
     }
 
     #[test]
-    fn a_pause_is_no_longer_than_a_client_waits() {
-        let rule = |nanoseconds| Excess { nanoseconds, ..EXCESS }.verdict(OverLimit::SlowDown, &"x".into());
+    fn pauses_are_bounded() {
+        let rule =
+            |nanoseconds| RateExcess { nanoseconds, ..EXCESS }.verdict(OverLimit::SlowDown, &"x".into());
         assert_eq!(rule(5), Verdict::Pause(Duration::from_nanos(5)));
         assert_eq!(rule(5_000_000_001), Verdict::Close(Close::new(1013, "too many messages")));
         assert_eq!(rule(u64::MAX), Verdict::Close(Close::new(1013, "too many messages")));

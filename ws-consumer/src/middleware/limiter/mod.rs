@@ -1,4 +1,4 @@
-//! How much a client may send.
+//! Limits of connections and of what they send.
 
 mod bucket;
 mod excess;
@@ -15,37 +15,35 @@ use tokio::time::Instant;
 
 pub use self::{bucket::Rate, excess::OverLimit};
 use self::{
-    bucket::{Bucket, nanoseconds},
-    excess::Excess,
-    table::Table,
+    bucket::{TokenBucket, nanoseconds},
+    excess::RateExcess,
+    table::BucketTable,
 };
-use super::{
-    guard::{Guard, GuardRequest},
-    proxy::TrustedProxies,
-};
+use super::{guard::Guard, proxy::TrustedProxies, request::GuardRequest};
 use crate::{
     connections::{AddressCounts, CountedAddress},
+    error::LogLimit,
     frame::Frame,
-    scope::{Scope, UserId, customer},
-    wire::{Refuse, Seldom, Verdict},
+    scope::{Scope, UserId, counted_address},
+    wire::{Refuse, Verdict},
 };
 
-/// Addresses and users that are remembered at once, each.
+/// The number of addresses and of users that are remembered.
 const KEYS: usize = 100_000;
 
-/// Limits for connections, addresses and users. Each is off until it is set.
+/// Limits for connections, addresses and users. Each limit is off until it is set.
 ///
-/// On a socket, a message too many closes with code 1013, which clients take for a reason to come back later; it may be
-/// answered instead, slow the client down, or close with another code: see [`OverLimit`]. On plain HTTP every request counts
-/// as a message, and one too many is refused with 429, as is a connection too many.
+/// A message over a limit closes the connection with code 1013, after which clients reconnect later. [`OverLimit`] has other
+/// treatments. On plain HTTP every request counts as a message, and a request over the limit is refused with 429, as is a
+/// connection over the limit.
 ///
-/// An address of IPv6 counts with its neighbours in the same /64, which are one customer's. About 100,000 addresses
-/// and as many users are remembered, in a few megabytes; who has not been seen for as long as a bucket takes to fill
-/// is forgotten, and each look-up costs the same however many there are.
+/// All IPv6 addresses of a /64 count as one, as they belong to one customer. About 100,000 addresses and as many users are
+/// remembered, in a few megabytes. An entry unused for the refill time of its bucket is dropped, and each lookup takes
+/// constant time.
 ///
-/// Users are those of a guard further out: see [`UserId`]. The client's address is what [`TrustedProxies`]
-/// say, or else the [`Peer`](crate::Peer)'s. A limit per address refuses with 500, and logs the reason, where
-/// neither is known; behind a trusted Unix socket, clients that the proxy does not name count as one.
+/// Users are identified by a guard further out: see [`UserId`]. The client's address is the one reported by
+/// [`TrustedProxies`], or else the [`Peer`](crate::Peer)'s. Where neither is known, a limit per address refuses with 500 and
+/// logs the reason; behind a trusted Unix socket, clients that the proxy does not name count as one.
 ///
 /// ```
 /// use ws_consumer::{Router, middleware::{Guard, Limiter, Rate}};
@@ -65,7 +63,7 @@ pub struct Limiter {
     tables: Arc<Tables>,
     beginning: Instant,
     /// Requests without an address.
-    nameless: Seldom,
+    nameless: LogLimit,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -76,18 +74,18 @@ struct Rates {
 
 #[derive(Default)]
 struct Tables {
-    address: Pair,
-    user: Pair,
+    address: TablePair,
+    user: TablePair,
 }
 
 #[derive(Default)]
-struct Pair {
-    messages: Option<Table>,
-    bytes: Option<Table>,
+struct TablePair {
+    messages: Option<BucketTable>,
+    bytes: Option<BucketTable>,
 }
 
 impl Limiter {
-    /// No limit yet.
+    /// Creates a limiter without limits.
     pub fn new() -> Self {
         Self {
             connections: None,
@@ -97,46 +95,46 @@ impl Limiter {
             rates: Rates::default(),
             tables: Arc::default(),
             beginning: Instant::now(),
-            nameless: Seldom::default(),
+            nameless: LogLimit::default(),
         }
     }
 
-    /// So many connections of one address at once.
+    /// Limits the concurrent connections of an address.
     pub fn connections_per_address(mut self, count: u32) -> Self {
         self.connections = Some(count);
         self
     }
 
-    /// Messages of one connection.
+    /// Limits the messages of a connection.
     pub fn messages_per_connection(mut self, rate: Rate) -> Self {
         self.rates.messages = Some(rate);
         self
     }
 
-    /// Bytes in the messages of one connection. The largest message that may come is one burst.
+    /// Limits the bytes in the messages of a connection. A burst is also the size of the largest message.
     pub fn bytes_per_connection(mut self, rate: Rate) -> Self {
         self.rates.bytes = Some(rate);
         self
     }
 
-    /// Messages of all connections of one address.
+    /// Limits the messages of all connections of an address.
     pub fn messages_per_address(self, rate: Rate) -> Self {
-        self.with(|tables| tables.address.messages = Some(Table::new(rate, KEYS)))
+        self.with(|tables| tables.address.messages = Some(BucketTable::new(rate, KEYS)))
     }
 
-    /// Bytes in the messages of all connections of one address.
+    /// Limits the bytes in the messages of all connections of an address.
     pub fn bytes_per_address(self, rate: Rate) -> Self {
-        self.with(|tables| tables.address.bytes = Some(Table::new(rate, KEYS)))
+        self.with(|tables| tables.address.bytes = Some(BucketTable::new(rate, KEYS)))
     }
 
-    /// Messages of all connections of one user.
+    /// Limits the messages of all connections of a user.
     pub fn messages_per_user(self, rate: Rate) -> Self {
-        self.with(|tables| tables.user.messages = Some(Table::new(rate, KEYS)))
+        self.with(|tables| tables.user.messages = Some(BucketTable::new(rate, KEYS)))
     }
 
-    /// Bytes in the messages of all connections of one user.
+    /// Limits the bytes in the messages of all connections of a user.
     pub fn bytes_per_user(self, rate: Rate) -> Self {
-        self.with(|tables| tables.user.bytes = Some(Table::new(rate, KEYS)))
+        self.with(|tables| tables.user.bytes = Some(BucketTable::new(rate, KEYS)))
     }
 
     /// Sets the treatment of messages over the limit, instead of a close with 1013.
@@ -151,28 +149,28 @@ impl Limiter {
         self
     }
 
-    /// Closes with this code a socket that sends too much: [`OverLimit::Close`].
+    /// Closes connections over a limit with this code: see [`OverLimit::Close`].
     pub fn close_code(self, code: u16) -> Self {
         self.over_limit(OverLimit::Close(code))
     }
 
-    /// Believes these proxies about the client's address, instead of those of
+    /// Trusts these proxies about the client's address, instead of those of
     /// [`Protocols::trust`](crate::Protocols::trust).
     pub fn trust(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;
         self
     }
 
-    /// Returns the address that connections and messages count for. `None` if no limit is per address.
+    /// Returns the address under which connections and messages are counted, or `None` if no limit is per address.
     fn address(&self, request: &GuardRequest<'_>) -> Result<Option<IpAddr>, StatusCode> {
-        let Pair { messages, bytes } = &self.tables.address;
+        let TablePair { messages, bytes } = &self.tables.address;
         if self.connections.is_none() && messages.is_none() && bytes.is_none() {
             return Ok(None);
         }
-        let proxies = self.proxies.or_of(request.extensions);
+        let proxies = self.proxies.or_from(request.extensions);
         match proxies.client(request.peer, request.headers) {
-            Some(address) => Ok(Some(customer(address))),
-            // Beside a proxy's requests, which tell of their clients: those of the machine itself.
+            Some(address) => Ok(Some(counted_address(address))),
+            // A request that names no client comes from the proxy's machine itself.
             None if proxies.trusts(None) => Ok(Some(Ipv6Addr::UNSPECIFIED.into())),
             None => {
                 let Some(refused) = self.nameless.count() else {
@@ -180,7 +178,7 @@ impl Limiter {
                 };
                 tracing::error!(
                     refused,
-                    "there are limits per address, and nobody tells the address of this client: with axum use \
+                    "there are limits per address, and the address of this client is unknown: with axum use \
                      the feature `axum` and `into_make_service_with_connect_info::<SocketAddr>()`, elsewhere put a \
                      `Peer` into the request's extensions, and for a proxy behind a Unix socket trust `unix:`"
                 );
@@ -190,14 +188,14 @@ impl Limiter {
     }
 
     fn with(mut self, set: impl FnOnce(&mut Tables)) -> Self {
-        set(Arc::get_mut(&mut self.tables).expect("shared only once it stands in front of something"));
+        set(Arc::get_mut(&mut self.tables).expect("shared only once the guard is in use"));
         self
     }
 
-    fn meter(&self, address: Option<IpAddr>, user: Option<UserId>) -> Meter {
-        Meter {
+    fn meter(&self, address: Option<IpAddr>, user: Option<UserId>) -> RateMeter {
+        RateMeter {
             rates: self.rates,
-            own: Default::default(),
+            connection: Default::default(),
             tables: self.tables.clone(),
             address,
             user,
@@ -222,13 +220,13 @@ impl Guard for Limiter {
         // A session that goes on has its place already.
         if let (Some(most), Some(address), false) = (self.connections, address, request.is_recheck()) {
             let counted = self.addresses.enter(address, most as usize).ok_or_else(|| too_many(1))?;
-            request.extensions.insert(Held { _counted: Arc::new(counted) });
+            request.extensions.insert(ConnectionSlot { _counted: Arc::new(counted) });
         }
-        let (over, mut told) = (self.over, false);
+        let (over, mut logged) = (self.over, false);
         request.meter(move |frame: &Frame| {
             let Err(excess) = meter.judge(frame.len() as u64, over) else { return Verdict::Pass };
-            // Once for each connection: most of those that send too much go on.
-            if !mem::replace(&mut told, true) {
+            // Logged once per connection: most clients over a limit keep sending.
+            if !mem::replace(&mut logged, true) {
                 tracing::info!(?address, what = excess.what, ?over, "a client sends too much");
             }
             excess.verdict(over, frame)
@@ -237,37 +235,37 @@ impl Guard for Limiter {
     }
 }
 
-/// A connection's place, kept with its scope.
+/// The slot of a connection, kept with its scope.
 #[derive(Clone)]
-struct Held {
-    _counted: Arc<CountedAddress>,
+struct ConnectionSlot {
+    _entered: Arc<Entered>,
 }
 
-/// What one connection has left.
-struct Meter {
+/// The buckets that the messages of a connection are taken from.
+struct RateMeter {
     rates: Rates,
-    own: [Bucket; 2],
+    connection: [TokenBucket; 2],
     tables: Arc<Tables>,
     address: Option<IpAddr>,
     user: Option<UserId>,
     beginning: Instant,
 }
 
-impl Meter {
-    fn judge(&mut self, bytes: u64, over: OverLimit) -> Result<(), Excess> {
+impl RateMeter {
+    fn judge(&mut self, bytes: u64, over: OverLimit) -> Result<(), RateExcess> {
         match over {
             OverLimit::SlowDown => self.owe(bytes),
             _ => self.take(bytes),
         }
     }
 
-    /// Takes from all that there are, also more than is there; an error says for how long to wait.
-    fn owe(&mut self, bytes: u64) -> Result<(), Excess> {
+    /// Takes from all buckets, even if they become empty; an error holds the time to wait.
+    fn owe(&mut self, bytes: u64) -> Result<(), RateExcess> {
         let now = nanoseconds(self.beginning.elapsed());
-        let own = |bucket: &mut Bucket, rate: Option<Rate>, count| {
+        let own = |bucket: &mut TokenBucket, rate: Option<Rate>, count| {
             rate.map_or(0, |rate| bucket.owe(rate, count, now))
         };
-        let [messages, all_bytes] = &mut self.own;
+        let [messages, all_bytes] = &mut self.connection;
         let own = [own(messages, self.rates.messages, 1), own(all_bytes, self.rates.bytes, bytes)];
         let Tables { address, user } = &*self.tables;
         let address = owed(address, self.address.as_ref(), bytes, now);
@@ -280,12 +278,12 @@ impl Meter {
         }
     }
 
-    fn take(&mut self, bytes: u64) -> Result<(), Excess> {
+    fn take(&mut self, bytes: u64) -> Result<(), RateExcess> {
         let now = nanoseconds(self.beginning.elapsed());
-        let own = |bucket: &mut Bucket, rate: Option<Rate>, count| {
+        let own = |bucket: &mut TokenBucket, rate: Option<Rate>, count| {
             rate.map_or(Ok(()), |rate| bucket.take(rate, count, now))
         };
-        let [messages, all_bytes] = &mut self.own;
+        let [messages, all_bytes] = &mut self.connection;
         own(messages, self.rates.messages, 1).map_err(too_often)?;
         own(all_bytes, self.rates.bytes, bytes).map_err(too_much)?;
         let Tables { address, user } = &*self.tables;
@@ -294,28 +292,34 @@ impl Meter {
     }
 }
 
-fn shared<K: std::hash::Hash>(pair: &Pair, key: Option<&K>, bytes: u64, now: u64) -> Result<(), Excess> {
+fn shared<K: std::hash::Hash>(
+    pair: &TablePair,
+    key: Option<&K>,
+    bytes: u64,
+    now: u64,
+) -> Result<(), RateExcess> {
     let Some(key) = key else { return Ok(()) };
-    let take =
-        |table: &Option<Table>, count| table.as_ref().map_or(Ok(()), |table| table.take(key, count, now));
+    let take = |table: &Option<BucketTable>, count| {
+        table.as_ref().map_or(Ok(()), |table| table.take(key, count, now))
+    };
     take(&pair.messages, 1).map_err(too_often)?;
     take(&pair.bytes, bytes).map_err(too_much)
 }
 
-fn owed<K: std::hash::Hash>(pair: &Pair, key: Option<&K>, bytes: u64, now: u64) -> [u64; 2] {
-    let owe = |table: &Option<Table>, count| match (table, key) {
+fn owed<K: std::hash::Hash>(pair: &TablePair, key: Option<&K>, bytes: u64, now: u64) -> [u64; 2] {
+    let owe = |table: &Option<BucketTable>, count| match (table, key) {
         (Some(table), Some(key)) => table.owe(key, count, now),
         _ => 0,
     };
     [owe(&pair.messages, 1), owe(&pair.bytes, bytes)]
 }
 
-fn too_often(nanoseconds: u64) -> Excess {
-    Excess { what: "too many messages", nanoseconds }
+fn too_often(nanoseconds: u64) -> RateExcess {
+    RateExcess { what: "too many messages", nanoseconds }
 }
 
-fn too_much(nanoseconds: u64) -> Excess {
-    Excess { what: "too many bytes", nanoseconds }
+fn too_much(nanoseconds: u64) -> RateExcess {
+    RateExcess { what: "too many bytes", nanoseconds }
 }
 
 fn too_many(seconds: u64) -> Refuse {
@@ -325,7 +329,7 @@ fn too_many(seconds: u64) -> Refuse {
 }
 
 impl Scope {
-    /// Who the client is, if a guard has found out.
+    /// The id of the client's user, if a guard has identified it.
     pub fn user_id(&self) -> Option<&str> {
         self.extensions.get::<UserId>().map(|id| &*id.0)
     }
@@ -336,7 +340,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_limit_holds_for_itself() {
+    async fn limits_are_independent() {
         let rate = || Rate::per_second(2);
         let (ann, bob) = (Some(UserId("ann".into())), Some(UserId("bob".into())));
         let (here, there) = (Some(IpAddr::from([1, 1, 1, 1])), Some(IpAddr::from([2, 2, 2, 2])));

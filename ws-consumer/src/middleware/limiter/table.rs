@@ -1,42 +1,43 @@
-//! Many buckets in bounded memory.
+//! Token buckets by key in bounded memory.
 //!
-//! Two maps, a young and an old one. What is used moves to the young; when the young one is full, or a full bucket's
-//! time has passed, the old one is dropped as a whole and the young one grows old. So a look-up costs two at most,
-//! nobody ever walks through the entries, and what was not used for long enough to be full again is gone by itself.
+//! Each shard has a young map and an old one. A used entry moves to the young map. When the young map is full, or after the
+//! refill time of a bucket, the old map is dropped and the young one takes its place. A lookup therefore costs two at
+//! most, no scan of the entries is needed, and buckets that have refilled disappear.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
     mem,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
-use super::bucket::{Bucket, Rate};
+use super::bucket::{Rate, TokenBucket};
+use crate::sync::lock;
 
-/// Locks that many tasks share without meeting often.
+/// The number of locks, so that tasks seldom contend.
 const SHARDS: usize = 16;
 
-/// Buckets by key. Keys are kept as hashes under a secret seed: sixteen bytes an entry, whatever they are.
-pub(super) struct Table {
+/// Token buckets by key. Keys are stored as hashes under a secret seed: sixteen bytes per entry.
+pub(super) struct BucketTable {
     rate: Rate,
     seed: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
-    /// Entries of each map of a shard.
+    shards: [Mutex<BucketShard>; SHARDS],
+    /// The capacity of each map of a shard.
     most: usize,
 }
 
 #[derive(Default)]
-struct Shard {
-    young: HashMap<u64, Bucket>,
-    old: HashMap<u64, Bucket>,
-    turned: u64,
+struct BucketShard {
+    young: HashMap<u64, TokenBucket>,
+    old: HashMap<u64, TokenBucket>,
+    rotated: u64,
 }
 
-impl Table {
-    /// For about so many keys at once. With more, those that were not used for longest are forgotten: their next
-    /// message finds a full bucket.
+impl BucketTable {
+    /// Creates a table for about `most` keys. With more, the least recently used keys are dropped: their next message
+    /// finds a full bucket.
     pub(super) fn new(rate: Rate, most: usize) -> Self {
-        // An eighth more, as keys do not spread evenly.
+        // An eighth more, as keys are not spread evenly.
         let most = most.div_ceil(SHARDS) * 9 / 8 + 1;
         Self { rate, seed: RandomState::new(), shards: Default::default(), most }
     }
@@ -49,18 +50,18 @@ impl Table {
         self.with(key, now, |bucket| bucket.owe(self.rate, count, now))
     }
 
-    fn with<T>(&self, key: impl Hash, now: u64, use_it: impl FnOnce(&mut Bucket) -> T) -> T {
+    fn with<T>(&self, key: impl Hash, now: u64, use_it: impl FnOnce(&mut TokenBucket) -> T) -> T {
         let key = self.seed.hash_one(key);
         let shard = &self.shards[usize::try_from(key % SHARDS as u64).unwrap_or(0)];
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        shard.turn(self.rate, self.most, now);
-        let Shard { young, old, .. } = &mut *shard;
+        let mut shard = lock(shard);
+        shard.rotate(self.rate, self.most, now);
+        let BucketShard { young, old, .. } = &mut *shard;
         use_it(young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_default()))
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        let count = |shard: &Mutex<Shard>| {
+        let count = |shard: &Mutex<BucketShard>| {
             let shard = shard.lock().unwrap();
             shard.young.len() + shard.old.len()
         };
@@ -68,11 +69,11 @@ impl Table {
     }
 }
 
-impl Shard {
-    fn turn(&mut self, rate: Rate, most: usize, now: u64) {
-        let is_late = now.saturating_sub(self.turned) > rate.window();
+impl BucketShard {
+    fn rotate(&mut self, rate: Rate, most: usize, now: u64) {
+        let is_late = now.saturating_sub(self.rotated) > rate.window();
         if is_late || self.young.len() >= most {
-            self.turned = now;
+            self.rotated = now;
             self.old = mem::take(&mut self.young);
         }
     }
@@ -85,8 +86,8 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn a_million_keys_take_the_room_of_some() {
-        let table = Table::new(Rate::per_second(1), 100_000);
+    fn memory_is_bounded() {
+        let table = BucketTable::new(Rate::per_second(1), 100_000);
         for key in 0..1_000_000_u32 {
             assert_eq!(table.take(key, 1, SECOND), Ok(()));
         }
@@ -94,19 +95,19 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_keys_are_all_remembered() {
-        let table = Table::new(Rate::per_second(1), 100_000);
+    fn remembers_all_keys() {
+        let table = BucketTable::new(Rate::per_second(1), 100_000);
         let all = || (0..100_000_u32).filter(|key| table.take(key, 1, SECOND).is_ok()).count();
         assert_eq!(all(), 100_000);
-        assert_eq!(all(), 0, "every one of them has spent what it had");
+        assert_eq!(all(), 0, "every bucket is empty");
     }
 
     #[test]
-    fn keys_that_are_not_used_any_more_go() {
-        let table = Table::new(Rate::per_second(1).burst(5), 100_000);
+    fn drops_unused_keys() {
+        let table = BucketTable::new(Rate::per_second(1).burst(5), 100_000);
         (0..10_000_u32).for_each(|key| table.take(key, 1, SECOND).unwrap());
         assert_eq!(table.len(), 10_000);
-        // Two windows later a shard has turned twice when it is next used.
+        // Two windows later a shard has rotated twice when it is next used.
         for later in [7, 13] {
             (0..1000_u32).for_each(|key| table.take(key, 1, later * SECOND).unwrap());
         }
@@ -114,10 +115,10 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_forgives_nobody_who_is_in_debt() {
-        let table = Table::new(Rate::per_second(1).burst(5), 100_000);
+    fn rotation_keeps_debts() {
+        let table = BucketTable::new(Rate::per_second(1).burst(5), 100_000);
         table.take("a", 5, 5 * SECOND).unwrap();
-        // The shard turns here, for its window has passed since its beginning; the debt is remembered.
+        // The shard rotates here, as its window has passed since its start; the debt is kept.
         assert!(table.take("a", 5, 6 * SECOND).is_err());
         assert_eq!(table.take("a", 1, 6 * SECOND), Ok(()));
     }

@@ -1,4 +1,4 @@
-//! The origin check: [`Origins`] tells its rules.
+//! The origin check.
 
 mod pattern;
 #[cfg(test)]
@@ -8,56 +8,55 @@ use std::{borrow::Cow, fmt, net::SocketAddr};
 
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
-pub(super) use self::pattern::{Origin, authority, canonical, host_fits};
 pub use self::pattern::{OriginError, OriginPattern};
 use super::{
-    guard::{Guard, GuardRequest},
-    proxy::{Seen, TrustedProxies, unnamed},
+    guard::Guard,
+    proxy::{ServerOrigin, TrustedProxies, unnamed},
+    request::GuardRequest,
+    web_origin::WebOrigin,
 };
 use crate::{
     application::Application,
-    error::Error,
-    scope::{Protocol, Scope, printable},
+    error::{Error, printable},
+    scope::{Protocol, Scope},
     socket::Context,
     wire::{Refuse, Running},
 };
 
-/// Which origins are let in.
+/// The allowed origins of pages.
 ///
-/// A browser sends a page's cookies along with any socket that the page opens, to whatever server; only the `Origin` header
-/// tells the server whose page it is. Without this check any page could use the socket in its visitor's name.
+/// A browser sends its cookies with any WebSocket that a page opens, to any server. Only the `Origin` header tells the server
+/// which page that is. Without this check any page could use the WebSocket in its user's name.
 ///
 /// 1. Two `Origin` headers are a bad request.
 /// 2. An origin is `scheme://host[:port]`, perhaps with a slash at its end; everything else is refused.
 /// 3. Scheme, host and port are compared, the host in lower case (of IPv6 in its shortest form), the port with the scheme's default; a pattern
 ///    without a scheme fits web pages only (http and https).
 /// 4. `null` and `file://` are refused unless they are listed.
-/// 5. A client without an origin is no browser. It is let in unless it sends a `Cookie` to a route that
+/// 5. A client without an origin is no browser. It is admitted unless it sends a `Cookie` to a route that
 ///    [acts on cookies](Application::uses_ambient_credentials_at) or other credentials that a browser adds by itself:
 ///    without these it carries no credentials but its own. [`OriginRules::allow_missing`] and
 ///    [`deny_missing`](OriginRules::deny_missing) say it explicitly.
-/// 6. Every origin is let in only by saying [`Origins::Any`].
-/// 7. The rule is the same for WebSockets, event streams, long polls, polls and the requests beside them. A browser names no
-///    origin when a page reads an event stream of its own server; what it says in `Sec-Fetch-Site` and `Referer` instead,
-///    which no page can set, counts as one. On plain HTTP a request without an origin that only reads (`GET`, `HEAD`) is
-///    let in: browsers name none with their own pages' links.
-/// 8. A refusal happens before the upgrade, and the log says what was compared by which rule.
-/// 9. "The same host" is the one in `Host`. What a proxy says of host, port and scheme counts only from
-///    [`TrustedProxies`], for all of them alike.
+/// 6. Only [`Origins::Any`] admits every origin.
+/// 7. The rule applies to WebSockets, event streams, long polls, polls and the requests that belong to them. A browser names
+///    no origin when a page reads an event stream of its own server; `Sec-Fetch-Site` and `Referer`, which no page can set,
+///    count instead. On plain HTTP a request without an origin that only reads (`GET`, `HEAD`) is admitted: browsers name
+///    none for links of the same site.
+/// 8. A refusal happens before the upgrade, and the log names the compared values and the rule.
+/// 9. "The same host" is the one in `Host`. Host, port and scheme in a proxy's headers count only from [`TrustedProxies`].
 /// 10. The check is on by default.
 ///
-/// The name in `Host` is whatever the client was told: a page of `http://evil.example`, whose owner lets that name lead to
-/// this server's address, is a page of the same host. It is sent no cookies of another name, but where being able to reach
-/// the server is a right already, as inside a network, list the server's own names with
-/// [`AllowedHosts`](super::AllowedHosts).
+/// The client chooses the name in `Host`: if the owner of `evil.example` points that name at this server's address, its page
+/// is one of the same host (DNS rebinding). The browser sends no cookies of another name with it, but where reaching the
+/// server is a privilege in itself, as inside a network, list the server's names with [`AllowedHosts`](super::AllowedHosts).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
-    /// Every origin: for sockets that give nothing to a page that anybody else could not have.
+    /// Every origin. For sockets that give a page only public data.
     Any,
     /// The host that the request was sent to.
     SameHost,
-    /// As the rules say.
+    /// Detailed rules.
     Rules(OriginRules),
 }
 
@@ -67,7 +66,7 @@ impl From<OriginRules> for Origins {
     }
 }
 
-/// Which origins are let in, in detail.
+/// Detailed rules of allowed origins.
 ///
 /// ```
 /// use ws_consumer::middleware::{OriginRules, TrustedProxies};
@@ -87,17 +86,17 @@ pub struct OriginRules {
 }
 
 impl OriginRules {
-    /// The host that the request was sent to.
+    /// Allows the host that the request was sent to.
     pub fn same_host() -> Self {
         Self { same_host: true, ..Self::default() }
     }
 
-    /// No origin until [`and`](Self::and) adds some.
+    /// Allows no origin until [`and`](Self::and) adds some.
     pub fn listed() -> Self {
         Self::default()
     }
 
-    /// Lets the origins of an [`OriginPattern`] in, too.
+    /// Also allows the origins of an [`OriginPattern`].
     ///
     /// # Errors
     /// The text is no such pattern.
@@ -106,7 +105,7 @@ impl OriginRules {
         Ok(self)
     }
 
-    /// Lets clients in that send no origin, because they are no browsers, even with cookies that the application acts on.
+    /// Admits clients that send no origin, because they are no browsers, even with cookies that the application acts on.
     pub fn allow_missing(mut self) -> Self {
         self.missing = Some(true);
         self
@@ -118,21 +117,21 @@ impl OriginRules {
         self
     }
 
-    /// Believes these proxies about the host and the scheme that the client asked for, instead of those of
+    /// Trusts these proxies about the requested host and scheme, instead of those of
     /// [`Protocols::trust`](crate::Protocols::trust).
     pub fn trust(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;
         self
     }
 
-    fn check(&self, request: &Asked<'_>, missing: bool) -> Result<(), Refused> {
-        let seen = request.seen(self.proxies.or_of(request.extensions));
-        let refused = |why, status| Err(Refused { why, status, seen: seen.clone() });
+    fn check(&self, request: &CheckedRequest<'_>, missing: bool) -> Result<(), OriginRefusal> {
+        let seen = request.server_origin(self.proxies.or_from(request.extensions));
+        let refused = |why, status| Err(OriginRefusal { why, status, server: seen.clone() });
         let mut origins = request.headers.get_all(header::ORIGIN).iter().map(Cow::Borrowed);
         let Some(origin) = origins.next().or_else(|| request.unnamed(seen.as_ref()).map(Cow::Owned)) else {
             return match self.missing.unwrap_or(missing) {
                 true => Ok(()),
-                false => refused("a client names no origin where one is asked for", StatusCode::FORBIDDEN),
+                false => refused("a client names no origin where one is required", StatusCode::FORBIDDEN),
             };
         };
         if origins.next().is_some() {
@@ -140,15 +139,15 @@ impl OriginRules {
         }
         let text = origin.to_str().unwrap_or_default();
         let listed = || self.allowed.iter().any(|pattern| pattern.matches(text));
-        let own = || Some(self.same_host && seen.as_ref()?.is_of(&Origin::parse(text)?));
+        let own = || Some(self.same_host && seen.as_ref()?.is_of(&WebOrigin::parse(text)?));
         match own().unwrap_or(false) || listed() {
             true => Ok(()),
-            false => refused("the page's origin is not among those that are let in", StatusCode::FORBIDDEN),
+            false => refused("the page's origin is not allowed", StatusCode::FORBIDDEN),
         }
     }
 }
 
-/// For logs.
+/// Lists the allowed origins, for logs.
 impl fmt::Display for OriginRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let own = self.same_host.then(|| "the same host".to_owned());
@@ -160,33 +159,33 @@ impl fmt::Display for OriginRules {
 
 /// The reason of a refusal, and the values that the origin was compared with.
 #[derive(Debug, PartialEq, Eq)]
-struct Refused {
+struct OriginRefusal {
     why: &'static str,
     status: StatusCode,
-    seen: Option<Seen>,
+    server: Option<ServerOrigin>,
 }
 
-/// What the check looks at.
-struct Asked<'a> {
+/// The request fields that the check examines.
+struct CheckedRequest<'a> {
     headers: &'a HeaderMap,
     uri: &'a Uri,
     peer: Option<SocketAddr>,
     extensions: &'a Extensions,
 }
 
-impl<'a> From<&'a Scope> for Asked<'a> {
+impl<'a> From<&'a Scope> for CheckedRequest<'a> {
     fn from(scope: &'a Scope) -> Self {
         let Scope { headers, uri, peer, extensions, .. } = scope;
         Self { headers, uri, peer: *peer, extensions }
     }
 }
 
-impl Asked<'_> {
-    fn seen(&self, proxies: &TrustedProxies) -> Option<Seen> {
-        Seen::of(proxies, self.peer, self.headers, self.uri)
+impl CheckedRequest<'_> {
+    fn server_origin(&self, proxies: &TrustedProxies) -> Option<ServerOrigin> {
+        ServerOrigin::new(proxies, self.peer, self.headers, self.uri)
     }
 
-    fn unnamed(&self, seen: Option<&Seen>) -> Option<http::HeaderValue> {
+    fn unnamed(&self, seen: Option<&ServerOrigin>) -> Option<http::HeaderValue> {
         unnamed(self.headers, seen, self.uri)
     }
 
@@ -195,18 +194,18 @@ impl Asked<'_> {
     }
 }
 
-/// Adds the origin to a request for an event stream, whose browser does not name it, so that applications
-/// find it as with a WebSocket.
+/// Adds the origin to a request for an event stream, for which browsers send none, so that applications find it as with a
+/// WebSocket.
 pub(crate) fn name_origin(scope: &mut Scope) {
-    let asked = Asked::from(&*scope);
-    let seen = asked.seen(TrustedProxies::default().or_of(&scope.extensions));
-    if let Some(origin) = asked.unnamed(seen.as_ref()) {
+    let checked = CheckedRequest::from(&*scope);
+    let seen = checked.server_origin(TrustedProxies::default().or_from(&scope.extensions));
+    if let Some(origin) = checked.unnamed(seen.as_ref()) {
         scope.headers.insert(header::ORIGIN, origin);
     }
 }
 
 impl Origins {
-    fn check(&self, request: &Asked<'_>, missing: bool) -> Result<(), StatusCode> {
+    fn check(&self, request: &CheckedRequest<'_>, missing: bool) -> Result<(), StatusCode> {
         let same_host = OriginRules::same_host();
         let rules = match self {
             Self::Any => return Ok(()),
@@ -220,21 +219,21 @@ impl Origins {
     }
 }
 
-/// Browsers send no origin with their own pages' links and pictures.
+/// Whether a request only reads. Browsers send no origin with links and images of the same site.
 fn only_reads(is_websocket: bool, method: &Method) -> bool {
     !is_websocket && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// For one route, or for plain HTTP. In front of a service ([`layer`](Guard::layer)) clients without an origin are let in
-/// unless the rules deny it.
+/// For single routes and for plain HTTP. In front of a service ([`layer`](Guard::layer)) clients without an origin are
+/// admitted unless the rules deny it.
 impl Guard for Origins {
     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
         let (headers, extensions) = (&*request.headers, &*request.extensions);
-        let asked = Asked { headers, uri: request.uri, peer: request.peer, extensions };
-        if only_reads(request.is_websocket(), request.method) && !asked.names_an_origin() {
+        let checked = CheckedRequest { headers, uri: request.uri, peer: request.peer, extensions };
+        if only_reads(request.is_websocket(), request.method) && !checked.names_an_origin() {
             return Ok(());
         }
-        Ok(self.check(&asked, true)?)
+        Ok(self.check(&checked, true)?)
     }
 
     fn checks_origin(&self) -> bool {
@@ -254,7 +253,7 @@ pub struct OriginCheck<A> {
 }
 
 impl<A: Application> OriginCheck<A> {
-    /// Lets only these origins through to `inner`: see [`Origins`].
+    /// Admits only these origins to `inner`: see [`Origins`].
     pub fn new(origins: impl Into<Origins>, inner: A) -> Self {
         Self { origins: origins.into(), inner }
     }
@@ -268,16 +267,16 @@ impl<A: Application> Application for OriginCheck<A> {
 
     fn call(&self, context: Context) -> Running {
         let scope = context.scope();
-        let asked = Asked::from(scope);
+        let checked = CheckedRequest::from(scope);
         let reads = only_reads(scope.protocol == Protocol::WebSocket, &scope.method);
-        if reads && !asked.names_an_origin() {
+        if reads && !checked.names_an_origin() {
             return self.inner.call(context);
         }
-        // Without a cookie there is nothing that a browser could have added by itself.
-        let ambient = !asked.names_an_origin()
-            && asked.headers.contains_key(header::COOKIE)
+        // Without a cookie the request has no credentials that a browser adds by itself.
+        let ambient = !checked.names_an_origin()
+            && checked.headers.contains_key(header::COOKIE)
             && self.inner.uses_ambient_credentials_at(scope);
-        match self.origins.check(&asked, !ambient) {
+        match self.origins.check(&checked, !ambient) {
             Ok(()) => self.inner.call(context),
             Err(status) => Box::pin(std::future::ready(Err(Error::Refused(status)))),
         }
@@ -293,15 +292,15 @@ impl<A: Application> Application for OriginCheck<A> {
 }
 
 /// Logs a refusal. Headers are untrusted, so they are escaped, and cut to what one log line takes.
-fn log(request: &Asked<'_>, rules: &OriginRules, refused: &Refused) {
+fn log(request: &CheckedRequest<'_>, rules: &OriginRules, refused: &OriginRefusal) {
     let shown = |name| {
         let value = request.headers.get(name).map(|value| value.as_bytes().escape_ascii().to_string());
         value.unwrap_or_default().chars().take(256).collect::<String>()
     };
     let (origin, host): (String, String) = (shown(header::ORIGIN), shown(header::HOST));
     let path = &*printable(request.uri.path());
-    let compared = refused.seen.as_ref().map_or("no host".to_owned(), ToString::to_string);
-    let proxies = rules.proxies.or_of(request.extensions);
+    let compared = refused.server.as_ref().map_or("no host".to_owned(), ToString::to_string);
+    let proxies = rules.proxies.or_from(request.extensions);
     let proxied = proxies.trusts(request.peer.map(|peer| peer.ip().to_canonical()));
     let (rule, peer) = (rules.to_string(), request.peer);
     tracing::warn!(path, origin, host, compared, rule, ?peer, proxied, "refused: {}", refused.why);

@@ -4,36 +4,36 @@ use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, header};
 
-use super::address;
+use super::address::address;
 
 /// The statement of one proxy about the request that it received.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Element<'a> {
-    /// The address that the proxy received the request from.
+pub(super) struct ForwardedElement<'a> {
+    /// The address from which the proxy received the request.
     pub(super) client: Option<IpAddr>,
     pub(super) host: Option<Cow<'a, str>>,
     pub(super) proto: Option<Cow<'a, str>>,
 }
 
-/// All elements of all lines, in their order. A line that is malformed counts as one element that says nothing: within
-/// it, a client may have left a quote open around what a proxy has added.
-pub(super) fn elements(headers: &HeaderMap) -> Vec<Element<'_>> {
+/// Returns all elements of all lines, in order. A malformed line counts as one empty element: a client may have left a quote
+/// open around the part that a proxy has added.
+pub(super) fn elements(headers: &HeaderMap) -> Vec<ForwardedElement<'_>> {
     let lines = headers.get_all(header::FORWARDED).iter();
     lines
         .flat_map(|line| {
             let text = std::str::from_utf8(line.as_bytes()).ok();
-            text.and_then(parse).unwrap_or_else(|| vec![Element::default()])
+            text.and_then(parse).unwrap_or_else(|| vec![ForwardedElement::default()])
         })
         .collect()
 }
 
-fn parse(line: &str) -> Option<Vec<Element<'_>>> {
-    let (mut elements, mut rest) = (vec![Element::default()], line.trim());
+fn parse(line: &str) -> Option<Vec<ForwardedElement<'_>>> {
+    let (mut elements, mut rest) = (vec![ForwardedElement::default()], line.trim());
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix(';') {
             rest = after.trim_start();
         } else if let Some(after) = rest.strip_prefix(',') {
-            elements.push(Element::default());
+            elements.push(ForwardedElement::default());
             rest = after.trim_start();
         } else {
             let (name, after) = rest.split_once('=')?;
@@ -55,13 +55,13 @@ fn parse(line: &str) -> Option<Vec<Element<'_>>> {
     Some(elements)
 }
 
-/// A token, or a quoted string without its quotes and backslashes, and what follows it.
+/// Parses a token or a quoted string, and returns it without quotes and backslashes, with the rest of the text.
 fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let text = text.trim_start();
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ';', ' ', '\t']).unwrap_or(text.len());
         let (token, rest) = text.split_at(end);
-        // Some proxies quote nothing, not even what RFC 7239 wants quoted: `host=a:8443`, `for=[::1]`.
+        // Some proxies never quote, not even the values that RFC 7239 requires to be quoted: `host=a:8443`, `for=[::1]`.
         return (!token.contains('"')).then_some((token.into(), rest));
     };
     let (mut value, mut escaped) = (String::new(), false);
@@ -83,7 +83,7 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
 mod tests {
     use super::*;
 
-    fn told(line: &str) -> Option<Vec<(String, String, String)>> {
+    fn parsed(line: &str) -> Option<Vec<(String, String, String)>> {
         let text = |value: Option<Cow<'_, str>>| value.unwrap_or_default().into_owned();
         let elements = parse(line)?.into_iter();
         let client = |client: Option<IpAddr>| client.map(|client| client.to_string()).unwrap_or_default();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_read_as_the_rfc_writes_them() {
+    fn reads_the_syntax_of_the_rfc() {
         let one = |client: &str, host: &str, proto: &str| (client.into(), host.into(), proto.into());
         for (line, expected) in [
             ("proto=https;host=\"a.example:8443\"", vec![one("", "a.example:8443", "https")]),
@@ -110,16 +110,16 @@ mod tests {
             ("secret=\"x, host=evil\";host=a", vec![one("", "a", "")]),
             ("", vec![one("", "", "")]),
         ] {
-            assert_eq!(told(line), Some(expected), "{line}");
+            assert_eq!(parsed(line), Some(expected), "{line}");
         }
     }
 
     #[test]
-    fn a_malformed_line_says_nothing() {
+    fn malformed_lines_are_empty() {
         for line in
             ["host", "host=\"a", "x=\", for=1.2.3.4;host=\"a\"", "host=a b=c", "=a", "host=\"a\"b", "a b=c"]
         {
-            assert_eq!(told(line), None, "{line}");
+            assert_eq!(parsed(line), None, "{line}");
         }
         let mut headers = HeaderMap::new();
         headers.append("forwarded", "host=\"open".parse().unwrap());

@@ -1,4 +1,8 @@
-use super::*;
+use std::net::IpAddr;
+
+use http::HeaderMap;
+
+use super::{trusted::FOR, *};
 
 fn client(peer: &str, lists: &[&[u8]]) -> String {
     let mut headers = HeaderMap::new();
@@ -10,7 +14,7 @@ fn client(peer: &str, lists: &[&[u8]]) -> String {
 }
 
 #[test]
-fn a_list_counts_only_from_a_trusted_peer() {
+fn lists_need_a_trusted_peer() {
     assert_eq!(client("9.9.9.9:1", &[b"1.2.3.4"]), "9.9.9.9");
     assert_eq!(client("10.0.0.1:1", &[b"1.2.3.4"]), "1.2.3.4");
     assert_eq!(client("[::1]:1", &[b"[2001:db8::1]:443"]), "2001:db8::1");
@@ -19,7 +23,7 @@ fn a_list_counts_only_from_a_trusted_peer() {
 }
 
 #[test]
-fn networks_of_ipv4_may_be_written_as_ipv6() {
+fn mapped_networks_are_ipv4() {
     for (network, trusted) in [
         ("::ffff:10.0.0.1", true),
         ("::ffff:10.0.0.0/104", true),
@@ -35,21 +39,21 @@ fn networks_of_ipv4_may_be_written_as_ipv6() {
 }
 
 #[test]
-fn the_rightmost_address_that_is_no_proxy_counts() {
+fn the_rightmost_client_counts() {
     assert_eq!(client("10.0.0.1:1", &[b"6.6.6.6, 1.2.3.4, 10.0.0.2"]), "1.2.3.4");
     assert_eq!(client("10.0.0.1:1", &[b"6.6.6.6", b"1.2.3.4"]), "1.2.3.4");
     assert_eq!(client("10.0.0.1:1", &[b"10.0.0.3"]), "10.0.0.3");
 }
 
 #[test]
-fn garbage_ends_the_belief() {
+fn garbage_ends_trust() {
     for list in [&b"1.2.3.4, x"[..], b"", b"\xff", b"1.2.3.4,", b"999.1.1.1"] {
         assert_eq!(client("10.0.0.1:1", &[list]), "10.0.0.1", "{list:?}");
     }
 }
 
 #[test]
-fn proxies_behind_a_unix_socket_are_trusted_by_name() {
+fn trusts_unix_sockets_by_name() {
     let mut headers = HeaderMap::new();
     headers.insert(FOR, "1.2.3.4".parse().unwrap());
     let client = |proxies: &[&str]| TrustedProxies::new(proxies).unwrap().client(None, &headers);
@@ -58,7 +62,7 @@ fn proxies_behind_a_unix_socket_are_trusted_by_name() {
 }
 
 #[test]
-fn clients_are_found_in_both_kinds_of_headers() {
+fn reads_both_kinds_of_headers() {
     let both = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
     let (rfc, x) = (both.clone().forwarded_only(), both.clone().x_forwarded_only());
     let peer = "10.0.0.1:1".parse().ok();
@@ -81,7 +85,7 @@ fn clients_are_found_in_both_kinds_of_headers() {
 
 /// Pairs of a trusted proxy's headers and the origin that a page then has.
 #[test]
-fn a_page_sees_what_its_proxies_were_asked_for() {
+fn origins_follow_the_proxies() {
     for (lines, seen) in [
         (&[("host", "a")][..], "http(s)://a:*"),
         (&[("host", "a:8000")], "http(s)://a:8000"),
@@ -116,7 +120,7 @@ fn a_page_sees_what_its_proxies_were_asked_for() {
         }
         let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
         let found = |peer: &str| {
-            let seen = Seen::of(&proxies, peer.parse().ok(), &headers, &http::Uri::default());
+            let seen = ServerOrigin::new(&proxies, peer.parse().ok(), &headers, &http::Uri::default());
             seen.map_or("nothing".to_owned(), |seen| seen.to_string())
         };
         assert_eq!(found("10.0.0.1:1"), seen, "{lines:?}");

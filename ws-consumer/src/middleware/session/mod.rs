@@ -1,4 +1,4 @@
-//! Sessions: what a server remembers of a browser, under an id in a cookie.
+//! Browser sessions: data that the server keeps for a browser, under an id in a cookie.
 
 mod store;
 #[cfg(test)]
@@ -14,7 +14,8 @@ pub use tower_sessions_core::{Session, SessionStore};
 pub use self::store::MemoryStore;
 use super::{
     cookies::{append, values},
-    guard::{Guard, GuardRequest},
+    guard::Guard,
+    request::GuardRequest,
 };
 use crate::{
     error::{Error, Result},
@@ -22,16 +23,16 @@ use crate::{
     wire::Refuse,
 };
 
-/// The guard that puts a browser's [`Session`] into the extensions: what the server remembers of it, under an id in a cookie.
-/// See [`Scope::session`].
+/// The guard that loads a browser's [`Session`]: data that the server keeps under an id in a cookie. See
+/// [`Scope::session`].
 ///
-/// The stores are those of `tower-sessions`, of which there are many; a [`MemoryStore`] is here. Behind the layer of
-/// `tower-sessions` itself, which leaves its session in the request's extensions, that one is used.
+/// Any store of `tower-sessions` works; this crate has a [`MemoryStore`]. Behind the layer of `tower-sessions`, which stores
+/// its session in the request's extensions, that session is used.
 ///
-/// On plain HTTP a changed session is saved, and its cookie set, with every response that is no failure of the server: that of
-/// a service behind the guard's layer, and that of an [`HttpConsumer`](crate::HttpConsumer), when its headers are sent. From a
-/// consumer of sockets it is saved by [`Scope::save_session`], at any time; a new one gets its cookie when it is saved
-/// before the socket is accepted.
+/// On plain HTTP a changed session is saved, and its cookie set, with every response that is no server error: that of
+/// a service behind the guard's layer, and that of an [`HttpConsumer`](crate::HttpConsumer) when its headers are sent. A
+/// consumer saves it by [`Scope::save_session`], at any time; a new session gets its cookie if it is saved before the socket
+/// is accepted.
 ///
 /// ```
 /// use ws_consumer::{Consumer, Frame, NoEvents, Result, Router, Socket};
@@ -54,13 +55,13 @@ use crate::{
 /// let application = Sessions::new(MemoryStore::default()).around(Router::new().consumer("/", Counter::default));
 /// ```
 ///
-/// # Beside another framework
+/// # With another framework
 ///
-/// Browsers tell cookies apart by host and path, not by port: two servers of one host that use one name overwrite each other's
-/// cookie, and so end each other's sessions. The default name, `channels_session`, is no other framework's; Django's is
-/// `sessionid`, that of the crate `tower-sessions` is `id`. Neither side's sessions mean anything to the other.
+/// Browsers distinguish cookies by host and path, not by port: two servers on one host that use one name overwrite each
+/// other's cookie and end each other's sessions. No other framework uses the default name, `channels_session`; Django's is
+/// `sessionid`, that of the crate `tower-sessions` is `id`. Neither side can read the other's sessions.
 ///
-/// To know users by their login at Django, take its cookie for a token, and look it up where Django keeps its sessions:
+/// To identify users by their login at Django, use its cookie as a token, and look it up in Django's session store:
 ///
 /// ```
 /// # #[cfg(feature = "auth")] {
@@ -104,8 +105,8 @@ struct SessionCookie {
 }
 
 impl<S: SessionStore> Sessions<S> {
-    /// Sessions in this store, that end two weeks after they were last changed. Their cookie is named `channels_session`, is
-    /// sent over TLS only, no script can read it, and foreign pages' forms do not carry it (`Lax`).
+    /// Keeps sessions in this store until two weeks after their last change. The cookie is named `channels_session`, is sent
+    /// over TLS only, is hidden from scripts, and is not sent with forms of foreign pages (`Lax`).
     pub fn new(store: S) -> Self {
         let cookie = SessionCookie {
             name: COOKIE.to_owned(),
@@ -118,37 +119,37 @@ impl<S: SessionStore> Sessions<S> {
         Self { store: Arc::new(store), cookie }
     }
 
-    /// Names the cookie, instead of `channels_session`: see [above](Self#beside-another-framework).
+    /// Sets the name of the cookie, instead of `channels_session`: see [above](Self#with-another-framework).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.cookie.name = name.into();
         self
     }
 
-    /// The part of the site that the cookie is for.
+    /// Sets the path of the cookie.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.cookie.path = path.into();
         self
     }
 
-    /// Shares the cookie with all hosts below a domain.
+    /// Shares the cookie with all subdomains of a domain.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.cookie.domain = Some(domain.into());
         self
     }
 
-    /// Whether foreign pages' requests carry the cookie.
+    /// Sets whether requests of foreign pages carry the cookie.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.cookie.same_site = same_site;
         self
     }
 
-    /// Sends the cookie over plain HTTP, too: for development.
+    /// Sends the cookie over plain HTTP too, for development.
     pub fn insecure(mut self) -> Self {
         self.cookie.secure = false;
         self
     }
 
-    /// How long after its last change a session ends.
+    /// Sets the time from the last change to the end of a session.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.cookie.lifetime = lifetime;
         self
@@ -164,7 +165,7 @@ impl SessionCookie {
         self.lifetime.try_into().unwrap_or(cookie::time::Duration::MAX)
     }
 
-    /// That of the first cookie which can be one: another program of the host may use the name for a longer path.
+    /// Returns the first valid id: another program of the host may use the cookie's name for a longer path.
     fn id(&self, headers: &HeaderMap) -> Option<Id> {
         values(headers, &self.name).find_map(|value| value.parse().ok())
     }
@@ -182,16 +183,16 @@ impl SessionCookie {
         cookie
     }
 
-    /// Says in an answer what has become of the session.
-    fn tell(&self, brought: Option<Id>, session: &Session, headers: &mut HeaderMap) {
+    /// Sets or removes the cookie in a response, after a change of the session.
+    fn update(&self, received: Option<Id>, session: &Session, headers: &mut HeaderMap) {
         match session.id() {
-            Some(id) if brought != Some(id) || session.is_modified() => {
+            Some(id) if received != Some(id) || session.is_modified() => {
                 let mut cookie = self.build(id.to_string());
                 cookie.set_max_age(self.max_age());
                 cookie.set_expires(cookie::time::OffsetDateTime::now_utc().checked_add(self.max_age()));
                 append(headers, &cookie);
             }
-            None if brought.is_some() => {
+            None if received.is_some() => {
                 let mut cookie = self.build(String::new());
                 cookie.make_removal();
                 append(headers, &cookie);
@@ -204,13 +205,13 @@ impl SessionCookie {
 impl<S: SessionStore> Guard for Sessions<S> {
     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
         if request.extensions.get::<Session>().is_some() {
-            return Ok(()); // the outermost counts
+            return Ok(()); // the outermost guard takes precedence
         }
-        let brought = self.cookie.id(request.headers);
-        let session = Session::new(brought, self.store.clone(), Some(self.cookie.expiry()));
-        let (cookie, answered) = (self.cookie.clone(), session.clone());
-        request.on_answer(move |headers| cookie.tell(brought, &answered, headers));
-        request.extensions.insert(Store { store: self.store.clone(), brought });
+        let received = self.cookie.id(request.headers);
+        let session = Session::new(received, self.store.clone(), Some(self.cookie.expiry()));
+        let (cookie, saved) = (self.cookie.clone(), session.clone());
+        request.on_answer(move |headers| cookie.update(received, &saved, headers));
+        request.extensions.insert(Store { store: self.store.clone(), received });
         request.extensions.insert(session);
         Ok(())
     }
@@ -230,28 +231,28 @@ impl<S: SessionStore> Guard for Sessions<S> {
     }
 }
 
-/// Where the session of a scope is kept.
+/// The store of a scope's session.
 #[derive(Clone)]
 pub(super) struct Store {
     pub(super) store: Arc<dyn SessionStore>,
-    /// The id that the client's cookie names.
-    brought: Option<Id>,
+    /// The id in the client's cookie.
+    received: Option<Id>,
 }
 
 impl Scope {
-    /// The session, once [`Sessions`] stands in front.
+    /// The session, with [`Sessions`] in front.
     ///
     /// # Errors
-    /// There is none.
+    /// The scope has no session.
     pub fn session(&self) -> Result<&Session> {
-        self.extensions.get().ok_or_else(|| Error::other("there is no session: put `Sessions` in front"))
+        self.extensions.get().ok_or_else(|| Error::other("no session: put `Sessions` in front"))
     }
 
-    /// Saves the session. One that is not in the store yet, and holds nothing, is not begun by that.
+    /// Saves the session. An empty session that is not in the store is not created.
     ///
     /// # Errors
-    /// There is none, the store fails, or the session has been ended elsewhere in the meantime: a log-out must not be
-    /// undone by a socket that has not heard of it.
+    /// The scope has no session, the store fails, or the session has been ended elsewhere in the meantime: a connection must
+    /// not undo a logout.
     pub async fn save_session(&self) -> Result<()> {
         save(self.session()?, &self.extensions).await
     }
@@ -259,7 +260,7 @@ impl Scope {
 
 /// Saves a session that has not been ended, here or elsewhere.
 pub(super) async fn save(session: &Session, extensions: &Extensions) -> Result<()> {
-    // Without an id it is new, or has been ended: either way, saved empty it would come to life.
+    // Without an id the session is new or has ended. Saving it empty would create it.
     if session.is_empty().await {
         return Ok(());
     }
@@ -267,19 +268,19 @@ pub(super) async fn save(session: &Session, extensions: &Extensions) -> Result<(
         (Some(id), Some(Store { store, .. })) if store.load(&id).await?.is_none() => {
             return Err(Error::other("the session has been ended elsewhere"));
         }
-        // One that was flushed would be created under the id that it had.
-        (None, Some(Store { brought: Some(_), .. })) => session.cycle_id().await?,
+        // A flushed session would be created again under its old id.
+        (None, Some(Store { received: Some(_), .. })) => session.cycle_id().await?,
         _ => {}
     }
     Ok(session.save().await?)
 }
 
-/// Ends a session, with all that it holds. What is put into it afterwards begins another, under another id.
+/// Ends a session with all its data. Data inserted afterwards begins another one, under another id.
 #[cfg(feature = "auth")]
 pub(super) async fn end(session: &Session) -> Result<()> {
     session.clear().await;
     if session.id().is_some() {
-        // Removes it from the store, which `Session::flush` does too, but under the id that it leaves with the data.
+        // Removes it from the store. `Session::flush` does too, but keeps the old id with the data.
         session.cycle_id().await?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
@@ -13,48 +13,49 @@ use tower_sessions_core::{
     session_store::{Error, Result},
 };
 
-/// How many sessions there may be. 100,000 of a few hundred bytes each are some tens of megabytes.
-const MOST: usize = 100_000;
+use crate::sync::lock;
 
-/// Sessions of this process, gone when it ends: for one process, for tests and for development. Clones are the same
-/// store.
+/// The largest number of sessions. 100,000 of a few hundred bytes each take some tens of megabytes.
+const CAPACITY: usize = 100_000;
+
+/// A store in the memory of this process, for a single process, tests and development. Clones share the store.
 ///
-/// Sessions that have ended are removed as new ones come. At most 100,000 are kept; with more, none can be begun.
+/// Expired sessions are removed when new ones are created. At most 100,000 are kept; beyond that none can be created.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<Records>>);
 
 #[derive(Debug, Default)]
 struct Records {
     all: HashMap<Id, Record>,
-    /// When there are so many, those that have ended are looked for.
+    /// The number of sessions at which expired ones are removed.
     sweep_at: usize,
 }
 
 impl MemoryStore {
-    /// How many sessions are kept, those included that have ended and were not removed yet.
+    /// The number of sessions, including expired ones that are not removed yet.
     pub fn len(&self) -> usize {
         self.records().all.len()
     }
 
-    /// Is no session kept?
+    /// Whether the store is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     fn records(&self) -> MutexGuard<'_, Records> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
 impl Records {
-    /// Looks through all of them only when their number has doubled: a constant cost per session.
+    /// Removes expired sessions each time the number has doubled: a constant cost per session.
     fn sweep(&mut self) {
         if self.all.len() < self.sweep_at.max(64) {
             return;
         }
         let now = OffsetDateTime::now_utc();
         self.all.retain(|_, record| record.expiry_date > now);
-        self.sweep_at = (self.all.len() * 2).min(MOST);
+        self.sweep_at = (self.all.len() * 2).min(CAPACITY);
     }
 }
 
@@ -63,7 +64,7 @@ impl SessionStore for MemoryStore {
     async fn create(&self, record: &mut Record) -> Result<()> {
         let mut records = self.records();
         records.sweep();
-        if records.all.len() >= MOST {
+        if records.all.len() >= CAPACITY {
             return Err(Error::Backend("there are too many sessions".to_owned()));
         }
         while records.all.contains_key(&record.id) {
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sessions_that_have_ended_are_neither_found_nor_kept() {
+    async fn removes_expired_sessions() {
         let store = MemoryStore::default();
         let mut ended = record(Duration::seconds(-1));
         store.create(&mut ended).await.unwrap();
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_id_is_given_out_once() {
+    async fn ids_are_unique() {
         let store = MemoryStore::default();
         let mut first = record(Duration::HOUR);
         store.create(&mut first).await.unwrap();

@@ -2,9 +2,9 @@ use http::Request;
 
 use super::*;
 
-type Guarded = (Scope, Vec<crate::wire::AnswerHook>);
+type Admitted = (Scope, Vec<crate::wire::AnswerHook>);
 
-async fn visit(sessions: &Sessions<MemoryStore>, cookie: Option<&str>) -> Guarded {
+async fn admit(sessions: &Sessions<MemoryStore>, cookie: Option<&str>) -> Admitted {
     let mut request = Request::get("/");
     if let Some(cookie) = cookie {
         request = request.header("cookie", cookie);
@@ -16,23 +16,23 @@ async fn visit(sessions: &Sessions<MemoryStore>, cookie: Option<&str>) -> Guarde
     (Scope::from_request(&mut Request::from_parts(parts, ())), hooks)
 }
 
-fn answer((_, hooks): Guarded) -> Vec<String> {
+fn answer((_, hooks): Admitted) -> Vec<String> {
     let mut headers = HeaderMap::new();
     hooks.into_iter().for_each(|hook| hook(&mut headers));
     headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
-async fn begun(sessions: &Sessions<MemoryStore>) -> String {
-    let first = visit(sessions, None).await;
+async fn start(sessions: &Sessions<MemoryStore>) -> String {
+    let first = admit(sessions, None).await;
     first.0.session().unwrap().insert("n", 1).await.unwrap();
     first.0.save_session().await.unwrap();
     answer(first).remove(0).split(';').next().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn a_session_gets_one_cookie_with_all_its_attributes() {
+async fn sets_one_cookie() {
     let sessions = Sessions::new(MemoryStore::default());
-    let first = visit(&sessions, None).await;
+    let first = admit(&sessions, None).await;
     first.0.session().unwrap().insert("n", 1).await.unwrap();
     sessions.finish(&first.0.extensions, StatusCode::OK).await;
     let set = answer(first);
@@ -44,40 +44,40 @@ async fn a_session_gets_one_cookie_with_all_its_attributes() {
 }
 
 #[tokio::test]
-async fn a_session_that_nothing_was_put_into_leaves_no_trace() {
+async fn empty_sessions_are_not_kept() {
     let store = MemoryStore::default();
     let sessions = Sessions::new(store.clone());
-    let first = visit(&sessions, None).await;
+    let first = admit(&sessions, None).await;
     assert_eq!(first.0.session().unwrap().get::<u8>("n").await.unwrap(), None);
     sessions.finish(&first.0.extensions, StatusCode::OK).await;
     assert_eq!((answer(first).len(), store.len()), (0, 0));
 }
 
 #[tokio::test]
-async fn a_session_is_found_again_and_its_id_is_not_the_clients_to_choose() {
+async fn clients_cannot_choose_ids() {
     let sessions = Sessions::new(MemoryStore::default()).insecure().same_site(SameSite::Strict).name("s");
-    let cookie = begun(&sessions).await;
-    let (again, _) = visit(&sessions, Some(&cookie)).await;
+    let cookie = start(&sessions).await;
+    let (again, _) = admit(&sessions, Some(&cookie)).await;
     assert_eq!(again.session().unwrap().get::<u8>("n").await.unwrap(), Some(1));
     // A well-formed id that the server has never given out.
     let chosen = format!("s={}", Id(42));
-    let fixed = visit(&sessions, Some(&chosen)).await;
+    let fixed = admit(&sessions, Some(&chosen)).await;
     fixed.0.session().unwrap().insert("n", 2).await.unwrap();
     fixed.0.save_session().await.unwrap();
     let set = answer(fixed);
     assert!(!set[0].contains(&chosen) && set[0].contains("SameSite=Strict") && !set[0].contains("Secure"));
     for nonsense in ["s=", "s=x", "s=../../etc", "other=1"] {
-        assert_eq!(visit(&sessions, Some(nonsense)).await.0.session().unwrap().id(), None);
+        assert_eq!(admit(&sessions, Some(nonsense)).await.0.session().unwrap().id(), None);
     }
 }
 
 #[tokio::test]
-async fn a_foreign_cookie_of_the_same_name_hides_no_session() {
+async fn foreign_cookies_hide_no_session() {
     let sessions = Sessions::new(MemoryStore::default()).name("s");
-    let ours = begun(&sessions).await;
+    let ours = start(&sessions).await;
     for foreign in ["s=l2hv0tpx9w0fqk9y3pqv6fzgq5yafq3c", "s=", "s=\"\"", "s=%ff", "s"] {
         for cookies in [format!("{foreign}; {ours}"), format!("{ours}; {foreign}")] {
-            let again = visit(&sessions, Some(&cookies)).await;
+            let again = admit(&sessions, Some(&cookies)).await;
             assert_eq!(again.0.session().unwrap().get::<u8>("n").await.unwrap(), Some(1), "{cookies}");
             assert!(answer(again).is_empty(), "{cookies}");
         }
@@ -85,25 +85,25 @@ async fn a_foreign_cookie_of_the_same_name_hides_no_session() {
 }
 
 #[tokio::test]
-async fn the_cookie_of_django_is_neither_read_nor_overwritten() {
+async fn keeps_djangos_cookie() {
     let django = "sessionid=l2hv0tpx9w0fqk9y3pqv6fzgq5yafq3c";
     let sessions = Sessions::new(MemoryStore::default());
-    let idle = visit(&sessions, Some(django)).await;
+    let idle = admit(&sessions, Some(django)).await;
     assert_eq!(idle.0.session().unwrap().id(), None);
     assert!(answer(idle).is_empty());
-    let busy = visit(&sessions, Some(django)).await;
+    let busy = admit(&sessions, Some(django)).await;
     busy.0.session().unwrap().insert("n", 1).await.unwrap();
     busy.0.save_session().await.unwrap();
     assert!(answer(busy)[0].starts_with("channels_session="));
     let own = Sessions::new(MemoryStore::default()).name("sessionid");
-    assert!(begun(&own).await.starts_with("sessionid="), "whoever wants it");
+    assert!(start(&own).await.starts_with("sessionid="), "by choice");
 }
 
 #[tokio::test]
-async fn a_failed_request_saves_nothing() {
+async fn server_errors_save_nothing() {
     let store = MemoryStore::default();
     let sessions = Sessions::new(store.clone());
-    let (scope, _) = visit(&sessions, None).await;
+    let (scope, _) = admit(&sessions, None).await;
     scope.session().unwrap().insert("n", 1).await.unwrap();
     sessions.finish(&scope.extensions, StatusCode::INTERNAL_SERVER_ERROR).await;
     assert_eq!(store.len(), 0);
@@ -112,21 +112,21 @@ async fn a_failed_request_saves_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_ended_elsewhere_is_not_brought_back() {
+async fn saving_revives_no_ended_session() {
     let store = MemoryStore::default();
     let sessions = Sessions::new(store.clone());
-    let cookie = begun(&sessions).await;
-    let (socket, _) = visit(&sessions, Some(&cookie)).await;
+    let cookie = start(&sessions).await;
+    let (socket, _) = admit(&sessions, Some(&cookie)).await;
     socket.session().unwrap().insert("n", 2).await.unwrap();
-    let elsewhere = visit(&sessions, Some(&cookie)).await;
+    let elsewhere = admit(&sessions, Some(&cookie)).await;
     elsewhere.0.session().unwrap().flush().await.unwrap();
-    assert!(answer(elsewhere)[0].contains("Max-Age=0"), "the cookie is taken back");
+    assert!(answer(elsewhere)[0].contains("Max-Age=0"), "the cookie is removed");
     assert!(socket.save_session().await.is_err());
     assert_eq!(store.len(), 0);
 }
 
 #[tokio::test]
-async fn of_two_session_guards_the_outer_one_counts() {
+async fn the_outer_guard_counts() {
     let (outer, inner) = (MemoryStore::default(), MemoryStore::default());
     let sessions = Sessions::new(outer.clone()).and(Sessions::new(inner.clone()));
     let (mut parts, ()) = Request::get("/").body(()).unwrap().into_parts();
@@ -139,7 +139,7 @@ async fn of_two_session_guards_the_outer_one_counts() {
 }
 
 #[tokio::test]
-async fn a_scope_without_a_session_says_so() {
+async fn a_session_needs_a_guard() {
     assert!(Scope::default().session().is_err());
     assert!(Scope::default().save_session().await.is_err());
 }

@@ -1,8 +1,8 @@
-//! Long repetitions with an upper bound, checked instead of compiled.
+//! Long repetitions with an upper bound, checked after the match instead of compiled.
 //!
-//! `[\w-]{1,255}` is compiled as 255 copies of a set that takes kilobytes each: seconds and tens of megabytes for a pattern
-//! as they are common. Where the repetition is followed by what cannot be a part of it, there is one way to match only, and
-//! counting what was matched says the same: then the bound is taken out of the expression, and looked at afterwards.
+//! `[\w-]{1,255}` compiles to 255 copies of a set that takes kilobytes each: seconds and tens of megabytes for a common
+//! pattern. If the characters after the repetition cannot belong to it, there is only one way to match. Then the bound is
+//! removed from the expression, and the length of the match is checked instead.
 
 use regex::{Captures, Regex};
 use regex_syntax::{
@@ -12,7 +12,7 @@ use regex_syntax::{
 
 /// Repetitions up to this number are compiled.
 const SHORT: u32 = 16;
-/// The names of groups that are not the pattern's own.
+/// The prefix of the names of added groups.
 const PREFIX: &str = "__bound_";
 
 /// The number of characters that a group may match.
@@ -83,7 +83,7 @@ fn flatten(hir: &Hir, atoms: &mut Vec<Atom>) -> Option<()> {
     Some(())
 }
 
-/// The characters that one place may hold.
+/// Returns the characters that a position may hold.
 fn set(hir: &Hir) -> Option<ClassUnicode> {
     match hir.kind() {
         HirKind::Class(Class::Unicode(class)) => Some(class.clone()),
@@ -129,7 +129,7 @@ fn is_delimited(repeated: &ClassUnicode, rest: &[Atom]) -> bool {
             return true;
         }
     }
-    false // what follows a prefix may begin anywhere
+    false // the text after a prefix may begin with any character
 }
 
 fn without_bounds(hir: &Hir, bounds: &mut Vec<Bound>) -> Hir {
@@ -139,7 +139,7 @@ fn without_bounds(hir: &Hir, bounds: &mut Vec<Bound>) -> Hir {
                 let (group, least) = (format!("{PREFIX}{}", bounds.len()), repetition.min);
                 let open = Repetition { min: least.min(1), max: None, ..repetition.clone() };
                 bounds.push(Bound { group: group.clone(), least, most });
-                // Numbers are given anew when it is parsed.
+                // Groups are numbered again when the expression is parsed.
                 Hir::capture(Capture {
                     index: 0,
                     name: Some(group.into()),
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_bounds_are_checked_where_there_is_one_way_to_match() {
+    fn checks_unambiguous_bounds() {
         for (pattern, bounds) in [
             (r"^(?P<a>[\w-]{1,255})/(?P<b>[\w-]{1,255})/(?P<c>[\w-]{1,255})/$", 3),
             (r"^a/([\w-]{1,255})/?$", 1),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn checked_bounds_match_the_same_as_compiled_ones() {
+    fn checked_bounds_equal_compiled() {
         for pattern in [
             r"^([a-f]{2,20})/([0-9]{0,18})/?$",
             r"^x(?P<a>[a-c]{17,18})$",

@@ -10,19 +10,19 @@ use regex::{Regex, RegexBuilder};
 use self::bounds::Bound;
 use super::index::{Captures, Hit};
 
-/// Bytes that an expression may take when it is compiled: six times the default of the crate. A repetition of a Unicode class up
-/// to 255 takes 17 MiB.
+/// The size limit of a compiled expression: six times the default of the crate. A repetition of a Unicode class up to 255
+/// takes 17 MiB.
 const COMPILED: usize = 64 << 20;
 const TOO_LARGE: &str = "it is too large when it is compiled: repeat without an upper bound, and check the length in the consumer, or \
                          repeat `[A-Za-z0-9_]` instead of `\\w`";
 
-/// An expression that is searched for, in linear time.
+/// A route by regular expression, matched in linear time.
 #[derive(Clone)]
 pub(super) struct RegexRoute {
     regex: Regex,
     /// The bounds to check in addition to the expression.
     bounds: Vec<Bound>,
-    /// The names of its groups; none if they go by number.
+    /// The names of its groups; empty if they are numbered.
     names: Vec<Arc<str>>,
 }
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_of_django_projects_are_routes() {
+    fn matches_django_patterns() {
         let three = r"^ws/(?P<a>[\w-]{1,255})/(?P<b>[\w-]{1,255})/(?P<c>[\w-]{1,255})/$";
         let long = "é".repeat(255);
         for (pattern, path, captures) in [
@@ -118,21 +118,21 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_route_is_refused_with_what_to_do() {
+    fn errors_suggest_a_remedy() {
         for (pattern, hint) in [
             (r"^(?!api)(\w+)/$", "refuse in the consumer"),
             (r"^(\w)\1$", "compare them"),
             (r"(a", "unclosed group"),
         ] {
-            let told = RegexRoute::parse(pattern).err().unwrap();
-            assert!(told.contains(hint), "{pattern}: {told}");
+            let error = RegexRoute::parse(pattern).err().unwrap();
+            assert!(error.contains(hint), "{pattern}: {error}");
         }
-        let told = compile(r"\w{9}|x", 1 << 10).unwrap_err();
-        assert!(told.contains("without an upper bound"), "{told}");
+        let error = compile(r"\w{9}|x", 1 << 10).unwrap_err();
+        assert!(error.contains("without an upper bound"), "{error}");
     }
 
     #[test]
-    fn the_rest_after_a_match_keeps_its_encoding() {
+    fn the_rest_stays_encoded() {
         for (path, bytes, rest) in [
             ("/a/b", 2, "/b"),
             ("/%61/b", 2, "/b"),

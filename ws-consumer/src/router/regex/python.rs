@@ -1,7 +1,7 @@
-//! Regular expressions as Python's `re` has them, in the terms of the `regex` crate.
+//! Translation of regular expressions of Python's `re` to the `regex` crate.
 //!
-//! The two differ in little that a URL pattern uses. What can be said in other words is; what cannot be matched in linear time,
-//! or means something else here, is refused with what to do instead.
+//! The two differ little in the syntax that URL patterns use. Constructs with an equivalent are translated. Constructs that
+//! cannot be matched in linear time are errors that suggest a remedy.
 
 use std::{borrow::Cow, iter::Peekable, str::Chars};
 
@@ -13,7 +13,7 @@ const CONDITION: &str = "conditions such as `(?(1)` are not supported: make a ro
 const ATOMIC: &str = "atomic groups `(?>` and possessive repetitions `++` are not supported: nothing backtracks here, so that plain \
                       groups and repetitions are as fast";
 
-/// The pattern in other words.
+/// Translates a pattern.
 pub(super) fn translate(pattern: &str) -> Result<Cow<'_, str>, &'static str> {
     let mut translation = Translation { rest: pattern.chars().peekable(), made: String::new() };
     translation.run()?;
@@ -28,7 +28,7 @@ struct Translation<'p> {
 
 impl Translation<'_> {
     fn run(&mut self) -> Result<(), &'static str> {
-        // Does a repetition end here? A plus behind it would make it possessive.
+        // Whether the last token was a repetition: a plus after it would make it possessive.
         let mut repeated = false;
         while let Some(next) = self.rest.next() {
             let repeats = match next {
@@ -49,12 +49,12 @@ impl Translation<'_> {
 
     fn escape(&mut self) -> Result<bool, &'static str> {
         match self.rest.next() {
-            // The very end of the text. Ours has the same under a small letter only.
+            // The end of the text, which is `\z` in the `regex` crate.
             Some('Z') => self.made.push_str("\\z"),
             Some('1'..='9') => return Err(BACKREFERENCE),
             Some(other) => {
                 self.made.extend(['\\', other]);
-                // Of `\p{Greek}` or `\x{3b1}`: no repetition.
+                // The braces of `\p{Greek}` or `\x{3b1}` are no repetition.
                 if matches!(other, 'p' | 'P' | 'u' | 'U' | 'x') && self.take_if('{') {
                     while !self.take_if('}')
                         && let Some(next) = self.rest.next()
@@ -68,7 +68,7 @@ impl Translation<'_> {
         Ok(false)
     }
 
-    /// A set of characters is as it is here, with sets within it, so that a bracket in it has to be escaped.
+    /// Copies a character class. Classes may be nested, so brackets in them have to be escaped.
     fn class(&mut self) -> bool {
         let mut depth = 1;
         self.made.push('[');
@@ -112,7 +112,7 @@ impl Translation<'_> {
         }
     }
 
-    /// A number of repetitions, or a brace that is only itself.
+    /// Translates a counted repetition, or escapes a literal brace.
     fn count(&mut self) -> bool {
         let ahead: String = self.rest.clone().take_while(|next| *next != '}').collect();
         let ends = self.rest.clone().nth(ahead.chars().count()) == Some('}');
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_python_says_otherwise_is_translated() {
+    fn translates_python() {
         for (python, ours) in [
             (r"^ws/(?P<room>[\w-]+)/$", r"^ws/(?P<room>[\w-]+)/$"),
             (r"\Aws/\Z", r"\Aws/\z"),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_translation_is_refused_with_what_to_do() {
+    fn errors_suggest_a_remedy() {
         for (python, hint) in [
             (r"^(?!admin)\w+$", "refuse in the consumer"),
             (r"(?=a)", "refuse in the consumer"),
@@ -185,8 +185,8 @@ mod tests {
             (r"a*+b", "plain"),
             (r"a{1,2}+b", "plain"),
         ] {
-            let told = translate(python).unwrap_err();
-            assert!(told.contains(hint), "{python}: {told}");
+            let error = translate(python).unwrap_err();
+            assert!(error.contains(hint), "{python}: {error}");
         }
         // In a class, or escaped, they are characters.
         for plain in [r"[(?=]", r"\(?=a", r"[\1]?", r"\\1", r"[a+]+"] {
