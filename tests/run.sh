@@ -31,7 +31,6 @@ export PATH="$PATH:/usr/sbin"
 # The three mounts of the suite in channel-layer-redis/tests/conformance.rs, which are a separate step.
 redis_suite=_on_one_host::
 # Minutes of faults, for --all.
-long_fault_test=layers_survive_repeated_faults
 redis_faults_test=clients_live_through_redis_faults
 nats_faults_test=clients_live_through_nats_faults
 # Line tables are enough to find a failure, and sixty test programs link in half the time.
@@ -55,7 +54,7 @@ main() {
   step "document" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
   step "build" cargo build --workspace --bins --features chat/nats
   use_built_examples
-  step "test" cargo test --workspace --all-features --no-fail-fast -- --skip "$long_fault_test" --skip "$redis_suite"
+  step "test" cargo test --workspace --all-features --no-fail-fast -- --skip "$redis_suite"
   # Its cases mostly wait, so many of them run at once.
   step "the suite on Redis" cargo test --workspace --all-features --test conformance -- --test-threads 6
   if [ "$long" = yes ]; then
@@ -69,6 +68,7 @@ main() {
     step "long tests" cargo test -p channels-tests --test long -- --skip "$redis_faults_test" --skip "$nats_faults_test"
     step "simulation of many seeds" cargo test -p channels-tests --test simulation
     models
+    external "licences and advisories" "needs cargo-deny and the database of advisories" tests/deny.sh
     external "autobahn" "needs Python 2.7" tests/autobahn/run.sh
     external "fuzzing" "needs cargo-fuzz and a sanitizer" tests/fuzz/run.sh 20
   fi

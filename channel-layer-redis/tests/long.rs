@@ -1,5 +1,4 @@
-//! Repeated faults, for minutes (feature `long`).
-#![cfg(feature = "long")]
+//! Repeated faults, for minutes. Run by `cargo test -p channel-layer-redis --test long`.
 
 mod support;
 
