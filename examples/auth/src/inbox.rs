@@ -1,4 +1,4 @@
-//! What a tab of a user receives and sends.
+//! The consumer of a user's tab.
 
 use serde::{Deserialize, Serialize};
 use ws_consumer::{Close, Consumer, Error, Frame, Result, Socket, UsersExt};
@@ -8,7 +8,7 @@ use crate::users::{NAMES, User, Users};
 /// The close code for a tab that was signed out by another one.
 const SIGNED_OUT: u16 = 4403;
 
-/// One tab. Behind `Auth` it is known as its user's: what is sent to the user reaches all of the user's tabs.
+/// A tab of a user. `Auth` identifies its connection, so that messages to the user reach all of the user's tabs.
 pub(crate) struct Inbox {
     users: Users,
     name: String,
@@ -22,21 +22,21 @@ impl Inbox {
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type")]
-pub(crate) enum News {
+pub(crate) enum InboxEvent {
     #[serde(rename = "inbox.message")]
     Message { from: String, to: String, text: String },
 }
 
-/// What the page asks for.
+/// A command of the page.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Wish {
+enum Command {
     Send { to: String, text: String },
     SignOutEverywhere,
 }
 
 impl Consumer for Inbox {
-    type Event = News;
+    type Event = InboxEvent;
 
     async fn connect(&mut self, socket: &mut Socket) -> Result<()> {
         let user = socket.scope().user::<User>().ok_or_else(|| Error::other("let in by nobody"))?;
@@ -46,8 +46,8 @@ impl Consumer for Inbox {
 
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         match frame.json()? {
-            Wish::Send { to, text } => self.send(socket, to, text).await,
-            Wish::SignOutEverywhere => {
+            Command::Send { to, text } => self.send(socket, to, text).await,
+            Command::SignOutEverywhere => {
                 self.users.sign_out_everywhere(&self.name);
                 let signed_out = Close::new(SIGNED_OUT, "signed out");
                 let _report = socket.layer().close_user(&self.name, signed_out).await?;
@@ -56,8 +56,8 @@ impl Consumer for Inbox {
         }
     }
 
-    async fn event(&mut self, socket: &mut Socket, news: &News) -> Result<()> {
-        socket.send_json(news).await
+    async fn event(&mut self, socket: &mut Socket, event: &InboxEvent) -> Result<()> {
+        socket.send_json(event).await
     }
 }
 
@@ -66,8 +66,8 @@ impl Inbox {
         if !NAMES.contains(&&*to) {
             return Err(Error::bad_input("nobody has this name"));
         }
-        let message = News::Message { from: self.name.clone(), to, text };
-        let News::Message { to, .. } = &message;
+        let message = InboxEvent::Message { from: self.name.clone(), to, text };
+        let InboxEvent::Message { to, .. } = &message;
         if *to != self.name {
             let _report = socket.layer().send_to_user(to, &message).await?;
         }

@@ -20,11 +20,11 @@ use self::{inbox::Inbox, pages::Pages, users::Users};
 
 /// Messages between users who have logged in: ann, bob and eve, each with the password NAME-secret.
 ///
-/// Logs go to standard error; RUST_LOG says how much.
+/// Logs go to standard error; RUST_LOG selects them.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Where to listen; port 0 lets the system choose
+    /// The address to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// After so many seconds a login ends
@@ -78,7 +78,7 @@ async fn run(options: &Options) -> Result<(), String> {
     served.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// Ctrl-C, or what a process supervisor sends.
+/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
 async fn stopped() {
     #[cfg(unix)]
     {

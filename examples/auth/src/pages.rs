@@ -17,11 +17,11 @@ use crate::users::{User, Users};
 const HTML: &str = "text/html; charset=utf-8";
 /// Bytes of a form: a name and a password.
 const FORM: usize = 4096;
-/// No script, style or connection but this server's own.
+/// Only scripts, styles and connections of this server are allowed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Everything that is no socket.
+/// Serves the plain HTTP requests.
 #[derive(Clone)]
 pub(crate) struct Pages {
     users: Users,

@@ -32,7 +32,7 @@ impl Identity for User {
 /// All users. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Users {
-    /// How often each has been signed out everywhere.
+    /// The number of times that each user was signed out everywhere.
     epochs: Arc<Mutex<HashMap<&'static str, u64>>>,
 }
 

@@ -31,12 +31,12 @@ use self::votes::{Ballot, Votes};
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Where to listen; port 0 lets the system choose
+    /// The address to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8002", value_name = "ADDRESS")]
     listen: SocketAddr,
 }
 
-/// What axum keeps for its handlers.
+/// The state of axum's handlers.
 #[derive(Clone)]
 struct App {
     ballot: Arc<Ballot>,
@@ -105,7 +105,7 @@ async fn serve(
     Ok(())
 }
 
-/// Ctrl-C, or what a process supervisor sends.
+/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
 async fn stopped() {
     #[cfg(unix)]
     {

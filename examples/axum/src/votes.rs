@@ -8,11 +8,11 @@ use std::sync::{
 use serde::{Deserialize, Serialize};
 use ws_consumer::{Consumer, Error, Frame, Result, Socket};
 
-/// How many have voted. One count for all, so a handler of axum's may show it as well.
+/// The number of votes. All handlers share it, so a handler of axum's may show it as well.
 #[derive(Default)]
 pub(crate) struct Ballot(AtomicU64);
 
-/// One voter; every frame is a vote.
+/// A voter; every frame is a vote.
 #[derive(Default)]
 pub(crate) struct Votes;
 

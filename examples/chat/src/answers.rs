@@ -1,4 +1,4 @@
-//! How pages are answered with.
+//! Responses of the pages.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -9,7 +9,7 @@ pub(crate) const CSS: &str = "text/css; charset=utf-8";
 pub(crate) const SVG: &str = "image/svg+xml";
 pub(crate) const JS: &str = "text/javascript; charset=utf-8";
 
-/// No script, style or connection but this server's own.
+/// Only scripts, styles and connections of this server are allowed.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -25,7 +25,7 @@ pub(crate) fn page(kind: &'static str, body: impl Into<Bytes>) -> Response<Full<
     response
 }
 
-/// Nothing but a status.
+/// Returns a response without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;

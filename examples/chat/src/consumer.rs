@@ -6,7 +6,7 @@ use channel_layer::LayerEvent;
 use serde::{Deserialize, Serialize};
 use ws_consumer::{Consumer, Frame, NoEvents, Result, Socket};
 
-/// One member of a room. Messages travel as events through the members' consumers.
+/// A member of a room. Messages travel as events through the members' consumers.
 #[derive(Default)]
 pub(crate) struct Chat {
     group: String,
@@ -19,7 +19,7 @@ pub(crate) enum ChatEvent {
     Message { message: String },
 }
 
-/// What clients send and receive.
+/// A frame from or to a client.
 #[derive(Serialize, Deserialize)]
 struct Said<T> {
     message: T,
@@ -50,7 +50,7 @@ impl Consumer for Chat {
     }
 }
 
-/// What clients are told when messages of others may have passed them by.
+/// A notice that messages of others may have been missed.
 #[derive(Serialize)]
 struct Warning {
     notice: String,
@@ -68,8 +68,8 @@ async fn warn(socket: &mut Socket, event: LayerEvent) -> Result<()> {
     socket.send_json(&Warning { notice }).await
 }
 
-/// The same, with messages that go to the members' sockets as ready bytes: for rooms where every member is sent the
-/// same, and a consumer would have nothing to add.
+/// A member whose messages go to the members' connections as encoded frames: for rooms where every member receives the
+/// same frame, so that no consumer has to handle it.
 #[derive(Default)]
 pub(crate) struct FrameChat {
     group: String,

@@ -26,23 +26,23 @@ use self::consumer::{Chat, FrameChat};
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Where to listen; port 0 lets the system choose
+    /// The address to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// The channel layer: memory://, or to share the rooms with other processes redis://HOST:PORT/DB, or nats://HOST:PORT
     /// in a program built with the feature `nats`
     #[arg(long, default_value = "memory://", value_name = "URL")]
     layer: String,
-    /// How a message reaches a member: through its consumer, or straight to its socket
+    /// The way of a message to a member: through its consumer, or straight to its socket
     #[arg(long, value_enum, default_value_t = Lane::Handler)]
     lane: Lane,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Lane {
-    /// As an event: each member's consumer handles it
+    /// Events: each member's consumer handles it
     Handler,
-    /// As ready bytes: no consumer wakes up
+    /// Encoded frames: no consumer wakes up
     Frame,
 }
 
@@ -106,7 +106,7 @@ fn check_scheme(url: &str, has_nats: bool) -> Result<(), String> {
     }
 }
 
-/// Ctrl-C, or what a process supervisor sends.
+/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
 async fn stopped() {
     #[cfg(unix)]
     {

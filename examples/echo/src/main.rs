@@ -17,7 +17,7 @@ use ws_consumer::{Input, Limits, Protocols, Result, Router, Socket, listen, serv
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Where to listen; port 0 lets the system choose
+    /// The address to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8001", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// The longest message that is taken
@@ -71,7 +71,7 @@ async fn run(options: Options) -> Result<(), String> {
     serve(listener, service).with_graceful_shutdown(stopped()).await.map_err(|error| error.to_string())
 }
 
-/// Ctrl-C, or what a process supervisor sends.
+/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
 async fn stopped() {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! How many sessions there are over each transport.
+//! The number of sessions over each transport.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use ws_consumer::Transport;
 #[derive(Clone, Default)]
 pub(crate) struct Counts(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
-/// One session. Dropped, it is counted no more.
+/// A counted session, until it is dropped.
 pub(crate) struct Seat {
     counts: Counts,
     transport: Transport,

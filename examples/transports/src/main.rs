@@ -1,4 +1,4 @@
-//! One room, four ways into it, and what each costs: `cargo run --bin transports`, then open the address that it prints.
+//! A room over four transports, and the cost of each: `cargo run --bin transports`, then open the address that it prints.
 
 #[path = "../../chat/src/answers.rs"]
 mod answers;
@@ -19,11 +19,11 @@ use self::{counts::Counts, room::Room};
 
 /// Polling, long polling, event streams and WebSocket side by side.
 ///
-/// Logs go to standard error; RUST_LOG says how much.
+/// Logs go to standard error; RUST_LOG selects them.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Where to listen; port 0 lets the system choose
+    /// The address to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     listen: SocketAddr,
 }
@@ -64,7 +64,7 @@ fn sockets(counts: Counts) -> Router {
     Router::new().consumer("/ws/room/", move || Room::new(counts.clone()))
 }
 
-/// Ctrl-C, or what a process supervisor sends.
+/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
 async fn stopped() {
     #[cfg(unix)]
     {

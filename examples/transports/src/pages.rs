@@ -38,7 +38,7 @@ pub(crate) fn answer<B>(request: &Request<B>, counts: &Counts) -> Response<Full<
     }
 }
 
-/// How many bytes this request took before its body: a page cannot know what its browser adds.
+/// The size of a request's head: a page cannot know what its browser adds.
 fn head_size<B>(request: &Request<B>) -> usize {
     let first = request.method().as_str().len() + request.uri().path().len() + " HTTP/1.1\r\n".len() + 1;
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);

@@ -22,16 +22,16 @@ pub(crate) enum RoomEvent {
     Said { from: String, words: Words },
 }
 
-/// What a page sends.
+/// A frame from a page.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Words {
     text: String,
-    /// Which page it was, and its clock then: what comes back to that page tells it how long that took.
+    /// The sending page and its clock, from which that page computes the round-trip time.
     page: String,
     at: f64,
 }
 
-/// What all are sent.
+/// An event to all members.
 #[derive(Serialize)]
 struct Said<'a> {
     from: &'a str,

@@ -18,20 +18,20 @@ use self::report::{Builder, REPORTS, Reports};
 
 /// A report built in the background, with its progress on the page.
 ///
-/// Logs go to standard error; RUST_LOG says how much.
+/// Logs go to standard error; RUST_LOG selects them.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Where to listen; port 0 lets the system choose
+    /// The address to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// The channel layer: memory://, or redis://HOST:PORT/DB to share the work with other processes
     #[arg(long, default_value = "memory://", value_name = "URL")]
     layer: String,
-    /// What this process does; over a layer that processes share, workers may run on their own
+    /// The role of this process; over a layer that processes share, workers may run on their own
     #[arg(long, value_enum, default_value_t = Role::Both)]
     role: Role,
-    /// How many reports a worker builds at once
+    /// The number of reports that a worker builds at a time
     #[arg(long, default_value_t = 2)]
     concurrency: usize,
 }
@@ -88,8 +88,8 @@ async fn work(
     concurrency: usize,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let terms = RetryPolicy::default().concurrency(concurrency);
-    let workers = Workers::new(layer).channel(REPORTS, Builder, terms).map_err(|error| error.to_string())?;
+    let policy = RetryPolicy::default().concurrency(concurrency);
+    let workers = Workers::new(layer).channel(REPORTS, Builder, policy).map_err(|error| error.to_string())?;
     println!("working on {REPORTS}");
     workers.run_until(stop.cancelled_owned()).await;
     Ok(())
@@ -111,7 +111,7 @@ async fn serve_pages(
     served.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// Ctrl-C, or what a process supervisor sends.
+/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
 async fn stopped() {
     #[cfg(unix)]
     {

@@ -11,9 +11,9 @@ use ws_consumer::{
 /// The channel that the workers serve.
 pub(crate) const REPORTS: &str = "reports";
 
-/// How many rows a report may have; the page says so, too.
+/// The largest number of rows of a report; the page states it, too.
 const MOST_ROWS: u32 = 1000;
-/// What a row costs: in earnest it would be a query.
+/// The cost of a row, which would be a query in a real application.
 const ROW: Duration = Duration::from_millis(20);
 /// More often than this, nobody sees the bar move.
 const STEPS: u32 = 50;
@@ -25,10 +25,10 @@ pub(crate) enum Order {
     Build { rows: u32 },
 }
 
-/// What a worker tells, and the page is sent as it is.
+/// A report of a worker, sent to the page unchanged.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type")]
-pub(crate) enum News {
+pub(crate) enum ReportEvent {
     #[serde(rename = "report.progress")]
     Progress { done: u32, of: u32 },
     #[serde(rename = "report.ready")]
@@ -45,7 +45,7 @@ struct Wish {
 }
 
 impl Consumer for Reports {
-    type Event = News;
+    type Event = ReportEvent;
 
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         let Wish { rows } = frame.json()?;
@@ -55,8 +55,8 @@ impl Consumer for Reports {
         socket.submit(REPORTS, &Order::Build { rows }).await
     }
 
-    async fn event(&mut self, socket: &mut Socket, news: &News) -> Result<()> {
-        socket.send_json(news).await
+    async fn event(&mut self, socket: &mut Socket, event: &ReportEvent) -> Result<()> {
+        socket.send_json(event).await
     }
 }
 
@@ -72,9 +72,9 @@ impl Worker for Builder {
             tokio::time::sleep(ROW).await;
             sum += u64::from(row);
             if row % rows.div_ceil(STEPS) == 0 || row == rows {
-                job.progress(&News::Progress { done: row, of: rows }).await?;
+                job.progress(&ReportEvent::Progress { done: row, of: rows }).await?;
             }
         }
-        job.progress(&News::Ready { rows, sum }).await
+        job.progress(&ReportEvent::Ready { rows, sum }).await
     }
 }
