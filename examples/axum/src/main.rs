@@ -149,7 +149,7 @@ async fn vote(State(app): State<App>, mut request: Request) -> Response {
     answer.unwrap_or_else(|never| match never {}).map(axum::body::Body::new).into_response()
 }
 
-/// What the layer in front has left reaches the socket.
+/// Values stored by the layer in front reach the socket.
 async fn hello(mut socket: Socket) -> Result<()> {
     let greeting = socket.scope().extensions.get::<Greeting>().map_or("nothing", |greeting| greeting.0);
     socket.accept().await?;

@@ -63,13 +63,13 @@ fn run_sh_names_tests_that_exist() {
     let tree = Tree::read();
     let script = tree.text(Path::new("tests/run.sh")).expect("the script");
     let names: Vec<_> = script.lines().filter_map(test_variable).collect();
-    assert!(names.len() >= 3, "the script was not read");
+    assert!(names.len() >= 2, "the script was not read");
     let is_test = |name: &&str| tree.files().any(|(_, text)| text.contains(&format!("fn {name}(")));
     let missing: Vec<_> = names.iter().filter(|name| !is_test(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// The value of a variable such as `long_fault_test`: a filter for a test that has been renamed would skip none.
+/// The value of a variable such as `redis_faults_test`: a filter for a test that has been renamed would skip none.
 fn test_variable(line: &str) -> Option<&str> {
     let (variable, value) = line.split_once('=')?;
     (variable.ends_with("_test") && !variable.contains(' ')).then_some(value)

@@ -155,7 +155,7 @@ pub enum GrantError {
     Malformed,
     /// The grant is for another user.
     OtherUser,
-    /// No key has this name.
+    /// The name of the key is unknown.
     UnknownKey,
 }
 

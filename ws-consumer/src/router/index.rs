@@ -46,7 +46,7 @@ pub(super) enum Captures<'p> {
     Segments(Vec<&'p str>),
 }
 
-type Param = (Arc<str>, Box<str>);
+type RouteParam = (Arc<str>, Box<str>);
 
 impl Index {
     pub(super) fn insert(&mut self, pattern: &RoutePattern, route: usize) {
@@ -152,7 +152,7 @@ impl Captures<'_> {
     ///
     /// # Errors
     /// A parameter is no UTF-8.
-    pub(super) fn params(self, names: &[Arc<str>], scope: &Scope) -> Result<Vec<Param>> {
+    pub(super) fn params(self, names: &[Arc<str>], scope: &Scope) -> Result<Vec<RouteParam>> {
         Ok(match self {
             Self::Segments(raw) => {
                 let decoded = raw.into_iter().map(|raw| decode(raw).map(Box::from));

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     lease::Lease,
-    login,
+    login::stored_user_id,
     user::{Authenticator, Current, Identity, UNAUTHENTICATED},
 };
 use crate::{
@@ -94,7 +94,7 @@ impl CheckedUser {
     async fn is_still<A: Authenticator>(&self, authenticator: &A) -> Result<bool> {
         if self.extensions.get::<Session>().is_some_and(|session| session.id().is_some()) {
             return Ok(
-                login::stored_user_id(authenticator, &self.extensions).await?.as_ref() == Some(&self.id)
+                stored_user_id(authenticator, &self.extensions).await?.as_ref() == Some(&self.id)
             );
         }
         Ok(authenticator.by_id(&self.id).await?.is_some())

@@ -50,7 +50,7 @@ impl Cookies {
         Self::default()
     }
 
-    /// Also reads signed and private cookies, under this key.
+    /// Reads signed and private cookies as well, under this key.
     pub fn with_key(key: Key) -> Self {
         Self { key: Some(key) }
     }

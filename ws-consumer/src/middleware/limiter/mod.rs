@@ -238,7 +238,7 @@ impl Guard for Limiter {
 /// The slot of a connection, kept with its scope.
 #[derive(Clone)]
 struct ConnectionSlot {
-    _entered: Arc<Entered>,
+    _counted: Arc<CountedAddress>,
 }
 
 /// The buckets that the messages of a connection are taken from.

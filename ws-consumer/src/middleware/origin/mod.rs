@@ -96,7 +96,7 @@ impl OriginRules {
         Self::default()
     }
 
-    /// Also allows the origins of an [`OriginPattern`].
+    /// Adds the origins of an [`OriginPattern`].
     ///
     /// # Errors
     /// The text is no such pattern.
