@@ -93,9 +93,7 @@ impl CheckedUser {
 
     async fn is_still<A: Authenticator>(&self, authenticator: &A) -> Result<bool> {
         if self.extensions.get::<Session>().is_some_and(|session| session.id().is_some()) {
-            return Ok(
-                stored_user_id(authenticator, &self.extensions).await?.as_ref() == Some(&self.id)
-            );
+            return Ok(stored_user_id(authenticator, &self.extensions).await?.as_ref() == Some(&self.id));
         }
         Ok(authenticator.by_id(&self.id).await?.is_some())
     }
