@@ -8,6 +8,7 @@ pub mod hub;
 pub mod mailbox;
 pub mod registry;
 pub mod value;
+mod warnings;
 pub mod wrap;
 
 mod capability;

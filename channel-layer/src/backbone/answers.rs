@@ -9,7 +9,8 @@ use super::error::LinkError;
 
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// The number of connections that took each message of a batch, in the order of the batch. `None` if the bus reports none.
+/// The number of connections that took each message of a batch, in the order of the batch. `None` if the bus reports
+/// none.
 pub(super) type Outcomes = Vec<Result<Option<usize>, LinkError>>;
 
 /// The answer that the callers of a batch wait for. Dropped without one, it answers that the layer is closed.

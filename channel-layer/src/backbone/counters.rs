@@ -6,7 +6,14 @@ use std::{
     time::Duration,
 };
 
-use super::{error::LinkError, pace::Pace, warnings::Warnings};
+use super::error::LinkError;
+use crate::{
+    sync::{Mutex, lock},
+    warnings::{WarningLimit, Warnings},
+};
+
+/// The most kinds of warnings. They include texts of servers.
+const KINDS: usize = 64;
 
 /// Receives every increment of a counter: the name of the counter and the amount.
 pub type Recorder = fn(Count, u64);
@@ -35,8 +42,10 @@ macro_rules! counters {
         #[derive(Default)]
         pub struct Counters {
             $($field: AtomicU64,)*
-            unreadable_pace: Pace,
-            warnings: Warnings,
+            /// Held for an access.
+            unreadable_limit: Mutex<WarningLimit>,
+            /// By the operation that failed, and the reason.
+            warnings: Warnings<(&'static str, String), KINDS>,
             recorder: Option<Recorder>,
         }
 
@@ -67,8 +76,8 @@ counters! {
     stale Stale,
     /// Deliveries that a full mailbox refused.
     full Full,
-    /// Messages that could not be read: foreign, malformed, too long, of another version, or with contents that a message
-    /// cannot carry; and replies of the server in an unknown shape.
+    /// Messages that could not be read: foreign, malformed, too long, of another version, or with contents that a
+    /// message cannot carry; and replies of the server in an unknown shape.
     unreadable Unreadable,
     /// Links that were lost.
     disconnects Disconnects,
@@ -90,8 +99,8 @@ counters! {
 }
 
 impl Counters {
-    /// Counters whose increments go to the `metrics` facade as `channel_layer_backbone_<name>_total`, with the feature of
-    /// that name.
+    /// Counters whose increments go to the `metrics` facade as `channel_layer_backbone_<name>_total`, with the feature
+    /// of that name.
     pub fn metered() -> Self {
         #[cfg(feature = "metrics")]
         return Self::recorded_by(|count, more| {
@@ -129,7 +138,7 @@ impl Counters {
     /// Counts unreadable input from the server, and warns about it once a second.
     pub fn note_unreadable(&self, what: &str, reason: impl fmt::Display) {
         self.one(Count::Unreadable);
-        if let Some(count) = self.unreadable_pace.pass() {
+        if let Some(count) = lock(&self.unreadable_limit).add(1) {
             tracing::warn!(what, %reason, count, "dropped unreadable input");
         }
     }
@@ -143,7 +152,7 @@ impl Counters {
 
     /// Counts a failure. Returns the number of failures of this kind since its last warning, if a warning is due.
     pub fn warning_due(&self, what: &'static str, error: &LinkError) -> Option<u64> {
-        self.warnings.pass(what, &error.kind())
+        self.warnings.add(&(what, error.kind()), 1)
     }
 }
 

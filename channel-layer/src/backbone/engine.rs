@@ -59,7 +59,8 @@ pub(super) struct Engine {
     pub(super) requests: PendingByNumber<(), ()>,
     /// Set once the layer is closed.
     pub(super) closed: watch::Sender<bool>,
-    /// Set with the first named channel in a group. Relaxed: a message received at that moment counts as an earlier one.
+    /// Set with the first named channel in a group. Relaxed: a message received at that moment counts as an earlier
+    /// one.
     pub(super) forwards: AtomicBool,
     /// Held for a set access, by the tasks of links. All shards share it.
     unions: Mutex<RecentUnions>,
@@ -76,8 +77,8 @@ pub(super) struct SentMessage {
     pub(super) expires: Instant,
 }
 
-/// The id of the envelope that a message came in by, kept with the message. `None` for a message of this process that has not
-/// been on the bus.
+/// The id of the envelope that a message came in by, kept with the message. `None` for a message of this process that
+/// has not been on the bus.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EnvelopeId(pub(super) Option<u128>);
 

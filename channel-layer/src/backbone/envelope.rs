@@ -13,8 +13,8 @@
 //! | (1 + n) each | groups; or one channel; or a channel and a group |
 //! | the rest | the message, as [`Message::to_bytes`] makes it; kinds 0 and 1 only |
 //!
-//! Numbers are big-endian. A reader drops an envelope of an unknown version or kind: a new one is first read everywhere,
-//! and written later. The file `vectors/envelope.json` of this crate has test vectors for other languages.
+//! Numbers are big-endian. A reader drops an envelope of an unknown version or kind: a new one is first read
+//! everywhere, and written later. The file `vectors/envelope.json` of this crate has test vectors for other languages.
 
 use std::time::Duration;
 

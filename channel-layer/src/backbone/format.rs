@@ -15,8 +15,8 @@ pub type ShardOf = fn(&str, usize) -> usize;
 
 /// The names and payloads of other software, which has no field for the engine's [envelope](super::envelope).
 ///
-/// A format has one topic per mailbox. Features that it cannot carry are not supported: the layer does not add mailboxes
-/// of other processes to groups, does not detect losses, and applies the receiver's setting for expiry.
+/// A format has one topic per mailbox. Features that it cannot carry are not supported: the layer does not add
+/// mailboxes of other processes to groups, does not detect losses, and applies the receiver's setting for expiry.
 pub trait Format: fmt::Debug + Send + Sync + 'static {
     /// The topic of a group.
     fn group_topic(&self, group: &GroupName) -> String;
@@ -36,7 +36,8 @@ pub trait Format: fmt::Debug + Send + Sync + 'static {
     /// A prefix that makes no valid name.
     fn mailbox_name(&self, prefix: &str) -> Result<ChannelName>;
 
-    /// Whether [`mailbox_name`](Self::mailbox_name) makes names of this form. Only the process of a mailbox receives from it.
+    /// Whether [`mailbox_name`](Self::mailbox_name) makes names of this form. Only the process of a mailbox receives
+    /// from it.
     fn is_mailbox(&self, channel: &ChannelName) -> bool;
 
     /// Encodes a message, to an audience or to a single channel.

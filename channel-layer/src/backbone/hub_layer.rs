@@ -313,8 +313,8 @@ impl<B: Backbone> HubLayerBuilder<B> {
         }
     }
 
-    /// Adds a shard: an independent server that holds a part of the names. All processes must agree on the servers and on
-    /// their order.
+    /// Adds a shard: an independent server that holds a part of the names. All processes must agree on the servers and
+    /// on their order.
     pub fn shard(mut self, backbone: B) -> Self {
         self.backbones.push(backbone);
         self

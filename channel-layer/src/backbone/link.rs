@@ -16,8 +16,8 @@ use crate::error::Result;
 pub trait Backbone: fmt::Debug + Send + Sync + 'static {
     /// Connects once.
     ///
-    /// The engine calls it with a deadline and backoff, whenever a link has ended. An error is logged, and is the cause of
-    /// the errors that callers get meanwhile.
+    /// The engine calls it with a deadline and backoff, whenever a link has ended. An error is logged, and is the
+    /// cause of the errors that callers get meanwhile.
     async fn connect(&self) -> Result<Arc<dyn BackboneLink>>;
 }
 
@@ -29,9 +29,10 @@ pub trait Backbone: fmt::Debug + Send + Sync + 'static {
 ///
 /// # Errors
 ///
-/// [`Interrupted`](crate::Error::Interrupted) and [`TimedOut`](crate::Error::TimedOut) from any call end the link, as any
-/// error of [`next`](Self::next), [`ping`](Self::ping) and [`restore`](Self::restore) does. Other errors concern the one
-/// call: `subscribe` is refused with [`Backend`](crate::Error::Backend), `publish` with the error for its caller.
+/// [`Interrupted`](crate::Error::Interrupted) and [`TimedOut`](crate::Error::TimedOut) from any call end the link, as
+/// any error of [`next`](Self::next), [`ping`](Self::ping) and [`restore`](Self::restore) does. Other errors concern
+/// the one call: `subscribe` is refused with [`Backend`](crate::Error::Backend), `publish` with the error for its
+/// caller.
 #[async_trait]
 pub trait BackboneLink: fmt::Debug + Send + Sync + 'static {
     /// Publishes to a topic. Returns the number of connections that took the message, this one included, where the bus

@@ -5,7 +5,8 @@
 //! [`HubLayer`] does the rest, the same for every bus:
 //!
 //! * it reconnects with backoff, subscribes again, and reports the gap ([`LayerEvents`](crate::LayerEvents));
-//! * it subscribes to a group with its first member and unsubscribes some time after its last, without races between them;
+//! * it subscribes to a group with its first member and unsubscribes some time after its last, without races between
+//!   them;
 //! * it puts a deadline on every call, pings the server, and sends probes to itself;
 //! * it publishes in batches, numbers messages per topic, counts losses and drops duplicates;
 //! * it delivers to the members of this process, with `except`, unions, expiry, capacity and reports;
@@ -35,7 +36,8 @@
 //! # Parts
 //!
 //! A backend that stores its memberships at the server, as Django's `channels_redis.core` does, is not a hub layer. It
-//! builds on the parts: [`Shard`] maintains the link to one server, [`QueueReader`] takes from queues, [`Counters`] count.
+//! builds on the parts: [`Shard`] maintains the link to one server, [`QueueReader`] takes from queues, [`Counters`]
+//! count.
 
 mod answers;
 mod backoff;
@@ -56,7 +58,6 @@ mod link;
 mod named;
 mod options;
 mod outbox;
-mod pace;
 mod panics;
 mod publisher;
 mod queue_reader;
@@ -70,7 +71,6 @@ mod shard;
 mod shared_receiver;
 mod sink;
 mod subscriptions;
-mod warnings;
 
 pub use self::{
     backoff::Backoff,

@@ -1,5 +1,5 @@
-//! The queue of messages to publish. Callers write into a shared batch. The publisher takes a complete batch, and answers
-//! all of its callers at once.
+//! The queue of messages to publish. Callers write into a shared batch. The publisher takes a complete batch, and
+//! answers all of its callers at once.
 //!
 //! A message needs no separate allocation here, and its caller is woken once. With a channel for each reply, and its
 //! bytes freed on another thread, the allocator's locks were a quarter of the cost of a publish.

@@ -1,5 +1,5 @@
-//! The task that publishes. It owns messages once they are queued, so that dropping the future of a caller never cancels a
-//! message half-way. It sends all messages queued meanwhile in one batch.
+//! The task that publishes. It owns messages once they are queued, so that dropping the future of a caller never
+//! cancels a message half-way. It sends all messages queued meanwhile in one batch.
 
 use std::{sync::Arc, time::Duration};
 

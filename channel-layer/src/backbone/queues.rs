@@ -16,8 +16,8 @@ pub trait Queues: fmt::Debug + Send + Sync {
     /// Adds a message to a channel's queue.
     ///
     /// # Errors
-    /// [`ChannelFull`](crate::Error::ChannelFull) if the queue holds [`capacity`](Push::capacity) messages that have not
-    /// expired.
+    /// [`ChannelFull`](crate::Error::ChannelFull) if the queue holds [`capacity`](Push::capacity) messages that have
+    /// not expired.
     async fn push(&self, channel: &ChannelName, push: Push<'_>) -> Result<Pushed>;
 
     /// Makes a taker, with a separate connection if waiting would block other calls. It ends with its link.
@@ -37,11 +37,12 @@ pub trait Taker: fmt::Debug + Send {
     /// is none, until `changed` resolves. Then it returns soon, with the messages taken by then, if any.
     ///
     /// The call is not dropped half-way while the layer is open, unless its link has ended for longer than the
-    /// [grace](Self::grace): what it takes from the server, it returns. It may return without a message at any time. An error ends the taker.
+    /// [grace](Self::grace): what it takes from the server, it returns. It may return without a message at any time.
+    /// An error ends the taker.
     async fn take(&mut self, wanted: &[Wanted], changed: Changed<'_>) -> Result<Vec<Taken>>;
 
-    /// The time for which a call of [`take`](Self::take) goes on after its link has ended, before it is dropped with what
-    /// it may have taken: a pop that blocks may have to end by itself. 10 s.
+    /// The time for which a call of [`take`](Self::take) goes on after its link has ended, before it is dropped with
+    /// what it may have taken: a pop that blocks may have to end by itself. 10 s.
     fn grace(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -79,8 +80,8 @@ pub struct Push<'a> {
     pub capacity: usize,
     /// The time after which the message is dropped, by the server's clock.
     pub expiry: Duration,
-    /// The id of a message that several processes push: the first push of an id counts, for half a minute at least. `None`
-    /// for a message that only its sender pushes.
+    /// The id of a message that several processes push: the first push of an id counts, for half a minute at least.
+    /// `None` for a message that only its sender pushes.
     pub once: Option<u128>,
 }
 

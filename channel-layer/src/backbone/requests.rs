@@ -20,8 +20,8 @@ pub(super) fn owner_of(channel: &ChannelName) -> Option<&str> {
     (process.len() == 16 && process.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(process)
 }
 
-/// Sends a request to the owner of a channel and waits until it is done. Succeeds without effect if the owner is gone, or
-/// the channel has none.
+/// Sends a request to the owner of a channel and waits until it is done. Succeeds without effect if the owner is gone,
+/// or the channel has none.
 pub(super) async fn ask(
     engine: &Engine,
     shards: &[Shard],

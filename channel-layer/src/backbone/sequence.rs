@@ -1,7 +1,7 @@
 //! Sequence numbers, which reveal lost and repeated messages between two processes.
 //!
-//! A publisher numbers its messages on each topic from 1. The number has 8 bytes. The first 3 are the *era*: the number of
-//! times that the publisher has discarded its counters, which are bounded, and started again.
+//! A publisher numbers its messages on each topic from 1. The number has 8 bytes. The first 3 are the *era*: the
+//! number of times that the publisher has discarded its counters, which are bounded, and started again.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

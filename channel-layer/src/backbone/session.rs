@@ -76,8 +76,8 @@ impl Session {
         Self { link, sink, end, receiver }
     }
 
-    /// Subscribes to the topics of the process and of its groups. A refusal of the former fails the session. A refusal of a
-    /// group affects only that group.
+    /// Subscribes to the topics of the process and of its groups. A refusal of the former fails the session. A refusal
+    /// of a group affects only that group.
     async fn resume(&self, context: &Context) -> Result<(), LinkError> {
         context.handler.resumes();
         let always = context.handler.process_topics();

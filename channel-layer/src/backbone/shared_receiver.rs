@@ -14,8 +14,8 @@ use crate::{
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// The shortest time for which a mailbox is kept after its last receiver, which may have been cancelled and return, as in
-/// a `select!` inside a loop. Also the interval at which messages without a receiver go back to the bus.
+/// The shortest time for which a mailbox is kept after its last receiver, which may have been cancelled and return, as
+/// in a `select!` inside a loop. Also the interval at which messages without a receiver go back to the bus.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// The named channels that this process receives from. Each is a mailbox, kept for the linger after its last receiver.
@@ -23,8 +23,8 @@ const GRACE: Duration = Duration::from_millis(100);
 pub(super) struct SharedReceivers(Mutex<HashMap<ChannelName, Arc<SharedMailbox>>>);
 
 impl SharedReceivers {
-    /// Makes a receiver, and returns whether its mailbox was made for it. Returns `None` if the channel is the mailbox of
-    /// a connection.
+    /// Makes a receiver, and returns whether its mailbox was made for it. Returns `None` if the channel is the mailbox
+    /// of a connection.
     pub(super) fn enter(
         &self,
         hub: &Hub,
@@ -64,8 +64,8 @@ impl SharedReceivers {
         }
     }
 
-    /// Waits until messages of a channel have no receiver for the grace, and takes them. Returns `None` once the mailbox
-    /// has ended.
+    /// Waits until messages of a channel have no receiver for the grace, and takes them. Returns `None` once the
+    /// mailbox has ended.
     pub(super) async fn unclaimed(&self, channel: &ChannelName) -> Option<Vec<Delivery>> {
         let mut was_idle = false;
         loop {

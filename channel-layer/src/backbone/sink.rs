@@ -15,8 +15,8 @@ type Receive = dyn Fn(&str, &[u8]) + Send + Sync;
 #[derive(Clone)]
 pub struct InboundSink {
     receive: Arc<Receive>,
-    /// Cleared when the link has ended, because its successor may get the same messages. Relaxed: a message delivered at
-    /// that moment counts as an earlier one.
+    /// Cleared when the link has ended, because its successor may get the same messages. Relaxed: a message delivered
+    /// at that moment counts as an earlier one.
     live: Arc<AtomicBool>,
 }
 

@@ -1,5 +1,5 @@
-//! A bus within one process, for tests: of the engine, and of programs that want several "processes" and faults without a
-//! server (feature `conformance`).
+//! A bus within one process, for tests: of the engine, and of programs that want several "processes" and faults
+//! without a server (feature `conformance`).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> channel_layer::Result<()> {

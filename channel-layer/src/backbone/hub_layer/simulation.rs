@@ -1,5 +1,5 @@
-//! Layers on a bus that fails at random, by seed: each member hears each sender in order and at most once, every outage is
-//! told, and all of them hear again when it is over.
+//! Layers on a bus that fails at random, by seed: each member hears each sender in order and at most once, every
+//! outage is told, and all of them hear again when it is over.
 
 use std::collections::HashMap;
 

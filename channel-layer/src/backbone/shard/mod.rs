@@ -1,8 +1,9 @@
 //! The connection to one server, maintained through outages.
 //!
 //! # Reconnect
-//! The first attempt is immediate. Later ones follow after pauses that double up to a second, with full jitter, without an
-//! end. A new link is used once every topic is subscribed to again and confirmed, and a probe has come back through it.
+//! The first attempt is immediate. Later ones follow after pauses that double up to a second, with full jitter,
+//! without an end. A new link is used once every topic is subscribed to again and confirmed, and a probe has come back
+//! through it.
 //!
 //! # Faults
 //! The end of a link is detected at once. The heartbeat detects a silent link. The probe, which takes the path of every
@@ -174,8 +175,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Notes that a topic has lost its last member here. Its subscription ends after the linger. A shared one ends at once,
-    /// because the bus would continue to choose this process.
+    /// Notes that a topic has lost its last member here. Its subscription ends after the linger. A shared one ends at
+    /// once, because the bus would continue to choose this process.
     pub fn emptied(&self, topic: &str) {
         let context = &self.shared.context;
         context.subscriptions.emptied(topic, context.handler.is_shared(topic));

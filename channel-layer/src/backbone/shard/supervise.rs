@@ -201,7 +201,8 @@ impl ShardState {
         }
     }
 
-    /// Changes the session, the flag and the state together, under the lock of the session, so that they are consistent.
+    /// Changes the session, the flag and the state together, under the lock of the session, so that they are
+    /// consistent.
     fn set_session(&self, mut session: Option<Arc<Session>>) -> Option<Arc<Session>> {
         self.session.send_modify(|current| {
             let is_up = session.is_some();
