@@ -1,4 +1,4 @@
-//! The list of cases: the one place where a new one is entered.
+//! The list of cases. A new case is added here.
 
 /// Makes cases of one body, whose parameters after the harness differ.
 macro_rules! variants {
@@ -12,7 +12,7 @@ macro_rules! variants {
     };
 }
 
-/// Calls a macro with what it is given and all cases.
+/// Calls a macro with the given tokens and all cases.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_cases {
@@ -200,12 +200,12 @@ macro_rules! __conformance_cases {
 /// Makes a test of every case, in one line of a backend's tests.
 ///
 /// The expression makes a [`Harness`](crate::conformance::Harness); each test makes its own. Tests are named after
-/// their case, so give each mount a module of its own. There is an example in the
+/// their case, so each mount needs a separate module. There is an example in the
 /// [module's documentation](crate::conformance).
 ///
-/// `skips` names the cases that do not apply, or what they are [skipped](crate::conformance::Skip) for. Without it, none
-/// is expected. A test fails if its case is skipped without being expected to, or is expected to and runs. One more test
-/// checks that the list holds no other name.
+/// `skips` lists the names of cases that do not apply, or the reasons of the [skips](crate::conformance::Skip).
+/// Without it, none is expected. A test fails if its case is skipped without being expected to, or is expected to and
+/// runs. One more test checks that the list holds no other name.
 ///
 /// ```ignore
 /// mod on_the_server {

@@ -1,4 +1,4 @@
-//! Mailboxes as channels: one receiver, a capacity, and a name that no other process receives from.
+//! Mailboxes as channels: a single receiver, a capacity, and a name that no other process receives from.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ variants! {
     messages_reach_their_mailbox = its_mailbox(Route::Local);
     /// Messages arrive in the mailbox of the peer that they are for, and in no other one.
     messages_reach_a_remote_mailbox = its_mailbox(Route::Peer);
-    /// A mailbox that is full drops what follows, and takes messages again once one was read.
+    /// A full mailbox drops later messages, and takes messages again once one was read.
     a_full_mailbox_keeps_the_first = full_mailbox(Route::Local);
-    /// A mailbox that is full drops what a peer sends, and takes messages again once one was read.
+    /// A full mailbox drops later messages of a peer, and takes messages again once one was read.
     full_mailboxes_keep_a_peers_first = full_mailbox(Route::Peer);
-    /// One full mailbox leaves the others as they are.
+    /// A full mailbox does not affect others.
     full_mailboxes_are_independent = another_is_full(Route::Local);
-    /// One full mailbox leaves the others as they are when a peer sends.
+    /// A full mailbox does not affect others when a peer sends.
     full_remote_mailboxes_are_independent = another_is_full(Route::Peer);
     /// A pattern that matches the name of a mailbox sets its capacity.
     patterns_bound_mailboxes = pattern_bounds(Route::Local);
     /// A pattern that matches the name of a mailbox sets its capacity for messages of a peer.
     patterns_bound_remote_mailboxes = pattern_bounds(Route::Peer);
-    /// The channel of a mailbox cannot be received from in its own process.
+    /// Calls of `receive` for the channel of a mailbox are refused in its process.
     mailboxes_refuse_other_receivers = only_the_owner(Route::Local);
-    /// The channel of a mailbox cannot be received from by another process, which takes no message from it.
+    /// Calls of `receive` for the channel of a mailbox are refused in another process, and take no message.
     mailboxes_refuse_remote_receivers = only_the_owner(Route::Peer);
 }
 
@@ -57,7 +57,7 @@ async fn full_mailbox(harness: &dyn Harness, route: Route) -> Verdict {
     there.settle().await;
     assert_eq!(there.take(&mut mailbox).await, 0);
     if route == Route::Peer && here.layer.capabilities().shares_capacity {
-        return Ok(()); // the others are in the store until the process comes for them
+        return Ok(()); // the others remain in the store until the process takes them
     }
     here.send(mailbox.channel(), 5).await;
     there.hears(&mut mailbox, [1, 2, 5]).await;
@@ -109,7 +109,7 @@ async fn only_the_owner(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// A mailbox takes as many messages as it may, and refuses the next by its name.
+/// A mailbox takes messages up to its capacity, and refuses the next with its name in the error.
 pub async fn a_full_mailbox_refuses(harness: &dyn Harness) -> Verdict {
     let here = Fixture::with(harness, |config| config.with_capacity(3)).await;
     here.requires(|can| can.reports_full, "reports_full")?;
@@ -139,7 +139,7 @@ pub async fn the_first_pattern_sets_capacity(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// A mailbox whose owner stops waiting, at any moment, loses no message.
+/// Cancelling `recv` at any moment loses no message.
 pub async fn a_cancelled_recv_loses_nothing(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let mut mailbox = here.open().await;
@@ -156,7 +156,7 @@ pub async fn a_cancelled_recv_loses_nothing(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// A message to a channel that does not exist, or no longer does, is taken and has no effect.
+/// A message to a channel that does not exist, or no longer exists, is taken and has no effect.
 pub async fn unknown_channels_take_messages(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     here.send(&channel("nobody"), 1).await;

@@ -11,8 +11,8 @@ use crate::{
     value::{Map, Value},
 };
 
-/// The part of a mebibyte for the names, the type and the envelope around a payload.
-const ROOM: usize = 1024;
+/// The bytes reserved for the names, the type and the envelope around a payload.
+const OVERHEAD: usize = 1024;
 
 variants! {
     /// Every kind of value arrives in a mailbox.
@@ -43,21 +43,19 @@ variants! {
     a_mebibyte_arrives_on_a_name = a_mebibyte(Route::Local, Kind::Named);
     /// A message of 1 MiB arrives on a named channel that a peer receives from.
     mebibytes_arrive_on_remote_names = a_mebibyte(Route::Peer, Kind::Named);
-    /// A mailbox of a peer takes a message of the largest size, and one that is larger is refused before it is sent.
+    /// A mailbox of a peer takes a message of the largest size. A larger one is refused before it is sent.
     size_limit_of_mailboxes = the_size_limit(Kind::Mailbox);
-    /// A group takes a message of the largest size, and one that is larger is refused before it is sent.
+    /// A group takes a message of the largest size. A larger one is refused before it is sent.
     size_limit_of_groups = the_size_limit(Kind::Group);
-    /// A union takes a message of the largest size, and one that is larger is refused before it is sent.
+    /// A union takes a message of the largest size. A larger one is refused before it is sent.
     size_limit_of_unions = the_size_limit(Kind::Union);
-    /// A named channel takes a message of the largest size, and one that is larger is refused before it is sent.
+    /// A named channel takes a message of the largest size. A larger one is refused before it is sent.
     size_limit_of_names = the_size_limit(Kind::Named);
 }
 
-/// Each on its own first, so that a failure names the message, then all of them in one.
+/// Sends each value separately first, so that a failure names it, then all of them in one message.
 async fn every_value(harness: &dyn Harness, route: Route, kind: Kind) -> Verdict {
-    let here = Fixture::new(harness).await;
-    let there = here.at(route).await?;
-    let mut path = Path::open(&here, &there, kind).await?;
+    let mut path = Path::open(Fixture::new(harness).await, route, kind).await?;
     let all = Map::from(values());
     for (name, value) in all.iter().chain([("all", &Value::Map(all.clone()))]) {
         let message = Message::new("every.value").with(name, value.clone());
@@ -94,7 +92,7 @@ fn values() -> [(&'static str, Value); 14] {
     ]
 }
 
-/// As `assert_eq`, but floats have to be the same to the last bit, and a failure does not print a mebibyte.
+/// Compares with `assert_eq`, except that floats must have equal bits, and that a failure prints only a part.
 fn assert_same(received: &Message, sent: &Message) {
     let [got, wanted] = [received, sent].map(|message| format!("{:?}", message.map()));
     let same = received.map() == sent.map() && got == wanted;
@@ -102,12 +100,12 @@ fn assert_same(received: &Message, sent: &Message) {
     assert!(same, "the message was changed: {} was sent, {} arrived", cut(&wanted), cut(&got));
 }
 
-/// Text and bytes, so that the whole message, with what is around its payload, has at most 1 MiB.
+/// Sends text and bytes, so that the complete message with its envelope has at most 1 MiB.
 async fn a_mebibyte(harness: &dyn Harness, route: Route, kind: Kind) -> Verdict {
-    let here = Fixture::roomy(harness).await;
-    let there = here.at(route).await?;
-    let mut path = Path::open(&here, &there, kind).await?;
-    for message in [large((1 << 20) - ROOM), Message::new("large").with("bytes", bytes((1 << 20) - ROOM))] {
+    let mut path = Path::open(Fixture::roomy(harness).await, route, kind).await?;
+    for message in
+        [large((1 << 20) - OVERHEAD), Message::new("large").with("bytes", bytes((1 << 20) - OVERHEAD))]
+    {
         path.send(message.clone()).await.expect("the message is taken");
         assert_same(&path.next().await, &message);
     }
@@ -117,14 +115,14 @@ async fn a_mebibyte(harness: &dyn Harness, route: Route, kind: Kind) -> Verdict 
 
 async fn the_size_limit(harness: &dyn Harness, kind: Kind) -> Verdict {
     let here = Fixture::roomy(harness).await;
-    let (limit, there) = (here.size_limit()?, here.peer().await?);
+    let limit = here.size_limit()?;
     assert!(limit >= 1 << 20, "a limit below 1 MiB");
-    let mut path = Path::open(&here, &there, kind).await?;
-    let allowed = large(limit - ROOM);
+    let mut path = Path::open(here, Route::Peer, kind).await?;
+    let allowed = large(limit - OVERHEAD);
     for size in [limit + 1, limit * 2] {
         match path.send(large(size)).await {
             Err(error @ Error::InvalidMessage(_)) => assert_names_two_sizes(&Causes(&error).to_string()),
-            other => panic!("a message above the limit has to be an invalid one, and is {other:?}"),
+            other => panic!("a message above the limit must be invalid, and is {other:?}"),
         }
         path.send(allowed.clone()).await.expect("the message is taken");
         assert_same(&path.next().await, &allowed);

@@ -1,4 +1,4 @@
-//! Expiry: a message or a membership ends at its time, neither earlier nor later, and makes room.
+//! Expiry: a message or a membership ends at its time, neither earlier nor later, and frees its capacity.
 
 use super::{
     Harness, Verdict,
@@ -11,17 +11,17 @@ variants! {
     messages_expire = expired_is_dropped(Route::Local);
     /// A message to a peer that waited for too long is not received. A new one is.
     messages_expire_at_a_peer = expired_is_dropped(Route::Peer);
-    /// Messages expire one by one, each at its own time, and not before.
+    /// Each message expires at its time, and not before.
     the_earliest_expires_first = earliest_first(Route::Local);
-    /// Messages to a peer expire one by one, each at its own time, and not before.
+    /// Each message to a peer expires at its time, and not before.
     the_earliest_expires_first_at_a_peer = earliest_first(Route::Peer);
     /// A channel full of expired messages takes new ones.
     expired_messages_free_capacity = make_room(Route::Local);
     /// A channel of a peer that is full of expired messages takes new ones.
     expired_messages_free_remote_capacity = make_room(Route::Peer);
-    /// A named channel drops what expired, and keeps what did not.
+    /// A named channel drops expired messages, and keeps the others.
     named_messages_expire = named_drops(Route::Local);
-    /// A named channel drops for a peer what expired, and keeps what did not.
+    /// A named channel drops expired messages for a peer, and keeps the others.
     named_messages_expire_for_peers = named_drops(Route::Peer);
     /// The membership of a named channel ends some time after it was last added, and not before.
     named_memberships_expire = membership_expires(Route::Local);
@@ -81,7 +81,7 @@ async fn make_room(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// One is read, two expire, the fourth is delivered, and then there is none.
+/// Reads the first message, lets two expire, and receives the fourth and no other.
 async fn named_drops(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::expiring(harness).await;
     here.requires(|can| can.stores_messages, "stores_messages")?;
@@ -117,7 +117,7 @@ async fn membership_expires(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// A message expires by the setting of its sender, or of its receiver where the format has no room for it: one of the
+/// A message expires by the setting of its sender, or of its receiver where the format cannot carry it: one of the
 /// two, for all messages.
 pub async fn one_side_sets_the_expiry(harness: &dyn Harness) -> Verdict {
     let here = Fixture::expiring(harness).await;
@@ -134,7 +134,7 @@ pub async fn one_side_sets_the_expiry(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// A mailbox stays a member for as long as it lives.
+/// A mailbox remains a member until it is dropped.
 pub async fn mailboxes_outlive_group_expiry(harness: &dyn Harness) -> Verdict {
     let here = Fixture::expiring(harness).await;
     let lobby = group("lobby");

@@ -46,7 +46,7 @@ pub(super) enum Fault {
     Sever,
 }
 
-/// One process: a layer, and the harness that it comes from.
+/// A process: a layer, and the harness that made it.
 #[derive(Clone)]
 pub(super) struct Fixture<'a> {
     harness: &'a dyn Harness,
@@ -60,12 +60,12 @@ impl<'a> Fixture<'a> {
         Self::with(harness, |config| config).await
     }
 
-    /// With mailboxes that hold the messages of a long run, or some very large ones.
+    /// A layer with mailboxes for the messages of a long run, or for some very large ones.
     pub(super) async fn roomy(harness: &'a dyn Harness) -> Self {
         Self::with(harness, |config| config.with_capacity(10_000).with_byte_capacity(256 << 20)).await
     }
 
-    /// With expiries that the harness can wait for.
+    /// A layer with expiries that the harness can wait for.
     pub(super) async fn expiring(harness: &'a dyn Harness) -> Self {
         let timing = harness.timing();
         Self::with(harness, |config| config.with_expiry(timing.expiry).with_group_expiry(timing.group_expiry))
@@ -81,7 +81,7 @@ impl<'a> Fixture<'a> {
         Self { harness, timing: harness.timing(), layer, config }
     }
 
-    /// Goes on only if the backend claims this capability.
+    /// Skips the case unless the backend claims this capability.
     pub(super) fn requires(&self, claim: fn(&Capabilities) -> bool, name: &'static str) -> Result<(), Skip> {
         if claim(&self.layer.capabilities()) { Ok(()) } else { Err(Skip(name)) }
     }
@@ -112,10 +112,10 @@ impl<'a> Fixture<'a> {
         Ok(Self { layer, config, ..self.clone() })
     }
 
-    /// The skip for what the harness cannot do.
+    /// The skip for an ability that the harness lacks.
     ///
     /// # Panics
-    /// If the backend is cross_process: then the harness must be able to.
+    /// If the backend is cross_process, because then the harness must have the ability.
     fn untestable(&self, what: &'static str) -> Skip {
         let claims = self.layer.capabilities().cross_process;
         assert!(!claims, "the backend claims `cross_process`, and its harness has no `{what}`");
@@ -130,12 +130,12 @@ impl<'a> Fixture<'a> {
         self.harness.elapse(time).await;
     }
 
-    /// Waits until what is under way has arrived.
+    /// Waits until messages in flight have arrived.
     pub(super) async fn settle(&self) {
         self.elapse(self.timing.silence).await;
     }
 
-    /// Breaks the backend for all processes, and does not wait until the layers know.
+    /// Breaks the backend for all processes, without waiting until the layers have noticed.
     pub(super) async fn disrupt(&self, fault: Fault) -> Result<(), Skip> {
         let (can, name) = match fault {
             Fault::Freeze => (self.harness.freeze().await, "freeze"),
@@ -144,12 +144,12 @@ impl<'a> Fixture<'a> {
         if can { Ok(()) } else { Err(self.untestable(name)) }
     }
 
-    /// Loses messages on their way to all processes.
+    /// Loses messages to all processes.
     pub(super) async fn lose(&self) -> Result<(), Skip> {
         if self.harness.lose().await { Ok(()) } else { Err(Skip("lose")) }
     }
 
-    /// Mends the backend, and does not wait until the layers know.
+    /// Mends the backend, without waiting until the layers have noticed.
     pub(super) async fn mend(&self) {
         assert!(self.harness.mend().await, "a harness that can break its backend can mend it");
     }
@@ -158,7 +158,7 @@ impl<'a> Fixture<'a> {
         self.layer.events().state().is_away()
     }
 
-    /// Waits until the layer knows that the backend is out of reach, or that it is back.
+    /// Waits until the layer has noticed that the backend is out of reach, or that it is back.
     pub(super) async fn until_away(&self, away: bool) {
         self.until("the state changes", async || self.is_away() == away).await;
     }
@@ -173,7 +173,7 @@ impl<'a> Fixture<'a> {
         timeout(self.timing.arrival, polling).await.unwrap_or_else(|_| panic!("not in time: {what}"));
     }
 
-    /// What the server holds at present.
+    /// The state that the server holds at present.
     pub(super) async fn residue(&self) -> Result<Residue, Skip> {
         match self.soon(self.harness.residue()).await {
             Some(residue) => Ok(residue),
@@ -215,7 +215,7 @@ impl<'a> Fixture<'a> {
         self.soon(self.layer.send(channel, numbered(number))).await
     }
 
-    /// Checks that the channel refuses one more message, by its name.
+    /// Checks that the channel refuses one more message, with its name in the error.
     pub(super) async fn assert_full(&self, channel: &ChannelName) {
         match self.try_send(channel, 99).await {
             Err(Error::ChannelFull { channel: named }) => assert_eq!(named, channel.as_str()),
@@ -237,7 +237,7 @@ impl<'a> Fixture<'a> {
         assert_eq!(local.matched, local.delivered + local.full + local.closed, "{local:?} adds up");
     }
 
-    /// Sends messages that are under way at the same time: begun in order, then polled in the opposite one.
+    /// Sends messages concurrently: begun in order, then polled in the opposite order.
     pub(super) async fn say_at_once(&self, to: &GroupName, numbers: &[i64]) {
         let say = |number: &i64| Some(Box::pin(self.say(to, *number)));
         let mut calls: Vec<_> = numbers.iter().map(say).collect();
@@ -265,7 +265,7 @@ impl<'a> Fixture<'a> {
         number_of(&self.soon(mailbox.recv()).await)
     }
 
-    /// Takes this number of messages, in any order: two messages may take two ways.
+    /// Takes this number of messages, in any order: two messages may take different paths.
     pub(super) async fn take_sorted(&self, mailbox: &mut Mailbox, count: usize) -> Vec<i64> {
         let mut numbers = Vec::new();
         for _ in 0..count {
@@ -316,13 +316,13 @@ impl<'a> Fixture<'a> {
         self.soon(events.next()).await
     }
 
-    /// Fails when the deadline is over: no call may hang.
+    /// Awaits a future, and fails when the deadline is over: no call may hang.
     pub(super) async fn soon<T>(&self, future: impl Future<Output = T>) -> T {
         timeout(self.timing.arrival, future).await.expect("an answer within the time for arrival")
     }
 }
 
-/// Polls a future this number of times at most, with turns for other tasks in between, then drops it.
+/// Polls a future up to this number of times, yields to other tasks in between, then drops it.
 pub(super) async fn poll_some<T>(future: impl Future<Output = T>, polls: usize) {
     let mut future = pin!(future);
     for poll in 0..polls {

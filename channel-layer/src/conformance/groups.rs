@@ -7,41 +7,41 @@ use super::{
 use crate::{layer::ChannelLayer, name::GroupName};
 
 variants! {
-    /// Members hear a message, whatever their prefix. Those that left do not.
+    /// Members receive a message, whatever their prefix. Former members do not.
     members_hear_until_they_leave = members_hear(Route::Local);
-    /// Members in a peer hear a message, whatever their prefix. Those that left do not.
+    /// Members in a peer receive a message, whatever their prefix. Former members do not.
     remote_members_hear_until_they_leave = members_hear(Route::Peer);
-    /// A hundred members all hear a message once.
+    /// A hundred members all receive a message once.
     a_hundred_members_hear = a_hundred(Route::Local);
-    /// A hundred members in a peer all hear a message once.
+    /// A hundred members in a peer all receive a message once.
     a_hundred_remote_members_hear = a_hundred(Route::Peer);
-    /// Members of other groups do not hear a message, whatever their names have in common.
+    /// Members of groups with similar names do not receive a message.
     similar_group_names_are_distinct = similar_names(Route::Local);
-    /// Members of other groups in a peer do not hear a message, whatever their names have in common.
+    /// Members of groups with similar names in a peer do not receive a message.
     similar_remote_groups_are_distinct = similar_names(Route::Peer);
-    /// A channel that was added twice hears a message once, and has left after leaving once.
+    /// A channel that was added twice receives a message once, and leaves by one call.
     adding_twice_is_one_membership = adding_twice(Route::Local);
-    /// A channel that was added twice in a peer hears a message once, and has left after leaving once.
+    /// A channel that was added twice in a peer receives a message once, and leaves by one call.
     adding_twice_at_a_peer = adding_twice(Route::Peer);
-    /// A channel that leaves and comes back at once is a member every time.
+    /// A channel that leaves and rejoins at once is a member every time.
     a_channel_can_rejoin = come_back(Route::Local);
-    /// A channel of a peer that leaves and comes back at once is a member every time.
+    /// A channel of a peer that leaves and rejoins at once is a member every time.
     a_remote_channel_can_rejoin = come_back(Route::Peer);
-    /// The last member that leaves does not take the next one with it.
+    /// The last member that leaves does not end the membership of the next one.
     a_leave_spares_a_join = leave_against_join(Route::Local);
-    /// The last member that leaves in a peer does not take the next one with it.
+    /// The last member that leaves in a peer does not end the membership of the next one.
     a_leave_spares_a_remote_join = leave_against_join(Route::Peer);
     /// A future of `group_add` that is dropped does no harm: a later call holds.
     a_dropped_join_is_harmless = dropped_join(Route::Local);
     /// A future of `group_add` that is dropped does no harm in a peer: a later call holds.
     a_dropped_remote_join_is_harmless = dropped_join(Route::Peer);
-    /// A member that is full makes no call fail, and hears what it had room for.
+    /// A full member makes no call fail, and receives messages up to its capacity.
     full_members_fail_no_send = full_member(Route::Local);
-    /// A member of a peer that is full makes no call fail, and hears what it had room for.
+    /// A full member of a peer makes no call fail, and receives messages up to its capacity.
     full_remote_members_fail_no_send = full_member(Route::Peer);
-    /// A member that is full does not keep others from hearing.
+    /// A full member does not keep others from receiving.
     full_members_spare_others = full_beside(Route::Local);
-    /// A member of a peer that is full does not keep others from hearing.
+    /// A full member of a peer does not keep others from receiving.
     full_remote_members_spare_others = full_beside(Route::Peer);
     /// A channel that leaves one group is still a member of its others.
     leaving_one_group_keeps_others = leaving_one(Route::Local);
@@ -93,7 +93,7 @@ async fn a_hundred(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// Names have every character that is allowed, at both ends and doubled, and differ in one of them only.
+/// Uses names with every valid character, at both ends and doubled, that differ in one character only.
 async fn similar_names(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::new(harness).await;
     let there = here.at(route).await?;
@@ -140,7 +140,7 @@ async fn come_back(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// The leave and the join are under way at the same time, in either order.
+/// Leaves and joins concurrently, in either order.
 async fn leave_against_join(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(route).await?, group("lobby"));
@@ -259,7 +259,7 @@ async fn dropped_mailbox(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// Leaving a group without being a member, or an unknown one, has no effect. Joining works afterwards.
+/// Leaving a group without being a member, or an unknown group, has no effect. Joining works afterwards.
 pub async fn leaving_before_joining_succeeds(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let lobby = group("lobby");
@@ -282,7 +282,7 @@ pub async fn unknown_groups_take_messages(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// The directory lists groups and members as they come and go.
+/// The directory lists current groups and members.
 pub async fn the_directory_lists_members(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let directory = here.layer.directory().ok_or(Skip("directory"))?;

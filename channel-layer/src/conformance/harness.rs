@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{config::LayerConfig, layer::ChannelLayer};
 
-/// Makes the layers that the cases run on, lets time pass and breaks the backend. Each test has a harness of its own.
+/// Makes the layers that the cases run on, lets time pass and breaks the backend. Each test has a separate harness.
 ///
 /// A backend that claims [`cross_process`](crate::Capabilities::cross_process) has to be tested with all of it:
 /// [`peer`](Self::peer), [`sever`](Self::sever), [`freeze`](Self::freeze), [`mend`](Self::mend) and
@@ -26,36 +26,38 @@ pub trait Harness: Send + Sync {
     /// Lets time pass: by moving a paused clock, or by sleeping where a server keeps the time.
     async fn elapse(&self, time: Duration);
 
-    /// Breaks the connections of all layers at once and refuses new ones, without a loss of what the server holds.
+    /// Breaks the connections of all layers at once and refuses new ones. The server keeps its state.
     ///
-    /// Returns whether the harness can.
+    /// Returns whether the harness supports it.
     async fn sever(&self) -> bool {
         false
     }
 
-    /// Makes the server silent: it stays connected and takes new connections, and answers nothing.
+    /// Makes the server silent: it keeps connections and takes new ones, and does not answer.
     ///
-    /// Returns whether the harness can.
+    /// Returns whether the harness supports it.
     async fn freeze(&self) -> bool {
         false
     }
 
-    /// Loses every message on its way from the server to the subscribers, while all else goes on.
+    /// Loses every message from the server to the subscribers, while everything else continues.
     ///
-    /// Returns whether the harness can. Cases about [`detects_loss`](crate::Capabilities::detects_loss) need it.
+    /// Returns whether the harness supports it. Cases about [`detects_loss`](crate::Capabilities::detects_loss) need
+    /// it.
     async fn lose(&self) -> bool {
         false
     }
 
-    /// Ends what [`sever`](Self::sever), [`freeze`](Self::freeze) or [`lose`](Self::lose) began. The server has kept
-    /// what it held.
+    /// Ends the fault of [`sever`](Self::sever), [`freeze`](Self::freeze) or [`lose`](Self::lose). The server has kept
+    /// its state.
     ///
-    /// Returns whether the harness can.
+    /// Returns whether the harness supports it.
     async fn mend(&self) -> bool {
         false
     }
 
-    /// Returns what the server holds at present for the layers of this harness, or `None` if the harness cannot tell.
+    /// Returns the state that the server holds for the layers of this harness, or `None` if the harness cannot count
+    /// it.
     async fn residue(&self) -> Option<Residue> {
         None
     }
@@ -65,7 +67,7 @@ pub trait Harness: Send + Sync {
         None
     }
 
-    /// The times that the cases count with.
+    /// The times that the cases use.
     fn timing(&self) -> Timing {
         Timing::real()
     }
@@ -87,13 +89,13 @@ pub struct Residue {
     pub keys: usize,
 }
 
-/// The times that the cases count with, on a machine that is busy with other work.
+/// The times that the cases use, for a machine that is busy with other work.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Timing {
     /// The deadline of every call and every arrival: a case fails when it is over.
     pub arrival: Duration,
-    /// When no message has arrived for this time, none is under way. Cases wait for it, so keep it short.
+    /// The time after which no message is in flight, if none has arrived. Cases wait for it, so keep it short.
     pub silence: Duration,
     /// The message expiry of the cases about expiry: at least three times the store's resolution.
     pub expiry: Duration,
@@ -106,7 +108,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// For real time and a server on the same machine: expiries of three seconds, a resolution of one.
+    /// Times for a real clock and a server on the same machine: expiries of three seconds, a resolution of one.
     pub fn real() -> Self {
         Self {
             arrival: Duration::from_secs(10),
@@ -118,7 +120,7 @@ impl Timing {
         }
     }
 
-    /// For tokio's paused clock, where waiting takes no time.
+    /// Times for tokio's paused clock, where waiting takes no time.
     pub fn paused() -> Self {
         Self {
             expiry: Duration::from_secs(60),

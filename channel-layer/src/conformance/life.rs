@@ -1,4 +1,4 @@
-//! The layer as a whole: flush, close, health, requests.
+//! Operations of the layer: flush, close, health, requests.
 
 use super::{
     Harness, Verdict,
@@ -7,7 +7,7 @@ use super::{
 use crate::{error::Error, ext::ChannelLayerExt, layer::ChannelLayer};
 
 variants! {
-    /// After a flush no message waits and no group has members. The open mailboxes work on.
+    /// After a flush no message waits and no group has members. Open mailboxes continue to work.
     a_flush_empties_the_layer = flush_empties(Route::Local);
     /// After a flush by a peer no message waits and no group has members, where a flush is for all processes.
     a_remote_flush_empties_the_layer = flush_empties(Route::Peer);
@@ -90,7 +90,7 @@ pub async fn closing_ends_all_waits(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (mut events, state) = (here.layer.events(), here.layer.events().state());
     assert!(!state.is_away(), "the layer works");
-    // Names of its own: where they have no prefix, another case on the same server may send to the usual ones.
+    // Separate names: where they have no prefix, another case on the same server may send to the usual ones.
     let names = ["closing", "closing", "closing-too"].map(channel);
     let receiving = names.map(|name| here.spawn_receive(&name));
     here.settle().await;
@@ -105,7 +105,7 @@ pub async fn closing_ends_all_waits(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// A mailbox stays readable after its layer was closed, for what it holds.
+/// The messages of a mailbox can be read after its layer was closed.
 pub async fn mailboxes_are_readable_after_close(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let lobby = group("lobby");
@@ -118,7 +118,7 @@ pub async fn mailboxes_are_readable_after_close(harness: &dyn Harness) -> Verdic
     Ok(())
 }
 
-/// A layer that works reports its health, and how many mailboxes and groups it holds.
+/// A working layer reports its health, and the number of its mailboxes and groups.
 pub async fn health_counts_mailboxes(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let _mailbox = here.member_of(&group("lobby")).await;

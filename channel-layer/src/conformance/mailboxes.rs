@@ -14,7 +14,7 @@ use crate::{
 };
 
 variants! {
-    /// Names of mailboxes differ, carry their prefix, and are too long to be guessed.
+    /// Names of mailboxes are unique, begin with their prefix, and are too long to be guessed.
     mailbox_names_are_unguessable = names(Route::Local);
     /// Names of mailboxes of two processes differ.
     mailbox_names_differ_by_process = names(Route::Peer);
@@ -22,21 +22,21 @@ variants! {
     refuse_newest_keeps_the_oldest = holds(Route::Local, OverflowPolicy::RefuseNewest, [0, 1]);
     /// Under the default policy, the newest messages of a peer are refused.
     refuse_newest_at_a_peer = holds(Route::Peer, OverflowPolicy::RefuseNewest, [0, 1]);
-    /// Under this policy, the oldest messages make room.
+    /// Under this policy, the oldest messages are dropped.
     drop_oldest_keeps_the_newest = holds(Route::Local, OverflowPolicy::DropOldest, [3, 4]);
-    /// Under this policy, the oldest messages make room for those of a peer.
+    /// Under this policy, the oldest messages are dropped for those of a peer.
     drop_oldest_at_a_peer = holds(Route::Peer, OverflowPolicy::DropOldest, [3, 4]);
-    /// Under this policy, a message takes the place of the one with the same key.
+    /// Under this policy, a message replaces the one with the same key.
     keep_latest_replaces_by_key = keep_latest(Route::Local);
-    /// Under this policy, a message of a peer takes the place of the one with the same key.
+    /// Under this policy, a message of a peer replaces the one with the same key.
     keep_latest_at_a_peer = keep_latest(Route::Peer);
-    /// Under this policy, a mailbox that was full ends.
+    /// Under this policy, an overflowing mailbox ends.
     close_ends_a_full_mailbox = closes(Route::Local);
-    /// Under this policy, a mailbox that a peer filled ends.
+    /// Under this policy, a mailbox that a peer overflows ends.
     close_at_a_peer = closes(Route::Peer);
-    /// Bytes bound a mailbox as messages do.
+    /// A mailbox is bounded in bytes too.
     bytes_bound_a_mailbox = bytes_bound(Route::Local);
-    /// Bytes bound a mailbox as messages do, for those of a peer too.
+    /// A mailbox is bounded in bytes for messages of a peer too.
     bytes_bound_a_remote_mailbox = bytes_bound(Route::Peer);
 }
 
@@ -53,7 +53,7 @@ async fn names(harness: &dyn Harness, route: Route) -> Verdict {
     }
     let shared = shared_prefix(&names);
     let shortest = names.iter().map(|name| name.len() - shared).min().unwrap_or(0);
-    assert!(shortest >= 11, "only {shortest} characters tell one name from another");
+    assert!(shortest >= 11, "names differ in only {shortest} characters");
     Ok(())
 }
 

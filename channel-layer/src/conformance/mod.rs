@@ -18,6 +18,9 @@ pub mod processes;
 pub mod reports;
 pub mod residue;
 
+#[doc = include_str!("django.md")]
+pub mod django {}
+
 mod fixture;
 mod harness;
 mod mount;
@@ -42,7 +45,8 @@ pub use self::{
 /// The reason why a case does not apply to a backend.
 ///
 /// Holds the name of the field of [`Capabilities`](crate::Capabilities) that the backend does not claim, or of the
-/// method of [`Harness`] that has no effect on it. A mount expects the skip under this name, or under that of the case.
+/// method of [`Harness`] that has no effect on it. A mount lists the skip under this name, or under the name of the
+/// case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skip(pub &'static str);
 
@@ -52,13 +56,13 @@ impl fmt::Display for Skip {
     }
 }
 
-/// The outcome of a case that did not fail. One that fails panics with the reason.
+/// The outcome of a case that did not fail. A failing case panics with the reason.
 pub type Verdict = Result<(), Skip>;
 
 /// A case that runs.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Verdict> + 'a>>;
 
-/// One case of the suite.
+/// A case of the suite.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Case {
@@ -66,9 +70,9 @@ pub struct Case {
     pub area: &'static str,
     /// The behaviour that must hold, as a name.
     pub name: &'static str,
-    /// The items of the checklist of Django Channels' behaviour that it covers. Empty where Django has no such item.
+    /// The items of the [list of Django Channels' behaviour](django) that it covers. Empty if Django has none.
     pub covers: &'static str,
-    /// Runs it. Needs a tokio runtime, such as [`Harness::runtime`].
+    /// Runs the case. Needs a tokio runtime, such as [`Harness::runtime`].
     pub run: for<'a> fn(&'a dyn Harness) -> Running<'a>,
 }
 
@@ -82,11 +86,11 @@ pub fn case(name: &str) -> Option<Case> {
     cases().iter().find(|case| case.name == name).copied()
 }
 
-/// Runs a case on the harness's runtime. A skip is written to standard error, also where output is captured: it must
-/// not look like a pass.
+/// Runs a case on the harness's runtime. A skip is written to standard error, even if output is captured, so that it
+/// does not look like a pass.
 ///
 /// # Panics
-/// If the backend does not behave as the case demands, or claims what the harness cannot test.
+/// If the backend violates the case, or claims an ability that the harness cannot test.
 pub fn run(harness: &dyn Harness, case: &Case) -> Verdict {
     let limit = harness.timing().limit;
     let verdict = harness.runtime().block_on(async {

@@ -1,4 +1,4 @@
-//! The suite as a whole on one backend: which skips are expected, and how many cases ran.
+//! A run of the suite on a backend: the expected skips, and the counts of outcomes.
 
 use std::{
     any::Any,
@@ -51,7 +51,7 @@ impl Mount {
             Ok(Err(_)) => &self.skipped,
             Err(_) => &self.failed,
         };
-        // Relaxed: each test adds once, and the last of them is the only one that reads the whole sum.
+        // Relaxed: each test adds once, and only the last one reads the complete sum.
         count.fetch_add(1, Relaxed);
         let [run, skipped, failed] =
             [&self.run, &self.skipped, &self.failed].map(|count| count.load(Relaxed));
@@ -155,7 +155,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Runs these cases, each on a harness of its own and this number of them at a time.
+/// Runs these cases, each on a separate harness, and up to this number of them at a time.
 ///
 /// For backends whose servers take long to start; otherwise `conformance_tests!` makes a test of each case.
 pub fn run_all<H: Harness>(cases: &[Case], at_once: usize, harness: impl Fn() -> H + Sync) -> Summary {

@@ -1,4 +1,4 @@
-//! Named channels: what is sent waits where the backend stores it, and receivers share the work.
+//! Named channels: messages are stored where the backend can, and receivers share them.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,19 +14,19 @@ use super::{
 use crate::{layer::Audience, layer::ChannelLayer, name::ChannelName};
 
 variants! {
-    /// Messages wait for a receiver that is not there yet.
+    /// Messages are stored until there is a receiver.
     named_channels_store = keeps_messages(Route::Local);
-    /// Messages wait for a receiver of a peer that is not there yet.
+    /// Messages are stored until there is a receiver in a peer.
     named_channels_store_for_peers = keeps_messages(Route::Peer);
-    /// A receiver that waits is woken, and a second one after it.
+    /// A message wakes a waiting receiver, and the next message a second one.
     a_send_wakes_a_receiver = receiver_is_woken(Route::Local);
-    /// A receiver that waits is woken by a peer, and a second one after it.
+    /// A message of a peer wakes a waiting receiver, and the next message a second one.
     a_remote_send_wakes_a_receiver = receiver_is_woken(Route::Peer);
     /// Messages arrive on a named channel in order.
     named_channels_are_fifo = in_order(Route::Local);
     /// Messages of a peer arrive on a named channel in order.
     named_channels_are_fifo_for_peers = in_order(Route::Peer);
-    /// A channel takes as many messages as it may, refuses the next by its name, and goes on once one was read.
+    /// A channel takes messages up to its capacity, refuses the next, and takes messages again once one was read.
     a_full_channel_refuses = full_channel(Route::Local);
     /// Messages of one process fill a channel for all of them.
     a_full_channel_refuses_a_peer = full_channel(Route::Peer);
@@ -34,13 +34,13 @@ variants! {
     receivers_share_a_channel = receivers_share(Route::Local);
     /// Receivers in two processes share a channel: each message goes to exactly one.
     remote_receivers_share_a_channel = receivers_share(Route::Peer);
-    /// Messages wait for nobody who has stopped to receive: they go to those who have not.
+    /// Messages go to current receivers, and not to former ones.
     former_receivers_take_nothing = receiver_left(Route::Local);
-    /// Messages go to another process once one has stopped to receive.
+    /// Messages go to another process once one has stopped receiving.
     former_remote_receivers_take_nothing = receiver_left(Route::Peer);
-    /// Receivers that are cancelled, at any moment, take no message with them.
+    /// Cancelling receivers at any moment loses no message.
     a_cancelled_receive_loses_nothing = cancelled_receiver(Route::Local);
-    /// Receivers that are cancelled, at any moment, take no message of a peer with them.
+    /// Cancelling receivers at any moment loses no message of a peer.
     cancelled_receives_lose_no_remote_message = cancelled_receiver(Route::Peer);
     /// A receiver that waits for a few milliseconds at a time, as in a `select!` inside a loop, loses no message.
     short_waits_lose_nothing = short_waits(Route::Local);
@@ -110,12 +110,12 @@ async fn full_channel(harness: &dyn Harness, route: Route) -> Verdict {
     assert_eq!(there.receive(&jobs).await, 0);
     there.send(&jobs, 3).await;
     for number in 1..4 {
-        assert_eq!(here.receive(&jobs).await, number, "what was taken is kept");
+        assert_eq!(here.receive(&jobs).await, number, "taken messages are kept");
     }
     Ok(())
 }
 
-/// Works without storage too: the receivers are there before the first message.
+/// Works without storage too, because the receivers start before the first message.
 async fn receivers_share(harness: &dyn Harness, route: Route) -> Verdict {
     const RUN: i64 = 1_000;
     let here = Fixture::roomy(harness).await;
@@ -138,7 +138,7 @@ async fn receivers_share(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// What a receiver received until no message has come for a while.
+/// Receives in a task until no message has come for a while.
 fn receive_all(at: &Fixture<'_>, jobs: &ChannelName) -> JoinHandle<Vec<i64>> {
     let (layer, jobs, silence) = (at.layer.clone(), jobs.clone(), at.timing.silence * 8);
     tokio::spawn(async move {
@@ -150,7 +150,7 @@ fn receive_all(at: &Fixture<'_>, jobs: &ChannelName) -> JoinHandle<Vec<i64>> {
     })
 }
 
-/// The grace of the process that has stopped may hold messages back, but neither loses nor repeats them.
+/// Allows for the grace of the former receiver's process, which may delay messages, but neither loses nor repeats them.
 async fn receiver_left(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::new(harness).await;
     here.requires(|can| can.shares_work, "shares_work")?;
@@ -200,7 +200,7 @@ async fn cancelled_receiver(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// Works without storage too: the process is a receiver between two waits.
+/// Works without storage too, because the process is a receiver between two waits.
 async fn short_waits(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, jobs) = (here.at(route).await?, channel("jobs"));
@@ -257,7 +257,7 @@ async fn named_in_several(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// Messages alternate, so that the process that forwarded one of them has no claim to the next.
+/// Alternates messages, so that the process that forwarded one of them is not preferred for the next.
 async fn named_in_each(harness: &dyn Harness, route: Route) -> Verdict {
     let here = Fixture::new(harness).await;
     here.requires(|can| can.stores_messages, "stores_messages")?;

@@ -1,4 +1,4 @@
-//! Long runs: each message arrives once and in order, over a thousand of them.
+//! Long runs: of a thousand messages, each arrives once and in order.
 
 use super::{
     Harness, Verdict,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::layer::Audience;
 
-/// Long enough to find the loss of one message in thirty whatever it depends on, and a queue that overflows.
+/// Enough to find the loss of one message in thirty, whatever its cause, and a queue that overflows.
 const RUN: i64 = 1_000;
 
 variants! {
@@ -27,16 +27,14 @@ variants! {
     a_long_run_arrives_on_a_name = a_long_run(Route::Local, Kind::Named);
     /// A thousand messages arrive on a named channel that a peer receives from in order.
     long_runs_arrive_on_remote_names = a_long_run(Route::Peer, Kind::Named);
-    /// Calls that are under way at the same time take effect in the order in which they began.
+    /// Concurrent calls take effect in the order in which they began.
     concurrent_calls_keep_order = calls_at_once(Route::Local);
-    /// Calls that are under way at the same time take effect in a peer in the order in which they began.
+    /// Concurrent calls take effect in a peer in the order in which they began.
     concurrent_calls_reach_peers_in_order = calls_at_once(Route::Peer);
 }
 
 async fn a_long_run(harness: &dyn Harness, route: Route, kind: Kind) -> Verdict {
-    let here = Fixture::roomy(harness).await;
-    let there = here.at(route).await?;
-    let mut path = Path::open(&here, &there, kind).await?;
+    let mut path = Path::open(Fixture::roomy(harness).await, route, kind).await?;
     for number in 0..RUN {
         path.say(number).await;
     }

@@ -1,4 +1,4 @@
-//! Outages: the backend is away for a while, severed or frozen, without a loss of what it holds.
+//! Outages: the backend is severed or frozen for a while, and keeps its state.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -16,39 +16,39 @@ use crate::{
 
 variants! {
     /// A severed backend raises one `Disconnected`, and one `Reconnected` whose gap covers the outage.
-    a_severance_is_reported_once = told_once(Fault::Sever);
+    a_severance_is_reported_once = reported_once(Fault::Sever);
     /// A frozen backend raises one `Disconnected`, and one `Reconnected` whose gap covers the outage.
-    a_freeze_is_reported_once = told_once(Fault::Freeze);
-    /// Calls to a severed backend fail at once and reach nobody, now or later.
+    a_freeze_is_reported_once = reported_once(Fault::Freeze);
+    /// Calls to a severed backend fail at once and have no effect, now or later.
     calls_fail_while_severed = calls_fail(Fault::Sever);
-    /// Calls to a frozen backend fail at once and reach nobody, now or later.
+    /// Calls to a frozen backend fail at once and have no effect, now or later.
     calls_fail_while_frozen = calls_fail(Fault::Freeze);
-    /// No call hangs while the layer does not know yet that the backend is severed, and no message arrives twice.
+    /// Calls before the layer detects a severance do not hang, and no message arrives twice.
     calls_end_before_a_severance_is_seen = calls_end(Fault::Sever);
-    /// No call hangs while the layer does not know yet that the backend is frozen, and no message arrives twice.
+    /// Calls before the layer detects a freeze do not hang, and no message arrives twice.
     calls_end_before_a_freeze_is_seen = calls_end(Fault::Freeze);
-    /// Members are members after a severance, and hear each message once, from both processes.
+    /// Members remain members after a severance, and receive each message of both processes once.
     members_survive_a_severance = members_stay(Fault::Sever);
-    /// Members are members after a freeze, and hear each message once, from both processes.
+    /// Members remain members after a freeze, and receive each message of both processes once.
     members_survive_a_freeze = members_stay(Fault::Freeze);
-    /// Channels are opened, join and leave during a severance, and that holds when the layer says that it is over.
+    /// Opening, joining and leaving during a severance take effect by the time the layer reports its end.
     members_change_while_severed = come_and_go(Fault::Sever);
-    /// Channels are opened, join and leave during a freeze, and that holds when the layer says that it is over.
+    /// Opening, joining and leaving during a freeze take effect by the time the layer reports its end.
     members_change_while_frozen = come_and_go(Fault::Freeze);
-    /// A `receive` waits a severance out.
+    /// A `receive` continues after a severance.
     receivers_survive_a_severance = receiver_stays(Fault::Sever);
-    /// A `receive` waits a freeze out.
+    /// A `receive` continues after a freeze.
     receivers_survive_a_freeze = receiver_stays(Fault::Freeze);
-    /// A layer can be closed while the backend is severed, and that ends what waits.
+    /// Closing a layer while the backend is severed ends all waits.
     a_severed_layer_closes = closes(Fault::Sever);
-    /// A layer can be closed while the backend is frozen, and that ends what waits.
+    /// Closing a layer while the backend is frozen ends all waits.
     a_frozen_layer_closes = closes(Fault::Freeze);
 }
 
-/// The time that the backend stays away after the layer has noticed.
+/// The length of an outage after the layer has noticed it.
 const OUTAGE: Duration = Duration::from_millis(300);
 
-async fn told_once(harness: &dyn Harness, fault: Fault) -> Verdict {
+async fn reported_once(harness: &dyn Harness, fault: Fault) -> Verdict {
     let here = Fixture::new(harness).await;
     let mut events = here.layer.events();
     here.disrupt(fault).await?;
@@ -68,7 +68,7 @@ async fn told_once(harness: &dyn Harness, fault: Fault) -> Verdict {
 
 fn check_gap(event: Option<LayerEvent>, outage: Duration) {
     match event {
-        // What a scheduler may take between a fault and its notice does not count.
+        // Allows for the delay of the scheduler between a fault and its detection.
         Some(LayerEvent::Reconnected { gap }) => {
             assert!(gap + Duration::from_millis(50) >= outage, "{gap:?} does not cover {outage:?}");
             assert!(gap < outage + Duration::from_secs(30), "{gap:?} for {outage:?}");
@@ -110,10 +110,10 @@ async fn calls_fail(harness: &dyn Harness, fault: Fault) -> Verdict {
 
 fn is_unavailable(what: &str, error: Option<Error>) {
     let is = matches!(error, Some(Error::Unavailable(_)));
-    assert!(is, "{what} while the backend is away says {error:?}");
+    assert!(is, "{what} while the backend is away returns {error:?}");
 }
 
-/// Before the layer knows, a call may pass, be uncertain or be refused.
+/// Allows calls before the detection to succeed, to be uncertain or to be refused.
 async fn calls_end(harness: &dyn Harness, fault: Fault) -> Verdict {
     let here = Fixture::new(harness).await;
     let lobby = group("lobby");
@@ -237,7 +237,7 @@ async fn closes(harness: &dyn Harness, fault: Fault) -> Verdict {
     Ok(())
 }
 
-/// A group that a peer joins during an outage hears this process when both are back.
+/// A group that a peer joins during an outage receives messages of this process when both are back.
 pub async fn joins_in_an_outage_take_effect(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
@@ -257,7 +257,7 @@ pub async fn joins_in_an_outage_take_effect(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// Outages that follow each other are told one by one, and members stay members.
+/// Consecutive outages are reported one by one, and members remain members.
 pub async fn each_outage_is_reported(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (lobby, mut events) = (group("lobby"), here.layer.events());
@@ -276,7 +276,7 @@ pub async fn each_outage_is_reported(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// Messages that wait on a named channel are there after an outage.
+/// Messages stored on a named channel survive an outage.
 pub async fn stored_messages_survive_an_outage(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     here.requires(|can| can.stores_messages, "stores_messages")?;
@@ -294,7 +294,7 @@ pub async fn stored_messages_survive_an_outage(harness: &dyn Harness) -> Verdict
     Ok(())
 }
 
-/// Messages of another process that are lost while the layer is connected are told, by their number.
+/// The number of messages of another process that are lost while the layer is connected is reported.
 pub async fn lost_messages_are_reported(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
@@ -318,7 +318,7 @@ pub async fn lost_messages_are_reported(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// Without an outage, no event is raised, whatever the layer is used for.
+/// No event is raised without an outage, whatever the calls.
 pub async fn no_event_without_an_outage(harness: &dyn Harness) -> Verdict {
     let here = Fixture::roomy(harness).await;
     let there = if here.layer.capabilities().cross_process { here.peer().await? } else { here.clone() };

@@ -1,4 +1,4 @@
-//! The ways that a message can take, behind one interface: a body written once tests all of them.
+//! The paths of a message behind one interface, so that one body tests all of them.
 
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -8,7 +8,7 @@ use tokio::{
 
 use super::{
     Skip,
-    fixture::{Fixture, channel, group, number_of, numbered},
+    fixture::{Fixture, Route, channel, group, number_of, numbered},
 };
 use crate::{
     error::Result,
@@ -34,6 +34,8 @@ pub(super) enum Kind {
 /// A sender in one process and one receiver in another, or in the same.
 pub(super) struct Path<'a> {
     here: Fixture<'a>,
+    /// Kept, because dropping its layer would end the process.
+    _there: Fixture<'a>,
     kind: Kind,
     to: ChannelName,
     receiver: Receiver,
@@ -45,16 +47,18 @@ enum Receiver {
 }
 
 impl<'a> Path<'a> {
-    pub(super) async fn open(here: &Fixture<'a>, there: &Fixture<'a>, kind: Kind) -> Result<Self, Skip> {
+    /// Opens a path of this kind along a route.
+    pub(super) async fn open(here: Fixture<'a>, route: Route, kind: Kind) -> Result<Self, Skip> {
+        let there = here.at(route).await?;
         let (to, receiver) = if kind == Kind::Named {
-            (channel("jobs"), receive_all(there, channel("jobs")).await)
+            (channel("jobs"), receive_all(&there, channel("jobs")).await)
         } else {
             let mailbox = there.open().await;
             there.join(&group("lobby"), mailbox.channel()).await;
             there.join(&group("staff"), mailbox.channel()).await;
             (mailbox.channel().clone(), Receiver::Mailbox(mailbox))
         };
-        Ok(Self { here: here.clone(), kind, to, receiver })
+        Ok(Self { here, _there: there, kind, to, receiver })
     }
 
     pub(super) async fn send(&self, message: Message) -> Result<()> {
@@ -108,7 +112,7 @@ impl Drop for Path<'_> {
     }
 }
 
-/// Receives from a named channel without end. Returns once the layer has begun to.
+/// Receives from a named channel in a task. Returns once the layer has begun.
 async fn receive_all(there: &Fixture<'_>, channel: ChannelName) -> Receiver {
     let (layer, (taken, messages)) = (there.layer.clone(), unbounded_channel());
     let task = tokio::spawn(async move {
@@ -118,6 +122,6 @@ async fn receive_all(there: &Fixture<'_>, channel: ChannelName) -> Receiver {
             }
         }
     });
-    there.settle().await; // a backend that stores nothing has to know of the receiver
+    there.settle().await; // a backend without storage needs a receiver before the first message
     Receiver::Named(messages, task)
 }

@@ -23,7 +23,7 @@ pub async fn groups_span_processes(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// A process that closes its layer leaves the other one as it was, and its members no longer hear.
+/// A process that closes its layer does not affect the other one, and its members no longer receive.
 pub async fn one_process_can_end(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));
@@ -37,7 +37,7 @@ pub async fn one_process_can_end(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// A process that closes its layer ends what waits in it. Receivers and listeners of the other process go on.
+/// A process that closes its layer ends the waits in it. Receivers and listeners of the other process continue.
 pub async fn closing_spares_other_processes(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, jobs) = (here.at(Route::Peer).await?, channel("closing-one"));
@@ -56,7 +56,7 @@ pub async fn closing_spares_other_processes(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// A message under way while its receiver's process closes reaches it once or not at all.
+/// A message in flight while its receiver's process closes arrives at most once.
 pub async fn closing_under_load_ends(harness: &dyn Harness) -> Verdict {
     let here = Fixture::roomy(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));

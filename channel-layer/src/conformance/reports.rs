@@ -1,4 +1,4 @@
-//! Reports of `group_send`: what became of a message in this process, and what is known of others.
+//! Reports of `group_send`: the outcome of a message in this process, and the number of other processes.
 
 use super::{
     Harness, Verdict,
@@ -37,7 +37,7 @@ pub async fn reports_count_full_members(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// The report counts no member in this process where there is none, and the excepted one neither.
+/// The report counts neither the excepted member in this process, nor a member of an empty group.
 pub async fn reports_omit_exceptions(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (lobby, staff) = (group("lobby"), group("staff"));
@@ -56,7 +56,7 @@ pub async fn reports_omit_exceptions(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// The report tells of the other process that has members, where the backend knows the number.
+/// The report counts the other process that has members, if the backend knows the number.
 pub async fn reports_count_other_processes(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     let (there, lobby) = (here.at(Route::Peer).await?, group("lobby"));

@@ -1,4 +1,4 @@
-//! Residue: what the server holds after members left, calls were cancelled, or layers were closed.
+//! Residue: the state of the server after members left, calls were cancelled, or layers were closed.
 
 use super::{
     Harness, Skip, Verdict,
@@ -49,7 +49,7 @@ pub async fn leaving_leaves_no_residue(harness: &dyn Harness) -> Verdict {
     }
     let held = here.residue().await?;
     let sum = |held: &Residue| held.subscriptions + held.keys;
-    assert!(sum(&held) > sum(&before), "groups take room at the server: {held:?} after {before:?}");
+    assert!(sum(&held) > sum(&before), "groups take memory at the server: {held:?} after {before:?}");
     for room in rooms.iter().step_by(3) {
         here.leave(room, leaves.channel()).await;
     }
@@ -83,7 +83,7 @@ pub async fn stopped_receivers_leave_no_residue(harness: &dyn Harness) -> Verdic
     until_held(&here, "no more than before", no_more).await
 }
 
-/// What the server holds once the layer has connected all that it needs.
+/// The state that the server holds once the layer has connected.
 async fn settled(here: &Fixture<'_>) -> Result<Residue, Skip> {
     here.soon(here.layer.health()).await.expect("a layer that works");
     here.settle().await;
@@ -96,12 +96,12 @@ fn is_within(now: &Residue, before: &Residue) -> bool {
         && now.keys <= before.keys
 }
 
-/// Waits until the server holds no more than that.
+/// Waits until a condition on the server's state holds.
 async fn until_held(here: &Fixture<'_>, what: &str, holds: impl Fn(&Residue) -> bool) -> Verdict {
     let mut last = here.residue().await?;
     let deadline = tokio::time::Instant::now() + here.timing.arrival;
     while !holds(&last) {
-        assert!(tokio::time::Instant::now() < deadline, "the server is to hold {what}, and holds {last:?}");
+        assert!(tokio::time::Instant::now() < deadline, "the server should hold {what}, and holds {last:?}");
         here.settle().await;
         last = here.residue().await?;
     }

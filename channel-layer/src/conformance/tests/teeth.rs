@@ -1,6 +1,6 @@
-//! The suite must be able to fail: every fault is found out by a case, and every case finds out a fault.
+//! A test of the suite: every fault is found by a case, and every case finds a fault.
 //!
-//! Every day, each fault runs on the cases that the table names for it. With `CHANNELS_LONG=1` each of them runs on all
+//! By default each fault runs on the cases that the table names for it. With `CHANNELS_LONG=1` each fault runs on all
 //! cases.
 
 mod found;
@@ -112,7 +112,7 @@ fn every_fault_is_found() {
     assert!(overlooked.is_empty(), "passed in spite of the fault: {overlooked:#?}");
 }
 
-/// A case that finds the fault on a bus without queues: one of the table if there is such a one.
+/// A case that finds the fault on a bus without queues, preferably one of the table.
 fn finds_on_a_plain_bus(fault: Fault) -> Option<&'static str> {
     let (_, named) = FOUND.iter().find(|(named, _)| *named == fault)?;
     let all = named.iter().copied().chain(cases().iter().map(|case| case.name));
@@ -137,7 +137,7 @@ fn every_fault_is_found_without_queues() {
     assert!(overlooked.is_empty(), "found by no case: {overlooked:?}");
 }
 
-/// Every fault on every case, which takes some minutes. The outcome is printed.
+/// Runs every fault on every case, which takes minutes, and prints the outcome.
 #[test]
 fn the_full_matrix() {
     if env::var_os("CHANNELS_LONG").is_none() {

@@ -64,7 +64,7 @@ impl Arrivals {
         lock(&self.seen).insert(topic.to_owned())
     }
 
-    /// One message in ten is delivered after the next one.
+    /// Delivers one message in ten after the next one.
     fn reordered(&self, inbound: Inbound) -> Vec<Inbound> {
         let mut held = lock(&self.held);
         if self.wire.every(10) {
@@ -98,7 +98,7 @@ impl Arrivals {
     }
 }
 
-/// The same message, which the engine does not take for a copy or an old one.
+/// Copies a message so that the engine takes it for a new one.
 fn unnumbered(inbound: Inbound) -> Inbound {
     let mut bytes = inbound.bytes.to_vec();
     envelope::set_sequence(&mut bytes, 0);

@@ -3,7 +3,7 @@
 /// Declares faults, and the list of them.
 macro_rules! faults {
     ($($(#[$doc:meta])* $fault:ident,)*) => {
-        /// One fault of a backend.
+        /// A fault of a backend.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(in super::super) enum Fault {
             $($(#[$doc])* $fault,)*
@@ -43,9 +43,9 @@ faults! {
     LosesUnionsToPeers,
     /// Sends no message to mailboxes of other processes.
     LosesSendsToPeers,
-    /// Delivers no message to groups to the sender's own process.
+    /// Delivers no message to groups in the sender's process.
     LosesGroupSendsAtHome,
-    /// Loses messages to groups that are sent while another one is under way.
+    /// Loses messages to groups during another send.
     LosesConcurrentCalls,
     /// Delivers every message twice.
     DeliversTwice,
@@ -61,7 +61,7 @@ faults! {
     DeliversToPeersTwice,
     /// Delivers messages twice once there has been an outage.
     DeliversTwiceAfterAnOutage,
-    /// Makes a call again whose outcome was uncertain.
+    /// Repeats a call whose outcome was uncertain.
     RepeatsUncertainCalls,
     /// Sends one message in ten to a mailbox so late that the next one overtakes it.
     ReordersSends,
@@ -75,13 +75,13 @@ faults! {
     ReordersToPeers,
     /// Sends messages with an exception so late that the next one overtakes them.
     ReordersExceptions,
-    /// Sends messages to groups that are under way at the same time in any order.
+    /// Sends concurrent messages to groups in any order.
     ReordersConcurrentCalls,
     /// Delivers messages to groups to one of the members in each process later than to the others.
     DelaysOneMember,
     /// Delivers to the excepted channel too.
     IgnoresExceptions,
-    /// Delivers to the excepted channel too, in the sender's own process.
+    /// Delivers to the excepted channel too, in the sender's process.
     IgnoresExceptionsAtHome,
     /// Delivers to the excepted channel too, in other processes.
     IgnoresExceptionsAtPeers,
@@ -99,11 +99,11 @@ faults! {
     SendsToMembersOfAllGroups,
     /// Delivers a message twice to a group that is named twice.
     CountsGroupsNamedTwice,
-    /// Sends what is for one process to all of them.
+    /// Sends local messages to all processes.
     LeaksLocalMessages,
-    /// Sends what is for one process to all of them, for unions.
+    /// Sends local messages to all processes, for unions.
     LeaksLocalUnions,
-    /// Delivers no message that is for one process.
+    /// Delivers no local message.
     LosesLocalMessages,
     /// Keeps messages for a year.
     IgnoresExpiry,
@@ -165,7 +165,7 @@ faults! {
     CutsText,
     /// Sorts the keys of maps.
     SortsKeys,
-    /// Drops what is nested more than eight levels deep.
+    /// Drops values nested more than eight levels deep.
     DropsDepth,
     /// Rounds floats to single precision.
     RoundsFloats,
@@ -177,7 +177,7 @@ faults! {
     RenamesTypes,
     /// Drops the fields whose names begin with an underscore or are empty.
     DropsFields,
-    /// Drops the channel that an answer is to go to.
+    /// Drops the channel for the reply.
     DropsReplyChannels,
     /// Loses messages over 256 KiB.
     LosesLargeMessages,
@@ -197,7 +197,7 @@ faults! {
     IgnoresTheSizeLimitOfGroupSends,
     /// Refuses messages below the limit.
     RefusesLargeMessages,
-    /// Does not tell the sizes when it refuses a message.
+    /// Omits the sizes when it refuses a message.
     HidesSizes,
     /// Breaks the connection when a message is over the limit.
     BreaksOnOversized,
@@ -207,13 +207,13 @@ faults! {
     UnsubscribesWithAnyMember,
     /// Ends a subscription that a member has joined while the last one was leaving.
     UnsubscribesUnderAJoin,
-    /// Does not end subscriptions.
+    /// Fails to end subscriptions.
     StaysSubscribed,
-    /// Does not end the subscriptions of mailboxes that are dropped.
+    /// Fails to end the subscriptions of mailboxes that are dropped.
     StaysSubscribedForDropped,
-    /// Does not end the subscriptions of calls that are dropped.
+    /// Fails to end the subscriptions of calls that are dropped.
     StaysSubscribedForDroppedJoins,
-    /// Does not end the subscriptions of receivers that have stopped.
+    /// Fails to end the subscriptions of receivers that have stopped.
     StaysSubscribedForReceivers,
     /// Confirms a subscription before it is in effect.
     ConfirmsEarly,
@@ -227,7 +227,7 @@ faults! {
     LeavesTheFirst,
     /// Keeps members whose mailbox was dropped.
     KeepsDroppedMembers,
-    /// Wants a `group_discard` for each `group_add`.
+    /// Requires a `group_discard` for each `group_add`.
     CountsJoins,
     /// Ignores a call of `group_add` after a `group_discard`.
     JoinsOnce,
@@ -237,13 +237,13 @@ faults! {
     RefusesLeavingStrangers,
     /// Ignores `group_add` for channels of other processes.
     IgnoresForeignJoins,
-    /// Does not support `group_add` for channels of other processes.
+    /// Refuses `group_add` for channels of other processes.
     RefusesForeignJoins,
     /// Ignores `group_discard` for channels of other processes.
     IgnoresForeignLeaves,
     /// Reports an error when an unknown channel is added to a group.
     RefusesUnknownChannels,
-    /// Waits for ever for the owner of an unknown channel.
+    /// Waits endlessly for the owner of an unknown channel.
     WaitsForUnknownChannels,
     /// Delivers to groups whose names differ by case only.
     IgnoresCase,
@@ -265,7 +265,7 @@ faults! {
     CountsRemoteMembers,
     /// Counts members that are full among those that took the message.
     CountsFullAsDelivered,
-    /// Does not count members that are full.
+    /// Fails to count members that are full.
     OmitsFull,
     /// Counts the excepted channel.
     CountsExcepted,
@@ -289,7 +289,7 @@ faults! {
     SilencesGroupsOfFullMembers,
     /// Loses messages while any mailbox is full.
     FillsAllMailboxes,
-    /// Stays full after messages were read.
+    /// Refuses messages although a full mailbox was read.
     StaysFull,
     /// Ignores the policy of mailboxes.
     IgnoresPolicies,
@@ -319,17 +319,17 @@ faults! {
     RaisesEventsWhenBusy,
     /// Raises events when another process closes.
     RaisesEventsForPeers,
-    /// Does not end its events when it is closed.
+    /// Fails to end its events when it is closed.
     KeepsEventsOpen,
-    /// Never says that it is away.
+    /// Never reports that it is away.
     IsNeverAway,
-    /// Always says that it is away.
+    /// Always reports that it is away.
     IsAlwaysAway,
-    /// Does not notice that the server is silent.
+    /// Fails to notice that the server is silent.
     OverlooksFreezes,
     /// Calls hang during an outage.
     HangsInOutages,
-    /// Calls on the eve of an outage hang.
+    /// Calls hang before an outage is detected.
     HangsOnTheEve,
     /// Calls during an outage fail with the error for a failure.
     FailsInOutages,
@@ -337,9 +337,9 @@ faults! {
     SendsAfterRefusing,
     /// Takes messages during an outage and sends them afterwards.
     BuffersInOutages,
-    /// Delivers to members in this process what it refuses during an outage.
+    /// Delivers messages that it refuses during an outage to members in this process.
     DeliversWhatItRefuses,
-    /// Is healthy during an outage.
+    /// Reports health during an outage.
     IsHealthyInOutages,
     /// Loses memberships with the connection.
     LosesMemberships,
@@ -349,13 +349,13 @@ faults! {
     RefusesJoinsInOutages,
     /// Ignores that members leave during an outage.
     IgnoresLeavesInOutages,
-    /// Does not subscribe to topics that became necessary during an outage.
+    /// Fails to subscribe to topics that became necessary during an outage.
     SkipsTopicsOfOutages,
     /// Opens mailboxes during an outage that receive no message.
     OpensDeadMailboxes,
     /// Opens no mailboxes during an outage.
     OpensNoneInOutages,
-    /// Sends no message to its own mailboxes during an outage.
+    /// Sends no message to mailboxes of this process during an outage.
     RefusesOwnMailboxes,
     /// Sends no message for this process during an outage.
     RefusesLocalMessages,
@@ -367,33 +367,33 @@ faults! {
     LosesStoredMessages,
     /// Waits for the server when it is closed.
     HangsAtCloseInOutages,
-    /// Does not return when it is closed.
+    /// Fails to return when it is closed.
     HangsAtClose,
-    /// Does not end receivers when it is closed.
+    /// Fails to end receivers when it is closed.
     KeepsReceiversWaiting,
-    /// Does not close.
+    /// Ignores a close.
     IgnoresClose,
     /// Refuses to be closed again.
     RefusesASecondClose,
-    /// Drops what mailboxes hold when it is closed.
+    /// Empties mailboxes when it is closed.
     EmptiesMailboxesAtClose,
     /// Closes all processes.
     ClosesPeers,
     /// Keeps a connection when it is closed.
     KeepsConnections,
-    /// Does not flush other processes.
+    /// Fails to flush other processes.
     FlushesAlone,
     /// Closes mailboxes when it is flushed.
     FlushClosesMailboxes,
-    /// Does not end memberships when it is flushed.
+    /// Fails to end memberships when it is flushed.
     FlushesMessagesOnly,
-    /// Does not drop messages when it is flushed.
+    /// Fails to drop messages when it is flushed.
     FlushesMembershipsOnly,
-    /// Does not drop messages on named channels when it is flushed.
+    /// Fails to drop messages on named channels when it is flushed.
     FlushKeepsNamed,
     /// Loses a message with the future of `receive`.
     LosesWhatIsCancelled,
-    /// Goes on to receive for a future that was dropped.
+    /// Continues to receive for a dropped future.
     ReceivesForCancelled,
     /// Delivers a message to all receivers of a channel.
     CopiesToReceivers,
@@ -405,7 +405,7 @@ faults! {
     StoresNone,
     /// Delivers messages on named channels to receivers in the sender's process.
     KeepsNamedAtHome,
-    /// Gives up the message order when a receiver leaves.
+    /// Reverses the order of queues when a receiver leaves.
     ReversesQueues,
     /// Waits in `receive` for the channel of a mailbox.
     ReceivesFromMailboxes,
@@ -413,7 +413,7 @@ faults! {
     CountsGroupsOfNamed,
     /// Delivers to a named channel once for each process that has added it to a group.
     ForwardsFromEachProcess,
-    /// Does not deliver messages to groups to named channels.
+    /// Fails to deliver messages to groups to named channels.
     SkipsNamedMembers,
     /// Delivers messages to a group to named channels that have left.
     KeepsNamedMembers,
@@ -435,6 +435,6 @@ faults! {
     ListsNoGroups,
     /// Counts neither mailboxes nor groups.
     CountsNoMailboxes,
-    /// Never says that it is healthy.
+    /// Never reports health.
     IsNeverHealthy,
 }

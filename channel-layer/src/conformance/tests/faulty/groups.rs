@@ -41,9 +41,11 @@ impl Faulty {
                 pending().await
             }
             Some(Fault::IgnoresForeignJoins) if is_far => return Ok(()),
-            Some(Fault::RefusesForeignJoins) if is_far => return Err(Error::Unsupported("such channels")),
+            Some(Fault::RefusesForeignJoins) if is_far => {
+                return Err(Error::Unsupported("channels of other processes"));
+            }
             Some(Fault::RefusesUnknownChannels) if is_far && !is_open => {
-                return Err(Error::Backend("nobody knows the channel".into()));
+                return Err(Error::Backend("the channel is unknown".into()));
             }
             Some(Fault::WaitsForUnknownChannels) if is_far && !is_open => pending().await,
             Some(Fault::JoinsOnce) if has_left => return Ok(()),

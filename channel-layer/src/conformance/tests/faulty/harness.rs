@@ -117,7 +117,7 @@ impl Harness for OnBus {
         Some(self.connect(config).await)
     }
 
-    /// Not by `advance`, which would leave no turn to the tasks in between.
+    /// Sleeps, because `advance` would not let other tasks run in between.
     async fn elapse(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -155,7 +155,8 @@ impl Harness for OnBus {
         Some(LIMIT)
     }
 
-    /// The engine looks for memberships that have expired four times in their lifetime. The limit ends what never ends.
+    /// Uses short expiries, because the engine checks memberships four times in their lifetime. The limit ends endless
+    /// cases.
     fn timing(&self) -> Timing {
         let timing = Timing::paused().with_expiries(Duration::from_secs(60), Duration::from_secs(4));
         Timing { limit: Duration::from_secs(3600), ..timing }

@@ -38,10 +38,10 @@ use crate::{
     name::{ChannelName, GroupName},
 };
 
-/// A year, for what never ends.
+/// A year, for settings without an end.
 const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 86_400);
 
-/// One process: a sound layer, and a fault above or below it.
+/// A process: a sound layer, with a fault above or below it.
 #[derive(Debug)]
 pub(super) struct Faulty {
     layer: Arc<HubLayer<FaultyBackbone>>,
@@ -58,7 +58,7 @@ pub(super) struct Faulty {
     /// The message that is sent with the next one.
     held: crate::sync::Mutex<Option<(sending::To, Message)>>,
     closed: AtomicBool,
-    /// Instead of the layer's own, for faults about events.
+    /// The events in place of the layer's, for faults about events.
     events: Option<Arc<EventSource>>,
 }
 
@@ -80,7 +80,7 @@ impl Faulty {
         if self.closed.load(Relaxed) { Err(Error::Closed) } else { Ok(()) }
     }
 
-    /// What a call that needs the backend does during an outage, if the fault is about that.
+    /// The outcome of a call that needs the backend during an outage, if the fault concerns it.
     async fn in_outage(&self) -> Result<()> {
         match self.fault {
             Some(Fault::HangsInOutages) if self.is_away() => std::future::pending().await,

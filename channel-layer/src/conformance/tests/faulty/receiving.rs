@@ -89,7 +89,7 @@ impl Faulty {
         }
     }
 
-    /// Receives a message, or a copy of what another receiver gets meanwhile.
+    /// Receives a message, or a copy of the message for another receiver.
     async fn receive_copy(&self, channel: &ChannelName) -> Result<Message> {
         let copies = {
             let mut state = self.world.state();

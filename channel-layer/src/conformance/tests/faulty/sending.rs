@@ -88,7 +88,7 @@ impl Faulty {
             Some(Fault::KeepsNamedAtHome) if !channel.is_process_local() => channel = self.at_home(&channel),
             Some(Fault::ConfusesMailboxes) => channel = self.confused(&channel, sends),
             Some(Fault::RefusesStrangers) if !self.world.state().is_open(&channel) => {
-                return Err(Error::Backend("nobody knows the channel".into()));
+                return Err(Error::Backend("the channel is unknown".into()));
             }
             _ => {}
         }
@@ -170,7 +170,7 @@ impl Faulty {
                 return Err(Error::Unavailable("it is away".into()));
             }
             Some(Fault::RefusesEmptyGroups) if self.is_without_members(&groups) => {
-                return Err(Error::Backend("no such group".into()));
+                return Err(Error::Backend("the group is unknown".into()));
             }
             Some(Fault::IgnoresExceptions) => except = None,
             Some(Fault::IgnoresExceptionsOfUnions) if is_union => except = None,
@@ -220,7 +220,7 @@ impl Faulty {
         Ok(())
     }
 
-    /// What is sent besides.
+    /// Sends additional messages of a fault.
     async fn after_sending(&self, to: &Audience, message: Message, sent: &Result<SendReport>) -> Result<()> {
         let mut groups: Vec<_> = to.groups().cloned().collect();
         match self.fault {
@@ -395,7 +395,7 @@ impl Faulty {
         });
     }
 
-    /// What becomes of a message because of its size.
+    /// The outcome of a message that its size determines.
     fn by_size(&self, to: &To, message: &Message) -> Option<Result<()>> {
         let (size, limit) = (message.size(), super::harness::LIMIT);
         let is_group_send = matches!(to, To::Groups(_));

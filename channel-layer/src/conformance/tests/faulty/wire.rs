@@ -43,7 +43,7 @@ pub(super) struct Wire {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Not kept: dropping it ends the connection.
+    /// Weak, because dropping the link ends the connection.
     link: Option<Weak<dyn BackboneLink>>,
     /// The topics that were ever subscribed to.
     known: HashSet<String>,
@@ -51,7 +51,7 @@ struct State {
     left: HashSet<String>,
     /// The topics whose subscription a fault has ended.
     ended: HashSet<String>,
-    /// Connections that are kept for ever.
+    /// Connections that are never closed.
     kept: Vec<Arc<dyn BackboneLink>>,
 }
 
@@ -72,7 +72,7 @@ impl Wire {
         self.fault == Some(fault)
     }
 
-    /// Whether this is the last of so many messages.
+    /// Whether this message is the last of the given number.
     pub(super) fn every(&self, count: u64) -> bool {
         self.count.fetch_add(1, Relaxed) % count == count - 1
     }
@@ -106,7 +106,7 @@ impl Wire {
         self.state().left.insert(topic(group));
     }
 
-    /// Subscribes to a topic that nobody needs, until the leak is ended.
+    /// Subscribes to an unneeded topic, until the leak ends.
     pub(super) fn leak(self: &Arc<Self>, name: &str) -> Leak {
         let (wire, topic) = (self.clone(), format!("leak:{name}"));
         let leak = Leak { wire: self.clone(), topic: topic.clone() };
@@ -139,7 +139,7 @@ impl Wire {
     }
 }
 
-/// A subscription that nobody needs.
+/// An unneeded subscription.
 pub(super) struct Leak {
     wire: Arc<Wire>,
     topic: String,

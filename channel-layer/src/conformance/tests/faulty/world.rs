@@ -40,7 +40,7 @@ pub(super) struct State {
     pub(super) sends: HashMap<ChannelName, usize>,
     /// The number of receivers of a named channel.
     pub(super) receivers: HashMap<ChannelName, usize>,
-    /// What was received on a named channel.
+    /// The messages received on a named channel.
     pub(super) received: HashMap<ChannelName, broadcast::Sender<Message>>,
     /// The number of mailboxes that were opened.
     pub(super) opened: usize,
