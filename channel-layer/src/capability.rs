@@ -1,9 +1,9 @@
 //! The abilities of a backend.
 
-/// The abilities of a backend. Callers and tests look here, never at the type of the backend.
+/// The abilities of a backend. Callers and tests check these, never the type of the backend.
 ///
-/// All fields are `false` by default. A backend sets what holds without exception: the
-/// conformance suite (feature `conformance`) tests every claim.
+/// All fields are `false` by default. A backend claims only abilities that hold without exception. The conformance
+/// suite (feature `conformance`) tests every claim.
 ///
 /// ```
 /// use channel_layer::{Capabilities, ChannelLayer, MemoryLayer};
@@ -17,18 +17,18 @@
 #[non_exhaustive]
 pub struct Capabilities {
     /// [`group_add`](crate::ChannelLayer::group_add), [`group_discard`](crate::ChannelLayer::group_discard) and
-    /// [`group_discard_all`](crate::ChannelLayer::group_discard_all) reach a channel of another process, through the process
-    /// that owns it. Otherwise they return [`Unsupported`](crate::Error::Unsupported) for such a channel.
+    /// [`group_discard_all`](crate::ChannelLayer::group_discard_all) reach a channel of another process, through the
+    /// process that owns it. Otherwise they return [`Unsupported`](crate::Error::Unsupported) for such a channel.
     pub adds_foreign: bool,
     /// Two layers on the same store reach each other's channels, from different processes too.
     pub cross_process: bool,
-    /// Messages that were lost while the layer was connected raise [`Lost`](crate::LayerEvent::Lost). Formats without
-    /// sequence numbers cannot tell.
+    /// Messages lost while the layer is connected raise [`Lost`](crate::LayerEvent::Lost). Formats without sequence
+    /// numbers cannot detect them.
     pub detects_loss: bool,
-    /// [`flush`](crate::ChannelLayer::flush) empties the store for every process, not for this one alone.
+    /// [`flush`](crate::ChannelLayer::flush) empties the store for every process, not only for this one.
     pub global_flush: bool,
-    /// Calls of [`group_send`](crate::ChannelLayer::group_send) to one group that are under way at the same time take effect
-    /// in the order in which their futures were first polled.
+    /// Concurrent calls of [`group_send`](crate::ChannelLayer::group_send) to one group take effect in the order in
+    /// which their futures were first polled.
     pub orders_calls: bool,
     /// A full channel answers `send` with [`ChannelFull`](crate::Error::ChannelFull); otherwise the
     /// message is dropped where it would have been received, and counted there.
@@ -38,7 +38,7 @@ pub struct Capabilities {
     /// Each message on a named channel goes to exactly one of its receivers, whichever processes they are in. Holds
     /// with and without [`stores_messages`](Self::stores_messages).
     pub shares_work: bool,
-    /// Messages on named channels wait for a receiver that is not there yet.
+    /// Messages on named channels are stored until there is a receiver.
     pub stores_messages: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong, one variant per different reaction of the caller.
+//! The errors of this crate, one variant for each reaction of the caller.
 
 use std::{convert::Infallible, fmt, time::Duration};
 
@@ -8,23 +8,23 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call on a channel layer failed.
+/// The failure of a call on a channel layer.
 ///
 /// Messages name the channel or group, never the payload. A backend's causes are included, so that a log with `%error`
 /// shows them; [`source`](std::error::Error::source) has them as well.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The backend refused the call; the source says how. Sending it again will not help.
+    /// The backend refused the call, for the reason in the source. Sending it again will not help.
     #[error("the channel layer's backend failed: {}", chain(.0))]
     Backend(#[source] BoxError),
-    /// The channel holds as many unread messages as it may. Nothing was queued.
+    /// The channel holds as many unread messages as it may. The message was not queued.
     #[error("channel `{channel}` is full")]
     ChannelFull {
         /// The channel's name.
         channel: String,
     },
-    /// The channel belongs to an open [`Mailbox`](crate::Mailbox), which alone receives from it.
+    /// The channel belongs to an open [`Mailbox`](crate::Mailbox). Only the mailbox receives from it.
     #[error("channel `{channel}` is received by its mailbox only")]
     ChannelOwned {
         /// The channel's name.
@@ -33,52 +33,51 @@ pub enum Error {
     /// The layer was closed.
     #[error("the channel layer is closed")]
     Closed,
-    /// A setting, or an address with settings, makes no sense.
+    /// A setting, or an address with settings, is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The message, or a value that was to become one, cannot be used; sending it again will not help.
+    /// The message, or a value to be converted into one, is invalid. Sending it again will not help.
     #[error("invalid message")]
     InvalidMessage(#[source] BoxError),
-    /// The connection broke while the call was under way, or only a part of the backend took it: it may have taken
-    /// effect, so it is not retried blindly.
+    /// The connection broke during the call, or only a part of the backend took it. The call may have taken effect, so
+    /// do not retry it blindly.
     #[error("the call to the channel layer's backend was interrupted: {}", chain(.0))]
     Interrupted(#[source] BoxError),
     /// A channel's or group's name breaks the rules.
     #[error(transparent)]
     InvalidName(#[from] NameError),
-    /// No answer in time. The call may still take effect later, so it is not retried blindly.
+    /// The deadline passed without an answer. The call may still take effect later, so do not retry it blindly.
     #[error("no answer from the channel layer within {0:?}")]
     TimedOut(Duration),
-    /// The backend cannot be reached at present, or takes nothing. The call had no effect at all; trying later may
-    /// help.
+    /// The backend cannot be reached at present, or takes no more calls. The call had no effect. Trying later may help.
     #[error("the channel layer's backend is not available: {}", chain(.0))]
     Unavailable(#[source] BoxError),
-    /// This backend has no such ability: see [`Capabilities`](crate::Capabilities).
+    /// The backend lacks this ability: see [`Capabilities`](crate::Capabilities).
     #[error("this channel layer does not support {0}")]
     Unsupported(&'static str),
 }
 
 impl Error {
-    /// May the same call succeed later, without the caller changing anything?
+    /// Whether the same call may succeed later, without a change by the caller.
     ///
     /// An [uncertain](Self::is_uncertain) outcome is not transient in this sense: the call may have taken effect.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::ChannelFull { .. } | Self::Unavailable(_))
     }
 
-    /// Returns whether the backend is away, slow or broken at present, through no fault of the caller. Such
-    /// an error is temporary: connections and sessions outlive it.
+    /// Whether the backend is down, slow or broken at present, through no fault of the caller. The error is temporary:
+    /// connections and sessions survive it.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_)) || self.is_uncertain()
     }
 
-    /// Returns whether the call may have taken effect although it failed. Do not repeat such a call silently:
-    /// a message could arrive twice.
+    /// Whether the call may have taken effect although it failed. Do not repeat the call silently: a message could
+    /// arrive twice.
     pub fn is_uncertain(&self) -> bool {
         matches!(self, Self::Interrupted(_) | Self::TimedOut(_))
     }
 
-    /// Is the fault in what the caller passed in?
+    /// Whether the error lies in an argument of the caller.
     pub fn is_bad_input(&self) -> bool {
         matches!(self, Self::Config(_) | Self::InvalidMessage(_) | Self::InvalidName(_))
     }
@@ -86,7 +85,7 @@ impl Error {
 
 /// An error with the chain of its causes, for a log: `no connection: refused: WRONGPASS`.
 ///
-/// A cause that the error before it has shown already is left out.
+/// Leaves out causes that the text of the error before them includes.
 ///
 /// ```
 /// use channel_layer::{Causes, Error};
@@ -97,7 +96,7 @@ impl Error {
 #[derive(Clone, Copy, Debug)]
 pub struct Causes<'a>(pub &'a (dyn std::error::Error + 'static));
 
-/// The longest chain of causes that is shown: an error that is its own source would be endless.
+/// The longest chain of causes that is shown. An error that is its own source would be endless.
 const MOST_CAUSES: usize = 16;
 
 impl fmt::Display for Causes<'_> {
@@ -119,7 +118,7 @@ impl From<Infallible> for Error {
     }
 }
 
-/// Which setting makes no sense. Messages name the setting, and never an address: it may hold a password.
+/// An invalid setting. Messages name the setting, and never an address, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -128,23 +127,23 @@ pub enum ConfigError {
     Option {
         /// The option's name.
         option: String,
-        /// What it should have been.
+        /// The requirement that the value does not meet.
         reason: String,
     },
-    /// Not a pattern.
+    /// An invalid pattern.
     #[error("pattern `{pattern}`: {reason}")]
     Pattern {
         /// The pattern.
         pattern: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// No layer goes by this name.
+    /// An unknown name of a layer.
     #[error("no channel layer is called `{alias}` (there are: {})", list(.known))]
     UnknownAlias {
-        /// The name that was asked for.
+        /// The requested name.
         alias: String,
-        /// The names there are.
+        /// The known names.
         known: Vec<String>,
     },
     /// An option that this kind of layer does not have.
@@ -152,15 +151,15 @@ pub enum ConfigError {
     UnknownOption {
         /// The option's name.
         option: String,
-        /// The options there are.
+        /// The known options.
         known: Vec<String>,
     },
-    /// An address of a kind that nobody added to the registry.
+    /// An address with a scheme that was not added to the registry.
     #[error("unknown scheme `{scheme}` (known: {})", list(.known))]
     UnknownScheme {
         /// The part before `://`; empty if there was none.
         scheme: String,
-        /// The schemes there are.
+        /// The known schemes.
         known: Vec<String>,
     },
 }
@@ -173,23 +172,23 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Which rule for names was broken.
+/// A violation of the rules for names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
     /// A character other than an ASCII letter, a digit, `-`, `_` or `.`.
-    #[error("a name holds only ASCII letters, digits, `-`, `_` and `.` (byte {at} is none of them)")]
+    #[error("a name holds only ASCII letters, digits, `-`, `_` and `.` (byte {at} is not)")]
     Character {
         /// The offset of the first such character, in bytes.
         at: usize,
     },
-    /// Nothing, or nothing before the `!`.
+    /// An empty name, or an empty part before the `!`.
     #[error("a name must not be empty")]
     Empty,
-    /// Not shorter than 100 bytes.
+    /// A name of 100 bytes or more.
     #[error("a name must be shorter than 100 bytes, not {len}")]
     TooLong {
-        /// How long it is, in bytes.
+        /// The length in bytes.
         len: usize,
     },
 }
@@ -202,14 +201,14 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
-    struct Layered {
+    struct LayeredError {
         text: &'static str,
         source: io::Error,
     }
 
     #[test]
     fn shows_each_cause_once() {
-        let layered = |text| Box::new(Layered { text, source: io::Error::other("WRONGPASS") });
+        let layered = |text| Box::new(LayeredError { text, source: io::Error::other("WRONGPASS") });
         for error in [Error::Backend, Error::Interrupted, Error::Unavailable] {
             for (text, end) in [
                 ("no connection", ": no connection: WRONGPASS"),

@@ -1,4 +1,4 @@
-//! The agreement with callers: [`ChannelLayerExt`], for every layer.
+//! Convenience methods for callers of any layer: [`ChannelLayerExt`].
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::{
     name::{ChannelName, GroupName},
 };
 
-/// The field of a request that says where the answer is to go.
+/// The field of a request that holds the channel for the answer.
 pub const REPLY_CHANNEL: &str = "reply_channel";
 
-/// Conveniences over [`ChannelLayer`]: names as text, events as any serialisable type.
+/// Convenience methods over [`ChannelLayer`]: names as text, events as any serialisable type.
 ///
-/// Where a name is taken, a `&str`, a `String` or a parsed name will do.
+/// Names may be a `&str`, a `String` or a parsed name.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
@@ -39,7 +39,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         self.open(Default::default())
     }
 
-    /// As [`group_add`](ChannelLayer::group_add).
+    /// Adds a channel to a group, by [`group_add`](ChannelLayer::group_add).
     fn join(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,
@@ -48,7 +48,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move { self.group_add(&group.try_into().map_err(Into::into)?, channel).await }
     }
 
-    /// As [`group_discard`](ChannelLayer::group_discard).
+    /// Removes a channel from a group, by [`group_discard`](ChannelLayer::group_discard).
     fn leave(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,
@@ -57,7 +57,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move { self.group_discard(&group.try_into().map_err(Into::into)?, channel).await }
     }
 
-    /// As [`send`](ChannelLayer::send), of anything that serialises as a map.
+    /// Sends an event that serialises as a map, by [`send`](ChannelLayer::send).
     fn send_event<T: Serialize + Sync + ?Sized>(
         &self,
         channel: &ChannelName,
@@ -66,7 +66,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move { self.send(channel, Message::encode(event)?).await }
     }
 
-    /// As [`group_send`](ChannelLayer::group_send), to one group.
+    /// Sends a message to one group, by [`group_send`](ChannelLayer::group_send).
     fn group_send_message(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,
@@ -78,7 +78,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         }
     }
 
-    /// As [`group_send`](ChannelLayer::group_send), of anything that serialises as a map.
+    /// Sends an event that serialises as a map to one group, by [`group_send`](ChannelLayer::group_send).
     fn group_send_event<T: Serialize + Sync + ?Sized>(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,
@@ -87,7 +87,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move { self.group_send_message(group, Message::encode(event)?).await }
     }
 
-    /// Sends a text frame to every socket in the group, past their consumers.
+    /// Sends a text frame to every socket in the group, without waking their consumers.
     fn group_send_text(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,
@@ -96,7 +96,7 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move { self.group_send_message(group, Message::websocket_text(text)).await }
     }
 
-    /// Sends a binary frame to every socket in the group, past their consumers.
+    /// Sends a binary frame to every socket in the group, without waking their consumers.
     fn group_send_bytes(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,
@@ -105,10 +105,10 @@ pub trait ChannelLayerExt: ChannelLayer {
         async move { self.group_send_message(group, Message::websocket_bytes(bytes)).await }
     }
 
-    /// Sends a request and waits for its answer, on a channel that is opened for it and gone afterwards.
+    /// Sends a request and waits for its answer, on a channel that is open during the call.
     ///
-    /// The request says where to in its field [`REPLY_CHANNEL`]; who receives it calls [`reply`](Self::reply).
-    /// An answer that comes too late is dropped. Cancel safe, in that nothing stays behind.
+    /// The field [`REPLY_CHANNEL`] of the request holds the channel. The receiver calls [`reply`](Self::reply). An
+    /// answer that comes too late is dropped. Cancel safe: dropping the call closes the channel.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
@@ -129,7 +129,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// ```
     ///
     /// # Errors
-    /// [`TimedOut`](Error::TimedOut) when no answer came within `deadline`; it may have been acted on all the same.
+    /// [`TimedOut`](Error::TimedOut) if no answer came within `deadline`. The request may still have been processed.
     fn request(
         &self,
         channel: &ChannelName,
@@ -146,14 +146,14 @@ pub trait ChannelLayerExt: ChannelLayer {
         }
     }
 
-    /// Answers a [`request`](Self::request). If nobody waits for it any more, that is fine.
+    /// Answers a [`request`](Self::request). Succeeds without effect if its caller no longer waits.
     ///
     /// # Errors
-    /// [`InvalidMessage`](Error::InvalidMessage) when `request` does not say where to.
+    /// [`InvalidMessage`](Error::InvalidMessage) if `request` has no [`REPLY_CHANNEL`].
     fn reply(&self, request: &Message, answer: Message) -> impl Future<Output = Result<()>> + Send {
         let channel = request.get(REPLY_CHANNEL).and_then(|channel| channel.as_str());
         let channel = channel
-            .ok_or_else(|| Error::InvalidMessage("the message wants no reply".into()))
+            .ok_or_else(|| Error::InvalidMessage("the message has no reply channel".into()))
             .and_then(|channel| Ok(ChannelName::new(channel)?));
         async move { self.send(&channel?, answer).await }
     }

@@ -12,16 +12,16 @@ use crate::{
     value::{Map, Value, ValueError, to_value},
 };
 
-/// The key under which Django Channels' Redis layer puts the address; no message may use it.
+/// The key that Django Channels' Redis layer uses for the address. No message may use it.
 pub const RESERVED_KEY: &str = "__asgi_channel__";
 
-/// The type of a message that goes to the socket as it is, without waking the consumer.
+/// The type of a message that goes directly to the socket, without waking the consumer.
 pub const WEBSOCKET_SEND: &str = "websocket.send";
 
-/// A message: a map with string keys whose `type` says which handler it is for.
+/// A message: a map with string keys, whose `type` names its handler.
 ///
-/// Cloning counts a reference. Whatever is made of a message once (wire bytes, the decoded event) can be
-/// kept with it: see [`derived`](Self::derived).
+/// Cloning counts a reference. Values derived from a message, such as wire bytes or the decoded event, can be kept with
+/// it: see [`derived`](Self::derived).
 ///
 /// ```
 /// use channel_layer::Message;
@@ -45,37 +45,37 @@ pub struct Message(Arc<MessageData>);
 
 struct MessageData {
     map: Map,
-    /// Bytes on the wire, about; counted once, because every mailbox asks.
+    /// The approximate size on the wire. Counted once, because every mailbox needs it.
     size: usize,
-    /// Is it [`WEBSOCKET_SEND`]? Every member of a group asks.
+    /// Whether the type is [`WEBSOCKET_SEND`]. Kept, because every member of a group needs it.
     websocket_send: bool,
-    /// What has been made of this message, one node per type, only ever appended to.
+    /// The derived values.
     derived: Derived,
 }
 
 impl Message {
     /// A message of this type, without other fields.
     pub fn new(event_type: impl Into<String>) -> Self {
-        // Most messages have a field or two besides.
+        // Most messages have one or two more fields.
         let mut map = Map::with_capacity(3);
         map.insert("type", Value::Str(event_type.into()));
         Self::share(map)
     }
 
-    /// A text frame for the sockets of those who receive it.
+    /// A text frame for the sockets of the receivers.
     pub fn websocket_text(text: impl Into<String>) -> Self {
         Self::new(WEBSOCKET_SEND).with("text", Value::Str(text.into()))
     }
 
-    /// A binary frame for the sockets of those who receive it.
+    /// A binary frame for the sockets of the receivers.
     pub fn websocket_bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self::new(WEBSOCKET_SEND).with("bytes", Value::Bytes(bytes.into()))
     }
 
-    /// Makes a message of anything that serialises as a map with string keys.
+    /// Makes a message of a value that serialises as a map with string keys.
     ///
     /// # Errors
-    /// [`InvalidMessage`](Error::InvalidMessage) for anything else, and for values that no message can hold.
+    /// [`InvalidMessage`](Error::InvalidMessage) for other values, and for contents that no message can hold.
     pub fn encode<T: Serialize + ?Sized>(event: &T) -> Result<Self> {
         match to_value(event)? {
             Value::Map(map) => Self::try_from(map),
@@ -100,7 +100,7 @@ impl Message {
         Self::share(map)
     }
 
-    /// Decodes the message, anew at each call.
+    /// Decodes the message. Each call decodes again.
     ///
     /// In the type, `.` and `_` count as equal, as in Django Channels: `chat_message` finds the variant
     /// named `chat.message`.
@@ -131,7 +131,7 @@ impl Message {
         &self.0.map
     }
 
-    /// One field.
+    /// The value of a field.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.map().get(key)
     }
@@ -141,20 +141,20 @@ impl Message {
         self.get("type")?.as_str()
     }
 
-    /// Is it a frame for sockets as they are, of type [`WEBSOCKET_SEND`]?
+    /// Whether the message is a frame for sockets, of type [`WEBSOCKET_SEND`].
     pub fn is_websocket_send(&self) -> bool {
         self.0.websocket_send
     }
 
-    /// About how many bytes the message takes on the wire; queues count with it.
+    /// The approximate size on the wire in bytes, by which queues are bounded.
     pub fn size(&self) -> usize {
         self.0.size
     }
 
-    /// What `make` makes of this message, made at most once per type and kept as long as the message.
+    /// The value that `make` derives from this message, made at most once per type and kept with the message.
     ///
-    /// All that hold a clone of the message share it: a thousand members of a group encode a broadcast once.
-    /// `make` must not ask the same message for the same `T`; that would wait for itself.
+    /// All clones of the message share it: a thousand members of a group encode a broadcast once. `make` must not ask
+    /// the same message for the same `T`, which would deadlock.
     pub fn derived<T, F>(&self, make: F) -> &T
     where
         T: Any + Send + Sync,
@@ -176,7 +176,7 @@ impl MessageData {
     }
 }
 
-/// Python turns `.` into `_` to find the handler, so both spellings name the same one.
+/// Whether two types name the same handler: Python replaces `.` by `_` to find it.
 fn same_type(a: &str, b: &str) -> bool {
     let plain = |b: u8| if b == b'.' { b'_' } else { b };
     a.len() == b.len() && a.bytes().map(plain).eq(b.bytes().map(plain))
@@ -205,7 +205,7 @@ impl PartialEq for Message {
     }
 }
 
-/// Shows the type and the size, never the contents: messages end up in logs.
+/// Shows the type and the size, never the contents, because messages are logged.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("type", &self.event_type()).field("size", &self.size()).finish()

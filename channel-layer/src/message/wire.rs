@@ -8,16 +8,16 @@ use crate::{
     value::{DecodeError, Map, Value, ValueError},
 };
 
-/// What [`Message::to_bytes`] has made.
+/// The outcome of [`Message::to_bytes`].
 struct Encoded(Result<Bytes, ValueError>);
 
 impl Message {
     /// Encodes the message as a map in MessagePack.
     ///
-    /// The bytes are made once and kept with the message, for all its clones: a message that goes to several servers is
-    /// encoded once. For a small message that goes out once, [`write_to`](Self::write_to) is faster. Text becomes
+    /// The bytes are made once and kept with the message, for all its clones: a message to several servers is encoded
+    /// once. For a small message that is sent once, [`write_to`](Self::write_to) is faster. Text becomes
     /// `str`, bytes become `bin`, floats have 64 bits, integers and lengths the shortest form, and the entries keep
-    /// their order: equal bytes for the same message in every version of this crate. There are
+    /// their order. The bytes of a message are equal in every version of this crate. There are
     /// [test vectors](https://docs.rs/crate/channel-layer/latest/source/vectors/message.json) for other languages.
     ///
     /// ```
@@ -38,10 +38,10 @@ impl Message {
         self.encoded().cloned()
     }
 
-    /// Appends what [`to_bytes`](Self::to_bytes) returns, without keeping it.
+    /// Appends the bytes that [`to_bytes`](Self::to_bytes) returns, without keeping them.
     ///
     /// # Errors
-    /// As [`to_bytes`](Self::to_bytes). The buffer is then as it was.
+    /// The errors of [`to_bytes`](Self::to_bytes). The buffer is then unchanged.
     pub fn write_to(&self, bytes: &mut Vec<u8>) -> Result<()> {
         Ok(self.map().write_msgpack(bytes)?)
     }
@@ -50,7 +50,7 @@ impl Message {
     /// may be the reserved one; it must not be in the message yet.
     ///
     /// # Errors
-    /// As [`to_bytes`](Self::to_bytes). The buffer is then as it was.
+    /// The errors of [`to_bytes`](Self::to_bytes). The buffer is then unchanged.
     pub fn write_with(&self, key: &str, value: &Value, bytes: &mut Vec<u8>) -> Result<()> {
         Ok(self.map().write_msgpack_with(self.encoded()?, (key, value), bytes)?)
     }
@@ -59,7 +59,8 @@ impl Message {
     /// message.
     ///
     /// # Errors
-    /// [`InvalidMessage`](Error::InvalidMessage) if the message holds bytes, which JSON cannot, or is nested too deeply.
+    /// [`InvalidMessage`](Error::InvalidMessage) if the message holds bytes, which JSON cannot, or is nested too
+    /// deeply.
     pub fn to_json(&self) -> Result<String> {
         Ok(self.opened_json()?.to_owned() + "}")
     }
@@ -68,7 +69,7 @@ impl Message {
     /// MessagePack.
     ///
     /// # Errors
-    /// As [`to_json`](Self::to_json).
+    /// The errors of [`to_json`](Self::to_json).
     pub fn to_json_with(&self, key: &str, value: &Value) -> Result<String> {
         Ok(self.map().close_json(self.opened_json()?, (key, value))?)
     }

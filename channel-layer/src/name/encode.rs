@@ -1,4 +1,4 @@
-//! Names made of any text, and names that nobody can guess.
+//! Names made of any text, and names that cannot be guessed.
 
 use std::fmt::Write;
 
@@ -17,11 +17,11 @@ const DIGEST_LETTERS: usize = 32;
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl GroupName {
-    /// A valid name for any text: a room in any script, a path, an address.
+    /// Makes a valid name of any text, such as a title in any script, a path or an address.
     ///
-    /// With the same prefix, different texts have different names, and a text has the same name always and
-    /// everywhere. ASCII letters, digits, `-` and `_` stay as they are; each other byte becomes `.` and two
-    /// hexadecimal digits. What would be too long ends in `..` and a digest of the text (192 bits of SHA-256).
+    /// With the same prefix, different texts have different names, and a text always has the same name. ASCII letters,
+    /// digits, `-` and `_` are kept. Each other byte becomes `.` and two hexadecimal digits. A name that would be too
+    /// long ends in `..` and a digest of the text (192 bits of SHA-256).
     ///
     /// ```
     /// use channel_layer::GroupName;
@@ -34,12 +34,12 @@ impl GroupName {
     /// ```
     ///
     /// # Errors
-    /// A prefix that is no part of a name, or longer than 65 bytes. The text never is the fault.
+    /// A prefix with invalid characters, or longer than 65 bytes. The text never causes an error.
     pub fn encode(prefix: &str, text: &str) -> Result<Self, NameError> {
         check_characters(prefix, 0)?;
-        let room = MAX_NAME_LENGTH - 1 - ("..".len() + DIGEST_LETTERS);
-        if prefix.len() > room {
-            return Err(NameError::TooLong { len: prefix.len() + MAX_NAME_LENGTH - room });
+        let longest = MAX_NAME_LENGTH - 1 - ("..".len() + DIGEST_LETTERS);
+        if prefix.len() > longest {
+            return Err(NameError::TooLong { len: prefix.len() + MAX_NAME_LENGTH - longest });
         }
         let escaped = escape(text, MAX_NAME_LENGTH - 1 - prefix.len());
         let rest = escaped.unwrap_or_else(|| format!("..{}", letters(&Sha256::digest(text.as_bytes()))));
@@ -49,10 +49,10 @@ impl GroupName {
 
 impl ChannelName {
     /// A new name below `head`, local to one process: `head!` and 16 letters from the operating system's
-    /// source of randomness (96 bits), so that who does not know the name cannot find it.
+    /// source of randomness (96 bits), so that the name cannot be guessed.
     ///
     /// # Errors
-    /// [`InvalidName`](Error::InvalidName) when `head` is no beginning of a name, or too long;
+    /// [`InvalidName`](Error::InvalidName) when `head` is no valid start of a name, or too long;
     /// [`Backend`](Error::Backend) when the operating system has no randomness.
     pub fn random(head: &str) -> Result<Self> {
         let mut bytes = [0; RANDOM_LETTERS];
@@ -61,8 +61,8 @@ impl ChannelName {
     }
 }
 
-/// Nothing if it takes more than `room` bytes. A `.` only ever begins an escape, so this can be undone, and
-/// neither the empty text's name nor a digest's can come from any other text.
+/// Escapes a text. `None` if the result takes more than `room` bytes. A `.` always begins an escape, so the name can be
+/// decoded, and no other text gives the name of the empty text or of a digest.
 fn escape(text: &str, room: usize) -> Option<String> {
     if text.is_empty() {
         return Some(".".to_owned());

@@ -1,8 +1,8 @@
-//! The names of channels and groups: parsed once, valid ever after.
+//! The names of channels and groups, parsed and checked once.
 //!
 //! The rules are Django Channels', in strict ASCII: letters, digits, `-`, `_` and `.`, shorter than
-//! 100 bytes. A channel's name may hold one `!`; what follows it is local to the process that owns the
-//! part before it, and may be empty.
+//! 100 bytes. A channel's name may contain one `!`. The part after it is local to the process that owns the part
+//! before it, and may be empty.
 
 mod encode;
 
@@ -12,14 +12,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::error::NameError;
 
-/// A name is shorter than this, in bytes.
+/// The exclusive upper bound of the length of a name, in bytes.
 pub const MAX_NAME_LENGTH: usize = 100;
 
 /// The address of one connection (`specific.4f62!Zy1b`) or of workers (`thumbnails`).
 ///
-/// A name has 1 to 99 bytes: ASCII letters, digits, `-`, `_`, `.` and at most one `!`, which is not the first. Names are
-/// case-sensitive. Dots may stand anywhere, also first, last and doubled, so that a backend whose addresses give `.` or
-/// upper case a meaning has to map them. No name has a `/`, a space or a wildcard.
+/// A name has 1 to 99 bytes: ASCII letters, digits, `-`, `_`, `.` and at most one `!`, which is not the first. Names
+/// are case-sensitive. Dots may stand anywhere, also first, last and doubled, so that a backend whose addresses give
+/// `.` or upper case a meaning has to map them. No name has a `/`, a space or a wildcard.
 ///
 /// ```
 /// use channel_layer::ChannelName;
@@ -50,7 +50,7 @@ pub struct ChannelName(Arc<str>);
 pub struct GroupName(Arc<str>);
 
 impl ChannelName {
-    /// Checks `name`.
+    /// Parses a name.
     ///
     /// # Errors
     /// The first rule that `name` breaks.
@@ -62,20 +62,20 @@ impl ChannelName {
         Ok(Self(name.into()))
     }
 
-    /// The part that says which process receives: up to and including the `!`, or all of it.
+    /// The part that identifies the receiving process: up to and including the `!`, or the complete name.
     pub fn non_local(&self) -> &str {
         let end = self.0.find('!').map_or(self.0.len(), |at| at + 1);
         &self.0[..end]
     }
 
-    /// Has the name a part that is local to one process?
+    /// Whether the name has a part that is local to one process.
     pub fn is_process_local(&self) -> bool {
         self.0.contains('!')
     }
 }
 
 impl GroupName {
-    /// Checks `name`.
+    /// Parses a name.
     ///
     /// # Errors
     /// The first rule that `name` breaks.
@@ -104,7 +104,7 @@ fn check_characters(part: &str, offset: usize) -> Result<(), NameError> {
     }
 }
 
-/// What both kinds of names can do.
+/// Implements the traits of both kinds of names.
 macro_rules! name {
     ($name:ident) => {
         impl $name {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Makes layers from addresses such as `memory://?capacity=200&expiry=30s`, and keeps them by name, as
-/// `CHANNEL_LAYERS` does in Django Channels. A value, not a global: an application has one, a test its own.
+/// `CHANNEL_LAYERS` does in Django Channels. A value, not a global, so that tests can have a separate registry.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
@@ -30,7 +30,7 @@ use crate::{
 /// let layer = registry.layer("default").await?;
 /// layer.health().await?;
 ///
-/// // a test puts in its own
+/// // for a test
 /// registry.set("default", MemoryLayer::default());
 ///
 /// let unknown = registry.connect("memory://?capcity=200").await.unwrap_err();
@@ -50,27 +50,27 @@ use crate::{
 /// | `overflow` | `drop-oldest` | [`overflow`](crate::LayerConfig::overflow): or `refuse-newest`, `close`, `keep-latest:` and a field |
 pub struct Registry {
     schemes: BTreeMap<String, Scheme>,
-    /// By alias. A lock of the standard library, held for a look-up only: connecting happens outside.
+    /// By alias. Held for a look-up. Connecting happens outside of the lock.
     layers: Mutex<BTreeMap<String, Arc<Slot>>>,
 }
 
-/// A layer that is connected when somebody first asks for it.
+/// A layer that is connected at its first use.
 #[derive(Default)]
 struct Slot {
-    /// None for a layer that was put in.
+    /// `None` for a layer that was set.
     url: Option<String>,
-    /// Filled once, however many ask at the same time; a failure leaves it empty for the next one.
+    /// Filled once, also by concurrent callers. After a failure it is empty for the next one.
     layer: OnceCell<Arc<dyn ChannelLayer>>,
 }
 
 impl Registry {
-    /// Adds ways to make layers; a later one of the same name replaces an earlier one.
+    /// Adds schemes. A later one of the same name replaces an earlier one.
     pub fn with(mut self, schemes: impl IntoIterator<Item = Scheme>) -> Self {
         self.schemes.extend(schemes.into_iter().map(|scheme| (scheme.name().to_owned(), scheme)));
         self
     }
 
-    /// Gives an address a name. Nothing is connected before [`layer`](Self::layer) asks for it.
+    /// Gives an address a name. The layer is connected by the first call of [`layer`](Self::layer).
     pub fn with_alias(self, alias: impl Into<String>, url: impl Into<String>) -> Self {
         let slot = Slot { url: Some(url.into()), layer: OnceCell::new() };
         self.layers().insert(alias.into(), Arc::new(slot));
@@ -80,7 +80,7 @@ impl Registry {
     /// Makes a new layer.
     ///
     /// # Errors
-    /// [`Config`](crate::Error::Config) for an address that makes no sense, and what the backend says.
+    /// [`Config`](crate::Error::Config) for an invalid address, and the errors of the backend.
     pub async fn connect(&self, url: &str) -> Result<Arc<dyn ChannelLayer>> {
         let address = Address::parse(url);
         let unknown = || ConfigError::UnknownScheme {
@@ -91,10 +91,10 @@ impl Registry {
         scheme.connect(address).await
     }
 
-    /// The layer of this name, connected at the first call and kept. Cancel safe.
+    /// Returns the layer of this name, which is connected by the first call and kept. Cancel safe.
     ///
     /// # Errors
-    /// [`Config`](crate::Error::Config) for a name that nobody gave, and as [`connect`](Self::connect). After a
+    /// [`Config`](crate::Error::Config) for an unknown name, and the errors of [`connect`](Self::connect). After a
     /// failure the next call tries again.
     pub async fn layer(&self, alias: &str) -> Result<Arc<dyn ChannelLayer>> {
         let slot = self.slot(alias)?;
@@ -102,14 +102,14 @@ impl Registry {
         slot.layer.get_or_try_init(connect).await.cloned()
     }
 
-    /// Puts a layer under a name, and returns the one that was connected there.
+    /// Sets the layer of a name, and returns the one that was connected before.
     pub fn set(&self, alias: impl Into<String>, layer: impl ChannelLayer) -> Option<Arc<dyn ChannelLayer>> {
         let slot = Slot { url: None, layer: OnceCell::new_with(Some(Arc::new(layer))) };
         let old = self.layers().insert(alias.into(), Arc::new(slot))?;
         old.layer.get().cloned()
     }
 
-    /// The names there are.
+    /// The known names.
     pub fn aliases(&self) -> Vec<String> {
         self.layers().keys().cloned().collect()
     }
@@ -126,7 +126,7 @@ impl Registry {
     }
 }
 
-/// Knows `memory`.
+/// Returns a registry with the scheme `memory`.
 impl Default for Registry {
     fn default() -> Self {
         let empty = Self { schemes: BTreeMap::new(), layers: Mutex::default() };
@@ -134,7 +134,7 @@ impl Default for Registry {
     }
 }
 
-/// Shows names, never addresses: they may hold passwords.
+/// Shows names, never addresses, which may hold passwords.
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")

@@ -1,4 +1,4 @@
-//! The options in an address: taken one by one, so that one that nobody takes is noticed.
+//! The options of an address. They are taken one by one, so that unknown ones are detected.
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
@@ -10,33 +10,33 @@ use crate::{
 
 /// The options of an address.
 ///
-/// Take all that the backend knows, then [`finish`](Self::finish): what is left then is unknown.
+/// A backend takes all options that it knows, then calls [`finish`](Self::finish), which fails if any are left.
 #[derive(Clone)]
 pub struct Options {
     left: Vec<(String, String)>,
-    /// What was asked for so far, for the message about unknown ones.
+    /// The options taken so far, for the error about an unknown one.
     known: Vec<String>,
 }
 
 impl Options {
     pub(super) fn parse(query: &str) -> Self {
-        // Nobody fills in a form here, and passwords have a `+` more often than a blank.
+        // No form writes addresses, and passwords contain a `+` more often than a space.
         let query = query.replace('+', "%2B");
         Self { left: form_urlencoded::parse(query.as_bytes()).into_owned().collect(), known: Vec::new() }
     }
 
-    /// Takes an option that is given at most once.
+    /// Takes an option that occurs at most once.
     ///
     /// # Errors
-    /// [`Config`](crate::Error::Config) for a value that is no `T`, or for several.
+    /// [`Config`](crate::Error::Config) for a value that does not parse as `T`, or for several values.
     pub fn take<T: FromStr<Err: Display>>(&mut self, option: &str) -> Result<Option<T>> {
         self.take_with(option, |value| value.parse().map_err(|error: T::Err| error.to_string()))
     }
 
-    /// Takes a time: `250ms`, `30s`, `5m`, `12h`, `1d`; a number alone means seconds.
+    /// Takes a time: `250ms`, `30s`, `5m`, `12h`, `1d`. A number without a unit means seconds.
     ///
     /// # Errors
-    /// As [`take`](Self::take).
+    /// The errors of [`take`](Self::take).
     pub fn take_duration(&mut self, option: &str) -> Result<Option<Duration>> {
         self.take_with(option, duration)
     }
@@ -47,10 +47,10 @@ impl Options {
         self.left.extract_if(.., |(key, _)| key == option).map(|(_, value)| value).collect()
     }
 
-    /// Takes what [`LayerConfig`] holds.
+    /// Takes the options of [`LayerConfig`].
     ///
     /// # Errors
-    /// As [`take`](Self::take).
+    /// The errors of [`take`](Self::take).
     pub fn layer_config(&mut self) -> Result<LayerConfig> {
         let default = LayerConfig::default();
         Ok(LayerConfig {
@@ -63,11 +63,11 @@ impl Options {
         })
     }
 
-    /// Takes what [`HubOptions`] holds: the options of [`layer_config`](Self::layer_config), `timeout`,
+    /// Takes the options of [`HubOptions`]: those of [`layer_config`](Self::layer_config), `timeout`,
     /// `connect_timeout`, `heartbeat`, `probe` and `linger`, which are times, and `max_message`, in bytes.
     ///
     /// # Errors
-    /// As [`take`](Self::take).
+    /// The errors of [`take`](Self::take).
     pub fn hub_options(&mut self) -> Result<HubOptions> {
         let mut options = HubOptions::new(self.layer_config()?);
         let times = [
@@ -84,7 +84,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Checks that nothing is left.
+    /// Checks that all options were taken.
     ///
     /// # Errors
     /// [`Config`](crate::Error::Config) that names the first one left, and those that were taken.
@@ -104,7 +104,7 @@ impl Options {
         match &self.take_all(option)[..] {
             [] => Ok(None),
             [value] => Ok(Some(parse(value).map_err(wrong)?)),
-            _ => Err(wrong("it is given more than once".to_owned()).into()),
+            _ => Err(wrong("it occurs more than once".to_owned()).into()),
         }
     }
 

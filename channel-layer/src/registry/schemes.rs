@@ -1,11 +1,11 @@
-//! What stands before `://`, and what makes a layer of the rest.
+//! The schemes of addresses, which make layers.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use super::options::Options;
 use crate::{error::Result, layer::ChannelLayer, memory::MemoryLayer};
 
-/// A way to make layers of one kind; other crates bring their own.
+/// A kind of address, and the function that makes layers of it. Crates of backends provide theirs.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::{error::Result, layer::ChannelLayer, memory::MemoryLayer};
 ///     let mut options = address.options();
 ///     let config = options.layer_config()?;
 ///     let shards: Option<usize> = options.take("shards")?;
-///     options.finish()?; // an option that nobody took is an error
+///     options.finish()?; // an option that was not taken is an error
 ///     # let _ = shards;
 ///     Ok(Arc::new(MemoryLayer::new(config)) as Arc<dyn ChannelLayer>)
 /// });
@@ -33,7 +33,7 @@ type Connect = dyn Fn(Address) -> Connecting + Send + Sync;
 type Connecting = Pin<Box<dyn Future<Output = Result<Arc<dyn ChannelLayer>>> + Send>>;
 
 impl Scheme {
-    /// Makes layers of addresses that begin with `name://`.
+    /// A scheme for addresses that begin with `name://`.
     pub fn new<F, C>(name: impl Into<String>, connect: F) -> Self
     where
         F: Fn(Address) -> C + Send + Sync + 'static,
@@ -42,7 +42,7 @@ impl Scheme {
         Self { name: name.into(), connect: Arc::new(move |address| Box::pin(connect(address))) }
     }
 
-    /// What stands before `://`.
+    /// The part before `://`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -63,17 +63,17 @@ impl fmt::Debug for Scheme {
 pub struct Address(String);
 
 impl Address {
-    /// An address to be taken apart. Any text is one, until somebody asks for a scheme that is not there.
+    /// An address. Any text is accepted here. An unknown scheme is an error of [`connect`](super::Registry::connect).
     pub fn parse(url: &str) -> Self {
         Self(url.to_owned())
     }
 
-    /// All of it.
+    /// The complete address.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What stands before `://`; empty if that is nowhere.
+    /// The part before `://`. Empty if there is none.
     pub fn scheme(&self) -> &str {
         self.0.split_once("://").map_or("", |(scheme, _)| scheme)
     }
@@ -89,7 +89,7 @@ impl Address {
     }
 }
 
-/// Shows the scheme alone: the rest may hold a password.
+/// Shows only the scheme, because the rest may hold a password.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://...", self.scheme())

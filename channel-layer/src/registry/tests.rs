@@ -84,7 +84,7 @@ async fn connects_on_first_use() {
 #[tokio::test]
 async fn layers_can_be_replaced() {
     let registry = Registry::default().with_alias("default", "memory://");
-    assert!(registry.set("default", MemoryLayer::default()).is_none(), "nobody had asked for it");
+    assert!(registry.set("default", MemoryLayer::default()).is_none(), "it was not connected");
     let mine = registry.layer("default").await.unwrap();
     let old = registry.set("default", MemoryLayer::default()).unwrap();
     assert!(Arc::ptr_eq(&mine, &old));

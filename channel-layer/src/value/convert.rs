@@ -1,4 +1,4 @@
-//! Values from the usual Rust types. `Vec<u8>` is left out on purpose: see [`Value::bytes`].
+//! Conversions from the usual Rust types, except for `Vec<u8>`: see [`Value::bytes`].
 
 use super::{Map, Value};
 
@@ -22,7 +22,7 @@ impl From<i64> for Value {
     }
 }
 
-/// Keeps the canonical form: [`Value::U64`] only above [`i64::MAX`].
+/// Returns the canonical form: [`Value::U64`] only above [`i64::MAX`].
 impl From<u64> for Value {
     fn from(value: u64) -> Self {
         i64::try_from(value).map_or(Self::U64(value), Self::I64)

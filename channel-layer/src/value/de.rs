@@ -1,4 +1,4 @@
-//! Values in from any self-describing format of serde.
+//! Deserialization of values from any self-describing format of serde.
 
 use std::fmt;
 
@@ -18,14 +18,14 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Keys must be text. When a key comes twice, the last value wins and the first place is kept, as in Python.
+/// Keys must be text. Of a repeated key, the last value and the first position are kept, as in Python.
 impl<'de> Deserialize<'de> for Map {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ReadMap)
     }
 }
 
-/// Carries the depth down. Formats have limits of their own, but not the same ones: msgpack's is 1024.
+/// A seed that counts the depth. Formats have other limits: msgpack's is 1024.
 #[derive(Clone, Copy)]
 struct ReadValue(Levels);
 
@@ -43,7 +43,7 @@ impl<'de> DeserializeSeed<'de> for ReadValue {
     }
 }
 
-/// There is no `visit_newtype_struct`: that is how msgpack's extension types come, and they are refused.
+/// Implements no `visit_newtype_struct`, so that msgpack's extension types, which come by it, are refused.
 impl<'de> Visitor<'de> for ReadValue {
     type Value = Value;
 
@@ -132,7 +132,7 @@ fn read_map<'de, A: MapAccess<'de>>(mut source: A, here: ReadValue) -> Result<Ma
     Ok(map)
 }
 
-/// Unlike `String`, takes no bytes, not even when they are valid UTF-8.
+/// A seed for keys. Unlike `String`, it takes no bytes, not even valid UTF-8.
 struct ReadKey;
 
 impl<'de> DeserializeSeed<'de> for ReadKey {

@@ -1,10 +1,10 @@
-//! The faults of bytes that should be a message.
+//! The errors of decoding a message.
 
 use super::MAX_DEPTH;
 
-/// Bytes that are no map in MessagePack or JSON, or one that no message can hold.
+/// An error of decoding a map from MessagePack or JSON.
 ///
-/// The text names kinds and never what a value holds, and can be logged.
+/// The text names kinds, never contents, so it can be logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -15,7 +15,7 @@ pub enum DecodeError {
         kind: i8,
     },
     /// A text that is not UTF-8.
-    #[error("a string that is not UTF-8")]
+    #[error("string is not UTF-8")]
     InvalidUtf8,
     /// A key that is not text.
     #[error("map keys must be strings, found {found}")]
@@ -33,10 +33,10 @@ pub enum DecodeError {
     #[error("integer does not fit in 64 bits")]
     NumberOutOfRange,
     /// The byte 0xc1, which MessagePack never uses.
-    #[error("a byte that begins no value")]
+    #[error("byte 0xc1 begins no value")]
     Reserved,
-    /// The map has the key [`RESERVED_KEY`](crate::RESERVED_KEY), which is for no message.
-    #[error("a reserved key")]
+    /// The map has the key [`RESERVED_KEY`](crate::RESERVED_KEY), which no message may use.
+    #[error("reserved key")]
     ReservedKey,
     /// Text that is not JSON.
     #[error("not JSON at byte {at}")]
@@ -53,7 +53,7 @@ pub enum DecodeError {
         /// The number of these bytes.
         len: usize,
     },
-    /// The end of the input before the end of the map, or a length beyond what is left of the input.
-    #[error("cut off, or a length beyond the end")]
+    /// The end of the input before the end of the map, or a length beyond the rest of the input.
+    #[error("input is truncated, or a length is beyond its end")]
     Truncated,
 }

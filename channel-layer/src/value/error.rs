@@ -1,4 +1,4 @@
-//! What goes wrong between values and Rust types.
+//! The errors of conversions between values and Rust types.
 
 use std::fmt;
 
@@ -10,21 +10,21 @@ use thiserror::Error;
 
 use super::MAX_DEPTH;
 
-/// A value and a Rust type do not fit.
+/// An error of a conversion between a value and a Rust type.
 ///
-/// The text names kinds, fields and variants, never what a value holds, and can be logged. The exception is
-/// [`Custom`](Self::Custom): its words are those of the type's own serde code.
+/// The text names kinds, fields and variants, never contents, so it can be logged. The exception is
+/// [`Custom`](Self::Custom), whose text comes from the serde code of the type.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// The type's own serde code refused, in its own words.
+    /// An error of the serde code of the type, with its text.
     #[error("{0}")]
     Custom(String),
-    /// JSON has no bytes.
+    /// Bytes, which JSON cannot hold.
     #[error("JSON cannot hold bytes: use msgpack, or send text")]
     BytesInJson,
-    /// The same field stands there twice (for instance under an alias).
-    #[error("field `{field}` is given twice")]
+    /// A field that occurs twice, for instance under an alias.
+    #[error("field `{field}` occurs twice")]
     DuplicateField {
         /// The field as the type calls it.
         field: &'static str,
@@ -32,25 +32,25 @@ pub enum ValueError {
     /// A list or map has the wrong number of items.
     #[error("expected {expected}, found {len} items")]
     InvalidLength {
-        /// Items found.
+        /// The number of items found.
         len: usize,
-        /// What the type wants.
+        /// The expectation of the type.
         expected: String,
     },
-    /// The value is of another kind than the type wants.
+    /// A value of a kind that the type does not accept.
     #[error("expected {expected}, found {found}")]
     InvalidType {
         /// Kind of the value, as in [`Value::kind`](super::Value::kind).
         found: &'static str,
-        /// What the type wants.
+        /// The expectation of the type.
         expected: String,
     },
-    /// The kind is right but not what it holds: an integer out of range, a string that is no character.
+    /// A value of the right kind with invalid contents: an integer out of range, a string that is not a character.
     #[error("expected {expected}, found another {found}")]
     InvalidValue {
         /// Kind of the value, as in [`Value::kind`](super::Value::kind).
         found: &'static str,
-        /// What the type wants.
+        /// The expectation of the type.
         expected: String,
     },
     /// A map of the Rust type has keys that are not text.
@@ -59,7 +59,7 @@ pub enum ValueError {
         /// Kind of the key.
         found: &'static str,
     },
-    /// The type needs a field that is not there.
+    /// A field that the type requires is missing.
     #[error("field `{field}` is missing")]
     MissingField {
         /// The field as the type calls it.
@@ -72,9 +72,9 @@ pub enum ValueError {
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// A text, byte string, list or map is longer than the 32 bits of its length in msgpack allow.
-    #[error("longer than 32 bits can count")]
+    #[error("length exceeds 32 bits")]
     TooLong,
-    /// The type knows no such field and says that it wants no others.
+    /// A field unknown to a type that accepts no others.
     #[error("field {} is unknown, expected {}", Name(.field), OneOf(.expected))]
     UnknownField {
         /// The field found.
@@ -82,11 +82,10 @@ pub enum ValueError {
         /// The fields that the type knows.
         expected: &'static [&'static str],
     },
-    /// An enum has no such variant. With `#[serde(tag = "type")]` this is a message of a type that the
-    /// enum does not know.
+    /// A variant unknown to an enum. With `#[serde(tag = "type")]`, a message of an unknown type.
     #[error("variant {} is unknown, expected {}", Name(.variant), OneOf(.expected))]
     UnknownVariant {
-        /// The variant found, whole.
+        /// The variant found, in full.
         variant: String,
         /// The variants that the enum knows.
         expected: &'static [&'static str],
@@ -94,15 +93,15 @@ pub enum ValueError {
 }
 
 impl ser::Error for ValueError {
-    fn custom<T: fmt::Display>(words: T) -> Self {
-        Self::Custom(words.to_string())
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::Custom(text.to_string())
     }
 }
 
-/// serde's own texts quote the value that does not fit; ours keep its kind.
+/// Keeps the kind of a value, where serde's texts would quote the value.
 impl de::Error for ValueError {
-    fn custom<T: fmt::Display>(words: T) -> Self {
-        Self::Custom(words.to_string())
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::Custom(text.to_string())
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -155,8 +154,8 @@ fn kind(found: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// A name that came with the message: quoted and escaped, so that it cannot forge a line in a log, and cut,
-/// so that it cannot fill one.
+/// Shows a name from a message: quoted and escaped, so that it cannot forge a line in a log, and cut, so that it cannot
+/// fill one.
 struct Name<'a>(&'a str);
 
 impl fmt::Display for Name<'_> {

@@ -1,4 +1,4 @@
-//! Values into Rust types: `&Value` and `&Map` are deserializers.
+//! Conversion of values into Rust types: `&Value` and `&Map` are deserializers.
 
 use std::slice;
 
@@ -13,20 +13,19 @@ use serde::{
 
 use super::{Map, Value, ValueError, depth::Levels, key::KeyDeserializer, map::Iter};
 
-/// Turns a value into any type that deserializes.
+/// Converts a value into any type that deserializes.
 ///
-/// To read without giving the value away, or to borrow text and bytes from it, use `T::deserialize(&value)`;
-/// the same works for a `&Map`.
+/// To keep the value, or to borrow text and bytes from it, use `T::deserialize(&value)`, which also works for a `&Map`.
 ///
 /// # Errors
 ///
-/// A [`ValueError`] when value and type do not fit. Integers are checked for range and never taken from
-/// floats; floats are taken from integers; text and bytes are not taken for one another.
+/// A [`ValueError`] when value and type do not fit. Integers are checked for range and never read from floats. Floats
+/// are read from integers. Text is never read as bytes, nor bytes as text.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ValueError> {
     T::deserialize(&value)
 }
 
-/// Hands over [`ValueDeserializer`], which does the work: a bare reference has no room for the depth.
+/// Delegates to [`ValueDeserializer`], because a reference cannot hold the depth.
 macro_rules! deserialize_at_top {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -35,7 +34,7 @@ macro_rules! deserialize_at_top {
     };
 }
 
-/// Borrows text and bytes from the value and copies nothing.
+/// Borrows text and bytes from the value, without copying.
 impl<'de> Deserializer<'de> for &'de Value {
     type Error = ValueError;
 
@@ -116,7 +115,7 @@ impl<'de> Deserializer<'de> for &'de Map {
     }
 }
 
-/// A value and the levels that may be opened from it on.
+/// A value, and the levels that may be opened from it.
 #[derive(Clone, Copy)]
 struct ValueDeserializer<'de> {
     value: &'de Value,
@@ -128,7 +127,7 @@ impl<'de> ValueDeserializer<'de> {
         Self { value, levels: Levels::ALL }
     }
 
-    /// Text only. Visitors of strings would take bytes too if they were offered.
+    /// Visits text. Bytes are refused, although visitors of strings would take them.
     fn text<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self.value {
             Value::Str(value) => visitor.visit_borrowed_str(value),
@@ -136,7 +135,8 @@ impl<'de> ValueDeserializer<'de> {
         }
     }
 
-    /// Bytes, or a list of integers, which is how they come by JSON. Visitors of bytes would take text too.
+    /// Visits bytes, or a list of integers, the form of bytes in JSON. Text is refused, although visitors of bytes
+    /// would take it.
     fn binary<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self.value {
             Value::Bytes(value) => visitor.visit_borrowed_bytes(value),
@@ -154,7 +154,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
             Value::I64(value) => match u64::try_from(*value) {
-                // As JSON has it: some visitors know non-negative integers only as unsigned ones.
+                // As in JSON: some visitors take non-negative integers only as unsigned ones.
                 Ok(value) => visitor.visit_u64(value),
                 Err(_) => visitor.visit_i64(*value),
             },
@@ -187,7 +187,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
         self.binary(visitor)
     }
 
-    /// Text only: an integer here would choose a variant by its number.
+    /// Visits text only: an integer here would select a variant by its number.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         self.text(visitor)
     }
@@ -220,7 +220,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
         }
     }
 
-    /// What nobody wants is not walked.
+    /// Skips the value without visiting its contents.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         visitor.visit_unit()
     }
@@ -263,7 +263,7 @@ fn visit_map<'de, V: Visitor<'de>>(
     Ok(value)
 }
 
-/// A variant with content: a map whose only key is its name.
+/// Visits a variant with content: a map whose only key is its name.
 fn visit_tagged<'de, V: Visitor<'de>>(
     map: &'de Map,
     levels: Levels,
@@ -281,7 +281,7 @@ fn visit_unit_variant<'de, V: Visitor<'de>>(name: &'de str, visitor: V) -> Resul
     visitor.visit_enum(TaggedVariant { name, content: None })
 }
 
-/// A visitor that stops early wanted fewer items, for instance a tuple.
+/// Fails if a visitor, such as that of a tuple, has left items unread.
 fn all_read(len: usize, left: usize) -> Result<(), ValueError> {
     if left == 0 {
         return Ok(());
@@ -314,7 +314,7 @@ impl<'de> SeqAccess<'de> for ListAccess<'de> {
 
 struct EntryAccess<'de> {
     entries: Iter<'de>,
-    /// The value of the key given last, until it is asked for.
+    /// The value of the last key, until it is requested.
     value: Option<&'de Value>,
     inside: Levels,
 }
@@ -332,7 +332,7 @@ impl<'de> MapAccess<'de> for EntryAccess<'de> {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ValueError> {
         let Some(value) = self.value.take() else {
-            return Err(ValueError::custom("map value asked for without a key before it"));
+            return Err(ValueError::custom("map value requested before its key"));
         };
         seed.deserialize(ValueDeserializer { value, levels: self.inside })
     }
@@ -344,7 +344,7 @@ impl<'de> MapAccess<'de> for EntryAccess<'de> {
 
 struct TaggedVariant<'de> {
     name: &'de str,
-    /// Absent when the variant came as a bare string.
+    /// `None` for a variant that is a string.
     content: Option<ValueDeserializer<'de>>,
 }
 

@@ -1,4 +1,4 @@
-//! The keys of maps on their way between Rust types and values: text, and what is plainly text.
+//! Conversion of map keys between Rust types and values. Keys are text, or types that serialize as text.
 
 use serde::{
     Deserializer, Serialize, Serializer,
@@ -9,7 +9,7 @@ use serde::{
 
 use super::ValueError;
 
-/// Numbers as keys are refused rather than written as text: read back, they would be another type.
+/// Serializes a key. Numbers are refused, because read back they would be text.
 pub(super) struct KeySerializer;
 
 macro_rules! refuse {
@@ -108,13 +108,13 @@ impl Serializer for KeySerializer {
         Err(ValueError::KeyNotAString { found: "map" })
     }
 
-    /// As for values: see the module.
+    /// Returns true, as for values: see the module.
     fn is_human_readable(&self) -> bool {
         true
     }
 }
 
-/// The way back.
+/// Deserializes a key.
 #[derive(Clone, Copy)]
 pub(super) struct KeyDeserializer<'de>(pub(super) &'de str);
 
@@ -147,7 +147,7 @@ impl<'de> Deserializer<'de> for KeyDeserializer<'de> {
         unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 
-    /// As for values: see the module.
+    /// Returns true, as for values: see the module.
     fn is_human_readable(&self) -> bool {
         true
     }

@@ -8,8 +8,8 @@ use super::{Value, size};
 
 /// Values by name, in the order in which the names were first inserted.
 ///
-/// The order is kept on the wire and back, so that the same message always gives the same bytes. It does not
-/// count in comparison: like a Python `dict`, two maps are equal when they hold the same entries.
+/// The order is kept on the wire, so that the same message always has the same bytes. Comparison ignores it: like a
+/// Python `dict`, two maps are equal if they have the same entries.
 #[derive(Clone, Default, PartialEq)]
 pub struct Map(IndexMap<String, Value>);
 
@@ -19,18 +19,17 @@ impl Map {
         Self::default()
     }
 
-    /// An empty map with room for so many entries.
+    /// An empty map with capacity for this number of entries.
     pub fn with_capacity(entries: usize) -> Self {
         Self(IndexMap::with_capacity(entries))
     }
 
-    /// Sets an entry and returns what it held. A key that is there already keeps its place in the order.
+    /// Sets an entry and returns its former value. A known key keeps its position in the order.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         self.0.insert(key.into(), value.into())
     }
 
-    /// Removes an entry and returns what it held. The others keep their order, at a cost that grows with
-    /// their number.
+    /// Removes an entry and returns its value. The others keep their order, at a cost that grows with their number.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         self.0.shift_remove(key)
     }
@@ -45,17 +44,17 @@ impl Map {
         self.0.iter_mut().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The value of an entry. `map[key]` does the same and gives [`Value::Null`] for what is not there.
+    /// The value of an entry. `map[key]` returns [`Value::Null`] for a missing entry instead.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key)
     }
 
-    /// Whether there is such an entry, be its value null or not.
+    /// Whether there is an entry with this key, also if its value is null.
     pub fn contains_key(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
 
-    /// Number of entries.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -80,7 +79,7 @@ impl Map {
         self.0.values()
     }
 
-    /// Bytes that the map takes in msgpack; see [`Value::size`].
+    /// The size of the map in msgpack, in bytes: see [`Value::size`].
     pub fn size(&self) -> usize {
         size::of_map(self)
     }
@@ -92,7 +91,7 @@ impl fmt::Debug for Map {
     }
 }
 
-/// Never panics: messages come from other programs, and what they left out reads as null.
+/// Never panics: messages come from other programs, and missing entries read as null.
 impl Index<&str> for Map {
     type Output = Value;
 

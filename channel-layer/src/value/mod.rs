@@ -1,8 +1,8 @@
-//! The values that messages are made of.
+//! The values in messages.
 //!
-//! [`Value`] is what JSON and msgpack have in common plus what only msgpack has: byte strings, and
-//! floats that stay floats. Peers in other languages tell `bin`, `str`, integers and floats apart, so
-//! no conversion in this module turns one into another.
+//! [`Value`] has the types that JSON and msgpack share, and those that only msgpack has: byte strings, and floats
+//! distinct from integers. Peers in other languages distinguish `bin`, `str`, integers and floats, so no conversion in
+//! this module turns one into another.
 //!
 //! ```
 //! use channel_layer::{Map, Value};
@@ -21,25 +21,33 @@
 //! # Ok::<(), channel_layer::value::ValueError>(())
 //! ```
 //!
+//! # Why not `serde_json::Value`
+//!
+//! The data model of messages is msgpack's, and `serde_json::Value` covers only JSON's. It has no byte strings: they
+//! would become lists of numbers, at several times the size, and a peer in Python would receive a list instead of
+//! `bytes`. It rejects the floats that msgpack and Python can send, NaN and the infinities. With its default features
+//! it sorts keys, so that the bytes of a message would depend on a feature that any crate of the program can enable.
+//! And its nesting, the size in msgpack, and errors that never quote contents would need a wrapper as large as this
+//! module.
+//!
 //! # Depth
 //!
-//! Lists and maps may stand inside one another [`MAX_DEPTH`] levels deep. Every way in or out that goes
-//! through serde counts the levels and ends with an error ([`ValueError::TooDeep`] where the error type
-//! is ours) beyond them, so hostile input cannot exhaust the stack. A value put together by hand is not
-//! counted until it is converted; dropping, cloning or comparing one that is many thousand levels deep
-//! is as unsafe for the stack as with any other recursive type.
+//! Lists and maps may be nested [`MAX_DEPTH`] levels deep. Every conversion through serde counts the levels, and fails
+//! beyond them (with [`ValueError::TooDeep`] where the error type is this module's), so hostile input cannot exhaust
+//! the stack. A value built in code is counted when it is converted. Dropping, cloning or comparing one that is many
+//! thousand levels deep may overflow the stack, as with any recursive type.
 //!
 //! # Human readable
 //!
-//! The serializer behind [`to_value()`] and the deserializer on `&Value` call themselves human readable:
-//! types that know two forms (UUIDs, dates, addresses) then travel as text, which a peer in any language
-//! can read, and not as bytes in a layout private to one crate.
+//! The serializer behind [`to_value()`] and the deserializer on `&Value` are human readable in the sense of serde.
+//! Types with two forms, such as UUIDs, dates and addresses, are then converted to text, which a peer in any language
+//! can read, and not to bytes in the private layout of a crate.
 //!
-//! # What is not promised
+//! # Limitations
 //!
-//! serde buffers the content of internally tagged and untagged enums in a form of its own before it
-//! reads the fields. That form is laxer than ours: inside such an enum a `String` field also accepts
-//! UTF-8 bytes, and a byte field also accepts a string.
+//! serde buffers the content of internally tagged and untagged enums before it reads the fields. Its buffer is laxer
+//! than this module: inside of these enums a `String` field also accepts UTF-8 bytes, and a byte field also accepts a
+//! string.
 
 mod convert;
 mod de;
@@ -66,21 +74,21 @@ pub use self::{
     to_value::to_value,
 };
 
-/// One value of a message.
+/// A value in a message.
 ///
 /// # Integers
 ///
 /// An integer has one canonical form: [`Value::I64`] if it fits, [`Value::U64`] only above [`i64::MAX`].
-/// All conversions keep to it, and comparison looks at the number alone, so that a `Value::U64(5)` made
-/// by hand still equals `Value::I64(5)`. An integer never equals a float: `1` and `1.0` differ.
+/// All conversions follow it. Comparison considers only the number, so that `Value::U64(5)` equals `Value::I64(5)`. An
+/// integer never equals a float: `1` and `1.0` differ.
 ///
 /// # Bytes
 ///
-/// There is no conversion from `Vec<u8>`, because it could mean a list as well; say [`Value::bytes`] or
-/// [`Value::list`]. JSON has no byte strings: there they become a list of integers, and stay one.
+/// There is no conversion from `Vec<u8>`, because it could also mean a list: use [`Value::bytes`] or [`Value::list`].
+/// JSON has no byte strings: through it they become lists of integers.
 #[derive(Clone, Debug, Default)]
 pub enum Value {
-    /// Nothing: `null`, `nil`, `None`.
+    /// The absence of a value: `null`, `nil`, `None`.
     #[default]
     Null,
     /// `true` or `false`.
@@ -89,7 +97,7 @@ pub enum Value {
     I64(i64),
     /// An integer above [`i64::MAX`].
     U64(u64),
-    /// A float, also when it has no fraction. msgpack sends all 64 bits.
+    /// A float, also without a fraction. msgpack sends all 64 bits.
     F64(f64),
     /// Text.
     Str(String),
@@ -107,7 +115,7 @@ impl Value {
         Self::Bytes(bytes.into())
     }
 
-    /// A list of anything that converts into values.
+    /// A list of items that convert into values.
     pub fn list(items: impl IntoIterator<Item: Into<Self>>) -> Self {
         Self::List(items.into_iter().map(Into::into).collect())
     }
@@ -143,8 +151,8 @@ impl Value {
         }
     }
 
-    /// The number, if it is one. Integers are taken too (JSON clients write `1` for `1.0`), rounded to
-    /// the nearest float beyond 2^53.
+    /// The number, if it is one. Integers are accepted too, because JSON clients write `1` for `1.0`. Beyond 2^53 they
+    /// are rounded to the nearest float.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::I64(value) => Some(*value as f64),
@@ -154,7 +162,7 @@ impl Value {
         }
     }
 
-    /// The text, if it is text. Byte strings are not, even when they are valid UTF-8.
+    /// The text, if it is text. Byte strings are not text, even if they are valid UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Str(value) => Some(value),
@@ -162,7 +170,7 @@ impl Value {
         }
     }
 
-    /// The bytes, if it is a byte string. Text is not.
+    /// The bytes, if it is a byte string. Text is not one.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(value) => Some(value),
@@ -186,7 +194,7 @@ impl Value {
         }
     }
 
-    /// What kind of value this is, for error messages: `"string"`, `"map"`, ... and never the content.
+    /// The kind of the value for error messages, such as `"string"` or `"map"`. Never the content.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -200,14 +208,14 @@ impl Value {
         }
     }
 
-    /// Bytes that the value takes in msgpack, for limits on queues. JSON and other forms come near it
-    /// but not exactly. Walks the whole value.
+    /// The size of the value in msgpack, in bytes, for the bounds of queues. The size in other formats is similar.
+    /// Visits the complete value.
     pub fn size(&self) -> usize {
         size::of_value(self)
     }
 }
 
-/// By content. A NaN differs from itself, as in Rust and Python.
+/// Compares contents. A NaN differs from itself, as in Rust and Python.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

@@ -1,4 +1,4 @@
-//! Values out to any format of serde.
+//! Serialization of values to any format of serde.
 
 use serde::{
     Serialize, Serializer,
@@ -19,7 +19,7 @@ impl Serialize for Map {
     }
 }
 
-/// A value that knows how deep it stands: what no peer of ours would read back is not written either.
+/// A value with its depth. Nesting that no peer would read is not written either.
 struct Counted<'a> {
     value: &'a Value,
     levels: Levels,
@@ -42,7 +42,7 @@ impl Serialize for Counted<'_> {
 }
 
 fn serialize_list<S: Serializer>(items: &[Value], levels: Levels, serializer: S) -> Result<S::Ok, S::Error> {
-    // The serializer is asked first: ours counts too, and its error is the typed one.
+    // The serializer goes first: this module's counts too, and its error is the typed one.
     let mut list = serializer.serialize_seq(Some(items.len()))?;
     let levels = levels.enter().map_err(S::Error::custom)?;
     for value in items {

@@ -45,7 +45,8 @@ fn of_str(value: &str) -> usize {
     header(value.len(), 32) + value.len()
 }
 
-/// Strings and bytes: the length fits into the marker below `short`, then takes one, two or four bytes more.
+/// The size of the header of strings and bytes. A length below `short` fits into the marker. Others take one, two or
+/// four more bytes.
 fn header(len: usize, short: usize) -> usize {
     match len {
         _ if len < short => 1,
@@ -55,7 +56,7 @@ fn header(len: usize, short: usize) -> usize {
     }
 }
 
-/// Lists and maps: as above, but without a form that has one byte of length.
+/// The size of the header of lists and maps, which have no form with one byte of length.
 fn of_list_header(len: usize) -> usize {
     match len {
         ..16 => 1,

@@ -1,4 +1,4 @@
-//! Rust types into values: the serializer behind [`to_value`].
+//! Conversion of Rust types into values: the serializer behind [`to_value`].
 
 use serde::{
     Serialize, Serializer,
@@ -14,19 +14,18 @@ use super::{
     key::KeySerializer,
 };
 
-/// Turns anything that serializes into a value.
+/// Converts a type that serializes into a value.
 ///
-/// Structs become maps, unit variants strings, other variants maps with one entry (unless the type is
-/// tagged in another way), as in JSON. `Vec<u8>` becomes a list, as for every serde format; use
-/// `serde_bytes` for a byte string.
+/// As in JSON, structs become maps, unit variants become strings, and other variants become maps with one entry,
+/// unless the type is tagged in another way. `Vec<u8>` becomes a list, as in every serde format. Use `serde_bytes` for
+/// a byte string.
 ///
 /// # Errors
 ///
-/// - [`ValueError::KeyNotAString`] for maps with other keys than text, characters, unit variants, or
-///   newtypes of these.
+/// - [`ValueError::KeyNotAString`] for maps with keys other than text, characters, unit variants, or newtypes of these.
 /// - [`ValueError::NumberOutOfRange`] for integers of 128 bits that do not fit in 64.
 /// - [`ValueError::TooDeep`] beyond [`MAX_DEPTH`](super::MAX_DEPTH).
-/// - [`ValueError::Custom`] when the type itself refuses.
+/// - [`ValueError::Custom`] for errors of the type.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, ValueError> {
     value.serialize(ValueSerializer(Levels::ALL))
 }
@@ -186,7 +185,7 @@ impl Serializer for ValueSerializer {
         Ok(MapBuilder { variant: Some(variant), ..self.inside()?.map(Some(len))? })
     }
 
-    /// Types with two forms then give text, which peers in other languages can read.
+    /// Returns true: types with two forms then become text, which peers in other languages can read.
     fn is_human_readable(&self) -> bool {
         true
     }
@@ -195,7 +194,7 @@ impl Serializer for ValueSerializer {
 struct ListBuilder {
     items: Vec<Value>,
     inside: ValueSerializer,
-    /// Set when the list is the content of a variant.
+    /// The variant whose content the list is.
     variant: Option<&'static str>,
 }
 
@@ -212,10 +211,10 @@ impl ListBuilder {
 
 struct MapBuilder {
     map: Map,
-    /// The key of which the value has not come yet.
+    /// The key whose value is still missing.
     key: Option<String>,
     inside: ValueSerializer,
-    /// Set when the map is the content of a variant.
+    /// The variant whose content the map is.
     variant: Option<&'static str>,
 }
 
@@ -288,7 +287,7 @@ impl SerializeMap for MapBuilder {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
         let Some(key) = self.key.take() else {
-            return Err(ValueError::Custom("map value without a key before it".to_owned()));
+            return Err(ValueError::Custom("map value before its key".to_owned()));
         };
         self.set(key, value)
     }
@@ -298,7 +297,7 @@ impl SerializeMap for MapBuilder {
     }
 }
 
-/// Wraps the content of a variant that is no unit.
+/// Wraps the content of a variant that is not a unit.
 fn tagged(variant: Option<&'static str>, content: Value) -> Value {
     match variant {
         None => content,

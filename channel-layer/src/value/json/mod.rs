@@ -1,4 +1,4 @@
-//! JSON as Python reads and writes it.
+//! JSON in Python's dialect.
 
 mod read;
 mod write;
@@ -6,11 +6,11 @@ mod write;
 use super::{DecodeError, Map, Value, ValueError, depth::Levels};
 
 impl Map {
-    /// Decodes a map from JSON as Python's `json.loads` reads it: also `NaN`, `Infinity`, `-Infinity`, a byte order mark
-    /// and halves of surrogate pairs, which become U+FFFD. When a key comes twice, the last value wins and the first place
-    /// is kept.
+    /// Decodes a map from JSON as Python's `json.loads` reads it: also `NaN`, `Infinity`, `-Infinity`, a byte order
+    /// mark and halves of surrogate pairs, which become U+FFFD. Of a repeated key, the last value and the first
+    /// position are kept.
     ///
-    /// JSON has no bytes: what was written from bytes by other software is a text or a list here.
+    /// JSON has no bytes. Bytes that other software has written are read as text or a list.
     ///
     /// ```
     /// use channel_layer::{Map, value::DecodeError};
@@ -22,13 +22,13 @@ impl Map {
     /// ```
     ///
     /// # Errors
-    /// A [`DecodeError`] for anything but one map, and for values that no message can hold.
+    /// A [`DecodeError`] for input other than a map, and for values that no message can hold.
     pub fn from_json(text: &[u8]) -> Result<Self, DecodeError> {
         read::map(text)
     }
 
-    /// Encodes the map in JSON as Python's `json.dumps` writes it, to the byte: a space after `,` and `:`, escapes for all
-    /// but printable ASCII, the shortest digits of floats.
+    /// Encodes the map in JSON, byte for byte as Python's `json.dumps`: a space after `,` and `:`, escapes for all
+    /// characters except printable ASCII, the shortest digits of floats.
     ///
     /// ```
     /// use channel_layer::Map;
@@ -46,12 +46,12 @@ impl Map {
         Ok(text)
     }
 
-    /// The map in JSON without its closing brace, for [`close_json`](Self::close_json).
+    /// Encodes the map in JSON without its closing brace, for [`close_json`](Self::close_json).
     pub(crate) fn open_json(&self) -> Result<String, ValueError> {
         write::open_map(self)
     }
 
-    /// The map that was opened, with one more entry at its end.
+    /// Completes the output of [`open_json`](Self::open_json), with one more entry at its end.
     pub(crate) fn close_json(&self, open: &str, (key, value): (&str, &Value)) -> Result<String, ValueError> {
         let mut text = String::with_capacity(open.len() + key.len() + 2 * value.size() + 8);
         text.push_str(open);

@@ -1,13 +1,13 @@
-//! JSON as Python's `json.loads` reads it: also `NaN`, `Infinity`, `-Infinity`, and halves of surrogate pairs.
+//! A reader of JSON like Python's `json.loads`: also `NaN`, `Infinity`, `-Infinity`, and halves of surrogate pairs.
 //!
-//! A half becomes U+FFFD, since a text here is Unicode. An integer beyond 64 bits is an error: as a float it would be
-//! another number.
+//! A half becomes U+FFFD, because text is Unicode. An integer beyond 64 bits is an error, because as a float it would
+//! be another number.
 
 use super::super::{DecodeError, Map, Value, depth::Levels};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Reads a map and nothing behind it.
+/// Reads a map, and requires the end after it.
 pub(super) fn map(bytes: &[u8]) -> Result<Map> {
     let mut reader = JsonReader { bytes: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), at: 0 };
     let value = reader.value(Levels::ALL)?;
@@ -90,7 +90,7 @@ impl JsonReader<'_> {
             if self.take_after_space(b']') {
                 return Ok(Value::List(items));
             }
-            self.expect(b',')?;
+            self.require(b',')?;
         }
     }
 
@@ -105,17 +105,17 @@ impl JsonReader<'_> {
             self.skip_space();
             let key = self.text()?;
             self.skip_space();
-            self.expect(b':')?;
+            self.require(b':')?;
             map.insert(key, self.value(inside)?);
             if self.take_after_space(b'}') {
                 return Ok(Value::Map(map));
             }
-            self.expect(b',')?;
+            self.require(b',')?;
         }
     }
 
     fn text(&mut self) -> Result<String> {
-        self.expect(b'"')?;
+        self.require(b'"')?;
         let mut text = Vec::new();
         loop {
             let byte = self.next()?;
@@ -123,7 +123,7 @@ impl JsonReader<'_> {
                 b'"' => return String::from_utf8(text).map_err(|_| self.fault()),
                 b'\\' => self.escape(&mut text)?,
                 0..0x20 => return Err(self.fault()),
-                // A surrogate in UTF-8: no text, but what `surrogatepass` writes and Python reads.
+                // A surrogate in UTF-8: invalid, but Python writes it with `surrogatepass`, and reads it.
                 0xed if matches!(self.rest(), [0xa0..=0xbf, 0x80..=0xbf, ..]) => {
                     self.at += 2;
                     put(&mut text, char::REPLACEMENT_CHARACTER);
@@ -158,7 +158,7 @@ impl JsonReader<'_> {
             if let Some(Ok(character)) = pair {
                 return Ok(character);
             }
-            self.at = behind; // a character of its own
+            self.at = behind; // a separate character
         }
         Ok(char::from_u32(first.into()).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
@@ -197,7 +197,7 @@ impl JsonReader<'_> {
         is_there
     }
 
-    fn expect(&mut self, byte: u8) -> Result<()> {
+    fn require(&mut self, byte: u8) -> Result<()> {
         if self.take_if(byte) { Ok(()) } else { Err(self.fault()) }
     }
 
@@ -328,7 +328,7 @@ mod tests {
     }
 
     proptest! {
-        /// Compares with the result of `serde_json`.
+        /// Compares with `serde_json`.
         #[test]
         fn reads_like_serde_json(value in any_json(), pretty in any::<bool>()) {
             let value = serde_json::json!({"v": value});

@@ -1,17 +1,17 @@
-//! JSON as Python's `json.dumps` writes it, to the byte.
+//! A writer of JSON, byte for byte like Python's `json.dumps`.
 
 use std::fmt::Write;
 
 use super::super::{Map, Value, ValueError, depth::Levels};
 
-/// A map, without its closing brace: more may follow.
+/// Writes a map without its closing brace, so that more entries can follow.
 pub(super) fn open_map(map: &Map) -> Result<String, ValueError> {
     let mut text = String::with_capacity(map.size() + map.size() / 4);
     put_entries(&mut text, map, Levels::ALL)?;
     Ok(text)
 }
 
-/// A key and its value; `first` if it begins its map.
+/// Writes a key and its value. `first` is set for the first entry of a map.
 pub(super) fn put_entry(
     text: &mut String,
     first: bool,

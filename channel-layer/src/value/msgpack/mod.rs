@@ -1,4 +1,5 @@
-//! MessagePack, the bytes of messages: text as `str`, bytes as `bin`, floats with 64 bits, all else in its shortest form.
+//! MessagePack, the bytes of messages: text as `str`, bytes as `bin`, floats with 64 bits, all else in its shortest
+//! form.
 
 mod read;
 mod write;
@@ -6,12 +7,12 @@ mod write;
 use super::{DecodeError, Map, Value, ValueError, depth::Levels};
 
 impl Map {
-    /// Decodes a map from MessagePack, as any language writes it: also in forms that are not the shortest, and with
-    /// floats of 32 bits. When a key comes twice, the last value wins and the first place is kept, as in Python.
+    /// Decodes a map from MessagePack, as written by any language: also in forms that are not the shortest, and with
+    /// floats of 32 bits. Of a repeated key, the last value and the first position are kept, as in Python.
     ///
-    /// A length in the input is only a claim. It is compared with the number of bytes that are left before memory is
-    /// allocated: on a 64-bit machine, decoding allocates at most 80 bytes for each byte of the input. The caller bounds
-    /// the input.
+    /// A length in the input is only a claim. It is compared with the number of remaining bytes before memory is
+    /// allocated: on a 64-bit machine, decoding allocates at most 80 bytes for each byte of the input. The caller
+    /// bounds the input.
     ///
     /// ```
     /// use channel_layer::{Map, value::DecodeError};
@@ -25,7 +26,7 @@ impl Map {
     /// ```
     ///
     /// # Errors
-    /// A [`DecodeError`] for anything but one whole map, and for values that no message can hold.
+    /// A [`DecodeError`] for input other than a complete map, and for values that no message can hold.
     pub fn from_msgpack(bytes: &[u8]) -> Result<Self, DecodeError> {
         read::map(bytes)
     }
@@ -33,13 +34,13 @@ impl Map {
     /// Appends the map in MessagePack. The appended bytes are [`size`](Self::size) in number.
     ///
     /// # Errors
-    /// [`TooDeep`](ValueError::TooDeep), [`TooLong`](ValueError::TooLong). The buffer is then as it was.
+    /// [`TooDeep`](ValueError::TooDeep), [`TooLong`](ValueError::TooLong). The buffer is then unchanged.
     pub fn write_msgpack(&self, bytes: &mut Vec<u8>) -> Result<(), ValueError> {
         write::append(bytes, |out| write::map(out, self, Levels::ALL))
     }
 
-    /// Appends the map in MessagePack with one more entry at its end, as formats have it that put an address into the
-    /// message. `body` is what [`write_msgpack`](Self::write_msgpack) has appended for this map.
+    /// Appends the map in MessagePack with one more entry at its end, for formats that put an address into the message.
+    /// `body` is the output of [`write_msgpack`](Self::write_msgpack) for this map.
     pub(crate) fn write_msgpack_with(
         &self,
         body: &[u8],

@@ -1,4 +1,4 @@
-//! Values out of MessagePack that anybody may have written.
+//! A reader of MessagePack from untrusted sources.
 
 use rmp::Marker;
 
@@ -25,8 +25,8 @@ pub(super) fn map(bytes: &[u8]) -> Result<Map> {
 
 struct MsgpackReader<'a> {
     rest: &'a [u8],
-    /// How many values the open lists and maps still lack. Each takes one byte at least, so that no more than the
-    /// input's length can be due: what is allocated ahead for all open levels together is bounded by it.
+    /// The number of values that the open lists and maps still need. Each takes at least one byte, so no more than the
+    /// input's length can be due. This bounds the memory that is reserved for all open levels together.
     due: usize,
 }
 
@@ -105,7 +105,7 @@ impl<'a> MsgpackReader<'a> {
         }
     }
 
-    /// `None` if the marker is not one of text.
+    /// Reads a text. `None` if the marker is not one of text.
     fn text(&mut self, marker: Marker) -> Result<Option<String>> {
         let bytes = match marker {
             Marker::FixStr(len) => self.take(len.into())?,
@@ -118,7 +118,7 @@ impl<'a> MsgpackReader<'a> {
         Ok(Some(text.to_owned()))
     }
 
-    /// `None` if the marker is not one of a map.
+    /// Reads the length of a map. `None` if the marker is not one of a map.
     fn map_len(&mut self, marker: Marker) -> Result<Option<usize>> {
         Ok(Some(match marker {
             Marker::FixMap(len) => len.into(),
@@ -128,7 +128,7 @@ impl<'a> MsgpackReader<'a> {
         }))
     }
 
-    /// Notes that so many items, each of so many values, have been announced.
+    /// Notes that this number of items, each of this number of values, was announced.
     fn announce(&mut self, items: usize, values: usize) -> Result<()> {
         let due = items.checked_mul(values).and_then(|more| more.checked_add(self.due));
         self.due = due.filter(|due| *due <= self.rest.len()).ok_or(DecodeError::Truncated)?;
@@ -170,7 +170,7 @@ impl<'a> MsgpackReader<'a> {
         }
     }
 
-    /// The bytes after a length of so many bytes.
+    /// Reads a length of `WIDTH` bytes, and returns the bytes after it.
     fn sized<const WIDTH: usize>(&mut self) -> Result<&'a [u8]> {
         let len = self.length::<WIDTH>()?;
         self.take(len)

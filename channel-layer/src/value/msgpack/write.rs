@@ -1,4 +1,4 @@
-//! Values into MessagePack, each in its shortest form.
+//! A writer of MessagePack, each value in its shortest form.
 
 use rmp::Marker;
 
@@ -6,14 +6,14 @@ use super::super::{Map, Value, ValueError, depth::Levels};
 
 type Result<T = ()> = std::result::Result<T, WriteError>;
 
-/// A [`ValueError`] of one byte: the size of the larger one is paid for by each value that is written.
+/// A [`ValueError`] of one byte, because each written value pays for the size of its result.
 #[derive(Clone, Copy)]
 pub(super) enum WriteError {
     TooDeep,
     TooLong,
 }
 
-/// Appends what `write` writes, or leaves the buffer as it was.
+/// Appends the output of `write`. After an error the buffer is unchanged.
 pub(super) fn append(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result,
@@ -136,7 +136,7 @@ fn put<const N: usize>(out: &mut Vec<u8>, marker: Marker, bytes: [u8; N]) {
     out.extend_from_slice(&bytes);
 }
 
-/// Lengths have 32 bits.
+/// Checks that a length fits in 32 bits.
 fn length(len: usize) -> Result<u32> {
     u32::try_from(len).map_err(|_| WriteError::TooLong)
 }
