@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, fmt, time::Duration};
 
-/// A cause that only its own backend understands.
+/// A cause that is specific to a backend.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of this crate's functions.

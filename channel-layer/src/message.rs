@@ -1,4 +1,4 @@
-//! What travels: a map of values, shared by all that hold it.
+//! Messages: maps of values, shared by reference counting.
 
 mod wire;
 

@@ -21,7 +21,7 @@ pub trait Backbone: fmt::Debug + Send + Sync + 'static {
     async fn connect(&self) -> Result<Arc<dyn BackboneLink>>;
 }
 
-/// One connection to the bus.
+/// A connection to the bus.
 ///
 /// A link is never repaired: one that fails is dropped, and [`Backbone::connect`] makes the next. The engine subscribes
 /// again, puts a deadline on every call but [`next`](Self::next), and never makes two calls of
@@ -111,7 +111,7 @@ pub trait BackboneLink: fmt::Debug + Send + Sync + 'static {
 pub enum Subscription {
     /// Acknowledged by the server: every later message comes in.
     Confirmed,
-    /// Not acknowledged by the bus. The engine publishes a probe to the topic, and counts the subscription as confirmed
+    /// Unacknowledged by the bus. The engine publishes a probe to the topic, and counts the subscription as confirmed
     /// when the probe comes back.
     Pending,
 }

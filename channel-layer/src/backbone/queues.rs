@@ -37,12 +37,12 @@ pub trait Taker: fmt::Debug + Send {
     /// is none, until `changed` resolves. Then it returns soon, with the messages taken by then, if any.
     ///
     /// The call is not dropped half-way while the layer is open, unless its link has ended for longer than the
-    /// [grace](Self::grace): what it takes from the server, it returns. It may return without a message at any time.
-    /// An error ends the taker.
+    /// [grace](Self::grace): messages that it takes from the server are returned. It may return without a message at
+    /// any time. An error ends the taker.
     async fn take(&mut self, wanted: &[Wanted], changed: Changed<'_>) -> Result<Vec<Taken>>;
 
     /// The time for which a call of [`take`](Self::take) goes on after its link has ended, before it is dropped with
-    /// what it may have taken: a pop that blocks may have to end by itself. 10 s.
+    /// the messages it may have taken: a blocking pop may have to end by itself. 10 s.
     fn grace(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -88,7 +88,7 @@ pub struct Push<'a> {
 /// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// Not added, because another process has pushed the message with this id.
+    /// Skipped, because another process has pushed the message with this id.
     Known,
     /// The message was added.
     Stored,

@@ -199,7 +199,7 @@ macro_rules! __conformance_cases {
 
 /// Makes a test of every case, in one line of a backend's tests.
 ///
-/// The expression makes a [`Harness`](crate::conformance::Harness); each test makes its own. Tests are named after
+/// The expression makes a [`Harness`](crate::conformance::Harness), for each test anew. Tests are named after
 /// their case, so each mount needs a separate module. There is an example in the
 /// [module's documentation](crate::conformance).
 ///

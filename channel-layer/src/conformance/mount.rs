@@ -80,7 +80,7 @@ impl Mount {
     }
 }
 
-/// Whether the backend, or the harness, lacks what cases are skipped for under this name.
+/// Whether the backend, or the harness, lacks the ability of this name.
 async fn lacks(harness: &dyn Harness, layer: &dyn ChannelLayer, skip: &str) -> bool {
     let can = layer.capabilities();
     match skip {

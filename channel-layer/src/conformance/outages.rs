@@ -318,7 +318,7 @@ pub async fn lost_messages_are_reported(harness: &dyn Harness) -> Verdict {
     Ok(())
 }
 
-/// No event is raised without an outage, whatever the calls.
+/// Calls raise no event without an outage.
 pub async fn no_event_without_an_outage(harness: &dyn Harness) -> Verdict {
     let here = Fixture::roomy(harness).await;
     let there = if here.layer.capabilities().cross_process { here.peer().await? } else { here.clone() };

@@ -1,4 +1,4 @@
-//! Pages to read: from Django Channels to here, and how to write a backend (the latter with the feature `conformance`).
+//! Guides: the counterparts of Django Channels' names, and how to write a backend (with the feature `conformance`).
 
 #[doc = include_str!("from_django.md")]
 pub mod from_django {}

@@ -61,20 +61,20 @@ impl ChannelName {
     }
 }
 
-/// Escapes a text. `None` if the result takes more than `room` bytes. A `.` always begins an escape, so the name can be
-/// decoded, and no other text gives the name of the empty text or of a digest.
-fn escape(text: &str, room: usize) -> Option<String> {
+/// Escapes a text. `None` if the result is longer than `longest` bytes. A `.` always begins an escape, so the name can
+/// be decoded, and no other text gives the name of the empty text or of a digest.
+fn escape(text: &str, longest: usize) -> Option<String> {
     if text.is_empty() {
         return Some(".".to_owned());
     }
-    let mut escaped = String::with_capacity(room.min(text.len()));
+    let mut escaped = String::with_capacity(longest.min(text.len()));
     for byte in text.bytes() {
         match byte {
             b'-' | b'_' => escaped.push(char::from(byte)),
             _ if byte.is_ascii_alphanumeric() => escaped.push(char::from(byte)),
             _ => write!(escaped, ".{byte:02x}").expect("a String takes everything"),
         }
-        if escaped.len() > room {
+        if escaped.len() > longest {
             return None;
         }
     }
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(GroupName::encode("a b", "x"), Err(NameError::Character { at: 1 }));
     }
 
-    /// Undoes what is not a digest.
+    /// Decodes a name that is not a digest.
     fn decode(name: &str) -> Option<String> {
         if name == "." || name.starts_with("..") {
             return (name == ".").then(String::new);

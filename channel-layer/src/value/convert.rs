@@ -6,7 +6,7 @@ macro_rules! from_integers {
     ($wide:ty: $($narrow:ty)*) => {
         $(impl From<$narrow> for Value {
             fn from(value: $narrow) -> Self {
-                // No target has a `usize` of more than 64 bits, so nothing is cut off.
+                // `usize` has at most 64 bits on all targets, so the cast does not truncate.
                 Self::from(value as $wide)
             }
         })*

@@ -33,7 +33,7 @@ mod layers {
         let _ = layer.group_send_message(group, Message::new("job").with("n", n)).await.unwrap();
     }
 
-    /// The numbers of the messages that wait on the channel.
+    /// The numbers of the messages stored on the channel.
     async fn received(layer: &Layer) -> Vec<i64> {
         let mut numbers = Vec::new();
         let jobs = jobs();

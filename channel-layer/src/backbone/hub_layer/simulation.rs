@@ -1,5 +1,5 @@
-//! Layers on a bus that fails at random, by seed: each member hears each sender in order and at most once, every
-//! outage is told, and all of them hear again when it is over.
+//! A simulation of layers on a bus that fails at random, by seed. Each member receives the messages of each sender in
+//! order and at most once, every outage is reported, and all members receive again when it is over.
 
 use std::collections::HashMap;
 
@@ -40,11 +40,12 @@ impl Process {
 
     async fn add_member(&mut self) {
         let mailbox = self.layer.new_channel().await.unwrap();
-        self.layer.join("room", mailbox.channel()).await.unwrap();
+        self.layer.join("group", mailbox.channel()).await.unwrap();
         self.members.push(Member { mailbox, last: HashMap::new() });
     }
 
-    /// The events are told in turn: an end after each beginning. A lost probe counts as an outage too.
+    /// Checks that the events alternate between the begin and the end of an outage. A lost probe counts as an outage
+    /// too.
     async fn check_events(&mut self) {
         let (mut begun, mut ended) = (0, 0);
         while let Ok(Some(event)) = tokio::time::timeout(Duration::ZERO, self.events.next()).await {
@@ -108,7 +109,7 @@ async fn simulate(seed: u64) {
                 let (layer, number) = (processes[at].layer.clone(), numbers[at]);
                 numbers[at] += 1;
                 let message = Message::new("m").with("sender", at as i64).with("number", number);
-                let _ = layer.group_send_message("room", message).await; // the bus may be away
+                let _ = layer.group_send_message("group", message).await; // the bus may be away
             }
         }
         processes.iter_mut().flat_map(|process| &mut process.members).for_each(Member::drain);
@@ -117,7 +118,7 @@ async fn simulate(seed: u64) {
     bus.set_options(BusOptions::default());
     sleep(Duration::from_secs(20)).await;
     let message = Message::new("m").with("sender", 99).with("number", 0);
-    let _ = processes[0].layer.group_send_message("room", message).await.unwrap();
+    let _ = processes[0].layer.group_send_message("group", message).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     for process in &mut processes {
         process.members.iter_mut().for_each(|member| {
@@ -151,14 +152,14 @@ proptest! {
             let bus = Bus::new();
             let mut process = Process::new(&bus).await;
             process.add_member().await;
-            let own = format!("channels:n:{}", process.layer.process());
+            let topic_of_process = format!("channels:n:{}", process.layer.process());
             for (kind, topic, rest) in forged {
                 let header = Header { publisher: 1, number: 2, sequence, lifetime: Duration::from_secs(60) };
                 let mut bytes = envelope::encode(&header, &Target::Probe, None).unwrap();
                 bytes[1] = kind;
                 bytes.truncate(30);
                 bytes.extend(rest);
-                bus.inject(["channels:g:room", "channels:c:all", own.as_str(), ""][usize::from(topic)], &bytes);
+                bus.inject(["channels:g:group", "channels:c:all", topic_of_process.as_str(), ""][usize::from(topic)], &bytes);
             }
             sleep(Duration::from_secs(1)).await;
             assert!(process.layer.hub().ledger().is_balanced());

@@ -78,7 +78,7 @@ async fn waits_while_full() {
     let mut late = pin!(publish(&outbox, 2));
     assert!(start(late.as_mut()));
     assert_eq!(outbox.take().unwrap().batch.len(), QUEUE);
-    assert!(outbox.take().is_none(), "it had no room");
+    assert!(outbox.take().is_none(), "it was full");
     assert!(start(late.as_mut()));
     assert_eq!(payloads(&outbox.take().unwrap()), [2]);
 }
@@ -91,7 +91,7 @@ async fn a_full_outbox_times_out() {
     assert!(matches!(publish(&outbox, 2).await, Err(LinkError::Crowded)));
     assert_eq!(outbox.take().unwrap().batch.len(), QUEUE);
     assert!(outbox.take().is_none());
-    assert!(start(pin!(publish(&outbox, 3))), "there is room again");
+    assert!(start(pin!(publish(&outbox, 3))), "there is a free slot again");
 }
 
 #[tokio::test]

@@ -139,14 +139,14 @@ impl Taker for StuckTaker {
 }
 
 /// A reader, the server, and the sender of links.
-struct Stage {
+struct ReaderFixture {
     reader: Arc<QueueReader>,
     server: Arc<Server>,
     links: watch::Sender<Option<Arc<dyn BackboneLink>>>,
     counters: Arc<Counters>,
 }
 
-impl Stage {
+impl ReaderFixture {
     fn new() -> Self {
         let server = Arc::<Server>::default();
         let links = watch::Sender::new(Some(Arc::new(FakeLink(server.clone())) as Arc<dyn BackboneLink>));
@@ -190,175 +190,175 @@ async fn pause() {
 
 #[tokio::test(start_paused = true)]
 async fn takes_only_for_receivers() {
-    let stage = Stage::new();
-    stage.server.push("jobs", 1);
+    let fixture = ReaderFixture::new();
+    fixture.server.push("jobs", 1);
     pause().await;
-    assert_eq!(stage.server.takers.load(Relaxed), 0, "no receiver, no taker");
-    assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
-    stage.server.push("jobs", 2);
+    assert_eq!(fixture.server.takers.load(Relaxed), 0, "no receiver, no taker");
+    assert_eq!(fixture.receive("jobs").await.unwrap(), Some(1));
+    fixture.server.push("jobs", 2);
     pause().await;
-    assert_eq!(stage.server.waiting(), [2]);
-    assert_eq!(stage.receive("jobs").await.unwrap(), Some(2));
-    assert_eq!((stage.server.takers.load(Relaxed), stage.counters.snapshot().taken), (1, 2));
+    assert_eq!(fixture.server.waiting(), [2]);
+    assert_eq!(fixture.receive("jobs").await.unwrap(), Some(2));
+    assert_eq!((fixture.server.takers.load(Relaxed), fixture.counters.snapshot().taken), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn cancelling_loses_no_message() {
-    let stage = Stage::new();
-    let receive = stage.receive("jobs");
+    let fixture = ReaderFixture::new();
+    let receive = fixture.receive("jobs");
     pause().await;
     receive.abort();
-    stage.server.push("jobs", 1); // the call of the taker is still under way
+    fixture.server.push("jobs", 1); // the call of the taker is still in progress
     pause().await;
-    assert_eq!((stage.server.waiting(), stage.given_back()), (vec![1], (1, 0)));
+    assert_eq!((fixture.server.waiting(), fixture.given_back()), (vec![1], (1, 0)));
     pause().await;
-    stage.server.push("jobs", 2);
+    fixture.server.push("jobs", 2);
     pause().await;
-    assert_eq!(stage.given_back(), (1, 0), "the taker has returned");
-    assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
+    assert_eq!(fixture.given_back(), (1, 0), "the taker has returned");
+    assert_eq!(fixture.receive("jobs").await.unwrap(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_receive_loop_keeps_one_take() {
-    let stage = Stage::new();
+    let fixture = ReaderFixture::new();
     let jobs = "jobs".parse().unwrap();
     for _ in 0..10 {
-        assert!(timeout(GRACE, stage.reader.receive(&jobs)).await.is_err());
+        assert!(timeout(GRACE, fixture.reader.receive(&jobs)).await.is_err());
     }
-    assert_eq!(stage.calls(), 1);
+    assert_eq!(fixture.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn returns_leftovers_while_waiting() {
-    let stage = Stage::new();
-    let (first, second) = (stage.receive("jobs"), stage.receive("jobs"));
-    let other = stage.receive("other");
+    let fixture = ReaderFixture::new();
+    let (first, second) = (fixture.receive("jobs"), fixture.receive("jobs"));
+    let other = fixture.receive("other");
     pause().await;
-    // Both messages are taken at once, and one receiver leaves before it has its own.
+    // Both messages are taken at once, and one receiver leaves before it has taken its message.
     first.abort();
-    stage.server.push("jobs", 1);
-    stage.server.push("jobs", 2);
+    fixture.server.push("jobs", 1);
+    fixture.server.push("jobs", 2);
     assert_eq!(second.await.unwrap(), Some(1));
     pause().await;
-    assert_eq!((stage.server.waiting(), stage.given_back()), (vec![2], (1, 0)));
+    assert_eq!((fixture.server.waiting(), fixture.given_back()), (vec![2], (1, 0)));
     assert!(!other.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
 async fn shares_a_burst_in_order() {
-    let stage = Stage::new();
-    (1..=200).for_each(|n| stage.server.push("jobs", n));
-    let tasks: Vec<_> = (0..200).map(|_| stage.receive("jobs")).collect();
+    let fixture = ReaderFixture::new();
+    (1..=200).for_each(|n| fixture.server.push("jobs", n));
+    let tasks: Vec<_> = (0..200).map(|_| fixture.receive("jobs")).collect();
     let mut got = Vec::new();
     for task in tasks {
         got.push(task.await.unwrap().unwrap());
     }
     assert_eq!(got, (1..=200).collect::<Vec<_>>());
-    assert!(stage.server.calls.lock().unwrap().iter().flatten().all(|wanted| wanted.count <= MOST));
+    assert!(fixture.server.calls.lock().unwrap().iter().flatten().all(|wanted| wanted.count <= MOST));
 }
 
 #[tokio::test(start_paused = true)]
 async fn takes_from_new_channels_at_once() {
-    let stage = Stage::new();
-    let first = stage.receive("jobs");
+    let fixture = ReaderFixture::new();
+    let first = fixture.receive("jobs");
     pause().await;
-    stage.server.push("other", 7);
-    assert_eq!(stage.receive("other").await.unwrap(), Some(7));
-    stage.server.push("jobs", 1);
+    fixture.server.push("other", 7);
+    assert_eq!(fixture.receive("other").await.unwrap(), Some(7));
+    fixture.server.push("jobs", 1);
     assert_eq!(first.await.unwrap(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn closing_returns_messages() {
-    let stage = Stage::new();
+    let fixture = ReaderFixture::new();
     let jobs = "jobs".parse().unwrap();
-    assert!(timeout(GRACE, stage.reader.receive(&jobs)).await.is_err());
-    stage.server.push("jobs", 1);
+    assert!(timeout(GRACE, fixture.reader.receive(&jobs)).await.is_err());
+    fixture.server.push("jobs", 1);
     yield_now().await;
-    let waiting = stage.receive("other");
+    let waiting = fixture.receive("other");
     yield_now().await;
-    stage.reader.close(LONG).await;
+    fixture.reader.close(LONG).await;
     assert_eq!(waiting.await.unwrap(), None);
-    assert_eq!((stage.server.waiting(), stage.given_back().1), (vec![1], 0));
-    assert_eq!(stage.reader.receive(&jobs).await, None, "closed for good");
+    assert_eq!((fixture.server.waiting(), fixture.given_back().1), (vec![1], 0));
+    assert_eq!(fixture.reader.receive(&jobs).await, None, "it remains closed");
 }
 
 #[tokio::test(start_paused = true)]
 async fn retries_only_unsent_returns() {
-    let stage = Stage::new();
+    let fixture = ReaderFixture::new();
     let jobs = "jobs".parse().unwrap();
     let unsent = || Error::Unavailable("away".into());
-    *stage.server.failures.lock().unwrap() = vec![unsent(), unsent()];
+    *fixture.server.failures.lock().unwrap() = vec![unsent(), unsent()];
     for (n, outcome) in [(1, (1, 0)), (2, (1, 1))] {
-        assert!(timeout(GRACE, stage.reader.receive(&jobs)).await.is_err());
-        stage.server.push("jobs", n);
+        assert!(timeout(GRACE, fixture.reader.receive(&jobs)).await.is_err());
+        fixture.server.push("jobs", n);
         sleep(LONG).await;
-        assert_eq!(stage.given_back(), outcome);
-        stage.server.messages.lock().unwrap().clear();
-        stage.server.failures.lock().unwrap().push(Error::Interrupted("cut".into()));
+        assert_eq!(fixture.given_back(), outcome);
+        fixture.server.messages.lock().unwrap().clear();
+        fixture.server.failures.lock().unwrap().push(Error::Interrupted("cut".into()));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn resumes_on_the_next_link() {
-    let stage = Stage::new();
-    let receive = stage.receive("jobs");
+    let fixture = ReaderFixture::new();
+    let receive = fixture.receive("jobs");
     pause().await;
-    stage.links.send_replace(None);
+    fixture.links.send_replace(None);
     pause().await;
-    stage.server.push("jobs", 1);
+    fixture.server.push("jobs", 1);
     sleep(LONG).await;
-    assert_eq!(stage.server.waiting(), [1], "no link");
-    stage.relink();
+    assert_eq!(fixture.server.waiting(), [1], "no link");
+    fixture.relink();
     assert_eq!(receive.await.unwrap(), Some(1));
-    assert_eq!(stage.server.takers.load(Relaxed), 2);
+    assert_eq!(fixture.server.takers.load(Relaxed), 2);
     // A link that is replaced while no receiver waits.
     pause().await;
-    stage.relink();
-    stage.server.push("jobs", 2);
-    assert_eq!(stage.receive("jobs").await.unwrap(), Some(2));
-    assert_eq!(stage.server.takers.load(Relaxed), 3);
+    fixture.relink();
+    fixture.server.push("jobs", 2);
+    assert_eq!(fixture.receive("jobs").await.unwrap(), Some(2));
+    assert_eq!(fixture.server.takers.load(Relaxed), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn counts_unreadable_messages() {
-    let stage = Stage::new();
-    stage.server.push("jobs", 0);
-    stage.server.push("jobs", 1);
-    assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
-    assert_eq!(stage.counters.snapshot().unreadable, 1);
+    let fixture = ReaderFixture::new();
+    fixture.server.push("jobs", 0);
+    fixture.server.push("jobs", 1);
+    assert_eq!(fixture.receive("jobs").await.unwrap(), Some(1));
+    assert_eq!(fixture.counters.snapshot().unreadable, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn ends_with_the_layer() {
-    let stage = Stage::new();
-    let receive = stage.receive("jobs");
+    let fixture = ReaderFixture::new();
+    let receive = fixture.receive("jobs");
     pause().await;
-    drop(stage.links);
+    drop(fixture.links);
     assert_eq!(receive.await.unwrap(), None);
-    let task = stage.reader.take_task().unwrap();
+    let task = fixture.reader.take_task().unwrap();
     task.await.unwrap();
-    assert_eq!(Arc::strong_count(&stage.reader.reading), 1);
+    assert_eq!(Arc::strong_count(&fixture.reader.reading), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn takes_always_without_receivers() {
-    let stage = Stage::new();
-    stage.reader.take_always();
+    let fixture = ReaderFixture::new();
+    fixture.reader.take_always();
     pause().await;
-    assert_eq!(*stage.server.calls.lock().unwrap(), [vec![]]);
-    stage.server.push("jobs", 1);
-    assert_eq!(stage.receive("jobs").await.unwrap(), Some(1));
+    assert_eq!(*fixture.server.calls.lock().unwrap(), [vec![]]);
+    fixture.server.push("jobs", 1);
+    assert_eq!(fixture.receive("jobs").await.unwrap(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn drops_a_stuck_taker() {
-    let stage = Stage::new();
-    stage.server.is_stuck.store(true, Relaxed);
-    stage.server.push("jobs", 1);
-    let receive = stage.receive("jobs");
+    let fixture = ReaderFixture::new();
+    fixture.server.is_stuck.store(true, Relaxed);
+    fixture.server.push("jobs", 1);
+    let receive = fixture.receive("jobs");
     sleep(LONG).await;
     assert!(!receive.is_finished());
-    stage.relink();
+    fixture.relink();
     assert_eq!(receive.await.unwrap(), Some(1));
 }

@@ -96,7 +96,7 @@ fn put_display(text: &mut String, number: impl std::fmt::Display) {
 /// The shortest digits that give the number back, with an exponent below 0.0001 and from 10^16 on, as `repr` has it.
 fn put_float(text: &mut String, number: f64) {
     if !number.is_finite() {
-        // No JSON, but what Python writes and reads.
+        // Not JSON, but Python writes and reads them.
         let name = if number.is_nan() { "NaN" } else { "Infinity" };
         text.push_str(if number < 0.0 { "-" } else { "" });
         return text.push_str(name);

@@ -8,7 +8,7 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use super::{Map, Value, ValueError, from_value, map, to_value};
 
-/// Stands in for what a user wrote; no error may repeat it.
+/// A text in place of user input, which no error may repeat.
 const SECRET: &str = "secret";
 
 #[derive(Debug, Deserialize, PartialEq)]

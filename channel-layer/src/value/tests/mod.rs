@@ -12,7 +12,7 @@ fn map<const N: usize>(entries: [(&str, Value); N]) -> Map {
     Map::from(entries)
 }
 
-/// So many lists inside one another. Made and unmade level by level, so that it may be of any depth.
+/// Nested lists of this depth. Built and dropped level by level, so that any depth is possible.
 fn nested(levels: usize) -> Value {
     (1..levels).fold(Value::List(vec![]), |inside, _| Value::List(vec![inside]))
 }

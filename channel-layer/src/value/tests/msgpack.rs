@@ -125,7 +125,7 @@ proptest! {
         prop_assert_eq!(Map::from_msgpack(&bytes[..end]), Err(DecodeError::Truncated));
     }
 
-    /// What is read is what serde reads, apart from what only this decoder refuses.
+    /// Compares with serde, apart from input that only this decoder refuses.
     #[test]
     fn reads_changed_bytes_like_serde(value in values(), at in any::<Index>(), byte in any::<u8>()) {
         let mut bytes = written(&map([("v", value)]));
