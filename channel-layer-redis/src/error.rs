@@ -21,7 +21,7 @@ pub(crate) enum CallError {
     /// The deadline passed without a reply. The call may still take effect.
     #[error("no answer from Redis within {0:?}")]
     TimedOut(Duration),
-    /// There is no working connection. The call was not sent.
+    /// A call without a working connection. It was not sent.
     #[error("not connected to Redis")]
     NotConnected,
     /// The server lacks or forbids a command that the mode requires.
@@ -32,7 +32,7 @@ pub(crate) enum CallError {
         /// The message of Redis.
         reason: String,
     },
-    /// There is no link, for this reason of the engine. The call was not sent.
+    /// A call without a link, for this reason of the engine. It was not sent.
     #[error("{0}")]
     NoLink(String),
     /// The server is a replica; a message published there reaches no other server.

@@ -26,7 +26,7 @@ pub(crate) enum Manners {
     Pass,
     /// Closes connections, and refuses new ones.
     Refuse,
-    /// Does not read them: the buffers of the other side fill up.
+    /// Leaves them unread: the buffers of the other side fill up.
     Stall,
     /// Reads and drops them: to each side, the other seems to be connected.
     Swallow,

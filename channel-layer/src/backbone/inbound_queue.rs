@@ -54,7 +54,7 @@ pub(super) enum Arriving {
 struct InboundBacklog {
     queue: VecDeque<Arriving>,
     bytes: usize,
-    /// There is a task that will check again.
+    /// Whether a task will check again.
     attended: bool,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct ConnectionPermits {
 /// The permit of a connection.
 pub(super) struct ConnectionPermit {
     _one: OwnedSemaphorePermit,
-    /// Not counted without a limit.
+    /// The counted address, if there is a limit.
     _address: Option<CountedAddress>,
 }
 

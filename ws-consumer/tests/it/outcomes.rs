@@ -17,7 +17,7 @@ use ws_consumer::{
 
 use crate::support::{Server, close_code, frame, raw_frames, request, timed};
 
-/// Does in each hook what the text says, and reports the code in `disconnect`.
+/// Runs the text's commands in each hook, and reports the code in `disconnect`.
 struct Scripted {
     connect: &'static str,
     ended: mpsc::UnboundedSender<u16>,

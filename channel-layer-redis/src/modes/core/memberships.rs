@@ -76,7 +76,7 @@ impl Memberships {
         }
     }
 
-    /// Has a membership removed from Redis with the next connection.
+    /// Marks a membership to be removed from Redis with the next connection.
     pub(super) fn remove_later(&self, group: &GroupName, channel: &ChannelName) {
         self.lock().removals.insert((group.clone(), channel.clone()));
     }

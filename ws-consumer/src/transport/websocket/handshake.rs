@@ -45,7 +45,7 @@ fn has_no_body(headers: &HeaderMap) -> bool {
         && headers.get_all(header::CONTENT_LENGTH).iter().all(|length| length == "0")
 }
 
-/// Is `wanted` in a header that is a list?
+/// Whether `wanted` is in a header that is a list.
 fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
     let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
