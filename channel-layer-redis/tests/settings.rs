@@ -120,7 +120,7 @@ async fn prefixes_equal_pythons() {
         };
         let heard = tokio::select! {
             heard = python.receive(&theirs, 20.0) => heard.is_some(),
-            () = sending => unreachable!("it sends for ever"),
+            () = sending => unreachable!("it sends forever"),
         };
         assert!(heard, "{mode} {prefix:?}");
     }

@@ -316,7 +316,7 @@ export class Channel extends Target {
   #finish({ code = 1006, reason = "", wasClean = false, status }) {
     if (!this.#carrier?.leaving) {
       this.#carrier?.end({ reason });
-      // Without a carrier the target is still being resolved, which may take for ever.
+      // Without a carrier the target is still being resolved, which may take forever.
       this.#environment.clearTimeout(this.#proofTimer);
     }
     this.#unwatch();

@@ -114,7 +114,7 @@ async fn lost_forwarder_is_replaced() {
     };
     let first = tokio::select! {
         received = timeout(support::PATIENCE, two.receive(&jobs)) => number(&received.unwrap().unwrap()),
-        () = send => unreachable!("it sends for ever"),
+        () = send => unreachable!("it sends forever"),
     };
     let _ = two.group_send_message("g", numbered(-1)).await.unwrap();
     let mut last = first;

@@ -61,7 +61,7 @@ impl Hub {
 
     /// Sets the observer. False if there is one already.
     ///
-    /// The hub keeps it: an observer that owned the hub in turn would keep both for ever.
+    /// The hub keeps it: an observer that owned the hub in turn would keep both forever.
     pub fn observe(&self, observer: Arc<dyn GroupObserver>) -> bool {
         self.0.observer.set(observer).is_ok()
     }

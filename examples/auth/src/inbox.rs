@@ -71,7 +71,7 @@ impl Inbox {
         if *to != self.name {
             let _report = socket.layer().send_to_user(to, &message).await?;
         }
-        // One's own tabs show it, too.
+        // The sender's other tabs show it, too.
         let _report = socket.layer().send_to_user(&self.name, &message).await?;
         Ok(())
     }

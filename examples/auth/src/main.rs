@@ -1,4 +1,4 @@
-//! Logging in, and what it means for sockets: `cargo run --bin auth`, then open the address that it prints.
+//! Logins and sockets: `cargo run --bin auth`, then open the address that it prints.
 
 mod inbox;
 mod pages;
@@ -27,7 +27,7 @@ struct Options {
     /// The address to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// After so many seconds a login ends
+    /// Seconds after which a login ends
     #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
     login_lasts: u64,
 }
@@ -60,14 +60,14 @@ async fn run(options: &Options) -> Result<(), String> {
         let users = users.clone();
         move || Inbox::new(users.clone())
     });
-    // A session that ends somewhere else, or in its time, ends the sockets within two seconds.
+    // The end of a session, by a logout elsewhere or by its age, ends the sockets within two seconds.
     let live = auth().required().recheck_every(Duration::from_secs(2));
-    // The page shows the answer; what was dropped is still in its form.
+    // The page shows the answer; the dropped text is still in its form.
     let limits =
         Limiter::new().messages_per_user(Rate::per_second(5).burst(20)).over_limit(OverLimit::Answer);
     let sockets = auth_stack(sessions.clone(), live).and(limits).around(sockets);
 
-    // The forms of other sites' pages are refused before anybody reads a password; guessing is slow.
+    // Forms of other sites' pages are refused before a password is read; guessing is slow.
     let slow = Limiter::new().messages_per_address(Rate::per_minute(300));
     let guards = Origins::SameHost.and(slow).and(auth_stack(sessions, auth()));
     let pages = guards.layer().layer(Pages::new(users));

@@ -1,4 +1,4 @@
-//! Logging in and out, and the page of those who have.
+//! Login, logout, and the page of users who are logged in.
 
 use std::{convert::Infallible, pin::Pin, task::Poll};
 
@@ -123,7 +123,7 @@ fn page(kind: &'static str, body: String) -> Response<Full<Bytes>> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Who has logged out must not find the page again by going back.
+    // After a logout, the browser's back button must not show the page.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

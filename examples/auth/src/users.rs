@@ -1,4 +1,4 @@
-//! The users: in earnest a table, with passwords hashed by argon2.
+//! The users: in production a table, with passwords hashed by argon2.
 
 use std::{
     collections::HashMap,
@@ -23,13 +23,13 @@ impl Identity for User {
         self.name.clone()
     }
 
-    /// Sessions of an earlier epoch do not count any more.
+    /// Sessions of an earlier epoch are invalid.
     fn fingerprint(&self) -> Option<Vec<u8>> {
         Some(self.epoch.to_be_bytes().to_vec())
     }
 }
 
-/// All users. Clones are the same.
+/// All users, shared by clones.
 #[derive(Clone)]
 pub(crate) struct Users {
     /// The number of times that each user was signed out everywhere.

@@ -3,7 +3,7 @@
 //! | URL | |
 //! |---|---|
 //! | `/` | a page of axum's |
-//! | `/votes` | a socket, mounted as a route; its handler hands axum's `State` on |
+//! | `/votes` | a socket, mounted as a route; its handler passes axum's `State` on |
 //! | `/ws/hello` | a socket of a router that is nested under `/ws` |
 //! | anything else | the fallback: sockets by whole path, `/live/{name}` |
 
@@ -43,7 +43,7 @@ struct App {
     votes: SocketService<NotFound>,
 }
 
-/// Left by a layer in front, and read by a consumer behind.
+/// Set by a layer in front, and read by a consumer behind it.
 #[derive(Clone)]
 struct Greeting(&'static str);
 
@@ -67,11 +67,11 @@ async fn run(options: Options) -> io::Result<()> {
     serve(listener, app, sockets, stopped(), PATIENCE).await
 }
 
-/// The time that axum is given for requests and responses after all sockets are closed. By itself it waits without limit, also
+/// The time limit for axum's requests and responses after all sockets are closed. axum waits without limit, also
 /// for a client that has sent half of a request's head.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves until told to stop. Then axum accepts no further clients, and waits for the responses under way,
+/// Serves until the signal to stop. Then axum accepts no further clients, and waits for current responses,
 /// while the sockets are closed.
 async fn serve(
     listener: TcpListener,
@@ -83,7 +83,7 @@ async fn serve(
     let closing = sockets.clone();
     let stop = async move {
         stop.await;
-        // Beside axum, which waits for event streams and polls to end.
+        // Concurrently with axum, which waits for event streams and polls to end.
         closing.iter().for_each(|sockets| sockets.start_drain(Drain::going_away()));
     };
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
@@ -120,7 +120,7 @@ async fn stopped() {
     let _ = signal::ctrl_c().await;
 }
 
-/// The application, and its sockets, for the end.
+/// The application and its sockets, which the shutdown needs.
 fn app() -> (axum::Router, [Connections; 3]) {
     let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());
     let service = |router: Router| {
@@ -142,7 +142,7 @@ fn app() -> (axum::Router, [Connections; 3]) {
     (app, sockets)
 }
 
-/// Whatever the consumer needs of the state travels in the request's extensions.
+/// Passes the state to the consumer in the request's extensions.
 async fn vote(State(app): State<App>, mut request: Request) -> Response {
     request.extensions_mut().insert(app.ballot);
     let answer = app.votes.oneshot(request).await;

@@ -1,4 +1,4 @@
-//! Each way to mount, by a client of somebody else's.
+//! Each way to mount sockets, tested with a foreign client.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -116,7 +116,7 @@ async fn shutdown_ends_all_transports() {
     while sockets[0].len() < 3 {
         tokio::task::yield_now().await;
     }
-    // Nothing tells when the poll has arrived.
+    // There is no sign of the poll's arrival.
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
 
     drop(stop);

@@ -32,7 +32,7 @@ pub(crate) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-/// Another method is asked for than these.
+/// Refuses methods other than these.
 pub(crate) fn only(methods: &'static str) -> Response<Full<Bytes>> {
     let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));

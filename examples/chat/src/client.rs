@@ -1,4 +1,4 @@
-//! The JavaScript client of ws-consumer, compiled in: a page imports `channels.js`, and that its own modules beside it.
+//! The JavaScript client of ws-consumer, compiled in: a page imports `channels.js`, which imports its modules.
 
 /// The module at this path, such as `channels.js` or `src/wire.js`.
 pub(crate) fn module(path: &str) -> Option<&'static str> {

@@ -1,4 +1,4 @@
-//! The chat itself.
+//! The chat.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Consumer for Chat {
 
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         let Said { message } = frame.json()?;
-        // Nobody waits for the layer's answer here: if there is none, the speaker is told later.
+        // Not awaited: if the layer gives no answer, the sender gets an error later.
         socket.group_send_pipelined(&self.group, &ChatEvent::Message { message }).await
     }
 

@@ -22,7 +22,7 @@ use self::consumer::{Chat, FrameChat};
 
 /// A chat in rooms, in the browser and over WebSocket.
 ///
-/// Logs go to standard error; RUST_LOG says how much (RUST_LOG=debug, or RUST_LOG=ws_consumer=debug).
+/// Logs go to standard error; RUST_LOG selects the levels (RUST_LOG=debug, or RUST_LOG=ws_consumer=debug).
 #[derive(Parser)]
 #[command(version)]
 struct Options {
@@ -48,7 +48,7 @@ enum Lane {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // One line per request is for those who ask for it: RUST_LOG=info.
+    // RUST_LOG=info adds a line per request.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,ws_consumer::access=off".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     log.with_ansi(io::stderr().is_terminal()).init();
@@ -73,7 +73,7 @@ async fn run(options: Options) -> Result<(), String> {
         Lane::Frame => Router::new().consumer(rooms, FrameChat::default),
     };
     let pages = tower::service_fn(|request| async move { Ok(pages::answer(&request)) });
-    // The page's client goes on with its session after a connection broke, and without WebSockets where a proxy forbids them.
+    // The page's client resumes its session after a broken connection, and works where a proxy forbids WebSockets.
     let protocols = Protocols::new().websocket(sockets).resume(Resume::default());
     let service = protocols.health_checks().http(pages);
 
@@ -95,7 +95,7 @@ async fn connect(url: &str) -> Result<Arc<dyn ChannelLayer>, String> {
     })
 }
 
-/// Refuses an address of NATS in a program that was built without it.
+/// Refuses an address of NATS in a program that was built without the feature.
 fn check_scheme(url: &str, has_nats: bool) -> Result<(), String> {
     match url.split_once("://") {
         Some(("nats", _)) if !has_nats => {

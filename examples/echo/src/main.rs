@@ -20,10 +20,10 @@ struct Options {
     /// The address to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8001", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// The longest message that is taken
+    /// Maximum size of a message
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
     max_message: usize,
-    /// The buffer that a connection reads into; by default the library's
+    /// Size of a connection's read buffer; the library's by default
     #[arg(long, value_name = "BYTES")]
     read_buffer: Option<usize>,
 }
@@ -40,7 +40,7 @@ async fn echo(mut socket: Socket) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // One line per request is for those who ask for it: RUST_LOG=info.
+    // RUST_LOG=info adds a line per request.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,ws_consumer::access=off".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     log.with_ansi(io::stderr().is_terminal()).init();

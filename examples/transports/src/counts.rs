@@ -7,7 +7,7 @@ use std::{
 
 use ws_consumer::Transport;
 
-/// Clones count together.
+/// Counters, shared by clones.
 #[derive(Clone, Default)]
 pub(crate) struct Counts(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
@@ -23,7 +23,7 @@ impl Counts {
         Seat { counts: self.clone(), transport }
     }
 
-    /// By transport, those without sessions too if there have been any.
+    /// The numbers by transport, including transports that had sessions before.
     pub(crate) fn now(&self) -> BTreeMap<&'static str, usize> {
         self.lock().clone()
     }

@@ -17,7 +17,7 @@ use ws_consumer::{Protocols, Resume, Router, listen, serve};
 
 use self::{counts::Counts, room::Room};
 
-/// Polling, long polling, event streams and WebSocket side by side.
+/// Polling, long polling, event streams and WebSocket next to each other.
 ///
 /// Logs go to standard error; RUST_LOG selects them.
 #[derive(Parser)]
@@ -48,7 +48,7 @@ async fn run(options: Options) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
 
     let counts = Counts::default();
-    // The consumer is written as for WebSockets; this one line lets it be reached by all four.
+    // The consumer is written for WebSockets; this line adds the other transports.
     let protocols = Protocols::new().resume(Resume::default());
     let service = protocols.websocket(sockets(counts.clone())).http(tower::service_fn(move |request| {
         let answer = pages::answer(&request, &counts);

@@ -1,4 +1,4 @@
-//! The page, compiled in, and what it asks for beside the room.
+//! The page, compiled in, and its requests other than those of the room.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -24,7 +24,7 @@ pub(crate) fn answer<B>(request: &Request<B>, counts: &Counts) -> Response<Full<
     match path {
         "/" => page(HTML, include_str!("../page/index.html")),
         "/stats" => page(JSON, serde_json::json!(counts.now()).to_string()),
-        // The looks are the chat's.
+        // The style is the chat's.
         "/static/style.css" => page(CSS, include_str!("../../chat/page/style.css")),
         "/static/icon.svg" => page(SVG, include_str!("../../chat/page/icon.svg")),
         "/static/panels.css" => page(CSS, include_str!("../page/panels.css")),

@@ -1,4 +1,4 @@
-//! The room. Nothing in it knows how its members are reached; only what is shown is asked for by name.
+//! The room. It does not depend on its members' transports; it asks for their names only to show them.
 
 use serde::{Deserialize, Serialize};
 use ws_consumer::{Close, Consumer, Error, Frame, Result, Resumed, Socket, Transport};

@@ -37,7 +37,7 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-/// Another method is asked for than these.
+/// Refuses methods other than these.
 fn only(methods: &'static str) -> Response<Full<Bytes>> {
     let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));

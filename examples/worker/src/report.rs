@@ -1,4 +1,4 @@
-//! The report: a consumer that asks for it, and a worker that builds it.
+//! The report: a consumer that requests it, and a worker that builds it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) const REPORTS: &str = "reports";
 const MOST_ROWS: u32 = 1000;
 /// The cost of a row, which would be a query in a real application.
 const ROW: Duration = Duration::from_millis(20);
-/// More often than this, nobody sees the bar move.
+/// The shortest interval between two steps of the progress bar.
 const STEPS: u32 = 50;
 
 #[derive(Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub(crate) enum ReportEvent {
     Ready { rows: u32, sum: u64 },
 }
 
-/// The page's end: asks a worker, and passes on what it tells.
+/// The page's end: submits a job to a worker, and passes its progress on.
 #[derive(Default)]
 pub(crate) struct Reports;
 

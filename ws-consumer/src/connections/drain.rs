@@ -163,7 +163,7 @@ impl Connections {
         tokio::spawn(async move { sockets.drain(drain).await });
     }
 
-    /// Waits for the end of any drain: every `disconnect` hook has run, and the shutdown hooks after them. Waits for ever
+    /// Waits for the end of any drain: every `disconnect` hook has run, and the shutdown hooks after them. Waits forever
     /// without a drain. Cancel safe.
     pub async fn closed(&self) {
         self.0.drained.cancelled().await;

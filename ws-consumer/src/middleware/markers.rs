@@ -1,4 +1,4 @@
-//! Guards that admit everybody and store a setting for the guards and applications behind them.
+//! Guards that admit every client and store a setting for the guards and applications behind them.
 
 use super::{guard::Guard, proxy::TrustedProxies, request::GuardRequest};
 use crate::{socket::NoIdentify, wire::Refuse};

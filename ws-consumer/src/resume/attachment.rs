@@ -226,7 +226,7 @@ impl Session {
 
     // ---- signs of life
 
-    /// Notes a request that the client has sent beside its stream.
+    /// Records a request that the client has sent while it has a stream.
     pub(super) fn note_heard(&self) {
         let mut state = self.state();
         let is_first = state.last_heard.replace(Instant::now()).is_none();

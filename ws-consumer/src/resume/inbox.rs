@@ -7,7 +7,7 @@ use crate::frame::Frame;
 /// The frames that may wait, and their bytes. Beyond them the client has to wait.
 const FRAMES: usize = 64;
 const BYTES: usize = 64 << 10;
-/// Bytes that a waiting frame takes beside its content.
+/// The bytes of a waiting frame besides its content.
 const OVERHEAD: usize = size_of::<Frame>() + 64;
 
 /// The frames of a client that wait for the application, each taken once by its number.

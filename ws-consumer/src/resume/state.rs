@@ -39,7 +39,7 @@ pub(super) struct SessionState {
     pub(super) between_polls: Option<Instant>,
     /// Limits how long the client may stay, if `Limits` say so. Set once it was admitted.
     pub(super) lifetime: Option<Lifetime>,
-    /// The client's last request beside its event stream, if there was one.
+    /// The client's last request while it had an event stream, if any.
     pub(super) last_heard: Option<Instant>,
     /// Set when the client, or time, has ended the session, until the application is notified.
     pub(super) ending: Option<Close>,
@@ -266,7 +266,7 @@ impl SessionState {
         gap
     }
 
-    /// The time at which a client that has sent requests beside its attached event stream counts as gone.
+    /// The time at which a client with an event stream counts as gone, after its last request.
     pub(super) fn silent_at(&self, limits: &Limits) -> Option<Instant> {
         self.carrier.as_ref().filter(|carrier| carrier.kind.is_one_way)?;
         self.heard_until(limits)

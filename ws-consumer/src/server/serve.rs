@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{connections::Drain, scope::Peer};
 
-/// The time limit for the head of a request. Without one, a client that sends no data stays for ever.
+/// The time limit for the head of a request. Without one, a client that sends no data stays forever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The size limit for the head of a request, in bytes. hyper's default is about 400 KiB.
 const MAX_HEAD: usize = 16 << 10;
@@ -34,7 +34,7 @@ const LAST_RESPONSES: Duration = Duration::from_millis(20);
 /// The time limit for the head of a client that is refused for lack of descriptors.
 const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves all connections of a listener, for ever or until a [graceful shutdown](Serve::with_graceful_shutdown).
+/// Serves all connections of a listener, forever or until a [graceful shutdown](Serve::with_graceful_shutdown).
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -176,7 +176,7 @@ where
     Ok(())
 }
 
-/// Accepts connections for ever. A failure, such as a lack of descriptors, must not end the server.
+/// Accepts connections forever. A failure, such as a lack of descriptors, must not end the server.
 async fn accept_all(
     listener: TcpListener,
     permits: ConnectionPermits,

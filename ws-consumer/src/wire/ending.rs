@@ -142,7 +142,7 @@ impl Connection {
         let state = self.state();
         match state.lifecycle.phase() {
             Phase::Ended => false,
-            // A response that has begun may go on for ever.
+            // A response that has begun may go on forever.
             phase if state.lifecycle.is_request() => phase == Phase::Undecided && state.inbox.is_handling(),
             _ => state.inbox.is_busy(),
         }

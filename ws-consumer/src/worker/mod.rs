@@ -123,7 +123,7 @@ impl Workers {
         self
     }
 
-    /// Runs the workers for ever.
+    /// Runs the workers forever.
     pub async fn run(self) {
         self.run_until(std::future::pending()).await;
     }

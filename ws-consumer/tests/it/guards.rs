@@ -22,7 +22,7 @@ use ws_consumer::{
     },
 };
 
-/// Echoes; tells its request's id when asked.
+/// Echoes, and sends its request's id on request.
 #[derive(Default)]
 struct Echo;
 

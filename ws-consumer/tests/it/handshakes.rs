@@ -1,4 +1,4 @@
-//! Handshakes that go beyond `bounds::a_handshake_is_strict`: what a refusal tells, and what no number of bytes does.
+//! Handshakes that go beyond `bounds::a_handshake_is_strict`: the texts of refusals, and bounds.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use http::{HeaderValue, StatusCode};

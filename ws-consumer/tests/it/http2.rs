@@ -21,7 +21,7 @@ use ws_consumer::{Consumer, Frame, Limits, NoEvents, Result, Resume, Router, Soc
 
 use crate::support::{Server, timed};
 
-/// Echoes, and tells the host that it was asked for.
+/// Echoes, and sends the host of the request.
 #[derive(Default)]
 struct Echo;
 

@@ -249,7 +249,7 @@ async fn users_are_reached_everywhere() {
     }
 }
 
-/// Tells ann something, or waits for what ann is told.
+/// Sends a message to ann, or waits for ann's message.
 #[derive(Default)]
 struct Page;
 

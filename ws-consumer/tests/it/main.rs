@@ -1,6 +1,6 @@
 //! The behaviour of the server, from the outside. One program, so that it links once.
 //!
-//! Tests that read the process's memory, descriptors or logs have programs of their own beside it.
+//! Tests that read the process's memory, descriptors or logs are separate programs.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -15,7 +15,7 @@ struct Join {
     room: String,
 }
 
-/// Makes the mistake that it is told to make.
+/// Makes the mistake that the frame names.
 async fn mistake(socket: &mut Socket, what: &str) -> Result<()> {
     match what {
         "group_add" => socket.group_add("no spaces").await,

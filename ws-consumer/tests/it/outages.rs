@@ -29,7 +29,7 @@ enum Order {
     Do { what: String },
 }
 
-/// Calls the layer as it is told.
+/// Calls the layer as the frames say.
 async fn call(socket: &mut Socket, what: &str) -> Result<()> {
     let said = Order::Do { what: "said".to_owned() };
     match what {

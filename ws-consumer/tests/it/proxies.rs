@@ -1,4 +1,4 @@
-//! The origin that a page sees, behind proxies as they really speak, over every way in.
+//! The origin that a page sees, behind real proxies, over every transport.
 
 use std::sync::Arc;
 

@@ -400,7 +400,7 @@ async fn cut_at_random(random: &mut fastrand::Rng, cuts: usize) -> usize {
             if random.u8(..4) == 0 {
                 client.say_cursor().await;
             }
-            // Not for ever: what was to be heard may be what broke the connection.
+            // Not forever: the awaited frame may have broken the connection.
             while heard < said
                 && let Ok(next) = tokio::time::timeout(Duration::from_secs(1), client.next()).await
             {

@@ -315,7 +315,7 @@ async fn unread_clients_are_not_read() {
         let text = "x".repeat(size);
         while timeout(Duration::from_secs(1), ann.send(text.as_str())).await.is_ok() {
             taken += size;
-            assert!(taken < 10 << 20, "it is listened to for ever");
+            assert!(taken < 10 << 20, "it is listened to forever");
         }
         // Both pipes, the output in flight, and the log.
         assert!(taken <= 512 << 10, "{size}: {taken} bytes");

@@ -146,7 +146,7 @@ async fn application_communicator_talks() {
     app.send_input(Incoming::Frame("hi".into())).await;
     assert!(matches!(app.receive_output().await, Outgoing::Frame(frame) if frame == "hi".into()));
     let late = app.wait(Duration::from_secs(5)).await.unwrap_err();
-    assert!(matches!(late, Error::TimedOut(_)), "it goes on for ever, and was ended");
+    assert!(matches!(late, Error::TimedOut(_)), "it goes on forever, and was ended");
 
     let failing = |_: Socket| async { Err(Error::other("as asked")) };
     let mut app = ApplicationCommunicator::new(&failing, Scope::default(), layer);

@@ -14,7 +14,7 @@ use std::{
 use super::bucket::{Rate, TokenBucket};
 use crate::sync::lock;
 
-/// The number of locks, so that tasks seldom contend.
+/// The number of locks, so that tasks rarely contend.
 const SHARDS: usize = 16;
 
 /// Token buckets by key. Keys are stored as hashes under a secret seed: sixteen bytes per entry.
