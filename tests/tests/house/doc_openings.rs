@@ -57,7 +57,6 @@ const FORBIDDEN: &[&str] = &[
 ];
 
 #[test]
-#[ignore = "to be passed soon"]
 fn documentation_opens_plainly() {
     let tree = Tree::read();
     let sources = tree.files().filter(|(path, _)| has_ending(path, "rs"));

@@ -70,7 +70,6 @@ fn constructors_have_plain_names() {
 }
 
 #[test]
-#[ignore = "to be passed soon"]
 fn errors_end_in_error() {
     let tree = Tree::read();
     let is_test =

@@ -10,7 +10,6 @@ const LONGEST_NAME: usize = 60;
 const LONGEST_MEDIAN: usize = 32;
 
 #[test]
-#[ignore = "to be passed soon"]
 fn no_test_name_is_too_long() {
     let all = all();
     let long = all.iter().filter(|(_, name)| name.len() > LONGEST_NAME);
