@@ -1,6 +1,6 @@
 // Before `npm pack`: the client as one CommonJS file, for `require` and for bundlers that know no ES modules.
 //
-// It knows the few forms of import and export that the client's modules use, and fails on others.
+// It supports the few forms of import and export that the client's modules use, and fails on others.
 
 import { copyFile, readFile, writeFile } from "node:fs/promises";
 
@@ -9,7 +9,7 @@ const IMPORT = /^import (\{[^}]*\}) from "([^"]+)";$/gm;
 const DECLARED = /^export (?=(?:async )?(?:class|function|const) (\w+))/gm;
 const LISTED = /^export \{([^}]*)\};$/gm;
 
-/** The modules that this one needs and then itself, each once: their text as functions' bodies. */
+/** Collects a module after those that it imports, each once, as the bodies of functions. */
 async function collect(url, done = new Map()) {
   if (done.has(url.href)) return done;
   const text = await readFile(url, "utf8");
@@ -30,7 +30,7 @@ async function collect(url, done = new Map()) {
 
 const modules = [...(await collect(new URL("channels.js", here))).values()];
 const { name, exported } = modules.at(-1);
-// Written one by one: so Node finds the names when a module imports this file.
+// One statement per name: Node finds the names this way when a module imports the file.
 const names = exported.split(", ").map((one) => `exports.${one} = ${name}.${one};`);
 const parts = ['"use strict";\n', ...modules.map(({ text }) => text), ...names];
 await writeFile(new URL("channels.cjs", here), `${parts.join("\n")}\n`);

@@ -101,7 +101,7 @@
 //! | messages to all connections of a user in every process, and their close | [`UsersExt`]; behind [`Auth`](middleware) no setup is needed |
 //! | a backend with a high latency | [`Context::group_send_pipelined`] |
 //! | plain HTTP, long polls, streams | [`HttpConsumer`], [`exchange`], [`require_websocket`] |
-//! | server-sent events, long polls, resumable sessions | [`Protocols::transports`], [`docs::transports`] |
+//! | server-sent events, long polls, resumable sessions | [`Protocols::resume`], [`docs::transports`] |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
 //! | axum, hyper, tower | [`SocketService`] |
 //! | proxies in front | [`Protocols::trust`], [`docs::proxies`] |
@@ -121,7 +121,7 @@
 //! # Limits of delivery
 //!
 //! Delivery is at most once: a member whose mailbox is full misses the message, which the sender's report counts. A client
-//! that is offline for a moment misses the frames of that time, unless it has a [session](Protocols::transports): then every frame arrives once,
+//! that is offline for a moment misses the frames of that time, unless it has a [session](Protocols::resume): then every frame arrives once,
 //! in order, or the client and its consumer are notified of the gap.
 
 pub mod docs;

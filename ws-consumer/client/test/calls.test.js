@@ -19,7 +19,7 @@ function calls(reply, options) {
   return { world, channel: world.connect({ transports: ["websocket"], ...options }) };
 }
 
-test("replies find their requests, and are no messages", async () => {
+test("replies resolve their requests", async () => {
   const { world, channel } = calls((request) => ({ reply: request * 2 }));
   const replies = Promise.all([channel.request(1), channel.request(2)]);
   await world.opened(channel);
@@ -35,7 +35,7 @@ test("an error of the server rejects", async () => {
   await refused;
 });
 
-test("no reply in time rejects, and a reply after that is a message like any other", async () => {
+test("a late reply is a message", async () => {
   const { world, channel } = calls(() => null);
   await world.opened(channel);
   const late = assert.rejects(channel.request("slow", { timeout: 2_000 }), code("timeout"));
@@ -45,7 +45,7 @@ test("no reply in time rejects, and a reply after that is a message like any oth
   await world.until(() => channel.messages.length === 1);
 });
 
-test("a request that was never sent is taken back when its time is over", async () => {
+test("an unsent request is withdrawn at its timeout", async () => {
   const { world, channel } = calls(() => null);
   world.network.down = true;
   const late = assert.rejects(channel.request("never", { timeout: 2_000 }), code("timeout"));
@@ -66,7 +66,7 @@ test("a request survives a cut", async () => {
   assert.equal(await reply, "over the gap");
 });
 
-test("with the session its requests are lost, but for those that were not sent", async () => {
+test("a lost session rejects sent requests", async () => {
   const { world, channel } = calls((request) => (request === "unsent" ? { reply: "ok" } : null));
   await world.opened(channel);
   const lost = assert.rejects(channel.request("sent", { timeout: 90_000 }), code("lost"));
@@ -82,7 +82,7 @@ test("with the session its requests are lost, but for those that were not sent",
   assert.deepEqual(channel.told("gap")[0].uncertain, [], "a request is no message that might be sent again");
 });
 
-test("close rejects what is open", async () => {
+test("close rejects open requests", async () => {
   const { world, channel } = calls(() => null);
   const closed = assert.rejects(channel.request("?"), code("closed"));
   await world.opened(channel);
@@ -91,7 +91,7 @@ test("close rejects what is open", async () => {
   await assert.rejects(channel.request("?"), code("closed"));
 });
 
-test("requests of the server are answered by onrequest", async () => {
+test("onrequest answers the server", async () => {
   const onrequest = async (request) => {
     if (request === "zone?") return "UTC";
     if (request === "nothing") return undefined;
@@ -108,7 +108,7 @@ test("requests of the server are answered by onrequest", async () => {
   assert.deepEqual(channel.messages, []);
 });
 
-test("without onrequest they are messages, as is all that only looks like a call", async () => {
+test("without onrequest requests are messages", async () => {
   const { world, channel } = calls(() => null);
   await world.opened(channel);
   const texts = ['{"ref":1,"request":2}', '{"ref":9,"reply":2}', '{"ref"', '{"a":"\\"ref\\""}', "[1]", '{"ref":null}'];

@@ -9,7 +9,7 @@ import { World } from "./support/world.js";
 const TRANSPORTS = ["websocket", "sse", "long-poll", "poll"];
 
 for (const transport of TRANSPORTS) {
-  test(`${transport}: texts, bytes and objects arrive as they were sent, both ways`, async () => {
+  test(`${transport}: texts, bytes and objects arrive both ways`, async () => {
     const world = new World();
     world.server.onframe = (session, data) => session.send(data);
     const channel = world.connect({ transports: [transport] });
@@ -28,7 +28,7 @@ for (const transport of TRANSPORTS) {
     assert.throws(() => channel.told("message")[6].json(), TypeError);
   });
 
-  test(`${transport}: what waits is acknowledged, and forgotten, after a while`, async () => {
+  test(`${transport}: waiting frames are acknowledged and dropped`, async () => {
     const world = new World({ server: { ackEvery: 1 } });
     const channel = world.connect({ transports: [transport] });
     channel.send("12345");
@@ -40,7 +40,7 @@ for (const transport of TRANSPORTS) {
     assert.equal(world.server.session.log.length, 0, "the server need not keep it");
   });
 
-  test(`${transport}: a lost session is told as a gap, with what may be lost`, async () => {
+  test(`${transport}: a lost session is a gap`, async () => {
     const world = new World({ server: { ackEvery: 1_000 } });
     const channel = world.connect({ transports: [transport] });
     await world.opened(channel);
@@ -64,7 +64,7 @@ for (const transport of TRANSPORTS) {
     await world.until(() => channel.messages.length === 2);
   });
 
-  test(`${transport}: what the server's log no longer holds is told as a gap`, async () => {
+  test(`${transport}: frames dropped from the log are a gap`, async () => {
     const world = new World({ server: { log: 3 } });
     const channel = world.connect({ transports: [transport] });
     await world.opened(channel);
@@ -80,7 +80,7 @@ for (const transport of TRANSPORTS) {
     assert.equal(channel.told("gap").length, 1);
   });
 
-  test(`${transport}: a close by the server that is final ends it, after the last message`, async () => {
+  test(`${transport}: a final close comes after the last message`, async () => {
     const world = new World();
     const channel = world.connect({ transports: [transport] });
     world.server.onopen = (session) => {
@@ -95,7 +95,7 @@ for (const transport of TRANSPORTS) {
     if (transport === "websocket" || transport === "sse") assert.deepEqual(channel.messages, ["goodbye"]);
   });
 
-  test(`${transport}: close ends the session on the server, after what was sent before`, async () => {
+  test(`${transport}: close ends the session after earlier messages`, async () => {
     const world = new World();
     const channel = world.connect({ transports: [transport] });
     await world.opened(channel);
@@ -111,7 +111,7 @@ for (const transport of TRANSPORTS) {
   });
 }
 
-test("events come in order, with what they tell", async () => {
+test("events come in order, with their fields", async () => {
   const world = new World();
   const channel = world.connect({ transports: ["websocket"] });
   assert.equal(channel.state, "connecting");
@@ -133,7 +133,7 @@ test("events come in order, with what they tell", async () => {
   ]);
 });
 
-test("closes that are final, and closes that are not", async () => {
+test("final and temporary closes", async () => {
   const final = [1000, 1008, 4000, 4001, 4999];
   const passing = [1001, 1005, 1009, 1011, 1012, 1013];
   for (const code of [...final, ...passing]) {
@@ -147,7 +147,7 @@ test("closes that are final, and closes that are not", async () => {
   }
 });
 
-test("a carrier that another has taken over resumes, and loses nothing", async () => {
+test("a replaced carrier resumes without loss", async () => {
   const world = new World();
   const channel = world.connect({ transports: ["websocket"] });
   await world.opened(channel);
@@ -177,7 +177,7 @@ test("shouldReconnect decides instead", async () => {
 });
 
 for (const status of [401, 403, 404]) {
-  test(`a refusal with ${status} is final, and tells the status`, async () => {
+  test(`a refusal with ${status} is final`, async () => {
     const world = new World();
     world.server.refuse = () => ({ status });
     const channel = world.connect();
@@ -187,7 +187,7 @@ for (const status of [401, 403, 404]) {
   });
 }
 
-test("a full buffer throws, keeps what it has, and has room again later", async () => {
+test("a full buffer throws and recovers", async () => {
   const world = new World({ server: { ackEvery: 1 } });
   const channel = world.connect({ maxMessages: 3, maxBytes: 10 });
   channel.send("12345");
@@ -209,7 +209,7 @@ test("a value without JSON is an error", () => {
   channel.close();
 });
 
-test("what the server sends twice arrives once", async () => {
+test("duplicates are dropped", async () => {
   const world = new World();
   const channel = world.connect({ transports: ["websocket"] });
   await world.opened(channel);
@@ -226,7 +226,7 @@ test("what the server sends twice arrives once", async () => {
   assert.deepEqual(channel.told("gap"), []);
 });
 
-test("a session that has fewer frames than it acknowledged is given up, and told as a gap", async () => {
+test("a session that lost acknowledged frames is a gap", async () => {
   const world = new World({ server: { ackEvery: 1 } });
   const channel = world.connect({ transports: ["websocket"] });
   channel.send("acknowledged");
@@ -238,7 +238,7 @@ test("a session that has fewer frames than it acknowledged is given up, and told
   assert.equal(world.server.sessions.length, 2);
 });
 
-test("what a server says that is no protocol breaks the carrier, and nothing else", async () => {
+test("malformed frames end the carrier only", async () => {
   const nonsense = ["\u0001", "\u0001[", "\u0001null", '\u0001{"open":1}', '\u0001{"gap":{"to":1}}', '\u0001{"gap":null,"open":null}', "early"];
   for (const text of nonsense) {
     const world = new World();
@@ -257,7 +257,7 @@ test("what a server says that is no protocol breaks the carrier, and nothing els
   }
 });
 
-test("an answer to a POST that is no protocol breaks the carrier, and nothing else", async () => {
+test("malformed answers end the carrier only", async () => {
   const { body: page, ...head } = { status: 200, headers: { "content-type": "text/html" }, body: "<html>please log in</html>" };
   for (const body of [page, "", "1\n", '{"open":{}}\n5\n', '{"gap":null,"close":5}\n{}\n']) {
     const world = new World();
@@ -273,7 +273,7 @@ test("an answer to a POST that is no protocol breaks the carrier, and nothing el
   }
 });
 
-test("a loss after which nothing comes is told at once", async () => {
+test("a gap at the end is reported at once", async () => {
   const world = new World({ server: { log: 0 } });
   const channel = world.connect({ transports: ["websocket"] });
   await world.opened(channel);
@@ -286,7 +286,7 @@ test("a loss after which nothing comes is told at once", async () => {
   assert.deepEqual(channel.told("gap").map(({ from, to }) => [from, to]), [[1, 1]]);
 });
 
-test("a number that is missing is a gap even if the server does not say so", async () => {
+test("missing numbers are gaps", async () => {
   const world = new World();
   const channel = world.connect({ transports: ["sse"] });
   await world.opened(channel);
@@ -295,7 +295,7 @@ test("a number that is missing is a gap even if the server does not say so", asy
   assert.deepEqual(channel.told("gap").map(({ from, to }) => [from, to]), [[1, 3]]);
 });
 
-test("a channel that is closed leaves nothing on the page", async () => {
+test("a closed channel removes its listeners", async () => {
   const world = new World();
   const listening = new Set();
   for (const target of [world.window, world.document]) {
@@ -309,7 +309,7 @@ test("a channel that is closed leaves nothing on the page", async () => {
   assert.equal(listening.size, 0);
 });
 
-test("a session that its server still has after it went away goes on", async () => {
+test("a session survives a server's 1001", async () => {
   for (const code of [1001, 1012, 1013]) {
     const world = new World();
     const channel = world.connect({ transports: ["websocket"] });
@@ -324,7 +324,7 @@ test("a session that its server still has after it went away goes on", async () 
   }
 });
 
-test("a session that is closed as soon as it is resumed is not resumed again", async () => {
+test("a session closed at its resumption stays closed", async () => {
   const world = new World();
   const channel = world.connect({ transports: ["websocket"] });
   await world.opened(channel);
@@ -341,7 +341,7 @@ test("a session that is closed as soon as it is resumed is not resumed again", a
   assert.equal(channel.told("gap").length, 1);
 });
 
-test("numbers of a server that are none are not counted with", async () => {
+test("invalid numbers are ignored", async () => {
   for (const first of ["2", "x", 1.5, {}]) {
     const world = new World();
     const { handle } = world.server;
@@ -356,7 +356,7 @@ test("numbers of a server that are none are not counted with", async () => {
   }
 });
 
-test("a heartbeat that is none, or a century, floods nobody", async () => {
+test("invalid heartbeats are limited", async () => {
   for (const heartbeat of [1e12, 1e-6, -5, "soon", NaN]) {
     const world = new World({ server: { heartbeat } });
     let timers = 0;

@@ -20,7 +20,7 @@ const REASONS = [
 
 for (const transport of TRANSPORTS) {
   for (const [what, given, reason] of REASONS) {
-    test(`${transport}: a reason ${what} is cut to what a close frame holds`, async () => {
+    test(`${transport}: a reason ${what} is cut to a close frame's size`, async () => {
       const world = new World();
       const channel = world.connect({ transports: [transport] });
       await world.opened(channel);
@@ -32,7 +32,7 @@ for (const transport of TRANSPORTS) {
     });
   }
 
-  test(`${transport}: a code that is none is one error, and ends the channel all the same`, async () => {
+  test(`${transport}: an invalid code is an error and a close`, async () => {
     for (const code of [0, 999, 1001, 1005, 1006, 1011, 2999, 4408, 5000, 3000.5, NaN, "4000", null, {}, Symbol("code")]) {
       for (const isOpen of [true, false]) {
         const world = new World();
@@ -47,7 +47,7 @@ for (const transport of TRANSPORTS) {
     }
   });
 
-  test(`${transport}: closed at any moment of its first second, it leaves no session behind`, async () => {
+  test(`${transport}: an early close leaves no session`, async () => {
     for (let moment = 0; moment < 200; moment += 3) {
       const world = new World({ seed: moment + 1 });
       const channel = world.connect({ transports: [transport] });
@@ -62,7 +62,7 @@ for (const transport of TRANSPORTS) {
     }
   });
 
-  test(`${transport}: closed while it resumes, it leaves no session behind`, async () => {
+  test(`${transport}: a close while resuming leaves no session`, async () => {
     for (let moment = 0; moment < 200; moment += 7) {
       const world = new World({ seed: moment + 1 });
       const channel = world.connect({ transports: [transport], environment: { random: () => 0 } });
@@ -77,7 +77,7 @@ for (const transport of TRANSPORTS) {
     }
   });
 
-  test(`${transport}: a try that is given up leaves no session that nobody can resume`, async () => {
+  test(`${transport}: an abandoned try leaves no session`, async () => {
     const world = new World();
     world.network.latency = [1, 20];
     const channel = world.connect({ transports: [transport], timeout: 30, environment: { random: () => 0.5 } });
@@ -90,7 +90,7 @@ for (const transport of TRANSPORTS) {
   });
 }
 
-test("a reload before the session is proven ends it", async () => {
+test("a reload ends an unproven session", async () => {
   for (const transport of TRANSPORTS) {
     const world = new World();
     const channel = world.connect({ transports: [transport] });
@@ -102,7 +102,7 @@ test("a reload before the session is proven ends it", async () => {
   }
 });
 
-test("a page that goes while a WebSocket has only just opened has closed it by then", async () => {
+test("a page that goes closes a new WebSocket", async () => {
   const world = new World();
   const sockets = [];
   const Kept = class extends world.network.WebSocket {
@@ -119,7 +119,7 @@ test("a page that goes while a WebSocket has only just opened has closed it by t
   assert.equal(world.server.session.left.code, 1000);
 });
 
-test("without fetch, or with one that throws, a close is a close", async () => {
+test("close works without fetch", async () => {
   const broken = () => {
     throw new Error("the page goes away");
   };
@@ -136,7 +136,7 @@ test("without fetch, or with one that throws, a close is a close", async () => {
   }
 });
 
-test("a WebSocket whose close throws ends the channel, once", async () => {
+test("a throwing WebSocket ends the channel once", async () => {
   const world = new World();
   const Odd = class extends world.network.WebSocket {
     close() {
@@ -150,7 +150,7 @@ test("a WebSocket whose close throws ends the channel, once", async () => {
   assert.equal(channel.told("close").length, 1);
 });
 
-test("close tells what was sent and not acknowledged, and what was not sent", async () => {
+test("close lists uncertain and unsent messages", async () => {
   for (const transport of TRANSPORTS) {
     const world = new World({ server: { ackEvery: 1 } });
     let isEnough = false;
@@ -170,7 +170,7 @@ test("close tells what was sent and not acknowledged, and what was not sent", as
   }
 });
 
-test("what goes with the last request of a page is uncertain", async () => {
+test("the last request of a page is uncertain", async () => {
   const world = new World();
   const channel = world.connect();
   await world.opened(channel);
@@ -182,7 +182,7 @@ test("what goes with the last request of a page is uncertain", async () => {
   assert.deepEqual([uncertain, unsent], [["goes along"], []]);
 });
 
-test("a channel that is closed before it began tells what it did not send", async () => {
+test("an early close lists unsent messages", async () => {
   const world = new World();
   const channel = world.connect();
   channel.send("a");
@@ -195,7 +195,7 @@ test("a channel that is closed before it began tells what it did not send", asyn
   assert.deepEqual(world.server.sessions.flatMap(({ received }) => received), [], "and it does not");
 });
 
-test("what a rate limit closes comes back, and is told what is uncertain", async () => {
+test("a rate limit's close is temporary", async () => {
   for (const [code, reason, least] of [[1013, "too fast", 0], [1008, "retry-after=3", 3_000], [4029, "retry-after=1.5", 1_500]]) {
     for (const transport of TRANSPORTS) {
       const world = new World({ server: { ackEvery: 1_000 } });
@@ -213,7 +213,7 @@ test("what a rate limit closes comes back, and is told what is uncertain", async
   }
 });
 
-test("a policy's close is final, and tells what is uncertain", async () => {
+test("a policy's close is final", async () => {
   const world = new World({ server: { ackEvery: 1_000 } });
   const channel = world.connect({ transports: ["websocket"] });
   await world.opened(channel);

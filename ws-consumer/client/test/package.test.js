@@ -47,7 +47,7 @@ test("modules import it, scripts require it", async () => {
   await says("import-of-main.mjs", `import * as client from ${JSON.stringify(`./node_modules/channels-client/${manifest.main}`)}; ${SAY}`);
 });
 
-test("what knows no exports finds its files by main, module and types", async () => {
+test("tools without exports use main, module and types", async () => {
   const legacy = { ...manifest, exports: undefined };
   await writeFile(join(installed, "package.json"), JSON.stringify(legacy));
   try {
@@ -61,12 +61,12 @@ test("what knows no exports finds its files by main, module and types", async ()
   for (const name of NAMES) assert.match(types, new RegExp(`^export (declare )?(class|interface|type|const|function) ${name}\\b`, "m"));
 });
 
-test("every file that is named is packed, for import and for require", async () => {
+test("all named files are packed", async () => {
   const conditions = Object.values(manifest.exports["."]).flatMap((of) => (typeof of === "string" ? of : Object.values(of)));
   for (const path of [manifest.main, manifest.module, manifest.types, ...conditions]) await readFile(join(installed, path));
 });
 
-test("a channel of the required package speaks as the imported one does", async () => {
+test("the required package works like the imported one", async () => {
   const script = `
     const { connect, ChannelError } = require("channels-client");
     const channel = connect("nowhere", { environment: { location: undefined } });

@@ -67,7 +67,7 @@ const NO_ADDRESSES = [
 ];
 
 for (const [what, address, environment, message] of NO_ADDRESSES) {
-  test(`${what} is no address: one clear error, and no try`, async () => {
+  test(`${what} is an invalid address`, async () => {
     for (const given of [address ?? null, () => address, async () => address]) {
       const world = new World();
       const channel = world.connect({ environment: { location: undefined, document: undefined, ...environment } }, given);
@@ -85,7 +85,7 @@ for (const [what, address, environment, message] of NO_ADDRESSES) {
   });
 }
 
-test("subprotocols that are none, and transports that are not there, are one clear error", async () => {
+test("invalid subprotocols and missing transports are errors", async () => {
   assert.deepEqual(namesOf(["b", "a", "b"]), ["b", "a"]);
   assert.deepEqual([namesOf(), namesOf("chat+json")], [[], ["chat+json"]]);
   const wrong = [
@@ -105,7 +105,7 @@ test("subprotocols that are none, and transports that are not there, are one cle
   }
 });
 
-test("what an address's function cannot do now is tried again", async () => {
+test("a failing address function is called again", async () => {
   const world = new World();
   let tries = 0;
   const channel = world.connect({}, async () => {
@@ -117,7 +117,7 @@ test("what an address's function cannot do now is tried again", async () => {
   assert.equal(channel.state, "open");
 });
 
-test("an application may go on after an address that is none", async () => {
+test("shouldReconnect may override an invalid address", async () => {
   const world = new World();
   let address = "";
   const channel = world.connect({ shouldReconnect: () => true }, () => address);
@@ -126,7 +126,7 @@ test("an application may go on after an address that is none", async () => {
   await world.opened(channel);
 });
 
-test("every transport works where a password is in the page's address", async () => {
+test("a password in the page's address works", async () => {
   for (const transport of ["websocket", "sse", "long-poll", "poll"]) {
     const world = new World();
     const fetch = (url, options) => {
@@ -145,7 +145,7 @@ test("every transport works where a password is in the page's address", async ()
   }
 });
 
-test("a worker, which has no window, gets online when the network is there, without an event", async () => {
+test("a worker notices the network without events", async () => {
   for (const navigator of [{ onLine: false }, undefined, {}]) {
     const world = new World();
     world.network.down = true;
@@ -160,7 +160,7 @@ test("a worker, which has no window, gets online when the network is there, with
   }
 });
 
-test("a browser that is wrong about being offline keeps no page from its server", async () => {
+test("a wrong offline state does not block", async () => {
   const world = new World();
   world.navigator.onLine = false;
   const channel = world.connect({ environment: { random: () => 0.999 } });
@@ -176,7 +176,7 @@ test("a browser that is wrong about being offline keeps no page from its server"
   assert.deepEqual(channel.told("gap"), []);
 });
 
-test("once the browser notices that it is online, nobody waits for the longest time", async () => {
+test("a new network ends the wait", async () => {
   const world = new World();
   world.navigator.onLine = false;
   world.network.down = true;
@@ -208,7 +208,7 @@ const OTHER_ENGINE = `
   delete String.prototype.toWellFormed;
 `;
 
-test("an engine with little of a browser is enough", async () => {
+test("a minimal environment is enough", async () => {
   const server = await listen();
   server.mock.onframe = (session, data) => session.send(data);
   const script = `
@@ -243,7 +243,7 @@ test("an engine with little of a browser is enough", async () => {
   assert.equal(server.mock.session.left.code, 4000);
 });
 
-test("importing it touches nothing, and connecting where there is no page ends with an error", async () => {
+test("an import has no side effects", async () => {
   const script = `
     const before = new Set(Object.getOwnPropertyNames(globalThis));
     const touched = [];

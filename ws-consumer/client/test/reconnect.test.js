@@ -24,7 +24,7 @@ function breakDown({ network }) {
   network.cutAll();
 }
 
-test("it never gives up, and waits longer and longer up to a limit, random from the first wait on", async () => {
+test("retries never end, with growing random waits", async () => {
   const ceilings = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000];
   for (const part of [0, 0.5, 0.999]) {
     const world = new World();
@@ -37,7 +37,7 @@ test("it never gives up, and waits longer and longer up to a limit, random from 
   }
 });
 
-test("a connection that lasted starts with short waits again, one that did not goes on", async () => {
+test("a stable connection resets the waits", async () => {
   const { world, channel } = await openWorld({ environment: { random: () => 0.999 } });
   for (let round = 0; round < 3; round += 1) {
     world.network.cutAll();
@@ -51,7 +51,7 @@ test("a connection that lasted starts with short waits again, one that did not g
   assert.equal(Math.round(delays(channel)[3]), 500);
 });
 
-test("a close reason's retry-after is waited for", async () => {
+test("a close reason's retry-after is respected", async () => {
   const { world, channel } = await openWorld();
   world.server.session.close(1012, "retry-after=7.5");
   await world.until(() => delays(channel).length === 1);
@@ -61,7 +61,7 @@ test("a close reason's retry-after is waited for", async () => {
   assert.equal(world.server.seen.length, 1, "not even a user who looks hurries it");
 });
 
-test("a Retry-After header is waited for, as seconds and as a date", async () => {
+test("a Retry-After header is respected", async () => {
   for (const hint of [(now) => "20", (now) => new Date(now + 20_000).toUTCString()]) {
     const world = new World();
     world.network.forbids.add("websocket");
@@ -72,14 +72,14 @@ test("a Retry-After header is waited for, as seconds and as a date", async () =>
   }
 });
 
-test("a hint of days is not believed", async () => {
+test("a hint of days is limited", async () => {
   const { world, channel } = await openWorld();
   world.server.session.close(1012, "retry-after=999999");
   await world.until(() => delays(channel).length === 1);
   assert(delays(channel)[0] <= 601_000);
 });
 
-test("a hidden page waits anywhere within the longest time; a look at it ends the wait", async () => {
+test("a visible page ends the wait of a hidden one", async () => {
   const { world, channel } = await openWorld({ environment: { random: () => 0.9 } });
   world.document.visibilityState = "hidden";
   world.network.cutAll();
@@ -91,7 +91,7 @@ test("a hidden page waits anywhere within the longest time; a look at it ends th
   assert.equal(channel.state, "open");
 });
 
-test("offline there are few tries; online there is one at once", async () => {
+test("online events cause a try at once", async () => {
   const { world, channel } = await openWorld({ environment: { random: () => 0.999 } });
   world.server.session.send("before");
   world.network.down = true;
@@ -110,7 +110,7 @@ test("offline there are few tries; online there is one at once", async () => {
   assert.deepEqual(channel.messages, ["before"]);
 });
 
-test("offline without reason ends by itself, and loses nothing", async () => {
+test("a false offline event loses no message", async () => {
   const { world, channel } = await openWorld();
   world.tell(world.window, "offline");
   channel.send("kept");
@@ -120,7 +120,7 @@ test("offline without reason ends by itself, and loses nothing", async () => {
   assert.deepEqual(channel.told("gap"), []);
 });
 
-test("a loss while the browser is wrong about being offline is tried at once", async () => {
+test("a loss while falsely offline is retried at once", async () => {
   const { world, channel } = await openWorld();
   world.navigator.onLine = false;
   world.network.cutAll();
@@ -128,7 +128,7 @@ test("a loss while the browser is wrong about being offline is tried at once", a
   assert.deepEqual([channel.state, channel.told("resumed").length], ["open", 1]);
 });
 
-test("offline does not cut a WebSocket without session", async () => {
+test("offline keeps plain WebSockets", async () => {
   const { world, channel } = await openWorld({ plain: true });
   world.tell(world.window, "offline");
   world.tell(world.window, "online");
@@ -136,7 +136,7 @@ test("offline does not cut a WebSocket without session", async () => {
   assert.deepEqual(channel.told("statechange").map(({ state }) => state), ["open"]);
 });
 
-test("a page that starts offline tries, and again as soon as the network is there", async () => {
+test("a page that starts offline tries", async () => {
   const world = new World();
   world.navigator.onLine = false;
   world.network.down = true;
@@ -149,7 +149,7 @@ test("a page that starts offline tries, and again as soon as the network is ther
   assert.deepEqual(channel.told("statechange").map(({ state }) => state), ["offline", "connecting", "open"]);
 });
 
-test("offline during a try and during a wait ends them", async () => {
+test("offline ends tries and waits", async () => {
   const world = new World();
   world.network.forbids.add("websocket-silently");
   const channel = world.connect();
@@ -168,7 +168,7 @@ test("offline during a try and during a wait ends them", async () => {
   assert.equal(channel.told("reconnecting").length, 3, "the same news twice is no news");
 });
 
-test("behind a browser that is wrong, every transport is tried", async () => {
+test("falsely offline, all transports are tried", async () => {
   const world = new World();
   world.navigator.onLine = false;
   world.network.forbids.add("websocket");
@@ -181,7 +181,7 @@ test("behind a browser that is wrong, every transport is tried", async () => {
   assert.equal(channel.transport, "long-poll");
 });
 
-test("after a change of networks the best transport is tried again", async () => {
+test("a new network tries the best transport", async () => {
   const world = new World();
   world.network.forbids.add("websocket");
   const channel = world.connect();
@@ -195,7 +195,7 @@ test("after a change of networks the best transport is tried again", async () =>
   assert.equal(world.server.sessions.length, 1);
 });
 
-test("a page that becomes visible asks at once whether its connection still lives", async () => {
+test("a visible page checks its connection", async () => {
   const { world, channel } = await openWorld();
   world.network.faults.swallowed = 1;
   world.network.cutAll();
@@ -206,7 +206,7 @@ test("a page that becomes visible asks at once whether its connection still live
   await world.opened(channel);
 });
 
-test("in the back-forward cache a page drops its carrier, and resumes when it comes back", async () => {
+test("a page resumes after the back-forward cache", async () => {
   for (const transport of ["websocket", "sse", "long-poll"]) {
     const { world, channel } = await openWorld({ transports: [transport] });
     world.tell(world.window, "pagehide", { persisted: true });
@@ -222,7 +222,7 @@ test("in the back-forward cache a page drops its carrier, and resumes when it co
   }
 });
 
-test("a page that goes for good ends its session", async () => {
+test("a page that goes ends its session", async () => {
   for (const transport of ["websocket", "sse", "long-poll"]) {
     const { world, channel } = await openWorld({ transports: [transport] });
     world.tell(world.window, "pagehide", { persisted: false });
@@ -232,7 +232,7 @@ test("a page that goes for good ends its session", async () => {
   }
 });
 
-test("close without a connection tells the server by a POST that outlives the page", async () => {
+test("close without a connection posts", async () => {
   const world = new World();
   const requests = [];
   const fetch = (url, options) => {
@@ -268,7 +268,7 @@ test("close ends tries and waits", async () => {
 });
 
 for (const transport of ["websocket", "sse", "long-poll"]) {
-  test(`${transport}: a server that falls silent is found within heartbeat and timeout, and nothing is lost`, async () => {
+  test(`${transport}: a silent server is found in time`, async () => {
     const { world, channel } = await openWorld({ transports: [transport] }, { server: { heartbeat: 20 } });
     const { session } = world.server;
     world.network.faults.swallowed = 1;
@@ -283,7 +283,7 @@ for (const transport of ["websocket", "sse", "long-poll"]) {
     assert.equal(channel.told("reconnecting").length, 1);
   });
 
-  test(`${transport}: an idle client is heard of within each heartbeat, and stays`, async () => {
+  test(`${transport}: an idle client sends signs of life`, async () => {
     const { world, channel } = await openWorld({ transports: [transport] }, { server: { heartbeat: 20, window: 10_000 } });
     const { session } = world.server;
     let heard = world.clock.now();
@@ -300,14 +300,14 @@ for (const transport of ["websocket", "sse", "long-poll"]) {
   });
 }
 
-test("a server that answers long polls at once is not asked without a pause", async () => {
+test("empty long polls are paced", async () => {
   const { world } = await openWorld({ transports: ["long-poll"] }, { server: { window: 0 } });
   const before = world.server.seen.length;
   await world.clock.advance(10_000);
   assert(world.server.seen.length - before <= 40, `${world.server.seen.length - before} polls in ten seconds`);
 });
 
-test("reconnect ends the wait, and the waits go on growing if that fails", async () => {
+test("reconnect ends the wait", async () => {
   const world = new World();
   world.network.down = true;
   const channel = world.connect({ environment: { random: () => 0.999 } });
@@ -321,7 +321,7 @@ test("reconnect ends the wait, and the waits go on growing if that fails", async
   assert.equal(channel.state, "open");
 });
 
-test("reconnect does not wait for the time that a server named", async () => {
+test("reconnect ignores the server's time", async () => {
   const { world, channel } = await openWorld();
   world.server.session.close(1012, "retry-after=60");
   await world.until(() => delays(channel).length === 1);
@@ -330,7 +330,7 @@ test("reconnect does not wait for the time that a server named", async () => {
   assert.equal(channel.state, "open");
 });
 
-test("reconnect tries once although the browser says that it is offline", async () => {
+test("reconnect tries while offline", async () => {
   const world = new World();
   world.navigator.onLine = false;
   world.network.down = true;
@@ -345,7 +345,7 @@ test("reconnect tries once although the browser says that it is offline", async 
   await world.opened(channel);
 });
 
-test("reconnect asks an open connection whether it still lives, and leaves a try and the end alone", async () => {
+test("reconnect checks an open connection", async () => {
   const { world, channel } = await openWorld();
   world.network.faults.swallowed = 1;
   world.network.cutAll();
@@ -364,7 +364,7 @@ test("reconnect asks an open connection whether it still lives, and leaves a try
   assert.equal(channel.log.length, before);
 });
 
-test("an event stream whose page is hidden, with timers slowed to one a minute, is heard of in time", async () => {
+test("a hidden page answers signs of life in time", async () => {
   const world = new World({ server: { heartbeat: 20 } });
   const setTimeout = (callback, delay) => world.clock.setTimeout(callback, Math.ceil(delay / 60_000) * 60_000);
   const channel = world.connect({ transports: ["sse"], environment: { setTimeout } });
@@ -399,7 +399,7 @@ test("a last request that is full sends the rest", async () => {
   assert.equal(world.server.session.left.code, 1000);
 });
 
-test("options that are undefined are absent", async () => {
+test("undefined options are defaults", async () => {
   const names = ["transports", "backoffBase", "backoffMax", "timeout", "maxMessages", "maxBytes", "plain", "credentials"];
   const world = new World();
   world.network.down = true;
@@ -410,7 +410,7 @@ test("options that are undefined are absent", async () => {
   channel.send("kept");
 });
 
-test("a shouldReconnect that throws is reported, and the default holds", async () => {
+test("errors of shouldReconnect are reported", async () => {
   const reported = [];
   const shouldReconnect = () => {
     throw new Error("the application's");
@@ -425,7 +425,7 @@ test("a shouldReconnect that throws is reported, and the default holds", async (
   assert.equal(reported.length, 2);
 });
 
-test("where there is no reportError, what the application throws is an uncaught exception, and it goes on", async () => {
+test("without reportError errors are uncaught", async () => {
   const script = `
     import { connect } from "./channels.js";
     process.on("uncaughtException", (error) => console.log("uncaught", error.message));
@@ -455,7 +455,7 @@ function countTimers(world) {
   return { left, setTimeout: counted, clearTimeout: (id) => left.delete(id) && clearTimeout(id) };
 }
 
-test("no timer is left of a channel that was closed, whatever it was about to do", async () => {
+test("a closed channel leaves no timers", async () => {
   for (const transports of [["websocket"], ["sse"], ["long-poll"], ["poll"]]) {
     for (const wait of [0, 1_000, 4_000]) {
       const world = new World();
@@ -471,7 +471,7 @@ test("no timer is left of a channel that was closed, whatever it was about to do
   }
 });
 
-test("no timer is left of a channel that was closed before its address was known", async () => {
+test("an early close leaves no timers", async () => {
   const world = new World();
   const { left, ...environment } = countTimers(world);
   const channel = world.connect({ environment }, () => new Promise(() => {}));

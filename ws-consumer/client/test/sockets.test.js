@@ -16,7 +16,7 @@ test("this Node has a WebSocket", () => {
 });
 
 for (const transport of TRANSPORTS) {
-  test(`${transport}: on real sockets, cut again and again, nothing is lost, doubled or out of order`, async () => {
+  test(`${transport}: cuts of real sockets lose no message`, async () => {
     const server = await listen({ ackEvery: 1, window: 200 });
     const random = chance(11);
     let session = null;
@@ -43,7 +43,7 @@ for (const transport of TRANSPORTS) {
   });
 }
 
-test("a server that refuses upgrades is talked to over the event stream", async () => {
+test("refused upgrades fall back to the event stream", async () => {
   const server = await listen();
   server.mock.refuse = (transport) => (transport === "websocket" ? { status: 403 } : null);
   const channel = connect(server.url);
@@ -53,7 +53,7 @@ test("a server that refuses upgrades is talked to over the event stream", async 
   server.close();
 });
 
-test("close codes and reasons cross", async () => {
+test("close codes and reasons arrive", async () => {
   const server = await listen();
   const channel = connect(server.url);
   await once(channel, "open");

@@ -13,7 +13,7 @@ const forbidding = (...what) => {
 
 const transports = (world) => world.server.seen.map(({ transport }) => transport);
 
-test("a WebSocket is taken where it works", async () => {
+test("a working WebSocket is used", async () => {
   const world = new World();
   const channel = world.connect();
   await world.opened(channel);
@@ -28,7 +28,7 @@ for (const [forbidden, expected] of [
   [["websocket", "sse-silently"], "long-poll"],
   [["websocket-silently", "sse-buffered"], "long-poll"],
 ]) {
-  test(`behind a proxy that forbids ${forbidden.join(" and ")} it is ${expected}`, async () => {
+  test(`without ${forbidden.join(" and ")} it uses ${expected}`, async () => {
     const world = forbidding(...forbidden);
     world.server.onframe = (session, data) => session.send(data);
     const channel = world.connect();
@@ -39,14 +39,14 @@ for (const [forbidden, expected] of [
   });
 }
 
-test("the order is the application's", async () => {
+test("the application orders transports", async () => {
   const world = new World();
   const channel = world.connect({ transports: ["poll", "websocket"] });
   await world.opened(channel);
   assert.equal(channel.transport, "poll");
 });
 
-test("a WebSocket that opens but lets no ping through is no proof: its session goes on elsewhere", async () => {
+test("a WebSocket without a pong is no proof", async () => {
   const world = new World();
   const { websocket } = world.server;
   world.server.websocket = (...upgrade) => ({ ...websocket.apply(world.server, upgrade), message() {} });
@@ -61,7 +61,7 @@ test("a WebSocket that opens but lets no ping through is no proof: its session g
   assert.deepEqual(channel.told("gap"), []);
 });
 
-test("an event stream whose way up is blocked is no proof", async () => {
+test("an event stream without POST is no proof", async () => {
   const world = forbidding("websocket", "post");
   const channel = world.connect({ transports: ["websocket", "sse"] });
   await world.clock.advance(60_000);
@@ -71,7 +71,7 @@ test("an event stream whose way up is blocked is no proof", async () => {
   assert.equal(channel.transport, "sse");
 });
 
-test("a browser without WebSocket takes the event stream, one that cannot stream polls", async () => {
+test("missing features select other transports", async () => {
   const world = new World();
   const streams = world.connect({ environment: { WebSocket: undefined } });
   await world.opened(streams);
@@ -87,7 +87,7 @@ test("a browser without WebSocket takes the event stream, one that cannot stream
   assert.equal(polls.transport, "long-poll");
 });
 
-test("what worked is remembered for the address, until some hours have passed", async () => {
+test("the working transport is remembered for hours", async () => {
   const world = forbidding("websocket");
   await world.opened(world.connect());
   world.network.forbids.clear();
@@ -108,7 +108,7 @@ test("what worked is remembered for the address, until some hours have passed", 
   assert.equal(later.transport, "websocket");
 });
 
-test("what was remembered is forgotten when it fails", async () => {
+test("a failed transport is forgotten", async () => {
   const world = forbidding("websocket");
   await world.opened(world.connect());
   world.network.forbids.clear();
@@ -121,7 +121,7 @@ test("what was remembered is forgotten when it fails", async () => {
   assert.deepEqual(remembered(), ["websocket"]);
 });
 
-test("what was remembered is forgotten when everything fails", async () => {
+test("the transport is forgotten if all fail", async () => {
   const world = forbidding("websocket");
   await world.opened(world.connect());
   world.network.down = true;
@@ -130,13 +130,13 @@ test("what was remembered is forgotten when everything fails", async () => {
   assert.equal(world.sessionStorage.values.size, 0);
 });
 
-test("for an address from a function it is remembered by the page's", async () => {
+test("an address function is remembered by page", async () => {
   const world = forbidding("websocket");
   await world.opened(world.connect({}, () => "/ws/room/?ticket=1"));
   assert.deepEqual([...world.sessionStorage.values.keys()], ["channels-client https://host/page"]);
 });
 
-test("a storage that is forbidden or full does no harm", async () => {
+test("missing storage does no harm", async () => {
   const world = forbidding("websocket");
   const fail = () => {
     throw new Error("forbidden");
@@ -145,7 +145,7 @@ test("a storage that is forbidden or full does no harm", async () => {
   await world.opened(channel);
 });
 
-test("a server that restarts does not drive its clients off the WebSocket", async () => {
+test("a restart keeps clients on WebSockets", async () => {
   const world = new World();
   const channel = world.connect();
   await world.opened(channel);
@@ -157,7 +157,7 @@ test("a server that restarts does not drive its clients off the WebSocket", asyn
   assert.equal(channel.transport, "websocket");
 });
 
-test("a network that comes to forbid the WebSocket: the session goes on over the event stream", async () => {
+test("a blocked WebSocket falls back", async () => {
   const world = new World();
   const channel = world.connect();
   await world.opened(channel);
@@ -169,7 +169,7 @@ test("a network that comes to forbid the WebSocket: the session goes on over the
   assert.equal(world.server.sessions.length, 1);
 });
 
-test("no secret is in an address, and a token is another at each carrier", async () => {
+test("tokens are not in addresses, and change", async () => {
   const world = forbidding("websocket");
   const channel = world.connect();
   for (let round = 0; round < 3; round += 1) {
@@ -184,7 +184,7 @@ test("no secret is in an address, and a token is another at each carrier", async
   assert(![...world.sessionStorage.values.values()].some((value) => value.includes("secret")));
 });
 
-test("address, subprotocols and headers are asked for at every try", async () => {
+test("functions of options are called at every try", async () => {
   const world = forbidding("websocket");
   let tries = 0;
   const asked = [];
@@ -202,7 +202,7 @@ test("address, subprotocols and headers are asked for at every try", async () =>
   assert.equal(channel.protocol, "chat.v2");
 });
 
-test("a function that fails is a try that failed, one that hangs is given up", async () => {
+test("failing and hanging functions fail the try", async () => {
   const world = new World();
   const outcomes = [() => Promise.reject(new Error("no ticket")), () => new Promise(() => {}), () => "/ws/room/"];
   const channel = world.connect({ transports: ["websocket"] }, () => outcomes.shift()());
@@ -210,7 +210,7 @@ test("a function that fails is a try that failed, one that hangs is given up", a
   assert.deepEqual(channel.told("reconnecting").map(({ reason }) => reason), ["no ticket", "no proof within 10000 ms"]);
 });
 
-test("addresses may be relative, of HTTP or of WebSocket", async () => {
+test("addresses may be relative, HTTP or WebSocket", async () => {
   for (const url of ["room/?a=1#part", "https://host/room/?a=1", "wss://host/room/?a=1"]) {
     const world = forbidding("websocket");
     await world.opened(world.connect({}, url));
@@ -234,7 +234,7 @@ test("acknowledgements are batched", async () => {
   assert.deepEqual(acknowledged, [50, 100, 120]);
 });
 
-test("batches are bounded, and made smaller where the server takes less", async () => {
+test("batches shrink to the server's limit", async () => {
   const world = forbidding("websocket");
   Object.assign(world.server.options, { bytes: 1_500, batch: 100 });
   const channel = world.connect({ transports: ["long-poll"] });
@@ -244,7 +244,7 @@ test("batches are bounded, and made smaller where the server takes less", async 
   assert.deepEqual(world.server.session.received, sent);
 });
 
-test("a message that the server never takes is the end of the session, as on a WebSocket", async () => {
+test("a message that is too large ends the session", async () => {
   const world = forbidding("websocket");
   world.server.options.bytes = 500;
   const channel = world.connect({ transports: ["sse"] });
@@ -255,7 +255,7 @@ test("a message that the server never takes is the end of the session, as on a W
   assert.equal(channel.told("gap")[0].uncertain.length, 1);
 });
 
-test("a server that takes few frames at once gets the rest again", async () => {
+test("frames that were not taken are sent again", async () => {
   const world = new World({ server: { takes: 2 } });
   const channel = world.connect({ transports: ["long-poll"] });
   for (let number = 0; number < 7; number += 1) channel.send(`${number}`);
@@ -263,7 +263,7 @@ test("a server that takes few frames at once gets the rest again", async () => {
   assert.deepEqual(world.server.session.received, ["0", "1", "2", "3", "4", "5", "6"]);
 });
 
-test("a server without sessions that takes a WebSocket is served by it, plainly", async () => {
+test("servers without sessions get plain WebSockets", async () => {
   const world = new World({ server: { plain: true } });
   world.server.onframe = (session, data) => session.send(data);
   const channel = world.connect();
@@ -278,7 +278,7 @@ test("a server without sessions that takes a WebSocket is served by it, plainly"
   assert.deepEqual(channel.told("open").map(({ resumed }) => resumed), [false, false]);
 });
 
-test("plain connections are kept open by their server alone: no pings, no fallback", async () => {
+test("plain connections have no pings and no fallback", async () => {
   const world = new World({ server: { plain: true } });
   const channel = world.connect({ plain: true, protocols: "graphql" });
   await world.opened(channel);
@@ -293,7 +293,7 @@ test("plain connections are kept open by their server alone: no pings, no fallba
   assert.deepEqual(transports(world), ["websocket"]);
 });
 
-test("where a browser breaks off because no subprotocol is taken, and HTTP is unknown, it tries without", async () => {
+test("a refused subprotocol is retried without", async () => {
   const world = new World({ server: { plain: true } });
   const { WebSocket } = world.network;
   const strict = class extends WebSocket {
@@ -308,7 +308,7 @@ test("where a browser breaks off because no subprotocol is taken, and HTTP is un
   assert.equal(channel.transport, "websocket");
 });
 
-test("a server that takes nothing for a while is not asked without a pause", async () => {
+test("requests to a busy server are paced", async () => {
   const world = new World({ server: { takes: 0 } });
   const channel = world.connect({ transports: ["sse"] });
   await world.opened(channel);
@@ -320,7 +320,7 @@ test("a server that takes nothing for a while is not asked without a pause", asy
   await world.until(() => world.server.session.received.length === 1);
 });
 
-test("where an event stream is refused because a browser does not say whose page it is, it polls", async () => {
+test("a refused event stream falls back to polls", async () => {
   const world = new World();
   world.network.forbids.add("websocket");
   world.server.refuse = (transport) => (transport === "sse" ? { status: 403 } : null);

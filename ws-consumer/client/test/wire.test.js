@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { EventParser, controlFrame, dataFrame, fromLines, readFrame, retryAfter, retryHint, toLines } from "../src/wire.js";
 import { chance } from "./support/clock.js";
 
-test("frames of a WebSocket: control objects and texts of every kind stay apart", () => {
+test("control objects and texts stay apart", () => {
   assert.deepEqual(readFrame(controlFrame({ ping: 1 })), { control: { ping: 1 } });
   for (const text of ["", "a", "\u0001", "\u0001{}", "\u0001\u0001", "{}"]) {
     assert.deepEqual(readFrame(dataFrame(text)), { data: text });
@@ -15,14 +15,14 @@ test("frames of a WebSocket: control objects and texts of every kind stay apart"
   assert.throws(() => readFrame("\u0001 no JSON"), SyntaxError);
 });
 
-test("lines of a POST come back as they went", () => {
+test("lines of a POST round-trip", () => {
   const bytes = new Uint8Array(20_000).map((_, index) => index * 7).buffer;
   const lines = toLines({ token: "t", cursor: 1 }, ["a\nb", "", bytes]);
   assert.equal(lines.split("\n").length, 5);
   assert.deepEqual(fromLines(lines), { control: { token: "t", cursor: 1 }, frames: ["a\nb", "", bytes] });
 });
 
-test("an answer that is none is an error", () => {
+test("malformed answers are errors", () => {
   for (const text of ["", "<html>", "null\n", "1\n", "{}\n{}\n", '{}\n{"bytes":1}\n']) {
     assert.throws(() => fromLines(text), SyntaxError, text);
   }
@@ -30,7 +30,7 @@ test("an answer that is none is an error", () => {
 
 const STREAM = ": hello\n\nid: t.1\ndata: a\ndata: b\n\nevent: text\r\nid: t.2\r\ndata:\"x\"\r\n\r\nretry: 5\rdata: last\r\rdata: cut";
 
-test("an event stream is read wherever it is cut, with every kind of line end", () => {
+test("event streams are parsed at any cut", () => {
   const expected = [
     { event: "message", id: "t.1", data: "a\nb" },
     { event: "text", id: "t.2", data: '"x"' },
@@ -49,7 +49,7 @@ test("an event stream is read wherever it is cut, with every kind of line end", 
   }
 });
 
-test("hints when to come back", () => {
+test("retry hints are parsed", () => {
   assert.equal(retryHint("retry-after=2.5"), 2.5);
   assert.equal(retryHint("retry-after=99999"), 600);
   for (const reason of ["", undefined, "5", "retry-after=", "retry-after=-1", "retry-after=1e9"]) {

@@ -98,7 +98,7 @@ pub trait Consumer: Send + 'static {
     }
 
     /// Handles the client's return over a new connection, on which it goes on: see
-    /// [`Protocols::transports`](crate::Protocols::transports). By default that is fine.
+    /// [`Protocols::resume`](crate::Protocols::resume). By default that is fine.
     ///
     /// Guards have let it in once more, and it is the same user's. What it missed for good is in
     /// [`gap`](Resumed::gap): tell it anew what it must know. Close the socket if it may no longer be here.

@@ -11,7 +11,7 @@ use super::{
     attachment::CarrierOutput,
     config::Settings,
     log::Payload,
-    ndjson::{self, Batch, BatchError, BatchLimits},
+    ndjson::{self, FrameBatch, BatchError, BatchLimits},
     protocol::{ControlObject, Gap, RequestMode},
     session::Session,
     token::SessionToken,
@@ -37,7 +37,7 @@ pub(super) struct Requester {
 
 impl Settings {
     /// Parses a batch within the limits of clients.
-    pub(super) fn parse(&self, body: &[u8]) -> Result<Batch, StatusCode> {
+    pub(super) fn parse(&self, body: &[u8]) -> Result<FrameBatch, StatusCode> {
         let limits = BatchLimits { frames: self.resume.batch_messages, frame: self.limits.max_message_size };
         ndjson::parse(body, limits).map_err(|error| match error {
             BatchError::Malformed => StatusCode::BAD_REQUEST,

@@ -12,7 +12,7 @@ const OVERHEAD: usize = size_of::<Frame>() + 64;
 
 /// The frames of a client that wait for the application, each taken once by its number.
 #[derive(Default)]
-pub(super) struct Inbox {
+pub(super) struct SessionInbox {
     frames: VecDeque<Frame>,
     bytes: usize,
     /// The number of the client's last frame.
@@ -32,7 +32,7 @@ pub(super) enum PushResult {
     Refused(u64),
 }
 
-impl Inbox {
+impl SessionInbox {
     /// The number of the client's last frame.
     pub(super) fn received(&self) -> u64 {
         self.received

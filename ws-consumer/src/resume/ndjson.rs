@@ -8,7 +8,7 @@ use super::{log::Payload, protocol::ControlObject};
 use crate::frame::{self, Frame};
 
 /// A request's or an answer's body: a control object, then frames.
-pub(super) struct Batch {
+pub(super) struct FrameBatch {
     pub(super) control: ControlObject,
     pub(super) frames: Vec<Frame>,
 }
@@ -40,7 +40,7 @@ struct BinaryLine<'a> {
 }
 
 /// Reads a batch, each byte once.
-pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, BatchError> {
+pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<FrameBatch, BatchError> {
     let body = std::str::from_utf8(body).map_err(|_| BatchError::Malformed)?;
     let mut lines = body.split_terminator('\n');
     let control = lines.next().filter(|line| line.starts_with('{')).ok_or(BatchError::Malformed)?;
@@ -56,7 +56,7 @@ pub(super) fn parse(body: &[u8], limits: BatchLimits) -> Result<Batch, BatchErro
         }
         frames.push(frame);
     }
-    Ok(Batch { control, frames })
+    Ok(FrameBatch { control, frames })
 }
 
 fn read_frame(line: &str) -> Option<Frame> {

@@ -51,9 +51,9 @@ const SESSION: Profile =
 
 /// The sessions of a service. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct SessionService(Arc<SharedService>);
+pub(crate) struct SessionService(Arc<SharedSessions>);
 
-struct SharedService {
+struct SharedSessions {
     settings: Arc<Settings>,
     application: Arc<dyn Application>,
     layer: Arc<dyn ChannelLayer>,
@@ -112,7 +112,7 @@ impl SessionService {
         let SessionParts { resume, limits, application, layer, output, connections, accepts_in_outage } =
             parts;
         let settings = Settings::new(ProcessId::new()?, resume, limits);
-        Ok(Self(Arc::new(SharedService {
+        Ok(Self(Arc::new(SharedSessions {
             registry: Arc::new(Registry::new(&settings.resume)),
             forwarder: Arc::new(Forwarder::new(layer.clone(), &settings.resume)),
             settings: Arc::new(settings),
@@ -147,7 +147,7 @@ impl SessionService {
 
     /// Begins a session, if the application accepts its client.
     pub(super) async fn open(&self, scope: Scope) -> Result<StartedSession, Refuse> {
-        let SharedService { settings, connections, registry, accepts_in_outage, .. } = &*self.0;
+        let SharedSessions { settings, connections, registry, accepts_in_outage, .. } = &*self.0;
         if connections.is_cut_off() && !accepts_in_outage {
             return Err(Refuse::unavailable());
         }
@@ -255,7 +255,7 @@ impl SessionService {
     }
 
     fn start(&self, scope: Scope, profile: Profile) -> Wire {
-        let SharedService { layer, application, output, connections, .. } = &*self.0;
+        let SharedSessions { layer, application, output, connections, .. } = &*self.0;
         Context::open_with(profile, scope, layer.clone(), |mut context| {
             context.set_output_limits(output.clone());
             context.set_reports(connections.reports());
@@ -333,7 +333,7 @@ impl SessionService {
 
     /// Starts to answer the requests of other processes.
     async fn listen(&self) {
-        let SharedService { layer, listener, settings, .. } = &*self.0;
+        let SharedSessions { layer, listener, settings, .. } = &*self.0;
         let (process, sessions) = (settings.process, settings.resume.max_sessions);
         let begin = async || {
             let mailbox = forward::listen(&**layer, process).await?;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, mem, sync::Arc, task::Waker};
 use tokio::time::Instant;
 
 use super::{
-    inbox::Inbox,
+    inbox::SessionInbox,
     lifetime::Lifetime,
     log::{Log, Payload},
     protocol::Gap,
@@ -25,7 +25,7 @@ pub(super) struct SessionState {
     /// Sent frames.
     pub(super) log: Log,
     /// Frames of the client.
-    pub(super) inbox: Inbox,
+    pub(super) inbox: SessionInbox,
     reported: ReportedState,
     pub(super) secrets: Secrets,
     pub(super) user: Option<Arc<str>>,
@@ -156,7 +156,7 @@ impl SessionState {
         Self {
             admission: Admission::Undecided,
             log,
-            inbox: Inbox::default(),
+            inbox: SessionInbox::default(),
             reported: ReportedState::default(),
             secrets: Secrets::new(secret),
             user: None,

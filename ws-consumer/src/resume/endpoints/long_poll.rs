@@ -13,7 +13,7 @@ use super::super::{
     config::LostSession,
     exchange::{BatchReply, Requester, exchange},
     forward::{ForwardReply, ForwardRequest},
-    ndjson::Batch,
+    ndjson::FrameBatch,
     protocol::{ControlObject, Gap, RequestMode},
     registry::Reservation,
     request,
@@ -120,7 +120,7 @@ async fn answer(
     service: &SessionService,
     scope: Scope,
     token: SessionToken,
-    Batch { control, frames }: Batch,
+    FrameBatch { control, frames }: FrameBatch,
     body: Bytes,
     mut client: Option<AdmittedClient>,
 ) -> Result<HttpReply, Refuse> {
