@@ -63,13 +63,6 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// Returns the limits of carriers. The idle time and the age of their client are limited by the session.
-    pub(crate) fn of_carriers(&self) -> Self {
-        Self { idle_timeout: None, max_age: None, ..self.clone() }
-    }
-}
-
 /// The close of an idle client.
 pub(crate) fn idle() -> Close {
     Close::new(Close::NORMAL, "idle")

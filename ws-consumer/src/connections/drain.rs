@@ -216,13 +216,15 @@ impl Connections {
         }
     }
 
-    /// Ends connections whose hooks are still busy, and carriers. A carrier ends with its session, after the last frame,
-    /// unless the session is in another process.
+    /// Ends connections whose hooks are still busy, and then those that do not count: they serve connections that have ended,
+    /// or are in other processes.
     async fn end_late(&self, sockets: &[Arc<Connection>], drain: &Drain) {
         if timeout(INPUT_TIMEOUT, self.0.tasks.wait()).await.is_err() {
             sockets.iter().for_each(|connection| connection.shut_down(drain.close(), PendingInput::Drop));
         }
-        // Carriers of other processes' sessions are not among the tasks.
-        self.carriers().iter().for_each(|connection| connection.shut_down(drain.close(), PendingInput::Drop));
+        // Some of them are not among the tasks.
+        self.uncounted()
+            .iter()
+            .for_each(|connection| connection.shut_down(drain.close(), PendingInput::Drop));
     }
 }

@@ -57,9 +57,9 @@ struct OpenConnections {
     /// The number of connections so far, and the key of the last one.
     total: u64,
     connections: HashMap<u64, Arc<Connection>>,
-    /// The carriers of sessions. The sessions themselves are among the `connections`.
-    carriers: HashMap<u64, Arc<Connection>>,
-    last_carrier: u64,
+    /// Connections that only serve others, which are among the `connections` themselves.
+    uncounted: HashMap<u64, Arc<Connection>>,
+    last_uncounted: u64,
     /// The sum over closed connections, as is `closed_slow`.
     frames_dropped: u64,
     closed_slow: u64,
@@ -170,9 +170,9 @@ impl Connections {
             open.connections.insert(key, connection.clone());
             key
         } else {
-            open.last_carrier += 1;
-            let key = open.last_carrier;
-            open.carriers.insert(key, connection.clone());
+            open.last_uncounted += 1;
+            let key = open.last_uncounted;
+            open.uncounted.insert(key, connection.clone());
             key
         };
         Some(Registration { connections: self.clone(), connection: connection.clone(), key })
@@ -183,9 +183,9 @@ impl Connections {
         self.0.tasks.spawn(task);
     }
 
-    /// Returns the connections that carry sessions at the moment.
-    fn carriers(&self) -> Vec<Arc<Connection>> {
-        self.open().carriers.values().cloned().collect()
+    /// Returns the open connections that do not count.
+    fn uncounted(&self) -> Vec<Arc<Connection>> {
+        self.open().uncounted.values().cloned().collect()
     }
 
     /// Runs the task of a plain request.
@@ -205,7 +205,7 @@ impl Drop for Registration {
         if self.connection.profile().is_counted {
             open.connections.remove(&self.key);
         } else {
-            open.carriers.remove(&self.key);
+            open.uncounted.remove(&self.key);
         }
         open.frames_dropped += slow.dropped;
         open.closed_slow += u64::from(slow.closed);

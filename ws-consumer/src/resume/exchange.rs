@@ -11,7 +11,7 @@ use super::{
     attachment::CarrierOutput,
     config::Settings,
     log::Payload,
-    ndjson::{self, FrameBatch, BatchError, BatchLimits},
+    ndjson::{self, BatchError, BatchLimits, FrameBatch},
     protocol::{ControlObject, Gap, RequestMode},
     session::Session,
     token::SessionToken,

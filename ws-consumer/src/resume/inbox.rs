@@ -74,3 +74,19 @@ impl SessionInbox {
         (self.frames, self.bytes) = (VecDeque::new(), 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_inbox_takes_any_size() {
+        let mut inbox = SessionInbox::default();
+        let large = Frame::from(vec![0; BYTES + 1]);
+        assert!(!inbox.is_full_for(&large));
+        inbox.push(1, large);
+        assert!(inbox.is_full_for(&Frame::from("x")));
+        assert_eq!((inbox.pop().map(|frame| frame.len()), inbox.received()), (Some(BYTES + 1), 1));
+        assert_eq!((inbox.pop(), inbox.memory()), (None, 0));
+    }
+}

@@ -36,7 +36,7 @@ mod token;
 
 pub use self::config::{LostSession, Resume};
 pub(crate) use self::{
-    carrier::CARRIER,
+    carrier::{CARRIER, carrier_limits},
     endpoints::{serve, websocket::carry, websocket::is_offered},
     request::{is_session_request, scope},
     service::{SessionParts, SessionService},

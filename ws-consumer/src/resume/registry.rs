@@ -385,3 +385,78 @@ impl<S: Evictable> Drop for Reservation<S> {
         self.registry.settle(state, self.address).evict();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fake {
+        id: SessionId,
+        is_evicted: AtomicBool,
+    }
+
+    impl Evictable for Fake {
+        fn id(&self) -> SessionId {
+            self.id
+        }
+
+        fn evict(&self) {
+            self.is_evicted.store(true, Relaxed);
+        }
+    }
+
+    fn registry(limit: impl FnOnce(&mut Resume)) -> Arc<Registry<Fake>> {
+        let mut resume = Resume::default();
+        limit(&mut resume);
+        Arc::new(Registry::new(&resume))
+    }
+
+    fn enter(registry: &Registry<Fake>) -> Option<Arc<Fake>> {
+        let session = Arc::new(Fake { id: SessionId::new().unwrap(), is_evicted: AtomicBool::new(false) });
+        registry.enter(&session, None, 0, Arc::default()).then_some(session)
+    }
+
+    #[test]
+    fn sessions_are_limited() {
+        let registry = registry(|resume| resume.max_sessions = 2);
+        let [first, second] = [(); 2].map(|()| enter(&registry).unwrap());
+        assert!(enter(&registry).is_none());
+        registry.end(first.id, 0).evict();
+        assert!(enter(&registry).is_some(), "ended sessions do not count");
+        registry.forget(second.id);
+        assert!(registry.find(second.id).is_none() && registry.len() == 2);
+    }
+
+    #[test]
+    fn the_oldest_waiting_are_evicted() {
+        let registry = registry(|resume| resume.max_waiting_per_address = 2);
+        let sessions = [(); 4].map(|()| enter(&registry).unwrap());
+        registry.wait(sessions[1].id, 0).evict();
+        registry.wait(sessions[0].id, 0).evict();
+        registry.wait(sessions[2].id, 0).evict();
+        let evicted = sessions.iter().map(|session| session.is_evicted.load(Relaxed));
+        assert_eq!(evicted.collect::<Vec<_>>(), [false, true, false, false]);
+    }
+
+    #[test]
+    fn carried_sessions_are_not_evicted() {
+        let registry = registry(|resume| resume.max_bytes = 1000);
+        let [waiting, carried] = [(); 2].map(|()| enter(&registry).unwrap());
+        registry.keep(carried.id, 900).evict();
+        assert!(!registry.is_pressed());
+        registry.wait(waiting.id, 200).evict();
+        assert!(waiting.is_evicted.load(Relaxed) && !registry.is_pressed());
+        registry.keep(carried.id, 1001).evict();
+        assert!(!carried.is_evicted.load(Relaxed) && registry.is_pressed());
+    }
+
+    #[test]
+    fn reservations_are_given_back() {
+        let registry = registry(|resume| resume.max_bytes_per_address = 1000);
+        let mut body = registry.reserve(None);
+        assert!(body.resize(900) && !body.resize(1100));
+        drop(body);
+        assert!(registry.reserve(None).resize(1000));
+        assert!(registry.state().addresses.is_empty());
+    }
+}

@@ -282,3 +282,19 @@ impl SessionState {
         [mem::take(&mut self.opener), self.carrier.as_mut().and_then(|carrier| carrier.waker.take())]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn former_secrets_are_limited() {
+        let secrets: Vec<_> = (0..FORMER + 2).map(|_| TokenSecret::new().unwrap()).collect();
+        let mut known = Secrets::new(secrets[0]);
+        secrets[1..].iter().for_each(|secret| known.replace(*secret));
+        let valid = secrets.iter().map(|secret| known.are_valid(secret)).collect::<Vec<_>>();
+        assert!(!valid[0] && valid[1..].iter().all(|valid| *valid));
+        known.confirm();
+        assert!(!known.are_valid(&secrets[FORMER]) && known.is_newest(&secrets[FORMER + 1]));
+    }
+}

@@ -140,7 +140,7 @@ impl<H> SocketService<H> {
             })
         });
         let application: Arc<dyn Application> = Arc::new(application);
-        let (output, carriers) = (Arc::new(limits.output.clone()), Arc::new(limits.of_carriers()));
+        let (output, carriers) = (Arc::new(limits.output.clone()), Arc::new(resume::carrier_limits(&limits)));
         let limits = Arc::new(limits);
         let sessions = resume.map(|resume| {
             let (application, layer, connections) = (application.clone(), layer.clone(), connections.clone());

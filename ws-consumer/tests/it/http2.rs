@@ -1,4 +1,4 @@
-//! Sessions over one HTTP/2 connection: all legs and requests of a browser share one, and a host is named by `:authority`.
+//! Sessions over one HTTP/2 connection: all carriers and requests of a browser share one, and a host is named by `:authority`.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
 use std::{sync::Arc, time::Duration};

@@ -108,7 +108,7 @@ async fn missed_frames_arrive_on_resume() {
             stage.say("three").await;
             timed(client.connect(after)).await.unwrap();
             assert_eq!(client.open["resumed"], true, "{before:?} {after:?}");
-            assert_ne!(client.token, first, "a leg has a token of its own");
+            assert_ne!(client.token, first, "a carrier has a token of its own");
             stage.say("four").await;
             for text in ["two", "three", "four"] {
                 assert_eq!(timed(client.text()).await, text, "{before:?} {after:?}");
@@ -235,7 +235,7 @@ async fn guards_refuse_resumption() {
         let mut client = stage.client(Transport::LongPoll).await;
         client.headers.push(("authorization", "eve".to_owned()));
         assert!(matches!(timed(client.connect(transport)).await, Err(Fault::Status(403))), "{transport:?}");
-        // Neither with a request within the leg, if it comes with something else than before.
+        // Neither with a request within the carrier, if it comes with something else than before.
         for mode in ["poll", "long-poll", "send"] {
             let asked = json!({ "token": client.token, "cursor": 0, "mode": mode });
             assert_eq!(timed(client.post(asked, &[])).await.unwrap().0, 403);

@@ -43,7 +43,7 @@ pub enum Fault {
     Status(u16),
 }
 
-enum Leg {
+enum ClientCarrier {
     None,
     Polls(&'static str),
     Socket(Box<WebSocketStream<Fragile>>),
@@ -63,7 +63,7 @@ pub struct SessionClient {
     pub acked: u64,
     /// The number of them that were sent over this carrier.
     on_leg: u64,
-    leg: Leg,
+    carrier: ClientCarrier,
     heard: VecDeque<Heard>,
     budget: Arc<AtomicI64>,
 }
@@ -80,7 +80,7 @@ impl SessionClient {
             unacknowledged: VecDeque::new(),
             acked: 0,
             on_leg: 0,
-            leg: Leg::None,
+            carrier: ClientCarrier::None,
             heard: VecDeque::new(),
             budget: Arc::new(AtomicI64::new(i64::MAX)),
         }
@@ -103,12 +103,12 @@ impl SessionClient {
     }
 
     pub fn is_cut(&self) -> bool {
-        matches!(self.leg, Leg::None)
+        matches!(self.carrier, ClientCarrier::None)
     }
 
     /// Drops the connection without a close.
     pub fn cut(&mut self) {
-        self.leg = Leg::None;
+        self.carrier = ClientCarrier::None;
     }
 
     fn pipe(&self) -> Fragile {
@@ -119,18 +119,18 @@ impl SessionClient {
 
     /// Opens a carrier, of the present session or of a new one.
     pub async fn connect(&mut self, transport: Transport) -> Result<(), Fault> {
-        self.leg = Leg::None;
-        let leg = match transport {
+        self.carrier = ClientCarrier::None;
+        let carrier = match transport {
             Transport::WebSocket => self.connect_socket().await?,
             Transport::EventStream => self.connect_stream().await?,
             Transport::LongPoll => self.connect_polls("long-poll").await?,
             _ => self.connect_polls("poll").await?,
         };
-        self.leg = leg;
+        self.carrier = carrier;
         self.send_again().await
     }
 
-    async fn connect_socket(&mut self) -> Result<Leg, Fault> {
+    async fn connect_socket(&mut self) -> Result<ClientCarrier, Fault> {
         let mut request = format!("ws://test{}", self.path).into_client_request().expect("a path");
         let resume = self.token.as_ref().map(|token| format!(", channels.resume.{}.{token}", self.cursor));
         let offer = format!("channels.v1{}", resume.unwrap_or_default());
@@ -148,10 +148,10 @@ impl SessionClient {
             }
             _ => return Err(Fault::Cut),
         }
-        Ok(Leg::Socket(Box::new(socket)))
+        Ok(ClientCarrier::Socket(Box::new(socket)))
     }
 
-    async fn connect_stream(&mut self) -> Result<Leg, Fault> {
+    async fn connect_stream(&mut self) -> Result<ClientCarrier, Fault> {
         let mut request = Request::get(&self.path).header("accept", "text/event-stream");
         if let Some(token) = &self.token {
             request = request.header("last-event-id", format!("{token}.{}", self.cursor));
@@ -160,25 +160,25 @@ impl SessionClient {
         if response.status() != 200 {
             return Err(Fault::Status(response.status().as_u16()));
         }
-        let mut leg = Leg::Stream { body: response.into_body(), read: Vec::new() };
+        let mut carrier = ClientCarrier::Stream { body: response.into_body(), read: Vec::new() };
         let before = self.open.clone();
         self.open = Value::Null;
         while self.open.is_null() {
-            if self.read_events(&mut leg).await.is_err() {
+            if self.read_events(&mut carrier).await.is_err() {
                 self.open = before;
                 return Err(Fault::Cut);
             }
         }
-        Ok(leg)
+        Ok(carrier)
     }
 
-    async fn connect_polls(&mut self, mode: &'static str) -> Result<Leg, Fault> {
+    async fn connect_polls(&mut self, mode: &'static str) -> Result<ClientCarrier, Fault> {
         let asked = match &self.token {
             Some(token) => json!({ "token": token, "cursor": self.cursor, "mode": mode, "resume": true }),
             None => json!({ "mode": mode }),
         };
         self.exchange(asked, &[]).await?;
-        Ok(Leg::Polls(mode))
+        Ok(ClientCarrier::Polls(mode))
     }
 
     async fn request(
@@ -262,7 +262,7 @@ impl SessionClient {
         if let Some(code) = control["close"]["code"].as_u64() {
             let reason = control["close"]["reason"].as_str().unwrap_or_default().to_owned();
             self.heard.push_back(Heard::Close(code as u16, reason));
-            self.leg = Leg::None;
+            self.carrier = ClientCarrier::None;
         }
     }
 
@@ -286,7 +286,7 @@ impl SessionClient {
     pub async fn send(&mut self, frame: impl Into<Frame>) {
         self.unacknowledged.push_back(frame.into());
         if self.send_again().await.is_err() {
-            self.leg = Leg::None;
+            self.carrier = ClientCarrier::None;
         }
     }
 
@@ -296,9 +296,9 @@ impl SessionClient {
         if frames.is_empty() {
             return Ok(());
         }
-        match &mut self.leg {
-            Leg::None => return Ok(()),
-            Leg::Socket(socket) => {
+        match &mut self.carrier {
+            ClientCarrier::None => return Ok(()),
+            ClientCarrier::Socket(socket) => {
                 for frame in frames {
                     let message = match frame {
                         Frame::Text(text) if text.starts_with('\u{1}') => {
@@ -311,7 +311,7 @@ impl SessionClient {
                     self.on_leg += 1;
                 }
             }
-            Leg::Stream { .. } | Leg::Polls(_) => {
+            ClientCarrier::Stream { .. } | ClientCarrier::Polls(_) => {
                 let asked = json!({ "token": self.token, "first": first, "mode": "send" });
                 self.exchange(asked, &frames).await?;
             }
@@ -325,7 +325,7 @@ impl SessionClient {
             if let Some(heard) = self.heard.pop_front() {
                 return Ok(heard);
             }
-            self.listen().await.inspect_err(|_| self.leg = Leg::None)?;
+            self.listen().await.inspect_err(|_| self.carrier = ClientCarrier::None)?;
         }
     }
 
@@ -337,9 +337,9 @@ impl SessionClient {
     }
 
     async fn listen(&mut self) -> Result<(), Fault> {
-        match &mut self.leg {
-            Leg::None => Err(Fault::Cut),
-            Leg::Polls(mode) => {
+        match &mut self.carrier {
+            ClientCarrier::None => Err(Fault::Cut),
+            ClientCarrier::Polls(mode) => {
                 let mode = *mode;
                 let asked = json!({ "token": self.token, "cursor": self.cursor, "mode": mode });
                 self.exchange(asked, &[]).await?;
@@ -348,15 +348,15 @@ impl SessionClient {
                 }
                 Ok(())
             }
-            Leg::Stream { .. } => {
-                let mut leg = std::mem::replace(&mut self.leg, Leg::None);
-                self.read_events(&mut leg).await?;
+            ClientCarrier::Stream { .. } => {
+                let mut carrier = std::mem::replace(&mut self.carrier, ClientCarrier::None);
+                self.read_events(&mut carrier).await?;
                 if !self.heard.iter().any(|heard| matches!(heard, Heard::Close(..))) {
-                    self.leg = leg;
+                    self.carrier = carrier;
                 }
                 Ok(())
             }
-            Leg::Socket(socket) => match socket.next().await {
+            ClientCarrier::Socket(socket) => match socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     match text.as_str().strip_prefix('\u{1}') {
                         Some(rest) if rest.starts_with('\u{1}') => {
@@ -373,7 +373,7 @@ impl SessionClient {
                 }
                 Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) != 4408 => {
                     self.heard.push_back(Heard::Close(frame.code.into(), frame.reason.as_str().to_owned()));
-                    self.leg = Leg::None;
+                    self.carrier = ClientCarrier::None;
                     Ok(())
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
@@ -385,25 +385,25 @@ impl SessionClient {
     /// Sends the cursor, where it is not a part of polls.
     pub async fn say_cursor(&mut self) {
         let cursor = self.cursor;
-        let said = match &mut self.leg {
-            Leg::Socket(socket) => {
+        let said = match &mut self.carrier {
+            ClientCarrier::Socket(socket) => {
                 let control = Message::text(format!("\u{1}{{\"cursor\":{cursor}}}"));
                 socket.send(control).await.map_err(|_| Fault::Cut)
             }
-            Leg::Stream { .. } => {
+            ClientCarrier::Stream { .. } => {
                 self.exchange(json!({ "token": self.token, "cursor": cursor, "mode": "send" }), &[]).await
             }
             _ => Ok(()),
         };
         if said.is_err() {
-            self.leg = Leg::None;
+            self.carrier = ClientCarrier::None;
         }
     }
 
     /// Ends the session.
     pub async fn close(&mut self, code: u16) {
-        match std::mem::replace(&mut self.leg, Leg::None) {
-            Leg::Socket(mut socket) => {
+        match std::mem::replace(&mut self.carrier, ClientCarrier::None) {
+            ClientCarrier::Socket(mut socket) => {
                 let frame = tungstenite::protocol::CloseFrame { code: code.into(), reason: "".into() };
                 socket.send(Message::Close(Some(frame))).await.expect("open");
                 while let Some(Ok(_)) = socket.next().await {}
@@ -416,8 +416,8 @@ impl SessionClient {
         }
     }
 
-    async fn read_events(&mut self, leg: &mut Leg) -> Result<(), Fault> {
-        let Leg::Stream { body, read } = leg else { return Err(Fault::Cut) };
+    async fn read_events(&mut self, carrier: &mut ClientCarrier) -> Result<(), Fault> {
+        let ClientCarrier::Stream { body, read } = carrier else { return Err(Fault::Cut) };
         let frame = body.frame().await.and_then(Result::ok).ok_or(Fault::Cut)?;
         read.extend_from_slice(&frame.into_data().expect("data"));
         while let Some(end) = read.windows(2).position(|two| two == b"\n\n") {
