@@ -9,13 +9,13 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use super::{config::Resume, log::SharedBytes, token::SessionId};
-use crate::error::LogLimit;
+use crate::{error::LogLimit, sync::lock};
 
 /// The estimated size of a session without the data that it keeps: its task, its consumer, its mailbox, and the
 /// allocator's overhead.
@@ -238,7 +238,7 @@ impl<S: Evictable> Registry<S> {
     }
 
     fn state(&self) -> MutexGuard<'_, RegistryState<S>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
@@ -39,6 +39,7 @@ use crate::{
     limits::Limits,
     scope::Scope,
     socket::Context,
+    sync::lock,
     wire::{OutputLimits, Profile, Refuse, Wire},
 };
 
@@ -377,7 +378,7 @@ impl SessionService {
     }
 
     fn credentials(&self) -> MutexGuard<'_, AdmittedCredentials> {
-        self.0.credentials.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.credentials)
     }
 }
 

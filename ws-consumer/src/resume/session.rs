@@ -4,7 +4,7 @@
 //! [`attachment`](super::attachment), take frames from the log and put the client's frames into the inbox.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     frame::{Close, Frame},
+    sync::lock,
     wire::{Accept, Connection, Incoming, Outgoing, PendingInput, Refuse, Wire},
 };
 
@@ -277,8 +278,7 @@ impl Session {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, SessionState> {
-        // No user code runs under it, so a poisoned one is still whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -18,7 +18,7 @@ use super::super::{
 use crate::{
     error::Result,
     frame::{self, Close, Frame},
-    scope::Scope,
+    scope::{Scope, headers::items},
     socket::Socket,
     wire::{Accept, Input, Refuse, Running},
 };
@@ -97,9 +97,7 @@ async fn greet(socket: &mut Socket, headers: HeaderMap, control: &ControlObject)
 
 /// Whether the client offers the subprotocol.
 pub(crate) fn is_offered(headers: &HeaderMap) -> bool {
-    let lists =
-        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|name| name.trim() == PROTOCOL)
+    items(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == PROTOCOL)
 }
 
 /// Takes the subprotocols of carriers out of the offer. Returns the session to resume, if there is one; `Some(None)` if its
