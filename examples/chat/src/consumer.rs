@@ -97,14 +97,14 @@ impl Consumer for FrameChat {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use ws_consumer::{Router, testing::Stage};
+    use ws_consumer::{Router, testing::TestApp};
 
     use super::*;
 
-    async fn hear_each_other(stage: Stage) {
-        let mut ann = stage.websocket("/ws/chat/lobby/");
-        let mut bob = stage.websocket("/ws/chat/lobby/");
-        let mut eve = stage.websocket("/ws/chat/attic/");
+    async fn hear_each_other(app: TestApp) {
+        let mut ann = app.websocket("/ws/chat/lobby/");
+        let mut bob = app.websocket("/ws/chat/lobby/");
+        let mut eve = app.websocket("/ws/chat/attic/");
         for member in [&mut ann, &mut bob, &mut eve] {
             member.connect().await.unwrap();
         }
@@ -116,11 +116,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn messages_stay_in_their_room() {
-        hear_each_other(Stage::new(Router::new().consumer("/ws/chat/{room}/", Chat::default))).await;
+        hear_each_other(TestApp::new(Router::new().consumer("/ws/chat/{room}/", Chat::default))).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn so_they_do_past_their_consumers() {
-        hear_each_other(Stage::new(Router::new().consumer("/ws/chat/{room}/", FrameChat::default))).await;
+        hear_each_other(TestApp::new(Router::new().consumer("/ws/chat/{room}/", FrameChat::default))).await;
     }
 }

@@ -87,16 +87,16 @@ impl Consumer for Room {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use ws_consumer::testing::Stage;
+    use ws_consumer::testing::TestApp;
 
     use super::*;
     use crate::sockets;
 
     #[tokio::test(start_paused = true)]
     async fn broadcasts_name_user_and_transport() {
-        let stage = Stage::new(sockets(Counts::default()));
-        let mut ann = stage.websocket("/ws/room/");
-        let mut bob = stage.websocket("/ws/room/");
+        let app = TestApp::new(sockets(Counts::default()));
+        let mut ann = app.websocket("/ws/room/");
+        let mut bob = app.websocket("/ws/room/");
         ann.connect().await.unwrap();
         bob.connect().await.unwrap();
         ann.send_json_to(&json!({ "text": "hello", "page": "a", "at": 1.5 })).await;
@@ -107,8 +107,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refuses_long_texts() {
-        let stage = Stage::new(sockets(Counts::default()));
-        let mut ann = stage.websocket("/ws/room/");
+        let app = TestApp::new(sockets(Counts::default()));
+        let mut ann = app.websocket("/ws/room/");
         ann.connect().await.unwrap();
         ann.send_json_to(&json!({ "text": "x".repeat(LONGEST_TEXT + 1), "page": "a", "at": 0 })).await;
         let answer: Value = ann.receive_json_from().await;
@@ -118,9 +118,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn counts_live_sessions() {
         let counts = Counts::default();
-        let stage = Stage::new(sockets(counts.clone()));
-        let mut ann = stage.websocket("/ws/room/");
-        let mut bob = stage.websocket("/ws/room/");
+        let app = TestApp::new(sockets(counts.clone()));
+        let mut ann = app.websocket("/ws/room/");
+        let mut bob = app.websocket("/ws/room/");
         ann.connect().await.unwrap();
         bob.connect().await.unwrap();
         assert_eq!(counts.now().get("websocket"), Some(&2));

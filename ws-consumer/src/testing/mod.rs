@@ -28,16 +28,16 @@
 //! #     }
 //! # }
 //! use serde_json::json;
-//! use ws_consumer::{Router, testing::Stage};
+//! use ws_consumer::{Router, testing::TestApp};
 //!
 //! # /*
 //! #[tokio::test(start_paused = true)]
 //! # */
 //! async fn messages_reach_their_room() {
-//!     let stage = Stage::new(Router::new().consumer("/ws/chat/{room}/", Chat::default));
-//!     let mut ann = stage.websocket("/ws/chat/lobby/");
-//!     let mut bob = stage.websocket("/ws/chat/lobby/");
-//!     let mut eve = stage.websocket("/ws/chat/attic/");
+//!     let app = TestApp::new(Router::new().consumer("/ws/chat/{room}/", Chat::default));
+//!     let mut ann = app.websocket("/ws/chat/lobby/");
+//!     let mut bob = app.websocket("/ws/chat/lobby/");
+//!     let mut eve = app.websocket("/ws/chat/attic/");
 //!     for member in [&mut ann, &mut bob, &mut eve] {
 //!         member.connect().await.unwrap();
 //!     }
@@ -55,7 +55,7 @@ mod broadcasts;
 mod expected;
 mod http;
 mod live;
-mod stage;
+mod test_app;
 mod websocket;
 
 use std::{
@@ -65,7 +65,7 @@ use std::{
 
 pub use self::{
     application::ApplicationCommunicator, broadcasts::Broadcasts, expected::Expected, http::HttpCommunicator,
-    live::LiveServer, stage::Stage, websocket::WebsocketCommunicator,
+    live::LiveServer, test_app::TestApp, websocket::WebsocketCommunicator,
 };
 
 /// The address of a communicator's client: limits per address need one.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ws_consumer::{Consumer, Error, Frame, NoEvents, Result, Socket, blocking, consumer, testing::Stage};
+use ws_consumer::{Consumer, Error, Frame, NoEvents, Result, Socket, blocking, consumer, testing::TestApp};
 
 // ---- jobs next to the hooks
 
@@ -28,7 +28,7 @@ impl Consumer for Jobs {
 
 #[tokio::test(start_paused = true)]
 async fn jobs_run_up_to_their_limit() {
-    let mut client = Stage::new(consumer(|| Jobs)).websocket("/").with_patience(Duration::from_secs(60));
+    let mut client = TestApp::new(consumer(|| Jobs)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     let start = tokio::time::Instant::now();
     for seconds in ["5", "1", "3"] {
@@ -42,7 +42,7 @@ async fn jobs_run_up_to_their_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn failing_job_ends_the_connection() {
-    let mut client = Stage::new(consumer(|| Jobs)).websocket("/").with_patience(Duration::from_secs(60));
+    let mut client = TestApp::new(consumer(|| Jobs)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     client.send_to("13").await;
     assert_eq!(client.receive_close().await.code, 1011);
@@ -73,7 +73,7 @@ async fn handles_send_from_any_task() {
         assert!(socket.next().await?.is_none());
         Ok(())
     };
-    let mut client = Stage::new(many).websocket("/");
+    let mut client = TestApp::new(many).websocket("/");
     client.connect().await.unwrap();
     for _ in 0..8 {
         assert_eq!(client.receive_from().await.len(), 600 << 10);
@@ -104,7 +104,7 @@ impl Consumer for Sleeper {
 
 #[tokio::test(start_paused = true)]
 async fn answers_requests_by_ref() {
-    let mut client = Stage::new(consumer(|| Sleeper)).websocket("/").with_patience(Duration::from_secs(60));
+    let mut client = TestApp::new(consumer(|| Sleeper)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     for (request, answer) in [
         (json!({ "ref": 7, "request": 2 }), json!({ "ref": 7, "reply": { "slept": 2 } })),
@@ -135,7 +135,7 @@ impl Consumer for Asking {
 
 #[tokio::test(start_paused = true)]
 async fn server_requests_keep_frame_order() {
-    let mut client = Stage::new(consumer(|| Asking)).websocket("/").with_patience(Duration::from_secs(60));
+    let mut client = TestApp::new(consumer(|| Asking)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     client.send_to("a").await;
     client.assert_sent(json!({ "ref": 1, "request": "a?" })).await;
@@ -152,7 +152,7 @@ async fn server_requests_keep_frame_order() {
 
 #[tokio::test(start_paused = true)]
 async fn unanswered_requests_fail_in_time() {
-    let mut client = Stage::new(consumer(|| Asking)).websocket("/").with_patience(Duration::from_secs(60));
+    let mut client = TestApp::new(consumer(|| Asking)).websocket("/").with_patience(Duration::from_secs(60));
     client.connect().await.unwrap();
     for (n, (answer, outcome)) in [
         (None, "x: the client did not answer within 5s"),

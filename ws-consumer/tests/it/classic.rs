@@ -3,7 +3,7 @@
 use channel_layer::{ChannelLayerExt, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use ws_consumer::{Consumer, Frame, Result, Router, Socket, consumer, testing::Stage};
+use ws_consumer::{Consumer, Frame, Result, Router, Socket, consumer, testing::TestApp};
 
 /// Handles `xx.oo` and `xx_oo` in the same way, in the group that the URL names.
 #[derive(Default)]
@@ -43,13 +43,13 @@ impl Consumer for Classic {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_group_hears() {
-    let stage = Stage::new(Router::new().re_path(r"room/(?P<group>\w+)/$", consumer(Classic::default)));
+    let app = TestApp::new(Router::new().re_path(r"room/(?P<group>\w+)/$", consumer(Classic::default)));
     let (mut ann, mut bob, mut eve) =
-        (stage.websocket("/room/a/"), stage.websocket("/room/a/"), stage.websocket("/ws/room/b/"));
+        (app.websocket("/room/a/"), app.websocket("/room/a/"), app.websocket("/ws/room/b/"));
     for client in [&mut ann, &mut bob, &mut eve] {
         client.connect().await.unwrap();
     }
-    let mut group = stage.broadcasts("a").await;
+    let mut group = app.broadcasts("a").await;
     ann.send_to("hello").await;
     group.assert_broadcast(&json!({ "type": "xx.oo", "message": "hello" })).await;
     for member in [&mut ann, &mut bob] {
@@ -59,7 +59,7 @@ async fn only_the_group_hears() {
 
     // In Python's spelling.
     let underscored = Message::new("xx_oo").with("message", "again");
-    assert_eq!(stage.layer().group_send_message("a", underscored).await.unwrap().local.delivered, 3);
+    assert_eq!(app.layer().group_send_message("a", underscored).await.unwrap().local.delivered, 3);
     bob.assert_sent(json!("again")).await;
 
     bob.send_to("leave").await;

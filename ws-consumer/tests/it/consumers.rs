@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use ws_consumer::{
     Accept, Close, Consumer, Error, Frame, Json, NoEvents, Result, Socket, TypedConsumer, TypedSocket,
-    consumer, testing::Stage, typed,
+    consumer, testing::TestApp, typed,
 };
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -60,8 +60,8 @@ impl Consumer for Echo {
 async fn c1_connect_echo_and_disconnect() {
     let seen = Log::default();
     let make = seen.clone();
-    let stage = Stage::new(consumer(move || Echo(make.clone())));
-    let mut client = stage.websocket("/");
+    let app = TestApp::new(consumer(move || Echo(make.clone())));
+    let mut client = app.websocket("/");
     client.connect().await.unwrap();
     for frame in [Frame::from("hi"), Frame::from(b"\xff".to_vec()), Frame::from(""), Frame::from(Vec::new())]
     {
@@ -81,15 +81,15 @@ async fn choosy(mut socket: Socket) -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn chooses_an_offered_subprotocol() {
-    let stage = Stage::new(choosy);
-    let mut client = stage.websocket("/").with_subprotocols(&["one", "two"]);
+    let app = TestApp::new(choosy);
+    let mut client = app.websocket("/").with_subprotocols(&["one", "two"]);
     assert_eq!(client.connect().await.unwrap().subprotocol.as_deref(), Some("two"));
-    assert_eq!(stage.websocket("/").connect().await.unwrap().subprotocol, None);
+    assert_eq!(app.websocket("/").connect().await.unwrap().subprotocol, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn accept_carries_headers() {
-    let accept = Stage::new(choosy).websocket("/").connect().await.unwrap();
+    let accept = TestApp::new(choosy).websocket("/").connect().await.unwrap();
     assert_eq!(accept.headers["x-served-by"], "us");
 }
 
@@ -121,8 +121,8 @@ impl Consumer for Member {
 #[tokio::test(start_paused = true)]
 async fn static_groups_outlive_hooks() {
     let layer = Arc::new(MemoryLayer::default());
-    let stage = Stage::over(consumer(Member::default), layer.clone());
-    let mut client = stage.websocket("/");
+    let app = TestApp::with_layer(consumer(Member::default), layer.clone());
+    let mut client = app.websocket("/");
     client.connect().await.unwrap();
     client.assert_sent("from connect").await;
     let flash = News::Flash { text: "hello".into() };
@@ -135,8 +135,8 @@ async fn static_groups_outlive_hooks() {
 #[tokio::test(start_paused = true)]
 async fn each_service_has_its_layer() {
     let (mut one, mut other) = (
-        Stage::new(consumer(Member::default)).websocket("/"),
-        Stage::new(consumer(Member::default)).websocket("/"),
+        TestApp::new(consumer(Member::default)).websocket("/"),
+        TestApp::new(consumer(Member::default)).websocket("/"),
     );
     one.connect().await.unwrap();
     one.assert_sent("from connect").await;
@@ -168,7 +168,7 @@ impl TypedConsumer for Sums {
 
 #[tokio::test(start_paused = true)]
 async fn json_consumers_are_typed() {
-    let mut client = Stage::new(typed(Sums::default)).websocket("/");
+    let mut client = TestApp::new(typed(Sums::default)).websocket("/");
     client.connect().await.unwrap();
     client.send_json_to(&Sum { a: 1, b: 2 }).await;
     assert_eq!(client.receive_json_from::<i64>().await, 3);
@@ -198,7 +198,7 @@ async fn codecs_are_interchangeable() {
         }
     }
 
-    let mut client = Stage::new(typed(|| Packed)).websocket("/");
+    let mut client = TestApp::new(typed(|| Packed)).websocket("/");
     client.connect().await.unwrap();
     client.send_to(MessagePack::encode(&Sum { a: 1, b: 2 }).unwrap()).await;
     assert_eq!(MessagePack::decode::<Sum>(&client.receive_from().await).unwrap(), Sum { a: 2, b: 1 });
@@ -209,18 +209,18 @@ async fn codecs_are_interchangeable() {
 
 #[tokio::test(start_paused = true)]
 async fn non_events_reach_no_hook() {
-    let stage = Stage::new(consumer(Member::default));
-    let mut client = stage.websocket("/");
+    let app = TestApp::new(consumer(Member::default));
+    let mut client = app.websocket("/");
     client.connect().await.unwrap();
     client.assert_sent("from connect").await;
     for name in ["_private", ".private", "close", "websocket.disconnect", "event", "nobody.knows", ""] {
         let message = Message::new(name).with("text", "x");
-        assert_eq!(stage.layer().group_send_message("news", message).await.unwrap().local.delivered, 1);
+        assert_eq!(app.layer().group_send_message("news", message).await.unwrap().local.delivered, 1);
     }
     let untyped = Message::encode(&json!({ "text": "x" })).unwrap();
-    let _report = stage.layer().group_send_message("news", untyped).await.unwrap();
+    let _report = app.layer().group_send_message("news", untyped).await.unwrap();
     let alive = News::Flash { text: "alive".into() };
-    assert_eq!(stage.layer().group_send_event("news", &alive).await.unwrap().local.delivered, 1);
+    assert_eq!(app.layer().group_send_event("news", &alive).await.unwrap().local.delivered, 1);
     assert_eq!(client.receive_from().await, Frame::from("alive"));
 }
 
@@ -230,7 +230,7 @@ async fn close_has_code_and_reason() {
         socket.accept().await?;
         socket.close(Close::new(4007, "test reason")).await
     };
-    let mut client = Stage::new(closing).websocket("/");
+    let mut client = TestApp::new(closing).websocket("/");
     client.connect().await.unwrap();
     assert_eq!(client.receive_close().await, Close::new(4007, "test reason"));
 }
@@ -240,7 +240,7 @@ async fn client_close_codes_arrive() {
     for code in [1000, 1001, 1005, 1006, 1009, 1011, 4000, 4999] {
         let seen = Log::default();
         let make = seen.clone();
-        let mut client = Stage::new(consumer(move || Echo(make.clone()))).websocket("/");
+        let mut client = TestApp::new(consumer(move || Echo(make.clone()))).websocket("/");
         client.connect().await.unwrap();
         client.disconnect_with(code).await;
         assert_eq!(taken(&seen)[1], format!("disconnect {code}"));
@@ -256,9 +256,9 @@ async fn scopes_are_per_connection() {
         let (path, n) = (socket.scope().path().to_owned(), *socket.scope().extensions.get::<u32>().unwrap());
         socket.send_text(format!("{path} {n}")).await
     };
-    let stage = Stage::new(tell);
+    let app = TestApp::new(tell);
     let (mut a, mut b) =
-        (stage.websocket("/a").with_extension(1_u32), stage.websocket("/b").with_extension(7_u32));
+        (app.websocket("/a").with_extension(1_u32), app.websocket("/b").with_extension(7_u32));
     a.connect().await.unwrap();
     b.connect().await.unwrap();
     assert_eq!((a.receive_from().await, b.receive_from().await), ("/a 2".into(), "/b 8".into()));
@@ -267,7 +267,7 @@ async fn scopes_are_per_connection() {
 #[tokio::test(start_paused = true)]
 async fn c13_hooks_may_refuse_by_an_error() {
     let refusing = |_: Socket| async { Err(Error::Refused(StatusCode::UNAUTHORIZED)) };
-    assert_eq!(Stage::new(refusing).websocket("/").connect().await.unwrap_err().status, 401);
+    assert_eq!(TestApp::new(refusing).websocket("/").connect().await.unwrap_err().status, 401);
 }
 
 struct Breaking(Log);
@@ -292,7 +292,8 @@ async fn disconnect_runs_after_panics() {
     for how in ["panic", "fail"] {
         let (seen, layer) = (Log::default(), Arc::new(MemoryLayer::default()));
         let make = seen.clone();
-        let mut client = Stage::over(consumer(move || Breaking(make.clone())), layer.clone()).websocket("/");
+        let mut client =
+            TestApp::with_layer(consumer(move || Breaking(make.clone())), layer.clone()).websocket("/");
         client.connect().await.unwrap();
         client.send_to(how).await;
         assert_eq!(client.receive_close().await.code, 1011);
@@ -318,7 +319,7 @@ async fn sends_fail_outside_the_open_state() {
             Ok(())
         }
     };
-    let mut client = Stage::new(sending).websocket("/");
+    let mut client = TestApp::new(sending).websocket("/");
     client.connect().await.unwrap();
     client.wait().await.unwrap();
     assert_eq!(taken(&seen), ["NotAccepted", "Closed", "Closed", "Closed"]);
@@ -326,7 +327,7 @@ async fn sends_fail_outside_the_open_state() {
 
 #[tokio::test(start_paused = true)]
 async fn c17_order_is_kept() {
-    let mut client = Stage::new(consumer(|| Echo(Log::default()))).websocket("/");
+    let mut client = TestApp::new(consumer(|| Echo(Log::default()))).websocket("/");
     client.connect().await.unwrap();
     for n in 0..200 {
         client.send_to(n.to_string()).await;

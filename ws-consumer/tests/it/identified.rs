@@ -15,7 +15,7 @@ use ws_consumer::{
         Auth, Authenticator, Guard, GuardRequest, Identity, MemoryStore, NoIdentify, Proof, Sessions, Token,
         UNAUTHENTICATED, UserId, auth_stack,
     },
-    testing::{Stage, WebsocketCommunicator},
+    testing::{TestApp, WebsocketCommunicator},
 };
 
 use crate::support::{
@@ -133,37 +133,37 @@ async fn identified_users_are_reached() {
     let believed = ("x-user", "ann");
     let none = ("x-none", "");
     let cases = [
-        ("by a header", Stage::new(tokens().around(inbox())), "/", header, 1),
-        ("by a query", Stage::new(tokens().around(inbox())), "/?token=ann", none, 1),
-        ("by a cookie", Stage::new(tokens().around(inbox())), "/", ("cookie", "t=ann"), 1),
+        ("by a header", TestApp::new(tokens().around(inbox())), "/", header, 1),
+        ("by a query", TestApp::new(tokens().around(inbox())), "/?token=ann", none, 1),
+        ("by a cookie", TestApp::new(tokens().around(inbox())), "/", ("cookie", "t=ann"), 1),
         (
             "by a protocol",
-            Stage::new(tokens().around(inbox())),
+            TestApp::new(tokens().around(inbox())),
             "/",
             ("sec-websocket-protocol", "bearer, ann"),
             1,
         ),
-        ("as nobody", Stage::new(tokens().around(inbox())), "/", none, 0),
-        ("as another", Stage::new(tokens().around(inbox())), "/?token=bob", none, 0),
-        ("by a login", Stage::new(with_sessions(Auth::new(Users))), "/?login", none, 1),
-        ("by a guard of one's own", Stage::new(Believing.around(inbox())), "/", believed, 1),
-        ("without a consumer", Stage::new(Believing.around(plain)), "/", believed, 1),
-        ("and says so itself", Stage::new(Believing.around(inbox())), "/?identify", believed, 1),
-        ("and says so twice", Stage::new(Believing.around(inbox())), "/?twice", believed, 1),
-        ("by itself alone", Stage::new(inbox()), "/?identify", none, 1),
-        ("by two guards", Stage::new(Believing.and(tokens()).around(inbox())), "/?token=ann", believed, 1),
-        ("not wanted", Stage::new(tokens().no_identify().around(inbox())), "/", header, 0),
-        ("not wanted here", Stage::new(tokens().and(NoIdentify).around(inbox())), "/", header, 0),
-        ("not wanted at first", Stage::new(NoIdentify.and(Believing).around(inbox())), "/", believed, 0),
-        ("wanted after all", Stage::new(tokens().no_identify().around(inbox())), "/?twice", header, 1),
+        ("as nobody", TestApp::new(tokens().around(inbox())), "/", none, 0),
+        ("as another", TestApp::new(tokens().around(inbox())), "/?token=bob", none, 0),
+        ("by a login", TestApp::new(with_sessions(Auth::new(Users))), "/?login", none, 1),
+        ("by a guard of one's own", TestApp::new(Believing.around(inbox())), "/", believed, 1),
+        ("without a consumer", TestApp::new(Believing.around(plain)), "/", believed, 1),
+        ("and says so itself", TestApp::new(Believing.around(inbox())), "/?identify", believed, 1),
+        ("and says so twice", TestApp::new(Believing.around(inbox())), "/?twice", believed, 1),
+        ("by itself alone", TestApp::new(inbox()), "/?identify", none, 1),
+        ("by two guards", TestApp::new(Believing.and(tokens()).around(inbox())), "/?token=ann", believed, 1),
+        ("not wanted", TestApp::new(tokens().no_identify().around(inbox())), "/", header, 0),
+        ("not wanted here", TestApp::new(tokens().and(NoIdentify).around(inbox())), "/", header, 0),
+        ("not wanted at first", TestApp::new(NoIdentify.and(Believing).around(inbox())), "/", believed, 0),
+        ("wanted after all", TestApp::new(tokens().no_identify().around(inbox())), "/?twice", header, 1),
     ];
-    for (how, stage, path, (name, value), expected) in cases {
-        let mut client = connected(stage.websocket(path).with_header(name, value)).await;
-        assert_eq!(reached(stage.layer(), "ann").await, expected, "{how}");
+    for (how, app, path, (name, value), expected) in cases {
+        let mut client = connected(app.websocket(path).with_header(name, value)).await;
+        assert_eq!(reached(app.layer(), "ann").await, expected, "{how}");
         if expected == 1 && how != "without a consumer" {
             client.assert_sent("bob").await;
         }
-        let closed = stage.layer().close_user("ann", Close::new(4001, "out")).await.unwrap();
+        let closed = app.layer().close_user("ann", Close::new(4001, "out")).await.unwrap();
         assert_eq!(closed.local.delivered, expected, "{how}");
         if expected == 1 {
             assert_eq!(client.receive_close().await, Close::new(4001, "out"), "{how}");
@@ -173,50 +173,50 @@ async fn identified_users_are_reached() {
 
 #[tokio::test(start_paused = true)]
 async fn outer_layers_identify_users() {
-    let stage = Stage::new(inbox());
-    let client = stage.websocket("/").with_extension(UserId("ann".into()));
+    let app = TestApp::new(inbox());
+    let client = app.websocket("/").with_extension(UserId("ann".into()));
     let mut client = connected(client).await;
-    assert_eq!(reached(stage.layer(), "ann").await, 1);
+    assert_eq!(reached(app.layer(), "ann").await, 1);
     client.assert_sent("bob").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn login_after_accept_identifies() {
     let first = Auth::by_tokens(Users).from_first_message(Duration::from_secs(5));
-    let stage = Stage::new(first.around(inbox()));
-    let mut client = connected(stage.websocket("/")).await;
-    assert_eq!(reached(stage.layer(), "ann").await, 0);
+    let app = TestApp::new(first.around(inbox()));
+    let mut client = connected(app.websocket("/")).await;
+    assert_eq!(reached(app.layer(), "ann").await, 0);
     client.send_to("ann").await;
     client.receive_nothing(Duration::from_millis(1)).await;
-    assert_eq!(reached(stage.layer(), "ann").await, 1, "the first message");
+    assert_eq!(reached(app.layer(), "ann").await, 1, "the first message");
     client.assert_sent("bob").await;
 
-    let stage = Stage::new(Auth::by_tokens(Users).around(inbox()));
-    let mut client = connected(stage.websocket("/")).await;
+    let app = TestApp::new(Auth::by_tokens(Users).around(inbox()));
+    let mut client = connected(app.websocket("/")).await;
     client.send_to("ann").await;
     client.assert_sent("done").await;
-    assert_eq!(reached(stage.layer(), "ann").await, 1, "a token later");
+    assert_eq!(reached(app.layer(), "ann").await, 1, "a token later");
 }
 
 #[tokio::test(start_paused = true)]
 async fn logout_and_expiry_end_identity() {
-    let stage = Stage::new(with_sessions(Auth::new(Users)));
-    let mut client = connected(stage.websocket("/?login")).await;
-    assert_eq!(reached(stage.layer(), "ann").await, 1);
+    let app = TestApp::new(with_sessions(Auth::new(Users)));
+    let mut client = connected(app.websocket("/?login")).await;
+    assert_eq!(reached(app.layer(), "ann").await, 1);
     client.assert_sent("bob").await;
     client.send_to("logout").await;
     client.assert_sent("done").await;
-    assert_eq!(reached(stage.layer(), "ann").await, 0);
+    assert_eq!(reached(app.layer(), "ann").await, 0);
     client.refute_sent("bob").await;
 
-    let stage = Stage::new(Auth::by_tokens(Users).from_query().around(inbox()));
-    let mut client = connected(stage.websocket("/?token=ann-minute")).await;
-    assert_eq!(reached(stage.layer(), "ann").await, 1);
+    let app = TestApp::new(Auth::by_tokens(Users).from_query().around(inbox()));
+    let mut client = connected(app.websocket("/?token=ann-minute")).await;
+    assert_eq!(reached(app.layer(), "ann").await, 1);
     client.assert_sent("bob").await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(client.receive_close().await.code, UNAUTHENTICATED);
     client.wait().await.unwrap();
-    assert_eq!(reached(stage.layer(), "ann").await, 0);
+    assert_eq!(reached(app.layer(), "ann").await, 0);
 }
 
 /// Two processes on one layer: the sessions are in the first, what is sent to users comes from the second.
@@ -280,16 +280,16 @@ impl HttpConsumer for Page {
 async fn waiting_requests_hear_user_events() {
     let pages = Router::new().http("/send", Page::default).http("/close", Page::default);
     let pages = pages.http("/wait", Page::default).consumer("/", Inbox::default);
-    let stage = Stage::new(Believing.around(pages));
-    let mut client = connected(stage.websocket("/").with_header("x-user", "ann")).await;
-    assert_eq!(stage.http("POST", "/send").get_response().await.body(), "1");
+    let app = TestApp::new(Believing.around(pages));
+    let mut client = connected(app.websocket("/").with_header("x-user", "ann")).await;
+    assert_eq!(app.http("POST", "/send").get_response().await.body(), "1");
     client.assert_sent("page").await;
-    assert_eq!(stage.http("POST", "/close").get_response().await.body(), "1");
+    assert_eq!(app.http("POST", "/close").get_response().await.body(), "1");
     assert_eq!(client.receive_close().await.code, 4001);
 
-    let mut waiting = stage.http("GET", "/wait").with_header("x-user", "ann");
+    let mut waiting = app.http("GET", "/wait").with_header("x-user", "ann");
     assert!(waiting.receive_nothing(Duration::from_secs(1)).await);
-    assert_eq!(stage.http("POST", "/send").get_response().await.body(), "1");
+    assert_eq!(app.http("POST", "/send").get_response().await.body(), "1");
     assert_eq!(waiting.get_response().await.body(), "page");
 }
 

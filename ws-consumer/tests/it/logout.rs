@@ -11,7 +11,7 @@ use tower_service::Service;
 use ws_consumer::{
     Consumer, Context, Exchange, HttpConsumer, NoEvents, Result, Socket, consumer, http_consumer,
     middleware::{Cookies, Guard, Identity, MemoryStore, Session, Sessions, login, logout},
-    testing::Stage,
+    testing::TestApp,
 };
 
 struct User(String);
@@ -101,8 +101,8 @@ impl Site {
         let uri = format!("/?{deeds}");
         let headers = match way {
             Way::Application => {
-                let stage = Stage::new(guards.around(http_consumer(Doer::default)));
-                let mut client = stage.http("GET", &uri).with_header("cookie", cookie);
+                let test_app = TestApp::new(guards.around(http_consumer(Doer::default)));
+                let mut client = test_app.http("GET", &uri).with_header("cookie", cookie);
                 client.get_response().await.headers().clone()
             }
             Way::Layer => {
@@ -111,8 +111,8 @@ impl Site {
                 service.call(request).await.unwrap().headers().clone()
             }
             Way::Socket => {
-                let stage = Stage::new(guards.around(consumer(Doer::default)));
-                let mut client = stage.websocket(&uri).with_header("cookie", cookie);
+                let test_app = TestApp::new(guards.around(consumer(Doer::default)));
+                let mut client = test_app.websocket(&uri).with_header("cookie", cookie);
                 client.connect().await.unwrap().headers
             }
         };
@@ -205,9 +205,9 @@ async fn socket_logout_ends_the_session() {
     }
     let site = Site::new();
     let known = site.ask(Way::Layer, "", "login,put").await.unwrap();
-    let stage = Stage::new(Cookies::new().and(site.sessions.clone()).around(leaving));
+    let test_app = TestApp::new(Cookies::new().and(site.sessions.clone()).around(leaving));
     for cookie in [known.split(';').next().unwrap(), "s=AAAAAAAAAAAAAAAAAAAAAA", ""] {
-        let mut client = stage.websocket("/").with_header("cookie", cookie);
+        let mut client = test_app.websocket("/").with_header("cookie", cookie);
         client.connect().await.unwrap();
         client.assert_sent("left").await;
         assert_eq!(site.store.len(), 0, "{cookie}");

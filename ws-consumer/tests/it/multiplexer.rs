@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use ws_consumer::{
     Close, Consumer, Frame, Multiplexer, Result, Router, Socket,
-    testing::{Stage, WebsocketCommunicator},
+    testing::{TestApp, WebsocketCommunicator},
 };
 
 #[derive(Default)]
@@ -47,14 +47,14 @@ impl Consumer for Room {
     }
 }
 
-fn stage() -> (Stage, Arc<MemoryLayer>) {
+fn app() -> (TestApp, Arc<MemoryLayer>) {
     let layer = Arc::new(MemoryLayer::default());
     let topics = Router::new().consumer("/rooms/{room}/", Room::default);
-    (Stage::over(Router::new().application("/ws", Multiplexer::new(topics)), layer.clone()), layer)
+    (TestApp::with_layer(Router::new().application("/ws", Multiplexer::new(topics)), layer.clone()), layer)
 }
 
-async fn connected(stage: &Stage) -> WebsocketCommunicator {
-    let mut client = stage.websocket("/ws").with_patience(Duration::from_secs(60));
+async fn connected(app: &TestApp) -> WebsocketCommunicator {
+    let mut client = app.websocket("/ws").with_patience(Duration::from_secs(60));
     client.connect().await.expect("accepted");
     client
 }
@@ -71,8 +71,8 @@ async fn join(client: &mut WebsocketCommunicator, topic: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn one_socket_has_several_rooms() {
-    let (stage, layer) = stage();
-    let mut client = connected(&stage).await;
+    let (app, layer) = app();
+    let mut client = connected(&app).await;
     join(&mut client, "/rooms/a/").await;
     join(&mut client, "/rooms/b/").await;
     for room in ["a", "b"] {
@@ -92,8 +92,8 @@ async fn one_socket_has_several_rooms() {
 
 #[tokio::test(start_paused = true)]
 async fn topic_requests_have_replies() {
-    let (stage, _) = stage();
-    let mut client = connected(&stage).await;
+    let (app, _) = app();
+    let mut client = connected(&app).await;
     join(&mut client, "/rooms/a/").await;
     let payload = json!({ "ref": 7, "request": 21 });
     let reply = json!({ "op": "message", "topic": "/rooms/a/", "payload": { "ref": 7, "reply": 42 } });
@@ -102,8 +102,8 @@ async fn topic_requests_have_replies() {
 
 #[tokio::test(start_paused = true)]
 async fn errors_carry_the_ref() {
-    let (stage, layer) = stage();
-    let mut client = connected(&stage).await;
+    let (app, layer) = app();
+    let mut client = connected(&app).await;
     for (topic, status) in [
         ("/nope", 404),
         ("/rooms/no spaces/", 400),
@@ -132,8 +132,8 @@ async fn errors_carry_the_ref() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_one_topic_keeps_others() {
-    let (stage, _) = stage();
-    let mut client = connected(&stage).await;
+    let (app, _) = app();
+    let mut client = connected(&app).await;
     join(&mut client, "/rooms/a/").await;
     join(&mut client, "/rooms/b/").await;
     let left = json!({ "op": "left", "topic": "/rooms/a/", "ref": null, "code": 4001, "reason": "enough" });
@@ -144,14 +144,14 @@ async fn closing_one_topic_keeps_others() {
 
 #[tokio::test(start_paused = true)]
 async fn subscriptions_are_bounded() {
-    let (stage, _) = stage();
-    let mut client = connected(&stage).await;
+    let (app, _) = app();
+    let mut client = connected(&app).await;
     for n in 0..100 {
         join(&mut client, &format!("/rooms/{n}/")).await;
     }
     let told = json!({ "op": "error", "topic": "/rooms/100/", "ref": 1, "error": "too many subscriptions" });
     say(&mut client, json!({ "op": "join", "topic": "/rooms/100/", "ref": 1 }), told).await;
     let _report =
-        stage.layer().group_send_message("room_7", Message::new("said").with("text", "x")).await.unwrap();
+        app.layer().group_send_message("room_7", Message::new("said").with("text", "x")).await.unwrap();
     client.assert_sent(json!({ "op": "message", "topic": "/rooms/7/", "payload": "x" })).await;
 }

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 use ws_consumer::{
     Error, Exchange, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, exchange, require_websocket,
-    testing::{Stage, advance},
+    testing::{TestApp, advance},
 };
 
 #[derive(Default)]
@@ -58,8 +58,8 @@ impl HttpConsumer for Mirror {
 
 #[tokio::test(start_paused = true)]
 async fn h1_a_request_is_answered() {
-    let stage = Stage::new(Router::new().http("/test/", Mirror::default));
-    let response = stage.http("POST", "/test/?foo=bar").with_body("body").get_response().await;
+    let app = TestApp::new(Router::new().http("/test/", Mirror::default));
+    let response = app.http("POST", "/test/?foo=bar").with_body("body").get_response().await;
     assert_eq!(
         (response.status(), response.headers()["content-type"].to_str().unwrap()),
         (StatusCode::CREATED, "application/json")
@@ -69,7 +69,7 @@ async fn h1_a_request_is_answered() {
         answer,
         json!({ "method": "POST", "path": "/test/", "query": "foo=bar", "body": "body", "requests": 1 })
     );
-    assert_eq!(stage.http("GET", "/nope").get_response().await.status(), 404);
+    assert_eq!(app.http("GET", "/nope").get_response().await.status(), 404);
 }
 
 #[derive(Default)]
@@ -95,13 +95,13 @@ impl HttpConsumer for Failing {
 
 #[tokio::test(start_paused = true)]
 async fn errors_reach_the_runner() {
-    let stage = Stage::new(ws_consumer::http_consumer(Failing::default));
+    let app = TestApp::new(ws_consumer::http_consumer(Failing::default));
     for (path, status) in [("/early", 500), ("/nothing", 500), ("/panic", 500), ("/bad", 400)] {
-        let mut client = stage.http("GET", path);
+        let mut client = app.http("GET", path);
         assert_eq!(client.get_response().await.status().as_u16(), status, "{path}");
         assert_eq!(client.wait().await.is_err(), path != "/nothing");
     }
-    let mut client = stage.http("GET", "/late");
+    let mut client = app.http("GET", "/late");
     client.get_headers().await;
     assert_eq!(client.next_chunk().await, (Bytes::from("half"), true));
     assert_eq!(client.wait().await.unwrap_err().to_string(), "as asked");
@@ -109,9 +109,9 @@ async fn errors_reach_the_runner() {
 
 #[tokio::test(start_paused = true)]
 async fn consumers_are_per_request() {
-    let stage = Stage::new(ws_consumer::http_consumer(Mirror::default));
+    let app = TestApp::new(ws_consumer::http_consumer(Mirror::default));
     for _ in 0..2 {
-        let response = stage.http("GET", "/").get_response().await;
+        let response = app.http("GET", "/").get_response().await;
         let answer: Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(answer["requests"], 1);
     }
@@ -128,7 +128,7 @@ async fn in_parts(mut exchange: Exchange) -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn response_parts_leave_at_once() {
-    let mut client = Stage::new(exchange(in_parts)).http("GET", "/");
+    let mut client = TestApp::new(exchange(in_parts)).http("GET", "/");
     client.get_headers().await;
     assert_eq!(client.next_chunk().await, (Bytes::from("one "), true));
     assert!(client.receive_nothing(Duration::from_millis(900)).await);
@@ -138,9 +138,9 @@ async fn response_parts_leave_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn chunked_bodies_are_bounded() {
-    let stage = Stage::new(ws_consumer::http_consumer(Mirror::default));
+    let app = TestApp::new(ws_consumer::http_consumer(Mirror::default));
     let ask =
-        |chunks: &[&'static str]| chunks.iter().fold(stage.http("POST", "/"), |c, chunk| c.with_body(*chunk));
+        |chunks: &[&'static str]| chunks.iter().fold(app.http("POST", "/"), |c, chunk| c.with_body(*chunk));
     let response = ask(&["he", "l", "", "lo"]).get_response().await;
     assert_eq!(serde_json::from_slice::<Value>(response.body()).unwrap()["body"], "hello");
     assert_eq!(ask(&["01234", "56789"]).get_response().await.status(), 201);
@@ -172,7 +172,7 @@ async fn disconnect_runs_once() {
         let (ended, layer) = (Arc::new(AtomicUsize::new(0)), Arc::new(MemoryLayer::default()));
         let make = ended.clone();
         let application = ws_consumer::http_consumer(move || Counting(make.clone()));
-        let mut client = Stage::over(application, layer.clone()).http("GET", path);
+        let mut client = TestApp::with_layer(application, layer.clone()).http("GET", path);
         match path {
             "/leave" => {
                 assert!(client.receive_nothing(Duration::from_secs(60)).await);
@@ -210,39 +210,39 @@ impl HttpConsumer for LongPoll {
     }
 }
 
-fn polls() -> Stage {
-    Stage::new(Router::new().http("/poll/{user}", LongPoll::default))
+fn polls() -> TestApp {
+    TestApp::new(Router::new().http("/poll/{user}", LongPoll::default))
 }
 
-async fn publish(stage: &Stage, n: i64) {
+async fn publish(app: &TestApp, n: i64) {
     let _report =
-        stage.layer().group_send_message("news", Message::new("news").with("n", n)).await.expect("a layer");
+        app.layer().group_send_message("news", Message::new("news").with("n", n)).await.expect("a layer");
 }
 
 #[tokio::test(start_paused = true)]
 async fn long_poll_waits_for_events() {
-    let stage = polls();
-    let mut waiting = stage.http("GET", "/poll/ann").with_patience(2 * WINDOW);
+    let app = polls();
+    let mut waiting = app.http("GET", "/poll/ann").with_patience(2 * WINDOW);
     assert!(waiting.receive_nothing(WINDOW / 2).await);
-    publish(&stage, 1).await;
+    publish(&app, 1).await;
     let response = waiting.get_response().await;
     assert_eq!(serde_json::from_slice::<Value>(response.body()).unwrap(), json!({ "type": "news", "n": 1 }));
     let start = tokio::time::Instant::now();
-    let nothing = stage.http("GET", "/poll/ann").with_patience(2 * WINDOW).get_response().await;
+    let nothing = app.http("GET", "/poll/ann").with_patience(2 * WINDOW).get_response().await;
     assert_eq!((nothing.status(), start.elapsed()), (StatusCode::NO_CONTENT, WINDOW));
 }
 
 #[tokio::test(start_paused = true)]
 async fn long_poll_loses_nothing_between() {
-    let stage = polls();
-    let mut left = stage.http("GET", "/poll/ann");
+    let app = polls();
+    let mut left = app.http("GET", "/poll/ann");
     assert!(left.receive_nothing(Duration::from_secs(1)).await);
     left.disconnect().await;
     for n in [1, 2] {
-        publish(&stage, n).await;
+        publish(&app, n).await;
     }
     for n in [1, 2] {
-        let response = stage.http("GET", "/poll/ann").get_response().await;
+        let response = app.http("GET", "/poll/ann").get_response().await;
         assert_eq!(serde_json::from_slice::<Value>(response.body()).unwrap()["n"], n);
     }
 }
@@ -273,11 +273,11 @@ impl HttpConsumer for Next {
 
 #[tokio::test(start_paused = true)]
 async fn events_answer_waiting_requests() {
-    let stage = Stage::new(ws_consumer::http_consumer(Next::default));
-    let mut client = stage.http("GET", "/");
+    let app = TestApp::new(ws_consumer::http_consumer(Next::default));
+    let mut client = app.http("GET", "/");
     assert!(client.receive_nothing(Duration::from_secs(3600)).await);
     let say = Message::new("say").with("text", "now");
-    let _report = stage.layer().group_send_message("all", say).await.unwrap();
+    let _report = app.layer().group_send_message("all", say).await.unwrap();
     assert_eq!(client.get_response().await.body(), "now");
 }
 
@@ -294,20 +294,20 @@ async fn both(mut socket: Socket) -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn one_url_serves_both_protocols() {
-    let stage =
-        Stage::new(Router::new().application("/both", both).application("/ws", require_websocket(both)));
-    assert_eq!(stage.http("GET", "/both").get_response().await.body(), "by request");
-    let refused = stage.http("GET", "/ws").get_response().await;
+    let app =
+        TestApp::new(Router::new().application("/both", both).application("/ws", require_websocket(both)));
+    assert_eq!(app.http("GET", "/both").get_response().await.body(), "by request");
+    let refused = app.http("GET", "/ws").get_response().await;
     assert_eq!(
         (refused.status(), refused.headers()["upgrade"].to_str().unwrap()),
         (StatusCode::UPGRADE_REQUIRED, "websocket")
     );
     for path in ["/both", "/ws"] {
-        let mut client = stage.websocket(path);
+        let mut client = app.websocket(path);
         client.connect().await.unwrap();
         client.assert_sent("by socket").await;
     }
-    let http_only = Stage::new(ws_consumer::http_consumer(Mirror::default));
+    let http_only = TestApp::new(ws_consumer::http_consumer(Mirror::default));
     assert_eq!(http_only.websocket("/").connect().await.unwrap_err().status, 400);
 }
 
@@ -466,6 +466,6 @@ async fn requests_send_no_frames() {
         exchange.send_body(if all { "all failed" } else { "some did not" }, false).await?;
         Ok(())
     }
-    let response = Stage::new(answer).http("GET", "/").get_response().await;
+    let response = TestApp::new(answer).http("GET", "/").get_response().await;
     assert_eq!(response.body(), "all failed");
 }

@@ -18,7 +18,7 @@ use tower_sessions_core::{
 use ws_consumer::{
     Error, Exchange, HttpConsumer, NoEvents, Protocols, Result, Router, exchange,
     middleware::{Guard, GuardRequest, MemoryStore, SessionStore, Sessions},
-    testing::Stage,
+    testing::TestApp,
 };
 
 use crate::support::{Server, raw};
@@ -83,8 +83,8 @@ async fn changed_sessions_are_saved() {
         ("/unavailable", 503, 0),
     ] {
         let store = MemoryStore::default();
-        let stage = Stage::new(Sessions::new(store.clone()).around(pages()));
-        let response = stage.http("GET", path).get_response().await;
+        let app = TestApp::new(Sessions::new(store.clone()).around(pages()));
+        let response = app.http("GET", path).get_response().await;
         assert_eq!(response.status().as_u16(), status, "{path}");
         assert_eq!(response.headers().contains_key("set-cookie"), kept == 1, "{path}");
         assert_eq!(store.len(), kept, "{path}");
@@ -114,12 +114,12 @@ async fn sessions_save_without_a_consumer() {
 #[tokio::test(start_paused = true)]
 async fn foreign_answers_save_too() {
     let store = MemoryStore::default();
-    let stage = Stage::new(Sessions::new(store.clone()).around(pages()));
-    let mut client = stage.http("GET", "/pushed");
+    let app = TestApp::new(Sessions::new(store.clone()).around(pages()));
+    let mut client = app.http("GET", "/pushed");
     assert!(client.receive_nothing(Duration::from_secs(1)).await);
     let group: channel_layer::GroupName = "page".parse().unwrap();
     let _report =
-        stage.layer().group_send(&channel_layer::Audience::from(group), Message::websocket_text("x")).await;
+        app.layer().group_send(&channel_layer::Audience::from(group), Message::websocket_text("x")).await;
     let head = client.get_headers().await;
     assert!(head.headers.contains_key("set-cookie"));
     assert_eq!(store.len(), 1);
@@ -143,9 +143,9 @@ async fn answers_wait_for_guards() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let guards = Slow("outer", 2, told.clone()).and(Slow("inner", 3, told.clone()));
     let guards = guards.and(Slow("never", 1000, told.clone()));
-    let stage = Stage::new(guards.around(exchange(bare)));
+    let app = TestApp::new(guards.around(exchange(bare)));
     let began = Instant::now();
-    let mut client = stage.http("GET", "/").with_patience(Duration::from_secs(60));
+    let mut client = app.http("GET", "/").with_patience(Duration::from_secs(60));
     assert_eq!(client.get_response().await.status(), 500, "there is no session");
     assert_eq!(began.elapsed(), Duration::from_secs(15));
     assert_eq!(*told.lock().unwrap(), ["inner 500", "outer 500"]);
@@ -174,8 +174,8 @@ async fn leaving_undoes_nothing() {
         }
     }
     let store = SlowStore::default();
-    let stage = Stage::new(Sessions::new(store.clone()).around(pages()));
-    let mut client = stage.http("GET", "/whole");
+    let app = TestApp::new(Sessions::new(store.clone()).around(pages()));
+    let mut client = app.http("GET", "/whole");
     assert!(client.receive_nothing(Duration::from_millis(100)).await, "it waits for the store");
     client.disconnect().await;
     assert_eq!(store.0.len(), 1);

@@ -25,7 +25,7 @@ use tokio_tungstenite::{connect_async, tungstenite};
 use ws_consumer::{
     Close, Consumer, Error, Exchange, Frame, Input, NoEvents, Protocols, Result, Router, Scope, Socket,
     consumer, exchange,
-    testing::{ApplicationCommunicator, Expected, LiveServer, Stage, WebsocketCommunicator, advance},
+    testing::{ApplicationCommunicator, Expected, LiveServer, TestApp, WebsocketCommunicator, advance},
     wire::{Incoming, Outgoing},
 };
 
@@ -45,7 +45,7 @@ async fn http_communicator_sends_queries() {
         let (method, uri) = (exchange.scope().method.clone(), exchange.scope().uri.clone());
         exchange.send_response(http::StatusCode::OK, format!("{method} {uri}")).await
     });
-    let response = Stage::new(tell).http("GET", "/test/?foo=bar").get_response().await;
+    let response = TestApp::new(tell).http("GET", "/test/?foo=bar").get_response().await;
     assert_eq!(response.body(), "GET /test/?foo=bar");
 }
 
@@ -67,7 +67,7 @@ async fn t3_a_wrong_output_is_named() {
         socket.accept().await?;
         socket.close(4000).await
     };
-    let mut client = Stage::new(closing).websocket("/");
+    let mut client = TestApp::new(closing).websocket("/");
     client.connect().await.unwrap();
     client.receive_json_from::<Value>().await;
 }
@@ -83,16 +83,16 @@ async fn t4_a_router_is_an_application() {
             socket.send_text(message).await
         }
     }
-    let stage = Stage::new(Router::new().consumer("/testws/{message:str}/", || Tell));
-    let mut client = stage.websocket("/testws/test/");
+    let test_app = TestApp::new(Router::new().consumer("/testws/{message:str}/", || Tell));
+    let mut client = test_app.websocket("/testws/test/");
     client.connect().await.unwrap();
     client.assert_sent("test").await;
-    assert_eq!(stage.websocket("/nope").connect().await.unwrap_err().status, 404);
+    assert_eq!(test_app.websocket("/nope").connect().await.unwrap_err().status, 404);
 }
 
 #[tokio::test(start_paused = true)]
 async fn early_leave_ends_well() {
-    let mut client = Stage::new(echo).websocket("/");
+    let mut client = TestApp::new(echo).websocket("/");
     client.connect().await.unwrap();
     client.disconnect_with(Close::GOING_AWAY).await;
 }
@@ -101,7 +101,7 @@ async fn early_leave_ends_well() {
 async fn t5_silence_is_told_in_time() {
     let start = Instant::now();
     let waiting = tokio::spawn(async {
-        let mut client = Stage::new(echo).websocket("/");
+        let mut client = TestApp::new(echo).websocket("/");
         client.connect().await.unwrap();
         client.receive_from().await
     });
@@ -122,7 +122,7 @@ async fn paths_are_decoded_and_raw() {
         ("/testws/?a=%20b", "/testws/ /testws/ a=%20b"),
         ("ws://example.com/test", "/test /test "),
     ] {
-        let mut client = Stage::new(tell).websocket(asked);
+        let mut client = TestApp::new(tell).websocket(asked);
         client.connect().await.unwrap();
         assert_eq!(client.receive_from().await, Frame::from(told));
     }
@@ -130,7 +130,7 @@ async fn paths_are_decoded_and_raw() {
 
 #[tokio::test(start_paused = true)]
 async fn empty_receive_does_not_wait() {
-    let mut client = Stage::new(echo).websocket("/");
+    let mut client = TestApp::new(echo).websocket("/");
     client.connect().await.unwrap();
     assert!(client.receive_nothing(Duration::from_secs(3600)).await);
     client.send_to("hi").await;
@@ -166,7 +166,7 @@ async fn failed_applications_show_errors() {
 
 #[tokio::test(start_paused = true)]
 async fn assertions_keep_other_frames() {
-    let mut client = Stage::new(echo).websocket("/");
+    let mut client = TestApp::new(echo).websocket("/");
     client.connect().await.unwrap();
     for text in ["a", "b", "{\"c\": 1}"] {
         client.send_to(text).await;
@@ -182,7 +182,7 @@ async fn assertions_keep_other_frames() {
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "Text(\"b\") was not sent; instead: [Frame(Text(\"a\"))]")]
 async fn an_assertion_that_fails_shows_what_came_instead() {
-    let mut client = Stage::new(echo).websocket("/");
+    let mut client = TestApp::new(echo).websocket("/");
     client.connect().await.unwrap();
     client.send_to("a").await;
     client.assert_sent("b").await;
@@ -191,7 +191,7 @@ async fn an_assertion_that_fails_shows_what_came_instead() {
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "Text(\"a\") was sent")]
 async fn a_refutation_that_fails_says_so() {
-    let mut client = Stage::new(echo).websocket("/");
+    let mut client = TestApp::new(echo).websocket("/");
     client.connect().await.unwrap();
     client.send_to("a").await;
     client.refute_sent("a").await;
@@ -199,12 +199,12 @@ async fn a_refutation_that_fails_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn broadcasts_can_be_asserted() {
-    let stage = Stage::new(echo);
-    let mut room = stage.broadcasts("room").await;
+    let test_app = TestApp::new(echo);
+    let mut room = test_app.broadcasts("room").await;
     let hello = json!({ "type": "say", "text": "hello" });
     let sent = [Message::new("other"), Message::encode(&hello).unwrap()];
     for message in sent {
-        assert_eq!(stage.layer().group_send_message("room", message).await.unwrap().local.delivered, 1);
+        assert_eq!(test_app.layer().group_send_message("room", message).await.unwrap().local.delivered, 1);
     }
     room.assert_broadcast(&hello).await;
     room.refute_broadcast(&hello).await;
@@ -228,7 +228,7 @@ impl Consumer for Member {
 async fn recording_layer_lists_calls() {
     let recording = Recording::default();
     let layer = Wrapped::new(MemoryLayer::default(), recording.clone());
-    let mut client = Stage::over(consumer(|| Member), Arc::new(layer)).websocket("/");
+    let mut client = TestApp::with_layer(consumer(|| Member), Arc::new(layer)).websocket("/");
     client.connect().await.unwrap();
     client.send_to("1").await;
     client.assert_sent(json!(1)).await;
@@ -242,7 +242,7 @@ async fn recording_layer_lists_calls() {
 #[tokio::test(start_paused = true)]
 async fn lossy_layer_loses_messages() {
     let layer = Wrapped::new(MemoryLayer::default(), Lossy::every(2));
-    let mut client = Stage::over(consumer(|| Member), Arc::new(layer)).websocket("/");
+    let mut client = TestApp::with_layer(consumer(|| Member), Arc::new(layer)).websocket("/");
     client.connect().await.unwrap();
     for n in 1..=4 {
         client.send_to(n.to_string()).await;
@@ -262,7 +262,7 @@ async fn paused_time_is_advanced() {
             socket.send_text("tick").await?;
         }
     };
-    let mut client = Stage::new(ticking).websocket("/");
+    let mut client = TestApp::new(ticking).websocket("/");
     client.connect().await.unwrap();
     advance(Duration::from_secs(59)).await;
     assert!(client.receive_nothing(Duration::ZERO).await);
@@ -295,7 +295,7 @@ async fn a_consumer_is_an_application_too() {
     impl Consumer for Silent {
         type Event = NoEvents;
     }
-    let mut client = Stage::new(consumer(|| Silent)).websocket("/");
+    let mut client = TestApp::new(consumer(|| Silent)).websocket("/");
     client.connect().await.unwrap();
     client.send_to("into the void").await;
     assert!(client.receive_nothing(Duration::from_secs(1)).await);

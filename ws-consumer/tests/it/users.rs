@@ -9,7 +9,7 @@ use channel_layer::{
 };
 use serde::Deserialize;
 use tokio::time::Instant;
-use ws_consumer::{Close, Consumer, Result, Router, Socket, UsersExt, testing::Stage};
+use ws_consumer::{Close, Consumer, Result, Router, Socket, UsersExt, testing::TestApp};
 
 #[derive(Default)]
 struct Inbox;
@@ -41,27 +41,24 @@ fn router() -> Router {
 
 #[tokio::test(start_paused = true)]
 async fn user_events_reach_all_connections() {
-    let stage = Stage::new(router());
-    let (mut one, mut two, mut other) = (
-        stage.websocket("/inbox/42"),
-        stage.websocket("/inbox/42"),
-        stage.websocket("/inbox/4%2F2%E6%B1%89"),
-    );
+    let app = TestApp::new(router());
+    let (mut one, mut two, mut other) =
+        (app.websocket("/inbox/42"), app.websocket("/inbox/42"), app.websocket("/inbox/4%2F2%E6%B1%89"));
     for client in [&mut one, &mut two, &mut other] {
         client.connect().await.unwrap();
     }
     let mail = serde_json::json!({ "type": "mail.arrived", "from": "ann" });
-    assert_eq!(stage.layer().send_to_user("42", &mail).await.unwrap().local.delivered, 2);
-    assert_eq!(stage.layer().send_to_user("43", &mail).await.unwrap().local.matched, 0);
+    assert_eq!(app.layer().send_to_user("42", &mail).await.unwrap().local.delivered, 2);
+    assert_eq!(app.layer().send_to_user("43", &mail).await.unwrap().local.matched, 0);
     one.assert_sent("ann").await;
     two.assert_sent("ann").await;
     other.refute_sent("ann").await;
 
-    let online = stage.layer().users_online(["42", "4/2汉", "43"], Duration::from_secs(1)).await.unwrap();
+    let online = app.layer().users_online(["42", "4/2汉", "43"], Duration::from_secs(1)).await.unwrap();
     assert_eq!(online, HashSet::from(["42".to_owned(), "4/2汉".to_owned()]));
 
     assert_eq!(
-        stage.layer().close_user("42", Close::new(4001, "signed out")).await.unwrap().local.delivered,
+        app.layer().close_user("42", Close::new(4001, "signed out")).await.unwrap().local.delivered,
         2
     );
     for mut client in [one, two] {
@@ -69,7 +66,7 @@ async fn user_events_reach_all_connections() {
         client.wait().await.unwrap();
     }
     other.refute_sent("ann").await;
-    let online = stage.layer().users_online(["42", "4/2汉"], Duration::from_secs(1)).await.unwrap();
+    let online = app.layer().users_online(["42", "4/2汉"], Duration::from_secs(1)).await.unwrap();
     assert_eq!(online.len(), 1);
 }
 
@@ -80,10 +77,10 @@ async fn busy_consumers_are_closed() {
         socket.accept().await?;
         std::future::pending().await
     };
-    let stage = Stage::new(busy);
-    let mut client = stage.websocket("/");
+    let app = TestApp::new(busy);
+    let mut client = app.websocket("/");
     client.connect().await.unwrap();
-    assert_eq!(stage.layer().close_user("42", 4001).await.unwrap().local.delivered, 1);
+    assert_eq!(app.layer().close_user("42", 4001).await.unwrap().local.delivered, 1);
     assert_eq!(client.receive_close().await.code, 4001);
 }
 
@@ -137,13 +134,13 @@ impl ChannelLayer for Elsewhere {
 
 #[tokio::test(start_paused = true)]
 async fn remote_users_answer_in_time() {
-    let stage = Stage::over(router(), Arc::new(Elsewhere(Arc::new(MemoryLayer::default()))));
-    let (mut ann, mut bob) = (stage.websocket("/inbox/ann"), stage.websocket("/inbox/bob"));
+    let app = TestApp::with_layer(router(), Arc::new(Elsewhere(Arc::new(MemoryLayer::default()))));
+    let (mut ann, mut bob) = (app.websocket("/inbox/ann"), app.websocket("/inbox/bob"));
     ann.connect().await.unwrap();
     bob.connect().await.unwrap();
     let start = Instant::now();
-    let both = stage.layer().users_online(["ann", "bob"], Duration::from_secs(5)).await.unwrap();
+    let both = app.layer().users_online(["ann", "bob"], Duration::from_secs(5)).await.unwrap();
     assert_eq!((both.len(), start.elapsed()), (2, Duration::ZERO));
-    let one = stage.layer().users_online(["ann", "eve"], Duration::from_secs(5)).await.unwrap();
+    let one = app.layer().users_online(["ann", "eve"], Duration::from_secs(5)).await.unwrap();
     assert_eq!((one, start.elapsed()), (HashSet::from(["ann".to_owned()]), Duration::from_secs(5)));
 }

@@ -9,19 +9,19 @@ use crate::application::Application;
 
 /// The application and the layer that the clients of one test share.
 #[derive(Clone)]
-pub struct Stage {
+pub struct TestApp {
     application: Arc<dyn Application>,
     layer: Arc<dyn ChannelLayer>,
 }
 
-impl Stage {
+impl TestApp {
     /// An application over a layer in memory.
     pub fn new(application: impl Application) -> Self {
-        Self::over(application, Arc::new(MemoryLayer::default()))
+        Self::with_layer(application, Arc::new(MemoryLayer::default()))
     }
 
     /// An application over any layer: one that records, one that loses messages, a real one.
-    pub fn over(application: impl Application, layer: Arc<dyn ChannelLayer>) -> Self {
+    pub fn with_layer(application: impl Application, layer: Arc<dyn ChannelLayer>) -> Self {
         Self { application: Arc::new(application), layer }
     }
 
