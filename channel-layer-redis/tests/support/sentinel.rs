@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use super::server::{Server, cli, free_port, wait_until_ready};
+use super::server::{Process, Server, cli, free_port, wait_until_ready};
 
 pub(crate) const SERVICE: &str = "mymaster";
 
@@ -20,7 +20,7 @@ pub(crate) struct Sentinels {
 
 pub(crate) struct Sentinel {
     pub(crate) port: u16,
-    child: Child,
+    _process: Process,
     _dir: TempDir,
 }
 
@@ -95,10 +95,10 @@ impl Sentinel {
             );
         }
         fs::write(&config, text + settings).expect("a file");
-        let child = Command::new("redis-server").arg(&config).arg("--sentinel").stdout(Stdio::null()).spawn();
-        let child = child.expect("these tests need redis-server in the PATH");
+        let mut command = Command::new("redis-server");
+        let process = Process::start(command.arg(&config).arg("--sentinel").stdout(Stdio::null()));
         wait_until_ready(port);
-        Self { port, child, _dir: dir }
+        Self { port, _process: process, _dir: dir }
     }
 
     /// The address of a layer on the masters of these names.
@@ -123,12 +123,5 @@ impl Sentinel {
         let mut lines = answer.lines();
         lines.find(|line| *line == name)?;
         lines.next().map(str::to_owned)
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -3,21 +3,25 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use tempfile::TempDir;
+
+#[path = "process.rs"]
+mod process;
+
+pub(crate) use self::process::{Process, free_port};
 
 /// A server, which is killed when dropped.
 pub(crate) struct Server {
     pub(crate) port: u16,
     dir: TempDir,
     args: Vec<String>,
-    child: Option<Child>,
+    process: Option<Process>,
 }
 
 impl Server {
@@ -30,7 +34,7 @@ impl Server {
         let dir = TempDir::new().expect("a directory");
         let port = free_port();
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut server = Self { port, dir, args, child: None };
+        let mut server = Self { port, dir, args, process: None };
         server.restart();
         server
     }
@@ -48,7 +52,7 @@ impl Server {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+        self.process().id()
     }
 
     /// Starts it again on the same port, empty. Returns when it replies.
@@ -57,54 +61,39 @@ impl Server {
         let port = self.port.to_string();
         let socket = self.socket();
         let fixed = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        command
             .args(fixed)
             .args(["--unixsocket", &socket.to_string_lossy(), "--dir", &self.dir.path().to_string_lossy()])
             .args(["--enable-protected-configs", "local"])
             .args(&self.args)
             .stdout(fs::File::create(self.dir.path().join("log")).expect("a log file"))
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("these tests need redis-server (7 or later) in the PATH");
-        self.child = Some(child);
-        self.wait_until_ready();
+            .stderr(Stdio::inherit());
+        self.process = Some(Process::start(&mut command));
+        wait_until_ready(self.port);
     }
 
     /// Sends `SIGKILL`.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process = None;
     }
 
     /// Stops the process, whose port still accepts connections.
     pub(crate) fn freeze(&self) {
-        self.signal("-STOP");
+        self.process().freeze();
     }
 
     pub(crate) fn thaw(&self) {
-        self.signal("-CONT");
+        self.process().thaw();
     }
 
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
-        assert!(status.expect("kill runs").success());
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("it runs")
     }
 
     /// The output of redis-cli.
     pub(crate) fn cli(&self, args: &[&str]) -> String {
         cli(self.port, args)
-    }
-
-    fn wait_until_ready(&self) {
-        wait_until_ready(self.port);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -113,25 +102,8 @@ pub(crate) fn cli(port: u16, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).trim().to_owned()
 }
 
-/// A port that stays free while its server is down: below the ephemeral ports, and never used twice.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Other test programs may run at the same time.
-    let start = 10_000 + (std::process::id() % 200) as u16 * 100;
-    loop {
-        let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
 pub(crate) fn wait_until_ready(port: u16) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !answers(port) {
-        assert!(Instant::now() < deadline, "the server on port {port} does not answer");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    process::wait_until_ready(|| answers(port), || format!("no reply on port {port}"));
 }
 
 fn answers(port: u16) -> bool {

@@ -3,14 +3,18 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command},
-    sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
+    net::TcpStream,
+    process::Command,
+    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+#[path = "../../../../channel-layer-redis/tests/support/process.rs"]
+mod process;
+
+use self::process::{Process, free_port, wait_until_ready};
 
 /// The size limit of the server: above the largest message of the suite, and small enough to be fast.
 pub(crate) const MAX_PAYLOAD: usize = 2 << 20;
@@ -20,7 +24,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     monitor: u16,
     dir: TempDir,
-    child: Option<Child>,
+    process: Option<Process>,
 }
 
 /// The clients of a server.
@@ -43,7 +47,7 @@ impl Server {
             "listen: \"127.0.0.1:{port}\"\nhttp: \"127.0.0.1:{monitor}\"\nmax_payload: {MAX_PAYLOAD}\n{settings}\n"
         );
         fs::write(dir.path().join("config"), config).expect("a file");
-        let mut server = Self { port, monitor, dir, child: None };
+        let mut server = Self { port, monitor, dir, process: None };
         server.restart();
         server
     }
@@ -59,55 +63,31 @@ impl Server {
         let log = fs::File::create(path("log")).expect("a log file");
         let mut command = Command::new("nats-server");
         command.arg("--config").arg(path("config")).stderr(log);
-        self.child = Some(command.spawn().expect("these tests need nats-server in the PATH"));
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !greets(self.port) {
-            let log = || fs::read_to_string(path("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "the server on port {} is not ready:\n{}", self.port, log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.process = Some(Process::start(&mut command));
+        wait_until_ready(|| greets(self.port), || fs::read_to_string(path("log")).unwrap_or_default());
     }
 
     /// Sends `SIGKILL`.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process = None;
     }
 
-    /// Stops the process, whose port still accepts connections. Returns when all of its threads have stopped.
+    /// Stops the process, whose port still accepts connections.
     pub(crate) fn freeze(&self) {
-        self.signal("-STOP");
-        while !self.is_stopped() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.process().freeze();
     }
 
     pub(crate) fn thaw(&self) {
-        self.signal("-CONT");
+        self.process().thaw();
     }
 
     /// Whether it is running.
     pub(crate) fn is_running(&self) -> bool {
-        self.child.is_some()
+        self.process.is_some()
     }
 
-    fn id(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
-    }
-
-    fn is_stopped(&self) -> bool {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
-        let states =
-            threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
-        states.into_iter().all(|state| state.contains(") T "))
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.id().to_string();
-        let status = Command::new("kill").args([signal, &id]).status();
-        assert!(status.expect("kill runs").success());
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("it runs")
     }
 
     /// The current clients.
@@ -121,25 +101,6 @@ impl Server {
         let connections = body["connections"].as_array().expect("a list of connections");
         let subscriptions = connections.iter().filter_map(|one| one["subscriptions"].as_u64()).sum::<u64>();
         Clients { connections: connections.len(), subscriptions: subscriptions.try_into().expect("a count") }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// A port that stays free while its server is down: below the ephemeral ports, and never used twice.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Other test programs may run at the same time.
-    let start = 10_000 + (std::process::id() % 200) as u16 * 100;
-    loop {
-        let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 
