@@ -75,7 +75,7 @@ async fn group_sends(address: &str, in_flight: usize) -> f64 {
         tasks.spawn(async move {
             loop {
                 let message = Message::new("chat.message").with("text", "x".repeat(64));
-                let report = layer.group_send_message("room", message).await.expect("all is well");
+                let report = layer.group_send_message("room", message).await.expect("Redis is up");
                 assert_eq!(report.local.matched, MEMBERS);
             }
         });

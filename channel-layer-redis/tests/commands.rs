@@ -208,7 +208,7 @@ async fn group_message_costs_one_publish() {
         for name in ["near", "far", "both", "nobody"] {
             let send = cost(&server, async {
                 for n in 0..10 {
-                    let _ = one.group_send_message(name, numbered(n)).await.expect("all is well");
+                    let _ = one.group_send_message(name, numbered(n)).await.expect("Redis is up");
                 }
             })
             .await;
@@ -240,7 +240,7 @@ async fn direct_message_costs_one_command() {
         one.send(far.channel(), numbered(0)).await.unwrap(); // the server learns the script
         let send = cost(&server, async {
             for n in 1..=10 {
-                one.send(far.channel(), numbered(n)).await.expect("all is well");
+                one.send(far.channel(), numbered(n)).await.expect("Redis is up");
             }
         })
         .await;
@@ -330,7 +330,7 @@ async fn core_group_message_costs_two() {
     let _ = one.group_send_message("g", numbered(0)).await.unwrap(); // the server learns the script
     let send = cost(&server, async {
         for n in 0..10 {
-            let _ = one.group_send_message("g", numbered(n)).await.expect("all is well");
+            let _ = one.group_send_message("g", numbered(n)).await.expect("Redis is up");
         }
     })
     .await;

@@ -147,7 +147,7 @@ async fn serde_bytes_become_bytes() {
     rust.send(&theirs.parse().unwrap(), Message::encode(&photo).unwrap()).await.unwrap();
     let received = python.receive(&theirs, 5.0).await.unwrap();
     assert_eq!(received.get("told"), Some(&Value::bytes([1, 255])));
-    assert_eq!(received.get("untold"), Some(&Value::list([1, 255])), "a list of numbers, without a word");
+    assert_eq!(received.get("untold"), Some(&Value::list([1, 255])), "a list of numbers by default");
     assert_eq!(to_value(&photo).unwrap().as_map().unwrap()["told"], Value::bytes([1, 255]));
 }
 

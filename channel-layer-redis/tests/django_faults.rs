@@ -141,8 +141,8 @@ async fn lost_groups_are_restored() {
     for (n, loss) in (1..).zip(LOSSES) {
         let mut events = one.events();
         server.cli(loss);
-        let told = timeout(support::PATIENCE, events.next()).await.expect("a gap is told");
-        assert!(matches!(told, Some(LayerEvent::Reconnected { .. })), "{loss:?}: {told:?}");
+        let event = timeout(support::PATIENCE, events.next()).await.expect("a gap is reported");
+        assert!(matches!(event, Some(LayerEvent::Reconnected { .. })), "{loss:?}: {event:?}");
         assert!(!state.is_away());
         let _ = two.group_send_message("g", numbered(n)).await.unwrap();
         let _ = two.group_send_message("h", numbered(-n)).await.unwrap();
@@ -165,8 +165,8 @@ async fn evicted_groups_are_made_again() {
         server.cli(&["config", "set", name, value]);
         server.cli(&["set", "something", "else"]); // every write makes room
     }
-    let told = timeout(support::PATIENCE, events.next()).await.expect("a gap is told");
-    assert!(matches!(told, Some(LayerEvent::Reconnected { .. })));
+    let event = timeout(support::PATIENCE, events.next()).await.expect("a gap is reported");
+    assert!(matches!(event, Some(LayerEvent::Reconnected { .. })));
     // Without memory, restored groups may have been evicted again.
     let again = async {
         loop {

@@ -197,7 +197,7 @@ async fn slow_subscriber_reconnects() {
         loop {
             count -= 1;
             let big = numbered(count).with("text", "x".repeat(200_000));
-            let report = one.group_send_message("oracle-0", big).await.expect("the publisher is well");
+            let report = one.group_send_message("oracle-0", big).await.expect("the publisher works");
             if report.remote == Remote::Processes(0) {
                 break; // disconnected
             }

@@ -24,7 +24,7 @@ impl Recorder for Book {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let mut counters = COUNTERS.lock().expect("nobody panics with it");
+        let mut counters = COUNTERS.lock().expect("no holder panics");
         Counter::from_arc(counters.entry(key.name().to_owned()).or_default().clone())
     }
 
@@ -38,7 +38,7 @@ impl Recorder for Book {
 }
 
 fn counted(name: &str) -> u64 {
-    let counters = COUNTERS.lock().expect("nobody panics with it");
+    let counters = COUNTERS.lock().expect("no holder panics");
     let counter = counters.get(&format!("channel_layer_redis_{name}_total"));
     counter.map_or(0, |counter| counter.load(std::sync::atomic::Ordering::Relaxed))
 }

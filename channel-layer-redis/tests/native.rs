@@ -104,7 +104,7 @@ async fn one_subscription_per_group() {
     let probes = 2; // each layer may have sent one meanwhile
     let publishes = calls(&server, "publish") - before;
     assert!((50..=50 + probes).contains(&publishes), "{publishes}");
-    assert_eq!(calls(&server, "subscribe"), 2 + 2, "each its own channels, and the group");
+    assert_eq!(calls(&server, "subscribe"), 2 + 2, "the channels of each process, and the group");
 }
 
 fn calls(server: &Server, command: &str) -> u64 {

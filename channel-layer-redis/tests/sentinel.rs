@@ -153,7 +153,7 @@ async fn receivers_follow_the_master() {
         until("both have moved", || async { channels().lines().count() >= 2 }).await;
         until("both are connected", || async { one.is_connected() && two.is_connected() }).await;
         one.send(&jobs, numbered(2)).await.unwrap();
-        let received = timeout(PATIENCE, waiting).await.expect("it has moved as well").unwrap().unwrap();
+        let received = timeout(PATIENCE, waiting).await.expect("it has moved too").unwrap().unwrap();
         assert_eq!(number(&received), 2, "{mode}");
     }
 }

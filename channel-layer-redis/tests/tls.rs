@@ -103,7 +103,7 @@ fn unreadable_certificates_are_errors() {
     let empty = RedisConfig::try_from(empty.as_str()).unwrap_err();
     assert!(empty.to_string().contains("no certificate"), "{empty}");
     let in_vain = format!("redis://h?ssl_ca_certs={}", dir.path().join("ca.pem").display());
-    assert!(RedisConfig::try_from(in_vain.as_str()).is_err(), "nobody would ask for a certificate");
+    assert!(RedisConfig::try_from(in_vain.as_str()).is_err(), "certificates without TLS");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ async fn refused_channel_affects_no_other() {
         tokio::task::yield_now().await;
         for n in 0..3 {
             let received = timeout(PATIENCE, one.receive(&jobs())).await.expect("none is lost");
-            assert_eq!(number(&received.expect("all is well")), n, "{mode}");
+            assert_eq!(number(&received.expect("Redis is up")), n, "{mode}");
         }
         broken.abort();
     }
@@ -69,7 +69,7 @@ async fn receiver_leaves_ended_links() {
     let server = Server::start();
     let one = Arc::new(layer(&server.address()).await);
     one.send(&jobs(), numbered(1)).await.expect("there is room");
-    one.receive(&jobs()).await.expect("all is well");
+    one.receive(&jobs()).await.expect("Redis is up");
     let waiting = tokio::spawn({
         let one = one.clone();
         async move { one.receive(&jobs()).await }
@@ -98,9 +98,9 @@ fn worker_process() {
         for turn in 0_u64.. {
             let patience = Duration::from_micros(200 + turn % 7 * 500);
             if let Ok(received) = timeout(patience, layer.receive(&jobs())).await {
-                let n = number(&received.expect("all is well"));
+                let n = number(&received.expect("Redis is up"));
                 // Not `println`, which the test runner may capture.
-                writeln!(std::io::stdout(), "received {n}").expect("somebody reads");
+                writeln!(std::io::stdout(), "received {n}").expect("the output is read");
             }
         }
     });

@@ -106,7 +106,7 @@ async fn send(
 ) {
     while !stop.load(Relaxed) {
         let message = Message::new("chat.message").with("text", "x".repeat(64)).with("sender", sender as u64);
-        let report = layer.group_send_message("room", message).await.expect("all is well");
+        let report = layer.group_send_message("room", message).await.expect("Redis is up");
         assert_eq!(report.local.delivered, MEMBERS);
         flights[sender].landed.notified().await;
         sent.fetch_add(1, Relaxed);
@@ -119,7 +119,7 @@ async fn receive(mut mailbox: Mailbox, flights: Arc<[Flight]>) {
         std::future::poll_fn(|cx| mailbox.poll_ready(cx)).await;
         mailbox.drain_into(&mut messages);
         for message in messages.drain(..) {
-            let sender = message.get("sender").and_then(|sender| sender.as_u64()).expect("it says who");
+            let sender = message.get("sender").and_then(|sender| sender.as_u64()).expect("it has a sender");
             let flight = &flights[sender as usize];
             if flight.arrived.fetch_add(1, Relaxed) + 1 == MEMBERS {
                 flight.arrived.store(0, Relaxed);

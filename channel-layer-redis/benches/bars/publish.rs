@@ -62,7 +62,7 @@ async fn ours(layer: &Arc<RedisLayer>, server: &Server) -> (f64, String) {
         tasks.spawn(async move {
             while !stop.load(Relaxed) {
                 let message = Message::new("chat.message").with("text", "x".repeat(TEXT));
-                let _ = layer.group_send(&rooms[task % rooms.len()], message).await.expect("all is well");
+                let _ = layer.group_send(&rooms[task % rooms.len()], message).await.expect("Redis is up");
                 accepted.fetch_add(1, Relaxed);
             }
         });

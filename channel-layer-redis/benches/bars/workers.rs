@@ -28,7 +28,7 @@ pub(crate) async fn run() {
         let (layer, jobs, received) = (layer(&address).await, jobs.clone(), received.clone());
         tasks.spawn(async move {
             loop {
-                layer.receive(&jobs).await.expect("all is well");
+                layer.receive(&jobs).await.expect("Redis is up");
                 received.fetch_add(1, Relaxed);
             }
         });

@@ -208,13 +208,13 @@ impl BackboneLink for RedisLink {
     /// that eleven round trips find all forbidden channels.
     async fn subscribe_all(&self, topics: &[String]) -> Result<Vec<Result<Subscription>>> {
         let mut answers: Vec<_> = topics.iter().map(|_| Ok(Subscription::Confirmed)).collect();
-        let mut left: Vec<_> = (!topics.is_empty()).then_some(0..topics.len()).into_iter().collect();
-        while !left.is_empty() {
+        let mut unconfirmed: Vec<_> = (!topics.is_empty()).then_some(0..topics.len()).into_iter().collect();
+        while !unconfirmed.is_empty() {
             let subscribe = |range: &std::ops::Range<usize>| {
                 self.subscriber.subscribe(&topics[range.clone()], self.commands.limit())
             };
-            let outcomes = join_all(left.iter().map(subscribe)).await;
-            for (range, outcome) in std::mem::take(&mut left).into_iter().zip(outcomes) {
+            let outcomes = join_all(unconfirmed.iter().map(subscribe)).await;
+            for (range, outcome) in std::mem::take(&mut unconfirmed).into_iter().zip(outcomes) {
                 match outcome {
                     Ok(()) => {}
                     Err(error @ CallError::Refused { .. }) if range.len() == 1 => {
@@ -222,7 +222,7 @@ impl BackboneLink for RedisLink {
                     }
                     Err(CallError::Refused { .. }) => {
                         let middle = range.start + range.len() / 2;
-                        left.extend([range.start..middle, middle..range.end]);
+                        unconfirmed.extend([range.start..middle, middle..range.end]);
                     }
                     Err(error) => return Err(error.into()),
                 }

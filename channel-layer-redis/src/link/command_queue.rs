@@ -34,7 +34,7 @@ const IN_FLIGHT: usize = 8;
 pub(super) struct CommandQueue {
     calls: mpsc::Sender<QueuedCommand>,
     /// The longest time for which a command waits for capacity.
-    patience: Duration,
+    timeout: Duration,
     /// Notified when the link ends. Only the task waits.
     stopped: Arc<Notify>,
 }
@@ -59,7 +59,7 @@ impl PendingReply {
 impl CommandQueue {
     /// Starts a task that calls `send`, which returns one reply per command. An error of `send` ends the link.
     pub(super) fn start<R, F>(
-        patience: Duration,
+        timeout: Duration,
         end: Arc<LinkEnd>,
         send: impl Fn(Commands) -> F + Send + Sync + 'static,
     ) -> Self
@@ -70,7 +70,7 @@ impl CommandQueue {
         let (calls, queued) = mpsc::channel(QUEUE);
         let stopped = Arc::new(Notify::new());
         tokio::spawn(run(queued, stopped.clone(), EndOnDrop(end), send));
-        Self { calls, patience, stopped }
+        Self { calls, timeout, stopped }
     }
 
     /// Queues a command that replies at once. Later commands are sent after it.
@@ -79,7 +79,7 @@ impl CommandQueue {
         // First without waiting: `send_timeout` consumes the task's budget, and a call without any left would not be queued in its
         // first poll.
         let sent = match self.calls.try_send(QueuedCommand { command, answer }) {
-            Err(TrySendError::Full(call)) => self.calls.send_timeout(call, self.patience).await,
+            Err(TrySendError::Full(call)) => self.calls.send_timeout(call, self.timeout).await,
             Err(TrySendError::Closed(call)) => Err(SendTimeoutError::Closed(call)),
             Ok(()) => Ok(()),
         };

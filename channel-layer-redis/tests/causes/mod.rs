@@ -34,7 +34,7 @@ impl Log {
 
     /// Lines of this level with this text.
     fn count(&self, level: &str, text: &str) -> usize {
-        let bytes = self.0.lock().expect("nobody panics with it");
+        let bytes = self.0.lock().expect("no holder panics");
         let text_of_log = String::from_utf8_lossy(&bytes);
         let is_meant = |line: &&str| line.trim_start().starts_with(level) && line.contains(text);
         text_of_log.lines().filter(is_meant).count()
@@ -43,7 +43,7 @@ impl Log {
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panics with it").extend(bytes);
+        self.0.lock().expect("no holder panics").extend(bytes);
         Ok(bytes.len())
     }
 

@@ -1,4 +1,4 @@
-"""A channel layer of channels_redis, remote-controlled: one JSON request per line, one JSON answer per line.
+"""A channel layer of channels_redis, controlled by one JSON request per line, with one JSON answer per line.
 
 Values travel as JSON with bytes as {"$bytes": hex} and floats as {"$float": repr}, so that none changes its type; what JSON
 cannot hold comes as {"$literal": repr}.
@@ -86,7 +86,7 @@ class Peer:
         return [await self.receive(channel, patience) for _ in range(count)]
 
     async def work(self, channel):
-        """Receives in the background, until asked what came."""
+        """Receives in the background until the messages are requested."""
         log = self.logs[channel] = []
 
         async def listen():
@@ -99,7 +99,7 @@ class Peer:
         return self.logs[channel]
 
     async def rate(self, group, members, seconds):
-        """How many group_sends a second reach so many members, one after the other."""
+        """The rate of sequential group_sends to this number of members, per second."""
         channels = [await self.layer.new_channel() for _ in range(members)]
         for channel in channels:
             await self.layer.group_add(group, channel)
@@ -122,7 +122,7 @@ async def main():
         name, arguments = json.loads(line)
         try:
             answer = {"ok": await getattr(peer, name)(*arguments)}
-        except Exception as error:  # told to the one who asked
+        except Exception as error:  # returned to the caller
             answer = {"error": repr(error)}
         print(json.dumps(answer), flush=True)
     for task in peer.tasks:

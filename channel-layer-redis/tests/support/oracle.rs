@@ -66,12 +66,12 @@ pub(crate) async fn observe(
     sleep(UNDER_WAY * 5).await; // messages in flight arrive
     background.shutdown().await;
     Report {
-        sent: std::mem::take(&mut sent.lock().expect("nobody panics with it")),
+        sent: std::mem::take(&mut sent.lock().expect("no holder panics")),
         received: received
             .iter()
-            .map(|log| std::mem::take(&mut *log.lock().expect("nobody panics with it")))
+            .map(|log| std::mem::take(&mut *log.lock().expect("no holder panics")))
             .collect(),
-        events: std::mem::take(&mut events.lock().expect("nobody panics with it")),
+        events: std::mem::take(&mut events.lock().expect("no holder panics")),
         began,
         healed,
     }
@@ -92,9 +92,7 @@ fn publish(
             tokio::spawn(async move {
                 let at = Instant::now();
                 let result = layer.group_send_message(group_of(n), numbered(n)).await.map(drop);
-                sent.lock()
-                    .expect("nobody panics with it")
-                    .insert(n, Sent { at, took: at.elapsed(), result });
+                sent.lock().expect("no holder panics").insert(n, Sent { at, took: at.elapsed(), result });
             });
         }
     })
@@ -103,13 +101,13 @@ fn publish(
 async fn listen(layer: &RedisLayer, group: i64, background: &mut JoinSet<()>) -> Log<Vec<(i64, Instant)>> {
     let options = MailboxOptions::default().with_capacity(100_000);
     let mut mailbox = layer.open(options).await.expect("a mailbox needs no server");
-    layer.join(group_of(group), mailbox.channel()).await.expect("all is well yet");
+    layer.join(group_of(group), mailbox.channel()).await.expect("Redis is up");
     let log = Log::<Vec<_>>::default();
     let ours = log.clone();
     background.spawn(async move {
         loop {
             let message = mailbox.recv().await;
-            ours.lock().expect("nobody panics with it").push((number(&message), Instant::now()));
+            ours.lock().expect("no holder panics").push((number(&message), Instant::now()));
         }
     });
     log
@@ -120,7 +118,7 @@ fn collect_events(layer: &RedisLayer, background: &mut JoinSet<()>) -> Log<Vec<L
     let (mut events, ours) = (layer.events(), log.clone());
     background.spawn(async move {
         while let Some(event) = events.next().await {
-            ours.lock().expect("nobody panics with it").push(event);
+            ours.lock().expect("no holder panics").push(event);
         }
     });
     log

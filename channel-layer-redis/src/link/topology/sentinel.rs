@@ -38,7 +38,7 @@ pub(super) async fn master(
             Ok(address) => votes.cast(at, address),
             Err(error) => first_error = first_error.or(Some(error)),
         }
-        if votes.most() > sentinels.len() / 2 {
+        if votes.highest() > sentinels.len() / 2 {
             break;
         }
     }
@@ -67,7 +67,7 @@ impl Votes {
     }
 
     /// The highest number of sentinels that agree.
-    fn most(&self) -> usize {
+    fn highest(&self) -> usize {
         self.0.values().map(|address| self.count(address)).max().unwrap_or(0)
     }
 
@@ -167,11 +167,11 @@ mod tests {
     #[test]
     fn a_majority_of_sentinels_decides() {
         let mut votes = Votes::default();
-        assert_eq!((votes.winner(), votes.most()), (None, 0));
+        assert_eq!((votes.winner(), votes.highest()), (None, 0));
         votes.cast(2, address(2));
         votes.cast(0, address(1));
-        assert_eq!((votes.winner(), votes.most()), (Some(address(1)), 1), "the first of equals");
+        assert_eq!((votes.winner(), votes.highest()), (Some(address(1)), 1), "the first of equals");
         votes.cast(1, address(2));
-        assert_eq!((votes.winner(), votes.most()), (Some(address(2)), 2));
+        assert_eq!((votes.winner(), votes.highest()), (Some(address(2)), 2));
     }
 }

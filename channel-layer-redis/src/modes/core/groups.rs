@@ -156,15 +156,15 @@ impl Host {
 }
 
 /// The commands that write and remove memberships. Without scripts, which a new server does not know.
-pub(super) fn commands(state: &CoreState, written: &[Membership], left: &[Membership]) -> Vec<Command> {
+pub(super) fn commands(state: &CoreState, written: &[Membership], removed: &[Membership]) -> Vec<Command> {
     let lifetime = state.config.hub.layer.group_expiry.as_millis().to_string();
     let write = |(group, channel): &Membership| {
         let key = state.keys.group(group);
         let add = Command::new("ZADD").arg(&key).arg(state.clock.score()).arg(channel.as_str());
         [add, Command::new("PEXPIRE").arg(key).arg(&lifetime)]
     };
-    let end = |(group, channel): &Membership| removal(state, group, channel);
-    written.iter().flat_map(write).chain(left.iter().map(end)).collect()
+    let removal_of = |(group, channel): &Membership| removal(state, group, channel);
+    written.iter().flat_map(write).chain(removed.iter().map(removal_of)).collect()
 }
 
 fn removal(state: &CoreState, group: &GroupName, channel: &ChannelName) -> Command {

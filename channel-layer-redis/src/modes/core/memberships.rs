@@ -210,11 +210,7 @@ mod tests {
         assert!(memberships.removals(|_| true).is_empty());
         drop(mailbox);
         memberships.end_closed(&hub);
-        assert_eq!(
-            memberships.removals(|_| true),
-            std::slice::from_ref(&g),
-            "Redis never heard of the other"
-        );
+        assert_eq!(memberships.removals(|_| true), std::slice::from_ref(&g), "the other was never in Redis");
         assert!(memberships.written().is_empty() && memberships.pending(|_| true).is_empty());
         memberships.mark_removed(&[g]);
         assert!(memberships.removals(|_| true).is_empty());

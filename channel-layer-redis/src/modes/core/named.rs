@@ -200,9 +200,9 @@ impl CoreState {
         if lifetime.is_zero() {
             return None; // Python checks this only when it sends
         }
-        if let Some(((message, members), back)) = self.echoes.take(key, member) {
+        if let Some(((message, members), echo)) = self.echoes.take(key, member) {
             let deliveries = self.deliver_to(members, &message, Instant::now() + lifetime);
-            let _ = back.send(deliveries); // the caller may have been dropped
+            let _ = echo.send(deliveries); // the caller may have been dropped
             return None;
         }
         let general = self.keys.channel_of(key);

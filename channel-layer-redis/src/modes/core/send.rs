@@ -77,8 +77,8 @@ pub(super) async fn fan_out(inner: &CoreInner, to: &Audience, message: &Message)
         let host = state.host_of(&members[0]);
         if state.is_ours(&members[0]) {
             let count = members.len();
-            let back = state.echoes.add(&envelope.key, &envelope.member, (message.clone(), members));
-            local_envelopes.push((envelope.key.clone(), count, back));
+            let echo = state.echoes.add(&envelope.key, &envelope.member, (message.clone(), members));
+            local_envelopes.push((envelope.key.clone(), count, echo));
         }
         envelopes[host].push(envelope);
     }
@@ -97,11 +97,11 @@ pub(super) async fn fan_out(inner: &CoreInner, to: &Audience, message: &Message)
     state.counters.add(Count::Full, over_capacity as u64);
     let (mut local, mut missed) = (Deliveries::default(), Deliveries::default());
     missed.full = over_capacity;
-    for (key, count, back) in local_envelopes {
+    for (key, count, echo) in local_envelopes {
         let is_over = over.iter().any(|(full, _)| *full == key);
-        let back = if is_over { None } else { back.wait(state.config.hub.timeout).await };
-        missed.full += back.map_or(0, |back| back.full);
-        add(&mut local, count, back);
+        let echo = if is_over { None } else { echo.wait(state.config.hub.timeout).await };
+        missed.full += echo.map_or(0, |echo| echo.full);
+        add(&mut local, count, echo);
     }
     missed.matched = matched;
     state.hub.warn_of_full(to.groups(), &missed);
@@ -109,13 +109,13 @@ pub(super) async fn fan_out(inner: &CoreInner, to: &Audience, message: &Message)
 }
 
 /// Adds the deliveries of an envelope, which are `None` if the process was full or slow.
-fn add(sum: &mut Deliveries, members: usize, back: Option<Deliveries>) {
-    match back {
-        Some(back) => {
-            sum.matched += back.matched;
-            sum.delivered += back.delivered;
-            sum.full += back.full;
-            sum.closed += back.closed;
+fn add(sum: &mut Deliveries, members: usize, echo: Option<Deliveries>) {
+    match echo {
+        Some(echo) => {
+            sum.matched += echo.matched;
+            sum.delivered += echo.delivered;
+            sum.full += echo.full;
+            sum.closed += echo.closed;
         }
         None => {
             sum.matched += members;

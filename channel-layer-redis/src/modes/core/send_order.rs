@@ -143,7 +143,7 @@ mod tests {
         assert!(has_turn(&late));
         drop(late);
         let state = order.lock();
-        assert!(state.queues.is_empty() && state.waiting.is_empty(), "nothing is left behind");
+        assert!(state.queues.is_empty() && state.waiting.is_empty(), "the tables are empty");
     }
 
     #[tokio::test]
@@ -177,7 +177,7 @@ mod tests {
         assert!(!has_turn(&last), "the one before it has its turn");
         drop(next);
         last.wait(LIMIT).await;
-        assert!(has_turn(&stalled), "it goes on when it is polled again");
+        assert!(has_turn(&stalled), "it continues when it is polled again");
         drop((stalled, last));
         let state = order.lock();
         assert!(state.queues.is_empty() && state.waiting.is_empty());
