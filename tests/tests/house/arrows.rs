@@ -1,22 +1,20 @@
 //! The file graph of a crate: an arrow runs from each file to the files whose items it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::modules::Modules;
-use crate::tree::Tree;
 
 /// For each file, the files that it uses and the names that it takes from each.
 pub(crate) type Arrows<N> = BTreeMap<N, BTreeMap<N, BTreeSet<String>>>;
 
-/// The arrows between the files of the crate with this root.
+/// The arrows between the files of a crate.
 ///
 /// A name that is taken through a re-export leads to the file that defines it. A module that declares or re-exports
 /// its children has no arrow to them until it uses them itself. Methods are not seen: calling one takes no name.
-pub(crate) fn between_files(tree: &Tree, root: &Path) -> Arrows<PathBuf> {
-    let modules = Modules::read(tree, root);
+pub(crate) fn between_files(modules: &Modules) -> Arrows<PathBuf> {
     let mut arrows = Arrows::new();
-    for (from, target, name) in uses(&modules) {
+    for (from, target, name) in uses(modules) {
         let (from, to) = (modules.file(from).to_owned(), modules.file(target).to_owned());
         if from != to {
             arrows.entry(from).or_default().entry(to).or_default().insert(name);
@@ -28,11 +26,10 @@ pub(crate) fn between_files(tree: &Tree, root: &Path) -> Arrows<PathBuf> {
 /// The arrows between the modules that are declared side by side in one module, of each module of the crate.
 ///
 /// A module's arrows are those of all files in it.
-pub(crate) fn between_siblings(tree: &Tree, root: &Path) -> Arrows<String> {
-    let modules = Modules::read(tree, root);
+pub(crate) fn between_siblings(modules: &Modules) -> Arrows<String> {
     let paths: Vec<_> = modules.iter().map(|(_, module)| &module.path).collect();
     let mut arrows = Arrows::new();
-    for (from, target, name) in uses(&modules) {
+    for (from, target, name) in uses(modules) {
         let (from, to) = (paths[from], paths[target]);
         let shared = from.iter().zip(to).take_while(|(a, b)| a == b).count();
         if from.len() > shared && to.len() > shared {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::arrows::{Arrows, between_files, between_siblings};
-use crate::tree::Tree;
+use crate::modules::crates;
 
 /// The folders whose circles are still to be cut. To be empty.
 const UNCUT: &[&str] =
@@ -13,10 +13,9 @@ const UNCUT: &[&str] =
 
 #[test]
 fn no_circle_of_files() {
-    let tree = Tree::read();
     let mut found = Vec::new();
-    for (_, root) in tree.roots_of_all() {
-        let arrows = between_files(&tree, &root);
+    for each in crates() {
+        let arrows = between_files(&each.modules);
         let label = |path: &PathBuf| path.display().to_string();
         found.extend(circles(&arrows).iter().map(|circle| describe(circle, &arrows, label)));
     }
@@ -25,11 +24,10 @@ fn no_circle_of_files() {
 
 #[test]
 fn no_circle_of_modules() {
-    let tree = Tree::read();
     let mut found = Vec::new();
-    for (folder, root) in tree.roots_of_all() {
-        let arrows = between_siblings(&tree, &root);
-        let label = |path: &String| format!("{}/src/{}", folder.display(), path.replace("::", "/"));
+    for each in crates() {
+        let arrows = between_siblings(&each.modules);
+        let label = |path: &String| format!("{}/src/{}", each.folder.display(), path.replace("::", "/"));
         found.extend(circles(&arrows).iter().map(|circle| describe(circle, &arrows, label)));
     }
     assert_cut(&found);
@@ -44,9 +42,7 @@ fn assert_cut(circles: &[String]) {
 
 #[test]
 fn the_graph_is_read() {
-    let tree = Tree::read();
-    let counts = tree.roots_of_all().into_iter().map(|(_, root)| between_files(&tree, &root).len());
-    let counts: Vec<_> = counts.collect();
+    let counts: Vec<_> = crates().iter().map(|each| between_files(&each.modules).len()).collect();
     assert!(counts.len() >= 10 && counts.iter().sum::<usize>() > 200, "{counts:?}");
 }
 
@@ -98,6 +94,7 @@ mod self_tests {
 
     use super::{circles, describe};
     use crate::arrows::{between_files, between_siblings};
+    use crate::modules::Modules;
     use crate::tree::Tree;
 
     // A crate of `one.rs` and `two/{mod,deep}.rs`, in which `two/deep.rs` uses `one::One`.
@@ -110,7 +107,7 @@ mod self_tests {
             ("c/src/two/mod.rs", &format!("mod deep; pub use self::deep::Deep;\n{two}")),
             ("c/src/two/deep.rs", &deep),
         ]);
-        let arrows = between_files(&tree, Path::new("c/src/lib.rs"));
+        let arrows = between_files(&Modules::read(&tree, Path::new("c/src/lib.rs")));
         circles(&arrows)
             .iter()
             .map(|circle| describe(circle, &arrows, |path| path.display().to_string()))
@@ -175,9 +172,9 @@ mod self_tests {
             ("c/src/a/high.rs", "use crate::b::B;"),
             ("c/src/b.rs", "use crate::a::low::Low; pub struct B;"),
         ]);
-        let root = Path::new("c/src/lib.rs");
-        assert!(circles(&between_files(&tree, root)).is_empty());
-        let modules = between_siblings(&tree, root);
+        let modules = Modules::read(&tree, Path::new("c/src/lib.rs"));
+        assert!(circles(&between_files(&modules)).is_empty());
+        let modules = between_siblings(&modules);
         let found = circles(&modules);
         assert_eq!(found.len(), 1);
         assert!(describe(&found[0], &modules, Clone::clone).contains("a -> b: B"));
@@ -205,6 +202,6 @@ mod self_tests {
             ),
             ("c/src/b.rs", "pub struct B; fn f() { crate::made!() }"),
         ]);
-        assert_eq!(circles(&between_files(&tree, Path::new("c/src/main.rs"))).len(), 1);
+        assert_eq!(circles(&between_files(&Modules::read(&tree, Path::new("c/src/main.rs")))).len(), 1);
     }
 }

@@ -58,7 +58,7 @@ const FORBIDDEN: &[&str] = &[
 
 #[test]
 fn documentation_opens_plainly() {
-    let tree = Tree::read();
+    let tree = Tree::workspace();
     let sources = tree.files().filter(|(path, _)| has_ending(path, "rs"));
     let mut found = Vec::new();
     let mut read = 0;

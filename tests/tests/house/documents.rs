@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::arrows::{Arrows, between_siblings};
-use crate::modules::Modules;
+use crate::modules::crates;
 use crate::tree::{Tree, has_ending};
 
 const LONGEST_ITEM: usize = 60;
@@ -13,18 +13,17 @@ const CRATES: [&str; 3] = ["channel-layer", "channel-layer-redis", "ws-consumer"
 
 #[test]
 fn architecture_lists_modules_in_order() {
-    let tree = Tree::read();
+    let tree = Tree::workspace();
     let text = tree.text(Path::new("ARCHITECTURE.md")).expect("the document");
     for name in CRATES {
-        let root = Path::new(name).join("src/lib.rs");
-        let modules = Modules::read(&tree, &root);
-        let declared = modules.iter().filter_map(|(_, module)| match module.path.as_slice() {
+        let found = crates().iter().find(|each| each.folder == Path::new(name)).expect("a library");
+        let declared = found.modules.iter().filter_map(|(_, module)| match module.path.as_slice() {
             [name] => Some(name.clone()),
             _ => None,
         });
         // Modules of documentation have no code.
         let declared = declared.filter(|module| !["docs", "django", "operations"].contains(&module.as_str()));
-        let (declared, arrows): (Vec<_>, _) = (declared.collect(), between_siblings(&tree, &root));
+        let (declared, arrows): (Vec<_>, _) = (declared.collect(), between_siblings(&found.modules));
         let right = order(&declared, &arrows).join(" ");
         let faults = order_faults(&listed(text, name), declared, &arrows);
         assert!(faults.is_empty(), "{name}:\n{}\nAn order that is right: {right}", faults.join("\n"));
@@ -33,7 +32,7 @@ fn architecture_lists_modules_in_order() {
 
 #[test]
 fn documents_name_files_that_exist() {
-    let tree = Tree::read();
+    let tree = Tree::workspace();
     let files: Vec<_> = tree.files().map(|(path, _)| format!("/{}", path.display())).collect();
     let documents =
         ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "tests/README.md", "docs/glossary.md"];
@@ -47,7 +46,7 @@ fn documents_name_files_that_exist() {
 
 #[test]
 fn items_of_architecture_are_short() {
-    let tree = Tree::read();
+    let tree = Tree::workspace();
     let text = tree.text(Path::new("ARCHITECTURE.md")).expect("the document");
     let items = items(text);
     assert!(items.len() > 40, "the document was not read");
@@ -58,7 +57,7 @@ fn items_of_architecture_are_short() {
 
 #[test]
 fn run_sh_names_tests_that_exist() {
-    let tree = Tree::read();
+    let tree = Tree::workspace();
     let script = tree.text(Path::new("tests/run.sh")).expect("the script");
     let names: Vec<_> = script.lines().filter_map(test_variable).collect();
     assert!(names.len() >= 2, "the script was not read");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::reader::{Body, Child, Import};
 use crate::tree::{Tree, tokens};
@@ -34,6 +35,25 @@ enum Target {
 }
 
 const ROOT: usize = 0;
+
+/// A library or a program of the workspace.
+pub(crate) struct Crate {
+    /// The folder of its package.
+    pub(crate) folder: PathBuf,
+    pub(crate) modules: Modules,
+}
+
+/// All crates of the workspace, read once for all tests.
+pub(crate) fn crates() -> &'static [Crate] {
+    static CRATES: OnceLock<Vec<Crate>> = OnceLock::new();
+    CRATES.get_or_init(|| {
+        let tree = Tree::workspace();
+        let roots = tree.roots_of_all().into_iter();
+        roots
+            .map(|(folder, root)| Crate { folder: folder.to_owned(), modules: Modules::read(tree, &root) })
+            .collect()
+    })
+}
 
 impl Modules {
     /// Follows the `mod` declarations from a crate's root.

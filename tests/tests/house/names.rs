@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proc_macro2::TokenTree;
 
-use crate::modules::Modules;
+use crate::modules::crates;
 use crate::tree::{Tree, has_ending, tokens};
 
 /// Words of other trades.
@@ -41,16 +41,16 @@ const ERRORS: &[(&str, &str)] = &[("Layered", "an error of a test")];
 #[test]
 #[ignore = "to be passed soon"]
 fn no_metaphor_in_a_name() {
-    let tree = Tree::read();
+    let tree = Tree::workspace();
     let mut found = BTreeSet::new();
-    for (_, root) in tree.roots_of_all() {
-        for (_, module) in Modules::read(&tree, &root).iter() {
+    for each in crates() {
+        for (_, module) in each.modules.iter() {
             let file = module.file.display().to_string();
             let wrong = module.body.types.iter().filter(|name| has_metaphor(&file, name));
             found.extend(wrong.map(|name| format!("{file}: {name}")));
         }
     }
-    for (path, _) in rust_files(&tree) {
+    for (path, _) in rust_files(tree) {
         let file = path.display().to_string();
         let stem = path.file_stem().expect("a file has a name").to_string_lossy();
         found.extend(has_metaphor(&file, &stem).then_some(file));
@@ -61,8 +61,8 @@ fn no_metaphor_in_a_name() {
 #[test]
 #[ignore = "to be passed soon"]
 fn constructors_have_plain_names() {
-    let tree = Tree::read();
-    let found = rust_files(&tree).filter(|(path, _)| !path.starts_with("tests/tests/house"));
+    let tree = Tree::workspace();
+    let found = rust_files(tree).filter(|(path, _)| !path.starts_with("tests/tests/house"));
     let found = found.flat_map(|(path, text)| {
         functions(&tokens(text)).into_iter().map(move |name| format!("{}: {name}", path.display()))
     });
@@ -71,10 +71,10 @@ fn constructors_have_plain_names() {
 
 #[test]
 fn errors_end_in_error() {
-    let tree = Tree::read();
+    let tree = Tree::workspace();
     let is_test =
         |path: &Path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests"));
-    let found = rust_files(&tree).filter(|(path, _)| !is_test(path));
+    let found = rust_files(tree).filter(|(path, _)| !is_test(path));
     let found = found.flat_map(|(path, text)| {
         errors(&tokens(text)).into_iter().map(move |name| format!("{}: {name}", path.display()))
     });

@@ -28,7 +28,7 @@ fn test_names_are_short_on_the_whole() {
 
 /// Each test of the workspace, with its file.
 fn all() -> Vec<(String, String)> {
-    let tree = Tree::read();
+    let tree = Tree::workspace();
     let sources = tree.files().filter(|(path, _)| is_source(path));
     sources
         .flat_map(|(path, text)| {

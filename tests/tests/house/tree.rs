@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use proc_macro2::{TokenStream, TokenTree};
 
@@ -18,8 +19,13 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Reads the whole workspace, without what is built or installed.
-    pub(crate) fn read() -> Self {
+    /// The whole workspace, without build output and installed packages. It is read once for all tests.
+    pub(crate) fn workspace() -> &'static Self {
+        static WORKSPACE: OnceLock<Tree> = OnceLock::new();
+        WORKSPACE.get_or_init(Self::read)
+    }
+
+    fn read() -> Self {
         let mut files = BTreeMap::new();
         add_files(&workspace(), Path::new(""), &mut files);
         assert!(files.contains_key(Path::new("tests/tests/house/tree.rs")), "the search finds this file");

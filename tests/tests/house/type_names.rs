@@ -1,10 +1,9 @@
 //! A type's name stands once in a crate.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::modules::Modules;
-use crate::tree::Tree;
+use crate::modules::{Modules, crates};
 
 /// The names that may stand more than once, each with its reason.
 const ALLOWED: &[(&str, &str)] = &[("Result", "the alias of a module whose functions share one error")];
@@ -12,20 +11,18 @@ const ALLOWED: &[(&str, &str)] = &[("Result", "the alias of a module whose funct
 #[test]
 #[ignore = "to be passed soon"]
 fn no_type_name_twice() {
-    let tree = Tree::read();
     let mut found = Vec::new();
-    for (folder, root) in tree.roots_of_all() {
-        let twice = twice(&tree, &root).into_iter();
-        found.extend(
-            twice.map(|(name, files)| format!("{}: {name} in {}", folder.display(), files.join(", "))),
-        );
+    for each in crates() {
+        let label = each.folder.display();
+        let twice = twice(&each.modules).into_iter();
+        found.extend(twice.map(|(name, files)| format!("{label}: {name} in {}", files.join(", "))));
     }
     assert!(found.is_empty(), "{} names:\n{}", found.len(), found.join("\n"));
 }
 
-fn twice(tree: &Tree, root: &Path) -> Vec<(String, Vec<String>)> {
+fn twice(modules: &Modules) -> Vec<(String, Vec<String>)> {
     let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for (_, module) in Modules::read(tree, root).iter() {
+    for (_, module) in modules.iter() {
         for name in &module.body.types {
             files.entry(name.clone()).or_default().push(module.file.clone());
         }
@@ -36,7 +33,9 @@ fn twice(tree: &Tree, root: &Path) -> Vec<(String, Vec<String>)> {
 }
 
 mod self_tests {
-    use super::{Path, twice};
+    use std::path::Path;
+
+    use super::{Modules, twice};
     use crate::tree::Tree;
 
     #[test]
@@ -49,7 +48,7 @@ mod self_tests {
             ),
             ("c/src/b.rs", "enum Twice {} fn g() { struct Local; } #[cfg(test)] mod tests { struct Once; }"),
         ]);
-        let found = twice(&tree, Path::new("c/src/lib.rs"));
+        let found = twice(&Modules::read(&tree, Path::new("c/src/lib.rs")));
         assert_eq!(found, [("Twice".to_owned(), vec!["c/src/a.rs".to_owned(), "c/src/b.rs".to_owned()])]);
     }
 }
