@@ -39,7 +39,6 @@ const MEANT: &[(&str, &str, &str)] =
 const ERRORS: &[(&str, &str)] = &[("Layered", "an error of a test")];
 
 #[test]
-#[ignore = "to be passed soon"]
 fn no_metaphor_in_a_name() {
     let tree = Tree::workspace();
     let mut found = BTreeSet::new();
