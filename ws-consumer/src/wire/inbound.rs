@@ -18,8 +18,8 @@ pub(super) struct Inbound {
     is_corked: bool,
     /// Poll the mailbox again without a wake-up: it is new, or was skipped because the event queue was full.
     again: bool,
-    /// The number of messages that found the mailbox full and have been reported.
-    reported_full: u64,
+    /// The number of messages that found the mailbox full and have been reported. Its low bits, which tell a change.
+    reported_full: u32,
 }
 
 /// The result of a look into the mailbox.
@@ -74,8 +74,8 @@ impl Inbound {
         let mut messages = Vec::new();
         mailbox.drain_into(&mut messages);
         let overflowed = mailbox.is_overflowed();
-        let full = if reports_gaps { mailbox.sender().ledger().dropped.full } else { 0 };
-        let gap = full > mem::replace(&mut self.reported_full, full);
+        let full = if reports_gaps { mailbox.sender().ledger().dropped.full as u32 } else { 0 };
+        let gap = full != mem::replace(&mut self.reported_full, full);
         MailboxBatch::Messages { messages, gap, overflowed }
     }
 

@@ -9,15 +9,15 @@ const FRAMES: usize = 8;
 /// The limit while a hook looks for the client's answer among the frames.
 const FRAMES_SOUGHT: usize = 1024;
 /// Events that wait for a busy hook; with more, they stay in the mailbox and count against its capacity.
-const EVENTS: usize = 100;
+const EVENTS: u32 = 100;
 /// The limit of the bytes of events.
 const EVENT_BYTES: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct Inbox {
     queue: VecDeque<Input>,
-    /// The number of events among them.
-    events: usize,
+    /// The number of events among them. Small, so that the flags find room beside it.
+    events: u32,
     event_bytes: usize,
     /// Whether a hook looks for the client's answer among the frames.
     is_sought: bool,
@@ -104,7 +104,7 @@ impl Inbox {
     }
 
     fn frames(&self) -> usize {
-        self.queue.len() - self.events
+        self.queue.len() - self.events as usize
     }
 
     /// Whether the client may be read.

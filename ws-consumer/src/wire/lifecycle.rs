@@ -31,20 +31,17 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// The end of a connection.
-struct End {
-    close: Close,
-    /// Whether the application and the server had no part in it.
-    is_lost: bool,
-}
-
+/// The phase, and how the connection ended. Two variants for the end take less memory than a flag beside the close.
 #[derive(Default)]
 enum PhaseState {
     #[default]
     Undecided,
     Accepting,
     Open,
-    Ended(End),
+    /// Ended by the application or the server.
+    Ended(Close),
+    /// Ended by the peer, or the network.
+    Lost(Close),
 }
 
 /// The steps in which the server ends a connection.
@@ -90,7 +87,7 @@ impl Lifecycle {
             PhaseState::Undecided => Phase::Undecided,
             PhaseState::Accepting => Phase::Accepting,
             PhaseState::Open => Phase::Open,
-            PhaseState::Ended(_) => Phase::Ended,
+            PhaseState::Ended(_) | PhaseState::Lost(_) => Phase::Ended,
         }
     }
 
@@ -103,7 +100,7 @@ impl Lifecycle {
     }
 
     pub(super) fn is_ended(&self) -> bool {
-        matches!(self.phase, PhaseState::Ended(_))
+        self.close().is_some()
     }
 
     /// Whether messages of the layer are handled. A request is handled before it is answered: a long poll waits for its
@@ -122,7 +119,7 @@ impl Lifecycle {
                 Ok(true)
             }
             PhaseState::Accepting | PhaseState::Open => Ok(false),
-            PhaseState::Ended(_) => Err(Error::Closed),
+            PhaseState::Ended(_) | PhaseState::Lost(_) => Err(Error::Closed),
         }
     }
 
@@ -137,7 +134,7 @@ impl Lifecycle {
                 Ok(())
             }
             PhaseState::Accepting | PhaseState::Open => Err(Error::other("the response has begun already")),
-            PhaseState::Ended(_) => Err(Error::Closed),
+            PhaseState::Ended(_) | PhaseState::Lost(_) => Err(Error::Closed),
         }
     }
 
@@ -151,7 +148,7 @@ impl Lifecycle {
     pub(super) fn may_send(&self) -> Result<()> {
         match self.phase {
             PhaseState::Undecided => Err(Error::NotAccepted),
-            PhaseState::Ended(_) => Err(Error::Closed),
+            PhaseState::Ended(_) | PhaseState::Lost(_) => Err(Error::Closed),
             PhaseState::Accepting | PhaseState::Open => Ok(()),
         }
     }
@@ -176,30 +173,27 @@ impl Lifecycle {
     // ---- the end
 
     pub(super) fn end(&mut self, close: Close) {
-        self.end_as(End { close, is_lost: false });
-    }
-
-    pub(super) fn disconnected(&mut self, close: Close) {
-        self.end_as(End { close, is_lost: true });
-    }
-
-    fn end_as(&mut self, end: End) {
         if !self.is_ended() {
-            self.phase = PhaseState::Ended(end);
+            self.phase = PhaseState::Ended(close);
         }
     }
 
-    fn ended(&self) -> Option<&End> {
-        if let PhaseState::Ended(end) = &self.phase { Some(end) } else { None }
+    pub(super) fn disconnected(&mut self, close: Close) {
+        if !self.is_ended() {
+            self.phase = PhaseState::Lost(close);
+        }
     }
 
     pub(super) fn close(&self) -> Option<&Close> {
-        self.ended().map(|end| &end.close)
+        match &self.phase {
+            PhaseState::Ended(close) | PhaseState::Lost(close) => Some(close),
+            PhaseState::Undecided | PhaseState::Accepting | PhaseState::Open => None,
+        }
     }
 
     /// Whether the peer ended it, or the network.
     pub(super) fn is_lost(&self) -> bool {
-        self.ended().is_some_and(|end| end.is_lost)
+        matches!(self.phase, PhaseState::Lost(_))
     }
 
     /// The close after a refusal. For a request that is the whole answer, and all is well.
@@ -209,7 +203,7 @@ impl Lifecycle {
 
     pub(super) fn end_for(&self, outcome: &Result<()>) -> OutcomeEnd {
         match (&self.phase, outcome) {
-            (PhaseState::Ended(_), _) => OutcomeEnd::Done,
+            (PhaseState::Ended(_) | PhaseState::Lost(_), _) => OutcomeEnd::Done,
             (PhaseState::Undecided, outcome) => OutcomeEnd::Refuse(self.refusal(outcome)),
             (_, Ok(()) | Err(Error::Closed)) => OutcomeEnd::Close(Close::NORMAL.into()),
             (_, Err(error)) => OutcomeEnd::Close(match error.fault() {

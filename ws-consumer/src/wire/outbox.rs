@@ -33,7 +33,10 @@ pub(super) struct Outbox {
     queue: VecDeque<Outgoing>,
     bytes: usize,
     limits: Arc<OutputLimits>,
-    slow: SlowStats,
+    /// Broadcast frames that were dropped.
+    dropped: u64,
+    /// Whether the client was closed for slowness.
+    is_closed_slow: bool,
     /// Whether any output has left since the client was admitted.
     has_sent: bool,
     /// The event that is being handled, where equal frames made of it are kept once.
@@ -121,15 +124,15 @@ impl Outbox {
     }
 
     pub(super) fn slow(&self) -> SlowStats {
-        self.slow
+        SlowStats { dropped: self.dropped, closed: self.is_closed_slow }
     }
 
     pub(super) fn count_dropped(&mut self, frames: u64) {
-        self.slow.dropped += frames;
+        self.dropped += frames;
     }
 
     pub(super) fn count_closed(&mut self) {
-        self.slow.closed = true;
+        self.is_closed_slow = true;
     }
 
     pub(super) fn first_mut(&mut self) -> Option<&mut Outgoing> {

@@ -285,3 +285,15 @@ impl ConnectionState {
         self.inbox.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Every idle connection has one.
+    #[test]
+    fn a_state_is_small() {
+        let size = size_of::<ConnectionState>() - size_of::<Option<channel_layer::Mailbox>>();
+        assert!(size <= 280, "{size} bytes");
+    }
+}

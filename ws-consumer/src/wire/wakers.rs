@@ -11,8 +11,9 @@ pub(super) struct Wakers {
     application: Option<Waker>,
     /// The transport's task.
     task: Option<Waker>,
-    /// Other tasks that wait for room in the outbox.
-    senders: Vec<Waker>,
+    /// Other tasks that wait for room in the outbox. Boxed: they are rare.
+    #[expect(clippy::box_collection, reason = "a vector is three words in every connection")]
+    senders: Option<Box<Vec<Waker>>>,
     /// Whether the application is being polled by the wire. The task then looks by itself at what has changed.
     is_polling: bool,
     /// Whether a hook waits for room in the outbox.
@@ -36,8 +37,9 @@ impl Wakers {
 
     /// Registers another task, to be woken once the outbox has room.
     pub(super) fn wait_as_sender<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        if !self.senders.iter().any(|known| known.will_wake(cx.waker())) {
-            self.senders.push(cx.waker().clone());
+        let senders = self.senders.get_or_insert_default();
+        if !senders.iter().any(|known| known.will_wake(cx.waker())) {
+            senders.push(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -63,7 +65,7 @@ impl Wakers {
     }
 
     pub(super) fn take_senders(&mut self) -> Vec<Waker> {
-        mem::take(&mut self.senders)
+        self.senders.take().map_or_else(Vec::new, |senders| *senders)
     }
 
     pub(super) fn take_wants_room(&mut self) -> bool {
