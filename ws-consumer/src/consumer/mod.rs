@@ -97,11 +97,11 @@ pub trait Consumer: Send + 'static {
         async { Ok(()) }
     }
 
-    /// Handles the client's return over a new connection, on which it goes on: see
-    /// [`Protocols::resume`](crate::Protocols::resume). By default that is fine.
+    /// Handles a client that has resumed its session over a new connection: see
+    /// [`Protocols::resume`](crate::Protocols::resume). Does nothing by default.
     ///
-    /// Guards have let it in once more, and it is the same user's. What it missed for good is in
-    /// [`gap`](Resumed::gap): tell it anew what it must know. Close the socket if it may no longer be here.
+    /// The guards have admitted it again, and it is the same user. The frames that it missed for good are in
+    /// [`gap`](Resumed::gap): send the state that it needs. Close the socket if the client may no longer be here.
     fn resumed(&mut self, socket: &mut Socket, resumed: Resumed) -> impl Future<Output = Result<()>> + Send {
         let _ = (socket, resumed);
         async { Ok(()) }

@@ -235,7 +235,7 @@ impl Session {
         task.into_iter().for_each(Waker::wake);
     }
 
-    /// Drops a client that is silent beside its stream in another process, which cannot tell. Returns false if the client
+    /// Drops a client that is silent while its stream is in another process, which cannot tell. Returns false if the client
     /// is not silent, and is to be answered.
     pub(super) fn drop_silent(&self) -> bool {
         let mut state = self.state();

@@ -21,7 +21,7 @@ pub struct Resume {
     /// stays in its groups, during that time.
     pub ttl: Duration,
     /// The bytes of sent frames that a session keeps until the client has acknowledged them: 256 KiB. A client that comes
-    /// back later than that is told of a gap.
+    /// back later than that gets a gap.
     pub log_bytes: usize,
     /// The frames that it keeps: 1,024.
     pub log_messages: usize,

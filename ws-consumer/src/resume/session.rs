@@ -187,7 +187,7 @@ impl Session {
             tracing::info!(
                 ?channel,
                 rule = "ping_timeout",
-                "ending a stream beside which the client has fallen silent"
+                "ending an event stream whose client is silent"
             );
             state.detach(now + self.settings.time_away(false));
             self.report(state);
