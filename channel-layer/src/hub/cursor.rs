@@ -7,8 +7,8 @@ use crate::{mailbox::MailboxSender, name::GroupName};
 
 /// Visits all members of some groups, each once, in slices. It locks no map and looks up no member by name.
 #[derive(Debug)]
-pub(super) struct MemberCursor {
-    groups: Vec<Arc<Group>>,
+pub(super) struct MemberCursor<const N: usize = SHARDS> {
+    groups: Vec<Arc<Group<N>>>,
     /// The number of groups yet to be finished; the last of these is the current one.
     left: usize,
     /// The shards to visit in each group.
@@ -21,18 +21,18 @@ pub(super) struct MemberCursor {
     seen: Option<HashSet<usize>>,
 }
 
-impl MemberCursor {
+impl<const N: usize> MemberCursor<N> {
     /// Starts before the members of these groups.
-    pub(super) fn new(groups: Vec<Arc<Group>>) -> Self {
-        Self::over(groups, 0..SHARDS)
+    pub(super) fn new(groups: Vec<Arc<Group<N>>>) -> Self {
+        Self::over(groups, 0..N)
     }
 
     /// Starts before the members of one shard.
-    pub(super) fn new_in_shard(group: Arc<Group>, shard: usize) -> Self {
+    pub(super) fn new_in_shard(group: Arc<Group<N>>, shard: usize) -> Self {
         Self::over(vec![group], shard..shard + 1)
     }
 
-    fn over(groups: Vec<Arc<Group>>, shards: Range<usize>) -> Self {
+    fn over(groups: Vec<Arc<Group<N>>>, shards: Range<usize>) -> Self {
         let seen = (groups.len() > 1).then(HashSet::new);
         Self { left: groups.len(), groups, shard: shards.start, shards, slot: 0, seen }
     }

@@ -33,9 +33,10 @@ impl From<Delivery> for GroupSend {
     }
 }
 
-pub(super) struct Group {
+/// A group with `N` shards.
+pub(super) struct Group<const N: usize = SHARDS> {
     name: GroupName,
-    shards: [GroupShard; SHARDS],
+    shards: [GroupShard; N],
 }
 
 #[derive(Default)]
@@ -57,9 +58,9 @@ struct Members {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemberSlot(u32);
 
-impl Group {
+impl<const N: usize> Group<N> {
     pub(super) fn new(name: GroupName) -> Self {
-        Self { name, shards: Default::default() }
+        Self { name, shards: std::array::from_fn(|_| GroupShard::default()) }
     }
 
     pub(super) fn name(&self) -> &GroupName {
@@ -73,17 +74,17 @@ impl Group {
 
     /// Adds a member and returns its slot, for [`leave`](Self::leave).
     pub(super) fn join(&self, member: MailboxSender) -> MemberSlot {
-        // Mailboxes are a few hundred bytes apart, which is more than any number of shards.
-        let shard = member.id() / size_of::<Members>() % SHARDS;
+        // Without the bits of the address that alignment makes alike.
+        let shard = (member.id() >> 6) % N;
         let slot = write(&self.shards[shard].members).join(member);
-        let number = slot * SHARDS + shard;
+        let number = slot * N + shard;
         MemberSlot(u32::try_from(number).expect("memory ends before four billion members"))
     }
 
     /// Removes the member at a slot.
     pub(super) fn leave(&self, MemberSlot(number): MemberSlot) {
         let number = number as usize;
-        write(&self.shards[number % SHARDS].members).leave(number / SHARDS);
+        write(&self.shards[number % N].members).leave(number / N);
     }
 
     /// Whether a shard can be served in one slice.
@@ -143,7 +144,7 @@ impl Members {
     }
 }
 
-impl fmt::Debug for Group {
+impl<const N: usize> fmt::Debug for Group<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("members", &self.len()).finish()
     }

@@ -65,7 +65,7 @@ impl AddAssign for Deliveries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remote {
-    /// Without other processes, or without sending to them.
+    /// Only this process: there are no others, or they were not asked for.
     None,
     /// The bus has handed the message to the connections of this number of other processes. This says neither that it
     /// has arrived there nor how many members they have.

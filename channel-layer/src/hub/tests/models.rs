@@ -35,7 +35,7 @@ fn seen(group: &Group) -> HashMap<String, usize> {
 fn a_staying_member_is_seen_once() {
     check_random(
         || {
-            let group = Arc::new(Group::new("g".parse().expect("a name")));
+            let group: Arc<Group> = Arc::new(Group::new("g".parse().expect("a name")));
             let (first, stays, guest) = (mailbox("a!first"), mailbox("a!stays"), mailbox("a!guest"));
             let first_slot = group.join(first.sender().clone());
             group.join(stays.sender().clone());
@@ -61,7 +61,7 @@ fn a_staying_member_is_seen_once() {
 fn sees_members_joined_before() {
     check_random(
         || {
-            let group = Arc::new(Group::new("g".parse().expect("a name")));
+            let group: Arc<Group> = Arc::new(Group::new("g".parse().expect("a name")));
             let (leaver, joiner) = (mailbox("a!leaver"), mailbox("a!joiner"));
             let slot = group.join(leaver.sender().clone());
             // The changes that are complete when the visit begins.
@@ -92,8 +92,12 @@ fn each_queued_item_is_served_once() {
     fn serve(combiner: &Combiner<()>, can: bool) -> usize {
         let served = match combiner.enter(can, || ()) {
             Entry::Queued => return 0,
-            Entry::Run(run) if run.finish() => return 1,
-            Entry::Run(_) => 1,
+            Entry::Run(run) => {
+                if run.finish() {
+                    return 1;
+                }
+                1
+            }
             Entry::RunnerNeeded => 0,
         };
         let taken = std::iter::from_fn(|| Some(combiner.take(32).len()).filter(|items| *items > 0));
