@@ -20,7 +20,7 @@ mod supervise;
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -43,7 +43,7 @@ use super::{
     session::{Context, Session},
     subscriptions::Subscriptions,
 };
-use crate::events::EventSource;
+use crate::{events::EventSource, sync::Mutex};
 
 /// The connection to one server of a layer. Dropping it ends it.
 #[derive(Debug)]
