@@ -3,8 +3,10 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
+
+use crate::sync::lock;
 
 /// A counter of connections by address. An address has an entry while it has connections. Clones share the counts.
 #[derive(Clone, Default)]
@@ -29,7 +31,7 @@ impl AddressCounts {
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -21,7 +21,7 @@ pub(crate) use self::{
     address_counts::{AddressCounts, CountedAddress},
     drain::INPUT_TIMEOUT,
 };
-use crate::{error::FailureReports, wire::Connection};
+use crate::{error::FailureReports, sync::lock, wire::Connection};
 
 /// The open connections of a service. Clones share one registry.
 #[derive(Clone, Default)]
@@ -194,7 +194,7 @@ impl Connections {
     }
 
     fn open(&self) -> MutexGuard<'_, OpenConnections> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.open)
     }
 }
 

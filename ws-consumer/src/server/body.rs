@@ -13,7 +13,7 @@ pub(super) fn unsupported_transfer(headers: &HeaderMap) -> Option<Refuse> {
     if !headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
     }
-    let mut codings = items(headers, header::TRANSFER_ENCODING);
+    let mut codings = codings(headers, header::TRANSFER_ENCODING);
     let is_chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
     (!is_chunked || codings.next().is_some()).then(|| StatusCode::NOT_IMPLEMENTED.into())
 }
@@ -21,7 +21,7 @@ pub(super) fn unsupported_transfer(headers: &HeaderMap) -> Option<Refuse> {
 /// Refuses a compressed body with 415 and the accepted coding (RFC 9110, section 15.5.16).
 pub(super) fn unsupported_content(headers: &HeaderMap) -> Option<Refuse> {
     let is_plain = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("identity");
-    if items(headers, header::CONTENT_ENCODING).all(is_plain) {
+    if codings(headers, header::CONTENT_ENCODING).all(is_plain) {
         return None;
     }
     let mut refuse = Refuse::from(StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -31,7 +31,7 @@ pub(super) fn unsupported_content(headers: &HeaderMap) -> Option<Refuse> {
 
 /// Returns the items of a list that may be spread over several lines. A line that is no text is an unknown
 /// item.
-fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+fn codings(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lists = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?"));
     lists.flat_map(|list| list.split(',')).map(str::trim)
 }

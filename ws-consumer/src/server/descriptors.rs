@@ -10,7 +10,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
 };
+
+use crate::sync::lock;
 
 /// The largest number of descriptors kept from clients.
 const RESERVE: u64 = 64;
@@ -184,7 +186,7 @@ fn system_headroom(counts: &str) -> Headroom {
 static WARNED: Mutex<Option<Instant>> = Mutex::new(None);
 
 fn may_warn() -> bool {
-    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut warned = lock(&WARNED);
     let now = Instant::now();
     let may = warned.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
     if may {

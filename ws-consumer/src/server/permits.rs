@@ -31,7 +31,7 @@ pub(super) struct ConnectionPermits {
 /// The permit of a connection.
 pub(super) struct ConnectionPermit {
     _one: OwnedSemaphorePermit,
-    /// The counted address, if there is a limit.
+    /// The entry of its address, if addresses have a limit.
     _address: Option<CountedAddress>,
 }
 

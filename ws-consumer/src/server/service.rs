@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     task::{self, Poll},
 };
 
@@ -32,6 +32,7 @@ use crate::{
     resume::{self, Resume, SessionParts, SessionService},
     scope::Scope,
     socket::{Context, Socket},
+    sync::lock,
     transport::{ReplyBody, headers, reply::HttpReply, request as plain_request, websocket},
     wire::{OutputLimits, Refuse, Wire},
 };
@@ -213,7 +214,7 @@ impl ServiceState {
     /// Starts forwarding the layer's events, unless it has begun.
     fn forward_events(&self) {
         self.forwarding.get_or_init(|| {
-            let taken = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let taken = lock(&self.events).take();
             let (mut events, connections) =
                 (taken.unwrap_or_else(LayerEvents::none), self.connections.clone());
             // The events before the first connection only set the state.

@@ -50,14 +50,14 @@ where
     match connections.register(wire.connection()) {
         None => _ = send.send(empty(StatusCode::SERVICE_UNAVAILABLE)),
         Some(registration) => {
-            let exchange = RequestTask {
+            let task = RequestTask {
                 wire,
                 body: Some(MinRateBody::new(body, limits.message_timeout)),
                 stalled,
                 is_late: false,
             };
             connections.spawn_request(async move {
-                exchange.run(send).await;
+                task.run(send).await;
                 drop(registration);
             });
         }
@@ -65,6 +65,7 @@ where
     receive
 }
 
+/// The task of a plain request, until its application has ended.
 struct RequestTask<B> {
     wire: Wire,
     /// The request's body, until its end.
@@ -84,7 +85,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
             }
         };
         match start {
-            Some(ResponseStart::Head(head)) => {
+            Some(ReplyStart::Head(head)) => {
                 let (chunks, receiver) = mpsc::channel(CHUNKS);
                 let mut response = Response::new(ReplyBody::stream(receiver));
                 *response.status_mut() = head.status;
@@ -93,31 +94,32 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
                 self.wire.accepted();
                 self.stream(PollSender::new(chunks)).await;
             }
-            Some(ResponseStart::Whole(response)) => _ = reply.send(response),
+            Some(ReplyStart::Whole(response)) => _ = reply.send(response),
             None => {}
         }
         self.disconnect().await;
     }
 
-    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<ResponseStart> {
+    /// Polls the application up to the beginning of its response.
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<ReplyStart> {
         loop {
             let read = self.poll_body(cx);
             let ended = self.wire.poll(cx).is_ready();
             let mut start = None;
             self.wire.take_outputs(|outputs| {
                 start = outputs.pop_front().and_then(|first| match first {
-                    Outgoing::Head(head) => Some(ResponseStart::Head(head)),
-                    Outgoing::Refuse(refuse) => Some(ResponseStart::Whole(refuse.into())),
+                    Outgoing::Head(head) => Some(ReplyStart::Head(head)),
+                    Outgoing::Refuse(refuse) => Some(ReplyStart::Whole(refuse.into())),
                     _ => None,
                 });
             });
             match start {
                 Some(start) => return Poll::Ready(start),
                 None if ended && self.is_late => {
-                    return Poll::Ready(ResponseStart::Whole(empty(StatusCode::REQUEST_TIMEOUT)));
+                    return Poll::Ready(ReplyStart::Whole(empty(StatusCode::REQUEST_TIMEOUT)));
                 }
                 None if ended => {
-                    return Poll::Ready(ResponseStart::Whole(empty(StatusCode::INTERNAL_SERVER_ERROR)));
+                    return Poll::Ready(ReplyStart::Whole(empty(StatusCode::INTERNAL_SERVER_ERROR)));
                 }
                 None if read => {}
                 None => return Poll::Pending,
@@ -151,10 +153,10 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
     /// Counts the client as slow if its response ends because the client takes none of it.
     fn count_slow(&self) {
         if self.stalled.is_set() {
-            let link = self.wire.connection();
-            let channel = link.channel();
+            let connection = self.wire.connection();
+            let channel = connection.channel();
             tracing::warn!(?channel, rule = "write_timeout", "ending a response whose client takes no data");
-            link.count_slow();
+            connection.count_slow();
         }
     }
 
@@ -172,8 +174,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
                 Poll::Ready(Ok(())) => {}
             }
             let mut next = None;
-            let room = self.wire.take_outputs(|outputs| next = outputs.pop_front());
-            if room {
+            let has_space = self.wire.take_outputs(|outputs| next = outputs.pop_front());
+            if has_space {
                 cx.waker().wake_by_ref();
             }
             let (chunk, more) = match next {
@@ -234,7 +236,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
 }
 
 /// The beginning of a response.
-enum ResponseStart {
+enum ReplyStart {
     Head(Head),
     Whole(HttpReply),
 }

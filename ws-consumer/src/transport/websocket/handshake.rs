@@ -5,7 +5,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 
-use crate::wire::Refuse;
+use crate::{
+    scope::headers::{items, single},
+    wire::Refuse,
+};
 
 /// The longest path with its query: the limit of common proxies.
 const MAX_PATH: usize = 8 << 10;
@@ -35,7 +38,7 @@ pub(crate) fn refusal<B>(request: &Request<B>) -> Option<Refuse> {
     let sound = request.version() == Version::HTTP_11
         && headers.get_all(header::HOST).iter().count() == 1
         && has_no_body(headers)
-        && one(headers, header::SEC_WEBSOCKET_KEY).is_some_and(is_key);
+        && single(headers, header::SEC_WEBSOCKET_KEY).is_some_and(is_key);
     (!sound).then(|| StatusCode::BAD_REQUEST.into())
 }
 
@@ -45,16 +48,9 @@ fn has_no_body(headers: &HeaderMap) -> bool {
         && headers.get_all(header::CONTENT_LENGTH).iter().all(|length| length == "0")
 }
 
-/// Whether `wanted` is in a header that is a list.
+/// Whether a header that is a list has the item `wanted`.
 fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
-    let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(wanted))
-}
-
-fn one(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+    items(headers, name).any(|item| item.eq_ignore_ascii_case(wanted))
 }
 
 /// Whether a key is sixteen bytes in base64: 22 characters and two of padding.

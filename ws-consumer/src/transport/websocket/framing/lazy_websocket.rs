@@ -26,12 +26,14 @@ use crate::limits::Limits;
 
 type Io = MeteredRead<TokioIo<Upgraded>>;
 
+/// The stream of a WebSocket, in its states of use.
 pub(in crate::transport::websocket) enum LazyWebSocket {
     /// The response to the handshake is being written, which the client may delay.
     Upgrading(OnUpgrade),
     Closed,
+    /// Without tungstenite's state.
     Parked(Io),
-    /// Boxed, so that a parked stream does not reserve the memory.
+    /// With tungstenite's state. Boxed, so that a parked stream does not reserve the memory.
     Active(Box<WebSocketStream<Io>>),
 }
 

@@ -33,6 +33,7 @@ use crate::{
 /// The number of bytes collected for one write.
 const BATCH_SIZE: usize = 64 << 10;
 
+/// An open WebSocket with its application.
 pub(super) struct WebSocketTask {
     /// Closed with the connection, although the application may run longer.
     websocket: LazyWebSocket,
@@ -54,6 +55,7 @@ pub(super) struct WebSocketTask {
     _registration: Registration,
 }
 
+/// The reason for an end on the client's side.
 enum PeerEnding {
     /// A close frame of the client.
     Closed(Close),

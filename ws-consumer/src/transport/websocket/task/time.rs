@@ -36,7 +36,7 @@ impl WebSocketTask {
     fn peer_timed_out(&mut self) {
         if self.state == WebSocketState::Open {
             let channel = self.wire.connection().channel();
-            tracing::warn!(?channel, "closing a client that takes nothing of what is sent");
+            tracing::warn!(?channel, "closing a client that takes no output");
             self.wire.connection().count_slow();
             self.wire.feed(Incoming::Disconnect(Close::new(Close::TRY_AGAIN_LATER, "too slow")));
         }

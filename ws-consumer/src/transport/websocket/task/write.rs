@@ -51,7 +51,7 @@ impl WebSocketTask {
     fn fill_batch(&mut self, out: &mut Vec<u8>) -> bool {
         out.clear();
         let (final_close, state) = (&mut self.final_close, self.state);
-        let room = self.wire.take_outputs(|outputs| {
+        let has_space = self.wire.take_outputs(|outputs| {
             while out.len() < BATCH_SIZE
                 && final_close.is_none()
                 && let Some(output) = outputs.pop_front()
@@ -65,7 +65,7 @@ impl WebSocketTask {
                 }
             }
         });
-        room || !out.is_empty()
+        has_space || !out.is_empty()
     }
 
     /// Writes `out`, and keeps the bytes that the kernel does not take.
