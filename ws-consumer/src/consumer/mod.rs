@@ -1,16 +1,12 @@
 //! [`Consumer`]: one value per connection, with a hook for each thing that can happen.
 
 mod drive;
-mod hook;
 
 use channel_layer::LayerEvent;
 use serde::{Deserialize, de::DeserializeOwned};
 
 pub use self::drive::consumer;
-pub(crate) use self::{
-    drive::{DecodedEvent, decode, finish, join_groups},
-    hook::Hook,
-};
+pub(crate) use self::drive::{DecodedEvent, Hook, decode, finish, join_groups};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},

@@ -3,11 +3,11 @@
 use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
-use crate::error::printable;
+use crate::{error::printable, sync::lock};
 
 /// Entries of the log per period: messages to thousands of absent users must not fill it.
 const MOST: usize = 64;
@@ -48,7 +48,7 @@ impl LoggedUsers {
 /// Logs that no connection was reached, once for each user of a layer.
 pub(super) fn note<L: ?Sized>(layer: &L, user: &str, purpose: Purpose) {
     let layer = std::ptr::from_ref(layer).cast::<()>().addr();
-    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut logged = lock(&LOGGED);
     let key = logged.seed.hash_one((layer, user, purpose));
     let is_new = logged.is_new(key, Instant::now());
     drop(logged);

@@ -1,33 +1,61 @@
-//! The object that both ends of a connection share.
+//! The object that both ends of a connection share, and the way of messages through it.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use channel_layer::{ChannelName, LayerEvent, Mailbox, Message};
-use http::StatusCode;
+use channel_layer::{LayerEvent, Mailbox, Message};
 
 use super::{
-    failures,
-    hooks::{AnswerHook, FinishHook, Finishing, FrameMeter},
-    lifecycle::Phase,
-    outbox::{OutputLimits, SlowStats},
+    commands::LayerCommand,
+    failures::FailureLog,
+    hooks::{ConnectionHooks, Finishing, Verdict},
+    inbound::{Inbound, MailboxBatch},
+    inbox::Inbox,
+    lifecycle::{Lifecycle, Phase},
+    outbox::{Enqueued, Outbox},
     profile::Profile,
-    state::{ConnectionState, MailboxPoll},
-    values::{Accept, Head, Input, Outgoing, Refuse, Resumed},
+    values::{Head, Input, Outgoing, Resumed},
     wakers::Wakers,
 };
 use crate::{
-    error::{Error, FailureReports, Result},
+    error::{Error, Result},
     frame::{Close, Frame},
+    sync::lock,
 };
 
 /// Shared by a [`Wire`](super::Wire) and its [`Socket`](crate::Socket). Its functions take the lock, change the state and
 /// wake the tasks that wait, without the lock.
 pub(crate) struct Connection(Mutex<ConnectionState>);
+
+/// The state of a connection, behind one lock: both ends are polled in one task, so it is never contended unless the application
+/// gave its socket to another task, which is allowed.
+#[derive(Default)]
+pub(super) struct ConnectionState {
+    pub(super) profile: Profile,
+    /// The user that guards had found when it was accepted.
+    pub(super) user: Option<Arc<str>>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) inbox: Inbox,
+    pub(super) inbound: Inbound,
+    pub(super) outbox: Outbox,
+    pub(super) wakers: Wakers,
+    pub(super) failures: FailureLog,
+    /// Boxed, and gone once no hook is left: most connections have none.
+    pub(super) hooks: Option<Box<ConnectionHooks>>,
+}
+
+/// The state of the mailbox after a poll.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum MailboxPoll {
+    /// Messages were left there for the moment.
+    Corked,
+    /// The mailbox is empty, or not to be read.
+    Done,
+}
 
 impl Connection {
     /// `is_request`: a plain request, answered by a response.
@@ -35,50 +63,7 @@ impl Connection {
         Self(Mutex::new(ConnectionState::new(is_request, profile)))
     }
 
-    pub(crate) fn profile(&self) -> Profile {
-        self.state().profile
-    }
-
-    /// Returns whether this is a plain request, answered by a response.
-    pub(crate) fn is_request(&self) -> bool {
-        self.state().lifecycle.is_request()
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        self.state().lifecycle.phase()
-    }
-
-    /// The user that guards had found when the connection was accepted.
-    pub(crate) fn user(&self) -> Option<Arc<str>> {
-        self.state().user.clone()
-    }
-
-    pub(crate) fn set_user(&self, user: Option<Arc<str>>) {
-        self.state().user = user;
-    }
-
-    // ---- failures
-
-    pub(crate) fn set_reports(&self, reports: Arc<FailureReports>) {
-        self.state().failures.set_reports(reports);
-    }
-
-    /// Logs a failure, at most once a second for each kind. `hook`: what failed.
-    pub(crate) fn report(&self, path: Option<&str>, hook: &'static str, error: &Error) {
-        let reports = self.state().failures.note(error);
-        failures::log(&reports, path, hook, error);
-    }
-
-    /// Returns whether an error of this kind was logged and not survived.
-    pub(crate) fn was_reported(&self, error: &Error) -> bool {
-        self.state().failures.was_reported(error)
-    }
-
-    pub(crate) fn set_survived(&self) {
-        self.state().failures.set_survived();
-    }
-
-    // ---- the transport
+    // ---- the transport's side
 
     pub(super) fn push_input(&self, input: Input) {
         self.state().push_input(input);
@@ -143,80 +128,7 @@ impl Connection {
         !state.is_held() && !state.outbox.is_empty()
     }
 
-    /// Returns whether any output has left since the client was admitted.
-    pub(crate) fn has_sent(&self) -> bool {
-        self.state().outbox.has_sent()
-    }
-
-    pub(crate) fn slow(&self) -> SlowStats {
-        self.state().outbox.slow()
-    }
-
-    /// Counts a client that the transport has given up because it takes no output.
-    pub(crate) fn count_slow(&self) {
-        self.state().outbox.count_closed();
-    }
-
-    // ---- middleware
-
-    /// Adds a hook for the answer's headers.
-    pub(crate) fn on_answer(&self, hook: AnswerHook) {
-        self.state().hooks.get_or_insert_default().on_answer(hook);
-    }
-
-    /// Adds a hook that the answer to a plain request waits for.
-    pub(crate) fn on_finish(&self, hook: FinishHook) {
-        self.state().hooks.get_or_insert_default().on_finish(hook);
-    }
-
-    /// Adds a meter, which checks all further frames of the client.
-    pub(crate) fn meter(&self, meter: FrameMeter) {
-        self.state().hooks.get_or_insert_default().meter(meter);
-    }
-
-    /// The status of the answer to the client's request, unless it is accepted; `outcome` is the application's.
-    pub(crate) fn status(&self, outcome: &Result<()>) -> Option<StatusCode> {
-        self.state().lifecycle.status(outcome)
-    }
-
-    // ---- the decision
-
-    pub(crate) fn accept(&self, accept: Accept) -> Result<()> {
-        let mut state = self.state();
-        if state.lifecycle.accept()? {
-            state.push(Outgoing::Accept(accept));
-        }
-        Ok(())
-    }
-
-    /// Ready once the answer has been handed over.
-    pub(crate) fn poll_accepted(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let mut state = self.state();
-        match state.lifecycle.phase() {
-            Phase::Open => Poll::Ready(Ok(())),
-            Phase::Ended => Poll::Ready(Err(Error::Closed)),
-            Phase::Undecided | Phase::Accepting => state.wakers.wait(cx),
-        }
-    }
-
-    pub(crate) fn refuse(&self, refuse: Refuse) -> Result<()> {
-        let mut state = self.state();
-        if !state.lifecycle.is_undecided() {
-            return Err(Error::Closed);
-        }
-        state.refuse(refuse);
-        Ok(())
-    }
-
-    /// Begins a response.
-    pub(crate) fn respond(&self, head: Head) -> Result<()> {
-        let mut state = self.state();
-        state.lifecycle.respond()?;
-        state.push(Outgoing::Head(head));
-        Ok(())
-    }
-
-    // ---- output
+    // ---- the application's side
 
     /// Queues a frame if there is room for it; `frame` is taken only then.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, frame: &mut Option<Frame>) -> Poll<Result<()>> {
@@ -280,12 +192,6 @@ impl Connection {
         state.wakers.wait_for_room(cx)
     }
 
-    pub(crate) fn set_limits(&self, limits: Arc<OutputLimits>) {
-        self.state().outbox.set_limits(limits);
-    }
-
-    // ---- input
-
     /// The next thing to handle, or `None` once the connection has ended and all that came before is handled.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
         let mut state = self.state();
@@ -325,10 +231,6 @@ impl Connection {
         }
     }
 
-    pub(crate) fn channel(&self) -> Option<ChannelName> {
-        self.state().inbound.channel().cloned()
-    }
-
     /// Hands the application an event of the layer's backend.
     pub(crate) fn push_layer_event(&self, event: LayerEvent) {
         self.push_event(Input::Layer(event));
@@ -352,7 +254,169 @@ impl Connection {
 
     pub(super) fn state(&self) -> MutexGuard<'_, ConnectionState> {
         // User code never runs under the lock, so a poisoned one is still whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
+    }
+}
+
+impl ConnectionState {
+    pub(super) fn new(is_request: bool, profile: Profile) -> Self {
+        let (lifecycle, inbox) = (Lifecycle::new(is_request), Inbox::new(is_request));
+        Self { profile, lifecycle, inbox, ..Self::default() }
+    }
+
+    pub(super) fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> MailboxPoll {
+        if !self.lifecycle.takes_messages() || self.inbox.is_full_of_events() {
+            return MailboxPoll::Done;
+        }
+        match self.inbound.poll(cx, self.profile.reports_gaps) {
+            MailboxBatch::Empty => MailboxPoll::Done,
+            MailboxBatch::Corked => MailboxPoll::Corked,
+            MailboxBatch::Messages { messages, gap, overflowed } => {
+                messages.into_iter().for_each(|message| self.sort(message));
+                if gap {
+                    self.push(Outgoing::Gap);
+                }
+                if overflowed {
+                    // A client that knows is better off than one that receives no further message.
+                    self.too_slow();
+                }
+                MailboxPoll::Done
+            }
+        }
+    }
+
+    /// Sends a message on its way: to the client, to the application, or to the connection itself.
+    pub(super) fn sort(&mut self, message: Message) {
+        if message.is_websocket_send() {
+            return self.push_encoded(message);
+        }
+        match LayerCommand::from_message(&message).close() {
+            None => self.inbox.push_event(Input::Event(message)),
+            Some(_) if self.lifecycle.is_ended() => {}
+            Some(close) => self.close(close.clone()),
+        }
+    }
+
+    /// Returns whether the client may be read.
+    pub(super) fn wants_input(&self) -> bool {
+        // A holder that buffers input hands over what it has, and takes no more from the client instead.
+        let is_muted = self.lifecycle.is_muted() && !self.profile.buffers_input;
+        let is_paused = self.hooks.as_ref().is_some_and(|hooks| hooks.is_paused());
+        !is_muted && !is_paused && self.inbox.has_room()
+    }
+
+    pub(super) fn push_input(&mut self, input: Input) {
+        if self.lifecycle.is_ended() || (self.lifecycle.is_draining() && self.refuses(&input)) {
+            return;
+        }
+        if let (Input::Frame(frame), Some(hooks)) = (&input, &mut self.hooks) {
+            match hooks.check(frame) {
+                Verdict::Answer(answer) => return self.answer_frame(answer),
+                Verdict::Close(close) => return self.close(close),
+                Verdict::Pass => {}
+                Verdict::Pause(time) => hooks.pause(time),
+            }
+        }
+        self.inbox.push(input);
+    }
+
+    /// Returns true for a frame that comes too late, and so ends the connection.
+    fn refuses(&mut self, input: &Input) -> bool {
+        if !matches!(input, Input::Frame(_)) || self.profile.buffers_input {
+            return false;
+        }
+        let Some(close) = self.lifecycle.refusing_close().cloned() else {
+            return self.lifecycle.is_ending();
+        };
+        if self.must_end_now() {
+            self.close(close);
+        } else {
+            self.lifecycle.end_after_input(close);
+        }
+        true
+    }
+
+    /// Sends a guard's answer to a frame. A client that sends and takes no answers must not fill the memory with them.
+    fn answer_frame(&mut self, answer: Frame) {
+        match self.lifecycle.may_send() {
+            Ok(()) if self.outbox.has_room() => self.push(Outgoing::Frame(answer)),
+            Ok(()) => self.too_slow(),
+            Err(_) => {}
+        }
+    }
+
+    /// Takes the next input, and remembers the event from which frames may be shared.
+    pub(super) fn next_input(&mut self) -> Option<Input> {
+        self.outbox.set_event(None);
+        let was_full = self.inbox.is_full_of_events();
+        let input = self.inbox.pop()?;
+        if was_full && input.is_event() {
+            self.inbound.look_again();
+        }
+        if let Input::Event(message) = &input
+            && self.profile.shares_frames
+        {
+            self.outbox.set_event(Some(message.clone()));
+        }
+        Some(input)
+    }
+
+    pub(super) fn push(&mut self, mut output: Outgoing) {
+        match &output {
+            Outgoing::Head(head) => self.lifecycle.set_status(head.status),
+            Outgoing::Refuse(refuse) => self.lifecycle.set_status(refuse.status),
+            _ => {}
+        }
+        if let Some(hooks) = &mut self.hooks {
+            if !hooks.hold(&mut output) {
+                hooks.amend(&mut output);
+            }
+            if hooks.is_empty() {
+                self.hooks = None;
+            }
+        }
+        self.outbox.push(output);
+        self.wakers.wake_task();
+    }
+
+    /// Queues a broadcast frame, which may begin the response to a plain request.
+    pub(super) fn push_encoded(&mut self, message: Message) {
+        match self.lifecycle.phase() {
+            Phase::Ended => return,
+            Phase::Undecided => {
+                if self.lifecycle.respond().is_err() {
+                    return;
+                }
+                self.push(Outgoing::Head(Head::default()));
+            }
+            Phase::Accepting | Phase::Open => {}
+        }
+        match self.outbox.push_broadcast(message) {
+            Enqueued::Yes { dropped: 0 } => {}
+            Enqueued::Yes { dropped } => self.count_dropped(dropped),
+            Enqueued::No => self.count_dropped(1),
+            Enqueued::TooSlow => self.too_slow(),
+        }
+        self.wakers.wake_task();
+    }
+
+    /// Returns whether the answer to a plain request waits for guards. Until they are done, no output leaves.
+    pub(super) fn is_held(&self) -> bool {
+        self.hooks.as_ref().is_some_and(|hooks| hooks.is_holding())
+    }
+
+    /// Lets the answer leave, if the client is still there for it.
+    pub(super) fn release(&mut self) {
+        let Some(mut hooks) = self.hooks.take() else { return };
+        if let Some(answer) = self.outbox.first_mut() {
+            hooks.amend(answer);
+        }
+    }
+
+    /// Takes the wakers of senders, if the outbox has room; and whether the application waited for it.
+    pub(super) fn take_waiting(&mut self) -> Option<(bool, Vec<Waker>)> {
+        let has_room = self.outbox.has_room();
+        has_room.then(|| (self.wakers.take_wants_room(), self.wakers.take_senders()))
     }
 }
 
@@ -360,4 +424,16 @@ pub(super) fn wake_both(mut state: MutexGuard<'_, ConnectionState>) {
     let wakers = state.wakers.both();
     drop(state);
     wakers.for_each(Waker::wake);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Every idle connection has one.
+    #[test]
+    fn a_state_is_small() {
+        let size = size_of::<ConnectionState>() - size_of::<Option<channel_layer::Mailbox>>();
+        assert!(size <= 280, "{size} bytes");
+    }
 }

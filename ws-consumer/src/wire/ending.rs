@@ -1,4 +1,4 @@
-//! The ways to end a connection: see the table in [`lifecycle`](super::lifecycle).
+//! The decision about a client, and the ways to end a connection: see the table in [`lifecycle`](super::lifecycle).
 
 use std::{
     sync::MutexGuard,
@@ -8,9 +8,9 @@ use std::{
 use http::StatusCode;
 
 use super::{
-    connection::{Connection, wake_both},
-    lifecycle::Phase,
-    state::ConnectionState,
+    connection::{Connection, ConnectionState, wake_both},
+    lifecycle::{OutcomeEnd, Phase},
+    values::{Accept, Head, Outgoing, Refuse},
 };
 use crate::{
     error::{Error, Result},
@@ -28,6 +28,41 @@ pub(crate) enum PendingInput {
 }
 
 impl Connection {
+    pub(crate) fn accept(&self, accept: Accept) -> Result<()> {
+        let mut state = self.state();
+        if state.lifecycle.accept()? {
+            state.push(Outgoing::Accept(accept));
+        }
+        Ok(())
+    }
+
+    /// Ready once the answer has been handed over.
+    pub(crate) fn poll_accepted(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut state = self.state();
+        match state.lifecycle.phase() {
+            Phase::Open => Poll::Ready(Ok(())),
+            Phase::Ended => Poll::Ready(Err(Error::Closed)),
+            Phase::Undecided | Phase::Accepting => state.wakers.wait(cx),
+        }
+    }
+
+    pub(crate) fn refuse(&self, refuse: Refuse) -> Result<()> {
+        let mut state = self.state();
+        if !state.lifecycle.is_undecided() {
+            return Err(Error::Closed);
+        }
+        state.refuse(refuse);
+        Ok(())
+    }
+
+    /// Begins a response.
+    pub(crate) fn respond(&self, head: Head) -> Result<()> {
+        let mut state = self.state();
+        state.lifecycle.respond()?;
+        state.push(Outgoing::Head(head));
+        Ok(())
+    }
+
     /// Returns how the connection ended, if it has.
     pub(crate) fn closed(&self) -> Option<Close> {
         self.state().lifecycle.close().cloned()
@@ -151,6 +186,57 @@ impl Connection {
     /// Returns whether the connection ends once the application has handled its input.
     pub(super) fn is_ending(&self) -> bool {
         self.state().lifecycle.is_ending()
+    }
+}
+
+impl ConnectionState {
+    /// Takes all messages; true if no input is to be handled before the end.
+    pub(super) fn must_end_now(&mut self) -> bool {
+        if self.lifecycle.is_open() {
+            self.inbound.take_all().into_iter().for_each(|message| self.sort(message));
+        }
+        // A response's inputs are its request's body, which need not be read. The holder of the wire may have more.
+        let is_idle = self.inbox.is_empty() && !self.profile.buffers_input;
+        self.lifecycle.is_request() || !self.lifecycle.is_open() || is_idle
+    }
+
+    /// Ends the connection, which has not ended before.
+    pub(super) fn close(&mut self, close: Close) {
+        self.push(match self.lifecycle.phase() {
+            Phase::Undecided => Outgoing::Refuse(Refuse::default()),
+            _ => Outgoing::Close(close.clone()),
+        });
+        self.end(close);
+    }
+
+    /// Ends the connection as the application's outcome says.
+    pub(super) fn close_for(&mut self, outcome: &Result<()>) {
+        match self.lifecycle.end_for(outcome) {
+            OutcomeEnd::Done => {}
+            OutcomeEnd::Close(close) => self.close(close),
+            OutcomeEnd::Refuse(refuse) => {
+                self.push(Outgoing::Refuse(refuse));
+                self.end(Close::ABNORMAL.into());
+            }
+        }
+    }
+
+    /// Ends the connection if it was to end once all input is handled. Returns whether it did.
+    pub(super) fn close_if_ending(&mut self) -> bool {
+        let Some(close) = self.lifecycle.pending_close().cloned() else { return false };
+        self.close(close);
+        true
+    }
+
+    pub(super) fn refuse(&mut self, refuse: Refuse) {
+        let close = self.lifecycle.refusal_close();
+        self.push(Outgoing::Refuse(refuse));
+        self.end(close);
+    }
+
+    pub(super) fn end(&mut self, close: Close) {
+        self.lifecycle.end(close);
+        self.inbox.clear();
     }
 }
 

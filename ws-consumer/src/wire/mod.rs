@@ -17,8 +17,8 @@
 //! | tasks that wait | `wakers` |
 //! | the log of failures | `failures` |
 //!
-//! None of them knows another. `state` combines them, behind the one lock of `connection`; `ending` has the verbs that end
-//! a connection.
+//! None of them knows another. `connection` combines them behind one lock; `ending` has the
+//! verbs that decide about a client and end the connection, `observers` the calls of middleware and statistics.
 
 mod commands;
 mod connection;
@@ -28,10 +28,10 @@ mod hooks;
 mod inbound;
 mod inbox;
 mod lifecycle;
+mod observers;
 mod outbox;
 mod profile;
 mod shared_frames;
-mod state;
 mod values;
 mod wakers;
 
@@ -44,7 +44,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use self::state::MailboxPoll;
+use self::connection::MailboxPoll;
 pub(crate) use self::{
     commands::{CLOSE, LayerCommand, PROBE, Probe},
     connection::Connection,

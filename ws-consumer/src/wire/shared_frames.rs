@@ -1,11 +1,11 @@
 //! Equal frames that many connections make of one message, kept once.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use channel_layer::{Message, Value};
 
 use super::values::Outgoing;
-use crate::frame::Frame;
+use crate::{frame::Frame, sync::lock};
 
 /// Frames below this length are cheaper to keep than to compare.
 const LEAST: usize = 128;
@@ -23,8 +23,7 @@ pub(super) fn output_for(event: &Message, frame: Frame) -> Outgoing {
     if frame.len() < LEAST {
         return Outgoing::Frame(frame);
     }
-    let mut frames =
-        event.derived(|_| SharedFrames::default()).0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut frames = lock(&event.derived(|_| SharedFrames::default()).0);
     if let Some(known) = frames.iter().find(|known| is_equal(known, &frame)) {
         return Outgoing::Shared(known.clone());
     }
