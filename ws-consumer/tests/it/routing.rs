@@ -199,7 +199,7 @@ fn route_faults_appear_at_build() {
 }
 
 #[test]
-#[should_panic(expected = "route `ws`: it has to begin with `/`")]
+#[should_panic(expected = "route `ws`: it must begin with `/`")]
 fn unchecked_route_fault_panics() {
     let _ = Router::new().application("ws", tell(""));
 }
