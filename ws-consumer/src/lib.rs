@@ -136,7 +136,6 @@ mod connections;
 mod consumer;
 mod error;
 mod frame;
-mod http_consumer;
 mod limits;
 mod multiplex;
 mod resume;
@@ -153,10 +152,9 @@ pub use self::typed::MessagePack;
 pub use self::{
     application::{Application, exchange},
     connections::{ConnectionStats, Connections, Drain},
-    consumer::{Consumer, NoEvents, consumer},
+    consumer::{Consumer, HttpConsumer, NoEvents, consumer, http_consumer, require_websocket},
     error::{BoxError, Error, Fault, MisuseError, Result},
     frame::{Close, Frame},
-    http_consumer::{HttpConsumer, http_consumer, require_websocket},
     limits::Limits,
     middleware::Origins,
     multiplex::Multiplexer,

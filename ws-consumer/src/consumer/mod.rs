@@ -1,12 +1,15 @@
 //! [`Consumer`]: one value per connection, with a hook for each thing that can happen.
 
 mod drive;
+mod http;
 
 use channel_layer::LayerEvent;
 use serde::{Deserialize, de::DeserializeOwned};
 
-pub use self::drive::consumer;
-pub(crate) use self::drive::{DecodedEvent, Hook, decode, finish, join_groups};
+pub use self::{
+    drive::consumer,
+    http::{HttpConsumer, http_consumer, require_websocket},
+};
 use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
@@ -17,7 +20,7 @@ use crate::{
 /// Handles one connection. Each connection has a value of its own, in one task: hooks run one at a time, in
 /// order, and need no locks.
 ///
-/// The [crate's front page](crate#what-ends-a-connection) lists the errors that a hook may return, and their effect
+/// The [crate's front page](crate#ends-of-a-connection) lists the errors that a hook may return, and their effect
 /// on the client.
 ///
 /// ```

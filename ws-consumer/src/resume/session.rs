@@ -184,11 +184,7 @@ impl Session {
         let silent = state.silent_at(&self.settings.limits);
         if silent.is_some_and(|at| at <= now) {
             let channel = self.link.channel();
-            tracing::info!(
-                ?channel,
-                rule = "ping_timeout",
-                "ending an event stream whose client is silent"
-            );
+            tracing::info!(?channel, rule = "ping_timeout", "ending an event stream whose client is silent");
             state.detach(now + self.settings.time_away(false));
             self.report(state);
             state = self.state();

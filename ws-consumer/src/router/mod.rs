@@ -21,9 +21,8 @@ use self::{
 };
 use crate::{
     application::Application,
-    consumer::{Consumer, consumer},
+    consumer::{Consumer, HttpConsumer, consumer, http_consumer},
     error::{Error, Result},
-    http_consumer::{HttpConsumer, http_consumer},
     scope::Scope,
     socket::Context,
     typed::{TypedConsumer, typed},

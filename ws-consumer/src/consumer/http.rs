@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use super::drive::{DecodedEvent, Hook, decode, finish, join_groups};
 use crate::{
     application::{Application, exchange},
-    consumer::{DecodedEvent, Hook, decode, finish, join_groups},
     error::{Error, Result},
     scope::Scope,
     socket::{Context, Exchange},
