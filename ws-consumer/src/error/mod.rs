@@ -109,7 +109,7 @@ pub enum Fault {
     Layer,
     /// Neither party: the connection has ended, or is refused on purpose.
     None,
-    /// The server's: its code, or what it depends on beside the channel layer.
+    /// The server's: its code, or a dependency other than the channel layer.
     Server,
 }
 

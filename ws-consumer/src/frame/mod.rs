@@ -117,7 +117,7 @@ impl From<Vec<u8>> for Frame {
     }
 }
 
-/// The longest reason that fits a close frame, beside the code (RFC 6455, section 5.5).
+/// The longest reason that fits into a close frame with the code (RFC 6455, section 5.5).
 const MAX_REASON: usize = 123;
 
 /// The end of a connection: a close code (RFC 6455, section 7.4) and a reason.

@@ -14,7 +14,7 @@ use crate::wire::Refuse;
 ///
 /// A page that builds links from the `Host` header lets the sender of a request choose them. A name that an
 /// attacker points at this server's address makes the attacker's page the "same host". A list of the server's
-/// own names prevents both.
+/// names prevents both.
 ///
 /// ```
 /// use ws_consumer::{Router, middleware::{AllowedHosts, Guard}};

@@ -15,7 +15,7 @@ use crate::{
 
 /// Puts everything that is logged on behalf of a connection into one span, with its path, its peer, the client's address and
 /// its [`RequestId`], and logs how it ended: with the `status` of its refusal or response, or with the `code` of its close.
-/// In front of other services, as a layer, it does nothing: tower-http has a layer for that.
+/// In front of other services, as a layer, it has no effect: tower-http has a layer for that.
 ///
 /// The query stays out of it: it may hold secrets.
 #[derive(Clone, Copy, Debug, Default)]

@@ -28,7 +28,7 @@ impl RoutePattern {
         let parsed = if prefix.is_empty() { Self(Vec::new()) } else { Self::parse(prefix, known)? };
         match parsed.0.last() {
             Some(Segment::Param(name, Converter::Path)) => {
-                Err(format!("nothing can follow `{{{name}:path}}`"))
+                Err(format!("no segment can follow `{{{name}:path}}`"))
             }
             _ => Ok(parsed),
         }

@@ -125,8 +125,8 @@ pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     ours
 }
 
-/// Whether a connection's client has taken nothing of a response for too long: put into its requests' extensions by the
-/// server that looks. Clones are the same.
+/// Whether a connection's client has not read its response for too long. The server puts it into the extensions of the
+/// connection's requests. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stalled(Arc<AtomicBool>);
 

@@ -132,8 +132,8 @@ pub trait TypedConsumer: Sized + Send + 'static {
     ) -> impl Future<Output = Result<()>> + Send {
         async {
             let Some(answer) = error.answer() else { return Err(error) };
-            let told = Self::Codec::encode(&answer);
-            socket.socket.send(told?).await
+            let encoded = Self::Codec::encode(&answer);
+            socket.socket.send(encoded?).await
         }
     }
 }

@@ -120,7 +120,7 @@ impl<A: Authenticator> Auth<A> {
     }
 
     /// Reads the first message of a socket, a token or `{"token": .., "username": ..}`, if no other source has identified
-    /// the client. The socket is accepted first, and closed with [`UNAUTHENTICATED`] if the message proves nothing or does
+    /// the client. The socket is accepted first, and closed with [`UNAUTHENTICATED`] if the message is invalid or does
     /// not arrive in time.
     pub fn from_first_message(mut self, within: Duration) -> Self {
         self.first_message = Some(within);
@@ -270,7 +270,7 @@ impl Context {
         let SharedAuthenticator(authenticator) =
             shared.ok_or_else(|| Error::other("no such `Auth` is in front"))?;
         let proof = authenticator.by_token(token).await?;
-        let proof = proof.ok_or_else(|| Error::bad_input("this token proves nothing"))?;
+        let proof = proof.ok_or_else(|| Error::bad_input("this token is invalid"))?;
         let before = self.scope().user::<A::User>().map(|user| user.id());
         if before.is_some_and(|before| before != proof.user.id()) {
             return Err(Error::bad_input("this token is another user's"));

@@ -76,7 +76,7 @@ impl TokenSources {
 /// `Authorization: Bearer <token>`
 fn bearer(request: &mut GuardRequest<'_>) -> Option<Token> {
     let value = headers::single(request.headers, header::AUTHORIZATION)?;
-    // Invalid UTF-8 proves nothing, but it is a token: the client is not anonymous.
+    // Invalid UTF-8 is an invalid token, but it is a token: the client is not anonymous.
     let value = String::from_utf8_lossy(value.as_bytes());
     let (scheme, token) = value.split_once(' ')?;
     let token = scheme.eq_ignore_ascii_case("bearer").then(|| Token::new(token.trim()))?;

@@ -262,15 +262,18 @@ impl RateMeter {
     /// Takes from all buckets, even if they become empty; an error holds the time to wait.
     fn owe(&mut self, bytes: u64) -> Result<(), RateExcess> {
         let now = nanoseconds(self.beginning.elapsed());
-        let own = |bucket: &mut TokenBucket, rate: Option<Rate>, count| {
+        let of_connection = |bucket: &mut TokenBucket, rate: Option<Rate>, count| {
             rate.map_or(0, |rate| bucket.owe(rate, count, now))
         };
         let [messages, all_bytes] = &mut self.connection;
-        let own = [own(messages, self.rates.messages, 1), own(all_bytes, self.rates.bytes, bytes)];
+        let connection = [
+            of_connection(messages, self.rates.messages, 1),
+            of_connection(all_bytes, self.rates.bytes, bytes),
+        ];
         let Tables { address, user } = &*self.tables;
         let address = owed(address, self.address.as_ref(), bytes, now);
         let user = owed(user, self.user.as_ref(), bytes, now);
-        let longest = |of: usize| own[of].max(address[of]).max(user[of]);
+        let longest = |of: usize| connection[of].max(address[of]).max(user[of]);
         match [longest(0), longest(1)] {
             [0, 0] => Ok(()),
             [messages, bytes] if messages >= bytes => Err(too_often(messages)),
@@ -280,12 +283,12 @@ impl RateMeter {
 
     fn take(&mut self, bytes: u64) -> Result<(), RateExcess> {
         let now = nanoseconds(self.beginning.elapsed());
-        let own = |bucket: &mut TokenBucket, rate: Option<Rate>, count| {
+        let of_connection = |bucket: &mut TokenBucket, rate: Option<Rate>, count| {
             rate.map_or(Ok(()), |rate| bucket.take(rate, count, now))
         };
         let [messages, all_bytes] = &mut self.connection;
-        own(messages, self.rates.messages, 1).map_err(too_often)?;
-        own(all_bytes, self.rates.bytes, bytes).map_err(too_much)?;
+        of_connection(messages, self.rates.messages, 1).map_err(too_often)?;
+        of_connection(all_bytes, self.rates.bytes, bytes).map_err(too_much)?;
         let Tables { address, user } = &*self.tables;
         shared(address, self.address.as_ref(), bytes, now)?;
         shared(user, self.user.as_ref(), bytes, now)

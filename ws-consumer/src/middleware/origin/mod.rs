@@ -35,7 +35,7 @@ use crate::{
 /// 4. `null` and `file://` are refused unless they are listed.
 /// 5. A client without an origin is no browser. It is admitted unless it sends a `Cookie` to a route that
 ///    [acts on cookies](Application::uses_ambient_credentials_at) or other credentials that a browser adds by itself:
-///    without these it carries no credentials but its own. [`OriginRules::allow_missing`] and
+///    without these it carries no ambient credentials. [`OriginRules::allow_missing`] and
 ///    [`deny_missing`](OriginRules::deny_missing) say it explicitly.
 /// 6. Only [`Origins::Any`] admits every origin.
 /// 7. The rule applies to WebSockets, event streams, long polls, polls and the requests that belong to them. A browser names
@@ -240,7 +240,7 @@ impl Guard for Origins {
         *self != Self::Any
     }
 
-    /// Overridden because the inner application tells which requests must name an origin.
+    /// Overridden because the inner application decides which requests must name an origin.
     fn around(self, inner: impl Application) -> impl Application {
         OriginCheck::new(self, inner)
     }

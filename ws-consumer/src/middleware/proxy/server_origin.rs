@@ -38,12 +38,12 @@ impl ServerOrigin {
         headers: &HeaderMap,
         uri: &Uri,
     ) -> Option<Self> {
-        let Some(told) = proxies.statement(peer, headers) else {
+        let Some(statement) = proxies.statement(peer, headers) else {
             let host = requested_host(headers, uri)?;
             let port = host.port_u16().map_or(OriginPort::Default, OriginPort::Of);
             return Some(Self { scheme: None, host, port });
         };
-        let ProxyStatement { scheme, host: proxy_host, port: proxy_port } = told;
+        let ProxyStatement { scheme, host: proxy_host, port: proxy_port } = statement;
         let is_reported = proxy_host.is_some();
         let host = match proxy_host {
             Some(host) => authority(&host)?,
@@ -126,13 +126,13 @@ pub(crate) fn unnamed(headers: &HeaderMap, seen: Option<&ServerOrigin>, uri: &Ur
         return None;
     }
     let site = headers.get(SEC_FETCH_SITE)?;
-    let own = (site == "same-origin").then(|| {
+    let origin = (site == "same-origin").then(|| {
         // No page can set `Referer` either. It has the value of `Origin`, also if a proxy hides the port.
         let referer = headers.get(header::REFERER).map(|referer| String::from_utf8_lossy(referer.as_bytes()));
         let referer = referer.and_then(|referer| page_of(&referer));
         HeaderValue::try_from(referer.or_else(|| Some(seen?.text(uri)))?).ok()
     });
-    Some(own.flatten().unwrap_or(HeaderValue::from_static("null")))
+    Some(origin.flatten().unwrap_or(HeaderValue::from_static("null")))
 }
 
 fn page_of(referer: &str) -> Option<String> {

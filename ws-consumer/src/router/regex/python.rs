@@ -10,7 +10,7 @@ const LOOK_AROUND: &str = "look-around such as `(?=`, `(?!` and `(?<=` is not su
 const BACKREFERENCE: &str = "references such as `\\1` and `(?P=name)` to what a group has matched are not supported, as they cannot \
                              be matched in linear time: capture both parts, and compare them in the consumer";
 const CONDITION: &str = "conditions such as `(?(1)` are not supported: make a route of each case";
-const ATOMIC: &str = "atomic groups `(?>` and possessive repetitions `++` are not supported: nothing backtracks here, so that plain \
+const ATOMIC: &str = "atomic groups `(?>` and possessive repetitions `++` are not supported: the matcher never backtracks, so plain \
                       groups and repetitions are as fast";
 
 /// Translates a pattern.
