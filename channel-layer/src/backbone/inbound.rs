@@ -10,7 +10,7 @@ use super::{
     envelope::{self, Envelope, Header, Target},
     format::{Decoded, Destination, Format},
     handler::{Probe, ShardHandler, Stamp},
-    inbound_queue::{Arriving, InboundQueue},
+    inbound_queue::{InboundItem, InboundQueue},
     requests,
     sequence::{GapDetector, Position},
 };
@@ -78,7 +78,7 @@ impl Handler {
         match target {
             Target::Audience(audience) => self.to_groups(&header, audience, body)?,
             Target::Channel(channel) => {
-                self.queue.push(Arriving::Channel(channel, delivery(&header, body)?));
+                self.queue.push(InboundItem::Channel(channel, delivery(&header, body)?));
             }
             Target::Add(channel, group) => {
                 self.in_order(move || requests::add(&engine, &header, channel, group));
@@ -102,7 +102,7 @@ impl Handler {
     }
 
     fn in_order(&self, act: impl FnOnce() + Send + 'static) {
-        self.queue.push(Arriving::Other(Box::new(act)));
+        self.queue.push(InboundItem::Action(Box::new(act)));
     }
 
     fn to_groups(&self, header: &Header, audience: Audience, body: &[u8]) -> Result<(), BoxError> {
@@ -122,7 +122,7 @@ impl Handler {
             }
             None => (delivery(header, body)?, None),
         };
-        self.queue.push(Arriving::to(audience, delivery, on_done));
+        self.queue.push(InboundItem::new(audience, delivery, on_done));
         Ok(())
     }
 
@@ -131,17 +131,21 @@ impl Handler {
         match format.destination(topic).ok_or("received on an unknown topic")? {
             Destination::Channel(channel) => {
                 let Decoded { message, .. } = format.decode(None, payload)?;
-                self.queue.push(Arriving::Channel(channel, Delivery { message, expires }));
+                self.queue.push(InboundItem::Channel(channel, Delivery { message, expires }));
             }
             Destination::Group(group) => {
                 if let Some((message, on_done)) = self.engine.foreign_echoes.take(topic.as_bytes(), payload) {
-                    self.queue.push(Arriving::to(group.into(), Delivery { message, expires }, Some(on_done)));
+                    self.queue.push(InboundItem::new(
+                        group.into(),
+                        Delivery { message, expires },
+                        Some(on_done),
+                    ));
                     return Ok(());
                 }
                 let Decoded { message, audience, union } = format.decode(Some(group.clone()), payload)?;
                 if union.is_none_or(|id| self.engine.is_first_copy(id)) {
                     let audience = audience.unwrap_or_else(|| group.into());
-                    self.queue.push(Arriving::to(audience, Delivery { message, expires }, None));
+                    self.queue.push(InboundItem::new(audience, Delivery { message, expires }, None));
                 }
             }
         }

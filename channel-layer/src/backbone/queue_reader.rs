@@ -169,7 +169,7 @@ impl Reading {
             }
             let taken = self.take(&mut *taker, &wanted, &link).await?;
             self.counters.add(Count::Taken, taken.len() as u64);
-            self.receivers.hand_out(taken.into_iter().filter_map(|taken| self.decoded(taken)));
+            self.receivers.distribute(taken.into_iter().filter_map(|taken| self.decoded(taken)));
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Receivers {
     }
 
     /// Hands messages to waiting receivers, and keeps the rest.
-    pub(super) fn hand_out(&self, messages: impl IntoIterator<Item = Returnable>) {
+    pub(super) fn distribute(&self, messages: impl IntoIterator<Item = Returnable>) {
         let mut state = self.state();
         for returnable in messages {
             let at = state.channels.entry(returnable.taken.channel.clone()).or_default();
@@ -256,7 +256,7 @@ mod tests {
         let receivers = Receivers::default();
         let jobs = jobs();
         assert!(timeout(Duration::from_millis(1), receivers.receive(&jobs)).await.is_err());
-        receivers.hand_out([returnable("jobs", 1)]);
+        receivers.distribute([returnable("jobs", 1)]);
         assert!(receivers.wanted().is_empty());
         assert_eq!(number(&receivers.receive(&jobs).await.unwrap()), 1);
     }
@@ -265,7 +265,7 @@ mod tests {
     async fn keeps_messages_for_the_grace() {
         let receivers = Receivers::default();
         let two = || vec![returnable("jobs", 1), returnable("jobs", 2)];
-        receivers.hand_out(two());
+        receivers.distribute(two());
         assert!(receivers.leftovers(Instant::now()).is_empty());
         let due = receivers.due().unwrap();
         assert_eq!(due, Instant::now() + GRACE);
@@ -284,7 +284,7 @@ mod tests {
             async move { receivers.receive(&jobs()).await }
         });
         yield_now().await;
-        receivers.hand_out([returnable("other", 1)]);
+        receivers.distribute([returnable("other", 1)]);
         receivers.close();
         assert_eq!(waiting.await.unwrap(), None);
         assert_eq!(receivers.leftovers(Instant::now()).len(), 1);
@@ -300,7 +300,7 @@ mod tests {
         let tasks: Vec<_> = (0..3).map(|_| receive()).collect();
         yield_now().await;
         assert_eq!(receivers.wanted(), [Wanted { channel: jobs(), count: 3 }]);
-        receivers.hand_out((0..3).map(|n| returnable("jobs", n)));
+        receivers.distribute((0..3).map(|n| returnable("jobs", n)));
         let mut got = Vec::new();
         for task in tasks {
             got.push(task.await.unwrap());

@@ -18,12 +18,12 @@ fn queue() -> (Arc<InboundQueue>, Hub) {
 
 fn member(hub: &Hub, name: &str, messages: usize) -> Mailbox {
     let mailbox = hub.open(name.parse().unwrap(), Bounds { messages, bytes: 64 << 20 }).unwrap();
-    hub.join(&room(), mailbox.channel());
+    hub.join(&group(), mailbox.channel());
     mailbox
 }
 
-fn room() -> GroupName {
-    "room".parse().unwrap()
+fn group() -> GroupName {
+    "group".parse().unwrap()
 }
 
 fn delivery(n: usize) -> Delivery {
@@ -31,8 +31,8 @@ fn delivery(n: usize) -> Delivery {
     Delivery { message: Message::new("m").with("n", n as u64), expires }
 }
 
-fn to_room(n: usize) -> Arriving {
-    Arriving::to(room().into(), delivery(n), None)
+fn to_group(n: usize) -> InboundItem {
+    InboundItem::new(group().into(), delivery(n), None)
 }
 
 fn numbers(mailbox: &mut Mailbox) -> Vec<usize> {
@@ -40,22 +40,22 @@ fn numbers(mailbox: &mut Mailbox) -> Vec<usize> {
     std::iter::from_fn(|| mailbox.try_recv()).map(number).collect()
 }
 
-async fn until_all_is_handed_out(queue: &InboundQueue) {
-    let handed_out = async {
-        while queue.waiting().attended {
+async fn until_delivered(queue: &InboundQueue) {
+    let delivered = async {
+        while queue.backlog().is_delivering {
             yield_now().await;
         }
     };
-    timeout(Duration::from_secs(20), handed_out).await.expect("somebody hands out");
+    timeout(Duration::from_secs(20), delivered).await.expect("a task delivers");
 }
 
 #[tokio::test]
 async fn push_only_queues() {
     let (queue, hub) = queue();
     let mut mailbox = member(&hub, "a!1", 100);
-    (0..3).for_each(|n| queue.push(to_room(n)));
-    assert!(mailbox.sender().is_empty(), "nobody else has had a turn");
-    until_all_is_handed_out(&queue).await;
+    (0..3).for_each(|n| queue.push(to_group(n)));
+    assert!(mailbox.sender().is_empty(), "no other task has run");
+    until_delivered(&queue).await;
     assert_eq!(numbers(&mut mailbox), [0, 1, 2]);
 }
 
@@ -67,17 +67,17 @@ async fn delivers_in_order() {
     hub.join(&other, mailbox.channel());
     for n in 0..300 {
         queue.push(match n % 7 {
-            0 => Arriving::Channel(mailbox.channel().clone(), delivery(n)),
-            1 => Arriving::to(other.clone().into(), delivery(n), None),
-            2 => Arriving::to(Audience::from(room()).and(other.clone()), delivery(n), None),
-            _ => to_room(n),
+            0 => InboundItem::Channel(mailbox.channel().clone(), delivery(n)),
+            1 => InboundItem::new(other.clone().into(), delivery(n), None),
+            2 => InboundItem::new(Audience::from(group()).and(other.clone()), delivery(n), None),
+            _ => to_group(n),
         });
     }
-    until_all_is_handed_out(&queue).await;
+    until_delivered(&queue).await;
     assert!(numbers(&mut mailbox).into_iter().eq(0..300));
     assert!(
         numbers(&mut elsewhere).into_iter().eq((0..300).filter(|n| n % 7 > 1)),
-        "not what others are sent"
+        "without messages to others"
     );
 }
 
@@ -86,10 +86,10 @@ async fn group_changes_keep_their_order() {
     let (queue, hub) = queue();
     let mut mailbox = member(&hub, "a!1", 100);
     let (hub_of_later, channel) = (hub.clone(), mailbox.channel().clone());
-    queue.push(to_room(0));
-    queue.push(Arriving::Other(Box::new(move || hub_of_later.leave(&room(), &channel))));
-    queue.push(to_room(1));
-    until_all_is_handed_out(&queue).await;
+    queue.push(to_group(0));
+    queue.push(InboundItem::Action(Box::new(move || hub_of_later.leave(&group(), &channel))));
+    queue.push(to_group(1));
+    until_delivered(&queue).await;
     assert_eq!(numbers(&mut mailbox), [0]);
 }
 
@@ -98,14 +98,14 @@ async fn each_sender_gets_its_outcome() {
     let (queue, hub) = queue();
     let _keeps_two = member(&hub, "a!small", 2);
     let _keeps_all = member(&hub, "a!large", 100);
-    let mut told = Vec::new();
+    let mut outcomes = Vec::new();
     for n in 0..4 {
         let (sender, receiver) = oneshot::channel();
-        queue.push(Arriving::to(room().into(), delivery(n), Some(sender)));
-        told.push(receiver);
+        queue.push(InboundItem::new(group().into(), delivery(n), Some(sender)));
+        outcomes.push(receiver);
     }
     let mut delivered = Vec::new();
-    for receiver in told {
+    for receiver in outcomes {
         let outcome = receiver.await.unwrap();
         delivered.push((outcome.matched, outcome.delivered, outcome.full));
     }
@@ -126,8 +126,8 @@ async fn members_run_during_a_burst() {
             }
         });
     }
-    (0..messages).for_each(|n| queue.push(to_room(n)));
-    until_all_is_handed_out(&queue).await;
+    (0..messages).for_each(|n| queue.push(to_group(n)));
+    until_delivered(&queue).await;
     assert_eq!(hub.ledger().dropped.total(), 0);
     while let Some(received) = receivers.join_next().await {
         received.unwrap();
@@ -140,33 +140,33 @@ async fn a_full_queue_delivers_in_push() {
     let all = 3 * MESSAGES;
     let mut mailbox = member(&hub, "a!1", all + 3);
     for n in 0..all {
-        queue.push(to_room(n));
-        assert!(queue.waiting().queue.len() <= MESSAGES);
+        queue.push(to_group(n));
+        assert!(queue.backlog().queue.len() <= MESSAGES);
     }
     assert!(!mailbox.sender().is_empty());
     let large = Message::new("m").with("n", all as u64).with("text", "x".repeat(BYTES / 2));
     for n in 0..3 {
         let message = large.clone().with("n", (all + n) as u64);
-        queue.push(Arriving::to(room().into(), Delivery { message, ..delivery(0) }, None));
-        assert!(queue.waiting().bytes <= BYTES);
+        queue.push(InboundItem::new(group().into(), Delivery { message, ..delivery(0) }, None));
+        assert!(queue.backlog().bytes <= BYTES);
     }
-    until_all_is_handed_out(&queue).await;
+    until_delivered(&queue).await;
     assert!(numbers(&mut mailbox).into_iter().eq(0..all + 3));
 }
 
-/// Two threads that hand out, as when a queue is full: the connection's and the one beside it.
+/// Delivers from two threads, as when the queue is full: from the link's task and from the delivering task.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_tasks_keep_the_order() {
     let (queue, hub) = queue();
     let all = 20_000;
     let mut mailbox = member(&hub, "a!1", all);
     for n in 0..all {
-        queue.push(to_room(n));
+        queue.push(to_group(n));
         if n % 3 == 0 {
             queue.step();
         }
     }
-    until_all_is_handed_out(&queue).await;
+    until_delivered(&queue).await;
     assert!(numbers(&mut mailbox).into_iter().eq(0..all));
 }
 
@@ -175,10 +175,10 @@ async fn an_empty_queue_frees_its_memory() {
     let (queue, hub) = queue();
     for round in 0..3 {
         let mut mailbox = member(&hub, "a!1", 1000);
-        (0..1000).for_each(|n| queue.push(to_room(n)));
-        until_all_is_handed_out(&queue).await;
+        (0..1000).for_each(|n| queue.push(to_group(n)));
+        until_delivered(&queue).await;
         assert_eq!(numbers(&mut mailbox).len(), 1000, "round {round}");
-        assert_eq!((queue.waiting().queue.capacity(), Arc::strong_count(&queue)), (0, 1));
+        assert_eq!((queue.backlog().queue.capacity(), Arc::strong_count(&queue)), (0, 1));
     }
 }
 
@@ -186,11 +186,11 @@ async fn an_empty_queue_frees_its_memory() {
 async fn survives_a_panic() {
     let (queue, hub) = queue();
     let mut mailbox = member(&hub, "a!1", 100);
-    queue.push(to_room(0));
-    queue.push(Arriving::Other(Box::new(|| panic!("as an observer may"))));
-    queue.push(to_room(1));
-    until_all_is_handed_out(&queue).await;
-    queue.push(to_room(2));
-    until_all_is_handed_out(&queue).await;
+    queue.push(to_group(0));
+    queue.push(InboundItem::Action(Box::new(|| panic!("as an observer may"))));
+    queue.push(to_group(1));
+    until_delivered(&queue).await;
+    queue.push(to_group(2));
+    until_delivered(&queue).await;
     assert_eq!(numbers(&mut mailbox), [0, 1, 2]);
 }
