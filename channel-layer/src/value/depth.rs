@@ -1,7 +1,5 @@
 //! The limit of nesting.
 
-use super::ValueError;
-
 /// The most nested levels of lists and maps. The same limit as in `serde_json`. No legitimate message is deeper, and
 /// each level costs stack in every recursion.
 pub const MAX_DEPTH: usize = 128;
@@ -15,10 +13,15 @@ impl Levels {
     pub(super) const ALL: Self = Self(MAX_DEPTH);
 
     /// Opens a list or map, and returns the levels inside it.
-    pub(super) fn enter(self) -> Result<Self, ValueError> {
-        self.0.checked_sub(1).map(Self).ok_or(ValueError::TooDeep)
+    pub(super) fn enter(self) -> Result<Self, DepthError> {
+        self.0.checked_sub(1).map(Self).ok_or(DepthError)
     }
 }
+
+/// The error beyond [`MAX_DEPTH`].
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("nested deeper than {MAX_DEPTH} levels")]
+pub(super) struct DepthError;
 
 /// The capacity to allocate before the items are read. A length on the wire is only a claim: a few bytes can announce
 /// four billion items, at each level.

@@ -8,7 +8,7 @@ use serde::{
 };
 use thiserror::Error;
 
-use super::MAX_DEPTH;
+use super::depth::{DepthError, MAX_DEPTH};
 
 /// An error of a conversion between a value and a Rust type.
 ///
@@ -90,6 +90,12 @@ pub enum ValueError {
         /// The variants that the enum knows.
         expected: &'static [&'static str],
     },
+}
+
+impl From<DepthError> for ValueError {
+    fn from(_: DepthError) -> Self {
+        Self::TooDeep
+    }
 }
 
 impl ser::Error for ValueError {

@@ -11,7 +11,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{Map, Value, ValueError, depth::Levels, key::KeyDeserializer, map::Iter};
+use super::{Map, Value, ValueError, depth::Levels, key::KeyDeserializer, model::Iter};
 
 /// Converts a value into any type that deserializes.
 ///

@@ -35,7 +35,7 @@ struct ValueSerializer(Levels);
 
 impl ValueSerializer {
     fn inside(self) -> Result<Self, ValueError> {
-        self.0.enter().map(Self)
+        Ok(Self(self.0.enter()?))
     }
 
     fn list(self, len: Option<usize>) -> Result<ListBuilder, ValueError> {

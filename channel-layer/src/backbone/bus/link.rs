@@ -10,10 +10,10 @@ use super::{
         link::{BackboneLink, Inbound, Subscription},
         queues::Queues,
     },
-    BusState, Inbox, SharedBus,
     queues::BusQueues,
+    state::{BusState, Inbox, SharedBus},
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 #[derive(Debug)]
 pub(super) struct BusLink {
@@ -36,16 +36,6 @@ impl BusLink {
         let mut state = self.bus.state();
         state.check(self.number)?;
         Ok(act(&mut state))
-    }
-}
-
-impl BusState {
-    /// Fails if the link was broken.
-    pub(super) fn check(&self, link: u64) -> Result<()> {
-        match self.links.contains_key(&link) {
-            true => Ok(()),
-            false => Err(Error::Interrupted("the bus was severed".into())),
-        }
     }
 }
 

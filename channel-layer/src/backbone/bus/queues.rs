@@ -8,22 +8,12 @@ use tokio::time::Instant;
 
 use super::{
     super::queues::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
-    BusState, Condition, SharedBus,
+    state::{Condition, SharedBus, Stored},
 };
 use crate::{
     error::{Error, Result},
     name::ChannelName,
 };
-
-/// The time for which the ids of pushes are remembered.
-const REMEMBERED: Duration = Duration::from_secs(30);
-
-/// A message in a queue.
-#[derive(Clone, Debug)]
-pub(super) struct Stored {
-    body: Bytes,
-    expires: Instant,
-}
 
 #[derive(Debug)]
 pub(super) struct BusQueues {
@@ -40,22 +30,6 @@ struct BusTaker {
 impl BusQueues {
     pub(super) fn new(bus: Arc<SharedBus>, link: u64) -> Self {
         Self { bus, link }
-    }
-}
-
-impl BusState {
-    /// Whether no push has had this id within the time that ids are remembered.
-    fn is_new(&mut self, id: u128) -> bool {
-        let now = Instant::now();
-        self.pushed_once.retain(|_, at| now.duration_since(*at) < REMEMBERED);
-        self.pushed_once.insert(id, now).is_none()
-    }
-
-    fn queue(&mut self, channel: &ChannelName) -> &mut Vec<Stored> {
-        let now = Instant::now();
-        let queue = self.queues.entry(channel.clone()).or_default();
-        queue.retain(|stored| stored.expires > now);
-        queue
     }
 }
 

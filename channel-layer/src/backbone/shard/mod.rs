@@ -15,14 +15,11 @@
 //! # Uncertainty
 //! A call that timed out, or whose link broke, may have taken effect. No call is repeated.
 
+mod state;
 mod supervise;
 
 use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -32,6 +29,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use self::state::ShardState;
 use super::{
     counters::{Count, Counters},
     error::LinkError,
@@ -40,38 +38,16 @@ use super::{
     options::HubOptions,
     outbox::{BATCH, Outbox},
     publisher::Publisher,
-    session::{Context, Session},
+    session::Context,
     subscriptions::Subscriptions,
 };
-use crate::{events::EventSource, sync::Mutex};
+use crate::events::EventSource;
 
 /// The connection to one server of a layer. Dropping it ends it.
 #[derive(Debug)]
 pub struct Shard {
     shared: Arc<ShardState>,
     tasks: [JoinHandle<()>; 2],
-}
-
-#[derive(Debug)]
-struct ShardState {
-    context: Context,
-    events: Arc<EventSource>,
-    outbox: Arc<Outbox>,
-    /// The session in use, if any. Written by the supervisor only.
-    session: watch::Sender<Option<Arc<Session>>>,
-    /// The link of the session, for callers that wait for one.
-    link: watch::Sender<Option<Arc<dyn BackboneLink>>>,
-    /// Set while there is a session. Read at the start of every call. Relaxed: the outbox refuses a call that reads a
-    /// stale value.
-    up: AtomicBool,
-    /// Set from the loss of a session until its successor is announced. Written by the supervisor only.
-    is_lost: AtomicBool,
-    /// Set with the first session. Relaxed: set once, and no other data depends on it.
-    known: AtomicBool,
-    /// The reason why there is no session, or was none before the current one.
-    trouble: watch::Sender<Option<LinkError>>,
-    /// The errors already warned about since the last session. Locked by the supervisor only.
-    troubles: Mutex<HashSet<String>>,
 }
 
 impl Shard {
@@ -91,18 +67,7 @@ impl Shard {
         let outbox = Arc::new(Outbox::new(BATCH, limit));
         let subscriptions = Subscriptions::new(options.linger);
         let context = Context { backbone, handler, options, counters: counters.clone(), subscriptions };
-        let shared = Arc::new(ShardState {
-            context,
-            events,
-            outbox: outbox.clone(),
-            session: watch::Sender::new(None),
-            link: watch::Sender::new(None),
-            up: AtomicBool::new(false),
-            is_lost: AtomicBool::new(false),
-            known: AtomicBool::new(false),
-            trouble: watch::Sender::new(None),
-            troubles: Mutex::default(),
-        });
+        let shared = Arc::new(ShardState::new(context, events, outbox.clone()));
         let supervisor = tokio::spawn(supervise::run(shared.clone()));
         let publisher = Publisher { outbox, session: shared.session.subscribe(), counters, limit, stamp };
         Self { shared, tasks: [supervisor, tokio::spawn(publisher.run())] }

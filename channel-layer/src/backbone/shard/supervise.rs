@@ -1,7 +1,6 @@
 //! The supervisor's task, which connects, watches the link, and reconnects when it is lost.
 
 use std::{
-    collections::HashSet,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -9,17 +8,9 @@ use std::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    super::{
-        backoff::Backoff, counters::Count, error::LinkError, panics::caught, session::Session,
-        subscriptions::Changes,
-    },
-    ShardState,
+    super::{backoff::Backoff, error::LinkError, panics::caught, session::Session, subscriptions::Changes},
+    state::ShardState,
 };
-
-use crate::sync::{MutexGuard, lock};
-
-/// The most warnings about one outage: the error may differ with each attempt.
-const TROUBLES: usize = 16;
 
 /// Runs until it is aborted, also after a panic: a layer without its supervisor would look as if its server were down.
 pub(super) async fn run(shared: Arc<ShardState>) {
@@ -141,93 +132,4 @@ pub(super) async fn round_trip(shared: &ShardState) -> Result<Duration, LinkErro
     };
     timeout(limit, way).await.map_err(|_| LinkError::Deadline(limit))??;
     Ok(started.elapsed())
-}
-
-impl ShardState {
-    /// Starts to use a session: calls go through from now on.
-    fn enter(&self, session: Arc<Session>) {
-        tracing::info!(link = ?session.link, "connected");
-        self.troubles().clear();
-        self.set_session(Some(session));
-        if self.outbox.is_closed() {
-            // Closed while the session was opened, perhaps before it could be seen: it would never end.
-            self.set_session(None);
-        }
-    }
-
-    /// The reason why there is no session.
-    pub(super) fn away(&self) -> LinkError {
-        if self.outbox.is_closed() {
-            return LinkError::Closed;
-        }
-        match &*self.trouble.borrow() {
-            Some(error) => LinkError::Away(Box::new(error.clone())),
-            None => LinkError::Down,
-        }
-    }
-
-    fn troubles(&self) -> MutexGuard<'_, HashSet<String>> {
-        lock(&self.troubles)
-    }
-
-    /// Reports the gap since the last working session, in which messages may have been missed.
-    fn announce(&self, well: Option<Instant>) {
-        if let Some(well) = well {
-            let gap = well.elapsed();
-            self.context.counters.one(Count::Reconnects);
-            self.context.counters.add_gap(gap);
-            tracing::warn!(?gap, "reconnected: messages of other processes may have been missed");
-            if self.is_lost.swap(false, Relaxed) {
-                self.events.back(gap);
-            }
-        }
-    }
-
-    /// Stops using the session: calls fail at once from now on.
-    pub(super) fn leave(&self, error: &LinkError) {
-        let is_closed = matches!(error, LinkError::Closed);
-        if !is_closed {
-            self.trouble.send_replace(Some(error.clone()));
-        }
-        let was_up = self.set_session(None).is_some();
-        self.context.subscriptions.interrupted(if is_closed { error } else { &LinkError::Down });
-        if was_up && !is_closed {
-            self.context.counters.one(Count::Disconnects);
-            self.context.counters.warn("lost the connection to the bus", error);
-            // A link that is lost before it is announced belongs to the same outage.
-            if !self.is_lost.swap(true, Relaxed) {
-                self.events.lost();
-            }
-        }
-    }
-
-    /// Changes the session, the flag and the state together, under the lock of the session, so that they are
-    /// consistent.
-    fn set_session(&self, mut session: Option<Arc<Session>>) -> Option<Arc<Session>> {
-        self.session.send_modify(|current| {
-            let is_up = session.is_some();
-            self.link.send_replace(session.as_ref().map(|session| session.link.clone()));
-            match (self.up.swap(is_up, Relaxed), is_up) {
-                (false, true) => self.events.up(),
-                (true, false) => self.events.down(),
-                _ => {}
-            }
-            self.known.fetch_or(is_up, Relaxed);
-            std::mem::swap(current, &mut session);
-        });
-        session
-    }
-
-    fn cannot_connect(&self, error: LinkError) {
-        self.context.counters.one(Count::ConnectFailed);
-        let bus = &self.context.backbone;
-        let mut troubles = self.troubles();
-        if troubles.len() < TROUBLES && troubles.insert(error.to_string()) {
-            tracing::warn!(?bus, %error, "cannot connect; will retry");
-        } else {
-            tracing::debug!(?bus, %error, "cannot connect");
-        }
-        drop(troubles);
-        self.trouble.send_replace(Some(error));
-    }
 }

@@ -2,7 +2,7 @@
 
 use rmp::Marker;
 
-use super::super::{DecodeError, Map, Value, ValueError, depth::Levels};
+use super::super::{DecodeError, Map, Value, depth::Levels};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -198,5 +198,5 @@ impl<'a> MsgpackReader<'a> {
 }
 
 fn enter(levels: Levels) -> Result<Levels> {
-    levels.enter().map_err(|_: ValueError| DecodeError::TooDeep)
+    levels.enter().map_err(|_| DecodeError::TooDeep)
 }

@@ -36,7 +36,7 @@ impl Arrivals {
     }
 
     /// The messages that are delivered instead of one.
-    pub(super) fn of(&self, inbound: Inbound) -> Vec<Inbound> {
+    pub(super) fn apply(&self, inbound: Inbound) -> Vec<Inbound> {
         let Some(fault) = self.wire.fault else { return vec![inbound] };
         let bytes = inbound.bytes.clone();
         let Ok(envelope) = Envelope::decode(&bytes) else { return vec![inbound] };

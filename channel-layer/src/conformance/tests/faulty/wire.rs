@@ -256,7 +256,7 @@ impl BackboneLink for FaultyLink {
                 return Ok(inbound);
             }
             let inbound = self.inner.next().await?;
-            let arrived = self.arrivals.of(inbound);
+            let arrived = self.arrivals.apply(inbound);
             lock(&self.ready).extend(arrived);
         }
     }
