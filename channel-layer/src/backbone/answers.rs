@@ -21,7 +21,7 @@ pub(super) struct Promise {
 
 /// The index of one message among the answers.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct PendingAnswer {
     answers: Arc<Answers>,
     index: usize,
 }
@@ -42,14 +42,14 @@ impl Promise {
     }
 
     /// Adds a caller.
-    pub(super) fn ticket(&self, waker: &Waker) -> Ticket {
+    pub(super) fn register(&self, waker: &Waker) -> PendingAnswer {
         let mut wakers = self.answers.wakers();
         wakers.push(waker.clone());
-        Ticket { answers: self.answers.clone(), index: wakers.len() - 1 }
+        PendingAnswer { answers: self.answers.clone(), index: wakers.len() - 1 }
     }
 
     /// Answers all callers.
-    pub(super) fn keep(self, outcomes: Result<Outcomes, LinkError>) {
+    pub(super) fn resolve(self, outcomes: Result<Outcomes, LinkError>) {
         self.answers.resolve(outcomes);
     }
 }
@@ -60,7 +60,7 @@ impl Drop for Promise {
     }
 }
 
-impl Ticket {
+impl PendingAnswer {
     /// Returns the answer, or registers the waker for it.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Result<Option<usize>, LinkError>> {
         if let Some(outcome) = self.outcome() {

@@ -171,8 +171,8 @@ impl Engine {
     }
 
     /// The longest time for a complete call: the wait in the queue, and the round trip.
-    pub(super) fn patience(&self) -> Duration {
-        self.options.patience()
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.options.call_timeout()
     }
 
     /// The topic and the shard of a group.

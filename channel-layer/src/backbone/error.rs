@@ -16,7 +16,7 @@ pub enum LinkError {
     Closed,
     /// The queue of calls is full. The call was not sent.
     #[error("too many calls are waiting to be sent")]
-    Crowded,
+    QueueFull,
     /// The deadline passed without an answer. The call may still take effect.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
@@ -38,7 +38,7 @@ impl LinkError {
     /// Whether the call certainly had no effect.
     pub fn is_unsent(&self) -> bool {
         match self {
-            Self::Away(_) | Self::Closed | Self::Crowded | Self::Down => true,
+            Self::Away(_) | Self::Closed | Self::QueueFull | Self::Down => true,
             Self::Failed(error) => matches!(**error, Error::Unavailable(_)),
             Self::Deadline(_) | Self::Panicked(_) | Self::Partly(_) => false,
         }
@@ -49,7 +49,7 @@ impl LinkError {
         match self {
             Self::Away(_) | Self::Deadline(_) | Self::Down | Self::Panicked(_) => true,
             Self::Failed(error) => error.is_outage(),
-            Self::Closed | Self::Crowded | Self::Partly(_) => false,
+            Self::Closed | Self::QueueFull | Self::Partly(_) => false,
         }
     }
 
@@ -58,7 +58,7 @@ impl LinkError {
         match self {
             Self::Deadline(_) | Self::Panicked(_) | Self::Closed | Self::Down => true,
             Self::Failed(error) => error.is_uncertain(),
-            Self::Away(_) | Self::Crowded | Self::Partly(_) => false,
+            Self::Away(_) | Self::QueueFull | Self::Partly(_) => false,
         }
     }
 
@@ -107,7 +107,7 @@ impl From<LinkError> for Error {
             LinkError::Failed(error) => copy(&error),
             LinkError::Panicked(_) => Self::Backend(error.into()),
             LinkError::Partly(_) => Self::Interrupted(error.into()),
-            LinkError::Away(_) | LinkError::Crowded | LinkError::Down => Self::Unavailable(error.into()),
+            LinkError::Away(_) | LinkError::QueueFull | LinkError::Down => Self::Unavailable(error.into()),
         }
     }
 }
@@ -173,7 +173,7 @@ mod tests {
     fn partial_success_is_not_unsent() {
         let deadline = || LinkError::Deadline(Duration::ZERO);
         assert!(LinkError::combine([Ok(1), Ok(2)]).is_ok());
-        let none = LinkError::combine::<()>([Err(LinkError::Down), Err(LinkError::Crowded)]);
+        let none = LinkError::combine::<()>([Err(LinkError::Down), Err(LinkError::QueueFull)]);
         assert!(matches!(none, Err(LinkError::Down)));
         assert!(matches!(LinkError::combine([Ok(1), Err(deadline())]), Err(LinkError::Deadline(_))));
         for part in [Ok(1), Err(deadline())] {
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn only_unsent_calls_are_transient() {
         let away = || failed(Error::Unavailable("full".into()));
-        for unsent in [LinkError::Crowded, LinkError::Down, away(), LinkError::Away(Box::new(away()))] {
+        for unsent in [LinkError::QueueFull, LinkError::Down, away(), LinkError::Away(Box::new(away()))] {
             assert!(unsent.is_unsent() && Error::from(unsent).is_transient());
         }
         for uncertain in [LinkError::Deadline(Duration::ZERO), failed(Error::Interrupted("cut".into()))] {

@@ -75,7 +75,7 @@ impl Forwarders {
 
     /// Pushes the messages already received, and ends all forwarding. The layer is closed by now.
     pub(super) async fn close(&self, engine: &Engine) {
-        let deadline = Instant::now() + engine.patience();
+        let deadline = Instant::now() + engine.call_timeout();
         join_all(self.drain().into_iter().map(async |(channel, mut task)| {
             if timeout_at(deadline, &mut task).await.is_err() {
                 tracing::debug!(%channel, "could not forward all messages");

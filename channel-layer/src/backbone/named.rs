@@ -124,7 +124,7 @@ impl ChannelSharing {
     pub(super) async fn close(&self, engine: &Engine) {
         if let Self::Queues { readers, forwarders } = self {
             forwarders.close(engine).await;
-            join_all(readers.iter().map(|reader| reader.close(engine.patience() * 2))).await;
+            join_all(readers.iter().map(|reader| reader.close(engine.call_timeout() * 2))).await;
         }
     }
 }

@@ -126,7 +126,7 @@ impl HubOptions {
     }
 
     /// The longest time for a complete call: the wait in the queue, and the round trip.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn call_timeout(&self) -> Duration {
         self.timeout * 2
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    answers::{Promise, Ticket},
+    answers::{PendingAnswer, Promise},
     error::LinkError,
     link::Batch,
 };
@@ -48,7 +48,7 @@ pub(super) struct Outbox {
     /// The number of messages in one batch.
     most: usize,
     /// The longest time that a message waits for a free slot.
-    patience: Duration,
+    max_wait: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -68,14 +68,14 @@ pub(super) struct Outgoing {
 }
 
 impl Outbox {
-    /// Creates an outbox whose batches hold up to `most` messages. A message waits for a slot for up to `patience`.
-    pub(super) fn new(most: usize, patience: Duration) -> Self {
+    /// Creates an outbox whose batches hold up to `most` messages. A message waits for a slot for up to `max_wait`.
+    pub(super) fn new(most: usize, max_wait: Duration) -> Self {
         Self {
             slots: Semaphore::new(QUEUE),
             batches: Mutex::default(),
             filled: Notify::new(),
             most,
-            patience,
+            max_wait,
         }
     }
 
@@ -85,11 +85,11 @@ impl Outbox {
     /// A call that is dropped after it has queued the message still sends it.
     pub(super) async fn publish(&self, topic: &str, payload: &[u8]) -> Result<Option<usize>, LinkError> {
         self.wait_for_slot().await?;
-        let mut ticket: Option<Ticket> = None;
-        poll_fn(|cx| match &ticket {
-            Some(ticket) => ticket.poll(cx),
+        let mut pending: Option<PendingAnswer> = None;
+        poll_fn(|cx| match &pending {
+            Some(pending) => pending.poll(cx),
             None => {
-                ticket = Some(self.push(topic, payload, cx)?);
+                pending = Some(self.push(topic, payload, cx)?);
                 Poll::Pending // there cannot be an answer yet
             }
         })
@@ -134,8 +134,8 @@ impl Outbox {
     async fn wait_for_slot(&self) -> Result<(), LinkError> {
         let permit = match self.slots.try_acquire() {
             Err(TryAcquireError::NoPermits) => {
-                let turn = timeout(self.patience, self.slots.acquire()).await;
-                turn.map_err(|_| LinkError::Crowded)?.map_err(|_| LinkError::Closed)?
+                let turn = timeout(self.max_wait, self.slots.acquire()).await;
+                turn.map_err(|_| LinkError::QueueFull)?.map_err(|_| LinkError::Closed)?
             }
             permit => permit.map_err(|_| LinkError::Closed)?,
         };
@@ -143,7 +143,7 @@ impl Outbox {
         Ok(())
     }
 
-    fn push(&self, topic: &str, payload: &[u8], cx: &Context<'_>) -> Result<Ticket, LinkError> {
+    fn push(&self, topic: &str, payload: &[u8], cx: &Context<'_>) -> Result<PendingAnswer, LinkError> {
         let mut batches = self.batches();
         if batches.closed {
             return Err(LinkError::Closed);
@@ -151,12 +151,12 @@ impl Outbox {
         let is_first = batches.queue.is_empty();
         let outgoing = batches.open(self.most);
         outgoing.batch.push(topic, payload);
-        let ticket = outgoing.promise.ticket(cx.waker());
+        let pending = outgoing.promise.register(cx.waker());
         drop(batches);
         if is_first {
             self.filled.notify_one();
         }
-        Ok(ticket)
+        Ok(pending)
     }
 
     fn batches(&self) -> MutexGuard<'_, Batches> {

@@ -84,7 +84,7 @@ impl Publisher {
         if let Some(error) = ending {
             session.fail(error.clone());
         }
-        outgoing.promise.keep(Ok(outcomes));
+        outgoing.promise.resolve(Ok(outcomes));
     }
 
     fn lose(&self, session: &Session, outgoing: Outgoing, error: LinkError) {
@@ -94,7 +94,7 @@ impl Publisher {
 
     fn refuse(&self, outgoing: Outgoing, error: LinkError) {
         self.counters.add(Count::PublishFailed, outgoing.batch.len() as u64);
-        outgoing.promise.keep(Err(error));
+        outgoing.promise.resolve(Err(error));
     }
 }
 

@@ -78,7 +78,7 @@ impl QueueReader {
     ) -> Self {
         let decode = Box::new(move |body: &[u8]| decode(body).map_err(|error| error.to_string()));
         let (receivers, always) = (Receivers::default(), AtomicBool::new(false));
-        let limit = options.connect_timeout.saturating_add(options.patience());
+        let limit = options.connect_timeout.saturating_add(options.call_timeout());
         let reading = Reading { receivers, always, links, counters, limit, decode };
         Self { reading: Arc::new(reading), task: Mutex::default() }
     }

@@ -35,12 +35,12 @@ pub(super) async fn ask(
     let envelope = engine.envelope(number, &request, None)?;
     let reached = engine.shard(shards, owner).publish(&topics.process(owner), &envelope).await?;
     // The owner may have to subscribe first.
-    let limit = engine.patience() * 2;
+    let limit = engine.call_timeout() * 2;
     match reached {
         Some(0) => Ok(()),
         Some(_) => done.wait(limit).await.ok_or(Error::TimedOut(limit)),
         // The bus does not report whether the owner exists: no answer means that it does not.
-        None => done.wait(engine.patience()).await.map_or(Ok(()), Ok),
+        None => done.wait(engine.call_timeout()).await.map_or(Ok(()), Ok),
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) async fn to_queue(
     engine.check_size(body.len())?;
     let layer = &engine.options.layer;
     let push = Push { body: &body, capacity: layer.capacity_of(channel).max(1), expiry: layer.expiry, once };
-    let limit = engine.patience();
+    let limit = engine.call_timeout();
     let pushing = async {
         let link = engine.shard(shards, channel.as_str()).link()?;
         let queues = link.queues().ok_or(Error::Unsupported("named channels"))?;

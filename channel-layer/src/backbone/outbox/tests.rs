@@ -31,7 +31,7 @@ async fn each_caller_gets_its_answer() {
         outbox.filled().await;
         let outgoing = outbox.take().unwrap();
         assert_eq!(payloads(&outgoing), [0, 1, 2], "in the order of the calls");
-        outgoing.promise.keep(Ok(vec![Ok(Some(1)), Err(LinkError::Down), Ok(None)]));
+        outgoing.promise.resolve(Ok(vec![Ok(Some(1)), Err(LinkError::Down), Ok(None)]));
     };
     let (counts, ()) = tokio::join!(calls, answer);
     assert!(matches!(&counts[..], [Ok(Some(1)), Err(LinkError::Down), Ok(None)]), "{counts:?}");
@@ -43,7 +43,7 @@ async fn dropped_calls_are_still_sent() {
     assert!(start(pin!(publish(&outbox, 7))));
     let outgoing = outbox.take().unwrap();
     assert_eq!(payloads(&outgoing), [7]);
-    outgoing.promise.keep(Ok(vec![Ok(Some(0))]));
+    outgoing.promise.resolve(Ok(vec![Ok(Some(0))]));
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn wakes_the_latest_task() {
     assert!(start(call.as_mut()));
     let task = tokio::spawn(call);
     tokio::task::yield_now().await;
-    outbox.take().unwrap().promise.keep(Ok(vec![Ok(Some(5))]));
+    outbox.take().unwrap().promise.resolve(Ok(vec![Ok(Some(5))]));
     assert!(matches!(task.await.unwrap(), Ok(Some(5))));
 }
 
@@ -88,7 +88,7 @@ async fn a_full_outbox_times_out() {
     let outbox = outbox(QUEUE);
     let mut calls: Vec<_> = (0..QUEUE).map(|_| Box::pin(publish(&outbox, 1))).collect();
     assert!(calls.iter_mut().all(|call| start(call.as_mut())));
-    assert!(matches!(publish(&outbox, 2).await, Err(LinkError::Crowded)));
+    assert!(matches!(publish(&outbox, 2).await, Err(LinkError::QueueFull)));
     assert_eq!(outbox.take().unwrap().batch.len(), QUEUE);
     assert!(outbox.take().is_none());
     assert!(start(pin!(publish(&outbox, 3))), "there is a free slot again");

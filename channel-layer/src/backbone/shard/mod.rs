@@ -79,7 +79,7 @@ impl Shard {
     /// The outcome of the first attempt to connect.
     pub async fn connected(&self) -> Result<(), LinkError> {
         let mut session = self.shared.session.subscribe();
-        let mut trouble = self.shared.trouble.subscribe();
+        let mut last_error = self.shared.last_error.subscribe();
         let options = &self.shared.context.options;
         // Each step of opening a session, and one in reserve.
         let limit = options.connect_timeout * 3 + options.timeout * 8;
@@ -87,7 +87,7 @@ impl Shard {
             tokio::select! {
                 biased;
                 _ = session.wait_for(Option::is_some) => Ok(()),
-                reason = trouble.wait_for(Option::is_some) => {
+                reason = last_error.wait_for(Option::is_some) => {
                     Err(reason.ok().and_then(|reason| reason.clone()).unwrap_or(LinkError::Closed))
                 }
             }
@@ -106,7 +106,7 @@ impl Shard {
             return Err(self.away());
         }
         let published = self.shared.outbox.publish(topic, payload).await;
-        if matches!(published, Err(LinkError::Crowded)) {
+        if matches!(published, Err(LinkError::QueueFull)) {
             counters.one(Count::PublishFailed); // other failures are counted where they are answered
         }
         published
@@ -118,7 +118,7 @@ impl Shard {
     /// subscribed to. Before the first session it fails.
     pub async fn join(&self, topic: &str, join: impl FnOnce() -> bool) -> Result<(), LinkError> {
         // One timeout for a call in progress, one for this call.
-        let limit = self.shared.context.options.patience();
+        let limit = self.shared.context.options.call_timeout();
         let deadline = Instant::now() + limit;
         let hold = loop {
             if !self.is_known() {
@@ -195,7 +195,7 @@ impl Shard {
         {
             // Last in the queue, so its answer means that all others were answered.
             let last = self.shared.outbox.publish(&probe.topic, &probe.payload);
-            let _ = timeout(self.shared.context.options.patience(), last).await; // the rest is lost with the link
+            let _ = timeout(self.shared.context.options.call_timeout(), last).await; // the rest is lost with the link
         }
         self.end();
         // An aborted task keeps the link until the runtime has dropped it.

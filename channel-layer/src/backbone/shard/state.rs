@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The most warnings about one outage: the error may differ with each attempt.
-const TROUBLES: usize = 16;
+const MAX_WARNINGS: usize = 16;
 
 /// The state that a shard shares with its supervisor.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ pub(super) struct ShardState {
     /// Set with the first session. Relaxed: set once, and no other data depends on it.
     pub(super) known: AtomicBool,
     /// The reason why there is no session, or was none before the current one.
-    pub(super) trouble: watch::Sender<Option<LinkError>>,
+    pub(super) last_error: watch::Sender<Option<LinkError>>,
     /// The errors already warned about since the last session. Locked by the supervisor only.
-    troubles: Mutex<HashSet<String>>,
+    warned: Mutex<HashSet<String>>,
 }
 
 impl ShardState {
@@ -59,15 +59,15 @@ impl ShardState {
             up: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
             known: AtomicBool::new(false),
-            trouble: watch::Sender::new(None),
-            troubles: Mutex::default(),
+            last_error: watch::Sender::new(None),
+            warned: Mutex::default(),
         }
     }
 
     /// Starts to use a session: calls go through from now on.
     pub(super) fn enter(&self, session: Arc<Session>) {
         tracing::info!(link = ?session.link, "connected");
-        self.troubles().clear();
+        self.warned().clear();
         self.set_session(Some(session));
         if self.outbox.is_closed() {
             // Closed while the session was opened, perhaps before it could be seen: it would never end.
@@ -80,14 +80,14 @@ impl ShardState {
         if self.outbox.is_closed() {
             return LinkError::Closed;
         }
-        match &*self.trouble.borrow() {
+        match &*self.last_error.borrow() {
             Some(error) => LinkError::Away(Box::new(error.clone())),
             None => LinkError::Down,
         }
     }
 
-    fn troubles(&self) -> MutexGuard<'_, HashSet<String>> {
-        lock(&self.troubles)
+    fn warned(&self) -> MutexGuard<'_, HashSet<String>> {
+        lock(&self.warned)
     }
 
     /// Reports the gap since the last working session, in which messages may have been missed.
@@ -107,7 +107,7 @@ impl ShardState {
     pub(super) fn leave(&self, error: &LinkError) {
         let is_closed = matches!(error, LinkError::Closed);
         if !is_closed {
-            self.trouble.send_replace(Some(error.clone()));
+            self.last_error.send_replace(Some(error.clone()));
         }
         let was_up = self.set_session(None).is_some();
         self.context.subscriptions.interrupted(if is_closed { error } else { &LinkError::Down });
@@ -141,13 +141,13 @@ impl ShardState {
     pub(super) fn cannot_connect(&self, error: LinkError) {
         self.context.counters.one(Count::ConnectFailed);
         let bus = &self.context.backbone;
-        let mut troubles = self.troubles();
-        if troubles.len() < TROUBLES && troubles.insert(error.to_string()) {
+        let mut warned = self.warned();
+        if warned.len() < MAX_WARNINGS && warned.insert(error.to_string()) {
             tracing::warn!(?bus, %error, "cannot connect; will retry");
         } else {
             tracing::debug!(?bus, %error, "cannot connect");
         }
-        drop(troubles);
-        self.trouble.send_replace(Some(error));
+        drop(warned);
+        self.last_error.send_replace(Some(error));
     }
 }

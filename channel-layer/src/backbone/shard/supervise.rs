@@ -112,7 +112,7 @@ async fn probe(shared: &ShardState) -> LinkError {
         sleep(shared.context.options.probe).await;
         match round_trip(shared).await {
             // A full outbox does not end the link. The heartbeat continues to watch it.
-            Ok(_) | Err(LinkError::Crowded) => {}
+            Ok(_) | Err(LinkError::QueueFull) => {}
             Err(error) => return error,
         }
     }
@@ -120,7 +120,7 @@ async fn probe(shared: &ShardState) -> LinkError {
 
 /// Sends a message to this process on the path of all messages, and measures the time.
 pub(super) async fn round_trip(shared: &ShardState) -> Result<Duration, LinkError> {
-    let limit = shared.context.options.patience();
+    let limit = shared.context.options.call_timeout();
     let started = Instant::now();
     if !shared.up.load(Relaxed) {
         return Err(shared.away());
