@@ -58,7 +58,6 @@ fn no_metaphor_in_a_name() {
 }
 
 #[test]
-#[ignore = "to be passed soon"]
 fn constructors_have_plain_names() {
     let tree = Tree::workspace();
     let found = rust_files(tree).filter(|(path, _)| !path.starts_with("tests/tests/house"));

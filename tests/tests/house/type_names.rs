@@ -9,7 +9,6 @@ use crate::modules::{Modules, crates};
 const ALLOWED: &[(&str, &str)] = &[("Result", "the alias of a module whose functions share one error")];
 
 #[test]
-#[ignore = "to be passed soon"]
 fn no_type_name_twice() {
     let mut found = Vec::new();
     for each in crates() {
