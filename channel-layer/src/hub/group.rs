@@ -1,15 +1,15 @@
 //! The members of one group: a list that joining and leaving changes in constant time.
 
-use std::fmt;
+use std::{collections::VecDeque, fmt};
 
 use tokio::sync::oneshot;
 
-use super::{combining::Combiner, cooperative::SLICE};
+use super::cooperative::SLICE;
 use crate::{
     layer::Deliveries,
     mailbox::{Delivery, MailboxSender},
     name::{ChannelName, GroupName},
-    sync::{RwLock, read, write},
+    sync::{Mutex, RwLock, read, write},
 };
 
 /// The parts of a group that are sent to independently of each other.
@@ -33,6 +33,10 @@ impl From<Delivery> for GroupSend {
     }
 }
 
+/// The messages sent to a shard during a run over its members, queued for the next one. `None` without a run. Bounded by
+/// the number of concurrent callers: each waits for its own.
+pub(super) type QueuedSends = Mutex<Option<VecDeque<GroupSend>>>;
+
 /// A group with `N` shards.
 pub(super) struct Group<const N: usize = SHARDS> {
     name: GroupName,
@@ -43,7 +47,7 @@ pub(super) struct Group<const N: usize = SHARDS> {
 struct GroupShard {
     /// Any number of senders read the list at once; only joining and leaving write it.
     members: RwLock<Members>,
-    combiner: Combiner<GroupSend>,
+    queued: QueuedSends,
 }
 
 /// A slab of its own, because a slot must never move during a fan-out in slices.
@@ -67,9 +71,9 @@ impl<const N: usize> Group<N> {
         &self.name
     }
 
-    /// The senders to one shard.
-    pub(super) fn combiner(&self, shard: usize) -> &Combiner<GroupSend> {
-        &self.shards[shard].combiner
+    /// The messages queued for one shard.
+    pub(super) fn queued(&self, shard: usize) -> &QueuedSends {
+        &self.shards[shard].queued
     }
 
     /// Adds a member and returns its slot, for [`leave`](Self::leave).

@@ -15,10 +15,8 @@
 //! # Accounting
 //! [`Hub::ledger`] accounts for every message that was offered to a mailbox here.
 
-mod broadcast;
 mod combining;
 mod cooperative;
-mod cursor;
 mod fan_out;
 mod group;
 mod index;

@@ -17,7 +17,6 @@
 mod burst;
 mod counts;
 mod delivery;
-mod items;
 mod ledger;
 mod metrics;
 mod queue;
@@ -35,8 +34,8 @@ use std::{
 pub use self::{
     burst::{Burst, BurstPart},
     delivery::{Delivery, Refusal},
-    items::MailboxPart,
     ledger::{Dropped, Ledger},
+    queue::MailboxPart,
     sender::MailboxSender,
 };
 pub use crate::config::{Bounds, MailboxLimits};

@@ -1,14 +1,13 @@
 //! The queue of one mailbox: capacity, policy and expiry, without locks, wakers or clocks.
 
-use std::mem;
+use std::{collections::VecDeque, mem};
 
 use tokio::time::Instant;
 
 use super::{
-    burst::BurstPart,
+    burst::{Burst, BurstPart},
     counts::Counts,
     delivery::Delivery,
-    items::{Item, Items},
     ledger::Ledger,
     reason::DropReason,
 };
@@ -159,6 +158,173 @@ impl Queue {
     fn take_items(&mut self) -> Items {
         self.bytes = 0;
         mem::take(&mut self.items)
+    }
+}
+
+/// An element of the queue of a mailbox.
+#[derive(Debug)]
+pub(super) enum Item {
+    One(Delivery),
+    Burst(BurstPart),
+}
+
+/// The items of a mailbox. Most mailboxes are empty, and most of the others hold one item: it is stored in place, and the
+/// list exists only while there are more. An idle mailbox is small, and a message to a hundred thousand members takes no
+/// memory from the allocator (which measured eighteen times slower: it cannot keep up with that many small pieces).
+#[derive(Default)]
+pub(super) struct Items {
+    /// The oldest, unless it was taken while there were others.
+    first: Option<Item>,
+    /// Never empty itself.
+    rest: Option<Box<MoreItems>>,
+}
+
+#[derive(Default)]
+struct MoreItems {
+    items: VecDeque<Item>,
+    /// The number of messages in `items`.
+    messages: usize,
+}
+
+/// The messages of a mailbox that were taken out together, for authors of transports: see
+/// [`Mailbox::drain_parts_into`](super::Mailbox::drain_parts_into).
+#[derive(Clone, Debug)]
+pub enum MailboxPart {
+    /// A message that came alone.
+    Message(Message),
+    /// Messages that came together.
+    Burst(BurstPart),
+}
+
+impl MailboxPart {
+    /// Returns the messages, in the order in which they were sent.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        let (one, many) = match self {
+            Self::Message(message) => (Some(message), None),
+            Self::Burst(part) => (None, Some(part.messages())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Returns the burst if none of its messages is missing: its [`derived`](Burst::derived) values hold for all of
+    /// these messages.
+    pub fn whole_burst(&self) -> Option<&Burst> {
+        match self {
+            Self::Message(_) => None,
+            Self::Burst(part) => part.whole(),
+        }
+    }
+}
+
+impl Items {
+    /// Adds an item, with room for `more` that may follow it at once.
+    pub(super) fn push(&mut self, item: Item, more: usize) {
+        if self.is_empty() {
+            self.first = Some(item);
+            return;
+        }
+        let rest = self.rest.get_or_insert_default();
+        rest.items.reserve(1 + more);
+        rest.messages += item.len();
+        rest.items.push_back(item);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Delivery> {
+        if let Some(first) = self.first.take() {
+            let (oldest, left) = first.split()?;
+            self.first = left;
+            return Some(oldest);
+        }
+        let rest = self.rest.as_mut()?;
+        let (oldest, left) = rest.items.pop_front()?.split()?;
+        rest.messages -= 1;
+        if let Some(left) = left {
+            rest.items.push_front(left);
+        }
+        self.shrink();
+        Some(oldest)
+    }
+
+    pub(super) fn oldest(&self) -> Option<&Delivery> {
+        let item = self.first.as_ref().or_else(|| self.rest.as_ref()?.items.front())?;
+        match item {
+            Item::One(delivery) => Some(delivery),
+            Item::Burst(part) => part.oldest(),
+        }
+    }
+
+    /// Takes out the first message that `matches`, of those that came alone.
+    pub(super) fn remove(&mut self, matches: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
+        let matches = |item: &Item| matches!(item, Item::One(delivery) if matches(delivery));
+        let removed = match self.first.take_if(|first| matches(first)) {
+            Some(first) => first,
+            None => {
+                let rest = self.rest.as_mut()?;
+                let at = rest.items.iter().position(matches)?;
+                rest.messages -= 1;
+                let removed = rest.items.remove(at)?;
+                self.shrink();
+                removed
+            }
+        };
+        removed.split().map(|(delivery, _)| delivery)
+    }
+
+    /// The number of messages.
+    pub(super) fn len(&self) -> usize {
+        self.first.as_ref().map_or(0, Item::len) + self.rest.as_ref().map_or(0, |rest| rest.messages)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_none()
+    }
+
+    /// Appends all messages, in order.
+    pub(super) fn append_to(self, messages: &mut Vec<Message>) {
+        messages.reserve(self.len());
+        self.for_each(|item| match item {
+            Item::One(delivery) => messages.push(delivery.message),
+            Item::Burst(part) => messages.extend(part.messages().cloned()),
+        });
+    }
+
+    /// Appends all messages, those of a burst as one part.
+    pub(super) fn append_parts_to(self, parts: &mut Vec<MailboxPart>) {
+        self.for_each(|item| {
+            parts.push(match item {
+                Item::One(delivery) => MailboxPart::Message(delivery.message),
+                Item::Burst(part) => MailboxPart::Burst(part),
+            });
+        });
+    }
+
+    fn for_each(self, each: impl FnMut(Item)) {
+        let rest = self.rest.map(|rest| rest.items).unwrap_or_default();
+        self.first.into_iter().chain(rest).for_each(each);
+    }
+
+    fn shrink(&mut self) {
+        self.rest.take_if(|rest| rest.items.is_empty());
+    }
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Burst(part) => part.len(),
+        }
+    }
+
+    /// The oldest message, and the item that is left without it.
+    fn split(self) -> Option<(Delivery, Option<Self>)> {
+        match self {
+            Self::One(delivery) => Some((delivery, None)),
+            Self::Burst(mut part) => {
+                let oldest = part.pop()?;
+                Some((oldest, (part.len() > 0).then_some(Self::Burst(part))))
+            }
+        }
     }
 }
 

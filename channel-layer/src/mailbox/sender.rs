@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use super::{
     burst::{Burst, BurstPart},
     delivery::{Delivery, Refusal},
-    items::{Items, MailboxPart},
     ledger::Ledger,
-    queue::{Offer, Queue},
+    queue::{Items, MailboxPart, Offer, Queue},
     reason::DropReason,
 };
 use crate::{

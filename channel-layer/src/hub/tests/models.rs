@@ -10,9 +10,10 @@ use shuttle::{check_random, thread};
 use crate::{
     hub::{
         combining::{Combiner, Entry},
-        group::Group,
+        group::{Group, GroupSend, QueuedSends},
     },
-    mailbox::{Bounds, Mailbox},
+    mailbox::{Bounds, Delivery, Mailbox},
+    message::Message,
 };
 
 const ITERATIONS: usize = 2_000;
@@ -88,9 +89,13 @@ fn sees_members_joined_before() {
 
 #[test]
 fn each_queued_item_is_served_once() {
+    fn send() -> GroupSend {
+        Delivery { message: Message::new("m"), expires: tokio::time::Instant::now() }.into()
+    }
     /// The number of items served by this call.
-    fn serve(combiner: &Combiner<()>, can: bool) -> usize {
-        let served = match combiner.enter(can, || ()) {
+    fn serve(queue: &QueuedSends, can: bool) -> usize {
+        let combiner = Combiner::new(queue);
+        let served = match combiner.enter(can, send) {
             Entry::Queued => return 0,
             Entry::Run(run) => {
                 if run.finish() {
@@ -105,17 +110,20 @@ fn each_queued_item_is_served_once() {
     }
     check_random(
         || {
-            let combiner = Arc::new(Combiner::default());
+            let queue = Arc::new(QueuedSends::default());
             let others: Vec<_> = [true, false, true]
                 .map(|can| {
-                    let combiner = combiner.clone();
-                    thread::spawn(move || serve(&combiner, can) + serve(&combiner, !can))
+                    let queue = queue.clone();
+                    thread::spawn(move || serve(&queue, can) + serve(&queue, !can))
                 })
                 .into_iter()
                 .collect();
             let served: usize = others.into_iter().map(|other| other.join().unwrap()).sum();
             assert_eq!(served, 6);
-            assert!(matches!(combiner.enter(true, || ()), Entry::Run(_)), "and there is no run any more");
+            assert!(
+                matches!(Combiner::new(&queue).enter(true, send), Entry::Run(_)),
+                "and there is no run any more"
+            );
         },
         ITERATIONS,
     );

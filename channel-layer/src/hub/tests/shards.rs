@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 
 use crate::{
-    hub::{cursor::MemberCursor, group::Group},
+    hub::{fan_out::MemberCursor, group::Group},
     mailbox::{Bounds, Mailbox},
 };
 
