@@ -12,8 +12,8 @@ use crate::error::{Error, FailureReports, Fault, one_line, printable};
 pub(super) struct FailureLog {
     /// Limits how often failures are logged; the service's, or created for the first failure.
     reports: Option<Arc<FailureReports>>,
-    /// The kind of error that was logged last and ends the connection.
-    reported: Option<Discriminant<Error>>,
+    /// The kind of error that was logged last and ends the connection. Boxed: it is rare.
+    reported: Option<Box<Discriminant<Error>>>,
 }
 
 impl FailureLog {
@@ -23,12 +23,12 @@ impl FailureLog {
 
     /// Remembers that this error is logged.
     pub(super) fn note(&mut self, error: &Error) -> Arc<FailureReports> {
-        self.reported = Some(discriminant(error));
+        self.reported = Some(Box::new(discriminant(error)));
         self.reports.get_or_insert_default().clone()
     }
 
     pub(super) fn was_reported(&self, error: &Error) -> bool {
-        self.reported == Some(discriminant(error))
+        self.reported.as_deref() == Some(&discriminant(error))
     }
 
     /// Forgets the last error: the connection goes on.

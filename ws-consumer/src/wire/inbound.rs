@@ -1,9 +1,6 @@
 //! Messages of the layer on their way from the mailbox.
 
-use std::{
-    mem,
-    task::{Context, Poll},
-};
+use std::{mem, task::Context};
 
 use channel_layer::{ChannelName, Mailbox, Message};
 
@@ -63,7 +60,7 @@ impl Inbound {
     /// Looks into the mailbox. `reports_gaps`: whether gaps are wanted.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, reports_gaps: bool) -> MailboxBatch {
         let Some(mailbox) = &mut self.mailbox else { return MailboxBatch::Empty };
-        if let Poll::Pending = mailbox.poll_ready(cx) {
+        if mailbox.poll_ready(cx).is_pending() {
             return MailboxBatch::Empty;
         }
         let may_wait = mailbox.sender().len() < CORK;
