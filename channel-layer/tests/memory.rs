@@ -27,7 +27,7 @@ fn live(region: &Region<System>) -> usize {
 }
 
 #[test]
-fn an_idle_mailbox_is_small_and_nothing_stays_behind() {
+fn idle_mailboxes_are_small() {
     let (warm_up, _mailbox) = (Hub::new(), ());
     drop(open(&warm_up, 0));
     for count in [1_000, 2_000, 10_000, 50_000, 100_000] {

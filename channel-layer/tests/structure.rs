@@ -14,7 +14,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 /// A guard held over an `.await` compiles, is `Send`, and can freeze the whole map.
 #[test]
-fn no_file_with_a_dashmap_awaits_or_hands_out_a_guard() {
+fn no_map_guard_escapes() {
     let with_maps: Vec<_> = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
         .into_iter()
         .map(|path| (fs::read_to_string(&path).unwrap(), path))

@@ -54,7 +54,7 @@ fn message(vector: &Json) -> Message {
 
 /// Compares as bytes, since no NaN is equal to itself.
 #[test]
-fn each_message_is_written_as_its_bytes_and_read_from_them() {
+fn messages_match_their_vectors() {
     for vector in vectors("both") {
         let bytes = unhex(&vector["hex"]);
         assert_eq!(message(&vector).to_bytes().unwrap(), bytes, "{vector}");
@@ -64,7 +64,7 @@ fn each_message_is_written_as_its_bytes_and_read_from_them() {
 }
 
 #[test]
-fn other_forms_of_a_message_are_read() {
+fn reads_other_forms() {
     for vector in vectors("read") {
         let bytes = unhex(&vector["hex"]);
         let read = Message::from_bytes(&bytes).unwrap();
@@ -74,7 +74,7 @@ fn other_forms_of_a_message_are_read() {
 }
 
 #[test]
-fn what_is_no_message_is_refused_for_its_reason() {
+fn rejects_other_bytes() {
     for vector in vectors("refused") {
         let refused = Message::from_bytes(&unhex(&vector["hex"]));
         let Err(Error::InvalidMessage(source)) = refused else { panic!("{vector}: {refused:?}") };

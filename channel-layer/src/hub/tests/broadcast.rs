@@ -107,7 +107,7 @@ async fn each_sender_may_be_excepted() {
 }
 
 #[tokio::test]
-async fn an_unpolled_sender_blocks_no_other() {
+async fn unpolled_senders_block_none() {
     let hub = Hub::new();
     let mut members = members(&hub, LARGE);
     let mut first = Box::pin(send(&hub, 0));
@@ -119,7 +119,7 @@ async fn an_unpolled_sender_blocks_no_other() {
 }
 
 #[test]
-fn an_ended_runtime_blocks_no_sender() {
+fn ended_runtimes_block_none() {
     let hub = Hub::new();
     let mut members = members(&hub, LARGE);
     let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
@@ -146,7 +146,7 @@ fn works_without_a_runtime() {
 }
 
 #[tokio::test]
-async fn a_panicking_waker_blocks_no_sender() {
+async fn panicking_wakers_block_none() {
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {

@@ -46,7 +46,7 @@ fn dropping_leaves_groups() {
 }
 
 #[test]
-fn members_of_two_groups_receive_once() {
+fn receives_once_in_two_groups() {
     let hub = Hub::new();
     let mut both = open(&hub, "a!both");
     let mut one = open(&hub, "a!one");
@@ -254,7 +254,7 @@ async fn endless_sender_yields() {
 
 /// Messages to several groups go in slices too, also together, and each member gets each of them once.
 #[test]
-fn slices_messages_to_several_groups() {
+fn slices_sends_to_several_groups() {
     let hub = Hub::new();
     let _members = members(&hub);
     let send =

@@ -54,7 +54,7 @@ async fn expired_messages_make_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelled_receivers_lose_no_message() {
+async fn cancelling_loses_no_message() {
     let layer = std::sync::Arc::new(small());
     let receive = |layer: std::sync::Arc<MemoryLayer>| tokio::spawn(async move { number(&layer).await });
     let (one, two) = (receive(layer.clone()), receive(layer.clone()));
