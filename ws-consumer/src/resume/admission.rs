@@ -25,9 +25,9 @@ pub(super) struct AdmittedClient {
 
 /// Runs an application with the profile [`ADMISSION`] until its decision.
 pub(super) async fn admit(mut wire: Wire, limit: Duration) -> Result<AdmittedClient, Refuse> {
-    let link = wire.connection().clone();
+    let connection = wire.connection().clone();
     match timeout(limit, poll_fn(|cx| poll_decision(&mut wire, cx))).await {
-        Ok(Ok(accept)) => Ok(AdmittedClient { user: link.user(), headers: accept.headers }),
+        Ok(Ok(accept)) => Ok(AdmittedClient { user: connection.user(), headers: accept.headers }),
         Ok(Err(refuse)) => Err(refuse),
         _ => Err(StatusCode::SERVICE_UNAVAILABLE.into()),
     }

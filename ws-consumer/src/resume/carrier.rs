@@ -205,24 +205,24 @@ impl Drop for Carrier {
 
 /// The registration of a carrier, or a request, that has no task of a connection, so that it ends with this process.
 pub(super) struct CarrierRegistration {
-    link: Arc<Connection>,
+    connection: Arc<Connection>,
     _registration: Registration,
 }
 
 impl CarrierRegistration {
     /// `None` once the service is closing.
     pub(super) fn new(connections: &Connections) -> Option<Self> {
-        let link = Arc::new(Connection::new(false, CARRIER));
-        let registration = connections.register(&link)?;
-        Some(Self { link, _registration: registration })
+        let connection = Arc::new(Connection::new(false, CARRIER));
+        let registration = connections.register(&connection)?;
+        Some(Self { connection, _registration: registration })
     }
 
     pub(super) fn connection(&self) -> &Connection {
-        &self.link
+        &self.connection
     }
 
     /// Ready once the carrier has to end.
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.link.poll_closed(cx).map(|_| ())
+        self.connection.poll_closed(cx).map(|_| ())
     }
 }

@@ -169,10 +169,11 @@ impl SessionService {
         let task = SessionTask::new(session.clone(), wire, registration);
         connections.spawn(self.clone().run(session.clone(), task));
         let decision = timeout(settings.limits.accept_timeout, poll_fn(|cx| session.poll_decision(cx))).await;
-        let accept = decision.unwrap_or_else(|_| {
+        let Ok(decision) = decision else {
             tracing::warn!("no decision about a client in time");
-            Err(Refuse::unavailable())
-        })?;
+            return Err(Refuse::unavailable());
+        };
+        let accept = decision?;
         let attachment = session.begin(transport, accept.subprotocol);
         guard.disarm();
         self.remember(session.id, digest);

@@ -34,19 +34,19 @@ pub(super) struct Session {
     /// The path at which it began, which determines its guards.
     path: Box<str>,
     pub(super) settings: Arc<Settings>,
-    link: Arc<Connection>,
+    connection: Arc<Connection>,
     registry: Weak<SessionRegistry>,
     /// Notified when the inbox has room again.
     pub(super) room: Notify,
-    /// Held for moments, and never while the link's lock is taken, except in [`collect`](Self::collect), which runs under
-    /// the link's.
+    /// Held for moments, and never while the connection's lock is taken, except in [`collect`](Self::collect), which runs under
+    /// the connection's.
     state: Mutex<SessionState>,
 }
 
 impl Session {
     pub(super) fn new(
         settings: Arc<Settings>,
-        link: Arc<Connection>,
+        connection: Arc<Connection>,
         path: Box<str>,
         registry: &Arc<SessionRegistry>,
         shared: SharedBytes,
@@ -59,7 +59,7 @@ impl Session {
             id: SessionId::new()?,
             path,
             settings,
-            link,
+            connection,
             registry: Arc::downgrade(registry),
             room: Notify::new(),
             state: Mutex::new(state),
@@ -72,7 +72,7 @@ impl Session {
     }
 
     pub(super) fn connection(&self) -> &Connection {
-        &self.link
+        &self.connection
     }
 
     /// Whether it is forgotten as soon as it has ended.
@@ -155,7 +155,7 @@ impl Session {
 
     /// Notes that the application has ended.
     pub(super) fn end(&self) {
-        let close = self.link.closed().unwrap_or_default();
+        let close = self.connection.closed().unwrap_or_default();
         let mut state = self.state();
         if let Admission::Undecided = state.admission {
             state.admission = Admission::Refused(Some(Refuse::default()));
@@ -183,7 +183,7 @@ impl Session {
         let now = Instant::now();
         let silent = state.silent_at(&self.settings.limits);
         if silent.is_some_and(|at| at <= now) {
-            let channel = self.link.channel();
+            let channel = self.connection.channel();
             tracing::info!(?channel, rule = "ping_timeout", "ending an event stream whose client is silent");
             state.detach(now + self.settings.time_away(false));
             self.report(state);
@@ -217,8 +217,8 @@ impl Session {
         drop(state);
         match step {
             LifetimeStep::Wait(until) => return Some(until),
-            LifetimeStep::CloseAfterInput(close) => self.link.shut_down(close, PendingInput::Handle),
-            LifetimeStep::ShutDown(close) => self.link.shut_down(close, PendingInput::Drop),
+            LifetimeStep::CloseAfterInput(close) => self.connection.shut_down(close, PendingInput::Handle),
+            LifetimeStep::ShutDown(close) => self.connection.shut_down(close, PendingInput::Drop),
         }
         Some(now)
     }

@@ -149,14 +149,14 @@ impl EventBody {
 impl EventBody {
     /// Counts a client that reads nothing, for which its connection was dropped.
     fn count_slow(&self) {
-        let link = match (&self.carrier, &self.registration) {
+        let connection = match (&self.carrier, &self.registration) {
             (Some(Carrier::Local { session, .. }), _) => session.connection(),
             (Some(Carrier::Remote(_)), Some(registration)) => registration.connection(),
             _ => return, // it is over, and that was logged
         };
-        let channel = link.channel();
+        let channel = connection.channel();
         tracing::warn!(?channel, rule = "write_timeout", "ending an event stream whose client reads nothing");
-        link.count_slow();
+        connection.count_slow();
     }
 }
 
