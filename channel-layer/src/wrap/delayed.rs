@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Call, Wrap};
-use crate::{error::Result, events::LayerEvents};
+use crate::error::Result;
 
 /// Delays every call, as a backend across a network does. For tests.
 #[derive(Clone, Copy, Debug)]
@@ -26,13 +26,5 @@ impl Wrap for Delayed {
     ) -> Result<T> {
         tokio::time::sleep(self.delay).await;
         forward.await
-    }
-
-    fn loses(&self, _: Call<'_>) -> bool {
-        false
-    }
-
-    fn events(&self, events: LayerEvents) -> LayerEvents {
-        events
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{Call, Wrap};
-use crate::{error::Result, events::LayerEvents};
+use crate::error::Result;
 
 /// Drops every n-th message: the resilience test that Django Channels' specification suggests. For tests.
 #[derive(Debug)]
@@ -29,12 +29,8 @@ impl Wrap for Lossy {
         forward.await
     }
 
-    fn loses(&self, _: Call<'_>) -> bool {
+    fn drops(&self, _: Call<'_>) -> bool {
         let nth = self.count.fetch_add(1, Relaxed) + 1;
         nth.is_multiple_of(self.every)
-    }
-
-    fn events(&self, events: LayerEvents) -> LayerEvents {
-        events
     }
 }

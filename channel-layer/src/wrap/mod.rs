@@ -53,11 +53,17 @@ pub trait Wrap: fmt::Debug + Send + Sync + 'static {
         forward: impl Future<Output = Result<T>> + Send,
     ) -> impl Future<Output = Result<T>> + Send;
 
-    /// Whether this message is dropped. Called for `send` and `group_send`, which then succeed without an effect.
-    fn loses(&self, call: Call<'_>) -> bool;
+    /// Whether this message is dropped. Called for `send` and `group_send`, which then succeed without an effect. False
+    /// by default.
+    fn drops(&self, call: Call<'_>) -> bool {
+        let _ = call;
+        false
+    }
 
-    /// The events of the layer, given those of the inner layer.
-    fn events(&self, events: LayerEvents) -> LayerEvents;
+    /// The events of the layer, given those of the inner layer: the same by default.
+    fn events(&self, events: LayerEvents) -> LayerEvents {
+        events
+    }
 }
 
 /// A call of a layer.
@@ -131,7 +137,7 @@ impl<L: ChannelLayer, W: Wrap> ChannelLayer for Wrapped<L, W> {
     async fn send(&self, channel: &ChannelName, message: Message) -> Result<()> {
         let shared = message.clone();
         let call = Call::Send { channel, message: &shared };
-        if self.wrap.loses(call) {
+        if self.wrap.drops(call) {
             return Ok(());
         }
         self.wrap.around(call, self.layer.send(channel, message)).await
@@ -158,7 +164,7 @@ impl<L: ChannelLayer, W: Wrap> ChannelLayer for Wrapped<L, W> {
     async fn group_send(&self, to: &Audience, message: Message) -> Result<SendReport> {
         let shared = message.clone();
         let call = Call::GroupSend { to, message: &shared };
-        if self.wrap.loses(call) {
+        if self.wrap.drops(call) {
             return Ok(SendReport::new(Deliveries::default(), Remote::Unknown));
         }
         self.wrap.around(call, self.layer.group_send(to, message)).await

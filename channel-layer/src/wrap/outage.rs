@@ -112,10 +112,6 @@ impl Wrap for Outage {
         }
     }
 
-    fn loses(&self, _: Call<'_>) -> bool {
-        false
-    }
-
     /// Returns the wrap's events: the inner layer has no backend to lose.
     fn events(&self, _: LayerEvents) -> LayerEvents {
         self.0.events.subscribe()

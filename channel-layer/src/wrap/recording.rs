@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{Call, Wrap};
 use crate::{
     error::Result,
-    events::LayerEvents,
     layer::Audience,
     message::Message,
     name::{ChannelName, GroupName},
@@ -50,14 +49,6 @@ impl Wrap for Recording {
     ) -> Result<T> {
         self.calls().extend(Recorded::from_call(call));
         forward.await
-    }
-
-    fn loses(&self, _: Call<'_>) -> bool {
-        false
-    }
-
-    fn events(&self, events: LayerEvents) -> LayerEvents {
-        events
     }
 }
 

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Level, enabled};
 
 use super::{Call, Wrap};
-use crate::{error::Result, events::LayerEvents};
+use crate::error::Result;
 
 /// A span around every call, and an event at its end: at `DEBUG`, or at `WARN` when it failed.
 ///
@@ -28,13 +28,5 @@ impl Wrap for Traced {
             Err(error) => tracing::warn!(?elapsed, arguments, %error, "failed"),
         });
         result
-    }
-
-    fn loses(&self, _: Call<'_>) -> bool {
-        false
-    }
-
-    fn events(&self, events: LayerEvents) -> LayerEvents {
-        events
     }
 }
