@@ -22,11 +22,12 @@ impl AddressCounts {
     /// Counts a connection. `None` if its address has reached the limit.
     pub(crate) fn enter(&self, address: IpAddr, limit: usize) -> Option<CountedAddress> {
         let mut counts = self.counts();
-        let count = counts.entry(address).or_default();
-        if *count >= limit {
+        // A refused address has no entry of its own: nothing would remove it.
+        let count = counts.get(&address).copied().unwrap_or_default();
+        if count >= limit {
             return None;
         }
-        *count += 1;
+        counts.insert(address, count + 1);
         Some(CountedAddress { counts: self.clone(), address })
     }
 
@@ -66,5 +67,7 @@ mod tests {
         assert!(counts.enter(address, 2).is_some());
         drop(second);
         assert!(counts.counts().is_empty());
+        assert!(counts.enter(address, 0).is_none());
+        assert!(counts.counts().is_empty(), "a refused address is forgotten");
     }
 }

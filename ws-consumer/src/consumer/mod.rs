@@ -57,7 +57,7 @@ use crate::{
 pub trait Consumer: Send + 'static {
     /// The messages of the channel layer that the consumer understands; [`NoEvents`] if none.
     ///
-    /// DecodedEvent once per message, however many connections share it.
+    /// Decoded once per message, however many connections share it.
     type Event: DeserializeOwned + Send + Sync + 'static;
 
     /// The groups that every consumer of this type joins before `connect`.

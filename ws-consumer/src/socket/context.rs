@@ -9,7 +9,7 @@ use std::{
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Message};
 
-use super::{jobs::Jobs, last_text::LastText, pending_sends::PendingSends};
+use super::{handle::Handle, jobs::Jobs, last_text::LastText, pending_sends::PendingSends};
 use crate::{
     error::{Error, FailureReports, Result},
     frame::Close,
@@ -22,7 +22,8 @@ use crate::{
 /// A client's connection, whether it is a WebSocket or a plain request: its scope, its groups, its events and its end.
 ///
 /// An [`Application`](crate::Application) is called with a context, and makes a [`Socket`](crate::Socket) or an
-/// [`Exchange`](crate::Exchange) of it; both dereference to it. Middleware passes it on.
+/// [`Exchange`](crate::Exchange) of it; both dereference to it. Middleware passes it on. It is no
+/// [`std::task::Context`].
 ///
 /// Every function here is cancel safe: a dropped future has done all of its work or none.
 pub struct Context {
@@ -37,6 +38,8 @@ pub struct Context {
     pub(super) sends: Option<Box<PendingSends>>,
     /// The text that the client sent last, while it is handled.
     pub(super) last_text: LastText,
+    /// Numbers the requests to the client. Here, so that the next application does not use a number again.
+    pub(super) requests: u32,
 }
 
 impl Context {
@@ -64,6 +67,7 @@ impl Context {
             jobs: None,
             sends: None,
             last_text: LastText::default(),
+            requests: 0,
         };
         Wire::new(connection, application(context))
     }
@@ -151,6 +155,11 @@ impl Context {
             self.connection.set_mailbox(mailbox);
         }
         self.channel.as_ref().ok_or(Error::Closed)
+    }
+
+    /// Returns the half for other tasks: it sends frames to a WebSocket, and closes.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.connection.clone())
     }
 
     /// Runs `job` concurrently with the hooks, in a task that ends with the connection at the latest: so several events, or

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use channel_layer::Message;
 use serde::Serialize;
 
-use super::{context::Context, handle::Handle};
+use super::context::Context;
 use crate::{
     error::{Error, Result},
     frame::Frame,
@@ -34,8 +34,6 @@ use crate::{
 /// ```
 pub struct Socket {
     context: Context,
-    /// Numbers the requests to the client.
-    pub(super) requests: u32,
 }
 
 impl Socket {
@@ -43,7 +41,7 @@ impl Socket {
     ///
     /// For a plain request too, which it can only [`refuse`](Context::refuse): frames are sent to WebSockets alone.
     pub fn from_context(context: Context) -> Self {
-        Self { context, requests: 0 }
+        Self { context }
     }
 
     /// Returns the connection, for another application.
@@ -51,17 +49,13 @@ impl Socket {
         self.context
     }
 
-    /// Returns the sending half, for other tasks.
-    pub fn handle(&self) -> Handle {
-        Handle::new(self.connection.clone())
-    }
-
     /// Admits the client. Returns once the answer is on its way. A second call has no effect.
     ///
     /// A connection whose user guards have found out is [identified](Context::identify) before.
     ///
     /// # Errors
-    /// [`Closed`](Error::Closed) if the client has given up, or was refused; the layer's errors.
+    /// [`Closed`](Error::Closed) if the client has given up, or was refused; the layer's errors;
+    /// [`Refused`](Error::Refused) with 400 for a plain request, which is answered by a response.
     pub async fn accept(&mut self) -> Result<()> {
         self.accept_with(Accept::default()).await
     }

@@ -37,6 +37,7 @@ pub(super) enum MailboxBatch {
 impl Inbound {
     pub(super) fn set_mailbox(&mut self, mailbox: Mailbox) {
         self.mailbox = Some(mailbox);
+        self.reported_full = 0;
         self.again = true;
     }
 

@@ -114,6 +114,10 @@ impl Lifecycle {
     /// Accepts a WebSocket. Returns false if that was done before.
     pub(super) fn accept(&mut self) -> Result<bool> {
         match self.phase {
+            PhaseState::Undecided if self.is_request => {
+                // As a consumer of requests does with a WebSocket: it needs a response, and would wait for an accept for ever.
+                Err(Error::Refused(StatusCode::BAD_REQUEST))
+            }
             PhaseState::Undecided => {
                 self.phase = PhaseState::Accepting;
                 Ok(true)

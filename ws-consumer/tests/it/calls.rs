@@ -171,3 +171,25 @@ async fn unanswered_requests_fail_in_time() {
         assert_eq!(client.receive_from().await, Frame::from(outcome));
     }
 }
+
+/// A late answer to a request of the application in front is a frame to the next one, not the answer to its request.
+#[tokio::test(start_paused = true)]
+async fn requests_keep_their_numbers_when_handed_on() {
+    async fn outer(mut socket: Socket) -> Result<()> {
+        socket.accept().await?;
+        let late: Result<u32> = socket.request("outer?", Duration::from_secs(5)).await;
+        assert!(matches!(late, Err(Error::TimedOut(_))), "{late:?}");
+        inner(Socket::from_context(socket.into_context())).await
+    }
+    async fn inner(mut socket: Socket) -> Result<()> {
+        let reply: u32 = socket.request("inner?", Duration::from_secs(5)).await?;
+        socket.send_json(&reply).await
+    }
+    let mut client = TestApp::new(outer).websocket("/").with_patience(Duration::from_secs(60));
+    client.connect().await.unwrap();
+    client.assert_sent(json!({ "ref": 1, "request": "outer?" })).await;
+    client.assert_sent(json!({ "ref": 2, "request": "inner?" })).await;
+    client.send_json_to(&json!({ "ref": 1, "reply": 1 })).await;
+    client.send_json_to(&json!({ "ref": 2, "reply": 2 })).await;
+    client.assert_sent(json!(2)).await;
+}

@@ -8,7 +8,7 @@
 //! | H4 | `response_parts_leave_at_once` |
 //! | C18 | `chunked_bodies_are_bounded` |
 //! | C19 | `disconnect_runs_once` |
-//! | C20 | `c20_a_long_poll_*`; server-sent events are a transport of their own |
+//! | C20 | `long_poll_waits_for_events`, `long_poll_loses_nothing_between`; server-sent events are a transport of their own |
 
 use std::{
     sync::{
@@ -27,7 +27,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower_service::Service;
 use ws_consumer::{
-    Error, Exchange, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, exchange, require_websocket,
+    Consumer, Error, Exchange, HttpConsumer, NoEvents, Protocols, Result, Router, Socket, consumer, exchange,
+    require_websocket,
     testing::{TestApp, advance},
 };
 
@@ -309,6 +310,21 @@ async fn one_url_serves_both_protocols() {
     }
     let http_only = TestApp::new(ws_consumer::http_consumer(Mirror::default));
     assert_eq!(http_only.websocket("/").connect().await.unwrap_err().status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn accept_refuses_plain_requests() {
+    async fn accepting(mut socket: Socket) -> Result<()> {
+        socket.accept().await
+    }
+    #[derive(Default)]
+    struct Silent;
+    impl Consumer for Silent {
+        type Event = NoEvents;
+    }
+    for app in [TestApp::new(accepting), TestApp::new(consumer(Silent::default))] {
+        assert_eq!(app.http("GET", "/").get_response().await.status(), StatusCode::BAD_REQUEST);
+    }
 }
 
 // ---- through the service
