@@ -1,4 +1,6 @@
 //! The meaning of bytes and names in Redis. Pure: no module here knows a connection.
+//!
+//! The payloads here are Django's. Those of mode `native` are the engine's: `channel_layer::backbone::envelope`.
 
 mod fernet;
 mod payload;

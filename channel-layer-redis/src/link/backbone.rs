@@ -58,7 +58,7 @@ pub(crate) trait LinkMode: fmt::Debug + Send + Sync + 'static {
 /// Commands that restore the data that the server holds for this process.
 pub(crate) struct Restoration {
     pub(crate) commands: Vec<Command>,
-    /// Called once the server has accepted all of them. The mode retries those that it refuses.
+    /// The callback for the time when the server has accepted all commands. The mode retries refused ones.
     pub(crate) done: Box<dyn FnOnce() + Send>,
 }
 

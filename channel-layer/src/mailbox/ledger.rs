@@ -17,7 +17,7 @@ pub struct Ledger {
     pub delivered: u64,
     /// Messages in the mailbox.
     pub queued: u64,
-    /// All others, by reason.
+    /// Messages that were dropped, by reason.
     pub dropped: Dropped,
 }
 

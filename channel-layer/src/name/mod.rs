@@ -34,7 +34,7 @@ pub const MAX_NAME_LENGTH: usize = 100;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
-/// The name of a group, which any number of channels can be added to.
+/// The name of a group. A group has any number of channels.
 ///
 /// A name has 1 to 99 bytes: ASCII letters, digits, `-`, `_` and `.`. Names are case-sensitive, and dots may stand
 /// anywhere, as in a [`ChannelName`]. A group and a channel may have the same name.

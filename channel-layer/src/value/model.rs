@@ -55,7 +55,7 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// The truth value, if it is one.
+    /// Returns the boolean, or `None` for other values.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),

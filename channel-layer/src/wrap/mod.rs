@@ -1,4 +1,4 @@
-//! Layers around layers: traced, delayed, lossy, recorded, cut off.
+//! Layers around layers: [`Traced`], [`Delayed`], [`Lossy`], [`Recording`], [`Outage`].
 //!
 //! A [`Wrapped`] layer is a layer like any other. A [`Wrap`] is what it adds: one of those here, or one of yours.
 //!

@@ -8,7 +8,7 @@
 //! | part | files |
 //! |---|---|
 //! | one session | `session`, its carriers' side `attachment`, what its lock guards `state`, `log`, `inbox`, `lifetime`; its `task` |
-//! | waiting for a client | `session` (the deadlines, in `check_carrier`), bounded by `registry` |
+//! | waiting for a client | `waiting` (the deadlines), bounded by `registry` |
 //! | all sessions | `service`, `registry` (numbers and bytes), `credentials`, `admission` (guards are asked again) |
 //! | the protocol | `protocol`, `ndjson`, `token`, `request`, `body`, `exchange` (a batch in, a batch out) |
 //! | carriers | `endpoints`, `carrier` (those that stream), `forward` (sessions of other processes) |
@@ -34,6 +34,7 @@ mod session;
 mod state;
 mod task;
 mod token;
+mod waiting;
 
 pub use self::config::{LostSession, Resume};
 pub(crate) use self::{

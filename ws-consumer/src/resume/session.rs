@@ -6,14 +6,12 @@
 use std::{
     sync::{Arc, Mutex, MutexGuard, Weak},
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
     config::Settings,
-    lifetime::LifetimeStep,
     log::{Log, LogLimits, SharedBytes},
     registry::{Evictable, Registry},
     state::{Admission, RegistryChange, SessionState},
@@ -22,7 +20,7 @@ use super::{
 use crate::{
     frame::{Close, Frame},
     sync::lock,
-    wire::{Accept, Connection, Incoming, Outgoing, PendingInput, Refuse, Wire},
+    wire::{Accept, Connection, Incoming, Outgoing, Refuse, Wire},
 };
 
 /// The sessions of a service.
@@ -34,7 +32,7 @@ pub(super) struct Session {
     /// The path at which it began, which determines its guards.
     path: Box<str>,
     pub(super) settings: Arc<Settings>,
-    connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
     registry: Weak<SessionRegistry>,
     /// Notified when the inbox has room again.
     pub(super) room: Notify,
@@ -169,63 +167,9 @@ impl Session {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Applies the deadlines that are due, and returns the next one.
-    pub(super) fn keep_time(&self) -> Option<Instant> {
-        let next = self.check_carrier()?;
-        Some(self.check_lifetime().map_or(next, |until| until.min(next)))
-    }
-
-    fn check_carrier(&self) -> Option<Instant> {
-        let mut state = self.state();
-        if state.is_over() {
-            return None;
-        }
-        let now = Instant::now();
-        let silent = state.silent_at(&self.settings.limits);
-        if silent.is_some_and(|at| at <= now) {
-            let channel = self.connection.channel();
-            tracing::info!(?channel, rule = "ping_timeout", "ending an event stream whose client is silent");
-            state.detach(now + self.settings.time_away(false));
-            self.report(state);
-            state = self.state();
-        }
-        if state.between_polls.is_some_and(|until| until <= now) {
-            state.between_polls = None;
-            return Some(now);
-        }
-        if state.carrier.is_none() && state.expires <= now {
-            state.ending = Some(Close::ABNORMAL.into());
-            return Some(now);
-        }
-        let next = match &state.carrier {
-            None => state.between_polls.unwrap_or(state.expires),
-            Some(carrier) if carrier.kind.is_stream => {
-                state.silent_at(&self.settings.limits).unwrap_or(now + YEAR)
-            }
-            Some(_) => now + self.settings.resume.poll_timeout + self.settings.time_away(false),
-        };
-        Some(next)
-    }
-
-    fn check_lifetime(&self) -> Option<Instant> {
-        let now = Instant::now();
-        let mut state = self.state();
-        let step = state.lifetime.as_mut()?.step(&self.settings.limits, now)?;
-        if matches!(step, LifetimeStep::ShutDown(_)) {
-            state.lifetime = None;
-        }
-        drop(state);
-        match step {
-            LifetimeStep::Wait(until) => return Some(until),
-            LifetimeStep::CloseAfterInput(close) => self.connection.shut_down(close, PendingInput::Handle),
-            LifetimeStep::ShutDown(close) => self.connection.shut_down(close, PendingInput::Drop),
-        }
-        Some(now)
-    }
-
     // ---- the opener's side
 
-    /// Ready with the application's decision about the client.
+    /// Polls for the application's decision about the client.
     pub(super) fn poll_decision(&self, cx: &Context<'_>) -> Poll<Result<Accept, Refuse>> {
         let mut state = self.state();
         match &mut state.admission {
@@ -259,7 +203,7 @@ impl Session {
         self.registry.upgrade().is_some_and(|registry| registry.is_pressed())
     }
 
-    /// FailureReports changes to the registry. It may evict other sessions, which takes their locks without this one.
+    /// Reports changes to the registry. It may evict other sessions, which takes their locks without this one.
     pub(super) fn report(&self, mut state: MutexGuard<'_, SessionState>) {
         let Some(change) = state.take_change() else { return };
         let Some(registry) = self.registry.upgrade() else { return };
@@ -298,5 +242,3 @@ impl Evictable for Session {
         task.into_iter().for_each(Waker::wake);
     }
 }
-
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

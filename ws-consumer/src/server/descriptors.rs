@@ -28,7 +28,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// The shortest interval between two warnings.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The use that the remaining descriptors allow.
+/// The service that the server can still give with its remaining descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Headroom {
     /// Clients are served.

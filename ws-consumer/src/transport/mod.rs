@@ -1,5 +1,8 @@
 //! Transports, which carry frames to clients and back. A transport holds a [`Wire`](crate::wire::Wire) and knows nothing
 //! of groups or routes.
+//!
+//! Event streams and polls carry sessions, and are in `resume::endpoints`. A new transport needs a variant of
+//! [`Transport`](crate::Transport) as well.
 
 pub(crate) mod headers;
 pub(crate) mod min_rate_body;

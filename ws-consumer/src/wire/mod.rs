@@ -17,7 +17,7 @@
 //! | tasks that wait | `wakers` |
 //! | the log of failures | `failures` |
 //!
-//! None of them knows another. `connection` combines them behind one lock; `ending` has the
+//! None of them knows another, except that `outbox` uses `shared_frames`. `connection` combines them behind one lock; `ending` has the
 //! verbs that decide about a client and end the connection, `observers` the calls of middleware and statistics.
 
 mod commands;
