@@ -85,11 +85,15 @@ async fn pattern_bounds(harness: &dyn Harness, route: Route) -> Verdict {
     here.requires(|can| !can.shares_capacity, "shares_capacity")?;
     let there = here.at(route).await?;
     let small = there.soon(there.layer.open("small".into())).await;
-    let (mut small, mut usual) = (small.expect("a mailbox can be opened"), there.open().await);
+    let mut small = small.expect("a mailbox can be opened");
+    let (mut usual, mut last) = (there.open().await, there.open().await);
     for number in 0..5 {
         let _ = here.try_send(small.channel(), number).await; // full from the second on
         let _ = here.try_send(usual.channel(), number).await; // full from the fourth on
     }
+    // All have arrived with it: a message that arrived after the first was taken would find room.
+    here.send(last.channel(), 5).await;
+    there.hears_first(&mut last, [5]).await;
     there.hears_first(&mut small, [0]).await;
     there.hears_first(&mut usual, 0..3).await;
     there.silent([&mut small, &mut usual]).await;
