@@ -20,15 +20,16 @@ impl WarningLimit {
     /// Counts events. Returns the number of events since the last warning, these included, if a warning is due.
     pub(crate) fn add(&mut self, events: u64) -> Option<u64> {
         self.unreported += events;
-        if self.is_recent() {
+        let now = Instant::now();
+        if self.is_recent(now) {
             return None;
         }
-        self.last = Some(Instant::now());
+        self.last = Some(now);
         Some(std::mem::take(&mut self.unreported))
     }
 
-    fn is_recent(&self) -> bool {
-        self.last.is_some_and(|last| last.elapsed() < INTERVAL)
+    fn is_recent(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now < last + INTERVAL)
     }
 }
 
@@ -52,7 +53,8 @@ impl<K: Clone + Eq + Hash, const MOST: usize> Warnings<K, MOST> {
     pub(crate) fn add(&self, kind: &K, events: u64) -> Option<u64> {
         let WarningLimits { kinds, others } = &mut *lock(&self.limits);
         if !kinds.contains_key(kind) && kinds.len() >= MOST {
-            kinds.retain(|_, limit| limit.is_recent());
+            let now = Instant::now();
+            kinds.retain(|_, limit| limit.is_recent(now));
         }
         let is_full = kinds.len() >= MOST;
         match kinds.get_mut(kind) {

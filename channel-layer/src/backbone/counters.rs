@@ -138,7 +138,9 @@ impl Counters {
     /// Counts unreadable input from the server, and warns about it once a second.
     pub fn note_unreadable(&self, what: &str, reason: impl fmt::Display) {
         self.one(Count::Unreadable);
-        if let Some(count) = lock(&self.unreadable_limit).add(1) {
+        // Not under the lock: a subscriber of `tracing` may come back here.
+        let due = lock(&self.unreadable_limit).add(1);
+        if let Some(count) = due {
             tracing::warn!(what, %reason, count, "dropped unreadable input");
         }
     }

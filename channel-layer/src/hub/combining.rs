@@ -42,7 +42,8 @@ impl Hub {
         let Some(group) = self.group(group) else { return Deliveries::default() };
         let send = ShardSend { hub: self, group: &group, to, delivery: Delivery { message, expires } };
         let mut made = Deliveries::default();
-        // All shards first: the order among messages is the same in each.
+        // All shards first, and only then a wait. One sender's messages keep their order in each; those of several senders
+        // may differ between shards.
         let mut pending = [const { None }; SHARDS];
         for (shard, pending) in pending.iter_mut().enumerate() {
             *pending = send.start(shard, &mut made);

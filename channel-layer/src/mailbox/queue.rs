@@ -65,8 +65,10 @@ impl Queue {
     pub(super) fn offer_burst(&mut self, part: BurstPart, limits: &MailboxLimits) -> bool {
         let MailboxLimits { bounds, overflow } = limits;
         let (messages, bytes) = (part.len(), part.bytes());
-        // A message may be in the way of another of the same burst under `KeepLatest`; one alone needs no burst.
+        // A message may be in the way of another of the same burst under `KeepLatest`; one alone needs no burst. A part keeps
+        // the whole burst in memory, so messages that are not for this mailbox would be there without being counted.
         if messages < 2
+            || part.whole().is_none()
             || matches!(overflow, OverflowPolicy::KeepLatest { .. })
             || self.items.len() + messages > bounds.messages
             || self.bytes + bytes > bounds.bytes
@@ -79,10 +81,10 @@ impl Queue {
         true
     }
 
-    pub(super) fn pop(&mut self) -> Option<Message> {
-        let message = self.take_first()?;
+    pub(super) fn pop(&mut self) -> Option<TakenMessage> {
+        let taken = self.take_first()?;
         self.counts.deliver(1);
-        Some(message)
+        Some(taken)
     }
 
     /// Takes all messages. The queue's memory goes with them: ten thousand idle mailboxes must not keep what their
@@ -149,16 +151,25 @@ impl Queue {
         }
     }
 
-    fn take_first(&mut self) -> Option<Message> {
-        let delivery = self.items.pop()?;
-        self.bytes -= delivery.message.size();
-        Some(delivery.message)
+    fn take_first(&mut self) -> Option<TakenMessage> {
+        let taken = self.items.take_first()?;
+        self.bytes -= taken.delivery.message.size();
+        Some(taken)
     }
 
     fn take_items(&mut self) -> Items {
         self.bytes = 0;
         mem::take(&mut self.items)
     }
+}
+
+/// A message that was taken out of a queue.
+#[derive(Debug)]
+pub(super) struct TakenMessage {
+    pub(super) delivery: Delivery,
+    /// The part that it was the last message of. Dropped outside of the mailbox's lock: it may hold the last reference to
+    /// other messages and to values of the application.
+    pub(super) spent: Option<BurstPart>,
 }
 
 /// An element of the queue of a mailbox.
@@ -230,6 +241,10 @@ impl Items {
     }
 
     pub(super) fn pop(&mut self) -> Option<Delivery> {
+        self.take_first().map(|taken| taken.delivery)
+    }
+
+    fn take_first(&mut self) -> Option<TakenMessage> {
         if let Some(first) = self.first.take() {
             let (oldest, left) = first.split()?;
             self.first = left;
@@ -267,7 +282,7 @@ impl Items {
                 removed
             }
         };
-        removed.split().map(|(delivery, _)| delivery)
+        removed.split().map(|(taken, _)| taken.delivery)
     }
 
     /// The number of messages.
@@ -317,12 +332,15 @@ impl Item {
     }
 
     /// The oldest message, and the item that is left without it.
-    fn split(self) -> Option<(Delivery, Option<Self>)> {
+    fn split(self) -> Option<(TakenMessage, Option<Self>)> {
         match self {
-            Self::One(delivery) => Some((delivery, None)),
+            Self::One(delivery) => Some((TakenMessage { delivery, spent: None }, None)),
             Self::Burst(mut part) => {
-                let oldest = part.pop()?;
-                Some((oldest, (part.len() > 0).then_some(Self::Burst(part))))
+                let delivery = part.pop()?;
+                if part.len() > 0 {
+                    return Some((TakenMessage { delivery, spent: None }, Some(Self::Burst(part))));
+                }
+                Some((TakenMessage { delivery, spent: Some(part) }, None))
             }
         }
     }

@@ -12,7 +12,7 @@ use super::{
     burst::{Burst, BurstPart},
     delivery::{Delivery, Refusal},
     ledger::Ledger,
-    queue::{Items, MailboxPart, Offer, Queue},
+    queue::{Items, MailboxPart, Offer, Queue, TakenMessage},
     reason::DropReason,
 };
 use crate::{
@@ -158,14 +158,18 @@ impl MailboxSender {
     }
 
     pub(crate) fn pop(&self) -> Option<Message> {
-        self.state().pop()
+        let taken = self.state().pop()?;
+        drop(taken.spent); // what it drops may be anything: not under the lock
+        Some(taken.delivery.message)
     }
 
     /// The next message, or `None` once the mailbox has closed by its policy.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Message>> {
         let mut state = self.state();
-        if let Some(message) = state.pop() {
-            return Poll::Ready(Some(message));
+        if let Some(taken) = state.pop() {
+            drop(state);
+            drop(taken.spent); // what it drops may be anything: not under the lock
+            return Poll::Ready(Some(taken.delivery.message));
         }
         if state.phase != MailboxPhase::Open {
             return Poll::Ready(None);
@@ -253,7 +257,7 @@ impl MailboxState {
         self.phase == MailboxPhase::Open && self.queue.offer_burst(part, limits)
     }
 
-    fn pop(&mut self) -> Option<Message> {
+    fn pop(&mut self) -> Option<TakenMessage> {
         if self.queue.is_empty() {
             return None; // without asking for the time
         }
