@@ -54,7 +54,13 @@ impl<K: Clone + Eq + Hash, const MOST: usize> Warnings<K, MOST> {
         let WarningLimits { kinds, others } = &mut *lock(&self.limits);
         if !kinds.contains_key(kind) && kinds.len() >= MOST {
             let now = Instant::now();
-            kinds.retain(|_, limit| limit.is_recent(now));
+            kinds.retain(|_, limit| {
+                let is_recent = limit.is_recent(now);
+                if !is_recent {
+                    others.unreported += limit.unreported; // counted with the next warning of the others
+                }
+                is_recent
+            });
         }
         let is_full = kinds.len() >= MOST;
         match kinds.get_mut(kind) {
@@ -119,5 +125,14 @@ mod tests {
         }
         tokio::time::advance(INTERVAL).await;
         assert_eq!((warnings.add(&9999, 1), lock(&warnings.limits).kinds.len()), (Some(1), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forgotten_kinds_stay_counted() {
+        let warnings = Warnings::<u32, 1>::default();
+        assert_eq!((warnings.add(&1, 1), warnings.add(&1, 5)), (Some(1), None));
+        tokio::time::advance(INTERVAL).await;
+        assert_eq!(warnings.add(&2, 1), Some(1), "takes the place of the first");
+        assert_eq!(warnings.add(&3, 1), Some(6), "the others, with what the first left");
     }
 }

@@ -37,7 +37,7 @@ pub struct Hub(Arc<HubMaps>);
 /// The maps of a hub. They never leave this file, no function here returns a guard, and none waits (a test checks): a
 /// dashmap guard held over an `.await` compiles, and freezes all other tasks.
 ///
-/// Where both maps are locked, it is `mailboxes` first.
+/// The order of locks: `mailboxes`, then `groups`.
 #[derive(Default)]
 struct HubMaps {
     mailboxes: DashMap<ChannelName, OpenMailbox>,

@@ -16,7 +16,7 @@ use super::{
 
 /// Converts a type that serializes into a value.
 ///
-/// As in JSON, structs become maps, unit variants become strings, and other variants become maps with one entry,
+/// Structs become maps, as in JSON, unit variants become strings, and other variants become maps with one entry,
 /// unless the type is tagged in another way. `Vec<u8>` becomes a list, as in every serde format. Use `serde_bytes` for
 /// a byte string.
 ///

@@ -36,7 +36,7 @@ const SECRET: usize = 32;
 ///     return f"{text}:{b64(hmac.digest(secret, b'channels.grant:' + text.encode(), hashlib.sha256))}"
 /// ```
 ///
-/// It names its key, so that keys can be changed while older grants are still valid. A grant for a single user also holds
+/// A grant names its key, so that keys can be changed while older grants are still valid. A grant for a single user also holds
 /// the id of that user on the socket's server.
 ///
 /// ```

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Method, Request, header};
 use percent_encoding::percent_decode_str;
 
 use crate::{
     middleware::name_origin,
-    scope::{Protocol, Scope, Transport, counted_address},
+    scope::{Protocol, Scope, Transport, counted_address, with_query},
     transport::request::scope as plain_scope,
 };
 
@@ -91,13 +91,6 @@ fn parse_names(names: &str) -> Vec<String> {
 fn is_token(name: &str) -> bool {
     let is_char = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_char)
-}
-
-fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
-    let path = if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
-    Uri::from_parts(parts).ok()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
@@ -324,6 +324,14 @@ const HANDSHAKE: [HeaderName; 5] = [
 
 fn slice(all: &Bytes, at: usize, len: usize) -> HeaderValue {
     HeaderValue::from_maybe_shared(all.slice(at..at + len)).expect("was a header's value before")
+}
+
+/// Replaces the query of a URI. `None` if the result is no URI.
+pub(crate) fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
+    let path = if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
 
 /// A client of a WebSocket application, in the same process.
 ///
-/// It waits for each output for at most a second ([`with_patience`](Self::with_patience)) of a clock that may be paused. A
+/// The client waits for each output for at most a second ([`with_patience`](Self::with_patience)) of a clock that may be paused. A
 /// test whose application falls silent fails, and says so.
 pub struct WebsocketCommunicator {
     application: Arc<dyn Application>,

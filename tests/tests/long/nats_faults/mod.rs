@@ -6,13 +6,13 @@ use channels_tests::{Lane, Server as Chat};
 use tokio::{
     sync::watch,
     task::block_in_place,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use crate::redis_faults::{
     member::{self, Log},
     proxy::{Manners, Proxy},
-    report::{Report, all_live},
+    report::{Report, live_since},
 };
 
 // The rest of it is used by the layer's tests.
@@ -30,8 +30,6 @@ const BEFORE: Duration = Duration::from_millis(300);
 const AFTER: Duration = Duration::from_millis(300);
 /// The time until all messages under way have been received.
 const SETTLES: Duration = Duration::from_millis(600);
-/// The limit for recovery.
-const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A fault of the server, or of the network on the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +106,7 @@ impl Deployment {
         let (speak, may_speak) = watch::channel(true);
         let (log, members) = member::gather([&one, &two], members, TO_A_ROOM, &may_speak);
         let deployment = Self { nats, proxy, _chats: [one, two], log, speak, _members: members };
-        let live = deployment.live_since(Instant::now()).await;
+        let live = live_since(&deployment.log, Instant::now()).await;
         assert!(live.is_some(), "the members do not hear each other to begin with");
         deployment.quiet().await;
         deployment.log.take();
@@ -126,10 +124,10 @@ impl Deployment {
         let mut failures = Vec::new();
         for fault in faults {
             self.speak.send_replace(true);
-            self.live_since(Instant::now()).await;
+            live_since(&self.log, Instant::now()).await;
             sleep(BEFORE).await;
             let over = fault.happen(&mut self.nats, &self.proxy).await;
-            let live = self.live_since(over).await;
+            let live = live_since(&self.log, over).await;
             sleep(AFTER).await;
             self.quiet().await;
             let report = Report::new(&self.log, |id| id / TO_A_ROOM, live);
@@ -138,19 +136,6 @@ impl Deployment {
             failures.extend(report.faults().iter().map(|failure| format!("{fault:?}: {failure} {example}")));
         }
         assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    }
-
-    /// Waits until all members receive all messages again, and returns the time since then.
-    async fn live_since(&self, since: Instant) -> Option<Duration> {
-        let wait = async {
-            loop {
-                sleep(Duration::from_millis(20)).await;
-                if let Some(at) = all_live(&self.log, since) {
-                    return at - since;
-                }
-            }
-        };
-        timeout(PATIENCE, wait).await.ok()
     }
 
     async fn quiet(&self) {

@@ -7,14 +7,14 @@ use std::{env, time::Duration};
 use channels_tests::{Lane, Server as Chat};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use self::{
     fault::Fault,
     member::Log,
     proxy::Proxy,
-    report::{Report, all_live},
+    report::{Report, live_since},
     server::Server as Redis,
 };
 
@@ -37,8 +37,6 @@ const BEFORE: Duration = Duration::from_millis(300);
 const AFTER: Duration = Duration::from_millis(500);
 /// The time until all messages under way have been received.
 const SETTLES: Duration = Duration::from_millis(600);
-/// The limit for recovery.
-const PATIENCE: Duration = Duration::from_secs(12);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_live_through_redis_faults() {
@@ -84,8 +82,8 @@ impl Deployment {
         let two = Chat::chat_with_layer(&url(proxy.address()), Lane::Handler).await;
         let (speak, may_speak) = watch::channel(true);
         let (log, members) = member::gather([&one, &two], MEMBERS, TO_A_ROOM, &may_speak);
-        let mut deployment = Self { redis, proxy, _chats: [one, two], log, speak, _members: members };
-        let live = deployment.live_since(Instant::now()).await;
+        let deployment = Self { redis, proxy, _chats: [one, two], log, speak, _members: members };
+        let live = live_since(&deployment.log, Instant::now()).await;
         assert!(live.is_some(), "{mode}: the members do not hear each other to begin with");
         deployment.quiet().await;
         deployment.log.take();
@@ -94,26 +92,13 @@ impl Deployment {
 
     async fn live_through(&mut self, fault: Fault) -> Report {
         self.speak.send_replace(true);
-        self.live_since(Instant::now()).await;
+        live_since(&self.log, Instant::now()).await;
         sleep(BEFORE).await;
         let over = fault.happen(&mut self.redis, &self.proxy).await;
-        let live = self.live_since(over).await;
+        let live = live_since(&self.log, over).await;
         sleep(AFTER).await;
         self.quiet().await;
         Report::new(&self.log, |id| id / TO_A_ROOM, live)
-    }
-
-    /// Waits until all members receive all messages again, and returns the time since then.
-    async fn live_since(&mut self, since: Instant) -> Option<Duration> {
-        let wait = async {
-            loop {
-                sleep(Duration::from_millis(20)).await;
-                if let Some(at) = all_live(&self.log, since) {
-                    return at - since;
-                }
-            }
-        };
-        timeout(PATIENCE, wait).await.ok()
     }
 
     async fn quiet(&self) {

@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::member::{Log, Noticed};
+
+/// The limit for recovery.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// The outcome of a fault.
 #[derive(Debug, Default)]
@@ -126,9 +129,22 @@ fn counted(codes: &[u16]) -> HashMap<u16, usize> {
     })
 }
 
+/// Waits until all members receive all messages again, and returns the time since then. `None` if that takes too long.
+pub(crate) async fn live_since(log: &Log, since: Instant) -> Option<Duration> {
+    let wait = async {
+        loop {
+            sleep(Duration::from_millis(20)).await;
+            if let Some(at) = all_live(log, since) {
+                return at - since;
+            }
+        }
+    };
+    timeout(PATIENCE, wait).await.ok()
+}
+
 /// Returns the time at which the last member had received a message sent after `since` from each process, or
 /// `None` while one has not.
-pub(crate) fn all_live(log: &Log, since: Instant) -> Option<Instant> {
+fn all_live(log: &Log, since: Instant) -> Option<Instant> {
     log.look(|members| {
         let said_at: HashMap<(usize, u64), Instant> = members
             .iter()

@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderValue, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, header};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
 use crate::{
     middleware::{cookies::read, request::GuardRequest},
-    scope::headers,
+    scope::{headers, with_query},
 };
 
 /// A secret by which a client authenticates. Neither `Debug` nor a log shows it.
@@ -136,16 +136,9 @@ fn split(query: &str) -> (String, Vec<(String, String)>) {
     (rest.join("&"), found)
 }
 
-fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
-    let path = if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
-    Uri::from_parts(parts).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Request, request::Parts};
+    use http::{HeaderMap, Request, Uri, request::Parts};
 
     use super::*;
 
