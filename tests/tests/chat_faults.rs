@@ -19,6 +19,9 @@ use self::{
 
 // The rest of these is used by the layer's tests.
 #[allow(dead_code)]
+#[path = "../../channel-layer-redis/tests/support/process.rs"]
+mod process;
+#[allow(dead_code)]
 #[path = "../../channel-layer-redis/tests/support/proxy.rs"]
 mod proxy;
 #[allow(dead_code)]

@@ -7,7 +7,10 @@ use self::nats_faults::{Deployment, Fault, Nats};
 #[path = "long/redis_faults"]
 mod redis_faults {
     pub(crate) mod member;
-    // The rest of it is used by the layer's tests.
+    // The rest of these is used by the layer's tests.
+    #[allow(dead_code)]
+    #[path = "../../../../channel-layer-redis/tests/support/process.rs"]
+    pub(crate) mod process;
     #[allow(dead_code)]
     #[path = "../../../../channel-layer-redis/tests/support/proxy.rs"]
     pub(crate) mod proxy;

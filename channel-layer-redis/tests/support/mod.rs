@@ -4,6 +4,7 @@
 pub(crate) mod dialect;
 pub(crate) mod harness;
 pub(crate) mod oracle;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod sentinel;

@@ -11,10 +11,8 @@ use std::{
 
 use tempfile::TempDir;
 
-#[path = "process.rs"]
-mod process;
-
-pub(crate) use self::process::{Process, free_port};
+use super::process;
+pub(crate) use super::process::{Process, free_port};
 
 /// A server, which is killed when dropped.
 pub(crate) struct Server {

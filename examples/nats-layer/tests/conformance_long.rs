@@ -3,6 +3,9 @@
 
 #[path = "it/harness.rs"]
 mod harness;
+#[allow(dead_code, reason = "the rest is used by the tests of Redis")]
+#[path = "../../../channel-layer-redis/tests/support/process.rs"]
+mod process;
 #[path = "it/server.rs"]
 mod server;
 

@@ -1,7 +1,5 @@
 //! Minutes of work for a server: run by `tests/run.sh --all`.
 
-#![allow(clippy::duplicate_mod, reason = "the rigs of Redis and of NATS both start processes")]
-
 mod churn;
 mod dead_member;
 mod idle_connections;

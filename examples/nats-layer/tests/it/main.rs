@@ -2,6 +2,9 @@
 
 mod harness;
 mod link;
+#[allow(dead_code, reason = "the rest is used by the tests of Redis")]
+#[path = "../../../../channel-layer-redis/tests/support/process.rs"]
+mod process;
 mod scheme;
 mod server;
 mod smoke;

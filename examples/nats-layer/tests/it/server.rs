@@ -11,10 +11,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[path = "../../../../channel-layer-redis/tests/support/process.rs"]
-mod process;
-
-use self::process::{Process, free_port, wait_until_ready};
+use super::process::{Process, free_port, wait_until_ready};
 
 /// The size limit of the server: above the largest message of the suite, and small enough to be fast.
 pub(crate) const MAX_PAYLOAD: usize = 2 << 20;

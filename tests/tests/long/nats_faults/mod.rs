@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::redis_faults::{
     member::{self, Log},
+    process,
     proxy::{Manners, Proxy},
     report::{Report, live_since},
 };

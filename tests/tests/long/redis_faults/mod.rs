@@ -22,6 +22,9 @@ mod fault;
 pub(crate) mod member;
 // The rest of these is used by the layer's tests.
 #[allow(dead_code)]
+#[path = "../../../../channel-layer-redis/tests/support/process.rs"]
+pub(crate) mod process;
+#[allow(dead_code)]
 #[path = "../../../../channel-layer-redis/tests/support/proxy.rs"]
 pub(crate) mod proxy;
 pub(crate) mod report;
