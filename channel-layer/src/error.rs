@@ -36,6 +36,12 @@ pub enum Error {
     /// A setting, or an address with settings, is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A task of an asynchronous runtime made a call of a [`BlockingLayer`](crate::blocking::BlockingLayer), which would
+    /// have stopped the thread of its runtime. Nothing was done.
+    #[error(
+        "a blocking call inside of an asynchronous task: await the layer itself, or use `spawn_blocking`"
+    )]
+    InsideRuntime,
     /// The message, or a value to be converted into one, is invalid. Sending it again will not help.
     #[error("invalid message")]
     InvalidMessage(#[source] BoxError),

@@ -1,6 +1,7 @@
 #![doc = include_str!("docs/front.md")]
 
 pub mod backbone;
+pub mod blocking;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod docs;

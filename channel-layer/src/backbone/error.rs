@@ -120,6 +120,7 @@ fn copy(error: &Arc<Error>) -> Error {
         Error::ChannelOwned { channel } => Error::ChannelOwned { channel: channel.clone() },
         Error::Closed => Error::Closed,
         Error::Config(config) => Error::Config(config.clone()),
+        Error::InsideRuntime => Error::InsideRuntime,
         Error::InvalidMessage(_) => Error::InvalidMessage(shared()),
         Error::InvalidName(name) => Error::InvalidName(*name),
         Error::TimedOut(limit) => Error::TimedOut(*limit),
