@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use channel_layer::{ChannelLayer, Result, delegate_layer, hub::Hub, registry::Scheme};
+use channel_layer::{Result, delegate_layer, hub::Hub, registry::Scheme};
 
 use crate::{
     config::{RedisConfig, RedisMode, SCHEMES},
@@ -89,10 +89,7 @@ impl fmt::Debug for RedisLayer {
 /// # Ok(()) }
 /// ```
 pub fn schemes() -> impl Iterator<Item = Scheme> {
-    SCHEMES.into_iter().map(|name| {
-        Scheme::new(name, async |address| {
-            let layer = RedisLayer::connect(address.as_str()).await?;
-            Ok(Arc::new(layer) as Arc<dyn ChannelLayer>)
-        })
-    })
+    SCHEMES
+        .into_iter()
+        .map(|name| Scheme::new(name, async |address| RedisLayer::connect(address.as_str()).await))
 }

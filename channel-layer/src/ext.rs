@@ -1,6 +1,6 @@
 //! Convenience methods for callers of any layer: [`ChannelLayerExt`].
 
-use std::time::Duration;
+use std::{any::Any, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::time::timeout;
@@ -34,6 +34,29 @@ pub const REPLY_CHANNEL: &str = "reply_channel";
 /// # Ok(()) }
 /// ```
 pub trait ChannelLayerExt: ChannelLayer {
+    /// Returns the layer behind a shared pointer, the form in which it is passed around. Functions that keep a layer take
+    /// an owned one as well as an `Arc` of it, and call this. An `Arc<dyn ChannelLayer>` is returned as it is.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
+    ///
+    /// let shared: Arc<dyn ChannelLayer> = MemoryLayer::default().into_shared();
+    /// assert!(Arc::ptr_eq(&shared, &shared.clone().into_shared()));
+    /// ```
+    fn into_shared(self) -> Arc<dyn ChannelLayer>
+    where
+        Self: Sized,
+    {
+        // Without specialisation, a look at the type avoids a second pointer. The compiler knows its outcome.
+        let mut layer = Some(self);
+        match (&mut layer as &mut dyn Any).downcast_mut::<Option<Arc<dyn ChannelLayer>>>() {
+            Some(shared) => shared.take().expect("has just been put in"),
+            None => Arc::new(layer.expect("has just been put in")),
+        }
+    }
+
     /// Opens a mailbox with the default options.
     fn new_channel(&self) -> impl Future<Output = Result<Mailbox>> + Send {
         self.open(Default::default())
@@ -112,7 +135,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
-    /// use std::time::Duration;
+    /// use std::{any::Any, sync::Arc, time::Duration};
     ///
     /// use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
     ///

@@ -3,8 +3,6 @@
 //! A service is a [`Consumer`] and a route:
 //!
 //! ```no_run
-//! use std::sync::Arc;
-//!
 //! use channel_layer::MemoryLayer;
 //! use serde::{Deserialize, Serialize};
 //! use ws_consumer::{Consumer, Frame, Protocols, Result, Router, Socket, listen, serve};
@@ -43,7 +41,7 @@
 //! #[tokio::main]
 //! async fn main() -> std::io::Result<()> {
 //!     let sockets = Router::new().consumer("/ws/chat/{room}/", Chat::default);
-//!     let service = Protocols::new().websocket(sockets).into_service(Arc::new(MemoryLayer::default()));
+//!     let service = Protocols::new().websocket(sockets).into_service(MemoryLayer::default());
 //!     serve(listen("127.0.0.1:8000").await?, service).await
 //! }
 //! ```

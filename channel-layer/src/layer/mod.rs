@@ -127,6 +127,11 @@ use crate::{
 /// layer.close().await
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no channel layer",
+    label = "no channel layer",
+    note = "a channel layer is `MemoryLayer::default()`, a layer of a backend's crate, or an `Arc` of one; pass a clone of one that is shared"
+)]
 #[async_trait]
 pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Returns the abilities of this backend.

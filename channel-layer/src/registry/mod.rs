@@ -13,6 +13,7 @@ pub use self::{
 };
 use crate::{
     error::{ConfigError, Result},
+    ext::ChannelLayerExt,
     layer::ChannelLayer,
     sync::{Mutex, MutexGuard, lock},
 };
@@ -104,7 +105,7 @@ impl Registry {
 
     /// Sets the layer of a name, and returns the one that was connected before.
     pub fn set(&self, alias: impl Into<String>, layer: impl ChannelLayer) -> Option<Arc<dyn ChannelLayer>> {
-        let slot = Slot { url: None, layer: OnceCell::new_with(Some(Arc::new(layer))) };
+        let slot = Slot { url: None, layer: OnceCell::new_with(Some(layer.into_shared())) };
         let old = self.layers().insert(alias.into(), Arc::new(slot))?;
         old.layer.get().cloned()
     }

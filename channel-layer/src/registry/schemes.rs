@@ -3,14 +3,12 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use super::options::Options;
-use crate::{error::Result, layer::ChannelLayer, memory::MemoryLayer};
+use crate::{error::Result, ext::ChannelLayerExt, layer::ChannelLayer, memory::MemoryLayer};
 
 /// A kind of address, and the function that makes layers of it. Crates of backends provide theirs.
 ///
 /// ```
-/// use std::sync::Arc;
-///
-/// use channel_layer::{ChannelLayer, MemoryLayer, registry::{Registry, Scheme}};
+/// use channel_layer::{MemoryLayer, registry::{Registry, Scheme}};
 ///
 /// let tiny = Scheme::new("tiny", async |address| {
 ///     let mut options = address.options();
@@ -18,7 +16,7 @@ use crate::{error::Result, layer::ChannelLayer, memory::MemoryLayer};
 ///     let shards: Option<usize> = options.take("shards")?;
 ///     options.finish()?; // an option that was not taken is an error
 ///     # let _ = shards;
-///     Ok(Arc::new(MemoryLayer::new(config)) as Arc<dyn ChannelLayer>)
+///     Ok(MemoryLayer::new(config))
 /// });
 /// let registry = Registry::default().with([tiny]);
 /// # let _ = registry;
@@ -34,12 +32,17 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Arc<dyn ChannelLayer>>> + S
 
 impl Scheme {
     /// A scheme for addresses that begin with `name://`.
-    pub fn new<F, C>(name: impl Into<String>, connect: F) -> Self
+    pub fn new<F, C, L>(name: impl Into<String>, connect: F) -> Self
     where
         F: Fn(Address) -> C + Send + Sync + 'static,
-        C: Future<Output = Result<Arc<dyn ChannelLayer>>> + Send + 'static,
+        C: Future<Output = Result<L>> + Send + 'static,
+        L: ChannelLayer,
     {
-        Self { name: name.into(), connect: Arc::new(move |address| Box::pin(connect(address))) }
+        let connect = move |address| -> Connecting {
+            let connecting = connect(address);
+            Box::pin(async { Ok(connecting.await?.into_shared()) })
+        };
+        Self { name: name.into(), connect: Arc::new(connect) }
     }
 
     /// The part before `://`.
@@ -101,6 +104,6 @@ pub(super) fn memory() -> Scheme {
         let mut options = address.options();
         let config = options.layer_config()?;
         options.finish()?;
-        Ok(Arc::new(MemoryLayer::new(config)) as Arc<dyn ChannelLayer>)
+        Ok(MemoryLayer::new(config))
     })
 }

@@ -71,7 +71,7 @@ async fn connects_on_first_use() {
         if CONNECTED.fetch_add(1, Relaxed) == 0 {
             return Err(Error::Unavailable("not yet".into()));
         }
-        Ok(Arc::new(MemoryLayer::default()) as Arc<dyn ChannelLayer>)
+        Ok(MemoryLayer::default())
     });
     let registry = Registry::default().with([counted]).with_alias("default", "counted://");
     assert_eq!(CONNECTED.load(Relaxed), 0);

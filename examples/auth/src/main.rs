@@ -6,7 +6,7 @@ mod users;
 
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use channel_layer::{ChannelLayer, MemoryLayer};
+use channel_layer::MemoryLayer;
 use clap::Parser;
 use tokio::signal;
 use tower::Layer;
@@ -49,7 +49,7 @@ async fn run(options: &Options) -> Result<(), String> {
     let listener = listen(options.listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());
+    let layer = Arc::new(MemoryLayer::default());
     let (users, store) = (Users::default(), MemoryStore::default());
 
     // Plain HTTP here, so the cookie may not be for TLS only.

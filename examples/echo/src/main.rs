@@ -4,7 +4,6 @@ use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     process::ExitCode,
-    sync::Arc,
 };
 
 use channel_layer::MemoryLayer;
@@ -64,8 +63,7 @@ async fn run(options: Options) -> Result<(), String> {
     limits.max_fragments = 1 << 17; // Autobahn sends four megabytes in 64-byte fragments
 
     let sockets = Router::new().application("/", echo);
-    let service =
-        Protocols::new().websocket(sockets).limits(limits).into_service(Arc::new(MemoryLayer::default()));
+    let service = Protocols::new().websocket(sockets).limits(limits).into_service(MemoryLayer::default());
 
     println!("echo on ws://{address}/");
     serve(listener, service).with_graceful_shutdown(stopped()).await.map_err(|error| error.to_string())

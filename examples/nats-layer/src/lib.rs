@@ -14,7 +14,7 @@ use async_nats::{Client, ConnectOptions, PublishErrorKind, ServerAddr, Subscribe
 use async_trait::async_trait;
 use bytes::Bytes;
 use channel_layer::backbone::{Backbone, BackboneLink, Batch, HubLayer, Inbound, Subscription};
-use channel_layer::{ChannelLayer, ConfigError, Error, Result, registry::Scheme};
+use channel_layer::{ConfigError, Error, Result, registry::Scheme};
 use futures_util::StreamExt;
 use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle as Task;
@@ -27,7 +27,7 @@ pub fn scheme() -> Scheme {
         let prefix = query.take("prefix")?.unwrap_or_else(|| "channels".to_owned());
         query.finish()?;
         let layer = HubLayer::builder(NatsBackbone::new(address.base())?, options).prefix(prefix);
-        Ok(Arc::new(layer.connect().await?) as Arc<dyn ChannelLayer>)
+        layer.connect().await
     })
 }
 

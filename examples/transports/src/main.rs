@@ -8,7 +8,7 @@ mod counts;
 mod pages;
 mod room;
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{io, net::SocketAddr, process::ExitCode};
 
 use channel_layer::MemoryLayer;
 use clap::Parser;
@@ -56,7 +56,7 @@ async fn run(options: Options) -> Result<(), String> {
     }));
 
     println!("transports on http://{address}/");
-    let served = serve(listener, service.into_service(Arc::new(MemoryLayer::default())));
+    let served = serve(listener, service.into_service(MemoryLayer::default()));
     served.with_graceful_shutdown(stopped()).await.map_err(|error| error.to_string())
 }
 

@@ -46,11 +46,10 @@ pub(super) enum Headroom {
 /// second. [`serve`](crate::serve) does the same, and answers health checks meanwhile. Cancel safe.
 ///
 /// ```no_run
-/// # use std::sync::Arc;
 /// # use ws_consumer::{Protocols, accept, listen, serve_connection};
 /// # async fn tls(stream: tokio::net::TcpStream) -> std::io::Result<tokio::net::TcpStream> { Ok(stream) }
 /// # async fn run() -> std::io::Result<()> {
-/// # let service = Protocols::new().into_service(Arc::new(channel_layer::MemoryLayer::default()));
+/// # let service = Protocols::new().into_service(channel_layer::MemoryLayer::default());
 /// let listener = listen("0.0.0.0:443").await?;
 /// loop {
 ///     let (stream, _peer) = accept(&listener).await;

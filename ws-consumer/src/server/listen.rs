@@ -15,10 +15,9 @@ const BACKLOG: u32 = 4096;
 /// Port 0 lets the system choose. For a name with several addresses, the first one that can be bound is taken.
 ///
 /// ```no_run
-/// # use std::sync::Arc;
 /// # use ws_consumer::{Protocols, Router, listen, serve};
 /// # async fn run() -> std::io::Result<()> {
-/// # let service = Protocols::new().into_service(Arc::new(channel_layer::MemoryLayer::default()));
+/// # let service = Protocols::new().into_service(channel_layer::MemoryLayer::default());
 /// serve(listen("127.0.0.1:8000").await?, service).await
 /// # }
 /// ```
@@ -41,10 +40,9 @@ pub async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 /// start before the old one stops. Linux and the BSDs only. Each has the backlog of [`listen`].
 ///
 /// ```no_run
-/// # use std::sync::Arc;
 /// # use ws_consumer::{Protocols, Router, listeners, serve};
 /// # async fn run() -> std::io::Result<()> {
-/// # let service = Protocols::new().into_service(Arc::new(channel_layer::MemoryLayer::default()));
+/// # let service = Protocols::new().into_service(channel_layer::MemoryLayer::default());
 /// let mut listeners = listeners("0.0.0.0:8000".parse().expect("an address"), 4)?.into_iter();
 /// let first = listeners.next().expect("four of them");
 /// listeners.fold(serve(first, service), |serve, listener| serve.with_listener(listener)).await

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use channel_layer::ChannelLayer;
+use channel_layer::{ChannelLayer, ChannelLayerExt};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
@@ -30,11 +30,10 @@ use crate::{
 /// The protocols of a server: WebSockets for an application, plain HTTP for any tower service.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use channel_layer::MemoryLayer;
 /// use ws_consumer::{Protocols, Router};
 ///
-/// let service = Protocols::new().websocket(Router::new()).into_service(Arc::new(MemoryLayer::default()));
+/// let service = Protocols::new().websocket(Router::new()).into_service(MemoryLayer::default());
 /// assert!(service.connections().is_empty());
 /// ```
 pub struct Protocols<H = NotFound> {
@@ -197,7 +196,11 @@ impl<H> Protocols<H> {
     /// Panics if the application [acts on credentials that browsers add](Application::uses_ambient_credentials) and every
     /// origin is accepted, unless
     /// [that is permitted](Self::without_origin_check_for_credentials).
-    pub fn into_service(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
+    pub fn into_service(self, layer: impl ChannelLayer) -> SocketService<H> {
+        self.service_on(layer.into_shared())
+    }
+
+    fn service_on(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let ProtocolSettings { websocket, requests, hooks, origins, proxies, .. } = self.settings;
         let ProtocolSettings { unprotected, limits, health, resume, accepts_in_outage, .. } = self.settings;
         let acts = |application: &dyn Application| application.uses_ambient_credentials();

@@ -37,13 +37,10 @@ const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Serves all connections of a listener, forever or until a [graceful shutdown](Serve::with_graceful_shutdown).
 ///
 /// ```no_run
-/// use std::sync::Arc;
 /// use ws_consumer::{Protocols, Router, listen, serve};
 ///
 /// # async fn run() -> std::io::Result<()> {
-/// let service = Protocols::new()
-///     .websocket(Router::new())
-///     .into_service(Arc::new(channel_layer::MemoryLayer::default()));
+/// let service = Protocols::new().websocket(Router::new()).into_service(channel_layer::MemoryLayer::default());
 /// let stop = async { _ = tokio::signal::ctrl_c().await };
 /// serve(listen("127.0.0.1:8000").await?, service).with_graceful_shutdown(stop).await
 /// # }

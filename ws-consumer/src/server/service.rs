@@ -45,10 +45,9 @@ use crate::{
 /// # In axum
 ///
 /// ```no_run
-/// # use std::sync::Arc;
 /// # use ws_consumer::{Drain, Protocols, Router, listen};
 /// # async fn run() -> std::io::Result<()> {
-/// let layer = Arc::new(channel_layer::MemoryLayer::default());
+/// let layer = channel_layer::MemoryLayer::default();
 /// let service = Protocols::new().websocket(Router::new()).into_service(layer);
 /// let connections = service.connections().clone();
 /// let app = axum::Router::new()

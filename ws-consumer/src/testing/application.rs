@@ -1,8 +1,8 @@
 //! A transport for tests: any application, with plain values.
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
 
-use channel_layer::ChannelLayer;
+use channel_layer::{ChannelLayer, ChannelLayerExt};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
@@ -35,8 +35,8 @@ pub struct ApplicationCommunicator {
 
 impl ApplicationCommunicator {
     /// Starts the application.
-    pub fn new(application: &dyn Application, scope: Scope, layer: Arc<dyn ChannelLayer>) -> Self {
-        let wire = Context::open(scope, layer, |context| application.call(context));
+    pub fn new(application: &dyn Application, scope: Scope, layer: impl ChannelLayer) -> Self {
+        let wire = Context::open(scope, layer.into_shared(), |context| application.call(context));
         let (inputs, incoming) = unbounded_channel();
         let (outgoing, outputs) = unbounded_channel();
         let task = tokio::spawn(run(wire, incoming, outgoing));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use channel_layer::{ChannelLayer, MemoryLayer};
+use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
 use http::{HeaderName, HeaderValue, Method, Response};
 
 use super::{ApplicationCommunicator, PATIENCE, PEER};
@@ -40,8 +40,8 @@ impl HttpCommunicator {
     }
 
     /// Uses this layer.
-    pub fn with_layer(mut self, layer: Arc<dyn ChannelLayer>) -> Self {
-        self.layer = layer;
+    pub fn with_layer(mut self, layer: impl ChannelLayer) -> Self {
+        self.layer = layer.into_shared();
         self
     }
 

@@ -13,10 +13,9 @@ use crate::server::{SocketService, listen, serve};
 /// A running server. Dropping it begins its shutdown; [`stop`](Self::stop) waits for the end of it.
 ///
 /// ```
-/// # use std::sync::Arc;
 /// # use ws_consumer::{Protocols, Router, testing::LiveServer};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
-/// let layer = Arc::new(channel_layer::MemoryLayer::default());
+/// let layer = channel_layer::MemoryLayer::default();
 /// let server = LiveServer::start(Protocols::new().websocket(Router::new()).into_service(layer)).await?;
 /// assert!(server.ws_url("/chat").starts_with("ws://127.0.0.1:"));
 /// server.stop().await

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use channel_layer::{ChannelLayer, MemoryLayer};
+use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
 
 use super::{Broadcasts, HttpCommunicator, WebsocketCommunicator};
 use crate::application::Application;
@@ -17,12 +17,12 @@ pub struct TestApp {
 impl TestApp {
     /// An application over a layer in memory.
     pub fn new(application: impl Application) -> Self {
-        Self::with_layer(application, Arc::new(MemoryLayer::default()))
+        Self::with_layer(application, MemoryLayer::default())
     }
 
     /// An application over any layer: one that records, one that loses messages, a real one.
-    pub fn with_layer(application: impl Application, layer: Arc<dyn ChannelLayer>) -> Self {
-        Self { application: Arc::new(application), layer }
+    pub fn with_layer(application: impl Application, layer: impl ChannelLayer) -> Self {
+        Self { application: Arc::new(application), layer: layer.into_shared() }
     }
 
     /// The layer.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{ChannelLayer, MemoryLayer};
+use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
 use http::{HeaderName, HeaderValue, header};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -41,8 +41,8 @@ impl WebsocketCommunicator {
     }
 
     /// Uses this layer.
-    pub fn with_layer(mut self, layer: Arc<dyn ChannelLayer>) -> Self {
-        self.layer = layer;
+    pub fn with_layer(mut self, layer: impl ChannelLayer) -> Self {
+        self.layer = layer.into_shared();
         self
     }
 

@@ -4,7 +4,6 @@
 //! [submits](crate::Context::submit) an event receives reports of progress as events.
 //!
 //! ```
-//! use std::sync::Arc;
 //! use channel_layer::MemoryLayer;
 //! use serde::{Deserialize, Serialize};
 //! use ws_consumer::Result;
@@ -33,7 +32,7 @@
 //! }
 //!
 //! # async fn run() -> Result<()> {
-//! let workers = Workers::new(Arc::new(MemoryLayer::default()))
+//! let workers = Workers::new(MemoryLayer::default())
 //!     .channel("thumbnails", Thumbnails, RetryPolicy::default().concurrency(4).retries(2))?;
 //! workers.run_until(async { _ = tokio::signal::ctrl_c().await }).await;
 //! # Ok(()) }
@@ -55,7 +54,7 @@ mod submit;
 
 use std::{future::poll_fn, mem::discriminant, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use channel_layer::{Causes, ChannelLayer, ChannelName, Message};
+use channel_layer::{Causes, ChannelLayer, ChannelLayerExt, ChannelName, Message};
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
@@ -92,8 +91,8 @@ struct WorkerRoute {
 
 impl Workers {
     /// Creates an empty set of workers on a layer.
-    pub fn new(layer: Arc<dyn ChannelLayer>) -> Self {
-        Self { layer, routes: Vec::new(), grace: GRACE }
+    pub fn new(layer: impl ChannelLayer) -> Self {
+        Self { layer: layer.into_shared(), routes: Vec::new(), grace: GRACE }
     }
 
     /// Serves a channel.

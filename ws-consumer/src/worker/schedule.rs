@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use channel_layer::{Audience, Causes, ChannelLayer, ChannelName, GroupName, Message};
+use channel_layer::{Audience, Causes, ChannelLayer, ChannelLayerExt, ChannelName, GroupName, Message};
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,12 +41,13 @@ enum Target {
 
 impl Scheduler {
     /// Creates a scheduler for up to 10,000 waiting messages.
-    pub fn new(layer: Arc<dyn ChannelLayer>) -> Self {
+    pub fn new(layer: impl ChannelLayer) -> Self {
         Self::with_capacity(layer, DEFAULT_CAPACITY)
     }
 
     /// Creates a scheduler for up to `most` waiting messages.
-    pub fn with_capacity(layer: Arc<dyn ChannelLayer>, most: usize) -> Self {
+    pub fn with_capacity(layer: impl ChannelLayer, most: usize) -> Self {
+        let layer = layer.into_shared();
         let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { layer, places, tasks: TaskTracker::new(), closing: CancellationToken::new() }
     }
