@@ -33,11 +33,15 @@ mod web_origin;
 pub use self::auth::{
     Auth, Authenticator, Identity, Proof, Token, UNAUTHENTICATED, auth_stack, login, logout, user,
 };
+#[cfg(all(feature = "auth", feature = "testing"))]
+pub(crate) use self::auth::{KnownUser, identify};
 #[cfg(feature = "cookies")]
 pub use self::cookies::{Cookie, Cookies, Jar, Key, SameSite};
 #[cfg(feature = "grants")]
 pub use self::grant::{GrantError, GrantKeys};
 pub(crate) use self::origin::name_origin;
+#[cfg(all(feature = "sessions", feature = "testing"))]
+pub(crate) use self::session::enter as enter_session;
 #[cfg(feature = "sessions")]
 pub use self::session::{MemoryStore, Session, SessionStore, Sessions};
 pub use self::{

@@ -43,3 +43,8 @@ pub(crate) use self::{
     request::{is_session_request, scope},
     service::{SessionParts, SessionService},
 };
+#[cfg(feature = "testing")]
+pub(crate) use self::{
+    endpoints::websocket::{MARK, PROTOCOL, RESUME},
+    protocol::{ControlObject, Gap},
+};

@@ -8,41 +8,41 @@ use crate::frame::Close;
 /// The control object: everything that is not a frame, in either direction.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct ControlObject {
+pub(crate) struct ControlObject {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) open: Option<SessionOpen>,
+    pub(crate) open: Option<SessionOpen>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) gap: Option<Gap>,
+    pub(crate) gap: Option<Gap>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) token: Option<String>,
+    pub(crate) token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cursor: Option<u64>,
+    pub(crate) cursor: Option<u64>,
     /// The number of the last frame that the carrier has, acknowledged or not. Between processes only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) after: Option<u64>,
+    pub(crate) after: Option<u64>,
     /// Whether the client has sent something over the carrier, and so has its newest token. Between processes only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) confirmed: Option<bool>,
+    pub(crate) confirmed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) first: Option<u64>,
+    pub(crate) first: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ack: Option<u64>,
+    pub(crate) ack: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mode: Option<RequestMode>,
+    pub(crate) mode: Option<RequestMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) resume: Option<bool>,
+    pub(crate) resume: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ping: Option<Value>,
+    pub(crate) ping: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) pong: Option<Value>,
+    pub(crate) pong: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) close: Option<SessionClose>,
+    pub(crate) close: Option<SessionClose>,
 }
 
 /// The requested kind of answer to a `POST`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum RequestMode {
+pub(crate) enum RequestMode {
     LongPoll,
     Poll,
     Send,
@@ -51,31 +51,31 @@ pub(super) enum RequestMode {
 /// The beginning of a carrier.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct SessionOpen {
-    pub(super) token: String,
-    pub(super) resumed: bool,
-    pub(super) cursor: u64,
-    pub(super) ack: u64,
+pub(crate) struct SessionOpen {
+    pub(crate) token: String,
+    pub(crate) resumed: bool,
+    pub(crate) cursor: u64,
+    pub(crate) ack: u64,
     /// In seconds.
-    pub(super) ttl: f64,
+    pub(crate) ttl: f64,
     /// In seconds.
-    pub(super) heartbeat: f64,
-    pub(super) protocol: Option<String>,
+    pub(crate) heartbeat: f64,
+    pub(crate) protocol: Option<String>,
 }
 
 /// Frames that are lost for good; without an end, all frames of a session that is gone.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct Gap {
-    pub(super) from: u64,
-    pub(super) to: Option<u64>,
+pub(crate) struct Gap {
+    pub(crate) from: u64,
+    pub(crate) to: Option<u64>,
 }
 
 /// The end of a session.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default)]
-pub(super) struct SessionClose {
-    pub(super) code: u16,
-    pub(super) reason: String,
+pub(crate) struct SessionClose {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
 }
 
 impl From<Close> for SessionClose {
@@ -95,21 +95,21 @@ impl From<SessionClose> for Close {
 
 impl Gap {
     /// All frames of a session that is gone, after those that the client has.
-    pub(super) fn after(cursor: u64) -> Self {
+    pub(crate) fn after(cursor: u64) -> Self {
         Self { from: cursor.saturating_add(1), to: None }
     }
 }
 
 impl ControlObject {
-    pub(super) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         serde_json::to_string(self).expect("strings, numbers and JSON are JSON")
     }
 
-    pub(super) fn ack(ack: u64) -> Self {
+    pub(crate) fn ack(ack: u64) -> Self {
         Self { ack: Some(ack), ..Self::default() }
     }
 
-    pub(super) fn close(close: Close) -> Self {
+    pub(crate) fn close(close: Close) -> Self {
         Self { close: Some(close.into()), ..Self::default() }
     }
 }

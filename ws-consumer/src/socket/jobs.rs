@@ -61,6 +61,8 @@ impl Jobs {
 /// # Errors
 /// [`Panic`](Error::Panic) if the code did.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    #[cfg(feature = "testing")]
+    let _call = crate::sync::BlockingCall::begin();
     tokio::task::spawn_blocking(work).await.map_err(failure)
 }
 

@@ -9,10 +9,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::PATIENCE;
+use super::{
+    PATIENCE, idle,
+    reconnection::{ClientSession, Opened},
+};
 use crate::{
     application::Application,
+    connections::Registration,
     error::{Error, Result},
+    frame::{Close, Frame},
     scope::Scope,
     socket::Context,
     wire::{Incoming, Outgoing, Wire},
@@ -28,6 +33,8 @@ pub struct ApplicationCommunicator {
     outputs: UnboundedReceiver<Outgoing>,
     /// Outputs that were received and skipped, for later.
     kept: VecDeque<Outgoing>,
+    /// The client's side of a resumable session. Boxed: most connections have none.
+    session: Option<Box<ClientSession>>,
     task: JoinHandle<Option<Error>>,
     /// Whether the outcome was asked for: a task returns it once.
     is_reported: bool,
@@ -36,11 +43,17 @@ pub struct ApplicationCommunicator {
 impl ApplicationCommunicator {
     /// Starts the application.
     pub fn new(application: &dyn Application, scope: Scope, layer: impl ChannelLayer) -> Self {
-        let wire = Context::open(scope, layer.into_shared(), |context| application.call(context));
+        Self::from_wire(Context::open(scope, layer.into_shared(), |context| application.call(context)), None)
+    }
+
+    pub(super) fn from_wire(wire: Wire, registration: Option<Registration>) -> Self {
         let (inputs, incoming) = unbounded_channel();
         let (outgoing, outputs) = unbounded_channel();
-        let task = tokio::spawn(run(wire, incoming, outgoing));
-        Self { inputs, outputs, kept: VecDeque::new(), task, is_reported: false }
+        let task = tokio::spawn(async move {
+            let _registration = registration;
+            run(wire, incoming, outgoing).await
+        });
+        Self { inputs, outputs, kept: VecDeque::new(), session: None, task, is_reported: false }
     }
 
     /// Hands a value to the application.
@@ -48,10 +61,15 @@ impl ApplicationCommunicator {
     /// # Panics
     /// When the application has failed, with its error: a test that went on would hide it.
     pub async fn send_input(&mut self, incoming: Incoming) {
+        self.check().await;
+        self.feed(incoming);
+    }
+
+    /// Panics when the application has failed.
+    pub(super) async fn check(&mut self) {
         if self.task.is_finished() {
             self.outcome().await.expect("the application lives");
         }
-        self.feed(incoming);
     }
 
     /// The next output of the application.
@@ -60,20 +78,29 @@ impl ApplicationCommunicator {
     /// When the application has ended, or sends no output within a second. The application is ended then, as in Django
     /// Channels: it would not end by itself.
     pub async fn receive_output(&mut self) -> Outgoing {
-        self.receive_within(PATIENCE).await
+        self.receive_within(PATIENCE, "an output").await
     }
 
-    pub(super) async fn receive_within(&mut self, patience: Duration) -> Outgoing {
+    /// The next output, with the test's expectation for the message of a panic.
+    pub(super) async fn receive_within(&mut self, patience: Duration, expected: &str) -> Outgoing {
         match self.next_output(patience).await {
             Some(output) => output,
-            None if self.outputs.is_closed() => match self.outcome().await {
-                Ok(()) => panic!("the application has ended, and sends nothing more"),
-                Err(error) => panic!("the application has failed: {error}"),
-            },
             None => {
+                let state = self.describe(patience).await;
                 self.task.abort();
-                panic!("the application sent nothing within {patience:?}");
+                panic!("expected {expected}, but {state}");
             }
+        }
+    }
+
+    /// The state of an application that sends nothing, for the message of a panic.
+    pub(super) async fn describe(&mut self, patience: Duration) -> String {
+        if !self.outputs.is_closed() {
+            return format!("the application sent nothing within {patience:?}");
+        }
+        match self.outcome().await {
+            Ok(()) => "the application has ended".to_owned(),
+            Err(error) => format!("the application has failed: {}", error.causes()),
         }
     }
 
@@ -118,10 +145,7 @@ impl ApplicationCommunicator {
 
     /// The next output within `time`.
     pub(super) async fn next_output(&mut self, time: Duration) -> Option<Outgoing> {
-        if let Some(kept) = self.kept.pop_front() {
-            return Some(kept);
-        }
-        timeout(time, self.outputs.recv()).await.ok().flatten()
+        self.find_output(time, |_| true).await
     }
 
     /// The first output within `time` for which `is_it` holds; those before it are kept for later.
@@ -135,7 +159,7 @@ impl ApplicationCommunicator {
         }
         let found = timeout(time, async {
             loop {
-                let output = self.outputs.recv().await?;
+                let Some(output) = translate(&mut self.session, self.outputs.recv().await?) else { continue };
                 if is_it(&output) {
                     return Some(output);
                 }
@@ -143,6 +167,78 @@ impl ApplicationCommunicator {
             }
         });
         found.await.ok().flatten()
+    }
+
+    /// The first output for which `is_it` holds, of those that the application sends before it waits for something other than
+    /// its tasks; those before it are kept for later. `patience`: the wait where the clock is not paused.
+    pub(super) async fn find_sent(
+        &mut self,
+        patience: Duration,
+        is_it: impl Fn(&Outgoing) -> bool,
+    ) -> Option<Outgoing> {
+        if !idle::is_paused() {
+            return self.find_output(patience, is_it).await;
+        }
+        assert!(idle::settle().await, "tasks never come to rest: nothing can be refuted");
+        self.keep_waiting();
+        let at = self.kept.iter().position(is_it)?;
+        self.kept.remove(at)
+    }
+
+    /// Keeps all outputs that have arrived.
+    pub(super) fn keep_waiting(&mut self) {
+        while let Ok(output) = self.outputs.try_recv() {
+            self.kept.extend(translate(&mut self.session, output));
+        }
+    }
+
+    /// Turns the client into one of a resumable session.
+    pub(super) fn set_session(&mut self, session: Box<ClientSession>) {
+        self.session = Some(session);
+    }
+
+    /// Waits for the beginning of a connection of the session. Frames that come with it are kept.
+    pub(super) async fn receive_opening(&mut self, patience: Duration) -> Opened {
+        loop {
+            if let Some(opened) = self.session.as_mut().and_then(|session| session.take_opened()) {
+                return opened;
+            }
+            let Ok(Some(output)) = timeout(patience, self.outputs.recv()).await else {
+                panic!("expected the beginning of a session, but {}", self.describe(patience).await);
+            };
+            self.kept.extend(translate(&mut self.session, output));
+        }
+    }
+
+    /// Hands over again what the server has not received of the session.
+    pub(super) fn feed_again(&mut self) {
+        let frames: Vec<_> = self.session.iter().flat_map(|session| session.unacknowledged()).collect();
+        frames.into_iter().for_each(|frame| self.feed(Incoming::Frame(frame)));
+    }
+
+    /// Hands over a frame like [`feed`](Self::feed), as the client sends it.
+    pub(super) fn feed_frame(&mut self, frame: Frame) {
+        let frame = match &mut self.session {
+            Some(session) => session.send(frame),
+            None => frame,
+        };
+        self.feed(Incoming::Frame(frame));
+    }
+
+    /// Breaks the connection, and returns what the client keeps: its session, and the outputs that it has received.
+    pub(super) fn cut(&mut self) -> (Option<Box<ClientSession>>, VecDeque<Outgoing>) {
+        self.keep_waiting();
+        if let Some(session) = &self.session {
+            self.feed(Incoming::Frame(session.acknowledgement()));
+        }
+        self.feed(Incoming::Disconnect(Close::ABNORMAL.into()));
+        (self.session.take(), std::mem::take(&mut self.kept))
+    }
+
+    /// Keeps outputs of an earlier connection, before all others.
+    pub(super) fn keep_before(&mut self, mut earlier: VecDeque<Outgoing>) {
+        earlier.append(&mut self.kept);
+        self.kept = earlier;
     }
 
     /// The outputs that are kept for later.
@@ -166,6 +262,14 @@ impl ApplicationCommunicator {
 impl Drop for ApplicationCommunicator {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Returns the output as an application would have sent it.
+fn translate(session: &mut Option<Box<ClientSession>>, output: Outgoing) -> Option<Outgoing> {
+    match session {
+        Some(session) => session.receive(output),
+        None => Some(output),
     }
 }
 

@@ -6,7 +6,7 @@ use channel_layer::{ChannelLayer, ChannelLayerExt, Mailbox, Message};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::PATIENCE;
+use super::{PATIENCE, idle};
 
 /// A member of a group that records the application's broadcasts. Over any layer.
 pub struct Broadcasts {
@@ -43,27 +43,37 @@ impl Broadcasts {
     /// Waits for this event. Others that come before it are kept for later.
     ///
     /// # Panics
-    /// When it does not come.
+    /// When it does not come; the message shows what came instead.
     pub async fn assert_broadcast<T: Serialize + ?Sized>(&mut self, event: &T) {
         let expected = Message::encode(event).expect("an event");
-        assert!(self.find(&expected).await, "{:?} was not broadcast", expected.map());
+        if !self.find_within(&expected, self.patience).await {
+            let instead: Vec<_> = self.kept.iter().map(Message::map).collect();
+            panic!("{:?} was not broadcast; instead: {instead:?}", expected.map());
+        }
     }
 
-    /// Waits the whole time for this event not to come. Others are kept for later.
+    /// Checks that this event is not broadcast, like
+    /// [`refute_sent`](super::WebsocketCommunicator::refute_sent): without a move of a paused clock. Others are kept for later.
     ///
     /// # Panics
-    /// When it comes.
+    /// When it is broadcast, and when tasks never come to rest.
     pub async fn refute_broadcast<T: Serialize + ?Sized>(&mut self, event: &T) {
         let unexpected = Message::encode(event).expect("an event");
-        assert!(!self.find(&unexpected).await, "{:?} was broadcast", unexpected.map());
+        let found = if idle::is_paused() {
+            assert!(idle::settle().await, "tasks never come to rest: nothing can be refuted");
+            self.find_within(&unexpected, Duration::ZERO).await
+        } else {
+            self.find_within(&unexpected, self.patience).await
+        };
+        assert!(!found, "{:?} was broadcast", unexpected.map());
     }
 
-    async fn find(&mut self, sought: &Message) -> bool {
+    async fn find_within(&mut self, sought: &Message, time: Duration) -> bool {
         if let Some(at) = self.kept.iter().position(|kept| kept == sought) {
             self.kept.remove(at);
             return true;
         }
-        let found = timeout(self.patience, async {
+        let found = timeout(time, async {
             loop {
                 let message = self.mailbox.recv().await;
                 if message == *sought {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::frame::Frame;
+use crate::{frame::Frame, wire::Outgoing};
 
 /// A frame that a test expects: text, bytes, JSON (compared as values, not as text), or a closure's choice.
 pub struct Expected(ExpectedFrame);
@@ -12,12 +12,12 @@ pub struct Expected(ExpectedFrame);
 enum ExpectedFrame {
     Frame(Frame),
     Json(Value),
-    Matching(Box<dyn Fn(&Frame) -> bool + Send>),
+    Matching(Box<dyn Fn(&Frame) -> bool + Send + Sync>),
 }
 
 impl Expected {
     /// A frame for which `is_it` holds.
-    pub fn matching(is_it: impl Fn(&Frame) -> bool + Send + 'static) -> Self {
+    pub fn matching(is_it: impl Fn(&Frame) -> bool + Send + Sync + 'static) -> Self {
         Self(ExpectedFrame::Matching(Box::new(is_it)))
     }
 
@@ -61,5 +61,14 @@ impl fmt::Debug for Expected {
             ExpectedFrame::Json(value) => value.fmt(f),
             ExpectedFrame::Matching(_) => f.write_str("a frame that matches"),
         }
+    }
+}
+
+/// The frame that a client would receive.
+pub(super) fn frame(output: &Outgoing) -> Option<Frame> {
+    match output {
+        Outgoing::Frame(frame) => Some(frame.clone()),
+        Outgoing::Encoded(message) => Frame::from_message(message),
+        _ => None,
     }
 }

@@ -4,25 +4,29 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::{Method, Response};
 
-use super::{ApplicationCommunicator, PATIENCE, PEER};
+use super::{
+    ApplicationCommunicator,
+    host::TestHost,
+    request::{TestRequest, request_settings},
+};
 use crate::{
     application::Application,
     frame::{Close, Frame},
-    scope::{Protocol, Scope},
+    scope::Protocol,
     wire::{Head, Incoming, Outgoing},
 };
 
 /// A client that sends one request to an application, in the same process.
 pub struct HttpCommunicator {
-    application: Arc<dyn Application>,
-    layer: Arc<dyn ChannelLayer>,
-    scope: Scope,
+    host: TestHost,
+    request: TestRequest,
     body: Vec<Bytes>,
-    patience: Duration,
     running: Option<ApplicationCommunicator>,
 }
+
+request_settings!(HttpCommunicator);
 
 impl HttpCommunicator {
     /// A request with this method for `path`, which may have a query, with a channel layer of its own.
@@ -30,41 +34,24 @@ impl HttpCommunicator {
     /// # Panics
     /// When the method or the path is invalid.
     pub fn new(application: Arc<dyn Application>, method: &str, path: &str) -> Self {
-        let mut scope = Scope::default();
-        scope.peer = Some(PEER);
-        scope.protocol = Protocol::Http;
-        scope.method = Method::from_bytes(method.as_bytes()).expect("a method");
-        scope.uri = path.parse().unwrap_or_else(|fault| panic!("path `{path}`: {fault}"));
-        let layer = Arc::new(MemoryLayer::default());
-        Self { application, layer, scope, body: Vec::new(), patience: PATIENCE, running: None }
+        Self::with_host(TestHost::new(application, Arc::new(MemoryLayer::default()), None), method, path)
+    }
+
+    pub(super) fn with_host(host: TestHost, method: &str, path: &str) -> Self {
+        let mut request = TestRequest::new(Protocol::Http, path);
+        request.scope.method = Method::from_bytes(method.as_bytes()).expect("a method");
+        Self { host, request, body: Vec::new(), running: None }
     }
 
     /// Uses this layer.
     pub fn with_layer(mut self, layer: impl ChannelLayer) -> Self {
-        self.layer = layer.into_shared();
+        self.host = self.host.with_layer(layer.into_shared());
         self
     }
 
     /// Adds a part of a body, which arrives by itself.
     pub fn with_body(mut self, chunk: impl Into<Bytes>) -> Self {
         self.body.push(chunk.into());
-        self
-    }
-
-    /// Adds a header.
-    ///
-    /// # Panics
-    /// When it is invalid.
-    pub fn with_header(mut self, name: &str, value: &str) -> Self {
-        let name: HeaderName = name.parse().unwrap_or_else(|fault| panic!("header `{name}`: {fault}"));
-        let value = HeaderValue::from_str(value).unwrap_or_else(|fault| panic!("header `{name}`: {fault}"));
-        self.scope.headers.append(name, value);
-        self
-    }
-
-    /// Waits at most this time instead of a second.
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
         self
     }
 
@@ -103,8 +90,8 @@ impl HttpCommunicator {
     /// # Panics
     /// When it does not come, and when the body breaks off.
     pub async fn next_chunk(&mut self) -> (Bytes, bool) {
-        let patience = self.patience;
-        match self.application().receive_within(patience).await {
+        let patience = self.request.patience;
+        match self.application().receive_within(patience, "a part of a body").await {
             Outgoing::Body { chunk, more } => (chunk, more),
             Outgoing::Encoded(message) => {
                 (Frame::from_message(&message).map(Frame::into_bytes).unwrap_or_default(), true)
@@ -119,7 +106,7 @@ impl HttpCommunicator {
     /// # Panics
     /// When it fails, or does not end.
     pub async fn disconnect(mut self) {
-        let patience = self.patience;
+        let patience = self.request.patience;
         self.start().feed(Incoming::Disconnect(Close::ABNORMAL.into()));
         self.application().wait(patience).await.expect("the application ends well");
     }
@@ -134,20 +121,32 @@ impl HttpCommunicator {
         self.start().receive_nothing(time).await
     }
 
+    /// Checks that nothing is sent, neither a response nor a part of one, like
+    /// [`WebsocketCommunicator::refute_sent`](super::WebsocketCommunicator::refute_sent): a paused clock is not moved.
+    ///
+    /// # Panics
+    /// When something is sent, and when tasks never come to rest.
+    pub async fn refute_any_sent(&mut self) {
+        let patience = self.request.patience;
+        if let Some(output) = self.start().find_sent(patience, |_| true).await {
+            panic!("{output:?} was sent");
+        }
+    }
+
     /// Waits for the application to end, and returns its outcome.
     ///
     /// # Errors
     /// Those of [`ApplicationCommunicator::wait`].
     pub async fn wait(&mut self) -> crate::Result<()> {
-        let patience = self.patience;
+        let patience = self.request.patience;
         self.start().wait(patience).await
     }
 
     async fn begin(&mut self) -> ResponseStart {
-        let patience = self.patience;
-        match self.start().next_output(patience).await {
-            Some(Outgoing::Head(head)) => ResponseStart::Head(head),
-            Some(Outgoing::Refuse(whole)) => {
+        let patience = self.request.patience;
+        match self.start().receive_within(patience, "a response").await {
+            Outgoing::Head(head) => ResponseStart::Head(head),
+            Outgoing::Refuse(whole) => {
                 let mut head = Head::from(whole.status);
                 head.headers = whole.headers;
                 ResponseStart::Whole(response(head, whole.body))
@@ -158,8 +157,7 @@ impl HttpCommunicator {
 
     fn start(&mut self) -> &mut ApplicationCommunicator {
         if self.running.is_none() {
-            let scope = self.scope.clone();
-            let mut running = ApplicationCommunicator::new(&*self.application, scope, self.layer.clone());
+            let mut running = self.host.open(self.request.scope.clone());
             let last = self.body.pop().unwrap_or_default();
             for chunk in self.body.drain(..) {
                 running.feed(Incoming::HttpBody { chunk, more: true });

@@ -2,7 +2,7 @@
 //!
 //! A communicator is a transport with a test at its other end. Run tests with
 //! `#[tokio::test(start_paused = true)]`: then a timeout passes at once when no task can run, `refute_sent`
-//! costs nothing, and [`advance`] moves the time.
+//! costs no time, not even of the paused clock, and [`advance`] moves it.
 //!
 //! ```
 //! # use serde::{Deserialize, Serialize};
@@ -52,9 +52,15 @@
 
 mod application;
 mod broadcasts;
+#[cfg(feature = "sessions")]
+mod browser_session;
 mod expected;
+mod host;
 mod http;
+mod idle;
 mod live;
+mod reconnection;
+mod request;
 mod test_app;
 mod websocket;
 
@@ -63,9 +69,11 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "sessions")]
+pub use self::browser_session::BrowserSession;
 pub use self::{
     application::ApplicationCommunicator, broadcasts::Broadcasts, expected::Expected, http::HttpCommunicator,
-    live::LiveServer, test_app::TestApp, websocket::WebsocketCommunicator,
+    live::LiveServer, reconnection::Reconnection, test_app::TestApp, websocket::WebsocketCommunicator,
 };
 
 /// The address of a communicator's client: limits per address need one.
@@ -79,14 +87,8 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 /// # Panics
 /// When the clock is not paused.
 pub async fn advance(time: Duration) {
-    settle().await; // so that timers are set that are about to be
+    assert!(idle::is_paused(), "the clock is not paused: `#[tokio::test(start_paused = true)]`");
+    idle::settle().await; // so that timers are set that are about to be
     tokio::time::advance(time).await;
-    settle().await;
-}
-
-/// Lets other tasks run until they wait.
-async fn settle() {
-    for _ in 0..64 {
-        tokio::task::yield_now().await;
-    }
+    idle::settle().await;
 }

@@ -1,17 +1,24 @@
 //! A WebSocket without a network.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
-use http::{HeaderName, HeaderValue, header};
+use http::header;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ApplicationCommunicator, Expected, PATIENCE, PEER};
+use super::{
+    ApplicationCommunicator, Expected, Reconnection,
+    expected::frame,
+    host::TestHost,
+    idle,
+    reconnection::{ClientSession, Opened},
+    request::{TestRequest, request_settings},
+};
 use crate::{
     application::Application,
     error::Result,
     frame::{Close, Frame},
-    scope::Scope,
+    scope::Protocol,
     wire::{Accept, Incoming, Outgoing, Refuse},
 };
 
@@ -20,12 +27,21 @@ use crate::{
 /// The client waits for each output for at most a second ([`with_patience`](Self::with_patience)) of a clock that may be paused. A
 /// test whose application falls silent fails, and says so.
 pub struct WebsocketCommunicator {
-    application: Arc<dyn Application>,
-    layer: Arc<dyn ChannelLayer>,
-    scope: Scope,
-    patience: Duration,
+    host: TestHost,
+    request: TestRequest,
     running: Option<ApplicationCommunicator>,
+    /// The state of a client whose connection is cut.
+    away: Option<Away>,
 }
+
+/// The client of a resumable session whose connection is cut.
+struct Away {
+    session: Box<ClientSession>,
+    /// The outputs that it has received.
+    kept: VecDeque<Outgoing>,
+}
+
+request_settings!(WebsocketCommunicator);
 
 impl WebsocketCommunicator {
     /// A client that asks for `path`, which may have a query, with a channel layer of its own.
@@ -33,27 +49,16 @@ impl WebsocketCommunicator {
     /// # Panics
     /// When the path is invalid.
     pub fn new(application: Arc<dyn Application>, path: &str) -> Self {
-        let mut scope = Scope::default();
-        scope.peer = Some(PEER);
-        scope.uri = path.parse().unwrap_or_else(|fault| panic!("path `{path}`: {fault}"));
-        let layer = Arc::new(MemoryLayer::default());
-        Self { application, layer, scope, patience: PATIENCE, running: None }
+        Self::with_host(TestHost::new(application, Arc::new(MemoryLayer::default()), None), path)
+    }
+
+    pub(super) fn with_host(host: TestHost, path: &str) -> Self {
+        Self { host, request: TestRequest::new(Protocol::WebSocket, path), running: None, away: None }
     }
 
     /// Uses this layer.
     pub fn with_layer(mut self, layer: impl ChannelLayer) -> Self {
-        self.layer = layer.into_shared();
-        self
-    }
-
-    /// Adds a header.
-    ///
-    /// # Panics
-    /// When it is invalid.
-    pub fn with_header(mut self, name: &str, value: &str) -> Self {
-        let name: HeaderName = name.parse().unwrap_or_else(|fault| panic!("header `{name}`: {fault}"));
-        let value = HeaderValue::from_str(value).unwrap_or_else(|fault| panic!("header `{name}`: {fault}"));
-        self.scope.headers.append(name, value);
+        self.host = self.host.with_layer(layer.into_shared());
         self
     }
 
@@ -65,18 +70,6 @@ impl WebsocketCommunicator {
         self.with_header(header::SEC_WEBSOCKET_PROTOCOL.as_str(), &offered.join(", "))
     }
 
-    /// Adds a value that middleware in front would have left for the consumer.
-    pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, extension: T) -> Self {
-        self.scope.extensions.insert(extension);
-        self
-    }
-
-    /// Waits at most this time instead of a second.
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
     /// Asks for admission; returns the acceptance.
     ///
     /// # Errors
@@ -85,23 +78,122 @@ impl WebsocketCommunicator {
     /// # Panics
     /// When the application does not decide.
     pub async fn connect(&mut self) -> Result<Accept, Refuse> {
-        let scope = self.scope.clone();
-        let running = ApplicationCommunicator::new(&*self.application, scope, self.layer.clone());
-        let running = self.running.insert(running);
-        match running.next_output(self.patience).await {
-            Some(Outgoing::Accept(accept)) => Ok(accept),
-            Some(Outgoing::Refuse(refuse)) => Err(refuse),
-            other => panic!("expected a decision about the client, not {other:?}"),
+        assert!(self.running.is_none(), "the client has connected before");
+        let session = self.host.resumes().then(Box::default);
+        let (mut accept, opened) = self.open(session, 0).await?;
+        if let Some(opened) = opened {
+            accept.subprotocol = opened.protocol;
+        }
+        Ok(accept)
+    }
+
+    /// Opens a connection, of a session if there is one, whose last `lost` frames the client claims not to have.
+    async fn open(
+        &mut self,
+        session: Option<Box<ClientSession>>,
+        lost: u64,
+    ) -> Result<(Accept, Option<Opened>), Refuse> {
+        let patience = self.request.patience;
+        let mut scope = self.request.scope.clone();
+        if let Some(session) = &session {
+            let offered: Vec<_> = scope.subprotocols().collect();
+            let offer = session.offer(&offered.join(", "), lost);
+            scope.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offer);
+        }
+        let running = self.running.insert(self.host.open(scope));
+        let accept = match running.receive_within(patience, "a decision about the client").await {
+            Outgoing::Accept(accept) => accept,
+            Outgoing::Refuse(refuse) => return Err(refuse),
+            other => panic!("expected a decision about the client, but it was {other:?}"),
+        };
+        let Some(mut session) = session else { return Ok((accept, None)) };
+        session.lose(lost);
+        running.set_session(session);
+        let opened = running.receive_opening(patience).await;
+        Ok((accept, Some(opened)))
+    }
+
+    /// Breaks the connection without a close frame, as when a train enters a tunnel. Frames that were sent in either direction have arrived.
+    ///
+    /// Without [resumable sessions](super::TestApp::with_resume) the application ends, as [`wait`](Self::wait) tells. With them its
+    /// session waits for [`resume`](Self::resume). Frames that are sent meanwhile are kept by both sides.
+    ///
+    /// # Panics
+    /// Before [`connect`](Self::connect), and when it is cut already.
+    pub async fn cut(&mut self) {
+        assert!(self.away.is_none(), "the connection is cut already");
+        if idle::is_paused() {
+            idle::settle().await; // what is under way arrives
+        }
+        let patience = self.request.patience;
+        let application = self.application();
+        if let (Some(session), kept) = application.cut() {
+            application.wait(patience).await.expect("the connection ends");
+            self.away = Some(Away { session, kept });
+            self.running = None;
         }
     }
 
-    /// Sends a frame.
+    /// Returns to the session after a [cut](Self::cut).
+    ///
+    /// If its time is over, which a paused clock makes so by [`advance`](super::advance), the client gets a new session. If more was sent
+    /// meanwhile than the session's log keeps, it has a gap.
+    ///
+    /// # Errors
+    /// The refusal, if the client was refused. It may try again.
+    ///
+    /// # Panics
+    /// When the connection is not cut.
+    pub async fn resume(&mut self) -> Result<Reconnection, Refuse> {
+        self.resume_with_gap(0).await
+    }
+
+    /// Returns to the session as a client that has lost the last `lost` frames before the [cut](Self::cut): the session does not keep
+    /// them any more, and the consumer's [`resumed`](crate::Consumer::resumed) is told of a gap.
+    ///
+    /// # Errors
+    /// Those of [`resume`](Self::resume).
+    ///
+    /// # Panics
+    /// When the connection is not cut, and when the client has received fewer frames.
+    pub async fn resume_with_gap(&mut self, lost: u64) -> Result<Reconnection, Refuse> {
+        let Away { session, kept } = self.away.take().expect("`cut` of a resumable session comes first");
+        let received = session.cursor();
+        assert!(lost <= received, "a client that has received {received} frames cannot lose {lost}");
+        let before = session.clone();
+        let opened = match self.open(Some(session), lost).await {
+            Ok((_, opened)) => opened.expect("it has a session"),
+            Err(refuse) => {
+                self.away = Some(Away { session: before, kept });
+                return Err(refuse);
+            }
+        };
+        let application = self.application();
+        application.keep_before(kept);
+        application.feed_again();
+        if idle::is_paused() {
+            idle::settle().await;
+            application.keep_waiting();
+            if application.kept().any(|output| matches!(output, Outgoing::Close(_))) {
+                return Ok(Reconnection::Ended);
+            }
+        }
+        Ok(opened.reconnection)
+    }
+
+    /// Sends a frame. A client of a resumable session whose connection is cut sends it once it has resumed.
     ///
     /// # Panics
     /// When the application has failed, and before [`connect`](Self::connect).
     pub async fn send_to(&mut self, frame: impl Into<Frame>) {
         let frame = frame.into();
-        self.application().send_input(Incoming::Frame(frame)).await;
+        if let Some(away) = &mut self.away {
+            let _later = away.session.send(frame);
+            return;
+        }
+        let application = self.application();
+        application.check().await;
+        application.feed_frame(frame);
     }
 
     /// Sends a text frame of JSON.
@@ -118,8 +210,8 @@ impl WebsocketCommunicator {
     /// # Panics
     /// When another output comes, or none.
     pub async fn receive_from(&mut self) -> Frame {
-        let patience = self.patience;
-        let output = self.application().receive_within(patience).await;
+        let patience = self.request.patience;
+        let output = self.application().receive_within(patience, "a frame").await;
         frame(&output).unwrap_or_else(|| panic!("expected a frame, but it was {output:?}"))
     }
 
@@ -142,11 +234,16 @@ impl WebsocketCommunicator {
     /// # Panics
     /// When it does not.
     pub async fn receive_close(&mut self) -> Close {
-        let patience = self.patience;
+        let patience = self.request.patience;
         let is_close = |output: &Outgoing| matches!(output, Outgoing::Close(_));
         match self.application().find_output(patience, is_close).await {
             Some(Outgoing::Close(close)) => close,
-            _ => panic!("the application does not close the connection within {patience:?}"),
+            _ => {
+                let application = self.application();
+                let state = application.describe(patience).await;
+                let instead: Vec<_> = application.kept().collect();
+                panic!("expected a close, but {state}; instead: {instead:?}");
+            }
         }
     }
 
@@ -155,24 +252,43 @@ impl WebsocketCommunicator {
     /// # Panics
     /// When it does not come; the message shows what came instead.
     pub async fn assert_sent(&mut self, expected: impl Into<Expected>) {
-        let (expected, patience) = (expected.into(), self.patience);
+        let (expected, patience) = (expected.into(), self.request.patience);
         let application = self.application();
         let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| expected.matches(&frame));
         if application.find_output(patience, is_it).await.is_none() {
+            let state = application.describe(patience).await;
             let instead: Vec<_> = application.kept().collect();
-            panic!("{expected:?} was not sent; instead: {instead:?}");
+            panic!("{expected:?} was not sent; instead: {instead:?}; {state}");
         }
     }
 
-    /// Waits the whole time for a frame like this one not to come. Others are kept for later.
+    /// Checks that no frame like this one is sent. Others are kept for later.
+    ///
+    /// With a paused clock, which is not moved: the check is over once every task waits for the clock or for another one, and all calls
+    /// of [`blocking`](crate::blocking) have ended. A frame that a timer would send is not seen; [`advance`](super::advance) first.
+    /// Without a paused clock the check waits for a second.
     ///
     /// # Panics
-    /// When it comes.
+    /// When it is sent, and when tasks never come to rest.
     pub async fn refute_sent(&mut self, unexpected: impl Into<Expected>) {
-        let (unexpected, patience) = (unexpected.into(), self.patience);
-        let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| unexpected.matches(&frame));
-        let found = self.application().find_output(patience, is_it).await;
-        assert!(found.is_none(), "{unexpected:?} was sent");
+        let unexpected = unexpected.into();
+        self.refute(&format!("{unexpected:?}"), |frame| unexpected.matches(frame)).await;
+    }
+
+    /// Checks that no frame at all is sent, like [`refute_sent`](Self::refute_sent). Frames that were kept count.
+    ///
+    /// # Panics
+    /// When one is sent, and when tasks never come to rest.
+    pub async fn refute_any_sent(&mut self) {
+        self.refute("a frame", |_| true).await;
+    }
+
+    async fn refute(&mut self, unexpected: &str, matches: impl Fn(&Frame) -> bool) {
+        let patience = self.request.patience;
+        let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| matches(&frame));
+        if let Some(output) = self.application().find_sent(patience, is_it).await {
+            panic!("{unexpected} was sent: {output:?}");
+        }
     }
 
     /// Leaves with code 1000, and waits for the application to end.
@@ -188,7 +304,7 @@ impl WebsocketCommunicator {
     /// # Panics
     /// Like [`disconnect`](Self::disconnect).
     pub async fn disconnect_with(mut self, close: impl Into<Close>) {
-        let (close, patience) = (close.into(), self.patience);
+        let (close, patience) = (close.into(), self.request.patience);
         let application = self.application();
         application.feed(Incoming::Disconnect(close));
         application.wait(patience).await.expect("the application ends well");
@@ -202,20 +318,12 @@ impl WebsocketCommunicator {
     /// # Panics
     /// Before [`connect`](Self::connect).
     pub async fn wait(&mut self) -> Result<()> {
-        let patience = self.patience;
+        let patience = self.request.patience;
         self.application().wait(patience).await
     }
 
     fn application(&mut self) -> &mut ApplicationCommunicator {
-        self.running.as_mut().expect("`connect` comes first")
-    }
-}
-
-/// The frame that a client would receive.
-fn frame(output: &Outgoing) -> Option<Frame> {
-    match output {
-        Outgoing::Frame(frame) => Some(frame.clone()),
-        Outgoing::Encoded(message) => Frame::from_message(message),
-        _ => None,
+        let missing = if self.away.is_some() { "the connection is cut" } else { "`connect` comes first" };
+        self.running.as_mut().expect(missing)
     }
 }

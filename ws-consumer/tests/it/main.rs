@@ -47,6 +47,7 @@ mod session_memory;
 #[cfg(feature = "sessions")]
 mod session_saving;
 mod subprotocols;
+mod test_clients;
 mod test_kit;
 mod transports;
 mod users;

@@ -72,6 +72,17 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 }
 
+/// The id of a user that a test's client is, in the extensions of its scope.
+#[cfg(feature = "testing")]
+#[derive(Clone)]
+pub(crate) struct KnownUser(pub(crate) Arc<str>);
+
+/// Stores a test's user in the extensions of a scope.
+#[cfg(feature = "testing")]
+pub(crate) fn identify<U: Identity>(extensions: &mut Extensions, user: Arc<U>) {
+    enter(extensions, Proof { user, lifetime: None });
+}
+
 /// Stores the user in the extensions of a scope.
 pub(super) fn enter<U: Identity>(extensions: &mut Extensions, proof: Proof<U>) {
     extensions.insert(UserId(proof.user.id().into()));

@@ -211,8 +211,7 @@ impl<S: SessionStore> Guard for Sessions<S> {
         let session = Session::new(received, self.store.clone(), Some(self.cookie.expiry()));
         let (cookie, saved) = (self.cookie.clone(), session.clone());
         request.on_answer(move |headers| cookie.update(received, &saved, headers));
-        request.extensions.insert(Store { store: self.store.clone(), received });
-        request.extensions.insert(session);
+        enter(request.extensions, session, self.store.clone(), received);
         Ok(())
     }
 
@@ -229,6 +228,17 @@ impl<S: SessionStore> Guard for Sessions<S> {
     fn uses_ambient_credentials(&self) -> bool {
         true
     }
+}
+
+/// Stores a session in the extensions of a scope. `received`: the id in the client's cookie.
+pub(crate) fn enter(
+    extensions: &mut Extensions,
+    session: Session,
+    store: Arc<dyn SessionStore>,
+    received: Option<Id>,
+) {
+    extensions.insert(Store { store, received });
+    extensions.insert(session);
 }
 
 /// The store of a scope's session.

@@ -24,11 +24,11 @@ use crate::{
 };
 
 /// The subprotocol of a WebSocket that carries a session.
-const PROTOCOL: &str = "channels.v1";
+pub(crate) const PROTOCOL: &str = "channels.v1";
 /// The prefix of the offer to resume, before cursor and token.
-const RESUME: &str = "channels.resume.";
+pub(crate) const RESUME: &str = "channels.resume.";
 /// The first character of a control object. A text that begins with it has it twice.
-const MARK: char = '\u{1}';
+pub(crate) const MARK: char = '\u{1}';
 /// The client's frames are acknowledged after this time, or this number of frames.
 const ACK_AFTER: Duration = Duration::from_millis(250);
 const ACK_FRAMES: u64 = 32;
