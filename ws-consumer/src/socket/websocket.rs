@@ -60,11 +60,15 @@ impl Socket {
         self.accept_with(Accept::default()).await
     }
 
-    /// Admits the client like [`accept`](Self::accept), with a subprotocol or headers.
+    /// Admits the client like [`accept`](Self::accept), with a subprotocol or headers: `accept_with("graphql-ws")`.
     ///
     /// # Errors
     /// Also a subprotocol that the client does not offer.
-    pub async fn accept_with(&mut self, accept: Accept) -> Result<()> {
+    pub fn accept_with(&mut self, accept: impl Into<Accept>) -> impl Future<Output = Result<()>> + Send {
+        self.admit(accept.into())
+    }
+
+    async fn admit(&mut self, accept: Accept) -> Result<()> {
         if let Some(chosen) = &accept.subprotocol
             && !self.scope.subprotocols().any(|offered| offered == chosen)
         {

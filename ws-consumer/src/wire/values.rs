@@ -121,6 +121,13 @@ impl Input {
     }
 }
 
+/// Accepts with this subprotocol.
+impl From<&str> for Accept {
+    fn from(subprotocol: &str) -> Self {
+        Self { subprotocol: Some(subprotocol.to_owned()), ..Self::default() }
+    }
+}
+
 impl From<StatusCode> for Head {
     fn from(status: StatusCode) -> Self {
         Self { status, headers: HeaderMap::new() }

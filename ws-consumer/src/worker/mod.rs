@@ -63,7 +63,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{attempts::Attempts, handler::DynWorker};
 pub use self::{
-    handler::Worker,
+    handler::{Worker, worker_fn},
     job::Job,
     policy::RetryPolicy,
     schedule::{Scheduled, Scheduler},
