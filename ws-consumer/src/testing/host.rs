@@ -24,6 +24,7 @@ struct SharedHost {
     application: Arc<dyn Application>,
     layer: Arc<dyn ChannelLayer>,
     connections: Connections,
+    resume: Option<Resume>,
     /// Resumable sessions, if they are turned on.
     sessions: Option<SessionService>,
     /// The layer's events from the beginning, until a task forwards them. Locked once.
@@ -39,7 +40,7 @@ impl TestHost {
     ) -> Self {
         let connections = Connections::default();
         let limits = Limits::default();
-        let sessions = resume.map(|resume| {
+        let sessions = resume.clone().map(|resume| {
             SessionService::new(SessionParts {
                 resume,
                 output: Arc::new(limits.output.clone()),
@@ -56,6 +57,7 @@ impl TestHost {
             application,
             layer,
             connections,
+            resume,
             sessions,
             events,
             forwarding: OnceLock::new(),
@@ -64,7 +66,7 @@ impl TestHost {
 
     /// Returns a host of the same application over another layer.
     pub(super) fn with_layer(&self, layer: Arc<dyn ChannelLayer>) -> Self {
-        Self::new(self.0.application.clone(), layer, None)
+        Self::new(self.0.application.clone(), layer, self.0.resume.clone())
     }
 
     /// Returns a host of the same application and layer, with resumable sessions.

@@ -1,8 +1,21 @@
 //! The test kit: applications without a network and without a clock (feature `testing`).
 //!
 //! A communicator is a transport with a test at its other end. Run tests with
-//! `#[tokio::test(start_paused = true)]`: then a timeout passes at once when no task can run, `refute_sent`
-//! costs no time, not even of the paused clock, and [`advance`] moves it.
+//! `#[tokio::test(start_paused = true)]`: then a timeout passes at once when no task can run, and [`advance`] moves the time.
+//!
+//! | to test | use |
+//! |---|---|
+//! | several clients over one layer | [`TestApp`] |
+//! | a frame, a response, a broadcast | `assert_sent`, `receive_from`, `get_response`, [`Broadcasts`] |
+//! | that nothing is sent | `refute_sent`, `refute_any_sent`, `refute_broadcast` |
+//! | users, addresses, browser sessions | `with_user`, `with_peer`, `with_session` |
+//! | a connection that breaks, and the return to its session | [`TestApp::with_resume`], [`cut`](WebsocketCommunicator::cut), [`resume`](WebsocketCommunicator::resume) |
+//! | an outage of the layer | [`TestApp::layer_lost`], [`TestApp::outage`] |
+//! | other clients: browsers, libraries | [`LiveServer`] |
+//!
+//! A refutation does not move a paused clock. It lets all tasks run until each waits for the clock, for another task or for a connection,
+//! and until the calls of [`blocking`](crate::blocking) have ended; what was not sent by then is not sent before the clock moves.
+//! Other blocking code, such as that of `tokio::task::spawn_blocking`, is not waited for.
 //!
 //! ```
 //! # use serde::{Deserialize, Serialize};
