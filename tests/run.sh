@@ -87,6 +87,7 @@ install_packages() {
   has_chromium || missing+=(chromium)
   command -v chromedriver >/dev/null || missing+=(chromium-driver)
   command -v node >/dev/null || missing+=(nodejs)
+  command -v "${CHANNELS_TSC:-tsc}" >/dev/null || missing+=(node-typescript)
   # Debian's python3 has the module venv, but not ensurepip, without which it makes no folder.
   python3 -c "import venv, ensurepip" 2>/dev/null || missing+=(python3 python3-venv)
   [ ${#missing[@]} -gt 0 ] || return 0

@@ -1,14 +1,14 @@
-//! The tests of the JavaScript client, on Node's runner.
+//! The tests of the JavaScript client, on Node's runner, and the check of its types.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 #[test]
 fn javascript_client_tests_pass() {
-    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/client");
+    let client = client();
     let files = test_files(&client);
     assert!(files.len() >= 10, "the tests are found: {files:?}");
     // Node 20 has a WebSocket behind this flag; later versions accept the flag.
@@ -22,6 +22,30 @@ fn javascript_client_tests_pass() {
     assert!(run.status.success(), "{told}\n{complaints}");
     assert!(counted(&told, "pass") >= 240, "hardly a test ran:\n{told}");
     assert_eq!((counted(&told, "skipped"), counted(&told, "todo")), (0, 0), "{told}");
+}
+
+/// The folder's programs have a line after `@ts-expect-error` for each mistake that has to be an error.
+#[test]
+fn client_types_are_checked() {
+    let types = client().join("test/types");
+    let run = Command::new(env::var_os("CHANNELS_TSC").unwrap_or_else(|| "tsc".into()))
+        .args(["--listFiles", "--project"])
+        .arg(&types)
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("tsc: {error}; install TypeScript 4.8 or newer (Debian: node-typescript)")
+        });
+    let told = text(&run.stdout);
+    assert!(run.status.success(), "{told}\n{}", text(&run.stderr));
+    for file in ["client/channels.d.ts", "test/types/events.ts"] {
+        assert!(told.contains(file), "{file} is checked:\n{told}");
+    }
+    let cases = fs::read_to_string(types.join("events.ts")).expect("the cases");
+    assert!(cases.matches("@ts-expect-error: a mistyped name").count() >= 4);
+}
+
+fn client() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/client")
 }
 
 fn test_files(client: &Path) -> Vec<PathBuf> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 #[path = "browser/contexts.rs"]
 mod contexts;
 
-const TRANSPORTS: [&str; 4] = ["poll", "long-poll", "sse", "websocket"];
+const TRANSPORTS: [&str; 4] = ["poll", "long-poll", "event-stream", "websocket"];
 const ALL_OPEN: &str = "return document.querySelectorAll('.status[data-state=open]').length === 4";
 
 async fn enter<'a>(browser: &'a Browser, server: &Server) -> Tab<'a> {

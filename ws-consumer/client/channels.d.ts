@@ -1,7 +1,7 @@
 // Types of channels.js. Times are in milliseconds.
 
 /** The name of a transport. */
-export type Transport = "websocket" | "sse" | "long-poll" | "poll";
+export type Transport = "websocket" | "event-stream" | "long-poll" | "poll";
 
 /**
  * The state of a channel: `connecting` before the first connection, `open`, `reconnecting` after a loss, `offline` while tries
@@ -31,7 +31,7 @@ export interface Loss {
 }
 
 export interface ChannelOptions {
-  /** The transports, the best first. Default: `["websocket", "sse", "long-poll"]`. */
+  /** The transports, the best first. Default: `["websocket", "event-stream", "long-poll"]`. */
   transports?: readonly Transport[];
   /** Subprotocols. Over HTTP they are part of the address: a ticket among them belongs into `headers` there. */
   protocols?: PerTry<string | readonly string[] | undefined>;
@@ -143,6 +143,18 @@ export interface ChannelEventMap<In = any> {
   statechange: ChannelEvent<{ state: ChannelState; previous: ChannelState }>;
 }
 
+/** A listener: a function, or an object with one. */
+export type ChannelListener<Heard> = ((event: Heard) => void) | { handleEvent(event: Heard): void };
+
+/**
+ * A union of messages from a map of their types, as `Channel.on` selects them:
+ * `Messages<{ "chat.message": { text: string } }>` is `{ type: "chat.message"; text: string }`.
+ */
+export type Messages<Fields> = { [Type in keyof Fields]: { readonly type: Type } & Fields[Type] }[keyof Fields];
+
+/** The types of a union of messages; `string` if the messages are `any`. */
+export type MessageType<In> = In extends { readonly type: infer Type extends string } ? Type : never;
+
 /** The error of a channel. */
 export class ChannelError extends Error {
   constructor(code: ChannelError["code"], message: string);
@@ -172,6 +184,14 @@ export class Channel<In = any, Out = any> extends EventTarget {
    */
   send(value: string | ArrayBuffer | ArrayBufferView | Out): void;
   /**
+   * Calls `listener` with each message that is a JSON object whose `type` is this one. Returns a function that removes the
+   * listener. The object is shared with the other listeners of its type.
+   */
+  on<Type extends MessageType<In>>(
+    type: Type,
+    listener: (message: Extract<In, { readonly type: Type }>) => void,
+  ): () => void;
+  /**
    * Sends a request and resolves to the server's reply.
    *
    * Rejects with ChannelError `timeout`, `refused`, `lost`, `closed` or `buffer-full`. A request that was not sent by its
@@ -194,22 +214,12 @@ export class Channel<In = any, Out = any> extends EventTarget {
   close(code?: number, reason?: string): void;
   addEventListener<Name extends keyof ChannelEventMap>(
     type: Name,
-    listener: ((event: ChannelEventMap<In>[Name]) => void) | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
+    listener: ChannelListener<ChannelEventMap<In>[Name]> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
   removeEventListener<Name extends keyof ChannelEventMap>(
     type: Name,
-    listener: ((event: ChannelEventMap<In>[Name]) => void) | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
-  removeEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
+    listener: ChannelListener<ChannelEventMap<In>[Name]> | null,
     options?: boolean | EventListenerOptions,
   ): void;
 }

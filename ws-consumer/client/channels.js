@@ -14,7 +14,7 @@
 import { aimAt, namesOf } from "./src/address.js";
 import { Calls } from "./src/calls.js";
 import { Choice } from "./src/choice.js";
-import { ChannelEvent, ChannelMessageEvent, Target } from "./src/events.js";
+import { ChannelEvent, ChannelMessageEvent, Target, objectOf } from "./src/events.js";
 import { EventStreamCarrier, PollCarrier, endSession } from "./src/http.js";
 import { LOST_FRAMES, WebSocketCarrier } from "./src/carrier.js";
 import { DEFAULTS, environmentOf, withDefaults } from "./src/options.js";
@@ -32,7 +32,7 @@ export function connect(url, options = {}) {
   return new Channel(url, options);
 }
 
-const CARRIERS = { websocket: WebSocketCarrier, sse: EventStreamCarrier, "long-poll": PollCarrier, poll: PollCarrier };
+const CARRIERS = { websocket: WebSocketCarrier, "event-stream": EventStreamCarrier, "long-poll": PollCarrier, poll: PollCarrier };
 
 // A carrier that lived this long has proven itself: the next loss starts with short waits again.
 const STABLE_MS = 5_000;
@@ -43,7 +43,7 @@ const NO_HTTP = [400, 404, 405, 406, 426, 501];
 const FINAL_STATUS = [401, 403, 404];
 
 // A browser names the page's origin in a POST, but not in a GET: a server that checks it refuses event streams.
-const isFinal = (status, name) => FINAL_STATUS.includes(status) && !(status === 403 && name === "sse");
+const isFinal = (status, name) => FINAL_STATUS.includes(status) && !(status === 403 && name === "event-stream");
 
 /** A channel; its events and options are in channels.d.ts. */
 export class Channel extends Target {
@@ -94,7 +94,7 @@ export class Channel extends Target {
     return this.#state;
   }
 
-  /** The transport in use: "websocket", "sse", "long-poll" or "poll"; null while there is none. */
+  /** The transport in use: "websocket", "event-stream", "long-poll" or "poll"; null while there is none. */
   get transport() {
     return this.#state === "open" ? (this.#carrier?.name ?? null) : null;
   }
@@ -116,6 +116,19 @@ export class Channel extends Target {
    */
   send(value) {
     this.#push(frameOf(value));
+  }
+
+  /**
+   * Calls `listener` with each message that is a JSON object whose `type` is this one. Returns a function that removes the
+   * listener. The object is shared with the other listeners of its type.
+   */
+  on(type, listener) {
+    const take = (event) => {
+      const message = objectOf(event);
+      if (message?.type === type) listener(message);
+    };
+    this.addEventListener("message", take);
+    return () => this.removeEventListener("message", take);
   }
 
   /** Sends a request and resolves to the reply. Rejects with ChannelError: "timeout", "refused", "lost", "closed". */

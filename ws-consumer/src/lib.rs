@@ -100,6 +100,7 @@
 //! | a backend with a high latency | [`Context::group_send_pipelined`] |
 //! | plain HTTP, long polls, streams | [`HttpConsumer`], [`exchange`], [`require_websocket`] |
 //! | server-sent events, long polls, resumable sessions | [`Protocols::resume`], [`docs::transports`] |
+//! | a client for browsers, served without a copy | `client`, with the feature of that name |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
 //! | axum, hyper, tower | [`SocketService`] |
 //! | proxies in front | [`Protocols::trust`], [`docs::proxies`] |
@@ -122,6 +123,8 @@
 //! that is offline for a moment misses the frames of that time, unless it has a [session](Protocols::resume): then every frame arrives once,
 //! in order, or the client and its consumer are notified of the gap.
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod docs;
 pub mod middleware;
 #[cfg(feature = "testing")]

@@ -1,6 +1,6 @@
 // One chat room: a channel that stays open, a log, and a line to write on.
 
-import { ChannelError, connect } from "./client/channels.js";
+import { ChannelError, connect } from "/channels/channels.js";
 import { Log } from "./log.js";
 
 // A chat is looked at: nobody wants to wait half a minute for it.
@@ -13,7 +13,7 @@ const STATE_WORDS = {
   offline: "Offline",
   closed: "Closed",
 };
-const TRANSPORT_WORDS = { websocket: "WebSocket", sse: "Event stream", "long-poll": "Long polls", poll: "Polls" };
+const TRANSPORT_WORDS = { websocket: "WebSocket", "event-stream": "Event stream", "long-poll": "Long polls", poll: "Polls" };
 const HINTS = {
   open: "",
   closed: "Closed: what you type is kept, and can be sent once you are connected.",

@@ -1,7 +1,6 @@
 //! A chat in rooms: `cargo run --bin chat`, then open the address that it prints.
 
 mod answers;
-mod client;
 mod consumer;
 mod pages;
 

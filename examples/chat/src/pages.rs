@@ -5,10 +5,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::{
-    answers::{CSS, HTML, JS, SVG, empty, only, page},
-    client,
-};
+use ws_consumer::client::ClientFiles;
+
+use crate::answers::{CSS, HTML, JS, SVG, empty, only, page};
 
 /// Answers a plain HTTP request.
 pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
@@ -28,10 +27,7 @@ pub(crate) fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
         "/static/icon.svg" => page(SVG, include_str!("../page/icon.svg")),
         "/static/log.js" => page(JS, include_str!("../page/log.js")),
         path if is_room(path) => page(HTML, include_str!("../page/room.html")),
-        path => match path.strip_prefix("/static/client/").and_then(client::module) {
-            Some(module) => page(JS, module),
-            None => empty(StatusCode::NOT_FOUND),
-        },
+        _ => ClientFiles::new().response(request).unwrap_or_else(|| empty(StatusCode::NOT_FOUND)),
     }
 }
 
@@ -91,25 +87,25 @@ mod tests {
     #[test]
     fn serves_only_room_pages() {
         assert_eq!(get("/chat/lobby/").status(), 200);
-        for path in [
-            "/chat/",
-            "/chat//",
-            "/chat/a/b/",
-            "/nope",
-            "/static/client/",
-            "/static/client/test/wire.test.js",
-        ] {
+        for path in ["/chat/", "/chat//", "/chat/a/b/", "/nope", "/channels/", "/channels/test/wire.test.js"]
+        {
             assert_eq!(get(path).status(), 404, "{path}");
         }
     }
 
     #[test]
-    fn the_client_is_served_as_modules() {
-        for path in ["channels.js", "src/wire.js"] {
-            let response = get(&format!("/static/client/{path}"));
-            assert_eq!(response.status(), 200, "{path}");
-            assert_eq!(response.headers()["content-type"], "text/javascript; charset=utf-8");
-            assert_eq!(response.headers()["content-security-policy"], POLICY);
+    fn pages_import_the_served_client() {
+        let files = ClientFiles::new();
+        assert!(include_str!("../page/room.js").contains(&format!("from \"{}\"", files.entry_url())));
+        for path in [files.entry_url(), files.source_url()] {
+            assert_eq!(get(&path).headers()["content-type"], "text/javascript; charset=utf-8", "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_have_a_policy() {
+        for path in ["/", "/chat/lobby/", "/static/room.js"] {
+            assert_eq!(get(path).headers()["content-security-policy"], POLICY, "{path}");
         }
     }
 }

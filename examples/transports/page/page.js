@@ -21,7 +21,7 @@ const TRANSPORTS = [
       + "another question.",
   },
   {
-    name: "sse",
+    name: "event-stream",
     title: "Event stream",
     how: "One answer that never ends: the server adds each message as it comes. What this side says goes up in requests "
       + "of its own.",

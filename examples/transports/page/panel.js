@@ -1,6 +1,6 @@
 // A panel: one client, restricted to one transport, its costs, and what it hears.
 
-import { ChannelError, connect } from "./client/channels.js";
+import { ChannelError, connect } from "/channels/channels.js";
 import { Meter } from "./meter.js";
 
 const MOST_HEARD = 60;

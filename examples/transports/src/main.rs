@@ -2,8 +2,6 @@
 
 #[path = "../../chat/src/answers.rs"]
 mod answers;
-#[path = "../../chat/src/client.rs"]
-mod client;
 mod counts;
 mod pages;
 mod room;

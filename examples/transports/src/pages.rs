@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
+use ws_consumer::client::ClientFiles;
+
 use crate::{
     answers::{CSS, HTML, JS, SVG, empty, only, page},
-    client,
     counts::Counts,
 };
 
@@ -31,10 +32,7 @@ pub(crate) fn answer<B>(request: &Request<B>, counts: &Counts) -> Response<Full<
         "/static/page.js" => page(JS, include_str!("../page/page.js")),
         "/static/panel.js" => page(JS, include_str!("../page/panel.js")),
         "/static/meter.js" => page(JS, include_str!("../page/meter.js")),
-        _ => match path.strip_prefix("/static/client/").and_then(client::module) {
-            Some(module) => page(JS, module),
-            None => empty(StatusCode::NOT_FOUND),
-        },
+        _ => ClientFiles::new().response(request).unwrap_or_else(|| empty(StatusCode::NOT_FOUND)),
     }
 }
 
@@ -61,7 +59,7 @@ mod tests {
         let page = include_str!("../page/index.html");
         let asked = page.split('"').filter(|text| text.starts_with("/static/"));
         let asked: Vec<_> =
-            asked.chain(["/static/panel.js", "/static/meter.js", "/static/client/channels.js"]).collect();
+            asked.chain(["/static/panel.js", "/static/meter.js", "/channels/channels.js"]).collect();
         assert!(asked.len() > 5, "{asked:?}");
         for path in asked {
             assert_eq!(get(path).status(), 200, "{path}");

@@ -1,6 +1,6 @@
 // Runs in every context: a channel that sends half an emoji, receives it, and closes with a reason that is too long.
 
-import { connect } from "ORIGIN/client/channels.js";
+import { connect } from "ORIGIN/channels/channels.js";
 
 export function talk(transport, tell) {
   const channel = connect("/ws/echo/", { transports: [transport] });

@@ -1,8 +1,6 @@
 //! The JavaScript client in every script context of a real browser, and on pages that are left.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use ws_consumer::{
     Close, Consumer, Exchange, Frame, Head, HttpConsumer, NoEvents, Protocols, Result, Resume, Router,
-    Socket, serve,
+    Socket, client::ClientFiles, serve,
 };
 
 /// Echoes. The present connections are counted.
@@ -40,7 +38,7 @@ impl Consumer for Echo {
     }
 }
 
-/// A page, a script, or a module of the client.
+/// A page or a script. The client itself comes from the crate.
 struct File(String);
 
 impl HttpConsumer for File {
@@ -52,13 +50,7 @@ impl HttpConsumer for File {
             "contexts" => ("text/html", include_str!("contexts.html").to_owned()),
             "passing" => ("text/html", include_str!("passing.html").to_owned()),
             "context.js" => ("text/javascript", include_str!("context.js").replace("ORIGIN", &self.0)),
-            _ => {
-                let module = path.strip_prefix("client/").and_then(client_module);
-                let Some(text) = module else {
-                    return exchange.send_response(StatusCode::NOT_FOUND, "").await;
-                };
-                ("text/javascript", text)
-            }
+            _ => return exchange.send_response(StatusCode::NOT_FOUND, "").await,
         };
         let mut head = Head::from(StatusCode::OK);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -67,19 +59,15 @@ impl HttpConsumer for File {
     }
 }
 
-fn client_module(path: &str) -> Option<String> {
-    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ws-consumer/client");
-    fs::read_to_string(client.join(path)).ok()
-}
-
 /// Starts a server, and returns its address, the number of connections, and its task, which ends with the set.
 async fn start() -> (SocketAddr, watch::Receiver<usize>, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the port is known");
     let (count, counted) = watch::channel(0);
     let sockets = Router::new().consumer("/ws/echo/", move || Echo(count.clone()));
-    let files = Router::new().http("/{path:path}", move || File(format!("http://{address}")));
+    let files = Router::new().http("/{path}", move || File(format!("http://{address}")));
     let protocols = Protocols::new().websocket(sockets).requests(files).resume(Resume::default());
+    let protocols = protocols.http(ClientFiles::new());
     let service = protocols.into_service(Arc::new(MemoryLayer::default()));
     let mut serving = JoinSet::new();
     serving.spawn(async move { serve(listener, service).await.expect("it serves") });

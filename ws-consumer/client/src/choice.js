@@ -30,7 +30,7 @@ export class Choice {
   /** The transports that this browser has. */
   get usable() {
     const { WebSocket, fetch, ReadableStream } = this.#environment;
-    const needs = { websocket: [WebSocket], sse: [fetch, ReadableStream], "long-poll": [fetch], poll: [fetch] };
+    const needs = { websocket: [WebSocket], "event-stream": [fetch, ReadableStream], "long-poll": [fetch], poll: [fetch] };
     return this.#transports.filter((name) => needs[name]?.every((needed) => needed !== undefined));
   }
 

@@ -68,3 +68,20 @@ export class ChannelMessageEvent extends ChannelEvent {
     return JSON.parse(this.data);
   }
 }
+
+const objects = new WeakMap();
+
+/** The object that a message of JSON is, parsed once for all listeners; null for any other message. Shared: do not change it. */
+export function objectOf(event) {
+  if (!objects.has(event)) objects.set(event, parsedObject(event.data));
+  return objects.get(event);
+}
+
+function parsedObject(data) {
+  if (typeof data !== "string" || !data.trimStart().startsWith("{")) return null;
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
+  }
+}

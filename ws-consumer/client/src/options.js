@@ -4,7 +4,7 @@ import { reportLater } from "./events.js";
 
 /** The defaults. Times are in milliseconds. */
 export const DEFAULTS = Object.freeze({
-  transports: Object.freeze(["websocket", "sse", "long-poll"]),
+  transports: Object.freeze(["websocket", "event-stream", "long-poll"]),
   // The wait before try n is drawn from 0 to base * 2^(n-1): random from the first on, so that clients do not come
   // back together.
   backoffBase: 500,

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { ChannelError } from "../channels.js";
 import { World } from "./support/world.js";
 
-const TRANSPORTS = ["websocket", "sse", "long-poll", "poll"];
+const TRANSPORTS = ["websocket", "event-stream", "long-poll", "poll"];
 
 for (const transport of TRANSPORTS) {
   test(`${transport}: texts, bytes and objects arrive both ways`, async () => {
@@ -92,7 +92,7 @@ for (const transport of TRANSPORTS) {
     const [{ code, reason, wasClean }] = channel.told("close");
     assert.deepEqual([code, reason, wasClean], [4001, "kicked", true]);
     assert.equal(world.server.sessions.length, 1, "it does not come back");
-    if (transport === "websocket" || transport === "sse") assert.deepEqual(channel.messages, ["goodbye"]);
+    if (transport === "websocket" || transport === "event-stream") assert.deepEqual(channel.messages, ["goodbye"]);
   });
 
   test(`${transport}: close ends the session after earlier messages`, async () => {
@@ -288,7 +288,7 @@ test("a gap at the end is reported at once", async () => {
 
 test("missing numbers are gaps", async () => {
   const world = new World();
-  const channel = world.connect({ transports: ["sse"] });
+  const channel = world.connect({ transports: ["event-stream"] });
   await world.opened(channel);
   world.server.session.carrier.frame(4, "fourth");
   await world.until(() => channel.messages.length === 1);

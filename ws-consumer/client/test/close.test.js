@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { World } from "./support/world.js";
 
-const TRANSPORTS = ["websocket", "sse", "long-poll", "poll"];
+const TRANSPORTS = ["websocket", "event-stream", "long-poll", "poll"];
 
 const REASONS = [
   ["of two bytes a character", "é".repeat(100), "é".repeat(61)],

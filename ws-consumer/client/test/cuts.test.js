@@ -9,7 +9,7 @@ const MESSAGES = 40;
 // Of each kind: ten thousand in all.
 const CUTS = 2_000;
 const FAULTS = { cut: 0.04, lost: 0.03, swallowed: 0.1, late: 0.04 };
-const TRANSPORTS = ["websocket", "sse", "long-poll", "poll"];
+const TRANSPORTS = ["websocket", "event-stream", "long-poll", "poll"];
 
 for (const transport of TRANSPORTS) {
   test(`${transport}: two thousand cuts lose no message`, async () => {
@@ -37,7 +37,7 @@ test("the check finds skipped frames", async () => {
 // As if the client moved between networks whose proxies forbid one thing or another.
 function forbidSome({ network, random }) {
   network.forbids.clear();
-  for (const what of ["websocket", "websocket-silently", "sse", "sse-buffered"]) {
+  for (const what of ["websocket", "websocket-silently", "event-stream", "event-stream-buffered"]) {
     if (random() < 0.3) network.forbids.add(what);
   }
 }

@@ -94,7 +94,7 @@ test("invalid subprotocols and missing transports are errors", async () => {
     [{ protocols: [undefined] }, /undefined is no subprotocol/],
     [{ transports: ["carrier-pigeon"] }, /none of the transports "carrier-pigeon"/],
     [{ transports: [] }, /none of the transports/],
-    [{ environment: { WebSocket: undefined, fetch: undefined } }, /none of the transports "websocket,sse,long-poll"/],
+    [{ environment: { WebSocket: undefined, fetch: undefined } }, /none of the transports "websocket,event-stream,long-poll"/],
   ];
   for (const [options, message] of wrong) {
     const world = new World();
@@ -127,7 +127,7 @@ test("shouldReconnect may override an invalid address", async () => {
 });
 
 test("a password in the page's address works", async () => {
-  for (const transport of ["websocket", "sse", "long-poll", "poll"]) {
+  for (const transport of ["websocket", "event-stream", "long-poll", "poll"]) {
     const world = new World();
     const fetch = (url, options) => {
       // As browsers do.

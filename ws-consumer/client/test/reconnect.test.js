@@ -172,7 +172,7 @@ test("falsely offline, all transports are tried", async () => {
   const world = new World();
   world.navigator.onLine = false;
   world.network.forbids.add("websocket");
-  world.network.forbids.add("sse");
+  world.network.forbids.add("event-stream");
   world.network.forbids.add("post");
   const channel = world.connect();
   await world.until(() => channel.state === "offline");
@@ -207,7 +207,7 @@ test("a visible page checks its connection", async () => {
 });
 
 test("a page resumes after the back-forward cache", async () => {
-  for (const transport of ["websocket", "sse", "long-poll"]) {
+  for (const transport of ["websocket", "event-stream", "long-poll"]) {
     const { world, channel } = await openWorld({ transports: [transport] });
     world.tell(world.window, "pagehide", { persisted: true });
     await world.clock.advance(5_000);
@@ -223,7 +223,7 @@ test("a page resumes after the back-forward cache", async () => {
 });
 
 test("a page that goes ends its session", async () => {
-  for (const transport of ["websocket", "sse", "long-poll"]) {
+  for (const transport of ["websocket", "event-stream", "long-poll"]) {
     const { world, channel } = await openWorld({ transports: [transport] });
     world.tell(world.window, "pagehide", { persisted: false });
     assert.equal(channel.state, "closed");
@@ -267,7 +267,7 @@ test("close ends tries and waits", async () => {
   }
 });
 
-for (const transport of ["websocket", "sse", "long-poll"]) {
+for (const transport of ["websocket", "event-stream", "long-poll"]) {
   test(`${transport}: a silent server is found in time`, async () => {
     const { world, channel } = await openWorld({ transports: [transport] }, { server: { heartbeat: 20 } });
     const { session } = world.server;
@@ -367,7 +367,7 @@ test("reconnect checks an open connection", async () => {
 test("a hidden page answers signs of life in time", async () => {
   const world = new World({ server: { heartbeat: 20 } });
   const setTimeout = (callback, delay) => world.clock.setTimeout(callback, Math.ceil(delay / 60_000) * 60_000);
-  const channel = world.connect({ transports: ["sse"], environment: { setTimeout } });
+  const channel = world.connect({ transports: ["event-stream"], environment: { setTimeout } });
   await world.opened(channel);
   let [heard, longest] = [world.clock.now(), 0];
   const { acknowledge } = world.server.session;
@@ -456,7 +456,7 @@ function countTimers(world) {
 }
 
 test("a closed channel leaves no timers", async () => {
-  for (const transports of [["websocket"], ["sse"], ["long-poll"], ["poll"]]) {
+  for (const transports of [["websocket"], ["event-stream"], ["long-poll"], ["poll"]]) {
     for (const wait of [0, 1_000, 4_000]) {
       const world = new World();
       const { left, ...environment } = countTimers(world);

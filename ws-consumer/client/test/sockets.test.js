@@ -8,7 +8,7 @@ import { connect } from "../channels.js";
 import { chance } from "./support/clock.js";
 import { listen } from "./support/sockets.js";
 
-const TRANSPORTS = ["websocket", "sse", "long-poll", "poll"];
+const TRANSPORTS = ["websocket", "event-stream", "long-poll", "poll"];
 const QUICK = { backoffBase: 5, backoffMax: 20, pollInterval: 5 };
 
 test("this Node has a WebSocket", () => {
@@ -48,7 +48,7 @@ test("refused upgrades fall back to the event stream", async () => {
   server.mock.refuse = (transport) => (transport === "websocket" ? { status: 403 } : null);
   const channel = connect(server.url);
   const [{ transport, resumed }] = await once(channel, "open");
-  assert.deepEqual([transport, resumed], ["sse", false]);
+  assert.deepEqual([transport, resumed], ["event-stream", false]);
   channel.close();
   server.close();
 });

@@ -32,7 +32,7 @@ for (const [what, value, json] of HALVES) {
 }
 
 test("half an emoji arrives as U+FFFD", async () => {
-  for (const transport of ["websocket", "sse", "long-poll", "poll"]) {
+  for (const transport of ["websocket", "event-stream", "long-poll", "poll"]) {
     const world = new World();
     const channel = world.connect({ transports: [transport], onrequest: () => `half ${HALF}` });
     channel.send(HALF);

@@ -22,11 +22,11 @@ test("a working WebSocket is used", async () => {
 });
 
 for (const [forbidden, expected] of [
-  [["websocket"], "sse"],
-  [["websocket-silently"], "sse"],
-  [["websocket", "sse"], "long-poll"],
-  [["websocket", "sse-silently"], "long-poll"],
-  [["websocket-silently", "sse-buffered"], "long-poll"],
+  [["websocket"], "event-stream"],
+  [["websocket-silently"], "event-stream"],
+  [["websocket", "event-stream"], "long-poll"],
+  [["websocket", "event-stream-silently"], "long-poll"],
+  [["websocket-silently", "event-stream-buffered"], "long-poll"],
 ]) {
   test(`without ${forbidden.join(" and ")} it uses ${expected}`, async () => {
     const world = forbidding(...forbidden);
@@ -55,7 +55,7 @@ test("a WebSocket without a pong is no proof", async () => {
   channel.send("up");
   await world.opened(channel);
   await world.until(() => channel.messages.length === 1 && world.server.session.received.length === 1);
-  assert.equal(channel.transport, "sse");
+  assert.equal(channel.transport, "event-stream");
   assert.equal(world.server.sessions.length, 1, "the session that the WebSocket began");
   assert.deepEqual(channel.told("open").map(({ resumed }) => resumed), [false], "new to the application");
   assert.deepEqual(channel.told("gap"), []);
@@ -63,19 +63,19 @@ test("a WebSocket without a pong is no proof", async () => {
 
 test("an event stream without POST is no proof", async () => {
   const world = forbidding("websocket", "post");
-  const channel = world.connect({ transports: ["websocket", "sse"] });
+  const channel = world.connect({ transports: ["websocket", "event-stream"] });
   await world.clock.advance(60_000);
   assert.notEqual(channel.state, "open");
   world.network.forbids.delete("post");
   await world.opened(channel);
-  assert.equal(channel.transport, "sse");
+  assert.equal(channel.transport, "event-stream");
 });
 
 test("missing features select other transports", async () => {
   const world = new World();
   const streams = world.connect({ environment: { WebSocket: undefined } });
   await world.opened(streams);
-  assert.equal(streams.transport, "sse");
+  assert.equal(streams.transport, "event-stream");
   const { fetch } = world.network;
   const whole = async (...request) => {
     const response = await fetch(...request);
@@ -93,7 +93,7 @@ test("the working transport is remembered for hours", async () => {
   world.network.forbids.clear();
   const start = world.server.seen.length;
   await world.opened(world.connect());
-  assert.equal(world.server.seen[start].transport, "sse");
+  assert.equal(world.server.seen[start].transport, "event-stream");
   const elsewhere = world.connect({}, "/ws/elsewhere/");
   await world.opened(elsewhere);
   assert.equal(elsewhere.transport, "websocket");
@@ -101,7 +101,7 @@ test("the working transport is remembered for hours", async () => {
   await world.clock.advance(1.5 * 3_600_000);
   const again = world.connect();
   await world.opened(again);
-  assert.equal(again.transport, "sse");
+  assert.equal(again.transport, "event-stream");
   await world.clock.advance(3_600_000);
   const later = world.connect();
   await world.opened(later);
@@ -112,9 +112,9 @@ test("a failed transport is forgotten", async () => {
   const world = forbidding("websocket");
   await world.opened(world.connect());
   world.network.forbids.clear();
-  world.network.forbids.add("sse");
+  world.network.forbids.add("event-stream");
   const remembered = () => [...world.sessionStorage.values.values()].map((value) => JSON.parse(value).transport);
-  assert.deepEqual(remembered(), ["sse"]);
+  assert.deepEqual(remembered(), ["event-stream"]);
   const channel = world.connect();
   await world.opened(channel);
   assert.equal(channel.transport, "websocket");
@@ -165,7 +165,7 @@ test("a blocked WebSocket falls back", async () => {
   world.network.cutAll();
   world.server.session.send("still here");
   await world.until(() => channel.messages.length === 1);
-  assert.equal(channel.transport, "sse");
+  assert.equal(channel.transport, "event-stream");
   assert.equal(world.server.sessions.length, 1);
 });
 
@@ -178,7 +178,7 @@ test("tokens are not in addresses, and change", async () => {
     world.network.cutAll();
     await world.until(() => channel.state !== "open");
   }
-  const carriers = world.server.seen.filter(({ transport }) => transport === "sse");
+  const carriers = world.server.seen.filter(({ transport }) => transport === "event-stream");
   assert.equal(new Set(carriers.map(({ headers }) => headers["last-event-id"])).size, 3);
   for (const { url } of world.server.seen) assert(!url.includes("secret"), url);
   assert(![...world.sessionStorage.values.values()].some((value) => value.includes("secret")));
@@ -192,10 +192,10 @@ test("functions of options are called at every try", async () => {
     asked.push(about);
     return `/ws/room/?ticket=${(tries += 1)}`;
   };
-  const protocols = ({ transport }) => (transport === "sse" ? ["chat.v2"] : ["chat.v2", `ticket.${tries}`]);
+  const protocols = ({ transport }) => (transport === "event-stream" ? ["chat.v2"] : ["chat.v2", `ticket.${tries}`]);
   const channel = world.connect({ protocols, headers: () => ({ authorization: `Bearer ${tries}` }) }, url);
   await world.opened(channel);
-  assert.deepEqual(asked, [{ transport: "websocket", attempt: 0 }, { transport: "sse", attempt: 0 }]);
+  assert.deepEqual(asked, [{ transport: "websocket", attempt: 0 }, { transport: "event-stream", attempt: 0 }]);
   const [carrier] = world.server.seen;
   assert.equal(carrier.url, "https://host/ws/room/?ticket=2&protocol=chat.v2");
   assert.equal(carrier.headers.authorization, "Bearer 2");
@@ -247,7 +247,7 @@ test("batches shrink to the server's limit", async () => {
 test("a message that is too large ends the session", async () => {
   const world = forbidding("websocket");
   world.server.options.bytes = 500;
-  const channel = world.connect({ transports: ["sse"] });
+  const channel = world.connect({ transports: ["event-stream"] });
   await world.opened(channel);
   channel.send("x".repeat(600));
   await world.until(() => channel.told("gap").length === 1);
@@ -310,7 +310,7 @@ test("a refused subprotocol is retried without", async () => {
 
 test("requests to a busy server are paced", async () => {
   const world = new World({ server: { takes: 0 } });
-  const channel = world.connect({ transports: ["sse"] });
+  const channel = world.connect({ transports: ["event-stream"] });
   await world.opened(channel);
   channel.send("later");
   const before = world.server.seen.length;
@@ -323,7 +323,7 @@ test("requests to a busy server are paced", async () => {
 test("a refused event stream falls back to polls", async () => {
   const world = new World();
   world.network.forbids.add("websocket");
-  world.server.refuse = (transport) => (transport === "sse" ? { status: 403 } : null);
+  world.server.refuse = (transport) => (transport === "event-stream" ? { status: 403 } : null);
   const channel = world.connect();
   await world.opened(channel);
   assert.equal(channel.transport, "long-poll");

@@ -89,12 +89,13 @@ pub enum Transport {
 }
 
 impl Transport {
-    const ALL: [Self; 5] = [Self::EventStream, Self::Http, Self::LongPoll, Self::Poll, Self::WebSocket];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::EventStream, Self::Http, Self::LongPoll, Self::Poll, Self::WebSocket];
 
     /// The name used in logs and between processes.
     pub fn name(self) -> &'static str {
         match self {
-            Self::EventStream => "sse",
+            Self::EventStream => "event-stream",
             Self::Http => "http",
             Self::LongPoll => "long-poll",
             Self::Poll => "poll",

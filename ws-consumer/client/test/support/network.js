@@ -172,7 +172,7 @@ class Exchange {
 
   #send() {
     const { network } = this;
-    const mode = this.request.method === "GET" ? "sse" : "post";
+    const mode = this.request.method === "GET" ? "event-stream" : "post";
     if (network.forbids.has(`${mode}-silently`)) return;
     if (network.down || network.forbids.has(mode)) return network.after(network.delay(), () => this.#fail());
     if (network.happens("late")) return this.#sendLate();
@@ -210,7 +210,7 @@ class Exchange {
   #body(stream) {
     const { network } = this;
     const encoder = new TextEncoder();
-    const buffered = network.forbids.has("sse-buffered");
+    const buffered = network.forbids.has("event-stream-buffered");
     let leave;
     const body = new ReadableStream({ start: (controller) => (this.controller = controller) });
     const line = new Line(network, () => !this.isOver, (item) => item());

@@ -91,10 +91,10 @@ export class MockServer {
 
   /** A request `{method, url, headers, body}`; resolves to `{status, headers, body}` or `{status, headers, stream}`. */
   async handle(request, left = () => {}) {
-    const transport = request.method === "GET" ? "sse" : "post";
+    const transport = request.method === "GET" ? "event-stream" : "post";
     this.seen.push({ transport, url: request.url, headers: request.headers, body: request.body });
     const protocols = new URL(request.url, "http://host").searchParams.getAll("protocol");
-    if (transport === "sse") return this.#stream(request, protocols);
+    if (transport === "event-stream") return this.#stream(request, protocols);
     const [control, ...lines] = request.body.trimEnd().split("\n").map((line) => JSON.parse(line));
     const refused = this.refuse(control.mode, control);
     if (refused) return { headers: {}, body: "", ...refused };
@@ -102,7 +102,7 @@ export class MockServer {
   }
 
   #stream(request, protocols) {
-    const refused = this.refuse("sse");
+    const refused = this.refuse("event-stream");
     if (refused) return { headers: {}, body: "", ...refused };
     const id = request.headers["last-event-id"];
     const at = id?.lastIndexOf(".");
