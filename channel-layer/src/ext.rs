@@ -135,7 +135,7 @@ pub trait ChannelLayerExt: ChannelLayer {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
-    /// use std::{any::Any, sync::Arc, time::Duration};
+    /// use std::time::Duration;
     ///
     /// use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer, Message};
     ///

@@ -102,9 +102,25 @@
 //! | server-sent events, long polls, resumable sessions | [`Protocols::resume`], [`docs::transports`] |
 //! | a client for browsers, served without a copy | `client`, with the feature of that name |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
-//! | axum, hyper, tower | [`SocketService`] |
+//! | axum | [`Protocols::http`], [`SocketService`]; for its handlers `extract`, with the feature `axum` |
+//! | hyper, tower | [`SocketService`] |
+//! | values that consumers share, such as a pool of database connections | [`Router::with_state`], [`Scope::state`] |
 //! | proxies in front | [`Protocols::trust`], [`docs::proxies`] |
 //! | tests | `testing`, with the feature of that name |
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `auth` | authentication by tokens and sessions: [`middleware`]'s `Auth`, `login`, `logout`; includes `sessions` |
+//! | `axum` | `Error` as a response of axum's handlers, extractors for users and sessions: `extract`; `ConnectInfo` |
+//! | `cookies` | plain, signed and private cookies: [`middleware`]'s `Cookies` |
+//! | `grants` | signed grants of group names: [`middleware`]'s `GrantKeys` |
+//! | `msgpack` | MessagePack as a [`Codec`] of typed consumers |
+//! | `sessions` | browser sessions in any store of tower-sessions: [`middleware`]'s `Sessions`; includes `cookies` |
+//! | `testing` | the test kit: `testing` |
 //!
 //! # Order
 //!
@@ -126,6 +142,8 @@
 #[cfg(feature = "client")]
 pub mod client;
 pub mod docs;
+#[cfg(feature = "axum")]
+pub mod extract;
 pub mod middleware;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -161,7 +179,7 @@ pub use self::{
     multiplex::Multiplexer,
     resume::{LostSession, Resume},
     router::{RouteError, Router},
-    scope::{Peer, Protocol, Scope, Transport},
+    scope::{MissingStateError, Peer, Protocol, Scope, Transport},
     server::{
         NotFound, Protocols, Serve, SocketService, accept, listen, listeners, serve, serve_connection,
         serve_connection_from,

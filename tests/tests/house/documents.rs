@@ -44,6 +44,26 @@ fn documents_name_files_that_exist() {
     assert!(missing.is_empty(), "\n{}", missing.join("\n"));
 }
 
+/// The table on the crate's front page is the only list of features.
+#[test]
+fn front_page_names_every_feature() {
+    let tree = Tree::workspace();
+    let manifest = tree.text(Path::new("ws-consumer/Cargo.toml")).expect("the manifest");
+    let section = manifest.split("[features]").nth(1).and_then(|rest| rest.split("\n[").next());
+    let entries = section.expect("the features").lines().filter(|line| !line.starts_with('#'));
+    let declared: Vec<_> = entries.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
+    let page = tree.text(Path::new("ws-consumer/src/lib.rs")).expect("the front page");
+    let table = page.split("//! | feature | adds |").nth(1).and_then(|rest| rest.split("//!\n").next());
+    let rows = table.expect("the table").lines().filter_map(|line| line.strip_prefix("//! | `"));
+    let listed: Vec<_> = rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name).collect();
+    let sorted = |mut names: Vec<&str>| {
+        names.sort_unstable();
+        names.join(" ")
+    };
+    assert!(declared.len() > 5, "the manifest was not read: {declared:?}");
+    assert_eq!(sorted(listed), sorted(declared));
+}
+
 #[test]
 fn items_of_architecture_are_short() {
     let tree = Tree::workspace();

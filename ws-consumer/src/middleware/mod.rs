@@ -35,6 +35,8 @@ pub use self::auth::{
 };
 #[cfg(all(feature = "auth", feature = "testing"))]
 pub(crate) use self::auth::{KnownUser, identify};
+#[cfg(all(feature = "auth", feature = "axum"))]
+pub(crate) use self::auth::{is_authenticated, unauthorized};
 #[cfg(feature = "cookies")]
 pub use self::cookies::{Cookie, Cookies, Jar, Key, SameSite};
 #[cfg(feature = "grants")]

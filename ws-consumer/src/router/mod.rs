@@ -9,7 +9,7 @@ mod reverse;
 
 use std::{collections::HashMap, sync::Arc};
 
-use http::StatusCode;
+use http::{Extensions, StatusCode};
 
 pub use self::error::RouteError;
 use self::{
@@ -85,6 +85,8 @@ pub struct Router {
     regexes: Vec<(usize, RegexRoute)>,
     converters: Converters,
     names: HashMap<String, Reverse>,
+    /// Values for the scopes of all routes, by type.
+    state: Extensions,
 }
 
 #[derive(Clone)]
@@ -253,6 +255,13 @@ impl Router {
         self
     }
 
+    /// Gives a clone of `value` to every connection of this router, for [`Scope::state`]: usually an `Arc`. One value of
+    /// each type is kept. A value of a nested router, or of this router, takes precedence over one from further out.
+    pub fn with_state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.state.insert(value);
+        self
+    }
+
     /// Returns the percent-encoded path of a route with these parameters.
     ///
     /// # Errors
@@ -308,6 +317,9 @@ impl Router {
         }
         if route.is_prefix {
             scope.set_mount(mount);
+        }
+        if !self.state.is_empty() {
+            scope.extensions.extend(self.state.clone());
         }
         Ok(route)
     }

@@ -3,6 +3,7 @@
 mod address;
 pub(crate) mod headers;
 mod params;
+mod state;
 
 use std::{
     fmt,
@@ -19,6 +20,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 pub(crate) use self::address::counted_address;
+pub use self::state::MissingStateError;
 use crate::error::{Error, Result};
 
 /// The request that opened the connection, and the findings of routers and middleware.
@@ -124,6 +126,26 @@ pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     #[cfg(feature = "axum")]
     let ours = ours.or_else(|| Some(extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()?.0));
     ours
+}
+
+/// Hands the other end of the connection to a plain HTTP service in the form that axum's extractor knows.
+#[cfg(feature = "axum")]
+pub(crate) fn insert_connect_info(extensions: &mut Extensions) {
+    use axum::extract::ConnectInfo;
+    if let Some(Peer(peer)) = extensions.get().copied()
+        && extensions.get::<ConnectInfo<SocketAddr>>().is_none()
+    {
+        extensions.insert(ConnectInfo(peer));
+    }
+}
+
+/// Returns the URI that the client has sent. axum shortens that of a nested service.
+pub(crate) fn original_uri<B>(request: &Request<B>) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() {
+        return &original.0;
+    }
+    request.uri()
 }
 
 /// Whether a connection's client has not read its response for too long. The server puts it into the extensions of the

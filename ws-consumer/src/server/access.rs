@@ -6,7 +6,11 @@ use http::{Method, Request, StatusCode};
 use tokio::time::Instant;
 use tracing::field::display;
 
-use crate::{error::printable, middleware::TrustedProxies, scope::peer};
+use crate::{
+    error::printable,
+    middleware::TrustedProxies,
+    scope::{original_uri, peer},
+};
 
 /// A request in progress, to be logged.
 pub(super) struct AccessEntry {
@@ -22,7 +26,7 @@ impl AccessEntry {
     pub(super) fn begin<B>(request: &Request<B>) -> Option<Self> {
         tracing::enabled!(target: "ws_consumer::access", tracing::Level::INFO).then(|| Self {
             method: request.method().clone(),
-            path: printable(request.uri().path()).into_owned(),
+            path: printable(original_uri(request).path()).into_owned(),
             client: client(request),
             began: Instant::now(),
         })

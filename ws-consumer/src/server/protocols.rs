@@ -29,12 +29,16 @@ use crate::{
 
 /// The protocols of a server: WebSockets for an application, plain HTTP for any tower service.
 ///
-/// ```
+/// ```no_run
+/// use axum::routing::get;
 /// use channel_layer::MemoryLayer;
-/// use ws_consumer::{Protocols, Router};
+/// use ws_consumer::{Protocols, Router, listen, serve};
 ///
-/// let service = Protocols::new().websocket(Router::new()).into_service(MemoryLayer::default());
-/// assert!(service.connections().is_empty());
+/// # async fn run() -> std::io::Result<()> {
+/// let pages = axum::Router::new().route("/", get(async || "the page"));
+/// let service = Protocols::new().websocket(Router::new()).http(pages).into_service(MemoryLayer::default());
+/// serve(listen("127.0.0.1:8000").await?, service).await
+/// # }
 /// ```
 pub struct Protocols<H = NotFound> {
     http: H,
@@ -81,7 +85,8 @@ impl<H> Protocols<H> {
         self
     }
 
-    /// Serves all other requests with a tower service.
+    /// Serves all other requests with a tower service, such as a router of axum. With the feature `axum` its handlers may
+    /// take `ConnectInfo<SocketAddr>`.
     pub fn http<S>(self, service: S) -> Protocols<S> {
         Protocols { http: service, settings: self.settings }
     }

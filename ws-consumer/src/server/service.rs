@@ -42,13 +42,36 @@ use crate::{
 ///
 /// Works on every server that performs the response's upgrade: [`serve`](crate::serve), hyper, axum.
 ///
-/// # In axum
+/// # With axum
+///
+/// Behind the service: [`Protocols::http`](crate::Protocols::http) takes a router of axum, and [`serve`](crate::serve) does
+/// the rest: limits, addresses of clients, a reserve of descriptors, and the shutdown.
+///
+/// ```no_run
+/// # use ws_consumer::{Protocols, Router, listen, serve};
+/// # async fn run() -> std::io::Result<()> {
+/// let pages = axum::Router::new().route("/", axum::routing::get(async || "the page"));
+/// let sockets = Router::new();
+/// let service = Protocols::new().websocket(sockets).http(pages).into_service(channel_layer::MemoryLayer::default());
+/// let stop = async { _ = tokio::signal::ctrl_c().await };
+/// serve(listen("127.0.0.1:8000").await?, service).with_graceful_shutdown(stop).await
+/// # }
+/// ```
+///
+/// In front of the service, where `axum::serve` has to stay:
+///
+/// | mount | path that [`Router`](crate::Router) and [`Scope::path`](crate::Scope::path) see |
+/// |---|---|
+/// | `fallback_service(service)` | the whole path |
+/// | `route_service("/ws/{room}", service)` | the whole path; parameters of axum's pattern are not passed on |
+/// | `nest_service("/ws", service)` | the path without `/ws`; the whole one is in the [extensions](crate::Scope::extensions), as axum's `OriginalUri` |
+///
+/// A value that axum's `Extension` layer sets reaches consumers as [`Scope::state`](crate::Scope::state).
 ///
 /// ```no_run
 /// # use ws_consumer::{Drain, Protocols, Router, listen};
 /// # async fn run() -> std::io::Result<()> {
-/// let layer = channel_layer::MemoryLayer::default();
-/// let service = Protocols::new().websocket(Router::new()).into_service(layer);
+/// let service = Protocols::new().websocket(Router::new()).into_service(channel_layer::MemoryLayer::default());
 /// let connections = service.connections().clone();
 /// let app = axum::Router::new()
 ///     .route("/", axum::routing::get(|| async { "the page" }))
@@ -357,7 +380,10 @@ impl<H> SocketService<H> {
         })
     }
 
-    fn answer<B, R>(&self, request: Request<B>) -> ReplyFuture<R>
+    fn answer<B, R>(
+        &self,
+        #[cfg_attr(not(feature = "axum"), allow(unused_mut))] mut request: Request<B>,
+    ) -> ReplyFuture<R>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
         R: 'static,
@@ -399,6 +425,8 @@ impl<H> SocketService<H> {
                 Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left)))
             });
         }
+        #[cfg(feature = "axum")]
+        crate::scope::insert_connect_info(request.extensions_mut());
         let mut http = self.http.clone();
         Box::pin(async move {
             poll_fn(|cx| http.poll_ready(cx)).await?;

@@ -24,6 +24,8 @@ mod handshakes;
 mod http2;
 #[cfg(feature = "auth")]
 mod identified;
+#[cfg(all(feature = "auth", feature = "axum"))]
+mod in_axum;
 mod lanes;
 mod limits;
 #[cfg(feature = "auth")]

@@ -65,6 +65,35 @@ async fn first_matching_route_wins() {
     .await;
 }
 
+/// Each case: the path, the state of type `&str` that the consumer sees.
+#[tokio::test(start_paused = true)]
+async fn innermost_state_is_seen() {
+    async fn state(mut socket: Socket) -> Result<()> {
+        let seen = socket
+            .scope()
+            .state::<&str>()
+            .map_or_else(|error| error.causes().to_string(), |state| (*state).to_owned());
+        socket.accept().await?;
+        socket.send_text(seen).await
+    }
+    let routes = || Router::new().application("/x", state);
+    let set = routes().nest("/own", routes().with_state("inner")).nest("/none", routes().with_state(7));
+    let router = Router::new().nest("/set", set.with_state("outer")).nest("/unset", routes());
+    check(
+        &router,
+        &[
+            ("/set/x", "outer"),
+            ("/set/own/x", "inner"),
+            ("/set/none/x", "outer"),
+            (
+                "/unset/x",
+                "no state of type `&str`: set it with `Router::with_state`, or with a layer in front",
+            ),
+        ],
+    )
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn regex_routes_match_like_django() {
     let router = Router::new()

@@ -251,7 +251,14 @@ fn token_in(frame: &Frame) -> Option<Token> {
     })
 }
 
-fn unauthorized() -> Refuse {
+/// Returns whether [`Auth`] is in front.
+#[cfg(feature = "axum")]
+pub(crate) fn is_authenticated(extensions: &http::Extensions) -> bool {
+    extensions.get::<Lease>().is_some()
+}
+
+/// The answer to a client whose identity is required.
+pub(crate) fn unauthorized() -> Refuse {
     let mut refuse = Refuse::from(StatusCode::UNAUTHORIZED);
     refuse.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     refuse
