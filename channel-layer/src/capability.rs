@@ -33,6 +33,9 @@ pub struct Capabilities {
     /// A full channel answers `send` with [`ChannelFull`](crate::Error::ChannelFull); otherwise the
     /// message is dropped where it would have been received, and counted there.
     pub reports_full: bool,
+    /// [`group_select`](crate::ChannelLayer::group_select) takes filters and passive members, for mailboxes of this
+    /// process. Otherwise it returns [`Unsupported`](crate::Error::Unsupported) for them.
+    pub selects: bool,
     /// The channels of one process share one capacity, so that a slow one can fill the others.
     pub shares_capacity: bool,
     /// Each message on a named channel goes to exactly one of its receivers, whichever processes they are in. Holds
@@ -76,6 +79,12 @@ impl Capabilities {
     /// Sets [`reports_full`](Self::reports_full).
     pub fn with_reports_full(mut self, yes: bool) -> Self {
         self.reports_full = yes;
+        self
+    }
+
+    /// Sets [`selects`](Self::selects).
+    pub fn with_selects(mut self, yes: bool) -> Self {
+        self.selects = yes;
         self
     }
 

@@ -2,6 +2,8 @@
 
 use std::{convert::Infallible, fmt, time::Duration};
 
+use crate::value::{DecodeError, ValueError};
+
 /// A cause that is specific to a backend.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -42,6 +44,9 @@ pub enum Error {
         "a blocking call inside of an asynchronous task: await the layer itself, or use `spawn_blocking`"
     )]
     InsideRuntime,
+    /// A filter over tags cannot be used.
+    #[error(transparent)]
+    InvalidFilter(#[from] FilterError),
     /// The message, or a value to be converted into one, is invalid. Sending it again will not help.
     #[error("invalid message")]
     InvalidMessage(#[source] BoxError),
@@ -85,7 +90,10 @@ impl Error {
 
     /// Whether the error lies in an argument of the caller.
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::InvalidMessage(_) | Self::InvalidName(_))
+        matches!(
+            self,
+            Self::Config(_) | Self::InvalidFilter(_) | Self::InvalidMessage(_) | Self::InvalidName(_)
+        )
     }
 }
 
@@ -176,6 +184,52 @@ fn chain(error: &BoxError) -> String {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// The reason for which a [filter](crate::TagFilter) over tags cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilterError {
+    /// Not a filter's form: a field is unknown, or has another type.
+    #[error("a filter of another form: {0}")]
+    Form(#[from] ValueError),
+    /// Text that is no JSON.
+    #[error("a filter is JSON: {0}")]
+    Json(#[from] DecodeError),
+    /// A part that the operator or comparison needs is missing, or another one is too many.
+    #[error("`{operation}` takes {takes}")]
+    Parts {
+        /// The operator or comparison.
+        operation: &'static str,
+        /// The parts that it takes.
+        takes: &'static str,
+    },
+    /// A value that no tag equals or is compared with: null, bytes, a list, a map or NaN, or a value that is no number
+    /// where one is needed.
+    #[error("a filter compares with text, numbers and booleans, and orders numbers")]
+    Scalar,
+    /// Too many levels.
+    #[error("a filter has at most {limit} levels")]
+    TooDeep {
+        /// The most levels.
+        limit: usize,
+    },
+    /// Too many parts, or too much text.
+    #[error("a filter has at most {parts} parts, and {bytes} bytes of text")]
+    TooLarge {
+        /// The most parts.
+        parts: usize,
+        /// The most bytes of text.
+        bytes: usize,
+    },
+    /// An unknown operator or comparison.
+    #[error("unknown {what} of a filter (known: {known})")]
+    Unknown {
+        /// `operator` or `comparison`.
+        what: &'static str,
+        /// The known ones.
+        known: &'static str,
+    },
 }
 
 /// A violation of the rules for names.

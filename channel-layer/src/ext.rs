@@ -11,6 +11,7 @@ use crate::{
     mailbox::Mailbox,
     message::Message,
     name::{ChannelName, GroupName},
+    selection::{Selection, TagFilter},
 };
 
 /// The field of a request that holds the channel for the answer.
@@ -69,6 +70,52 @@ pub trait ChannelLayerExt: ChannelLayer {
         channel: &ChannelName,
     ) -> impl Future<Output = Result<()>> + Send {
         async move { self.group_add(&group.try_into().map_err(Into::into)?, channel).await }
+    }
+
+    /// Adds a channel to a group for the messages whose tags match a filter, by
+    /// [`group_select`](ChannelLayer::group_select). A later call replaces the filter, and a plain
+    /// [`group_add`](ChannelLayer::group_add) ends it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> channel_layer::Result<()> {
+    /// use channel_layer::{ChannelLayerExt, MemoryLayer, Message, Tag};
+    ///
+    /// let layer = MemoryLayer::default();
+    /// let mut alice = layer.new_channel().await?;
+    /// layer.group_add_where("trades", alice.channel(), Tag::new("symbol").is("BTC")).await?;
+    ///
+    /// let trade = |symbol| Message::new("trade").with_tag("symbol", symbol);
+    /// let report = layer.group_send_message("trades", trade("ETH")).await?;
+    /// assert_eq!((report.local.delivered, report.local.filtered), (0, 1));
+    /// layer.group_send_message("trades", trade("BTC")).await?;
+    /// assert_eq!(alice.recv().await, trade("BTC"));
+    /// # Ok(()) }
+    /// ```
+    fn group_add_where(
+        &self,
+        group: impl TryInto<GroupName, Error: Into<Error>> + Send,
+        channel: &ChannelName,
+        filter: impl TryInto<TagFilter, Error: Into<Error>> + Send,
+    ) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            let (group, filter) =
+                (group.try_into().map_err(Into::into)?, filter.try_into().map_err(Into::into)?);
+            self.group_select(&group, channel, Selection::Where(filter)).await
+        }
+    }
+
+    /// Adds a channel to a group for summaries instead of messages, at most one in this time: see
+    /// [`GroupActivity`](crate::GroupActivity). By [`group_select`](ChannelLayer::group_select).
+    fn group_add_passive(
+        &self,
+        group: impl TryInto<GroupName, Error: Into<Error>> + Send,
+        channel: &ChannelName,
+        every: Duration,
+    ) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            let group = group.try_into().map_err(Into::into)?;
+            self.group_select(&group, channel, Selection::Passive(every)).await
+        }
     }
 
     /// Removes a channel from a group, by [`group_discard`](ChannelLayer::group_discard).

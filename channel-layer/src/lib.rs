@@ -22,6 +22,7 @@ mod layer;
 mod memory;
 mod message;
 mod name;
+mod selection;
 mod sync;
 
 #[doc(hidden)]
@@ -29,15 +30,16 @@ pub use self::layer::LayerCall;
 pub use self::{
     capability::Capabilities,
     config::{CapacityRules, LayerConfig, MailboxOptions, OverflowPolicy},
-    error::{BoxError, Causes, ConfigError, Error, NameError, Result},
+    error::{BoxError, Causes, ConfigError, Error, FilterError, NameError, Result},
     events::{EventSource, Health, LayerEvent, LayerEvents, LayerState},
     ext::{ChannelLayerExt, REPLY_CHANNEL},
     layer::{Audience, ChannelLayer, Deliveries, GroupDirectory, Remote, SendReport},
     mailbox::{Dropped, Ledger, Mailbox},
     memory::MemoryLayer,
-    message::{Message, RESERVED_KEY, WEBSOCKET_SEND},
+    message::{Message, RESERVED_KEY, TAGS_KEY, WEBSOCKET_SEND},
     name::{ChannelName, GroupName, MAX_NAME_LENGTH},
     registry::Registry,
+    selection::{Condition, GROUP_ACTIVITY, GroupActivity, Selection, Tag, TagFilter},
     value::{Map, Value, ValueError},
 };
 

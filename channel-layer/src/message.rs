@@ -18,6 +18,9 @@ pub const RESERVED_KEY: &str = "__asgi_channel__";
 /// The type of a message that goes directly to the socket, without waking the consumer.
 pub const WEBSOCKET_SEND: &str = "websocket.send";
 
+/// The field of a message that holds its [tags](Message::tags).
+pub const TAGS_KEY: &str = "tags";
+
 /// A message: a map with string keys, whose `type` names its handler.
 ///
 /// Cloning counts a reference. Values derived from a message, such as wire bytes or the decoded event, can be kept with
@@ -98,6 +101,25 @@ impl Message {
         let mut map = self.0.map.clone();
         map.insert(key, value);
         Self::share(map)
+    }
+
+    /// Adds or replaces a tag. Filters compare text, numbers and booleans; of other values they only see that the tag
+    /// exists.
+    ///
+    /// A field [`TAGS_KEY`] that is no map is replaced.
+    pub fn with_tag(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let mut tags = self.tags().cloned().unwrap_or_default();
+        tags.insert(name, value);
+        self.with(TAGS_KEY, tags)
+    }
+
+    /// The tags: the map in the field [`TAGS_KEY`], by which members of a group select messages (see
+    /// [`Selection`](crate::Selection)).
+    ///
+    /// The field is like any other: every backend carries it, peers in other languages can write and read it, and so can
+    /// an event with a field of that name.
+    pub fn tags(&self) -> Option<&Map> {
+        self.get(TAGS_KEY)?.as_map()
     }
 
     /// Decodes the message. Each call decodes again.

@@ -27,6 +27,7 @@ use crate::{
     layer::Deliveries,
     message::Message,
     name::{ChannelName, GroupName},
+    selection::Selection,
     sync::{Mutex, lock},
 };
 
@@ -229,10 +230,21 @@ impl Engine {
         group: &GroupName,
         channel: &ChannelName,
     ) -> Result<bool, LinkError> {
+        self.join_selecting(shards, group, channel, &Selection::All).await
+    }
+
+    /// Adds a mailbox of this process to a group for a part of its messages, as [`join`](Self::join) does.
+    pub(super) async fn join_selecting(
+        &self,
+        shards: &[Shard],
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: &Selection,
+    ) -> Result<bool, LinkError> {
         let mut joined = false;
         let (topic, shard) = self.place_of_group(shards, group);
         let join = || {
-            joined = self.hub.join(group, channel);
+            joined = self.hub.join_selecting(group, channel, selection);
             joined
         };
         shard.join(&topic, join).await?;

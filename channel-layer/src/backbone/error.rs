@@ -121,6 +121,7 @@ fn copy(error: &Arc<Error>) -> Error {
         Error::Closed => Error::Closed,
         Error::Config(config) => Error::Config(config.clone()),
         Error::InsideRuntime => Error::InsideRuntime,
+        Error::InvalidFilter(filter) => Error::InvalidFilter(filter.clone()),
         Error::InvalidMessage(_) => Error::InvalidMessage(shared()),
         Error::InvalidName(name) => Error::InvalidName(*name),
         Error::TimedOut(limit) => Error::TimedOut(*limit),

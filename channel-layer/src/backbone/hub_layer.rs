@@ -27,6 +27,7 @@ use crate::{
     mailbox::{Delivery, Mailbox, Refusal},
     message::Message,
     name::{ChannelName, GroupName},
+    selection::Selection,
 };
 
 /// A [`ChannelLayer`] over a message bus.
@@ -153,6 +154,7 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
         Capabilities::default()
             .with_cross_process(true)
             .with_orders_calls(true)
+            .with_selects(true)
             .with_adds_foreign(is_native)
             .with_detects_loss(is_native)
             .with_global_flush(is_native)
@@ -203,6 +205,29 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
             return Err(Error::Unsupported("adding a channel of another process to a group"));
         }
         self.request(channel, Target::Add(channel.clone(), group.clone())).await
+    }
+
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: Selection,
+    ) -> Result<()> {
+        if selection == Selection::All {
+            return self.group_add(group, channel).await;
+        }
+        self.engine.check_open()?;
+        if !channel.is_process_local() {
+            return Err(Error::Unsupported("selections of named channels"));
+        }
+        if self.engine.hub.contains(channel) {
+            self.engine.join_selecting(&self.shards, group, channel, &selection).await?;
+            return Ok(());
+        }
+        match requests::owner_of(channel) {
+            Some(owner) if owner == self.engine.process => Ok(()), // a closed mailbox
+            _ => Err(Error::Unsupported("selections of a channel of another process")),
+        }
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {

@@ -234,7 +234,11 @@ impl<'a> Fixture<'a> {
     /// Sends to groups, and checks that the report adds up.
     pub(super) async fn say(&self, to: impl Into<Audience>, number: i64) {
         let local = self.group_send(to, number).await.local;
-        assert_eq!(local.matched, local.delivered + local.full + local.closed, "{local:?} adds up");
+        assert_eq!(
+            local.matched,
+            local.delivered + local.filtered + local.full + local.closed,
+            "{local:?} adds up"
+        );
     }
 
     /// Sends messages concurrently: begun in order, then polled in the opposite order.

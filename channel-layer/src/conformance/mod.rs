@@ -17,6 +17,7 @@ pub mod outages;
 pub mod processes;
 pub mod reports;
 pub mod residue;
+pub mod selections;
 
 #[doc = include_str!("django.md")]
 pub mod django {}

@@ -1,6 +1,10 @@
 //! Any number of messages to all members of some groups, in slices.
 
-use std::{collections::HashSet, ops::Range, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -8,7 +12,9 @@ use super::{
     cooperative::SLICE,
     group::{Group, GroupSend, SHARDS},
     index::Hub,
+    selectors::Selected,
     totals::Totals,
+    verdicts::{Rest, Verdicts},
 };
 use crate::{
     layer::{Audience, Deliveries},
@@ -28,9 +34,21 @@ pub struct FanOut {
     load: Load,
     /// The channels that are left out, with the position of the message that each does not get.
     excepted: Vec<(usize, MailboxSender)>,
-    /// Members that have been visited.
+    /// Members that have been served.
     visited: usize,
+    /// Empty unless members have selections.
+    verdicts: Verdicts,
+    /// Members of several groups that do not receive all messages by those visited so far, by their identifiers.
+    partial: HashMap<usize, PartialMember>,
     totals: Arc<Totals>,
+}
+
+/// A member that waits for its other groups: each may add messages, and all have to go together, in their order.
+#[derive(Debug)]
+struct PartialMember {
+    sender: MailboxSender,
+    /// The positions of the messages that no group so far has for it.
+    filtered: Arc<[usize]>,
 }
 
 #[derive(Debug)]
@@ -73,7 +91,7 @@ impl Hub {
     ) -> FanOut {
         let excepted = except.and_then(|channel| self.sender(channel)).map(|sender| (0, sender));
         let load = Load::One(delivery, Tally::default());
-        FanOut { cursor, load, excepted: Vec::from_iter(excepted), visited: 0, totals: self.totals() }
+        FanOut::new(cursor, load, Vec::from_iter(excepted), self.totals())
     }
 
     pub(super) fn fan_out_from(&self, cursor: MemberCursor, sends: Vec<GroupSend>) -> FanOut {
@@ -94,7 +112,7 @@ impl Hub {
                 Load::Burst(Burst::new(deliveries), tallies.into())
             }
         };
-        FanOut { cursor, load, excepted, visited: 0, totals: self.totals() }
+        FanOut::new(cursor, load, excepted, self.totals())
     }
 
     fn cursor<'a>(&self, groups: impl IntoIterator<Item = &'a GroupName>) -> MemberCursor {
@@ -108,14 +126,53 @@ impl FanOut {
     /// to empty theirs before it is full.
     pub const TOGETHER: usize = 32;
 
+    fn new(
+        cursor: MemberCursor,
+        load: Load,
+        excepted: Vec<(usize, MailboxSender)>,
+        totals: Arc<Totals>,
+    ) -> Self {
+        let (verdicts, partial) = (Verdicts::default(), HashMap::new());
+        Self { cursor, load, excepted, visited: 0, verdicts, partial, totals }
+    }
+
     /// Serves a slice; false once all are served.
     pub fn step(&mut self) -> bool {
-        let Self { cursor, load, excepted, visited, .. } = self;
+        let Self { cursor, load, excepted, visited, verdicts, partial, .. } = self;
         let slots = (SLICE / load.tallies().len().max(1)).max(1);
-        cursor.step(slots, |member| {
+        let is_union = cursor.is_union();
+        let more = cursor.step(slots, |member, selected| {
+            let Some(selected) = selected else {
+                if is_union && !partial.is_empty() {
+                    partial.remove(&member.id());
+                }
+                *visited += 1;
+                load.serve(member, excepted);
+                return true;
+            };
+            let verdict = verdicts.of(selected, load.deliveries());
+            if is_union && !verdict.filtered.is_empty() {
+                let first = || PartialMember { sender: member.clone(), filtered: verdict.filtered.clone() };
+                partial.entry(member.id()).or_insert_with(first).add(&verdict.filtered);
+                return false;
+            }
+            partial.remove(&member.id());
             *visited += 1;
-            load.serve(member, excepted);
-        })
+            load.serve_selected(member, excepted, verdicts, selected);
+            true
+        });
+        more || self.step_partial(slots)
+    }
+
+    /// Serves the members that have waited for their other groups.
+    fn step_partial(&mut self, members: usize) -> bool {
+        let Self { load, excepted, visited, verdicts, partial, .. } = self;
+        let ids: Vec<_> = partial.keys().copied().take(members).collect();
+        for member in ids.iter().filter_map(|id| partial.remove(id)) {
+            *visited += 1;
+            load.serve_without(&member.sender, excepted, &member.filtered, verdicts);
+        }
+        !partial.is_empty()
     }
 
     /// Serves all that are left, without a pause, and returns the [sum](Self::deliveries).
@@ -138,7 +195,23 @@ impl FanOut {
 
     /// The outcome of each message so far, in the order in which they were given.
     pub fn outcomes(&self) -> impl Iterator<Item = Deliveries> {
-        self.load.tallies().iter().map(|tally| tally.outcome(self.visited))
+        let filtered = self.verdicts.filtered();
+        let filtered = filtered.into_iter().chain(std::iter::repeat(0));
+        self.load
+            .tallies()
+            .iter()
+            .zip(filtered)
+            .map(|(tally, filtered)| tally.outcome(self.visited, filtered))
+    }
+}
+
+impl PartialMember {
+    /// Adds the messages that another group has for the member: only those at `filtered` it has not.
+    fn add(&mut self, filtered: &[usize]) {
+        if self.filtered[..] != *filtered {
+            let both = self.filtered.iter().copied().filter(|at| filtered.binary_search(at).is_ok());
+            self.filtered = both.collect();
+        }
     }
 }
 
@@ -147,6 +220,74 @@ impl Load {
         match self {
             Self::One(_, tally) => std::slice::from_ref(tally),
             Self::Burst(_, tallies) => tallies,
+        }
+    }
+
+    fn deliveries(&self) -> &[Delivery] {
+        match self {
+            Self::One(delivery, _) => std::slice::from_ref(delivery),
+            Self::Burst(burst, _) => burst.deliveries(),
+        }
+    }
+
+    fn tallies_mut(&mut self) -> &mut [Tally] {
+        match self {
+            Self::One(_, tally) => std::slice::from_mut(tally),
+            Self::Burst(_, tallies) => tallies,
+        }
+    }
+
+    /// Serves a member with a selection, which is in no other group of the audience.
+    fn serve_selected(
+        &mut self,
+        member: &MailboxSender,
+        excepted: &[(usize, MailboxSender)],
+        verdicts: &mut Verdicts,
+        selected: Selected<'_>,
+    ) {
+        let verdict = verdicts.of(selected, self.deliveries());
+        if excepted.iter().any(|(_, other)| other.same_mailbox(member)) {
+            if let Some(passive) = verdict.passive() {
+                let own = excepted.iter().filter(|(_, other)| other.same_mailbox(member));
+                own.for_each(|_| passive.uncount(member));
+            }
+            let filtered = verdict.filtered.clone();
+            return self.serve_without(member, excepted, &filtered, verdicts);
+        }
+        verdict.members += 1;
+        match &verdict.rest {
+            Rest::None => {}
+            Rest::All => self.serve(member, &[]),
+            Rest::One(position, delivery) => {
+                if let Err(refusal) = member.deliver(delivery.clone()) {
+                    self.tallies_mut()[*position].add(refusal);
+                }
+            }
+            Rest::Burst(burst, positions) => {
+                let tallies = self.tallies_mut();
+                member.deliver_burst(burst, &[], |at, refusal| tallies[positions[at]].add(refusal));
+            }
+        }
+    }
+
+    /// Serves a member with the messages that are not at the positions `filtered`.
+    fn serve_without(
+        &mut self,
+        member: &MailboxSender,
+        excepted: &[(usize, MailboxSender)],
+        filtered: &[usize],
+        verdicts: &mut Verdicts,
+    ) {
+        let excepted = excepted.iter().filter(|(_, other)| other.same_mailbox(member));
+        let excepted: Vec<_> = excepted.map(|(position, _)| *position).collect();
+        for position in 0..self.deliveries().len() {
+            if excepted.contains(&position) {
+                self.tallies_mut()[position].excepted += 1;
+            } else if filtered.binary_search(&position).is_ok() {
+                verdicts.add_past(&[position], 1);
+            } else if let Err(refusal) = member.deliver(self.deliveries()[position].clone()) {
+                self.tallies_mut()[position].add(refusal);
+            }
         }
     }
 
@@ -177,23 +318,20 @@ impl Tally {
         }
     }
 
-    fn outcome(&self, visited: usize) -> Deliveries {
+    fn outcome(&self, visited: usize, filtered: usize) -> Deliveries {
         let &Self { excepted, full, closed, .. } = self;
         let matched = visited - excepted;
-        Deliveries { matched, delivered: matched - full - closed, full, closed }
+        Deliveries { matched, delivered: matched - filtered - full - closed, filtered, full, closed }
     }
 }
 
 /// Accounts for what was done, also if that was not all.
 impl Drop for FanOut {
     fn drop(&mut self) {
-        let Self { cursor, load, visited, totals, .. } = self;
-        let tallies = match load {
-            Load::One(_, tally) => std::slice::from_mut(tally),
-            Load::Burst(_, tallies) => tallies,
-        };
-        for tally in tallies {
-            let outcome = tally.outcome(*visited);
+        let Self { cursor, load, visited, verdicts, totals, .. } = self;
+        let filtered = verdicts.filtered();
+        for (position, tally) in load.tallies_mut().iter_mut().enumerate() {
+            let outcome = tally.outcome(*visited, filtered.get(position).copied().unwrap_or_default());
             totals.account(cursor.names(), &outcome);
             if let Some(on_done) = tally.on_done.take() {
                 let _ = on_done.send(outcome); // the sender may have gone
@@ -234,13 +372,27 @@ impl<const N: usize> MemberCursor<N> {
         Self { left: groups.len(), groups, shard: shards.start, shards, slot: 0, seen }
     }
 
-    /// Calls `visit` with the members in the next slots; false once all have been visited.
-    pub(super) fn step(&mut self, slots: usize, mut visit: impl FnMut(&MailboxSender)) -> bool {
+    /// Whether members may be in several of the groups.
+    fn is_union(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// Calls `visit` with the members in the next slots; false once all have been visited. A member for which `visit`
+    /// returns false is visited again in its other groups.
+    pub(super) fn step(
+        &mut self,
+        slots: usize,
+        mut visit: impl FnMut(&MailboxSender, Option<Selected<'_>>) -> bool,
+    ) -> bool {
         let Self { groups, left, shards, shard, slot, seen } = self;
         let Some(group) = left.checked_sub(1).and_then(|at| groups.get(at)) else { return false };
-        let more = group.slice(*shard, *slot, slots, |member| {
-            if seen.as_mut().is_none_or(|seen| seen.insert(member.id())) {
-                visit(member);
+        let more = group.slice(*shard, *slot, slots, |member, selected| match seen {
+            None => drop(visit(member, selected)),
+            Some(seen) if seen.contains(&member.id()) => {}
+            Some(seen) => {
+                if visit(member, selected) {
+                    seen.insert(member.id());
+                }
             }
         });
         if more {

@@ -1,14 +1,19 @@
 //! The members of one group: a list that joining and leaving changes in constant time.
 
-use std::{collections::VecDeque, fmt};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::cooperative::SLICE;
+use super::{
+    cooperative::SLICE,
+    selectors::{Selected, Selectors},
+    totals::Totals,
+};
 use crate::{
     layer::Deliveries,
     mailbox::{Delivery, MailboxSender},
     name::{ChannelName, GroupName},
+    selection::Selection,
     sync::{Mutex, RwLock, read, write},
 };
 
@@ -56,6 +61,8 @@ struct Members {
     slots: Vec<Option<MailboxSender>>,
     free: Vec<u32>,
     live: usize,
+    /// `None` while all members receive all messages.
+    selectors: Option<Box<Selectors>>,
 }
 
 /// The slot of a member, numbered over all shards.
@@ -76,13 +83,40 @@ impl<const N: usize> Group<N> {
         &self.shards[shard].queued
     }
 
-    /// Adds a member and returns its slot, for [`leave`](Self::leave).
+    /// Adds a member for all messages.
+    #[cfg(test)]
     pub(super) fn join(&self, member: MailboxSender) -> MemberSlot {
+        self.join_with(member, |_, _| {})
+    }
+
+    /// Adds a member with a selection, and returns its slot, for [`leave`](Self::leave).
+    pub(super) fn join_selecting(
+        &self,
+        member: MailboxSender,
+        selection: &Selection,
+        totals: &Arc<Totals>,
+    ) -> MemberSlot {
+        self.join_with(member, |members, slot| members.select(slot, selection, &self.name, totals))
+    }
+
+    fn join_with(&self, member: MailboxSender, then: impl FnOnce(&mut Members, usize)) -> MemberSlot {
         // Without the bits of the address that alignment makes alike.
         let shard = (member.id() >> 6) % N;
-        let slot = write(&self.shards[shard].members).join(member);
+        let mut members = write(&self.shards[shard].members);
+        let slot = members.join(member);
+        then(&mut members, slot);
         let number = slot * N + shard;
         MemberSlot(u32::try_from(number).expect("memory ends before four billion members"))
+    }
+
+    /// Replaces the selection of the member at a slot.
+    pub(super) fn select(&self, slot: MemberSlot, selection: &Selection, totals: &Arc<Totals>) {
+        let number = slot.0 as usize;
+        let members = &self.shards[number % N].members;
+        if *selection == Selection::All && read(members).selectors.is_none() {
+            return; // as nearly always: a renewal waits for no fan-out
+        }
+        write(members).select(number / N, selection, &self.name, totals);
     }
 
     /// Removes the member at a slot.
@@ -109,7 +143,8 @@ impl<const N: usize> Group<N> {
         channels
     }
 
-    /// Calls `each` with the members of a shard in the slots from `from` on, up to `count` slots. True if there are more.
+    /// Calls `each` with the members of a shard in the slots from `from` on, up to `count` slots, and with their selectors.
+    /// True if there are more.
     ///
     /// A member that neither joins nor leaves meanwhile is visited exactly once by all slices together.
     pub(super) fn slice(
@@ -117,11 +152,18 @@ impl<const N: usize> Group<N> {
         shard: usize,
         from: usize,
         count: usize,
-        mut each: impl FnMut(&MailboxSender),
+        mut each: impl FnMut(&MailboxSender, Option<Selected<'_>>),
     ) -> bool {
         let members = read(&self.shards[shard].members);
         let slots = members.slots.get(from..).unwrap_or_default();
-        slots.iter().take(count).flatten().for_each(&mut each);
+        match &members.selectors {
+            None => slots.iter().take(count).flatten().for_each(|member| each(member, None)),
+            Some(selectors) => {
+                let used = slots.iter().zip(from..).take(count);
+                let used = used.filter_map(|(member, slot)| Some((member.as_ref()?, slot)));
+                used.for_each(|(member, slot)| each(member, selectors.at(slot)));
+            }
+        }
         slots.len() > count
     }
 }
@@ -138,7 +180,24 @@ impl Members {
         self.slots.len() - 1
     }
 
+    /// Replaces the selection of the member at a slot.
+    fn select(&mut self, slot: usize, selection: &Selection, group: &GroupName, totals: &Arc<Totals>) {
+        let Some(member) = &self.slots[slot] else { return };
+        if let Some(selectors) = &mut self.selectors {
+            selectors.remove(slot, member);
+        }
+        if *selection != Selection::All {
+            let selectors = self.selectors.get_or_insert_default();
+            selectors.insert(slot, selection, member, group, totals);
+        }
+        self.selectors.take_if(|selectors| selectors.is_empty());
+    }
+
     fn leave(&mut self, slot: usize) {
+        if let (Some(selectors), Some(member)) = (&mut self.selectors, &self.slots[slot]) {
+            selectors.remove(slot, member);
+            self.selectors.take_if(|selectors| selectors.is_empty());
+        }
         self.slots[slot] = None;
         self.free.push(u32::try_from(slot).expect("it came from a `MemberSlot`"));
         self.live -= 1;

@@ -13,6 +13,7 @@ use crate::{
     layer::Deliveries,
     mailbox::{Delivery, Ledger, Mailbox, MailboxLimits, MailboxOwner, MailboxSender, Refusal},
     name::{ChannelName, GroupName},
+    selection::Selection,
 };
 
 /// An observer of the groups and mailboxes of a [`Hub`].
@@ -94,17 +95,28 @@ impl Hub {
         self.0.mailboxes.contains_key(channel)
     }
 
-    /// Adds a mailbox to a group, in constant time. False if no such mailbox is open here.
+    /// Adds a mailbox to a group, in constant time, for all messages. False if no such mailbox is open here.
     pub fn join(&self, group: &GroupName, channel: &ChannelName) -> bool {
+        self.join_selecting(group, channel, &Selection::All)
+    }
+
+    /// Adds a mailbox to a group, for a part of its messages; a member changes its selection. False if no such mailbox is
+    /// open here.
+    ///
+    /// The summaries of [passive](Selection::Passive) members need a runtime of tokio with a timer where messages are sent.
+    pub fn join_selecting(&self, group: &GroupName, channel: &ChannelName, selection: &Selection) -> bool {
         let Some(mut entry) = self.0.mailboxes.get_mut(channel) else { return false };
         let OpenMailbox { sender, memberships } = &mut *entry;
-        memberships.renew_or_insert(group, Instant::now(), || {
-            // Joins while the entry is held: an empty group is only removed under the same lock.
-            let make = || Arc::new(Group::new(group.clone()));
-            let group = self.0.groups.entry(group.clone()).or_insert_with(make);
-            let slot = group.join(sender.clone());
-            (group.clone(), slot)
-        });
+        let (now, totals) = (Instant::now(), &self.0.totals);
+        if let Some((group, slot)) = memberships.renew(group, now) {
+            group.select(slot, selection, totals);
+            return true;
+        }
+        // Joins while the entry is held: an empty group is only removed under the same lock.
+        let make = || Arc::new(Group::new(group.clone()));
+        let joined = self.0.groups.entry(group.clone()).or_insert_with(make);
+        let slot = joined.join_selecting(sender.clone(), selection, totals);
+        memberships.insert(group, joined.clone(), slot, now);
         true
     }
 

@@ -20,20 +20,17 @@ pub(super) struct Membership {
 }
 
 impl Memberships {
-    /// Renews the membership, or adds one at the slot that `join` returns.
-    pub(super) fn renew_or_insert(
-        &mut self,
-        name: &GroupName,
-        now: Instant,
-        join: impl FnOnce() -> (Arc<Group>, MemberSlot),
-    ) {
+    /// Renews the membership, if there is one, and returns its group and slot.
+    pub(super) fn renew(&mut self, name: &GroupName, now: Instant) -> Option<(&Group, MemberSlot)> {
+        let (_, known) = self.0.as_mut()?.iter_mut().find(|(known, _)| known == name)?;
+        known.since = now;
+        Some((&known.group, known.slot))
+    }
+
+    /// Adds a membership, which is new.
+    pub(super) fn insert(&mut self, name: &GroupName, group: Arc<Group>, slot: MemberSlot, now: Instant) {
         // Room for one: most channels are in one group, and `push` alone would make room for four.
         let list = self.0.get_or_insert_with(|| Box::new(Vec::with_capacity(1)));
-        if let Some((_, known)) = list.iter_mut().find(|(known, _)| known == name) {
-            known.since = now;
-            return;
-        }
-        let (group, slot) = join();
         list.push((name.clone(), Membership { group, slot, since: now }));
     }
 

@@ -12,6 +12,11 @@
 //! No sender waits for a receiver: a full mailbox does what its [`OverflowPolicy`](crate::OverflowPolicy) says, and is
 //! counted. A group whose members miss messages is named in a warning through `tracing`, at most once a second.
 //!
+//! # Selections
+//! A member may [select](crate::Selection) a part of its groups' messages. Equal selections of a group's members are
+//! evaluated once per message; members without the message cost less than those that take it. A group whose members receive
+//! all messages keeps nothing for selections.
+//!
 //! # Accounting
 //! [`Hub::ledger`] accounts for every message that was offered to a mailbox here.
 
@@ -21,7 +26,10 @@ mod fan_out;
 mod group;
 mod index;
 mod memberships;
+mod passive;
+mod selectors;
 mod totals;
+mod verdicts;
 
 pub(crate) use self::cooperative::run_sliced;
 pub use self::{

@@ -22,6 +22,8 @@ pub(super) struct Totals {
     closed_mailboxes: Mutex<Ledger>,
     /// Messages to mailboxes that had just closed. A count alone, so relaxed.
     too_late: AtomicU64,
+    /// Messages that selections kept from members. A count alone, so relaxed.
+    filtered: AtomicU64,
     warnings: Warnings<GroupName, REMEMBERED>,
 }
 
@@ -43,6 +45,9 @@ impl Totals {
         deliveries: &Deliveries,
     ) {
         self.missed(deliveries.closed);
+        if deliveries.filtered > 0 {
+            self.filtered.fetch_add(deliveries.filtered as u64, Relaxed);
+        }
         self.warn_of_full(groups, deliveries);
     }
 
@@ -51,6 +56,7 @@ impl Totals {
         let mut ledger = *lock(&self.closed_mailboxes);
         let too_late = self.too_late.load(Relaxed);
         ledger.offered += too_late;
+        ledger.filtered += self.filtered.load(Relaxed);
         ledger.dropped += Dropped { closed: too_late, ..Dropped::default() };
         ledger
     }

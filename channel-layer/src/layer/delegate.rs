@@ -39,6 +39,7 @@ macro_rules! delegate_layer {
             $crate::__delegate_call!($this, $inner, send(channel: & $crate::ChannelName, message: $crate::Message) -> ());
             $crate::__delegate_call!($this, $inner, receive(channel: & $crate::ChannelName) -> $crate::Message);
             $crate::__delegate_call!($this, $inner, group_add(group: & $crate::GroupName, channel: & $crate::ChannelName) -> ());
+            $crate::__delegate_call!($this, $inner, group_select(group: & $crate::GroupName, channel: & $crate::ChannelName, selection: $crate::Selection) -> ());
             $crate::__delegate_call!($this, $inner, group_discard(group: & $crate::GroupName, channel: & $crate::ChannelName) -> ());
             $crate::__delegate_call!($this, $inner, group_discard_all(channel: & $crate::ChannelName) -> ());
             $crate::__delegate_call!($this, $inner, group_send(to: & $crate::Audience, message: $crate::Message) -> $crate::SendReport);
@@ -118,6 +119,23 @@ macro_rules! __delegate_call {
         {
             let $this = self;
             $crate::ChannelLayer::$name(&$inner, $one, $two)
+        }
+    };
+    ($this:ident, $inner:expr, $name:ident($one:ident: & $first:ty, $two:ident: & $second:ty, $three:ident: $third:ty) -> $output:ty) => {
+        fn $name<'s, 'a, 'b, 'f>(
+            &'s self,
+            $one: &'a $first,
+            $two: &'b $second,
+            $three: $third,
+        ) -> $crate::LayerCall<'f, $output>
+        where
+            's: 'f,
+            'a: 'f,
+            'b: 'f,
+            Self: 'f,
+        {
+            let $this = self;
+            $crate::ChannelLayer::$name(&$inner, $one, $two, $three)
         }
     };
 }

@@ -23,6 +23,7 @@ use crate::{
     mailbox::Mailbox,
     message::Message,
     name::{ChannelName, GroupName},
+    selection::Selection,
 };
 
 /// Messages from any process to any connection, or to groups of connections.
@@ -64,6 +65,14 @@ use crate::{
 /// that process makes the change, and the call returns once it has. They return `Ok` without an effect if the process is
 /// gone or the mailbox unknown. A backend that cannot ask the other process returns
 /// [`Unsupported`](crate::Error::Unsupported): see [`Capabilities::adds_foreign`].
+///
+/// # Selections
+///
+/// A mailbox may be a member for [a part](Selection) of a group's messages: those whose [tags](Message::tags) match a
+/// filter, or summaries only. The process of the mailbox selects, and nothing of it is sent to others, so each process
+/// may use it while its peers know nothing of it. A channel in several groups of an audience receives a message, once, if
+/// one of its memberships selects it. Reports count the others as [`filtered`](Deliveries::filtered), and the
+/// [`Ledger`](crate::Ledger) of the process does.
 ///
 /// # Expiry
 ///
@@ -163,7 +172,8 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// [`Closed`](crate::Error::Closed) once the layer is closed, also for calls that wait already.
     async fn receive(&self, channel: &ChannelName) -> Result<Message>;
 
-    /// Adds a channel to a group. Adding it again renews a membership by name; nothing else changes.
+    /// Adds a channel to a group, for all messages. Adding it again renews a membership by name, and ends a
+    /// [selection](Self::group_select); nothing else changes.
     ///
     /// Once this returns, the channel receives every later `group_send`; while the backend is away, as soon as it is
     /// back. If the future is dropped before it returns, the channel may or may not be a member; a later
@@ -173,6 +183,19 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// [`Unsupported`](crate::Error::Unsupported) for a channel of another process, without
     /// [`adds_foreign`](Capabilities::adds_foreign); the errors of [an outage](Self#while-the-backend-is-away).
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()>;
+
+    /// Adds a channel to a group for a part of its messages, or changes the selection of a member: see
+    /// [Selections](Self#selections). With [`Selection::All`] this is [`group_add`](Self::group_add).
+    ///
+    /// # Errors
+    /// As for [`group_add`](Self::group_add); [`Unsupported`](crate::Error::Unsupported) without
+    /// [`selects`](Capabilities::selects), for a named channel, and for a channel of another process.
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: Selection,
+    ) -> Result<()>;
 
     /// Takes a channel out of a group, if it is a member.
     ///

@@ -46,6 +46,8 @@ pub struct Deliveries {
     pub matched: usize,
     /// Members whose mailbox took the message. It has not been received yet, and can still expire or make room for another under the mailbox's [`OverflowPolicy`](crate::OverflowPolicy).
     pub delivered: usize,
+    /// Members whose [selection](crate::Selection) left the message out; passive members among them.
+    pub filtered: usize,
     /// Members whose mailbox was full, so that they miss the message.
     pub full: usize,
     /// Members whose mailbox closed at the same time.
@@ -56,6 +58,7 @@ impl AddAssign for Deliveries {
     fn add_assign(&mut self, other: Self) {
         self.matched += other.matched;
         self.delivered += other.delivered;
+        self.filtered += other.filtered;
         self.full += other.full;
         self.closed += other.closed;
     }

@@ -43,7 +43,7 @@ impl Burst {
         self.0.deliveries.len()
     }
 
-    pub(super) fn deliveries(&self) -> &[Delivery] {
+    pub(crate) fn deliveries(&self) -> &[Delivery] {
         &self.0.deliveries
     }
 }

@@ -39,6 +39,7 @@ impl Counts {
             delivered: self.delivered,
             queued: queued as u64,
             dropped: self.dropped.as_deref().copied().unwrap_or_default(),
+            filtered: 0,
         }
     }
 }

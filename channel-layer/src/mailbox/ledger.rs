@@ -19,6 +19,9 @@ pub struct Ledger {
     pub queued: u64,
     /// Messages that were dropped, by reason.
     pub dropped: Dropped,
+    /// Messages to a group that a member's [selection](crate::Selection) left out. They were not offered, and are only
+    /// counted for all mailboxes of a process together.
+    pub filtered: u64,
 }
 
 /// Messages that were not received, by reason.
@@ -72,6 +75,7 @@ impl AddAssign for Ledger {
         self.delivered += other.delivered;
         self.queued += other.queued;
         self.dropped += other.dropped;
+        self.filtered += other.filtered;
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     mailbox::{Delivery, Mailbox, Refusal},
     message::Message,
     name::{ChannelName, GroupName},
+    selection::Selection,
 };
 
 /// A [`ChannelLayer`] within one process, for single-process servers and for tests.
@@ -86,6 +87,7 @@ impl ChannelLayer for MemoryLayer {
             .with_global_flush(true)
             .with_orders_calls(true)
             .with_reports_full(true)
+            .with_selects(true)
             .with_shares_work(true)
             .with_stores_messages(true)
     }
@@ -135,6 +137,23 @@ impl ChannelLayer for MemoryLayer {
         if !self.hub.join(group, channel) && !channel.is_process_local() {
             self.named.join(&self.hub, group, channel, self.config.bounds_of(channel));
         }
+        Ok(())
+    }
+
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: Selection,
+    ) -> Result<()> {
+        if selection == Selection::All {
+            return self.group_add(group, channel).await;
+        }
+        self.enter()?;
+        if !channel.is_process_local() {
+            return Err(Error::Unsupported("selections of named channels"));
+        }
+        self.hub.join_selecting(group, channel, &selection);
         Ok(())
     }
 

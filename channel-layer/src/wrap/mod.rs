@@ -42,6 +42,7 @@ use crate::{
     mailbox::Mailbox,
     message::Message,
     name::{ChannelName, GroupName},
+    selection::Selection,
 };
 
 /// The code around every call of a layer.
@@ -79,6 +80,7 @@ pub enum Call<'a> {
     GroupAdd { group: &'a GroupName, channel: &'a ChannelName },
     GroupDiscard { group: &'a GroupName, channel: &'a ChannelName },
     GroupDiscardAll { channel: &'a ChannelName },
+    GroupSelect { group: &'a GroupName, channel: &'a ChannelName, selection: &'a Selection },
     GroupSend { to: &'a Audience, message: &'a Message },
     Health,
     Open { options: &'a MailboxOptions },
@@ -95,6 +97,7 @@ impl Call<'_> {
             Self::GroupAdd { .. } => "group_add",
             Self::GroupDiscard { .. } => "group_discard",
             Self::GroupDiscardAll { .. } => "group_discard_all",
+            Self::GroupSelect { .. } => "group_select",
             Self::GroupSend { .. } => "group_send",
             Self::Health => "health",
             Self::Open { .. } => "open",
@@ -149,6 +152,16 @@ impl<L: ChannelLayer, W: Wrap> ChannelLayer for Wrapped<L, W> {
 
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.wrap.around(Call::GroupAdd { group, channel }, self.layer.group_add(group, channel)).await
+    }
+
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: Selection,
+    ) -> Result<()> {
+        let call = Call::GroupSelect { group, channel, selection: &selection.clone() };
+        self.wrap.around(call, self.layer.group_select(group, channel, selection)).await
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {

@@ -129,6 +129,7 @@ fn needs_backend(call: Call<'_>) -> bool {
         | Call::GroupAdd { .. }
         | Call::GroupDiscard { .. }
         | Call::GroupDiscardAll { .. }
+        | Call::GroupSelect { .. }
         | Call::Open { .. }
         | Call::Receive { .. } => false,
     }

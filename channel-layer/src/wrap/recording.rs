@@ -8,6 +8,7 @@ use crate::{
     layer::Audience,
     message::Message,
     name::{ChannelName, GroupName},
+    selection::Selection,
     sync::{Mutex, MutexGuard, lock},
 };
 
@@ -26,6 +27,7 @@ pub enum Recorded {
     GroupAdd { group: GroupName, channel: ChannelName },
     GroupDiscard { group: GroupName, channel: ChannelName },
     GroupDiscardAll { channel: ChannelName },
+    GroupSelect { group: GroupName, channel: ChannelName, selection: Selection },
     GroupSend { to: Audience, message: Message },
     Send { channel: ChannelName, message: Message },
 }
@@ -62,6 +64,11 @@ impl Recorded {
                 Self::GroupDiscard { group: group.into(), channel: channel.into() }
             }
             Call::GroupDiscardAll { channel } => Self::GroupDiscardAll { channel: channel.into() },
+            Call::GroupSelect { group, channel, selection } => Self::GroupSelect {
+                group: group.into(),
+                channel: channel.into(),
+                selection: selection.clone(),
+            },
             Call::GroupSend { to, message } => Self::GroupSend { to: to.clone(), message: message.clone() },
             Call::Send { channel, message } => {
                 Self::Send { channel: channel.into(), message: message.clone() }

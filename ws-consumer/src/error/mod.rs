@@ -72,7 +72,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// blame. A name that is made of them in other ways (from a header, or after a change of its letters) is parsed
 /// explicitly: [`GroupName::new`](channel_layer::GroupName::new) with `?` counts as bad input, and so does a field of type
 /// [`GroupName`](channel_layer::GroupName) or [`ChannelName`](channel_layer::ChannelName) in what
-/// [`Frame::json`](crate::Frame::json) reads.
+/// [`Frame::json`](crate::Frame::json) reads. The same holds for a client's [`TagFilter`](channel_layer::TagFilter).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -220,8 +220,8 @@ impl<E: Into<BoxError>> From<E> for Error {
             Ok(layer) => return Self::Layer(*layer),
             Err(error) => error,
         };
-        // A name that is parsed explicitly came from outside: see `Error`, "Names".
-        if error.is::<channel_layer::NameError>() {
+        // A name or filter that is parsed explicitly came from outside: see `Error`, "Names".
+        if error.is::<channel_layer::NameError>() || error.is::<channel_layer::FilterError>() {
             return Self::BadInput(error);
         }
         match outage(&*error) {

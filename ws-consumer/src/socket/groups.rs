@@ -1,6 +1,8 @@
 //! Groups and channels of the channel layer.
 
-use channel_layer::{Audience, ChannelLayer, ChannelName, GroupName, Message};
+use std::time::Duration;
+
+use channel_layer::{Audience, ChannelLayer, ChannelName, GroupName, Message, Selection, TagFilter};
 use serde::Serialize;
 
 use super::context::Context;
@@ -24,6 +26,78 @@ impl Context {
             let (group, layer) = (group?, self.layer.clone());
             Ok(layer.group_add(&group, self.channel().await?).await?)
         }
+    }
+
+    /// Joins a group for the messages whose [tags](Message::tags) match a filter, frames for sockets among them. In a
+    /// group already, the connection changes its filter; [`group_add`](Self::group_add) ends it.
+    ///
+    /// ```no_run
+    /// # use ws_consumer::{Context, Result};
+    /// # async fn connect(socket: &mut Context) -> Result<()> {
+    /// use channel_layer::{Message, Tag};
+    ///
+    /// socket.group_add_where("trades", Tag::new("symbol").is_one_of(["BTC", "ETH"])).await?;
+    /// // Anywhere else: for sockets without waking their consumers, or as an event.
+    /// let frame = Message::websocket_text(r#"{"symbol": "BTC", "price": 97500}"#).with_tag("symbol", "BTC");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A client may choose its filter: [`TagFilter`] is bounded, and a field of this type in what
+    /// [`Frame::json`](crate::Frame::json) reads is the client's fault if it is invalid.
+    ///
+    /// # Errors
+    /// Those of [`group_add`](Self::group_add); [`Misuse`](Error::Misuse) for an invalid filter;
+    /// [`Layer`](Error::Layer) with `Unsupported` where the layer does not
+    /// [select](channel_layer::Capabilities::selects).
+    #[track_caller]
+    pub fn group_add_where<G, F>(&mut self, group: G, filter: F) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+        F: TryInto<TagFilter, Error: Into<channel_layer::Error>>,
+    {
+        let group = self.name("group_add_where", group);
+        let filter = usable("group_add_where", filter.try_into().map_err(Into::into));
+        self.group_select(group, filter.map(Selection::Where))
+    }
+
+    /// Joins a group for summaries instead of messages, for a client that shows only how much is new. At most once in this
+    /// time, and only after messages, the `event` hook receives a [`GroupActivity`](channel_layer::GroupActivity), an
+    /// event of type [`group.activity`](channel_layer::GROUP_ACTIVITY). No frame is sent unless the hook sends one.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use ws_consumer::{Context, Result};
+    /// # async fn connect(socket: &mut Context) -> Result<()> {
+    /// #[derive(serde::Deserialize)]
+    /// #[serde(tag = "type")]
+    /// enum Event {
+    ///     #[serde(rename = "group.activity")]
+    ///     Activity(channel_layer::GroupActivity),
+    /// }
+    ///
+    /// socket.group_add_passive("news", Duration::from_secs(10)).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`group_add`](Self::group_add); [`Layer`](Error::Layer) with `Unsupported` where the layer does not
+    /// [select](channel_layer::Capabilities::selects).
+    #[track_caller]
+    pub fn group_add_passive<G>(
+        &mut self,
+        group: G,
+        every: Duration,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+    {
+        let group = self.name("group_add_passive", group);
+        self.group_select(group, Ok(Selection::Passive(every)))
+    }
+
+    async fn group_select(&mut self, group: Result<GroupName>, selection: Result<Selection>) -> Result<()> {
+        let (group, selection, layer) = (group?, selection?, self.layer.clone());
+        Ok(layer.group_select(&group, self.channel().await?, selection).await?)
     }
 
     /// Leaves a group. No effect if the connection was not in it.
@@ -177,11 +251,11 @@ impl Context {
     }
 }
 
-/// Returns the message made of a consumer's value.
+/// Returns the message, or the filter, made of a consumer's value.
 #[track_caller]
-pub(crate) fn usable(call: &'static str, message: channel_layer::Result<Message>) -> Result<Message> {
-    match message {
-        Ok(message) => Ok(message),
+pub(crate) fn usable<T>(call: &'static str, made: channel_layer::Result<T>) -> Result<T> {
+    match made {
+        Ok(made) => Ok(made),
         Err(fault) => Err(Error::Misuse(MisuseError::new(call, fault))),
     }
 }

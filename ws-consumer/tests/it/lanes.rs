@@ -301,6 +301,14 @@ impl channel_layer::ChannelLayer for Shaky {
     ) -> channel_layer::Result<()> {
         self.inner.group_add(group, channel).await
     }
+    async fn group_select(
+        &self,
+        group: &channel_layer::GroupName,
+        channel: &channel_layer::ChannelName,
+        selection: channel_layer::Selection,
+    ) -> channel_layer::Result<()> {
+        self.inner.group_select(group, channel, selection).await
+    }
     async fn group_discard(
         &self,
         group: &channel_layer::GroupName,

@@ -105,6 +105,14 @@ impl ChannelLayer for Elsewhere {
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> channel_layer::Result<()> {
         self.0.group_add(group, channel).await
     }
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: channel_layer::Selection,
+    ) -> channel_layer::Result<()> {
+        self.0.group_select(group, channel, selection).await
+    }
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> channel_layer::Result<()> {
         self.0.group_discard(group, channel).await
     }

@@ -110,6 +110,14 @@ impl ChannelLayer for Failing {
         self.memory.group_add(group, channel).await?;
         if let Err(Error::Unavailable(_)) = works { Ok(()) } else { works }
     }
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: channel_layer::Selection,
+    ) -> Result<()> {
+        self.memory.group_select(group, channel, selection).await
+    }
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.works()?;
         self.memory.group_discard(group, channel).await

@@ -34,7 +34,7 @@ use std::{
 use async_trait::async_trait;
 use channel_layer::{
     Audience, Capabilities, ChannelLayer, ChannelName, Error, GroupDirectory, GroupName, Health, LayerEvents,
-    Mailbox, MailboxOptions, Message, Remote, Result, SendReport,
+    Mailbox, MailboxOptions, Message, Remote, Result, Selection, SendReport,
     backbone::{BackboneStats, QueueReader, Shard},
     hub::Hub,
     mailbox::{Delivery, Refusal},
@@ -197,6 +197,19 @@ impl ChannelLayer for CoreLayer {
         match self.inner.state.is_ours(channel) {
             true => self.inner.join(group, channel).await,
             false => Ok(self.inner.add(group, channel).await?),
+        }
+    }
+
+    /// Selects nothing: a message from Python names the channels of this process that it is for, and not their groups.
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: Selection,
+    ) -> Result<()> {
+        match selection {
+            Selection::All => self.group_add(group, channel).await,
+            _ => Err(Error::Unsupported("selections of messages in the mode `core`")),
         }
     }
 

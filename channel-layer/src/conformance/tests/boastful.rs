@@ -12,6 +12,7 @@ use crate::{
     memory::MemoryLayer,
     message::Message,
     name::{ChannelName, GroupName},
+    selection::Selection,
 };
 
 #[derive(Debug)]
@@ -38,6 +39,15 @@ impl ChannelLayer for Boastful {
 
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.0.group_add(group, channel).await
+    }
+
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: Selection,
+    ) -> Result<()> {
+        self.0.group_select(group, channel, selection).await
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {

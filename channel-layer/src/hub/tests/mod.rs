@@ -1,6 +1,7 @@
 mod broadcast;
 #[cfg(shuttle)]
 mod models;
+mod selections;
 mod shards;
 
 use std::{sync::Arc, time::Duration};

@@ -26,7 +26,7 @@ fn mailbox(name: &str) -> Mailbox {
 fn seen(group: &Group) -> HashMap<String, usize> {
     let mut seen = HashMap::new();
     let mut slot = 0;
-    while group.slice(0, slot, 1, |member| *seen.entry(member.channel().to_string()).or_default() += 1) {
+    while group.slice(0, slot, 1, |member, _| *seen.entry(member.channel().to_string()).or_default() += 1) {
         slot += 1;
     }
     seen

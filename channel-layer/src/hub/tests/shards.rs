@@ -23,7 +23,11 @@ fn group(name: &str) -> Arc<Sharded> {
 /// The visits per member.
 fn visits(mut cursor: MemberCursor<4>, slots: usize) -> BTreeMap<String, usize> {
     let mut visits = BTreeMap::new();
-    while cursor.step(slots, |member| *visits.entry(member.channel().to_string()).or_default() += 1) {}
+    let mut visit = |name: String| *visits.entry(name).or_default() += 1;
+    while cursor.step(slots, |member, _| {
+        visit(member.channel().to_string());
+        true
+    }) {}
     visits
 }
 

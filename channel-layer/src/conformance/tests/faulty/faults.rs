@@ -77,6 +77,20 @@ faults! {
     ReordersExceptions,
     /// Sends concurrent messages to groups in any order.
     ReordersConcurrentCalls,
+    /// Adds members with a filter for all messages.
+    IgnoresFilters,
+    /// Keeps the first filter of a member when it gets another one.
+    KeepsTheFirstFilter,
+    /// Keeps the filter of a member that is added for all messages.
+    KeepsFiltersOfMembers,
+    /// Sends messages to passive members.
+    IgnoresPassive,
+    /// Sends nothing to passive members.
+    SilencesPassive,
+    /// Accepts selections of named channels, without an effect.
+    SelectsNames,
+    /// Accepts selections of channels of other processes, without an effect.
+    SelectsForStrangers,
     /// Delivers messages to groups to one of the members in each process later than to the others.
     DelaysOneMember,
     /// Delivers to the excepted channel too.

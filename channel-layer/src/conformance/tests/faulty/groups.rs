@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     layer::ChannelLayer,
     name::{ChannelName, GroupName},
+    selection::{Selection, Tag},
 };
 
 impl Faulty {
@@ -48,6 +49,9 @@ impl Faulty {
                 return Err(Error::Backend("the channel is unknown".into()));
             }
             Some(Fault::WaitsForUnknownChannels) if is_far && !is_open => pending().await,
+            Some(Fault::KeepsFiltersOfMembers) if self.layer.hub().members(group).contains(channel) => {
+                return Ok(());
+            }
             Some(Fault::JoinsOnce) if has_left => return Ok(()),
             Some(Fault::UnsubscribesUnderAJoin) => self.wire.subscribe_again(group).await,
             Some(Fault::ExpiresMailboxes) => self.leave_later(group, channel),
@@ -60,6 +64,40 @@ impl Faulty {
             leak.end();
         }
         Ok(())
+    }
+
+    pub(super) async fn select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: Selection,
+    ) -> Result<()> {
+        let is_mailbox = channel.is_process_local();
+        match (self.fault, &selection) {
+            (Some(Fault::IgnoresFilters), Selection::Where(_)) if is_mailbox && !self.is_far(channel) => {
+                return self.layer.group_add(group, channel).await;
+            }
+            (Some(Fault::IgnoresPassive), Selection::Passive(_)) => {
+                return self.layer.group_add(group, channel).await;
+            }
+            (Some(Fault::SilencesPassive), Selection::Passive(_)) => {
+                let none = Tag::new("none").exists().try_into().expect("it is small");
+                return self.layer.group_select(group, channel, Selection::Where(none)).await;
+            }
+            (Some(Fault::KeepsTheFirstFilter), Selection::Where(_)) if self.selected(group, channel) => {
+                return Ok(());
+            }
+            (Some(Fault::SelectsNames), _) if !is_mailbox => return Ok(()),
+            (Some(Fault::SelectsForStrangers), _) if self.is_far(channel) => return Ok(()),
+            _ => {}
+        }
+        self.layer.group_select(group, channel, selection).await
+    }
+
+    /// Notes that a member has a filter. Returns whether it had one.
+    fn selected(&self, group: &GroupName, channel: &ChannelName) -> bool {
+        let key = (group.clone(), channel.clone());
+        self.world.state().joins.insert(key, 1).is_some()
     }
 
     fn leave_later(&self, group: &GroupName, channel: &ChannelName) {

@@ -36,6 +36,7 @@ use crate::{
     mailbox::Mailbox,
     message::Message,
     name::{ChannelName, GroupName},
+    selection::Selection,
 };
 
 /// A year, for settings without an end.
@@ -120,6 +121,16 @@ impl ChannelLayer for Faulty {
     async fn group_add(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {
         self.check_open()?;
         self.add(&self.renamed(group), channel).await
+    }
+
+    async fn group_select(
+        &self,
+        group: &GroupName,
+        channel: &ChannelName,
+        selection: Selection,
+    ) -> Result<()> {
+        self.check_open()?;
+        self.select(&self.renamed(group), channel, selection).await
     }
 
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()> {

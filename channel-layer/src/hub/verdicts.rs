@@ -1,0 +1,104 @@
+//! The outcome of selections for the messages of one fan-out: once per selection, not per member.
+
+use std::{fmt, sync::Arc};
+
+use super::selectors::{Selected, Selector};
+use crate::mailbox::{Burst, Delivery};
+
+/// The verdicts of one fan-out, by the numbers of their selectors.
+#[derive(Debug, Default)]
+pub(super) struct Verdicts {
+    current: Vec<Option<Verdict>>,
+    /// By message: members that were filtered by selectors that have gone, or one by one.
+    past: Vec<usize>,
+}
+
+/// The messages that the members with one selector receive.
+pub(super) struct Verdict {
+    /// Kept, so that no other selector has its address meanwhile.
+    selector: Arc<Selector>,
+    /// The positions of the messages that they do not receive, in ascending order.
+    pub(super) filtered: Arc<[usize]>,
+    pub(super) rest: Rest,
+    /// The members that were served.
+    pub(super) members: usize,
+}
+
+/// The other messages.
+pub(super) enum Rest {
+    All,
+    None,
+    One(usize, Delivery),
+    /// Apart from the burst, so that no member keeps a message in memory that is not for it.
+    Burst(Burst, Vec<usize>),
+}
+
+impl Verdicts {
+    /// The verdict of a selector, made at its first member.
+    pub(super) fn of(&mut self, selected: Selected<'_>, deliveries: &[Delivery]) -> &mut Verdict {
+        let Selected { number, selector } = selected;
+        if self.current.len() <= number {
+            self.current.resize_with(number + 1, || None);
+        }
+        // A number is used again: by another group, or once its selector has lost its last member.
+        let old = self.current[number].take_if(|verdict| !Arc::ptr_eq(&verdict.selector, selector));
+        if let Some(old) = old {
+            self.add_past(&old.filtered, old.members);
+        }
+        self.current[number].get_or_insert_with(|| Verdict::new(selector, deliveries))
+    }
+
+    /// Counts members that did not receive the messages at these positions.
+    pub(super) fn add_past(&mut self, filtered: &[usize], members: usize) {
+        let Some(last) = filtered.last() else { return };
+        if self.past.len() <= *last {
+            self.past.resize(last + 1, 0);
+        }
+        filtered.iter().for_each(|position| self.past[*position] += members);
+    }
+
+    /// By message, the members that were filtered so far. Shorter if there are none for the last ones.
+    pub(super) fn filtered(&self) -> Vec<usize> {
+        let mut sums = Self { current: Vec::new(), past: self.past.clone() };
+        for verdict in self.current.iter().flatten() {
+            sums.add_past(&verdict.filtered, verdict.members);
+        }
+        sums.past
+    }
+}
+
+impl Verdict {
+    fn new(selector: &Arc<Selector>, deliveries: &[Delivery]) -> Self {
+        let all = 0..deliveries.len();
+        let (filtered, taken): (Vec<_>, Vec<_>) = match &**selector {
+            Selector::Filter(filter) => all.partition(|at| !filter.matches(&deliveries[*at].message)),
+            Selector::Passive(passive) => {
+                if let Some(last) = deliveries.last() {
+                    passive.count(deliveries.len(), last.expires);
+                }
+                (all.collect(), Vec::new())
+            }
+        };
+        let rest = match taken[..] {
+            _ if filtered.is_empty() => Rest::All,
+            [] => Rest::None,
+            [only] => Rest::One(only, deliveries[only].clone()),
+            _ => Rest::Burst(Burst::new(taken.iter().map(|at| deliveries[*at].clone()).collect()), taken),
+        };
+        Self { selector: selector.clone(), filtered: filtered.into(), rest, members: 0 }
+    }
+
+    /// The passive members, if it is theirs.
+    pub(super) fn passive(&self) -> Option<&super::passive::PassiveMembers> {
+        match &*self.selector {
+            Selector::Passive(passive) => Some(passive),
+            Selector::Filter(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verdict").field("filtered", &self.filtered).field("members", &self.members).finish()
+    }
+}
