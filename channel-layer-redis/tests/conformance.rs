@@ -19,7 +19,7 @@ mod native_on_one_host {
 mod core_on_one_host {
     channel_layer::conformance_tests!(
         super::Redis::new(|| super::one_host("?mode=core")),
-        skips: [detects_loss, directory, shares_capacity]
+        skips: [detects_loss, directory, selects, shares_capacity]
     );
 }
 

@@ -63,7 +63,7 @@ fn pubsub_on_two_hosts() {
 }
 
 mod core_encrypted {
-    channel_layer::conformance_tests!(super::Redis::encrypted(), skips: [detects_loss, directory, shares_capacity]);
+    channel_layer::conformance_tests!(super::Redis::encrypted(), skips: [detects_loss, directory, selects, shares_capacity]);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn core_on_two_hosts() {
     let some = on_several_hosts(&ONE_HOST_ONLY);
     let summary = run_all(&some, 4, || Redis::new(|| two_hosts("?mode=core")));
     eprintln!("core on two hosts: {summary}");
-    summary.check(&["detects_loss", "directory", "shares_capacity"]);
+    summary.check(&["detects_loss", "directory", "selects", "shares_capacity"]);
 }
 
 /// The servers of all cases, because they take seconds to start. Each case has its prefix.
@@ -82,7 +82,7 @@ fn every_mode_behind_sentinels() {
     // Named channels have no prefix in mode pubsub: its cases would receive each other's messages.
     for (mode, at_once, skips) in [
         ("native", 8, &["directory"][..]),
-        ("core", 8, &["directory", "shares_capacity"]),
+        ("core", 8, &["directory", "selects", "shares_capacity"]),
         (
             "pubsub",
             1,

@@ -14,7 +14,9 @@ use std::{
 };
 
 use channel_layer::{
-    Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message, hub::FanOut, mailbox::Delivery,
+    Audience, ChannelLayer, ChannelLayerExt, GroupName, MemoryLayer, Message, Selection, Tag,
+    hub::{FanOut, Hub},
+    mailbox::{Bounds, Delivery},
 };
 use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::{
@@ -230,5 +232,53 @@ fn bursts(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fan_out, bursts);
+/// The filters of a group's members.
+const FILTERS: usize = 10;
+
+/// A fan-out to members without tasks, whose mailboxes are emptied outside of the measured time. The k-th member in ten
+/// selects by the k-th filter, and the tag `only` of the message says which filter matches, or all.
+fn measure_selections(bencher: &mut Bencher<'_>, with_filters: bool, only: Option<usize>) {
+    let (hub, room) = (Hub::new(), GroupName::new("room").unwrap());
+    let bounds = Bounds { messages: 100, bytes: 1 << 20 };
+    let mut mailboxes: Vec<_> =
+        (0..SIZES[1]).map(|n| hub.open(format!("m!{n}").parse().unwrap(), bounds).unwrap()).collect();
+    for (n, mailbox) in mailboxes.iter().enumerate() {
+        let k = n % FILTERS;
+        let filter = Tag::new("all").is(true).or(Tag::new("only").is(k)).try_into().unwrap();
+        let selection = if with_filters { Selection::Where(filter) } else { Selection::All };
+        assert!(hub.join_selecting(&room, mailbox.channel(), &selection));
+    }
+    let tagged = match only {
+        Some(k) => message().with_tag("only", k),
+        None => message().with_tag("all", true),
+    };
+    let room = Audience::from(room);
+    let expected = if only.is_some() && with_filters { SIZES[1] / FILTERS } else { SIZES[1] };
+    bencher.iter_custom(|iterations| {
+        let mut elapsed = Duration::ZERO;
+        for _ in 0..iterations {
+            // A new message, as each has its filters evaluated.
+            let message = tagged.clone().with("n", 1);
+            let began = Instant::now();
+            let deliveries = hub.fan_out(&room, message, expires()).finish();
+            elapsed += began.elapsed();
+            assert_eq!(deliveries.delivered, expected);
+            mailboxes.iter_mut().for_each(|mailbox| drop(mailbox.try_recv()));
+        }
+        elapsed
+    });
+}
+
+fn selections(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("selections");
+    group.sample_size(50).measurement_time(Duration::from_secs(4));
+    group.throughput(Throughput::Elements(SIZES[1] as u64));
+    group.bench_function("unfiltered", |bencher| measure_selections(bencher, false, None));
+    group.bench_function("ten_filters_all_match", |bencher| measure_selections(bencher, true, None));
+    group.bench_function("ten_filters_one_matches", |bencher| measure_selections(bencher, true, Some(3)));
+    group.bench_function("unfiltered_again", |bencher| measure_selections(bencher, false, None));
+    group.finish();
+}
+
+criterion_group!(benches, fan_out, bursts, selections);
 criterion_main!(benches);

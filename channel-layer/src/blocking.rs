@@ -79,7 +79,7 @@ impl BlockingLayer {
     /// A front of a layer that exists. Calls run on `runtime`, which somebody else drives: that of the layer's
     /// connections, for example.
     pub fn new(layer: impl ChannelLayer, runtime: Handle) -> Self {
-        Self { layer: Arc::new(layer), runtime, timeout: TIMEOUT, thread: None }
+        Self { layer: layer.into_shared(), runtime, timeout: TIMEOUT, thread: None }
     }
 
     /// Connects to an address, on a runtime in a thread of its own.
@@ -106,7 +106,7 @@ impl BlockingLayer {
         let (runtime, thread) = RuntimeThread::start()?;
         let layer = call(&runtime, CONNECT, connect())?.unwrap_or(Err(Error::TimedOut(CONNECT)))?;
         let thread = Some(Arc::new(thread));
-        Ok(Self { layer: Arc::new(layer), runtime, timeout: TIMEOUT, thread })
+        Ok(Self { layer: layer.into_shared(), runtime, timeout: TIMEOUT, thread })
     }
 
     /// Sets the time that a call may take, 5 seconds by default. Methods that wait for a message have a time of their

@@ -14,9 +14,10 @@ use tokio::{
 
 use super::{
     cooperative::{SLICE, run_sliced},
-    fan_out::{FanOut, MemberCursor},
+    fan_out::FanOut,
     group::{Group, GroupSend, QueuedSends, SHARDS},
     index::Hub,
+    member_cursor::MemberCursor,
 };
 use crate::{
     layer::{Audience, Deliveries},

@@ -1,17 +1,14 @@
 //! Any number of messages to all members of some groups, in slices.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     cooperative::SLICE,
-    group::{Group, GroupSend, SHARDS},
+    group::{Group, GroupSend},
     index::Hub,
+    member_cursor::MemberCursor,
     selectors::Selected,
     totals::Totals,
     verdicts::{Rest, Verdicts},
@@ -40,6 +37,8 @@ pub struct FanOut {
     verdicts: Verdicts,
     /// Members of several groups that do not receive all messages by those visited so far, by their identifiers.
     partial: HashMap<usize, PartialMember>,
+    /// Those of them that have been visited in all groups, and are yet to be served.
+    complete: Vec<PartialMember>,
     totals: Arc<Totals>,
 }
 
@@ -132,8 +131,8 @@ impl FanOut {
         excepted: Vec<(usize, MailboxSender)>,
         totals: Arc<Totals>,
     ) -> Self {
-        let (verdicts, partial) = (Verdicts::default(), HashMap::new());
-        Self { cursor, load, excepted, visited: 0, verdicts, partial, totals }
+        let (verdicts, partial, complete) = (Verdicts::default(), HashMap::new(), Vec::new());
+        Self { cursor, load, excepted, visited: 0, verdicts, partial, complete, totals }
     }
 
     /// Serves a slice; false once all are served.
@@ -150,13 +149,17 @@ impl FanOut {
                 load.serve(member, excepted);
                 return true;
             };
-            let verdict = verdicts.of(selected, load.deliveries());
-            if is_union && !verdict.filtered.is_empty() {
-                let first = || PartialMember { sender: member.clone(), filtered: verdict.filtered.clone() };
-                partial.entry(member.id()).or_insert_with(first).add(&verdict.filtered);
-                return false;
+            if is_union {
+                let verdict = verdicts.of(selected, load.deliveries());
+                let filtered = &verdict.filtered;
+                if !filtered.is_empty() {
+                    verdict.uncount(member, excepted);
+                    let first = || PartialMember { sender: member.clone(), filtered: filtered.clone() };
+                    partial.entry(member.id()).or_insert_with(first).add(filtered);
+                    return false;
+                }
+                partial.remove(&member.id());
             }
-            partial.remove(&member.id());
             *visited += 1;
             load.serve_selected(member, excepted, verdicts, selected);
             true
@@ -166,13 +169,15 @@ impl FanOut {
 
     /// Serves the members that have waited for their other groups.
     fn step_partial(&mut self, members: usize) -> bool {
-        let Self { load, excepted, visited, verdicts, partial, .. } = self;
-        let ids: Vec<_> = partial.keys().copied().take(members).collect();
-        for member in ids.iter().filter_map(|id| partial.remove(id)) {
+        let Self { load, excepted, visited, verdicts, partial, complete, .. } = self;
+        if !partial.is_empty() {
+            complete.extend(std::mem::take(partial).into_values());
+        }
+        for member in complete.drain(complete.len().saturating_sub(members)..) {
             *visited += 1;
             load.serve_without(&member.sender, excepted, &member.filtered, verdicts);
         }
-        !partial.is_empty()
+        !complete.is_empty()
     }
 
     /// Serves all that are left, without a pause, and returns the [sum](Self::deliveries).
@@ -247,10 +252,7 @@ impl Load {
     ) {
         let verdict = verdicts.of(selected, self.deliveries());
         if excepted.iter().any(|(_, other)| other.same_mailbox(member)) {
-            if let Some(passive) = verdict.passive() {
-                let own = excepted.iter().filter(|(_, other)| other.same_mailbox(member));
-                own.for_each(|_| passive.uncount(member));
-            }
+            verdict.uncount(member, excepted);
             let filtered = verdict.filtered.clone();
             return self.serve_without(member, excepted, &filtered, verdicts);
         }
@@ -337,79 +339,5 @@ impl Drop for FanOut {
                 let _ = on_done.send(outcome); // the sender may have gone
             }
         }
-    }
-}
-
-/// Visits all members of some groups, each once, in slices. It locks no map and looks up no member by name.
-#[derive(Debug)]
-pub(super) struct MemberCursor<const N: usize = SHARDS> {
-    groups: Vec<Arc<Group<N>>>,
-    /// The number of groups yet to be finished; the last of these is the current one.
-    left: usize,
-    /// The shards to visit in each group.
-    shards: Range<usize>,
-    /// The current shard.
-    shard: usize,
-    /// The next slot in the current shard.
-    slot: usize,
-    /// The members visited so far, by their identifiers. Only kept for several groups, which may share members.
-    seen: Option<HashSet<usize>>,
-}
-
-impl<const N: usize> MemberCursor<N> {
-    /// Starts before the members of these groups.
-    pub(super) fn new(groups: Vec<Arc<Group<N>>>) -> Self {
-        Self::over(groups, 0..N)
-    }
-
-    /// Starts before the members of one shard.
-    pub(super) fn new_in_shard(group: Arc<Group<N>>, shard: usize) -> Self {
-        Self::over(vec![group], shard..shard + 1)
-    }
-
-    fn over(groups: Vec<Arc<Group<N>>>, shards: Range<usize>) -> Self {
-        let seen = (groups.len() > 1).then(HashSet::new);
-        Self { left: groups.len(), groups, shard: shards.start, shards, slot: 0, seen }
-    }
-
-    /// Whether members may be in several of the groups.
-    fn is_union(&self) -> bool {
-        self.seen.is_some()
-    }
-
-    /// Calls `visit` with the members in the next slots; false once all have been visited. A member for which `visit`
-    /// returns false is visited again in its other groups.
-    pub(super) fn step(
-        &mut self,
-        slots: usize,
-        mut visit: impl FnMut(&MailboxSender, Option<Selected<'_>>) -> bool,
-    ) -> bool {
-        let Self { groups, left, shards, shard, slot, seen } = self;
-        let Some(group) = left.checked_sub(1).and_then(|at| groups.get(at)) else { return false };
-        let more = group.slice(*shard, *slot, slots, |member, selected| match seen {
-            None => drop(visit(member, selected)),
-            Some(seen) if seen.contains(&member.id()) => {}
-            Some(seen) => {
-                if visit(member, selected) {
-                    seen.insert(member.id());
-                }
-            }
-        });
-        if more {
-            *slot += slots;
-            return true;
-        }
-        *slot = 0;
-        *shard += 1;
-        if *shard == shards.end {
-            *shard = shards.start;
-            *left -= 1;
-        }
-        *left > 0
-    }
-
-    /// The names of the groups.
-    pub(super) fn names(&self) -> impl Iterator<Item = &GroupName> {
-        self.groups.iter().map(|group| group.name())
     }
 }

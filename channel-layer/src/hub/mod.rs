@@ -25,6 +25,7 @@ mod cooperative;
 mod fan_out;
 mod group;
 mod index;
+mod member_cursor;
 mod memberships;
 mod passive;
 mod selectors;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::selectors::{Selected, Selector};
-use crate::mailbox::{Burst, Delivery};
+use crate::mailbox::{Burst, Delivery, MailboxSender};
 
 /// The verdicts of one fan-out, by the numbers of their selectors.
 #[derive(Debug, Default)]
@@ -88,11 +88,11 @@ impl Verdict {
         Self { selector: selector.clone(), filtered: filtered.into(), rest, members: 0 }
     }
 
-    /// The passive members, if it is theirs.
-    pub(super) fn passive(&self) -> Option<&super::passive::PassiveMembers> {
-        match &*self.selector {
-            Selector::Passive(passive) => Some(passive),
-            Selector::Filter(_) => None,
+    /// Takes the messages that leave this member out from its summary, if it is passive.
+    pub(super) fn uncount(&self, member: &MailboxSender, excepted: &[(usize, MailboxSender)]) {
+        if let Selector::Passive(passive) = &*self.selector {
+            let own = excepted.iter().filter(|(_, other)| other.same_mailbox(member));
+            own.for_each(|_| passive.uncount(member));
         }
     }
 }

@@ -44,6 +44,7 @@ mod requests;
 mod resume;
 mod robustness;
 mod routing;
+mod selections;
 mod session_lifetime;
 mod session_memory;
 #[cfg(feature = "sessions")]

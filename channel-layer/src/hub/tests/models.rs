@@ -11,9 +11,12 @@ use crate::{
     hub::{
         combining::{Combiner, Entry},
         group::{Group, GroupSend, QueuedSends},
+        selectors::Selected,
+        verdicts::Verdicts,
     },
-    mailbox::{Bounds, Delivery, Mailbox},
+    mailbox::{Bounds, Delivery, Mailbox, MailboxSender},
     message::Message,
+    selection::{Selection, Tag},
 };
 
 const ITERATIONS: usize = 2_000;
@@ -82,6 +85,49 @@ fn sees_members_joined_before() {
             assert!(!left || !seen.contains_key("a!leaver"), "{seen:?}");
             changing.join().unwrap();
             assert_eq!(group.len(), 1);
+        },
+        ITERATIONS,
+    );
+}
+
+#[test]
+fn selections_of_others_change_none() {
+    fn filter(tag: &str) -> Selection {
+        Selection::Where(Tag::new(tag).exists().try_into().expect("it is small"))
+    }
+    check_random(
+        || {
+            let (group, totals) = (Arc::new(Group::new("g".parse().expect("a name"))), Arc::default());
+            let (stays, changes) = (mailbox("a!stays"), mailbox("a!changes"));
+            let slot = group.join_selecting(changes.sender().clone(), &filter("first"), &totals);
+            group.join_selecting(stays.sender().clone(), &filter("mine"), &totals);
+            let changing = thread::spawn({
+                let (group, totals): (Arc<Group>, _) = (group.clone(), totals.clone());
+                move || {
+                    group.select(slot, &Selection::All, &totals);
+                    group.select(slot, &filter("second"), &totals);
+                    group.leave(slot);
+                }
+            });
+            let mut verdicts = Verdicts::default();
+            let message = Message::new("m").with_tag("mine", true);
+            let deliveries = [Delivery { message, expires: tokio::time::Instant::now() }];
+            let mut slot = 0;
+            let mut selected = 0;
+            let mut visit = |member: &MailboxSender, selector: Option<Selected<'_>>| {
+                let taken = selector.map(|selector| verdicts.of(selector, &deliveries).filtered.is_empty());
+                if member.channel().as_str() == "a!stays" {
+                    assert_eq!(taken, Some(true));
+                    selected += 1;
+                } else {
+                    assert_ne!(taken, Some(true));
+                }
+            };
+            while group.slice(0, slot, 1, &mut visit) {
+                slot += 1;
+            }
+            assert_eq!(selected, 1);
+            changing.join().unwrap();
         },
         ITERATIONS,
     );

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 
 use crate::{
-    hub::{fan_out::MemberCursor, group::Group},
+    hub::{group::Group, member_cursor::MemberCursor},
     mailbox::{Bounds, Mailbox},
 };
 

@@ -1,0 +1,83 @@
+//! The way through the members of some groups.
+
+use std::{collections::HashSet, ops::Range, sync::Arc};
+
+use super::{
+    group::{Group, SHARDS},
+    selectors::Selected,
+};
+use crate::{mailbox::MailboxSender, name::GroupName};
+
+/// Visits all members of some groups, each once, in slices. It locks no map and looks up no member by name.
+#[derive(Debug)]
+pub(super) struct MemberCursor<const N: usize = SHARDS> {
+    groups: Vec<Arc<Group<N>>>,
+    /// The number of groups yet to be finished; the last of these is the current one.
+    left: usize,
+    /// The shards to visit in each group.
+    shards: Range<usize>,
+    /// The current shard.
+    shard: usize,
+    /// The next slot in the current shard.
+    slot: usize,
+    /// The members visited so far, by their identifiers. Only kept for several groups, which may share members.
+    seen: Option<HashSet<usize>>,
+}
+
+impl<const N: usize> MemberCursor<N> {
+    /// Starts before the members of these groups.
+    pub(super) fn new(groups: Vec<Arc<Group<N>>>) -> Self {
+        Self::over(groups, 0..N)
+    }
+
+    /// Starts before the members of one shard.
+    pub(super) fn new_in_shard(group: Arc<Group<N>>, shard: usize) -> Self {
+        Self::over(vec![group], shard..shard + 1)
+    }
+
+    fn over(groups: Vec<Arc<Group<N>>>, shards: Range<usize>) -> Self {
+        let seen = (groups.len() > 1).then(HashSet::new);
+        Self { left: groups.len(), groups, shard: shards.start, shards, slot: 0, seen }
+    }
+
+    /// Whether members may be in several of the groups.
+    pub(super) fn is_union(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// Calls `visit` with the members in the next slots; false once all have been visited. A member for which `visit`
+    /// returns false is visited again in its other groups.
+    pub(super) fn step(
+        &mut self,
+        slots: usize,
+        mut visit: impl FnMut(&MailboxSender, Option<Selected<'_>>) -> bool,
+    ) -> bool {
+        let Self { groups, left, shards, shard, slot, seen } = self;
+        let Some(group) = left.checked_sub(1).and_then(|at| groups.get(at)) else { return false };
+        let more = group.slice(*shard, *slot, slots, |member, selected| match seen {
+            None => drop(visit(member, selected)),
+            Some(seen) if seen.contains(&member.id()) => {}
+            Some(seen) => {
+                if visit(member, selected) {
+                    seen.insert(member.id());
+                }
+            }
+        });
+        if more {
+            *slot += slots;
+            return true;
+        }
+        *slot = 0;
+        *shard += 1;
+        if *shard == shards.end {
+            *shard = shards.start;
+            *left -= 1;
+        }
+        *left > 0
+    }
+
+    /// The names of the groups.
+    pub(super) fn names(&self) -> impl Iterator<Item = &GroupName> {
+        self.groups.iter().map(|group| group.name())
+    }
+}
