@@ -40,6 +40,8 @@ impl Session {
         }
         if state.carrier.is_none() && state.expires <= now {
             state.ending = Some(Close::ABNORMAL.into());
+            // No close for the client to learn: one that comes late needs a new session, not the end of this one.
+            state.is_forgettable = true;
             return Some(now);
         }
         let next = match &state.carrier {
