@@ -33,7 +33,8 @@ use crate::{
 /// No function has a default: an application in front of another passes every question on.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no application",
-    note = "an application is an `async fn(Socket) -> ws_consumer::Result<()>`, a `Router`, or a consumer with `consumer(Type::default)`"
+    note = "an application is an `async fn(Socket) -> ws_consumer::Result<()>`, a `Router`, or a consumer with `consumer(Type::default)`",
+    note = "a guard is no application: put it in front of one with `guard.around(application)`"
 )]
 pub trait Application: Send + Sync + 'static {
     /// Serves one connection. It ends when the future does: with `Ok` normally, with an error as the error says.

@@ -116,6 +116,7 @@
 //! |---|---|
 //! | `auth` | authentication by tokens and sessions: [`middleware`]'s `Auth`, `login`, `logout`; includes `sessions` |
 //! | `axum` | `Error` as a response of axum's handlers, extractors for users and sessions: `extract`; `ConnectInfo` |
+//! | `client` | the JavaScript client as a tower service, for pages without npm |
 //! | `cookies` | plain, signed and private cookies: [`middleware`]'s `Cookies` |
 //! | `grants` | signed grants of group names: [`middleware`]'s `GrantKeys` |
 //! | `msgpack` | MessagePack as a [`Codec`] of typed consumers |
@@ -181,8 +182,8 @@ pub use self::{
     router::{RouteError, Router},
     scope::{MissingStateError, Peer, Protocol, Scope, Transport},
     server::{
-        NotFound, Protocols, Serve, SocketService, accept, listen, listeners, serve, serve_connection,
-        serve_connection_from,
+        IntoSocketService, LoggedBody, NotFound, Protocols, Serve, SocketService, accept, listen, listeners,
+        serve, serve_connection, serve_connection_from,
     },
     socket::{Context, Exchange, Handle, Socket, UsersExt, blocking},
     transport::ReplyBody,

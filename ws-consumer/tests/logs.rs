@@ -411,6 +411,36 @@ async fn access_log_has_status_or_code() {
     }
 }
 
+/// Each case: the bytes that a client sends, and parts of the access log's entries, in order.
+#[tokio::test(start_paused = true)]
+async fn access_log_has_responses_and_ends() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let upgrade = HANDSHAKE.split_once("connection").unwrap().1;
+    let socket =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection{upgrade}").into_bytes();
+    let plain =
+        |line: &str| format!("{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").into_bytes();
+    for (request, expected) in [
+        (plain("GET /x?secret"), &["method=GET path=/x status=200 bytes="][..]),
+        (plain("HEAD /fail"), &["method=HEAD path=/fail status=500 bytes=0 seconds="]),
+        (socket("/gone"), &["method=GET path=/gone status=410 bytes=0 seconds="]),
+        ([socket("/x"), frame(0x81, b"7")].concat(), &["status=101 bytes=0", "path=/x code=1011 seconds="]),
+        ([socket("/x"), frame(0x88, &[0x03, 0xe8])].concat(), &["status=101 bytes=0", "path=/x code=1000"]),
+        (socket("/x"), &["status=101 bytes=0", "path=/x code=1006"]),
+    ] {
+        let server = server();
+        raw(&server, &request).await;
+        server.service.connections().close().await;
+        let lines = captured.take();
+        let entries: Vec<_> = lines.iter().filter(|line| line.starts_with("ws_consumer::access")).collect();
+        assert_eq!(entries.len(), expected.len(), "{expected:?}: {lines:#?}");
+        for (entry, part) in entries.iter().zip(expected) {
+            assert!(entry.contains(part), "{part}: {entry}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn full_sessions_log_once_a_second() {
     let captured = Captured::default();

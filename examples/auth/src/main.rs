@@ -4,16 +4,15 @@ mod inbox;
 mod pages;
 mod users;
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use channel_layer::MemoryLayer;
 use clap::Parser;
-use tokio::signal;
+use example_support::{ServerOptions, stopped};
 use tower::Layer;
 use ws_consumer::{
-    Origins, Protocols, Router, listen,
+    Origins, Protocols, Router,
     middleware::{Auth, Guard, Limiter, MemoryStore, OverLimit, Rate, Sessions, auth_stack},
-    serve,
 };
 
 use self::{inbox::Inbox, pages::Pages, users::Users};
@@ -24,9 +23,8 @@ use self::{inbox::Inbox, pages::Pages, users::Users};
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// The address to listen on; port 0 lets the system choose
-    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    server: ServerOptions,
     /// Seconds after which a login ends
     #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
     login_lasts: u64,
@@ -34,22 +32,13 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    match run(&Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("auth: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    let options: Options = example_support::parse("127.0.0.1:8000");
+    example_support::exit("auth", run(options).await)
 }
 
-async fn run(options: &Options) -> Result<(), String> {
-    let listener = listen(options.listen).await;
-    let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let layer = Arc::new(MemoryLayer::default());
+async fn run(options: Options) -> Result<(), String> {
+    options.server.start_logs("info")?;
+    let listeners = options.server.listen().await?;
     let (users, store) = (Users::default(), MemoryStore::default());
 
     // Plain HTTP here, so the cookie may not be for TLS only.
@@ -72,23 +61,7 @@ async fn run(options: &Options) -> Result<(), String> {
     let guards = Origins::SameHost.and(slow).and(auth_stack(sessions, auth()));
     let pages = guards.layer().layer(Pages::new(users));
 
-    let service = Protocols::new().websocket(sockets).http(pages).into_service(layer);
-    println!("auth on http://{address}/");
-    let served = serve(listener, service).with_graceful_shutdown(stopped()).await;
-    served.map(|_| ()).map_err(|error| error.to_string())
-}
-
-/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        let terminated = signal::unix::signal(signal::unix::SignalKind::terminate());
-        if let Ok(mut terminated) = terminated {
-            tokio::select! {
-                _ = terminated.recv() => return,
-                _ = signal::ctrl_c() => return,
-            }
-        }
-    }
-    let _ = signal::ctrl_c().await;
+    let protocols = Protocols::new().websocket(sockets).http(pages).trust(options.server.trusted()?);
+    println!("auth on http://{}/", listeners.address());
+    listeners.serve(protocols.into_service(MemoryLayer::default()), stopped()).await
 }

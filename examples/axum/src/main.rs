@@ -19,11 +19,10 @@ use axum::{
 };
 use channel_layer::{ChannelLayer, MemoryLayer};
 use clap::Parser;
-use tokio::{net::TcpListener, signal, time::sleep};
+use example_support::{ServerOptions, stopped};
+use tokio::{net::TcpListener, time::sleep};
 use tower::ServiceExt;
-use ws_consumer::{
-    Connections, Drain, NotFound, Protocols, Result, Resume, Router, Socket, SocketService, listen,
-};
+use ws_consumer::{Connections, Drain, NotFound, Protocols, Result, Resume, Router, Socket, SocketService};
 
 use self::votes::{Ballot, Votes};
 
@@ -31,9 +30,8 @@ use self::votes::{Ballot, Votes};
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// The address to listen on; port 0 lets the system choose
-    #[arg(long, default_value = "127.0.0.1:8002", value_name = "ADDRESS")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    server: ServerOptions,
 }
 
 /// The state of axum's handlers.
@@ -49,22 +47,17 @@ struct Greeting(&'static str);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("axum-sockets: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    let options: Options = example_support::parse("127.0.0.1:8002");
+    example_support::exit("axum-sockets", run(options).await)
 }
 
-async fn run(options: Options) -> io::Result<()> {
-    let listener = listen(options.listen).await?;
-    println!("axum on http://{}/", listener.local_addr()?);
+async fn run(options: Options) -> Result<(), String> {
+    options.server.start_logs("info")?;
+    let listeners = options.server.listen().await?;
+    println!("axum on http://{}/", listeners.address());
     let (app, sockets) = app();
-    serve(listener, app, sockets, stopped(), PATIENCE).await
+    let served = serve(listeners.into_first(), app, sockets, stopped(), PATIENCE).await;
+    served.map_err(|error| error.to_string())
 }
 
 /// The time limit for axum's requests and responses after all sockets are closed. axum waits without limit, also
@@ -103,21 +96,6 @@ async fn serve(
     }
     all_closed().await;
     Ok(())
-}
-
-/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        let terminated = signal::unix::signal(signal::unix::SignalKind::terminate());
-        if let Ok(mut terminated) = terminated {
-            tokio::select! {
-                _ = terminated.recv() => return,
-                _ = signal::ctrl_c() => return,
-            }
-        }
-    }
-    let _ = signal::ctrl_c().await;
 }
 
 /// The application and its sockets, which the shutdown needs.

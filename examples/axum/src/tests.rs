@@ -8,6 +8,7 @@ use tokio::{
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 use super::*;
+use ws_consumer::listen;
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 

@@ -3,14 +3,14 @@
 mod pages;
 mod report;
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use channel_layer::{ChannelLayer, Registry};
 use clap::{Parser, ValueEnum};
-use tokio::signal;
+use example_support::{LayerOptions, ServerOptions, stopped};
 use tokio_util::sync::CancellationToken;
 use ws_consumer::{
-    Protocols, Router, serve,
+    Protocols, Router,
     worker::{RetryPolicy, Workers},
 };
 
@@ -22,12 +22,10 @@ use self::report::{Builder, REPORTS, Reports};
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// The address to listen on; port 0 lets the system choose
-    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
-    listen: SocketAddr,
-    /// The channel layer: memory://, or redis://HOST:PORT/DB to share the work with other processes
-    #[arg(long, default_value = "memory://", value_name = "URL")]
-    layer: String,
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(flatten)]
+    layer: LayerOptions,
     /// The role of this process; over a layer that processes share, workers may run on their own
     #[arg(long, value_enum, default_value_t = Role::Both)]
     role: Role,
@@ -48,20 +46,14 @@ enum Role {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("worker: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    let options: Options = example_support::parse("127.0.0.1:8000");
+    example_support::exit("worker", run(options).await)
 }
 
 async fn run(options: Options) -> Result<(), String> {
+    options.server.start_logs("info")?;
     let registry = Registry::default().with(channel_layer_redis::schemes());
-    let layer = registry.connect(&options.layer).await.map_err(|error| error.to_string())?;
+    let layer = options.layer.connect(registry).await?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {
@@ -78,7 +70,7 @@ async fn run(options: Options) -> Result<(), String> {
         if options.role == Role::Work {
             return Ok(());
         }
-        serve_pages(options.listen, layer.clone(), stop.clone()).await
+        serve_pages(&options.server, layer.clone(), stop.clone()).await
     };
     tokio::try_join!(work, pages).map(|_| ())
 }
@@ -96,32 +88,14 @@ async fn work(
 }
 
 async fn serve_pages(
-    listen: SocketAddr,
+    options: &ServerOptions,
     layer: Arc<dyn ChannelLayer>,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let listener = ws_consumer::listen(listen).await;
-    let listener = listener.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let listeners = options.listen().await?;
     let sockets = Router::new().consumer("/ws/reports/", Reports::default);
     let pages = tower::service_fn(|request| async move { Ok(pages::answer(&request)) });
-    let service = Protocols::new().websocket(sockets).http(pages).into_service(layer);
-    println!("worker on http://{address}/");
-    let served = serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
-    served.map(|_| ()).map_err(|error| error.to_string())
-}
-
-/// Waits for Ctrl-C, or for the SIGTERM of a process supervisor.
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        let terminated = signal::unix::signal(signal::unix::SignalKind::terminate());
-        if let Ok(mut terminated) = terminated {
-            tokio::select! {
-                _ = terminated.recv() => return,
-                _ = signal::ctrl_c() => return,
-            }
-        }
-    }
-    let _ = signal::ctrl_c().await;
+    let protocols = Protocols::new().websocket(sockets).http(pages).trust(options.trusted()?);
+    println!("worker on http://{}/", listeners.address());
+    listeners.serve(protocols.into_service(layer), stop.cancelled_owned()).await
 }

@@ -14,9 +14,10 @@ mod service;
 mod tests;
 
 pub use self::{
+    access::LoggedBody,
     descriptors::accept,
     listen::{listen, listeners},
     protocols::{NotFound, Protocols},
-    serve::{Serve, serve, serve_connection, serve_connection_from},
+    serve::{IntoSocketService, Serve, serve, serve_connection, serve_connection_from},
     service::SocketService,
 };

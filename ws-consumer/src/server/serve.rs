@@ -45,15 +45,43 @@ const REFUSED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// serve(listen("127.0.0.1:8000").await?, service).with_graceful_shutdown(stop).await
 /// # }
 /// ```
-pub fn serve<H>(listener: TcpListener, service: SocketService<H>) -> Serve<H> {
+pub fn serve<S: IntoSocketService>(listener: TcpListener, service: S) -> Serve<S::Http> {
     Serve {
         listeners: vec![listener],
-        service,
+        service: service.into_socket_service(),
         stop: Box::pin(std::future::pending()),
         drain: Drain::going_away(),
         max_connections: None,
         max_per_address: None,
     }
+}
+
+/// The service that [`serve`] takes: a [`SocketService`], and no other type. The trait exists for its compiler message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no service",
+    label = "no service",
+    note = "`Protocols` become a service by `.into_service(layer)`, such as `.into_service(MemoryLayer::default())`"
+)]
+pub trait IntoSocketService: sealed::Sealed {
+    /// The tower service of plain HTTP.
+    type Http;
+
+    /// Returns the service.
+    fn into_socket_service(self) -> SocketService<Self::Http>;
+}
+
+impl<H> IntoSocketService for SocketService<H> {
+    type Http = H;
+
+    fn into_socket_service(self) -> Self {
+        self
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl<H> Sealed for super::SocketService<H> {}
 }
 
 /// A server that runs when it is awaited.

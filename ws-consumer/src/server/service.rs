@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 use super::{
-    access::AccessEntry,
+    access::{AccessEntry, LoggedBody, LoggedRequest},
     body,
     health::{self, HealthCheck, HealthPaths},
     hooks::ServerHooks,
@@ -105,7 +105,9 @@ use crate::{
 /// [`serve`](crate::serve) keeps a reserve of descriptors for the channel layer; so does axum with a `Listener` whose `accept`
 /// calls [`accept`](crate::accept).
 ///
-/// Each request is one entry of the log, with the target `ws_consumer::access` and the level INFO. Paths are logged
+/// Each request is one entry of the log, with the target `ws_consumer::access` and the level INFO, once its response has been
+/// sent: `method`, `path`, `client`, `status`, `bytes` (of the body) and `seconds`. The end of a WebSocket without a
+/// resumable session is another one, with the `code` of its close in place of `status` and `bytes`. Paths are logged
 /// percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start an escape
 /// sequence.
 pub struct SocketService<H> {
@@ -252,13 +254,18 @@ impl ServiceState {
         });
     }
 
-    fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
+    fn open(&self, application: &dyn Application, log: Option<LoggedRequest>) -> impl FnOnce(Scope) -> Wire {
         self.forward_events();
         |scope| {
             Context::open(scope, self.layer.clone(), |mut context| {
                 context.set_output_limits(self.output.clone());
                 context.set_reports(self.connections.reports());
-                application.call(context)
+                let log = log.map(|log| (log, context.connection().clone()));
+                let running = application.call(context);
+                match log {
+                    Some((log, connection)) => log.log_end(connection, running),
+                    None => running,
+                }
             })
         }
     }
@@ -293,7 +300,7 @@ impl ServiceState {
                 websocket::upgrade(request, self.carriers.clone(), &self.connections, open)
             }
             None => {
-                let open = self.open(&*self.application);
+                let open = self.open(&*self.application, LoggedRequest::begin(&request));
                 if self.connections.is_cut_off() && !self.accepts_in_outage {
                     return Box::pin(async { Ok(reply(Refuse::unavailable())) });
                 }
@@ -328,9 +335,9 @@ where
     H: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
     H::Future: Send,
 {
-    type Response = Response<Either<ReplyBody, R>>;
+    type Response = Response<LoggedBody<Either<ReplyBody, R>>>;
     type Error = Infallible;
-    type Future = ReplyFuture<R>;
+    type Future = ResponseFuture<LoggedBody<Either<ReplyBody, R>>>;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -345,20 +352,15 @@ where
         let (version, connections) = (request.version(), self.shared.connections.clone());
         let answer = if self.shared.hooks.are_up() { self.answer(request) } else { self.start_up(request) };
         Box::pin(async move {
-            let mut answer = answer.await;
-            if let Ok(answer) = &mut answer {
-                close_if_draining(answer, version, &connections);
-            }
-            if let (Some(access), Ok(answer)) = (access, &answer) {
-                access.end(answer.status());
-            }
-            answer
+            let mut answer = answer.await?;
+            close_if_draining(&mut answer, version, &connections);
+            Ok(AccessEntry::log_with(access, answer))
         })
     }
 }
 
-type ReplyFuture<R> =
-    Pin<Box<dyn Future<Output = Result<Response<Either<ReplyBody, R>>, Infallible>> + Send>>;
+type ResponseFuture<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
+type ReplyFuture<R> = ResponseFuture<Either<ReplyBody, R>>;
 
 impl<H> SocketService<H> {
     /// Answers a request after the start-up hooks have run.
@@ -418,7 +420,7 @@ impl<H> SocketService<H> {
             if let Some(refuse) = body::unsupported_content(request.headers()) {
                 return refused(refuse);
             }
-            let open = shared.open(application);
+            let open = shared.open(application, None);
             let answer =
                 plain_request::serve(scope, request.into_body(), &shared.limits, &shared.connections, open);
             return Box::pin(async {

@@ -9,7 +9,7 @@ use super::{
     connection::{Connection, ConnectionState},
     failures,
     hooks::{AnswerHook, FinishHook, FrameMeter},
-    lifecycle::Phase,
+    lifecycle::{OutcomeEnd, Phase},
     outbox::{OutputLimits, SlowStats},
     profile::Profile,
 };
@@ -92,6 +92,19 @@ impl Connection {
     /// The status of the answer to the client's request, unless it is accepted; `outcome` is the application's.
     pub(crate) fn status(&self, outcome: &Result<()>) -> Option<StatusCode> {
         self.state().lifecycle.status(outcome)
+    }
+
+    /// Returns the close code with which a WebSocket ends after this outcome. `None` if it was never accepted.
+    pub(crate) fn final_code(&self, outcome: &Result<()>) -> Option<u16> {
+        let state = self.state();
+        match state.lifecycle.status(outcome) {
+            Some(_) => None,
+            None => match state.lifecycle.end_for(outcome) {
+                OutcomeEnd::Done => state.lifecycle.close().map(|close| close.code),
+                OutcomeEnd::Close(close) => Some(close.code),
+                OutcomeEnd::Refuse(_) => None,
+            },
+        }
     }
 
     pub(crate) fn set_limits(&self, limits: Arc<OutputLimits>) {
