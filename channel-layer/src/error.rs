@@ -190,7 +190,7 @@ fn list(names: &[String]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterError {
-    /// Not a filter's form: a field is unknown, or has another type.
+    /// Another form than a filter's: a field is unknown, or has another type.
     #[error("a filter of another form: {0}")]
     Form(#[from] ValueError),
     /// Text that is no JSON.

@@ -37,7 +37,7 @@ pub struct FanOut {
     verdicts: Verdicts,
     /// Members of several groups that do not receive all messages by those visited so far, by their identifiers.
     partial: HashMap<usize, PartialMember>,
-    /// Those of them that have been visited in all groups, and are yet to be served.
+    /// Partial members that have been visited in all groups, and are yet to be served.
     complete: Vec<PartialMember>,
     totals: Arc<Totals>,
 }

@@ -9,7 +9,7 @@ use crate::{
     selection::{Selection, TagFilter},
 };
 
-/// What several members of a shard have selected.
+/// A selection that several members of a shard share.
 pub(super) enum Selector {
     Filter(TagFilter),
     Passive(Arc<PassiveMembers>),

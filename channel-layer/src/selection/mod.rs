@@ -26,7 +26,7 @@ pub enum Selection {
     All,
     /// Messages whose tags match.
     Where(TagFilter),
-    /// No messages. Instead a summary, a [`GroupActivity`], this time after the first message that it counts, and never
+    /// Summaries instead of messages: a [`GroupActivity`] this time after the first message that it counts, and never
     /// sooner than this time after the previous one. Less than [`MIN_PASSIVE`](Self::MIN_PASSIVE) counts as that.
     Passive(Duration),
 }

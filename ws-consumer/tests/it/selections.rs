@@ -17,7 +17,7 @@ enum Event {
     Activity(GroupActivity),
 }
 
-/// What a client asks for.
+/// A request of a client.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Ask {
