@@ -91,9 +91,10 @@
 //! | for | see |
 //! |---|---|
 //! | a consumer per connection | [`Consumer`]; with typed frames [`TypedConsumer`], in JSON or another [`Codec`] |
+//! | broadcasts of typed frames, encoded once | [`TypedSocket::broadcast`], [`BroadcastExt`], [`TypedSocket::send_shared`] |
 //! | a loop instead of hooks | [`Application`] |
 //! | URLs | [`Router`] |
-//! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`] |
+//! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`]; typed [`TypedRequests`] |
 //! | several subscriptions on a socket | [`Multiplexer`] |
 //! | events handled at the same time, blocking code | [`Context::spawn`], [`blocking`] |
 //! | messages to all connections of a user in every process, and their close | [`UsersExt`]; behind [`Auth`](middleware) no setup is needed |
@@ -187,7 +188,10 @@ pub use self::{
     },
     socket::{Context, Exchange, Handle, Socket, UsersExt, blocking},
     transport::ReplyBody,
-    typed::{Codec, Json, TypedConsumer, TypedSocket, typed},
+    typed::{
+        BroadcastExt, Codec, Decode, Encode, Json, SerdeCodec, TypedConsumer, TypedRequests, TypedSocket,
+        typed, typed_requests,
+    },
     wire::{Accept, Head, Input, OutputLimits, Refuse, Resumed},
 };
 pub use channel_layer::OverflowPolicy;

@@ -253,7 +253,7 @@ impl Stream {
                 return Some(json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": status }));
             }
             Outgoing::Frame(frame) => frame,
-            Outgoing::Encoded(message) => Frame::from_message(&message)?,
+            Outgoing::Encoded(message) | Outgoing::Shared(message) => Frame::from_message(&message)?,
             _ => return None,
         };
         let Frame::Text(text) = payload else {

@@ -8,8 +8,8 @@ use std::sync::{
 use channel_layer::{ChannelLayer, MemoryLayer, Message, Value};
 use serde::Deserialize;
 use ws_consumer::{
-    Close, Codec, Consumer, Frame, Json, Limits, MessagePack, Multiplexer, NoEvents, Protocols, Result,
-    Router, Socket, consumer,
+    Close, Consumer, Frame, Json, Limits, MessagePack, Multiplexer, NoEvents, Protocols, Result, Router,
+    SerdeCodec, Socket, consumer,
 };
 
 use super::pipe::{converse, run};
@@ -144,11 +144,11 @@ pub fn messages(input: &[u8]) {
 
 fn from_a_client(input: &[u8]) {
     let binary = Frame::from(input.to_vec());
-    let _ = MessagePack::decode::<Event>(&binary);
-    let _ = MessagePack::decode::<serde_json::Value>(&binary);
+    let _ = MessagePack::from_frame::<Event>(&binary);
+    let _ = MessagePack::from_frame::<serde_json::Value>(&binary);
     if let Ok(text) = std::str::from_utf8(input) {
         let text = Frame::from(text);
-        let _ = Json::decode::<Event>(&text);
-        let _ = Json::decode::<serde_json::Value>(&text);
+        let _ = Json::from_frame::<Event>(&text);
+        let _ = Json::from_frame::<serde_json::Value>(&text);
     }
 }

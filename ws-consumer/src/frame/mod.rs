@@ -56,11 +56,31 @@ impl Frame {
         }
     }
 
+    /// The bytes of a binary frame.
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) for a text frame.
+    pub fn bytes(&self) -> Result<&Bytes> {
+        match self {
+            Self::Binary(bytes) => Ok(bytes),
+            Self::Text(_) => Err(Error::bad_input("a binary frame is expected")),
+        }
+    }
+
     /// The frame that a message of type [`websocket.send`](channel_layer::WEBSOCKET_SEND) stands for.
     pub fn from_message(message: &Message) -> Option<Self> {
         let text = message.get("text").and_then(Value::as_str).map(Self::from);
         let bytes = || message.get("bytes").and_then(Value::as_bytes).map(|bytes| bytes.to_vec().into());
         message.is_websocket_send().then(|| text.or_else(bytes)).flatten()
+    }
+
+    /// Returns the message of type [`websocket.send`](channel_layer::WEBSOCKET_SEND) that stands for the frame: sent to a
+    /// channel or group, it reaches the sockets past their consumers.
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Text(text) => Message::websocket_text(text),
+            Self::Binary(bytes) => Message::websocket_bytes(bytes),
+        }
     }
 
     /// Returns the payload.

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
     scope::Scope,
     socket::Context,
-    typed::{TypedConsumer, typed},
+    typed::{TypedConsumer, TypedRequests, typed, typed_requests},
     wire::Running,
 };
 
@@ -126,6 +126,18 @@ impl Router {
         make: impl Fn() -> C + Send + Sync + 'static,
     ) -> Self {
         self.application(pattern, typed(make))
+    }
+
+    /// Serves `pattern` with a typed consumer that answers requests, made anew for each connection.
+    ///
+    /// # Panics
+    /// If the pattern is invalid; the message gives the reason.
+    pub fn typed_requests<C: TypedRequests>(
+        self,
+        pattern: &str,
+        make: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self {
+        self.application(pattern, typed_requests(make))
     }
 
     /// Serves `pattern` with an HTTP consumer, made anew for each request.

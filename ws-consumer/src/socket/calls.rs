@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::websocket::Socket;
+use super::{context::Context, websocket::Socket};
 use crate::{
     error::{Error, Fault, Result},
     frame::Frame,
     wire::{Connection, Input},
 };
 
+/// The caller's name for a request.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum CallRef {
+pub(crate) enum CallRef {
     Number(u64),
     Text(String),
 }
@@ -33,11 +34,34 @@ enum CallOutcome<R> {
     Reply(R),
 }
 
+/// The answer to a request.
 #[derive(Serialize)]
-struct CallAnswer<R> {
+pub(crate) struct CallAnswer<R> {
     r#ref: CallRef,
     #[serde(flatten)]
     outcome: CallOutcome<R>,
+}
+
+impl<R> CallAnswer<R> {
+    /// Makes an answer of the request's outcome. Returns the error as well if it is the server's fault: the caller has to
+    /// fail with it.
+    pub(crate) fn new(context: &Context, r#ref: CallRef, outcome: Result<R>) -> (Self, Option<Error>) {
+        let (outcome, failure) = match outcome {
+            Ok(reply) => (CallOutcome::Reply(reply), None),
+            Err(error) => {
+                let told = CallOutcome::Error(error.public_text());
+                match error.fault() {
+                    Fault::Client => (told, None),
+                    Fault::Layer => {
+                        context.report("answer", &error);
+                        (told, None)
+                    }
+                    Fault::None | Fault::Server => (told, Some(error)),
+                }
+            }
+        };
+        (Self { r#ref, outcome }, failure)
+    }
 }
 
 #[derive(Deserialize)]
@@ -90,21 +114,8 @@ impl Socket {
                 Err(_) => Err(Error::bad_input("timed out")),
             },
         };
-        let (outcome, failure) = match outcome {
-            Ok(reply) => (CallOutcome::Reply(reply), None),
-            Err(error) => {
-                let told = CallOutcome::Error(error.public_text());
-                match error.fault() {
-                    Fault::Client => (told, None),
-                    Fault::Layer => {
-                        self.report("answer", &error);
-                        (told, None)
-                    }
-                    Fault::None | Fault::Server => (told, Some(error)),
-                }
-            }
-        };
-        let answer = Frame::from_json(&CallAnswer { r#ref, outcome });
+        let (answer, failure) = CallAnswer::new(self, r#ref, outcome);
+        let answer = Frame::from_json(&answer);
         self.send(answer?).await?;
         failure.map_or(Ok(()), Err)
     }

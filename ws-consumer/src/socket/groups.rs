@@ -6,7 +6,10 @@ use channel_layer::{Audience, ChannelLayer, ChannelName, GroupName, Message, Sel
 use serde::Serialize;
 
 use super::context::Context;
-use crate::error::{Error, MisuseError, Result};
+use crate::{
+    error::{Error, MisuseError, Result},
+    frame::Frame,
+};
 
 impl Context {
     /// Joins a group. The connection leaves all its groups when it ends.
@@ -162,6 +165,51 @@ impl Context {
     ) -> impl Future<Output = Result<()>> + Send {
         let message = usable("send_to", Message::encode(event));
         async { Ok(self.layer.send(channel, message?).await?) }
+    }
+
+    /// Sends a frame to the sockets of all members of a group, past their consumers. `call` is the function that the consumer
+    /// called.
+    #[track_caller]
+    pub(crate) fn group_send_frame<G>(
+        &mut self,
+        call: &'static str,
+        group: G,
+        frame: Result<Frame>,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+    {
+        let prepared = self.prepared_frame(call, group, frame);
+        self.group_send_message(prepared)
+    }
+
+    /// Sends a frame like [`group_send_frame`](Self::group_send_frame), pipelined.
+    #[track_caller]
+    pub(crate) fn group_send_frame_pipelined<G>(
+        &mut self,
+        call: &'static str,
+        group: G,
+        frame: Result<Frame>,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+    {
+        let prepared = self.prepared_frame(call, group, frame);
+        self.pipelined(prepared)
+    }
+
+    #[track_caller]
+    fn prepared_frame<G>(
+        &self,
+        call: &'static str,
+        group: G,
+        frame: Result<Frame>,
+    ) -> Result<(Box<Audience>, Message)>
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+    {
+        let group: GroupName = self.name(call, group)?;
+        Ok((Box::new(group.into()), frame?.into_message()))
     }
 
     /// Checks a call before anything is awaited: the event need not be `Sync`.

@@ -13,7 +13,10 @@ mod unreached;
 mod users;
 mod websocket;
 
-pub(crate) use self::groups::usable;
+pub(crate) use self::{
+    calls::{CallAnswer, CallRef},
+    groups::usable,
+};
 pub use self::{
     context::Context,
     exchange::Exchange,

@@ -131,6 +131,11 @@ impl Socket {
         self.connection.send_encoded(message)
     }
 
+    /// Sends a frame that other connections send as well, as [`send`](Self::send) does: it is never dropped.
+    pub(crate) async fn send_shared(&mut self, message: Message) -> Result<()> {
+        poll_fn(|cx| self.connection.poll_send_shared(cx, &message)).await
+    }
+
     /// Sends like [`send_encoded`](Self::send_encoded), and waits while a slow client's output is full.
     pub(crate) async fn send_encoded_patiently(&mut self, message: Message) -> Result<()> {
         poll_fn(|cx| self.connection.poll_drained(cx, usize::MAX)).await;

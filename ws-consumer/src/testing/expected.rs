@@ -68,7 +68,7 @@ impl fmt::Debug for Expected {
 pub(super) fn frame(output: &Outgoing) -> Option<Frame> {
     match output {
         Outgoing::Frame(frame) => Some(frame.clone()),
-        Outgoing::Encoded(message) => Frame::from_message(message),
+        Outgoing::Encoded(message) | Outgoing::Shared(message) => Frame::from_message(message),
         _ => None,
     }
 }

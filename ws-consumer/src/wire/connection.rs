@@ -160,6 +160,17 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
+    /// Queues a frame that several connections send, if there is room for it.
+    pub(crate) fn poll_send_shared(&self, cx: &mut Context<'_>, message: &Message) -> Poll<Result<()>> {
+        let mut state = self.state();
+        state.lifecycle.may_send_frames()?;
+        if !state.outbox.has_room() {
+            return state.wakers.wait_for_room(cx);
+        }
+        state.push(Outgoing::Shared(message.clone()));
+        Poll::Ready(Ok(()))
+    }
+
     /// Queues a part of a response's body; the last one ends it.
     pub(crate) fn poll_body(&self, cx: &mut Context<'_>, chunk: &Bytes, more: bool) -> Poll<Result<()>> {
         let mut state = self.state();

@@ -50,8 +50,8 @@ pub enum Outgoing {
     Head(Head),
     /// The client is refused. It is the last value.
     Refuse(Refuse),
-    /// A frame of the application's, made once of an event for several connections. Only for connections that keep
-    /// frames.
+    /// A frame for this client, made once of an event for several connections. Like [`Encoded`](Self::Encoded), but never
+    /// dropped: its sender knows that it waits.
     Shared(Message),
 }
 

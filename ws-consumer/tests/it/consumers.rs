@@ -157,7 +157,7 @@ struct Sums;
 impl TypedConsumer for Sums {
     type Codec = Json;
     type Input = Sum;
-    type Output = i64;
+    type Output<'a> = i64;
     type Event = NoEvents;
 
     async fn receive(&mut self, socket: &mut TypedSocket<'_, Self>, Sum { a, b }: Sum) -> Result<()> {
@@ -185,13 +185,13 @@ async fn json_consumers_are_typed() {
 #[cfg(feature = "msgpack")]
 #[tokio::test(start_paused = true)]
 async fn codecs_are_interchangeable() {
-    use ws_consumer::{Codec, MessagePack};
+    use ws_consumer::{MessagePack, SerdeCodec};
 
     struct Packed;
     impl TypedConsumer for Packed {
         type Codec = MessagePack;
         type Input = Sum;
-        type Output = Sum;
+        type Output<'a> = Sum;
         type Event = NoEvents;
         async fn receive(&mut self, socket: &mut TypedSocket<'_, Self>, sum: Sum) -> Result<()> {
             socket.send(&Sum { a: sum.b, b: sum.a }).await
@@ -200,10 +200,10 @@ async fn codecs_are_interchangeable() {
 
     let mut client = TestApp::new(typed(|| Packed)).websocket("/");
     client.connect().await.unwrap();
-    client.send_to(MessagePack::encode(&Sum { a: 1, b: 2 }).unwrap()).await;
-    assert_eq!(MessagePack::decode::<Sum>(&client.receive_from().await).unwrap(), Sum { a: 2, b: 1 });
+    client.send_to(MessagePack::to_frame(&Sum { a: 1, b: 2 }).unwrap()).await;
+    assert_eq!(MessagePack::from_frame::<Sum>(&client.receive_from().await).unwrap(), Sum { a: 2, b: 1 });
     client.send_to("text").await;
-    let told: Value = MessagePack::decode(&client.receive_from().await).unwrap();
+    let told: Value = MessagePack::from_frame(&client.receive_from().await).unwrap();
     assert_eq!(told, json!({ "error": "a binary frame is expected" }));
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
-use ws_consumer::{Codec, Consumer, Frame, Json, MessagePack, NoEvents, Result, Socket, consumer};
+use ws_consumer::{Consumer, Frame, Json, MessagePack, NoEvents, Result, SerdeCodec, Socket, consumer};
 
 use crate::support::Server;
 
@@ -16,8 +16,8 @@ impl Consumer for Reader {
 
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         let read: Result<Value> = match &frame {
-            Frame::Text(_) => Json::decode(&frame),
-            Frame::Binary(_) => MessagePack::decode(&frame),
+            Frame::Text(_) => Json::from_frame(&frame),
+            Frame::Binary(_) => MessagePack::from_frame(&frame),
         };
         socket.send_text(if read.is_ok() { "read" } else { "refused" }).await
     }

@@ -53,5 +53,6 @@ mod subprotocols;
 mod test_clients;
 mod test_kit;
 mod transports;
+mod typed;
 mod users;
 mod workers;

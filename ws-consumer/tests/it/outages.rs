@@ -213,7 +213,7 @@ async fn typed_consumers_get_typed_errors() {
     impl TypedConsumer for Typed {
         type Codec = Json;
         type Input = Value;
-        type Output = Value;
+        type Output<'a> = Value;
         type Event = NoEvents;
         async fn receive(&mut self, socket: &mut TypedSocket<'_, Self>, input: Value) -> Result<()> {
             let layer = socket.layer().clone();

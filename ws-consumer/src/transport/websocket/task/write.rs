@@ -59,7 +59,9 @@ impl WebSocketTask {
                 match output {
                     _ if state != WebSocketState::Open => {}
                     Outgoing::Frame(frame) => encoder::put_frame(out, &frame),
-                    Outgoing::Encoded(message) => out.extend_from_slice(encoder::encoded(&message)),
+                    Outgoing::Encoded(message) | Outgoing::Shared(message) => {
+                        out.extend_from_slice(encoder::encoded(&message));
+                    }
                     Outgoing::Close(close) => *final_close = Some(Box::new(close)),
                     _ => {}
                 }
