@@ -37,11 +37,13 @@ fn client_types_are_checked() {
         });
     let told = text(&run.stdout);
     assert!(run.status.success(), "{told}\n{}", text(&run.stderr));
-    for file in ["client/channels.d.ts", "test/types/events.ts"] {
+    for file in ["client/channels.d.ts", "test/types/events.ts", "test/types/requests.ts"] {
         assert!(told.contains(file), "{file} is checked:\n{told}");
     }
-    let cases = fs::read_to_string(types.join("events.ts")).expect("the cases");
-    assert!(cases.matches("@ts-expect-error: a mistyped name").count() >= 4);
+    for (file, errors) in [("events.ts", 8), ("requests.ts", 9)] {
+        let cases = fs::read_to_string(types.join(file)).expect("the cases");
+        assert!(cases.matches("// @ts-expect-error: ").count() >= errors, "{file}");
+    }
 }
 
 fn client() -> PathBuf {

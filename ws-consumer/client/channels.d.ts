@@ -165,8 +165,32 @@ export class ChannelError extends Error {
   readonly code: "buffer-full" | "closed" | "timeout" | "refused" | "lost" | "address";
 }
 
-/** A channel: messages in both directions, once and in order, over any connection. */
-export class Channel<In = any, Out = any> extends EventTarget {
+/**
+ * The fields and the reply of a request, by the value of `type`: `{ members: { request: { room: string }; reply: string[] } }` for a
+ * serde enum with `#[serde(tag = "type")]`. `request` is left out where there are no fields.
+ */
+export type RequestMap<Requests> = {
+  [Name in keyof Requests]: { readonly request?: object; readonly reply: unknown };
+};
+
+/** The function `request` of a channel: of any value where the channel has no types of requests. */
+export type RequestFunction<Requests extends RequestMap<Requests>> = 0 extends 1 & Requests
+  ? <Reply = any>(value: unknown, options?: { timeout?: number }) => Promise<Reply>
+  : <Name extends keyof Requests>(
+      request: RequestOf<Requests, Name>,
+      options?: { timeout?: number },
+    ) => Promise<Requests[Name]["reply"]>;
+
+/** A request of this type, with its fields. */
+export type RequestOf<Requests extends RequestMap<Requests>, Name extends keyof Requests> = {
+  readonly type: Name;
+} & (Requests[Name] extends { readonly request: infer Fields } ? Readonly<Fields> : {});
+
+/**
+ * A channel: messages in both directions, once and in order, over any connection. `In` are the server's messages, `Out` the client's, and
+ * `Requests` the client's requests with their replies, a `RequestMap`.
+ */
+export class Channel<In = any, Out = any, Requests extends RequestMap<Requests> = any> extends EventTarget {
   private constructor();
   readonly state: ChannelState;
   /** The transport in use; null while there is none. */
@@ -197,7 +221,7 @@ export class Channel<In = any, Out = any> extends EventTarget {
    * Rejects with ChannelError `timeout`, `refused`, `lost`, `closed` or `buffer-full`. A request that was not sent by its
    * timeout is not sent at all.
    */
-  request<Reply = any>(value: unknown, options?: { timeout?: number }): Promise<Reply>;
+  request: RequestFunction<Requests>;
   /**
    * Tries again now: ends the wait before the next try, even one that the server asked for or that is long because the
    * browser says that it is offline. For a button; the waits go on growing if the try fails. What is open is asked for a
@@ -228,7 +252,7 @@ export class Channel<In = any, Out = any> extends EventTarget {
  * Opens a channel. It connects by itself, soon after this returns, and again whenever it breaks. A function's address keeps its
  * path: the session is found only there. An invalid address ends the channel: its `close` has the code 1006 and the reason.
  */
-export function connect<In = any, Out = any>(
+export function connect<In = any, Out = any, Requests extends RequestMap<Requests> = any>(
   url: PerTry<string | URL>,
   options?: ChannelOptions,
-): Channel<In, Out>;
+): Channel<In, Out, Requests>;

@@ -68,8 +68,8 @@ impl<C: TypedConsumer, D: FrameDecoding<C>> Consumer for Typed<C, D> {
         self.0.connect(&mut TypedSocket::new(socket)).await
     }
 
-    async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
-        D::receive(&mut self.0, socket, frame).await
+    fn receive(&mut self, socket: &mut Socket, frame: Frame) -> impl Future<Output = Result<()>> + Send {
+        D::receive(&mut self.0, socket, frame)
     }
 
     async fn event(&mut self, socket: &mut Socket, shared: &SharedEvent<C>) -> Result<()> {
