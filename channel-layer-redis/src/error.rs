@@ -24,11 +24,12 @@ pub(crate) enum CallError {
     /// A call without a working connection. It was not sent.
     #[error("not connected to Redis")]
     NotConnected,
-    /// The server lacks or forbids a command that the mode requires.
-    #[error("mode {mode} needs {command}, which Redis refuses: {reason}")]
+    /// The server lacks or forbids a command that is required.
+    #[error("{subject} needs {command}, which Redis refuses: {reason}")]
     MissingCommand {
         command: String,
-        mode: String,
+        /// The part of the crate that requires it.
+        subject: String,
         /// The message of Redis.
         reason: String,
     },

@@ -9,6 +9,8 @@ pub mod fuzz_targets;
 mod layer;
 mod link;
 mod modes;
+#[cfg(feature = "sessions")]
+mod sessions;
 mod stats;
 mod sync;
 
@@ -20,10 +22,13 @@ pub mod operations {}
 
 pub use self::{
     config::{RedisConfig, RedisMode},
-    format::Serializer,
+    format::{MessageSerializer, Serializer},
     layer::{RedisLayer, schemes},
     stats::Stats,
 };
+
+#[cfg(feature = "sessions")]
+pub use self::sessions::RedisSessionStore;
 
 /// The README's example is compiled with the tests.
 #[cfg(doctest)]

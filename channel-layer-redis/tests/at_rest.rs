@@ -2,6 +2,8 @@
 
 mod acl;
 mod payloads;
+#[cfg(feature = "sessions")]
+mod sessions;
 mod support;
 
 use std::{path::Path, process::Command};

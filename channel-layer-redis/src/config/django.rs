@@ -1,9 +1,11 @@
 //! Settings that must equal those of the Python side.
 
+use std::sync::Arc;
+
 use channel_layer::CapacityRules;
 
 use super::{mode::RedisMode, redis_config::RedisConfig};
-use crate::format::{Keyring, Serializer};
+use crate::format::{Keyring, MessageCodec, MessageSerializer, Serializer};
 
 /// Settings of Django's backends, under their Python names.
 impl RedisConfig {
@@ -15,7 +17,15 @@ impl RedisConfig {
 
     /// Sets `serializer_format`, for the modes that Django understands. Default: [`Serializer::Msgpack`].
     pub fn with_serializer_format(mut self, serializer: Serializer) -> Self {
-        self.serializer = serializer;
+        self.codec = MessageCodec::BuiltIn(serializer);
+        self
+    }
+
+    /// Sets an encoding of the application instead of `serializer_format`, for the modes that Django understands: all
+    /// processes of the layer need it. On the Python side, a class of the same format is registered by
+    /// `channels_redis.serializers.registry.register_serializer`. Addresses cannot name it.
+    pub fn with_serializer(mut self, serializer: impl MessageSerializer) -> Self {
+        self.codec = MessageCodec::Custom(Arc::new(serializer));
         self
     }
 

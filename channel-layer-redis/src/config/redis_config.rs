@@ -5,7 +5,7 @@ use std::time::Duration;
 use channel_layer::{LayerConfig, backbone::HubOptions};
 
 use super::{host::HostConfig, mode::RedisMode, tls::TlsConfig};
-use crate::format::{Keyring, Serializer};
+use crate::format::{Keyring, MessageCodec};
 
 /// The settings of a [`RedisLayer`](crate::RedisLayer).
 ///
@@ -60,7 +60,7 @@ pub struct RedisConfig {
     pub(crate) hub: HubOptions,
     pub(crate) tls: TlsConfig,
     pub(crate) mode: RedisMode,
-    pub(crate) serializer: Serializer,
+    pub(crate) codec: MessageCodec,
     pub(crate) keys: Keyring,
     pub(crate) random_prefix_length: usize,
 }
@@ -73,7 +73,7 @@ impl RedisConfig {
             hub: HubOptions::default(),
             tls: TlsConfig::default(),
             mode: RedisMode::default(),
-            serializer: Serializer::default(),
+            codec: MessageCodec::default(),
             keys: Keyring::default(),
             random_prefix_length: 12,
         }

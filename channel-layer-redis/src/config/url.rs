@@ -16,7 +16,7 @@ use super::{
     secret::Secret,
     tls,
 };
-use crate::format::Keyring;
+use crate::format::{Keyring, MessageCodec};
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -132,7 +132,7 @@ fn apply_django(config: RedisConfig, options: &mut Options) -> Result<RedisConfi
     }
     Ok(RedisConfig {
         mode,
-        serializer: serializer.unwrap_or(config.serializer),
+        codec: serializer.map_or(config.codec, MessageCodec::BuiltIn),
         keys: Keyring::new(keys),
         random_prefix_length: random_prefix
             .map_or(config.random_prefix_length, |length| usize::try_from(length).unwrap_or(0)),

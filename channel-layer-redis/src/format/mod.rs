@@ -4,7 +4,8 @@
 
 mod fernet;
 mod payload;
+mod serializer;
 mod shard;
 
-pub use self::payload::Serializer;
-pub(crate) use self::{fernet::Keyring, payload::PayloadFormat, shard::shard_of};
+pub use self::serializer::{MessageSerializer, Serializer};
+pub(crate) use self::{fernet::Keyring, payload::PayloadFormat, serializer::MessageCodec, shard::shard_of};

@@ -41,6 +41,11 @@ pub(crate) trait LinkMode: fmt::Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The subject of the error for a missing command.
+    fn subject(&self, config: &RedisConfig) -> String {
+        format!("mode {}", config.mode)
+    }
+
     /// The work queues of a link.
     fn queues(&self, commands: &Arc<CommandConnection>) -> Option<Box<dyn Queues>> {
         let _ = commands;
@@ -175,8 +180,8 @@ impl RedisLink {
             CallError::Refused { code, detail } => format!("{code} {detail}"),
             other => other.to_string(),
         };
-        let mode = self.commands.config.mode.to_string();
-        CallError::MissingCommand { command: command.to_owned(), mode, reason }
+        let subject = self.mode.subject(&self.commands.config);
+        CallError::MissingCommand { command: command.to_owned(), subject, reason }
     }
 
     /// The number of connections that took a message.

@@ -1,6 +1,7 @@
 //! Values of Python, some of which a message cannot contain.
 
-use channel_layer::{ChannelLayer, ChannelLayerExt, Map, Message, Value};
+use channel_layer::{ChannelLayer, ChannelLayerExt, Error, Map, Message, Value};
+use channel_layer_redis::{MessageSerializer, RedisConfig, RedisLayer};
 use serde_json::{Value as Json, json};
 
 use crate::support::{layer, next, python::Python, server::Server, until};
@@ -91,5 +92,48 @@ async fn pythons_payloads_are_read() {
             }
             assert!(unreadable > 0, "{prefix}");
         }
+    }
+}
+
+/// JSON, reversed: a class of the same format is registered with the Python side.
+struct Reversed;
+
+impl MessageSerializer for Reversed {
+    fn encode(&self, message: &Map) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(message.to_json()?.bytes().rev().collect())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Map, Box<dyn std::error::Error + Send + Sync>> {
+        let bytes: Vec<_> = bytes.iter().rev().copied().collect();
+        Ok(Map::from_json(&bytes)?)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn custom_serializers_match_pythons() {
+    for (mode, keys) in [("core", &[][..]), ("core", &["key"]), ("pubsub", &[]), ("pubsub", &["key"])] {
+        let server = Server::start();
+        let config: RedisConfig = format!("{}?mode={mode}", server.address()).parse().unwrap();
+        let config = config.with_serializer(Reversed).with_symmetric_encryption_keys(keys);
+        let rust = RedisLayer::open(config).await.unwrap();
+        let mut settings = json!({"hosts": [server.address()], "serializer_format": "reversed"});
+        if !keys.is_empty() {
+            settings["symmetric_encryption_keys"] = json!(keys);
+        }
+        let mut python = Python::layer(mode, &settings).await;
+        let (theirs, mut ours) = (python.new_channel().await, rust.new_channel().await.unwrap());
+        rust.join("room", ours.channel()).await.unwrap();
+        python.call("group_add", json!(["room", theirs])).await;
+        let message = Message::new("chat.message").with("text", "汉字").with("n", 1);
+        rust.send(&theirs.parse().unwrap(), message.clone()).await.unwrap();
+        assert_eq!(python.receive(&theirs, 5.0).await.as_ref(), Some(&message), "{mode} {keys:?}");
+        python.call("send", json!([ours.channel().as_str(), {"type": "x", "n": 2}])).await;
+        assert_eq!(next(&mut ours).await, Message::new("x").with("n", 2), "{mode} {keys:?}");
+        python.call("group_send", json!(["room", {"type": "x", "n": 3}])).await;
+        assert_eq!(next(&mut ours).await, Message::new("x").with("n", 3), "{mode} {keys:?}");
+        assert!(python.receive(&theirs, 5.0).await.is_some());
+        let bytes = rust.send(&theirs.parse().unwrap(), Message::new("x").with("b", Value::bytes([1]))).await;
+        assert!(matches!(bytes, Err(Error::InvalidMessage(_))), "{mode}: {bytes:?}");
+        assert_eq!(rust.stats().unreadable, 0);
     }
 }

@@ -12,8 +12,22 @@ import sys
 from channels.exceptions import ChannelFull
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from channels_redis.serializers import BaseMessageSerializer, registry
 
 LAYERS = {"core": RedisChannelLayer, "pubsub": RedisPubSubChannelLayer}
+
+
+class ReversedSerializer(BaseMessageSerializer):
+    """A format of the application: JSON, reversed."""
+
+    def as_bytes(self, message, *args, **kwargs):
+        return json.dumps(message).encode()[::-1]
+
+    def from_bytes(self, message, *args, **kwargs):
+        return json.loads(message[::-1])
+
+
+registry.register_serializer("reversed", ReversedSerializer)
 
 
 def thaw(value):

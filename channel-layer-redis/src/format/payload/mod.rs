@@ -4,42 +4,19 @@
 //! Serializer, keys, and the length of the random prefix must equal those of the Python side. Payloads of Pub/Sub have no
 //! prefix. Those of mode `core` have one, because equal members of a sorted set would be one member.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
-use channel_layer::{ConfigError, Error, Map, Message, Result, Value, value::DecodeError};
+use channel_layer::{Error, Map, Message, Result, Value};
 
-use super::fernet::Keyring;
-
-/// The encoding of messages in the modes that Django understands: `serializer_format` there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Serializer {
-    /// JSON, written as Python writes it. It cannot hold bytes.
-    Json,
-    /// msgpack, the default in both languages.
-    #[default]
-    Msgpack,
-}
-
-impl FromStr for Serializer {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        match text {
-            "json" => Ok(Self::Json),
-            "msgpack" => Ok(Self::Msgpack),
-            _ => Err(ConfigError::Option {
-                option: "serializer_format".to_owned(),
-                reason: "it must be json or msgpack".to_owned(),
-            }),
-        }
-    }
-}
+use super::{
+    fernet::Keyring,
+    serializer::{MessageCodec, MessageError},
+};
 
 /// The encoding of messages in payloads.
 #[derive(Clone, Debug)]
 pub(crate) struct PayloadFormat {
-    serializer: Serializer,
+    codec: MessageCodec,
     keys: Keyring,
     random_prefix: usize,
     /// The age beyond which tokens are refused. `None` for no limit.
@@ -47,20 +24,20 @@ pub(crate) struct PayloadFormat {
 }
 
 /// The reason for an unreadable payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PayloadError {
     #[error("encrypted with another key, too old, or not encrypted")]
     Key,
     #[error("a malformed message: {0}")]
-    Message(#[from] DecodeError),
+    Message(#[from] MessageError),
     #[error("shorter than its random bytes")]
     Truncated,
 }
 
 impl PayloadFormat {
     /// Payloads without a random prefix. Encrypted ones are accepted at any age.
-    pub(crate) fn new(serializer: Serializer, keys: Keyring) -> Self {
-        Self { serializer, keys, random_prefix: 0, lifetime: None }
+    pub(crate) fn new(codec: MessageCodec, keys: Keyring) -> Self {
+        Self { codec, keys, random_prefix: 0, lifetime: None }
     }
 
     /// Puts this number of random bytes before each payload.
@@ -78,7 +55,7 @@ impl PayloadFormat {
     /// # Errors
     /// [`InvalidMessage`](Error::InvalidMessage) for values that the serializer cannot represent.
     pub(crate) fn encode(&self, message: &Message, extra: Option<(&str, &Value)>) -> Result<Vec<u8>> {
-        let body = self.body(message, extra)?;
+        let body = self.codec.encode(message, extra)?;
         let body = if self.keys.is_empty() {
             body
         } else {
@@ -97,34 +74,10 @@ impl PayloadFormat {
     pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Map, PayloadError> {
         let body = bytes.get(self.random_prefix..).ok_or(PayloadError::Truncated)?;
         if self.keys.is_empty() {
-            return self.parse(body);
+            return Ok(self.codec.decode(body)?);
         }
-        self.parse(&self.keys.decrypt(body, self.lifetime).map_err(|_| PayloadError::Key)?)
-    }
-
-    fn parse(&self, body: &[u8]) -> Result<Map, PayloadError> {
-        match self.serializer {
-            Serializer::Json => Ok(Map::from_json(body)?),
-            Serializer::Msgpack => Ok(Map::from_msgpack(body)?),
-        }
-    }
-
-    fn body(&self, message: &Message, extra: Option<(&str, &Value)>) -> Result<Vec<u8>> {
-        match self.serializer {
-            Serializer::Json => Ok(match extra {
-                None => message.to_json()?,
-                Some((key, value)) => message.to_json_with(key, value)?,
-            }
-            .into_bytes()),
-            Serializer::Msgpack => {
-                let mut bytes = Vec::with_capacity(message.size() + 128); // room for some names
-                match extra {
-                    None => bytes.extend_from_slice(&message.to_bytes()?),
-                    Some((key, value)) => message.write_with(key, value, &mut bytes)?,
-                }
-                Ok(bytes)
-            }
-        }
+        let plain = self.keys.decrypt(body, self.lifetime).map_err(|_| PayloadError::Key)?;
+        Ok(self.codec.decode(&plain)?)
     }
 }
 

@@ -1,10 +1,18 @@
 use channel_layer::{RESERVED_KEY, value::MAX_DEPTH};
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::serializer::{MessageSerializer, Serializer},
+    *,
+};
 
 fn plain(serializer: Serializer) -> PayloadFormat {
-    PayloadFormat { serializer, keys: Keyring::default(), random_prefix: 0, lifetime: None }
+    PayloadFormat {
+        codec: MessageCodec::BuiltIn(serializer),
+        keys: Keyring::default(),
+        random_prefix: 0,
+        lifetime: None,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -97,8 +105,7 @@ fn an_entry_is_added_at_any_size() {
 #[test]
 fn the_prefix_is_not_encrypted() {
     let keys = Keyring::new(["key"]);
-    let payload =
-        PayloadFormat { serializer: Serializer::Json, keys: keys.clone(), random_prefix: 8, lifetime: None };
+    let payload = PayloadFormat { keys: keys.clone(), random_prefix: 8, ..plain(Serializer::Json) };
     let bytes = payload.encode(&Message::new("x"), None).unwrap();
     assert_eq!(keys.decrypt(&bytes[8..], None).unwrap(), br#"{"type": "x"}"#);
     assert_eq!(payload.decode(&bytes).unwrap(), *Message::new("x").map());
@@ -132,6 +139,41 @@ fn values_round_trip() {
             assert_eq!(format!("{read:?}"), format!("{:?}", message.map()));
         }
     }
+}
+
+/// JSON, reversed. Refuses messages with an entry `secret`.
+struct Reversed;
+
+impl MessageSerializer for Reversed {
+    fn encode(&self, message: &Map) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        if message.contains_key("secret") {
+            return Err("a secret".into());
+        }
+        Ok(message.to_json()?.bytes().rev().collect())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Map, Box<dyn std::error::Error + Send + Sync>> {
+        let bytes: Vec<_> = bytes.iter().rev().copied().collect();
+        Ok(Map::from_json(&bytes)?)
+    }
+}
+
+#[test]
+fn custom_encodings_are_wrapped_alike() {
+    let keys = Keyring::new(["key"]);
+    let codec = MessageCodec::Custom(std::sync::Arc::new(Reversed));
+    let payload = PayloadFormat { random_prefix: 8, ..PayloadFormat::new(codec, keys.clone()) };
+    let (message, to) = (Message::new("x"), (RESERVED_KEY, &Value::from("to")));
+    let bytes = payload.encode(&message, Some(to)).unwrap();
+    let plain = keys.decrypt(&bytes[8..], None).unwrap();
+    assert_eq!(plain, br#"}"ot" :"__lennahc_igsa__" ,"x" :"epyt"{"#);
+    let mut read = payload.decode(&bytes).unwrap();
+    assert_eq!(read.remove(RESERVED_KEY), Some("to".into()));
+    assert_eq!(read, *message.map());
+    let refused = payload.encode(&Message::new("x").with("secret", 1), None);
+    assert!(matches!(refused, Err(Error::InvalidMessage(_))), "{refused:?}");
+    let unreadable = payload.decode(&[&[0; 8], &keys.encrypt(b"x").unwrap()[..]].concat());
+    assert!(matches!(unreadable, Err(PayloadError::Message(MessageError::Custom(_)))), "{unreadable:?}");
 }
 
 #[test]

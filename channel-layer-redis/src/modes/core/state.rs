@@ -30,7 +30,7 @@ use crate::{
 /// lifetime for encrypted ones.
 pub(crate) fn payload_format(config: &RedisConfig) -> PayloadFormat {
     let lifetime = Duration::from_secs(config.hub.layer.expiry.as_secs().saturating_add(10));
-    PayloadFormat::new(config.serializer, config.keys.clone())
+    PayloadFormat::new(config.codec.clone(), config.keys.clone())
         .with_random_prefix(config.random_prefix_length)
         .with_lifetime(lifetime)
 }

@@ -30,7 +30,7 @@ pub(super) struct DjangoFormat {
 
 /// The payloads of this mode: without a random prefix and without a lifetime.
 pub(crate) fn payload_format(config: &RedisConfig) -> PayloadFormat {
-    PayloadFormat::new(config.serializer, config.keys.clone())
+    PayloadFormat::new(config.codec.clone(), config.keys.clone())
 }
 
 impl DjangoFormat {
