@@ -4,18 +4,23 @@ mod inbox;
 mod pages;
 mod users;
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use channel_layer::MemoryLayer;
+use channel_layer_redis::RedisSessionStore;
 use clap::Parser;
 use example_support::{ServerOptions, stopped};
 use tower::Layer;
 use ws_consumer::{
     Origins, Protocols, Router,
-    middleware::{Auth, Guard, Limiter, MemoryStore, OverLimit, Rate, Sessions, auth_stack},
+    middleware::{Auth, Guard, Limiter, MemoryStore, OverLimit, Rate, SessionStore, Sessions, auth_stack},
 };
 
-use self::{inbox::Inbox, pages::Pages, users::Users};
+use self::{
+    inbox::Inbox,
+    pages::Pages,
+    users::{User, Users},
+};
 
 /// Messages between users who have logged in: ann, bob and eve, each with the password NAME-secret.
 ///
@@ -28,6 +33,9 @@ struct Options {
     /// Seconds after which a login ends
     #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
     login_lasts: u64,
+    /// The Redis that keeps the logins; without it, they end with this process
+    #[arg(long, value_name = "ADDRESS")]
+    sessions: Option<String>,
 }
 
 #[tokio::main]
@@ -38,12 +46,24 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), String> {
     options.server.start_logs("info")?;
+    let Some(redis) = &options.sessions else {
+        return serve_with(MemoryStore::default(), options).await;
+    };
+    let store = RedisSessionStore::connect(redis).await.map_err(|error| format!("no sessions: {error}"))?;
+    serve_with(store, options).await
+}
+
+async fn serve_with(store: impl SessionStore + Clone, options: Options) -> Result<(), String> {
     let listeners = options.server.listen().await?;
-    let (users, store) = (Users::default(), MemoryStore::default());
+    let users = Users::default();
 
     // Plain HTTP here, so the cookie may not be for TLS only.
     let sessions = Sessions::new(store).insecure().lifetime(Duration::from_secs(options.login_lasts));
-    let auth = || Auth::new(users.clone());
+    let auth = || {
+        Auth::new(users.clone())
+            .on_login(|user: Arc<User>, _| async move { told("logged in", &user) })
+            .on_logout(|user: Arc<User>, _| async move { told("logged out", &user) })
+    };
 
     let sockets = Router::new().consumer("/ws/inbox/", {
         let users = users.clone();
@@ -64,4 +84,9 @@ async fn run(options: Options) -> Result<(), String> {
     let protocols = Protocols::new().websocket(sockets).http(pages).trust(options.server.trusted()?);
     println!("auth on http://{}/", listeners.address());
     listeners.serve(protocols.into_service(MemoryLayer::default()), stopped()).await
+}
+
+fn told(event: &str, user: &User) -> ws_consumer::Result<()> {
+    tracing::info!(user = user.name, "{event}");
+    Ok(())
 }

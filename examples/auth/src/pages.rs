@@ -1,6 +1,6 @@
 //! Login, logout, and the page of users who are logged in.
 
-use std::{convert::Infallible, pin::Pin, task::Poll};
+use std::{convert::Infallible, pin::Pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tower::Service;
 use ws_consumer::{
-    Error, Result,
-    middleware::{Session, login, logout, user},
+    Result,
+    middleware::{login, logout, user},
 };
 
 use crate::users::{User, Users};
@@ -42,7 +42,7 @@ impl Pages {
             (&Method::GET, "/login") => page(HTML, login_page("")),
             (&Method::POST, "/login") => self.log_in(request).await?,
             (&Method::POST, "/logout") => {
-                logout(session(&request)?).await?;
+                logout(request.extensions()).await?;
                 redirect("/login")
             }
             (&Method::GET, "/static/style.css") => {
@@ -56,8 +56,8 @@ impl Pages {
     }
 
     async fn log_in(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
-        let session = session(&request)?.clone();
-        let Ok(body) = Limited::new(request.into_body(), FORM).collect().await else {
+        let (parts, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, FORM).collect().await else {
             return Ok(with_status(StatusCode::PAYLOAD_TOO_LARGE, String::new()));
         };
         let body = body.to_bytes();
@@ -67,7 +67,7 @@ impl Pages {
             let problem = "This name and password do not go together.";
             return Ok(with_status(StatusCode::UNAUTHORIZED, login_page(problem)));
         };
-        login(&session, &user).await?;
+        login(&parts.extensions, Arc::new(user)).await?;
         Ok(redirect("/"))
     }
 }
@@ -90,10 +90,6 @@ impl Service<Request<Incoming>> for Pages {
             }))
         })
     }
-}
-
-fn session(request: &Request<Incoming>) -> Result<&Session> {
-    request.extensions().get().ok_or_else(|| Error::other("no session"))
 }
 
 fn login_page(problem: &'static str) -> String {

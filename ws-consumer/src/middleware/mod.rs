@@ -31,7 +31,7 @@ mod web_origin;
 
 #[cfg(feature = "auth")]
 pub use self::auth::{
-    Auth, Authenticator, Identity, Proof, Token, UNAUTHENTICATED, auth_stack, login, logout, user,
+    Auth, Authenticator, Identity, LoginError, Proof, Token, UNAUTHENTICATED, auth_stack, login, logout, user,
 };
 #[cfg(all(feature = "auth", feature = "testing"))]
 pub(crate) use self::auth::{KnownUser, identify};
@@ -45,7 +45,7 @@ pub(crate) use self::origin::name_origin;
 #[cfg(all(feature = "sessions", feature = "testing"))]
 pub(crate) use self::session::enter as enter_session;
 #[cfg(feature = "sessions")]
-pub use self::session::{MemoryStore, Session, SessionStore, Sessions};
+pub use self::session::{Id, MemoryStore, Record, Session, SessionStore, Sessions, session_store};
 pub use self::{
     guard::{And, Guard, GuardLayer, GuardService},
     hosts::AllowedHosts,

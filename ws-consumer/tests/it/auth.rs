@@ -371,6 +371,16 @@ async fn login_after_the_answer_fails() {
     assert_eq!(site.store.len(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn rechecks_distinguish_tokens_and_sessions() {
+    let site = by_sessions(|auth| auth.from_header().recheck_every(Duration::from_secs(30)));
+    let session = cookie(&open(&site.server, "/?login=bob", &[]).await).unwrap();
+    let by_token = [("authorization", "Bearer ann-token"), ("cookie", session.as_str())];
+    let mut both = open(&site.server, "/", &by_token).await;
+    idle(&mut [&mut both], 100).await;
+    assert_eq!(who(&mut both).await, "ann", "the session is another user's, and does not count");
+}
+
 #[tokio::test]
 async fn login_needs_a_session() {
     let server = Server::new(desk());

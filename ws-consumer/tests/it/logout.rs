@@ -1,10 +1,10 @@
 //! The life of a session and its cookie, over plain HTTP and over sockets.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test are a part of it")]
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Extensions, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -22,11 +22,12 @@ impl Identity for User {
     }
 }
 
-async fn act(session: &Session, deed: &str) -> Result<()> {
+async fn act(extensions: &Extensions, deed: &str) -> Result<()> {
+    let session = extensions.get::<Session>().unwrap();
     match deed {
         "flush" => session.flush().await?,
-        "login" => login(session, &User("ann".to_owned())).await?,
-        "logout" => logout(session).await?,
+        "login" => login(extensions, Arc::new(User("ann".to_owned()))).await?,
+        "logout" => logout(extensions).await?,
         "put" => session.insert("n", fastrand::u32(..)).await?,
         "read" => _ = session.get::<u32>("n").await?,
         other => panic!("{other}?"),
@@ -41,7 +42,7 @@ struct Doer;
 impl Doer {
     async fn act(context: &Context) -> Result<()> {
         for deed in context.scope().uri.query().unwrap_or_default().split(',') {
-            act(context.scope().session()?, deed).await?;
+            act(&context.scope().extensions, deed).await?;
         }
         Ok(())
     }
@@ -67,9 +68,8 @@ impl HttpConsumer for Doer {
 }
 
 async fn page(request: Request<()>) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
-    let session = request.extensions().get::<Session>().unwrap();
     for deed in request.uri().query().unwrap_or_default().split(',') {
-        act(session, deed).await.unwrap();
+        act(request.extensions(), deed).await.unwrap();
     }
     Ok(Response::new(Full::default()))
 }

@@ -29,6 +29,7 @@ mod in_axum;
 mod lanes;
 mod limits;
 #[cfg(feature = "auth")]
+mod logins;
 mod logout;
 mod mistakes;
 mod mounts;

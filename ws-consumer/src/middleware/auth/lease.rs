@@ -1,48 +1,51 @@
-//! The time for which a login holds.
+//! The login of a connection, and the time for which it holds.
 
 use std::sync::{Arc, Mutex};
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::sync::lock;
 
-/// The time at which a login ends. Clones share it.
+/// The login of a connection, while its user changes. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Lease(Arc<LeaseState>);
 
 #[derive(Default)]
 struct LeaseState {
-    /// Locked to read or to write a number.
-    until: Mutex<Option<Instant>>,
+    /// Locked to read or to write it.
+    login: Mutex<Option<ConnectionLogin>>,
+    /// Only one task waits.
     changed: Notify,
 }
 
+/// The user that a connection has at a time.
+#[derive(Clone)]
+pub(super) struct ConnectionLogin {
+    pub(super) user: Arc<str>,
+    pub(super) source: LoginSource,
+    /// The end. `None` for a login that lasts as long as the connection.
+    pub(super) until: Option<Instant>,
+}
+
+/// The evidence of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoginSource {
+    Session,
+    Token,
+}
+
 impl Lease {
-    pub(super) fn set(&self, until: Option<Instant>) {
-        *lock(&self.0.until) = until;
+    pub(super) fn set(&self, login: Option<ConnectionLogin>) {
+        *lock(&self.0.login) = login;
         self.0.changed.notify_one();
     }
 
-    fn until(&self) -> Option<Instant> {
-        *lock(&self.0.until)
+    pub(super) fn login(&self) -> Option<ConnectionLogin> {
+        lock(&self.0.login).clone()
     }
 
-    pub(super) async fn ended(&self) {
-        loop {
-            let until = self.until();
-            let end = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = end => return,
-                () = self.0.changed.notified() => {}
-            }
-        }
+    /// Waits for a change since the last call.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 }

@@ -1,5 +1,6 @@
 //! The guard that authenticates clients.
 
+mod hooks;
 mod lease;
 mod login;
 mod recheck;
@@ -8,14 +9,19 @@ mod user;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{HeaderValue, StatusCode, header};
+use http::{Extensions, HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::user::{KnownUser, identify};
-use self::{lease::Lease, token::TokenSources, user::enter};
+use self::{
+    hooks::LoginRules,
+    lease::{Lease, LoginSource},
+    token::TokenSources,
+    user::enter,
+};
 pub use self::{
-    login::{login, logout},
+    login::{LoginError, login, logout},
     token::Token,
     user::{Authenticator, Identity, Proof, UNAUTHENTICATED, user},
 };
@@ -37,7 +43,7 @@ use crate::{
 ///
 /// The application's [`Authenticator`] looks up the user of a token or of a session. The result is stored in
 /// the scope: see [`Scope::user`](crate::Scope::user). With [`Sessions`] further out, [`login`] and [`logout`] begin and end what
-/// the session remembers.
+/// the session remembers, and [`on_login`](Self::on_login) and [`on_logout`](Self::on_logout) observe them.
 ///
 /// A token takes precedence over a session. An invalid one is refused with 401, whatever the session says.
 ///
@@ -64,7 +70,7 @@ use crate::{
 ///
 /// let application = Auth::by_tokens(Users).from_header().from_protocol("bearer").required().around(Router::new());
 /// ```
-pub struct Auth<A> {
+pub struct Auth<A: Authenticator> {
     authenticator: Arc<A>,
     session: bool,
     sources: TokenSources,
@@ -72,6 +78,8 @@ pub struct Auth<A> {
     required: bool,
     recheck: Option<Duration>,
     identifies: bool,
+    /// `None` without hooks and exceptions, so that connections carry nothing for them.
+    rules: Option<Arc<LoginRules<A::User>>>,
 }
 
 impl<A: Authenticator> Auth<A> {
@@ -93,6 +101,7 @@ impl<A: Authenticator> Auth<A> {
             required: false,
             recheck: None,
             identifies: true,
+            rules: None,
         }
     }
 
@@ -149,19 +158,93 @@ impl<A: Authenticator> Auth<A> {
         self
     }
 
+    /// Calls a hook after each login by [`login`] or [`Context::login`] behind this guard: Django's signal `user_logged_in`.
+    /// It gets the user and a copy of the extensions of the request or scope. May be called several times.
+    ///
+    /// Hooks are called in the order in which they were added, each after the one before has returned. The session is stored
+    /// by then; the connection does not have the user yet. An error ends the session again and is the error of the login, and
+    /// later hooks are not called.
+    ///
+    /// Tokens, sessions of earlier logins and [`Context::reauthenticate`] are no logins.
+    ///
+    /// ```
+    /// # use ws_consumer::{Result, middleware::{Auth, Authenticator, Identity}};
+    /// # struct User(String);
+    /// # impl Identity for User { fn id(&self) -> String { self.0.clone() } }
+    /// # struct Users;
+    /// # impl Authenticator for Users { type User = User; }
+    /// use std::sync::Arc;
+    /// use ws_consumer::middleware::RequestId;
+    ///
+    /// let auth = Auth::new(Users).on_login(|user: Arc<User>, request| async move {
+    ///     println!("{} logged in: request {:?}", user.0, request.get::<RequestId>());
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn on_login<F>(mut self, hook: impl Fn(Arc<A::User>, Extensions) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.rules_mut().add_login(hook);
+        self
+    }
+
+    /// Calls a hook after each logout of a user by [`logout`] or [`Context::logout`] behind this guard: Django's signal
+    /// `user_logged_out`. May be called several times.
+    ///
+    /// Hooks are called in the order in which they were added. The session has ended by then, and the connection has lost its
+    /// user; the logout stands whatever a hook returns. All hooks are called; the first error is the error of the logout.
+    ///
+    /// A session that expires, or whose user is gone, is no logout.
+    pub fn on_logout<F>(
+        mut self,
+        hook: impl Fn(Arc<A::User>, Extensions) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.rules_mut().add_logout(hook);
+        self
+    }
+
+    /// Allows [`Context::login`] on sockets that are accepted already, as Channels does. The login is stored in the session
+    /// that the browser has, under the id that it has.
+    ///
+    /// # Session fixation
+    ///
+    /// A login over HTTP, or before a socket is accepted, gives the session a new id, so that an id which an attacker knows,
+    /// and has planted in the browser, is worth nothing. An open socket cannot set a cookie. (Channels creates the new id all
+    /// the same: the browser keeps the old one, and the login is lost with the page.) Here the id stays.
+    ///
+    /// So nobody else must be able to set the cookie: name it with the prefix `__Host-`
+    /// (`Sessions::new(store).name("__Host-session")`), which keeps browsers from taking it from subdomains and from
+    /// unencrypted pages, and check the [`Origins`](super::Origins) of sockets.
+    pub fn login_on_open_sockets(mut self) -> Self {
+        self.rules_mut().on_open_sockets = true;
+        self
+    }
+
+    fn rules_mut(&mut self) -> &mut LoginRules<A::User> {
+        Arc::make_mut(self.rules.get_or_insert_default())
+    }
+
     async fn find(&self, request: &mut GuardRequest<'_>) -> Result<AuthOutcome<A::User>> {
         #[cfg(feature = "testing")]
         if let Some(KnownUser(id)) = request.extensions.get::<KnownUser>() {
             let proof = self.authenticator.by_id(id).await?;
-            return Ok(proof.map_or(AuthOutcome::Invalid, AuthOutcome::User));
+            return Ok(AuthOutcome::from_token(proof));
         }
         if let Some(token) = self.sources.take(request) {
             let proof = self.authenticator.by_token(&token).await?;
-            return Ok(proof.map_or(AuthOutcome::Invalid, AuthOutcome::User));
+            return Ok(AuthOutcome::from_token(proof));
         }
         let session = request.extensions.get::<Session>().filter(|_| self.session).cloned();
         match session {
-            Some(session) => Ok(login::session_user(&*self.authenticator, &session).await?.into()),
+            Some(session) => {
+                let proof = login::session_user(&*self.authenticator, &session).await?;
+                let user = |proof| AuthOutcome::User(proof, LoginSource::Session);
+                Ok(proof.map_or(AuthOutcome::Anonymous, user))
+            }
             None => Ok(AuthOutcome::Anonymous),
         }
     }
@@ -170,12 +253,12 @@ impl<A: Authenticator> Auth<A> {
 enum AuthOutcome<U> {
     Anonymous,
     Invalid,
-    User(Proof<U>),
+    User(Proof<U>, LoginSource),
 }
 
-impl<U> From<Option<Proof<U>>> for AuthOutcome<U> {
-    fn from(proof: Option<Proof<U>>) -> Self {
-        proof.map_or(Self::Anonymous, Self::User)
+impl<U> AuthOutcome<U> {
+    fn from_token(proof: Option<Proof<U>>) -> Self {
+        proof.map_or(Self::Invalid, |proof| Self::User(proof, LoginSource::Token))
     }
 }
 
@@ -187,11 +270,14 @@ impl<A: Authenticator> Guard for Auth<A> {
         })?;
         request.extensions.insert(SharedAuthenticator(self.authenticator.clone()));
         request.extensions.insert(Lease::default());
+        if let Some(rules) = &self.rules {
+            hooks::share(rules, request.extensions);
+        }
         if !self.identifies {
             request.extensions.insert(NoIdentify);
         }
         match found {
-            AuthOutcome::User(proof) => enter(request.extensions, proof),
+            AuthOutcome::User(proof, source) => enter(request.extensions, proof, source),
             AuthOutcome::Invalid => return Err(unauthorized()),
             AuthOutcome::Anonymous if request.is_websocket() && self.first_message.is_some() => {}
             AuthOutcome::Anonymous if self.required => return Err(unauthorized()),
@@ -228,7 +314,7 @@ async fn ask<A: Authenticator>(authenticator: &A, socket: &mut Socket, within: D
     let Some(Input::Frame(frame)) = input? else { return Ok(false) };
     let Some(token) = token_in(&frame) else { return Ok(false) };
     let Some(proof) = authenticator.by_token(&token).await? else { return Ok(false) };
-    enter(&mut socket.scope_mut().extensions, proof);
+    enter(&mut socket.scope_mut().extensions, proof, LoginSource::Token);
     socket.identify_user().await?;
     Ok(true)
 }
@@ -289,7 +375,7 @@ impl Context {
         if before.is_some_and(|before| before != proof.user.id()) {
             return Err(Error::bad_input("this token is another user's"));
         }
-        enter(&mut self.scope_mut().extensions, proof);
+        enter(&mut self.scope_mut().extensions, proof, LoginSource::Token);
         // `accept` identifies the user otherwise.
         if self.is_open() { self.identify_user().await } else { Ok(()) }
     }
@@ -311,7 +397,7 @@ pub fn auth_stack<S: SessionStore, A: Authenticator>(sessions: Sessions<S>, auth
     Cookies::new().and(sessions).and(auth)
 }
 
-impl<A> fmt::Debug for Auth<A> {
+impl<A: Authenticator> fmt::Debug for Auth<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auth")
             .field("session", &self.session)

@@ -8,12 +8,12 @@ use std::{
 };
 
 use http::Extensions;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::{
-    lease::Lease,
+    lease::{ConnectionLogin, Lease, LoginSource},
     login::stored_user_id,
-    user::{Authenticator, Current, Identity, UNAUTHENTICATED},
+    user::{Authenticator, UNAUTHENTICATED},
 };
 use crate::{
     application::Application,
@@ -33,13 +33,9 @@ pub(super) fn hold<A: Authenticator>(
 ) -> Running {
     let extensions = &context.scope().extensions;
     let lease = extensions.get::<Lease>().cloned().unwrap_or_default();
-    let was = extensions.get::<Current<A::User>>().map(|Current(user)| user.id());
-    let subject = match (recheck, was) {
-        (Some(interval), Some(id)) => Some(CheckedUser { id, interval, extensions: copied(extensions) }),
-        _ => None,
-    };
+    let checks = recheck.map(|interval| LoginChecks { interval, extensions: copied(extensions) });
     let connection = context.connection().clone();
-    let watch = Box::pin(watch(lease, authenticator, subject));
+    let watch = Box::pin(watch(lease, authenticator, checks));
     Box::pin(TimedLogin { inner: inner.call(context), watch: Some(watch), connection })
 }
 
@@ -55,32 +51,43 @@ fn copied(extensions: &Extensions) -> Extensions {
     copy
 }
 
-/// The user of the repeated checks.
-struct CheckedUser {
-    id: String,
+/// The repeated checks of a connection's user.
+struct LoginChecks {
     interval: Duration,
     extensions: Extensions,
 }
 
-/// Waits for the end of the login, and returns the close.
-async fn watch<A: Authenticator>(lease: Lease, authenticator: Arc<A>, subject: Option<CheckedUser>) -> Close {
-    let gone = async {
-        match subject {
-            Some(subject) => subject.is_gone(&*authenticator).await,
-            None => std::future::pending().await,
+/// Waits for the end of the login, whoever is logged in by then, and returns the close.
+async fn watch<A: Authenticator>(lease: Lease, authenticator: Arc<A>, checks: Option<LoginChecks>) -> Close {
+    loop {
+        let login = lease.login();
+        let expired = async {
+            match login.as_ref().and_then(|login| login.until) {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let gone = async {
+            match (&login, &checks) {
+                (Some(login), Some(checks)) => checks.is_gone(&*authenticator, login).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // First, so that no check of an earlier user counts.
+            biased;
+            () = lease.changed() => {}
+            () = expired => return unauthenticated("authentication expired"),
+            () = gone => return unauthenticated("not authenticated any more"),
         }
-    };
-    tokio::select! {
-        () = lease.ended() => unauthenticated("authentication expired"),
-        () = gone => unauthenticated("not authenticated any more"),
     }
 }
 
-impl CheckedUser {
-    async fn is_gone<A: Authenticator>(&self, authenticator: &A) {
+impl LoginChecks {
+    async fn is_gone<A: Authenticator>(&self, authenticator: &A, login: &ConnectionLogin) {
         loop {
             sleep(self.interval).await;
-            match self.is_still(authenticator).await {
+            match self.is_still(authenticator, login).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 // An outage of the store should not close every connection.
@@ -91,11 +98,13 @@ impl CheckedUser {
         }
     }
 
-    async fn is_still<A: Authenticator>(&self, authenticator: &A) -> Result<bool> {
-        if self.extensions.get::<Session>().is_some_and(|session| session.id().is_some()) {
-            return Ok(stored_user_id(authenticator, &self.extensions).await?.as_ref() == Some(&self.id));
+    async fn is_still<A: Authenticator>(&self, authenticator: &A, login: &ConnectionLogin) -> Result<bool> {
+        // A session of another crate's middleware has no store here: its user is looked up only.
+        if login.source == LoginSource::Session && self.extensions.get::<Store>().is_some() {
+            let user = stored_user_id(authenticator, &self.extensions).await?;
+            return Ok(user.as_deref() == Some(&*login.user));
         }
-        Ok(authenticator.by_id(&self.id).await?.is_some())
+        Ok(authenticator.by_id(&login.user).await?.is_some())
     }
 }
 

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use http::Extensions;
 use tokio::time::Instant;
 
-use super::{lease::Lease, token::Token};
+use super::{
+    lease::{ConnectionLogin, Lease, LoginSource},
+    token::Token,
+};
 use crate::{
     error::Result,
     scope::{Scope, UserId},
@@ -80,16 +83,18 @@ pub(crate) struct KnownUser(pub(crate) Arc<str>);
 /// Stores a test's user in the extensions of a scope.
 #[cfg(feature = "testing")]
 pub(crate) fn identify<U: Identity>(extensions: &mut Extensions, user: Arc<U>) {
-    enter(extensions, Proof { user, lifetime: None });
+    enter(extensions, Proof { user, lifetime: None }, LoginSource::Token);
 }
 
 /// Stores the user in the extensions of a scope.
-pub(super) fn enter<U: Identity>(extensions: &mut Extensions, proof: Proof<U>) {
-    extensions.insert(UserId(proof.user.id().into()));
+pub(super) fn enter<U: Identity>(extensions: &mut Extensions, proof: Proof<U>, source: LoginSource) {
+    let user: Arc<str> = proof.user.id().into();
+    extensions.insert(UserId(user.clone()));
     extensions.insert(Current(proof.user));
     if let Some(lease) = extensions.get::<Lease>() {
         // A lifetime that overflows never ends.
-        lease.set(proof.lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)));
+        let until = proof.lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
+        lease.set(Some(ConnectionLogin { user, source, until }));
     }
 }
 

@@ -74,6 +74,22 @@ impl Guard for Cookies {
 /// The cookies of a request. Clones share the jar.
 ///
 /// Added cookies are sent with the response. Once a WebSocket is accepted it is too late.
+///
+/// # Attributes
+///
+/// Attributes that an added cookie leaves open get these values, which are those of Channels' `set_cookie` where no other is
+/// named:
+///
+/// | attribute | value | |
+/// |---|---|---|
+/// | `Path` | `/` | a browser's default is the folder of the request |
+/// | `SameSite` | `Lax` | |
+/// | `Expires` | from `Max-Age`, if there is one | without both, the cookie ends with the browser |
+/// | `HttpOnly` | absent; set for signed and private cookies | stricter than Channels: scripts have no use for them |
+/// | `Secure` | absent | set it wherever the site is reached over TLS only |
+/// | `Domain` | absent: this host only | |
+///
+/// The cookie of [`Sessions`](super::Sessions) is stricter: `Secure` and `HttpOnly` too.
 #[derive(Clone)]
 pub struct Jar(Arc<JarContents>);
 
@@ -101,7 +117,7 @@ impl Jar {
 
     /// Sets a plain cookie.
     pub fn add(&self, cookie: impl Into<Cookie<'static>>) {
-        self.jar().add(cookie);
+        self.jar().add(with_defaults(cookie.into()));
     }
 
     /// Sets a signed cookie.
@@ -109,7 +125,7 @@ impl Jar {
     /// # Panics
     /// Without a key: see [`Cookies::with_key`].
     pub fn add_signed(&self, cookie: impl Into<Cookie<'static>>) {
-        self.jar().signed_mut(self.key()).add(cookie);
+        self.jar().signed_mut(self.key()).add(hidden(cookie.into()));
     }
 
     /// Sets a private cookie.
@@ -117,12 +133,13 @@ impl Jar {
     /// # Panics
     /// Without a key: see [`Cookies::with_key`].
     pub fn add_private(&self, cookie: impl Into<Cookie<'static>>) {
-        self.jar().private_mut(self.key()).add(cookie);
+        self.jar().private_mut(self.key()).add(hidden(cookie.into()));
     }
 
-    /// Removes a cookie. Its path and domain must be those that it was set with.
+    /// Removes a cookie. Its path and domain must be those that it was set with; the path is `/` by default, as in
+    /// [`add`](Self::add).
     pub fn remove(&self, cookie: impl Into<Cookie<'static>>) {
-        let cookie = cookie.into();
+        let cookie = with_defaults(cookie.into());
         let mut jar = self.jar();
         // The client may have the cookie although this request does not contain it.
         jar.force_remove(cookie.name());
@@ -150,6 +167,28 @@ impl std::fmt::Debug for Jar {
     }
 }
 
+/// Completes the attributes of a cookie.
+fn with_defaults(mut cookie: Cookie<'static>) -> Cookie<'static> {
+    if cookie.path().is_none() {
+        cookie.set_path("/");
+    }
+    if cookie.same_site().is_none() {
+        cookie.set_same_site(SameSite::Lax);
+    }
+    if let (Some(age), None) = (cookie.max_age(), cookie.expires()) {
+        cookie.set_expires(cookie::time::OffsetDateTime::now_utc().checked_add(age));
+    }
+    cookie
+}
+
+/// Completes the attributes of a cookie that scripts cannot use.
+fn hidden(mut cookie: Cookie<'static>) -> Cookie<'static> {
+    if cookie.http_only().is_none() {
+        cookie.set_http_only(true);
+    }
+    with_defaults(cookie)
+}
+
 /// Appends a `Set-Cookie` header. The cookie is percent-encoded, so that no value becomes an attribute or another header.
 pub(super) fn append(headers: &mut HeaderMap, cookie: &Cookie<'_>) {
     match HeaderValue::from_str(&cookie.encoded().to_string()) {
@@ -174,11 +213,37 @@ mod tests {
         headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
 
+    /// The line of Channels' `set_cookie("Testing-Key", "testing-value")`.
     #[test]
-    fn sets_attributes() {
-        let jar = jar(None, b"");
-        jar.add(Cookie::build(("Testing-Key", "testing-value")).path("/").same_site(SameSite::Lax));
-        assert_eq!(set(&jar), ["Testing-Key=testing-value; SameSite=Lax; Path=/"]);
+    fn default_attributes_are_channels() {
+        let first = jar(None, b"");
+        first.add(("Testing-Key", "testing-value"));
+        assert_eq!(set(&first), ["Testing-Key=testing-value; SameSite=Lax; Path=/"]);
+        let cases = [
+            (Cookie::build(("a", "1")).path("/x").same_site(SameSite::None), "a=1; SameSite=None; Path=/x"),
+            (Cookie::build(("a", "1")).http_only(true).secure(false), "a=1; HttpOnly; SameSite=Lax; Path=/"),
+            (
+                Cookie::build(("a", "1")).secure(true).domain("d"),
+                "a=1; SameSite=Lax; Secure; Path=/; Domain=d",
+            ),
+        ];
+        for (cookie, line) in cases {
+            let jar = jar(None, b"");
+            jar.add(cookie);
+            assert_eq!(set(&jar), [line]);
+        }
+        let aged = jar(None, b"");
+        aged.add(Cookie::build(("a", "1")).max_age(cookie::time::Duration::HOUR));
+        assert!(set(&aged)[0].contains("; Max-Age=3600; Expires="), "{:?}", set(&aged));
+        let removed = jar(None, b"a=1");
+        removed.remove("a");
+        assert!(set(&removed)[0].starts_with("a=; ") && set(&removed)[0].contains("; Path=/; Max-Age=0"));
+        let hidden = jar(Some(Key::generate()), b"");
+        hidden.add_signed(("a", "1"));
+        hidden.add_private(Cookie::build(("b", "1")).http_only(false));
+        let mut lines = set(&hidden);
+        lines.sort();
+        assert!(lines[0].contains("HttpOnly") && !lines[1].contains("HttpOnly"), "{lines:?}");
     }
 
     #[test]

@@ -4,12 +4,19 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use cookie::{Cookie, SameSite};
 use http::{Extensions, HeaderMap, StatusCode};
-use tower_sessions_core::{Expiry, session::Id};
-pub use tower_sessions_core::{Session, SessionStore};
+use tower_sessions_core::Expiry;
+pub use tower_sessions_core::{
+    Session, SessionStore,
+    session::{Id, Record},
+    session_store,
+};
 
 pub use self::store::MemoryStore;
 use super::{
@@ -26,7 +33,9 @@ use crate::{
 /// The guard that loads a browser's [`Session`]: data that the server keeps under an id in a cookie. See
 /// [`Scope::session`].
 ///
-/// Any store of `tower-sessions` works; this crate has a [`MemoryStore`]. Behind the layer of `tower-sessions`, which stores
+/// Any store of the crate `tower-sessions` works: a type that implements [`SessionStore`] of tower-sessions-core 0.15, which this
+/// crate reexports with [`Record`], [`Id`] and the module [`session_store`]. This crate has a [`MemoryStore`] for one process;
+/// `RedisSessionStore` of `channel-layer-redis` (feature `sessions`) is for several. Behind the layer of `tower-sessions`, which stores
 /// its session in the request's extensions, that session is used.
 ///
 /// On plain HTTP a changed session is saved, and its cookie set, with every response that is no server error: that of
@@ -210,8 +219,11 @@ impl<S: SessionStore> Guard for Sessions<S> {
         let received = self.cookie.id(request.headers);
         let session = Session::new(received, self.store.clone(), Some(self.cookie.expiry()));
         let (cookie, saved) = (self.cookie.clone(), session.clone());
-        request.on_answer(move |headers| cookie.update(received, &saved, headers));
-        enter(request.extensions, session, self.store.clone(), received);
+        let answered = enter(request.extensions, session, self.store.clone(), received);
+        request.on_answer(move |headers| {
+            cookie.update(received, &saved, headers);
+            let _ = answered.set(saved.id()); // there is one answer
+        });
         Ok(())
     }
 
@@ -230,15 +242,18 @@ impl<S: SessionStore> Guard for Sessions<S> {
     }
 }
 
-/// Stores a session in the extensions of a scope. `received`: the id in the client's cookie.
+/// Stores a session in the extensions of a scope. `received`: the id in the client's cookie. Returns the cell for the id that
+/// the session has in the response.
 pub(crate) fn enter(
     extensions: &mut Extensions,
     session: Session,
     store: Arc<dyn SessionStore>,
     received: Option<Id>,
-) {
-    extensions.insert(Store { store, received });
+) -> Arc<OnceLock<Option<Id>>> {
+    let answered = Arc::new(OnceLock::new());
+    extensions.insert(Store { store, received, answered: answered.clone() });
     extensions.insert(session);
+    answered
 }
 
 /// The store of a scope's session.
@@ -247,6 +262,16 @@ pub(super) struct Store {
     pub(super) store: Arc<dyn SessionStore>,
     /// The id in the client's cookie.
     received: Option<Id>,
+    /// The session's id when the response was sent, with which a cookie went out if it was a new one.
+    answered: Arc<OnceLock<Option<Id>>>,
+}
+
+impl Store {
+    /// Whether the browser has this id in its cookie, after the response.
+    #[cfg(feature = "auth")]
+    pub(super) fn is_delivered(&self, id: Id) -> bool {
+        self.received == Some(id) || self.answered.get() == Some(&Some(id))
+    }
 }
 
 impl Scope {

@@ -1,0 +1,136 @@
+//! The application's hooks of logins and logouts: Django's signals `user_logged_in` and `user_logged_out`.
+
+use std::{pin::Pin, sync::Arc};
+
+use http::Extensions;
+
+use super::user::{Current, Identity};
+use crate::error::Result;
+
+type HookFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+type LoginHook<U> = Arc<dyn Fn(Arc<U>, Extensions) -> HookFuture + Send + Sync>;
+
+/// The rules of an [`Auth`](super::Auth) for logins, which scopes and requests share if there are any.
+pub(super) struct LoginRules<U> {
+    logged_in: Vec<LoginHook<U>>,
+    logged_out: Vec<LoginHook<U>>,
+    /// Whether an accepted socket may log in.
+    pub(super) on_open_sockets: bool,
+}
+
+impl<U: Identity> LoginRules<U> {
+    pub(super) fn add_login<F>(&mut self, hook: impl Fn(Arc<U>, Extensions) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.logged_in.push(Arc::new(move |user, extensions| Box::pin(hook(user, extensions))));
+    }
+
+    pub(super) fn add_logout<F>(&mut self, hook: impl Fn(Arc<U>, Extensions) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.logged_out.push(Arc::new(move |user, extensions| Box::pin(hook(user, extensions))));
+    }
+
+    /// Calls the hooks in turn, until one fails.
+    async fn call_login(&self, user: &Arc<U>, extensions: &Extensions) -> Result<()> {
+        for hook in &self.logged_in {
+            hook(user.clone(), extensions.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls all hooks in turn, and returns the first error.
+    async fn call_logout(&self, user: &Arc<U>, extensions: &Extensions) -> Result<()> {
+        let mut outcome = Ok(());
+        for hook in &self.logged_out {
+            outcome = outcome.and(hook(user.clone(), extensions.clone()).await);
+        }
+        outcome
+    }
+}
+
+impl<U> Default for LoginRules<U> {
+    fn default() -> Self {
+        Self { logged_in: Vec::new(), logged_out: Vec::new(), on_open_sockets: false }
+    }
+}
+
+impl<U> Clone for LoginRules<U> {
+    fn clone(&self) -> Self {
+        let (logged_in, logged_out) = (self.logged_in.clone(), self.logged_out.clone());
+        Self { logged_in, logged_out, on_open_sockets: self.on_open_sockets }
+    }
+}
+
+/// The rules in the extensions of a scope or request.
+struct SharedRules<U>(Arc<LoginRules<U>>);
+
+impl<U> Clone for SharedRules<U> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// The same without the type of the user, which a logout over HTTP does not name.
+#[derive(Clone)]
+struct LogoutRules(Arc<dyn LogoutHooks>);
+
+trait LogoutHooks: Send + Sync {
+    /// Calls the hooks with the user of these extensions, if there is one.
+    fn call<'a>(
+        &'a self,
+        extensions: &'a Extensions,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+}
+
+impl<U: Identity> LogoutHooks for LoginRules<U> {
+    fn call<'a>(
+        &'a self,
+        extensions: &'a Extensions,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
+        Box::pin(async move {
+            match extensions.get::<Current<U>>() {
+                Some(Current(user)) => self.call_logout(user, extensions).await,
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// Shares the rules with the calls of the application.
+pub(super) fn share<U: Identity>(rules: &Arc<LoginRules<U>>, extensions: &mut Extensions) {
+    extensions.insert(SharedRules(rules.clone()));
+    if !rules.logged_out.is_empty() {
+        extensions.insert(LogoutRules(rules.clone()));
+    }
+}
+
+/// Whether an accepted socket may log in.
+pub(super) fn allows_open_sockets<U: Identity>(extensions: &Extensions) -> bool {
+    extensions.get::<SharedRules<U>>().is_some_and(|SharedRules(rules)| rules.on_open_sockets)
+}
+
+pub(super) async fn logged_in<U: Identity>(user: &Arc<U>, extensions: &Extensions) -> Result<()> {
+    match extensions.get::<SharedRules<U>>() {
+        Some(SharedRules(rules)) => rules.call_login(user, extensions).await,
+        None => Ok(()),
+    }
+}
+
+/// For a user that the extensions do not name any more.
+pub(super) async fn logged_out<U: Identity>(user: &Arc<U>, extensions: &Extensions) -> Result<()> {
+    match extensions.get::<SharedRules<U>>() {
+        Some(SharedRules(rules)) => rules.call_logout(user, extensions).await,
+        None => Ok(()),
+    }
+}
+
+/// For the user that the extensions name.
+pub(super) async fn request_logged_out(extensions: &Extensions) -> Result<()> {
+    match extensions.get::<LogoutRules>() {
+        Some(LogoutRules(hooks)) => hooks.call(extensions).await,
+        None => Ok(()),
+    }
+}
