@@ -147,7 +147,7 @@ export interface ChannelEventMap<In = any> {
 export type ChannelListener<Heard> = ((event: Heard) => void) | { handleEvent(event: Heard): void };
 
 /**
- * A union of messages from a map of their types, as `Channel.on` selects them:
+ * A union of messages from a map of their types, as `Channel.onMessage` selects them:
  * `Messages<{ "chat.message": { text: string } }>` is `{ type: "chat.message"; text: string }`.
  */
 export type Messages<Fields> = { [Type in keyof Fields]: { readonly type: Type } & Fields[Type] }[keyof Fields];
@@ -211,7 +211,7 @@ export class Channel<In = any, Out = any, Requests extends RequestMap<Requests> 
    * Calls `listener` with each message that is a JSON object whose `type` is this one. Returns a function that removes the
    * listener. The object is shared with the other listeners of its type.
    */
-  on<Type extends MessageType<In>>(
+  onMessage<Type extends MessageType<In>>(
     type: Type,
     listener: (message: Extract<In, { readonly type: Type }>) => void,
   ): () => void;

@@ -122,7 +122,7 @@ export class Channel extends Target {
    * Calls `listener` with each message that is a JSON object whose `type` is this one. Returns a function that removes the
    * listener. The object is shared with the other listeners of its type.
    */
-  on(type, listener) {
+  onMessage(type, listener) {
     const take = (event) => {
       const message = objectOf(event);
       if (message?.type === type) listener(message);

@@ -1,6 +1,7 @@
 // Messages by their type.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { test } from "node:test";
 
 import { World } from "./support/world.js";
@@ -9,9 +10,9 @@ test("messages go to the listeners of their type", async () => {
   const world = new World();
   const channel = world.connect();
   const heard = [];
-  channel.on("chat.message", ({ text }) => heard.push(text));
-  const remove = channel.on("chat.message", (message) => heard.push(message));
-  channel.on("chat.joined", () => heard.push("joined"));
+  channel.onMessage("chat.message", ({ text }) => heard.push(text));
+  const remove = channel.onMessage("chat.message", (message) => heard.push(message));
+  channel.onMessage("chat.joined", () => heard.push("joined"));
   await world.opened(channel);
   const said = { type: "chat.message", text: "hello" };
   const others = ["chat.message", '"chat.message"', "null", "[1]", "{not json", '{"kind":"chat.message"}', '{"type":["chat.message"]}'];
@@ -31,9 +32,19 @@ test("a message is parsed once for all listeners", async () => {
   const world = new World();
   const channel = world.connect();
   const heard = [];
-  for (let n = 0; n < 2; n += 1) channel.on("a", (message) => heard.push(message));
+  for (let n = 0; n < 2; n += 1) channel.onMessage("a", (message) => heard.push(message));
   await world.opened(channel);
   world.server.session.send('{"type":"a"}');
   await world.until(() => heard.length === 2);
   assert.equal(heard[0], heard[1]);
+});
+
+// Node's `once` and `on` take an object with a method `on` for an EventEmitter.
+test("Node's event helpers take a channel for an EventTarget", async () => {
+  const world = new World();
+  const channel = world.connect();
+  const opened = once(channel, "open");
+  await world.opened(channel);
+  const [{ transport }] = await opened;
+  assert.equal(transport, "websocket");
 });

@@ -13,7 +13,7 @@
 //! ```html
 //! <script type="module">
 //!   import { connect } from "/channels/channels.js";
-//!   connect("/ws/chat/lobby/").on("chat.message", ({ text }) => show(text));
+//!   connect("/ws/chat/lobby/").onMessage("chat.message", ({ text }) => show(text));
 //! </script>
 //! ```
 //!

@@ -9,17 +9,17 @@ type FromServer =
 
 const channel = connect<FromServer, { text: string }>("/ws/chat/lobby/");
 
-const remove: () => void = channel.on("chat.message", ({ text, author }) => `${author.trim()}: ${text.trim()}`);
-channel.on("chat.joined", ({ member }) => member.toFixed());
+const remove: () => void = channel.onMessage("chat.message", ({ text, author }) => `${author.trim()}: ${text.trim()}`);
+channel.onMessage("chat.joined", ({ member }) => member.toFixed());
 remove();
 // @ts-expect-error: a mistyped name
-channel.on("chat.mesage", () => {});
+channel.onMessage("chat.mesage", () => {});
 // @ts-expect-error: a field of another message
-channel.on("chat.joined", ({ text }) => text);
+channel.onMessage("chat.joined", ({ text }) => text);
 // @ts-expect-error: a field of another type
-channel.on("chat.message", ({ text }) => text.toFixed());
+channel.onMessage("chat.message", ({ text }) => text.toFixed());
 // @ts-expect-error: an event of the channel is no message
-channel.on("statechange", () => {});
+channel.onMessage("statechange", () => {});
 
 channel.addEventListener("gap", ({ from, to }) => [from, to]);
 channel.addEventListener("message", (event: ChannelMessageEvent<FromServer>) => event.json().type);
@@ -39,14 +39,14 @@ channel.send({ txt: "hello" });
 
 // From a map of the types.
 const mapped = connect<Messages<{ "lot.bid": { amount: number }; "lot.closed": { winner: string | null } }>>("/ws/lots/");
-mapped.on("lot.bid", ({ amount }) => amount.toFixed());
-mapped.on("lot.closed", ({ type, winner }) => [type === "lot.closed", winner?.trim()]);
+mapped.onMessage("lot.bid", ({ amount }) => amount.toFixed());
+mapped.onMessage("lot.closed", ({ type, winner }) => [type === "lot.closed", winner?.trim()]);
 // @ts-expect-error: a mistyped name
-mapped.on("lot.bids", () => {});
+mapped.onMessage("lot.bids", () => {});
 
 // Without types all names are allowed.
 const untyped = connect("/ws/");
-untyped.on("anything", (message) => message.any.thing);
+untyped.onMessage("anything", (message) => message.any.thing);
 const anyType: MessageType<any> = "anything";
 // @ts-expect-error: the name of a transport
 connect("/ws/", { transports: ["websocket", "sse"] });
