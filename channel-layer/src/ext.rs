@@ -67,9 +67,13 @@ pub trait ChannelLayerExt: ChannelLayer {
     fn join(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,
-        channel: &ChannelName,
+        channel: impl TryInto<ChannelName, Error: Into<Error>> + Send,
     ) -> impl Future<Output = Result<()>> + Send {
-        async move { self.group_add(&group.try_into().map_err(Into::into)?, channel).await }
+        let names = names(group, channel);
+        async move {
+            let (group, channel) = names?;
+            self.group_add(&group, &channel).await
+        }
     }
 
     /// Adds a channel to a group for the messages whose tags match a filter, by
@@ -122,18 +126,23 @@ pub trait ChannelLayerExt: ChannelLayer {
     fn leave(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,
-        channel: &ChannelName,
+        channel: impl TryInto<ChannelName, Error: Into<Error>> + Send,
     ) -> impl Future<Output = Result<()>> + Send {
-        async move { self.group_discard(&group.try_into().map_err(Into::into)?, channel).await }
+        let names = names(group, channel);
+        async move {
+            let (group, channel) = names?;
+            self.group_discard(&group, &channel).await
+        }
     }
 
     /// Sends an event that serialises as a map, by [`send`](ChannelLayer::send).
     fn send_event<T: Serialize + Sync + ?Sized>(
         &self,
-        channel: &ChannelName,
+        channel: impl TryInto<ChannelName, Error: Into<Error>> + Send,
         event: &T,
     ) -> impl Future<Output = Result<()>> + Send {
-        async move { self.send(channel, Message::encode(event)?).await }
+        let channel = channel.try_into().map_err(Into::into);
+        async move { self.send(&channel?, Message::encode(event)?).await }
     }
 
     /// Sends a message to one group, by [`group_send`](ChannelLayer::group_send).
@@ -202,14 +211,16 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// [`TimedOut`](Error::TimedOut) if no answer came within `deadline`. The request may still have been processed.
     fn request(
         &self,
-        channel: &ChannelName,
+        channel: impl TryInto<ChannelName, Error: Into<Error>> + Send,
         request: Message,
         deadline: Duration,
     ) -> impl Future<Output = Result<Message>> + Send {
+        let channel = channel.try_into().map_err(Into::into);
         async move {
+            let channel = channel?;
             let answered = timeout(deadline, async {
                 let mut answers = self.open("reply".into()).await?;
-                self.send(channel, request.with(REPLY_CHANNEL, answers.channel().as_str())).await?;
+                self.send(&channel, request.with(REPLY_CHANNEL, answers.channel().as_str())).await?;
                 Ok(answers.recv().await)
             });
             answered.await.unwrap_or(Err(Error::TimedOut(deadline)))
@@ -230,3 +241,10 @@ pub trait ChannelLayerExt: ChannelLayer {
 }
 
 impl<L: ChannelLayer + ?Sized> ChannelLayerExt for L {}
+
+fn names(
+    group: impl TryInto<GroupName, Error: Into<Error>>,
+    channel: impl TryInto<ChannelName, Error: Into<Error>>,
+) -> Result<(GroupName, ChannelName)> {
+    Ok((group.try_into().map_err(Into::into)?, channel.try_into().map_err(Into::into)?))
+}

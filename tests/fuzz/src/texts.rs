@@ -144,7 +144,7 @@ pub fn grants(input: &[u8]) {
     let keys = GrantKeys::new("b", [7; 32]).and("a", [8; 32]);
     assert!(keys.verify(grant, None).is_err() && keys.verify(grant, Some(user)).is_err(), "a forged grant");
     let group = GroupName::encode("room_", grant).expect("any text has a name");
-    let ours = keys.sign_for(user, &group, Duration::from_secs(60));
+    let ours = keys.sign_for(user, &group, Duration::from_secs(60)).expect("a valid name");
     assert_eq!(keys.verify(&ours, Some(user)).as_ref(), Ok(&group));
     let at = input.len() % ours.len();
     let changed: String = ours

@@ -44,9 +44,9 @@ const SECRET: usize = 32;
 /// use ws_consumer::middleware::GrantKeys;
 ///
 /// let keys = GrantKeys::new("2026b", b"0123456789abcdef0123456789abcdef").and("2026a", b"an older one of at least 32 bytes");
-/// let grant = keys.sign(&"room_7".parse()?, Duration::from_secs(60));
+/// let grant = keys.sign("room_7", Duration::from_secs(60))?;
 /// assert_eq!(keys.verify(&grant, None).unwrap(), "room_7".parse()?);
-/// # Ok::<(), channel_layer::NameError>(())
+/// # Ok::<(), ws_consumer::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct GrantKeys {
@@ -79,13 +79,26 @@ impl GrantKeys {
     }
 
     /// Signs a grant for any bearer.
-    pub fn sign(&self, group: &GroupName, lifetime: Duration) -> String {
-        self.sign_until(group, "", unix_time().saturating_add(lifetime.as_secs()))
+    ///
+    /// # Errors
+    /// The name is invalid.
+    pub fn sign<G>(&self, group: G, lifetime: Duration) -> Result<String>
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+    {
+        self.sign_for("", group, lifetime)
     }
 
     /// Signs a grant for a single user.
-    pub fn sign_for(&self, user_id: &str, group: &GroupName, lifetime: Duration) -> String {
-        self.sign_until(group, user_id, unix_time().saturating_add(lifetime.as_secs()))
+    ///
+    /// # Errors
+    /// The name is invalid.
+    pub fn sign_for<G>(&self, user_id: &str, group: G, lifetime: Duration) -> Result<String>
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>>,
+    {
+        let group = group.try_into().map_err(|error| Error::Layer(error.into()))?;
+        Ok(self.sign_until(&group, user_id, unix_time().saturating_add(lifetime.as_secs())))
     }
 
     /// Verifies a grant presented by `user_id`, and returns its group.

@@ -156,15 +156,17 @@ impl Context {
     /// Sends an event to one channel: its `event` hook receives it.
     ///
     /// # Errors
-    /// [`Misuse`](Error::Misuse) for an event that is no map; the layer's errors.
+    /// An invalid name, as of [`group_add`](Self::group_add); [`Misuse`](Error::Misuse) for an event that is no map; the
+    /// layer's errors.
     #[track_caller]
-    pub fn send_to<T: Serialize + ?Sized>(
-        &mut self,
-        channel: &ChannelName,
-        event: &T,
-    ) -> impl Future<Output = Result<()>> + Send {
+    pub fn send_to<N, T>(&mut self, channel: N, event: &T) -> impl Future<Output = Result<()>> + Send
+    where
+        N: TryInto<ChannelName, Error: Into<channel_layer::Error>> + AsRef<str>,
+        T: Serialize + ?Sized,
+    {
+        let channel = self.name("send_to", channel);
         let message = usable("send_to", Message::encode(event));
-        async { Ok(self.layer.send(channel, message?).await?) }
+        async { Ok(self.layer.send(&channel?, message?).await?) }
     }
 
     /// Sends a frame to the sockets of all members of a group, past their consumers. `call` is the function that the consumer
@@ -309,7 +311,7 @@ pub(crate) fn usable<T>(call: &'static str, made: channel_layer::Result<T>) -> R
 }
 
 /// Returns a message that reaches the members' sockets as JSON.
-fn json_message<T: Serialize + ?Sized>(value: &T) -> channel_layer::Result<Message> {
+pub(super) fn json_message<T: Serialize + ?Sized>(value: &T) -> channel_layer::Result<Message> {
     let text = serde_json::to_string(value);
     text.map(Message::websocket_text).map_err(|fault| channel_layer::Error::InvalidMessage(fault.into()))
 }

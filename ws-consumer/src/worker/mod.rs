@@ -38,6 +38,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A worker has no timers: one value handles the events of all senders, in any number of processes. What is to happen later is
+//! sent by a [`Scheduler`].
+//!
 //! # Guarantees
 //!
 //! A message is delivered to one worker, at most once: the messages that a worker holds when its process is killed are lost,

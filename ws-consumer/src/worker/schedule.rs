@@ -14,7 +14,8 @@ const DEFAULT_CAPACITY: usize = 10_000;
 
 /// Sends messages after a delay.
 ///
-/// Messages wait in this process and are lost with it. For messages that must not be lost, keep a record in a database.
+/// Messages wait in this process and are lost with it. For messages that must not be lost, keep a record in a database. A
+/// connection that sends to itself has [timers](crate::Context::send_after), which end with it.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
     layer: Arc<dyn ChannelLayer>,
@@ -55,23 +56,27 @@ impl Scheduler {
     /// Sends an event to a channel after this time.
     ///
     /// # Errors
-    /// The event is no map, or too many messages wait.
-    pub fn send_after<T>(&self, delay: Duration, channel: &ChannelName, event: &T) -> Result<Scheduled>
+    /// The name is invalid, the event is no map, or too many messages wait.
+    pub fn send_after<N, T>(&self, delay: Duration, channel: N, event: &T) -> Result<Scheduled>
     where
+        N: TryInto<ChannelName, Error: Into<channel_layer::Error>>,
         T: Serialize + ?Sized,
     {
-        self.after(delay, Target::Channel(channel.clone()), Message::encode(event)?)
+        let channel = channel.try_into().map_err(|error| Error::Layer(error.into()))?;
+        self.after(delay, Target::Channel(channel), Message::encode(event)?)
     }
 
     /// Sends an event to a group after this time.
     ///
     /// # Errors
-    /// The event is no map, or too many messages wait.
-    pub fn group_send_after<T>(&self, delay: Duration, group: &GroupName, event: &T) -> Result<Scheduled>
+    /// Those of [`send_after`](Self::send_after).
+    pub fn group_send_after<N, T>(&self, delay: Duration, group: N, event: &T) -> Result<Scheduled>
     where
+        N: TryInto<GroupName, Error: Into<channel_layer::Error>>,
         T: Serialize + ?Sized,
     {
-        self.after(delay, Target::Group(group.clone()), Message::encode(event)?)
+        let group = group.try_into().map_err(|error| Error::Layer(error.into()))?;
+        self.after(delay, Target::Group(group), Message::encode(event)?)
     }
 
     /// The number of waiting messages.

@@ -38,20 +38,25 @@ impl SubmitPolicy {
 /// the call waits. Dropping the future does not cancel an event that was sent.
 ///
 /// # Errors
-/// The worker has given up ([`Other`](Error::Other)), no worker was done in time
+/// The name is invalid, the event is no map, the worker has given up ([`Other`](Error::Other)), no worker was done in time
 /// ([`TimedOut`](std::io::ErrorKind::TimedOut) in an [`Other`](Error::Other)), or the layer fails.
-pub async fn submit_until_done<T: Serialize + ?Sized>(
+pub async fn submit_until_done<N, T>(
     layer: &dyn ChannelLayer,
-    channel: &ChannelName,
+    channel: N,
     event: &T,
     policy: SubmitPolicy,
-) -> Result<()> {
+) -> Result<()>
+where
+    N: TryInto<ChannelName, Error: Into<channel_layer::Error>>,
+    T: Serialize + ?Sized,
+{
+    let channel: ChannelName = channel.try_into().map_err(|error| Error::Layer(error.into()))?;
     let message = Message::encode(event);
     let mut ends = layer.open("done".into()).await?;
     let message = message?.with(DONE_CHANNEL, ends.channel().as_str());
     for _ in 0..policy.attempts {
         let end = Instant::now() + policy.timeout;
-        if send_by(layer, channel, &message, end).await? {
+        if send_by(layer, &channel, &message, end).await? {
             match timeout(end.saturating_duration_since(Instant::now()), ends.recv()).await {
                 Ok(end) if end.event_type() == Some("worker.done") => return Ok(()),
                 Ok(_) => return Err(Error::other("the worker has given up")),

@@ -310,12 +310,11 @@ fn patience(seconds: u64, tries: u32) -> SubmitPolicy {
 #[tokio::test(start_paused = true)]
 async fn awaited_work_reports_its_outcome() {
     let office = Office::open(RetryPolicy::default());
-    let sums = "sums".parse().unwrap();
     let layer = &*office.layer;
-    submit_until_done(layer, &sums, &Order::Add { number: 1 }, patience(5, 1)).await.unwrap();
+    submit_until_done(layer, "sums", &Order::Add { number: 1 }, patience(5, 1)).await.unwrap();
     office.sum.until_sum(&[1]).await;
     let failed =
-        submit_until_done(layer, &sums, &Order::Fail { times: 9 }, patience(5, 3)).await.unwrap_err();
+        submit_until_done(layer, "sums", &Order::Fail { times: 9 }, patience(5, 3)).await.unwrap_err();
     assert!(failed.to_string().contains("given up"), "{failed}");
     assert_eq!(office.sum.attempts(), 2, "a worker that says no is not asked again");
 }
@@ -324,11 +323,10 @@ async fn awaited_work_reports_its_outcome() {
 async fn dead_worker_loses_nothing() {
     let layer = Arc::new(MemoryLayer::default());
     let dying = Office::on(layer.clone(), RetryPolicy::default(), Duration::ZERO);
-    let sums = "sums".parse().unwrap();
     dying.order(&Order::Sleep { seconds: 3600 }).await;
     dying.sum.until(|record| record.running.load(SeqCst) == 1).await;
     let order = Order::Add { number: 1 };
-    let asked = submit_until_done(&*layer, &sums, &order, patience(60, 3));
+    let asked = submit_until_done(&*layer, "sums", &order, patience(60, 3));
     let killed = async {
         sleep(Duration::from_secs(1)).await;
         dying.running.abort();
@@ -372,8 +370,9 @@ async fn scheduled_messages_can_be_cancelled() {
     let later = Scheduler::with_capacity(layer.clone() as Arc<dyn ChannelLayer>, 3);
     let (minute, before) = (Duration::from_secs(60), Instant::now());
     later.send_after(minute * 2, member.channel(), &Progress { done: 2 }).unwrap();
-    later.group_send_after(minute, &"g".parse().unwrap(), &Progress { done: 1 }).unwrap();
-    let third = later.send_after(minute, member.channel(), &Progress { done: 3 }).unwrap();
+    later.group_send_after(minute, "g", &Progress { done: 1 }).unwrap();
+    assert!(later.group_send_after(minute, "no name", &Progress { done: 1 }).is_err());
+    let third = later.send_after(minute, member.channel().as_str(), &Progress { done: 3 }).unwrap();
     assert!(later.send_after(minute, member.channel(), &Progress { done: 4 }).is_err(), "too many");
     third.cancel();
     for done in [1, 2] {
