@@ -96,7 +96,9 @@
 //! | URLs | [`Router`] |
 //! | requests and replies over a socket | [`Socket::answer`], [`Socket::request`]; typed [`TypedRequests`] |
 //! | several subscriptions on a socket | [`Multiplexer`] |
-//! | events handled at the same time, blocking code | [`Context::spawn`], [`blocking`] |
+//! | timers of a connection | [`Context::send_after`], [`Context::every`] |
+//! | hooks that run at the same time | [`ConcurrentConsumer`]; single tasks with [`Context::spawn`] |
+//! | code that blocks | [`BlockingPool`], [`blocking`] |
 //! | messages to all connections of a user in every process, and their close | [`UsersExt`]; behind [`Auth`](middleware) no setup is needed |
 //! | a backend with a high latency | [`Context::group_send_pipelined`] |
 //! | plain HTTP, long polls, streams | [`HttpConsumer`], [`exchange`], [`require_websocket`] |
@@ -173,7 +175,10 @@ pub use self::typed::MessagePack;
 pub use self::{
     application::{Application, exchange},
     connections::{ConnectionStats, Connections, Drain},
-    consumer::{Consumer, HttpConsumer, NoEvents, consumer, http_consumer, require_websocket},
+    consumer::{
+        ConcurrentConsumer, Consumer, HookInput, HttpConsumer, NoEvents, concurrent, consumer, http_consumer,
+        require_websocket,
+    },
     error::{BoxError, Error, Fault, MisuseError, Result},
     frame::{Close, Frame},
     limits::Limits,
@@ -186,7 +191,10 @@ pub use self::{
         IntoSocketService, LoggedBody, NotFound, Protocols, Serve, SocketService, accept, listen, listeners,
         serve, serve_connection, serve_connection_from,
     },
-    socket::{Context, Exchange, Handle, Socket, UsersExt, blocking},
+    socket::{
+        BlockingPool, ConcurrentSocket, Context, Exchange, Handle, PoolFullError, Socket, TimerError,
+        TimerId, UsersExt, blocking,
+    },
     transport::ReplyBody,
     typed::{
         BroadcastExt, Codec, Decode, Encode, Json, SerdeCodec, TypedConsumer, TypedRequests, TypedSocket,

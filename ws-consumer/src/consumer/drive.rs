@@ -23,6 +23,7 @@ use crate::{
     application::{Application, from_fn},
     error::{Error, Result, printable},
     frame::Close,
+    scope::Scope,
     socket::{Context, Socket},
     wire::{Connection, Input, Phase},
 };
@@ -103,9 +104,7 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
         }
         Box::pin(fail(consumer, socket, "connect", error)).await?;
     }
-    if connection.phase() == Phase::Undecided {
-        let path = &*printable(socket.scope().raw_path());
-        tracing::warn!(path, "connect neither accepted nor refused: refusing");
+    if is_undecided(socket) {
         return Ok(());
     }
     loop {
@@ -140,6 +139,16 @@ async fn live<C: Consumer>(consumer: &mut C, socket: &mut Socket) -> Result<()> 
     }
 }
 
+/// Returns whether `connect` has neither accepted nor refused, which the log says.
+pub(crate) fn is_undecided(context: &Context) -> bool {
+    let is_undecided = context.connection().phase() == Phase::Undecided;
+    if is_undecided {
+        let path = &*printable(context.scope().raw_path());
+        tracing::warn!(path, "connect neither accepted nor refused: refusing");
+    }
+    is_undecided
+}
+
 /// Handles the failure of a hook on an open connection. An error returned from here ends the connection.
 async fn fail<C: Consumer>(
     consumer: &mut C,
@@ -147,17 +156,28 @@ async fn fail<C: Consumer>(
     hook: &'static str,
     error: Error,
 ) -> Result<()> {
+    let connection = socket.connection().clone();
+    let error = handleable(&connection, socket.scope(), hook, error)?;
+    Hook::new(connection.clone(), consumer.error(socket, error)).await?;
+    connection.set_survived();
+    Ok(())
+}
+
+/// Returns an error of `hook` that the `error` hook is to handle.
+pub(crate) fn handleable(
+    connection: &Connection,
+    scope: &Scope,
+    hook: &'static str,
+    error: Error,
+) -> Result<Error> {
     if matches!(error, Error::Closed | Error::Panic(_)) {
         return Err(error);
     }
     // An operator has to know of these failures, even if the hook handles them.
     if error.is_layer_outage() || matches!(error, Error::Misuse(_)) {
-        socket.report(hook, &error);
+        connection.report(Some(scope.raw_path()), hook, &error);
     }
-    let connection = socket.connection().clone();
-    Hook::new(connection.clone(), consumer.error(socket, error)).await?;
-    connection.set_survived();
-    Ok(())
+    Ok(error)
 }
 
 /// A message as an event of type `E`; `None` if it is not one. Kept with the message, so that a thousand consumers decode
@@ -178,7 +198,7 @@ pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> DecodedEvent<E> 
 }
 
 /// The time that a hook may go on after its client has left, before it is dropped.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 pin_project! {
     /// A struct, not an `async fn`: that would keep the hook's future twice, as its argument and as its own.

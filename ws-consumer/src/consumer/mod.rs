@@ -1,5 +1,6 @@
 //! [`Consumer`]: one value per connection, with a hook for each thing that can happen.
 
+mod concurrent;
 mod drive;
 mod http;
 
@@ -7,6 +8,7 @@ use channel_layer::LayerEvent;
 use serde::{Deserialize, de::DeserializeOwned};
 
 pub use self::{
+    concurrent::{ConcurrentConsumer, HookInput, concurrent},
     drive::consumer,
     http::{HttpConsumer, http_consumer, require_websocket},
 };

@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     application::Application,
-    consumer::{Consumer, HttpConsumer, consumer, http_consumer},
+    consumer::{ConcurrentConsumer, Consumer, HttpConsumer, concurrent, consumer, http_consumer},
     error::{Error, Result},
     scope::Scope,
     socket::Context,
@@ -126,6 +126,18 @@ impl Router {
         make: impl Fn() -> C + Send + Sync + 'static,
     ) -> Self {
         self.application(pattern, typed(make))
+    }
+
+    /// Serves `pattern` with a consumer whose hooks run at the same time, made anew for each connection.
+    ///
+    /// # Panics
+    /// If the pattern is invalid; the message gives the reason.
+    pub fn concurrent<C: ConcurrentConsumer>(
+        self,
+        pattern: &str,
+        make: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self {
+        self.application(pattern, concurrent(make))
     }
 
     /// Serves `pattern` with a typed consumer that answers requests, made anew for each connection.

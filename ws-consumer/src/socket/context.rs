@@ -9,7 +9,7 @@ use std::{
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Message};
 
-use super::{handle::Handle, jobs::Jobs, last_text::LastText, pending_sends::PendingSends};
+use super::{handle::Handle, jobs::Jobs, last_text::LastText, pending_sends::PendingSends, timers::Timers};
 use crate::{
     error::{Error, FailureReports, Result},
     frame::Close,
@@ -36,6 +36,8 @@ pub struct Context {
     pub(super) jobs: Option<Box<Jobs>>,
     /// Messages to groups that are under way. Boxed as well.
     pub(super) sends: Option<Box<PendingSends>>,
+    /// Boxed as well.
+    pub(super) timers: Option<Box<Timers>>,
     /// The text that the client sent last, while it is handled.
     pub(super) last_text: LastText,
     /// Numbers the requests to the client. Here, so that the next application does not use a number again.
@@ -66,6 +68,7 @@ impl Context {
             channel: None,
             jobs: None,
             sends: None,
+            timers: None,
             last_text: LastText::default(),
             requests: 0,
         };
@@ -192,6 +195,19 @@ impl Context {
     }
 
     pub(crate) fn poll_next(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<Option<Input>>> {
+        self.poll_next_by(cx, Connection::poll_next)
+    }
+
+    /// The next thing to handle while others are being handled.
+    pub(crate) fn poll_next_beside(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<Option<Input>>> {
+        self.poll_next_by(cx, Connection::poll_next_beside)
+    }
+
+    fn poll_next_by(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        poll_next: impl Fn(&Connection, &mut task::Context<'_>) -> Poll<Option<Input>>,
+    ) -> Poll<Result<Option<Input>>> {
         if let Some(jobs) = &mut self.jobs
             && let Poll::Ready(error) = jobs.poll_failure(cx)
         {
@@ -204,7 +220,16 @@ impl Context {
         }
         loop {
             self.last_text.clear();
-            let input = ready!(self.connection.poll_next(cx));
+            if let Some(timers) = &mut self.timers
+                && self.connection.takes_events()
+                && let Poll::Ready(message) = timers.poll_due(cx)
+            {
+                match self.connection.take_event(message) {
+                    Some(event) => return Poll::Ready(Ok(Some(event))),
+                    None => continue,
+                }
+            }
+            let input = ready!(poll_next(&self.connection, cx));
             match &input {
                 Some(Input::Frame(frame)) => self.last_text.set_frame(frame),
                 Some(Input::Event(message)) => {
@@ -222,7 +247,8 @@ impl Context {
 
     /// Whether anything but the client's leaving can still come.
     pub(crate) fn may_receive(&self) -> bool {
-        self.channel.is_some() || self.jobs.is_some() || self.is_open()
+        let has_timers = self.timers.as_ref().is_some_and(|timers| !timers.is_empty());
+        self.channel.is_some() || self.jobs.is_some() || has_timers || self.is_open()
     }
 
     pub(crate) fn connection(&self) -> &Arc<Connection> {

@@ -45,27 +45,6 @@ impl Jobs {
     }
 }
 
-/// Runs code that blocks (a file, a synchronous database driver, heavy computing) on a thread for such code, and waits
-/// for it: the counterpart of Django Channels' synchronous consumers.
-///
-/// The code runs to its end even if the future is dropped: a connection that is gone cannot take a thread back.
-///
-/// ```
-/// # use ws_consumer::{Result, Socket, blocking};
-/// # async fn hook(socket: &mut Socket) -> Result<()> {
-/// let rows = blocking(|| std::fs::read_to_string("rows.json")).await??;
-/// socket.send_text(rows).await
-/// # }
-/// ```
-///
-/// # Errors
-/// [`Panic`](Error::Panic) if the code did.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    #[cfg(feature = "testing")]
-    let _call = crate::sync::BlockingCall::begin();
-    tokio::task::spawn_blocking(work).await.map_err(failure)
-}
-
 pub(super) fn failure(failed: JoinError) -> Error {
     match failed.try_into_panic() {
         Ok(panic) => Error::from_panic(&*panic),

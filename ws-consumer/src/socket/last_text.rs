@@ -6,7 +6,7 @@ use crate::frame::Frame;
 const LONGEST: usize = 4096;
 
 /// The text that the client sent last, until it sends another or the application waits for one.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct LastText(Option<Box<str>>);
 
 impl LastText {

@@ -1,7 +1,10 @@
 //! The application's end of a connection.
 
+mod blocking;
 mod calls;
+mod concurrent;
 mod context;
+mod delayed;
 mod exchange;
 mod groups;
 mod handle;
@@ -9,6 +12,7 @@ mod jobs;
 mod last_text;
 mod names;
 mod pending_sends;
+mod timers;
 mod unreached;
 mod users;
 mod websocket;
@@ -18,10 +22,12 @@ pub(crate) use self::{
     groups::usable,
 };
 pub use self::{
+    blocking::{BlockingPool, PoolFullError, blocking},
+    concurrent::ConcurrentSocket,
     context::Context,
     exchange::Exchange,
     handle::Handle,
-    jobs::blocking,
+    timers::{TimerError, TimerId},
     users::{NoIdentify, UsersExt},
     websocket::Socket,
 };

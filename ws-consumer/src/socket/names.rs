@@ -21,19 +21,28 @@ impl Context {
         T: for<'a> TryFrom<&'a str>,
         N: TryInto<T, Error: Into<channel_layer::Error>> + AsRef<str>,
     {
-        // A copy only of what will be asked for.
-        let doubtful = may_be_invalid(name.as_ref()).then(|| name.as_ref().to_owned());
-        let fault = match name.try_into() {
-            Ok(name) => return Ok(name),
-            Err(fault) => fault.into(),
-        };
-        let is_valid = |name: &str| T::try_from(name).is_ok();
-        let made_by_client = |name: String| has_client_made(&self.scope, &self.last_text, &name, is_valid);
-        if doubtful.is_some_and(made_by_client) {
-            return Err(Error::bad_input(fault));
-        }
-        Err(Error::Misuse(MisuseError::new(call, fault)))
+        parse_name(&self.scope, &self.last_text, call, name)
     }
+}
+
+/// Parses a name that a consumer passed to `call`, after its client sent `last_text`.
+#[track_caller]
+pub(super) fn parse_name<T, N>(scope: &Scope, last_text: &LastText, call: &'static str, name: N) -> Result<T>
+where
+    T: for<'a> TryFrom<&'a str>,
+    N: TryInto<T, Error: Into<channel_layer::Error>> + AsRef<str>,
+{
+    // A copy only of what will be asked for.
+    let doubtful = may_be_invalid(name.as_ref()).then(|| name.as_ref().to_owned());
+    let fault = match name.try_into() {
+        Ok(name) => return Ok(name),
+        Err(fault) => fault.into(),
+    };
+    let is_valid = |name: &str| T::try_from(name).is_ok();
+    if doubtful.is_some_and(|name| has_client_made(scope, last_text, &name, is_valid)) {
+        return Err(Error::bad_input(fault));
+    }
+    Err(Error::Misuse(MisuseError::new(call, fault)))
 }
 
 fn has_client_made(scope: &Scope, last_text: &LastText, name: &str, is_valid: impl Fn(&str) -> bool) -> bool {

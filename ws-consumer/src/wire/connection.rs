@@ -213,6 +213,41 @@ impl Connection {
         }
     }
 
+    /// The next thing to handle while the application handles others, or `None` once the connection has ended. A drain that waits
+    /// for the input to be handled goes on waiting.
+    pub(crate) fn poll_next_beside(&self, cx: &mut Context<'_>) -> Poll<Option<Input>> {
+        let mut state = self.state();
+        let is_handling = state.inbox.is_handling();
+        let input = state.next_input();
+        if is_handling {
+            state.inbox.set_handling(true);
+        }
+        match input {
+            Some(input) => Poll::Ready(Some(input)),
+            None if state.lifecycle.is_ended() => Poll::Ready(None),
+            None => state.wakers.wait(cx),
+        }
+    }
+
+    /// Lets the application look again at what it waits for.
+    pub(crate) fn wake(&self) {
+        wake_both(self.state());
+    }
+
+    /// Whether the application may handle an event of its own: not after the end, nor while the end waits for input.
+    pub(crate) fn takes_events(&self) -> bool {
+        let state = self.state();
+        !state.lifecycle.is_ended() && !state.lifecycle.is_ending()
+    }
+
+    /// Treats a message of the application's own like one from its mailbox. Returns the event, if it is one.
+    pub(crate) fn take_event(&self, message: Message) -> Option<Input> {
+        let mut state = self.state();
+        state.outbox.set_event(None);
+        state.inbox.set_handling(false);
+        state.sort_command(message).map(Input::Event)
+    }
+
     /// Takes the first of the client's inputs from which `select` makes a value, out of order. The first `seen` of
     /// them have been looked at before.
     pub(crate) fn poll_seek<T>(
@@ -298,14 +333,22 @@ impl ConnectionState {
 
     /// Sends a message on its way: to the client, to the application, or to the connection itself.
     pub(super) fn sort(&mut self, message: Message) {
+        if let Some(event) = self.sort_command(message) {
+            self.inbox.push_event(Input::Event(event));
+        }
+    }
+
+    /// Does what a message asks of the connection; returns one for the application.
+    fn sort_command(&mut self, message: Message) -> Option<Message> {
         if message.is_websocket_send() {
-            return self.push_encoded(message);
+            self.push_encoded(message);
+            return None;
         }
-        match LayerCommand::from_message(&message).close() {
-            None => self.inbox.push_event(Input::Event(message)),
-            Some(_) if self.lifecycle.is_ended() => {}
-            Some(close) => self.close(close.clone()),
+        let Some(close) = LayerCommand::from_message(&message).close() else { return Some(message) };
+        if !self.lifecycle.is_ended() {
+            self.close(close.clone());
         }
+        None
     }
 
     /// Returns whether the client may be read.

@@ -69,6 +69,11 @@ impl Inbox {
         Some(input)
     }
 
+    /// Sets whether the application is handling input of the client, where that is not what it took last.
+    pub(super) fn set_handling(&mut self, is_handling: bool) {
+        self.is_handling = is_handling;
+    }
+
     /// Takes the first of the client's inputs from which `select` makes a value, out of order. The first `seen` of
     /// them are skipped; without a result, `seen` becomes the number of all.
     pub(super) fn seek<T>(&mut self, seen: &mut usize, select: impl Fn(&Input) -> Option<T>) -> Option<T> {

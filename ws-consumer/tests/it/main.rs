@@ -12,6 +12,7 @@ mod bounds;
 mod calls;
 mod carriers;
 mod classic;
+mod concurrent;
 mod consumers;
 #[cfg(feature = "auth")]
 mod cookies;
@@ -53,6 +54,7 @@ mod session_saving;
 mod subprotocols;
 mod test_clients;
 mod test_kit;
+mod timers;
 mod transports;
 mod typed;
 mod users;
