@@ -51,7 +51,7 @@
 //! | time | cause | the client sees |
 //! |---|---|---|
 //! | before accept | no route | 404 |
-//! | | an invalid name from the URL, a missing parameter | 400 |
+//! | | an invalid name from the URL, a missing parameter, other bad input | 400, with the error's text |
 //! | | a page of another origin | 403 |
 //! | | the consumer refuses | 403, or the status, headers and body it chose |
 //! | | no decision in time, or the server shuts down | 503 |
@@ -102,6 +102,7 @@
 //! | messages to all connections of a user in every process, and their close | [`UsersExt`]; behind [`Auth`](middleware) no setup is needed |
 //! | a backend with a high latency | [`Context::group_send_pipelined`] |
 //! | plain HTTP, long polls, streams | [`HttpConsumer`], [`exchange`], [`require_websocket`] |
+//! | responses, queries, forms, event streams by hand | [`Exchange::respond`], [`Scope::query_as`], [`Exchange::form`], [`Exchange::event_stream`] |
 //! | server-sent events, long polls, resumable sessions | [`Protocols::resume`], [`docs::transports`] |
 //! | a client for browsers, served without a copy | `client`, with the feature of that name |
 //! | start-up and shutdown | [`Protocols::on_startup`], [`Protocols::on_shutdown`] |
@@ -180,20 +181,20 @@ pub use self::{
         require_websocket,
     },
     error::{BoxError, Error, Fault, MisuseError, Result},
-    frame::{Close, Frame},
+    frame::{Close, EventStreamOptions, Frame, ServerSentEvent},
     limits::Limits,
     middleware::Origins,
     multiplex::Multiplexer,
     resume::{LostSession, Resume},
     router::{RouteError, Router},
-    scope::{MissingStateError, Peer, Protocol, Scope, Transport},
+    scope::{MissingStateError, Peer, Protocol, QueryError, Scope, Transport},
     server::{
         IntoSocketService, LoggedBody, NotFound, Protocols, Serve, SocketService, accept, listen, listeners,
         serve, serve_connection, serve_connection_from,
     },
     socket::{
-        BlockingPool, ConcurrentSocket, Context, Exchange, Handle, PoolFullError, Socket, TimerError,
-        TimerId, UsersExt, blocking,
+        BlockingPool, ConcurrentSocket, Context, Exchange, Handle, HttpResponse, IntoHeaders, IntoHttpResponse,
+        PoolFullError, Socket, TimerError, TimerId, UsersExt, blocking,
     },
     transport::ReplyBody,
     typed::{

@@ -23,7 +23,6 @@ use crate::{
 ///
 /// ```
 /// use bytes::Bytes;
-/// use http::StatusCode;
 /// use ws_consumer::{Exchange, HttpConsumer, NoEvents, Result, Router};
 ///
 /// #[derive(Default)]
@@ -33,7 +32,7 @@ use crate::{
 ///     type Event = NoEvents;
 ///
 ///     async fn handle(&mut self, exchange: &mut Exchange, body: Bytes) -> Result<()> {
-///         exchange.send_response(StatusCode::OK, body.to_ascii_uppercase()).await
+///         exchange.respond(String::from_utf8_lossy(&body).to_uppercase()).await
 ///     }
 /// }
 ///
@@ -54,8 +53,9 @@ pub trait HttpConsumer: Send + 'static {
 
     /// Handles the request, with all of its body.
     ///
-    /// Answer with [`send_response`](Exchange::send_response), or with [`send_headers`](Exchange::send_headers) and then
-    /// [`send_body`](Exchange::send_body) as often as you like, here or in [`event`](Self::event).
+    /// Answer with [`respond`](Exchange::respond), or with [`send_headers`](Exchange::send_headers) and then
+    /// [`send_body`](Exchange::send_body) as often as you like, or with an [event stream](Exchange::event_stream), here or in
+    /// [`event`](Self::event).
     fn handle(&mut self, exchange: &mut Exchange, body: Bytes) -> impl Future<Output = Result<()>> + Send;
 
     /// Handles the request's head. By default the body is read, and handed to [`handle`](Self::handle); to take a long

@@ -1,12 +1,17 @@
 //! Frames, and the close of a connection.
 
+mod event_stream;
 mod json;
 
 use bytes::Bytes;
 use channel_layer::{Message, Value};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(crate) use self::json::read;
+pub use self::event_stream::{EventStreamOptions, ServerSentEvent};
+pub(crate) use self::{
+    event_stream::{HEARTBEAT, opening, put_field},
+    json::read,
+};
 use crate::error::{Error, MisuseError, Result};
 
 /// A complete WebSocket message, from or to the client. It may be empty.

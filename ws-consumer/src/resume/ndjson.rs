@@ -108,9 +108,8 @@ pub(super) fn put_event(out: &mut Vec<u8>, payload: &Payload) {
 
 /// Appends a control object as an event, without its end.
 pub(super) fn put_control(out: &mut Vec<u8>, control: &ControlObject) {
-    out.extend_from_slice(b"event: control\ndata: ");
-    out.extend_from_slice(control.json().as_bytes());
-    out.push(b'\n');
+    frame::put_field(out, "event", "control");
+    frame::put_field(out, "data", &control.json());
 }
 
 /// Encodes a message's text or bytes. A message without either is an empty text, so that the numbers stay right.
@@ -137,11 +136,7 @@ fn text_event(text: &str) -> Vec<u8> {
         return [b"event: text\ndata: ".as_slice(), &text_line(text)].concat();
     }
     let mut event = Vec::with_capacity(text.len() + 16);
-    for line in text.split('\n') {
-        event.extend_from_slice(b"data: ");
-        event.extend_from_slice(line.as_bytes());
-        event.push(b'\n');
-    }
+    frame::put_field(&mut event, "data", text);
     event
 }
 

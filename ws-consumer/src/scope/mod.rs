@@ -3,9 +3,11 @@
 mod address;
 pub(crate) mod headers;
 mod params;
+mod query;
 mod state;
 
 use std::{
+    borrow::Cow,
     fmt,
     net::SocketAddr,
     sync::{
@@ -17,10 +19,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
-pub(crate) use self::address::counted_address;
-pub use self::state::MissingStateError;
+pub use self::{query::QueryError, state::MissingStateError};
+pub(crate) use self::{address::counted_address, query::parse_form};
 use crate::error::{Error, Result};
 
 /// The request that opened the connection, and the findings of routers and middleware.
@@ -252,6 +254,34 @@ impl Scope {
         self.params.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// The first value of this name in the URL's query, decoded; empty for a name without a value.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// The names and values of the URL's query, decoded, in its order. Invalid UTF-8 becomes U+FFFD.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes())
+    }
+
+    /// Deserializes the URL's query into a struct or a map. A name that occurs several times fills a `Vec`.
+    ///
+    /// ```
+    /// # use ws_consumer::{Result, Socket};
+    /// #[derive(serde::Deserialize)]
+    /// struct Search { q: String, page: Option<u32>, #[serde(default)] tag: Vec<String> }
+    ///
+    /// # async fn hook(socket: &mut Socket) -> Result<()> {
+    /// let Search { q, page, tag } = socket.scope().query_as()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BadInput`](Error::BadInput) with a [`QueryError`] when it does not fit: the client reads its text, with 400.
+    pub fn query_as<T: DeserializeOwned>(&self) -> Result<T> {
+        query::parse_form("query", self.uri.query().unwrap_or_default().as_bytes())
+    }
+
     /// Adds a parameter, or replaces the one of this name. Used by routers.
     pub fn push_param(&mut self, name: Arc<str>, value: impl Into<Box<str>>) {
         let value = value.into();
@@ -293,6 +323,11 @@ impl Scope {
     /// The value of a header that occurs exactly once and is visible ASCII.
     pub fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         headers::single(&self.headers, name)?.to_str().ok()
+    }
+
+    /// The id of the last event that a client of an event stream received before it came back.
+    pub fn last_event_id(&self) -> Option<&str> {
+        self.header("last-event-id")
     }
 
     /// The subprotocols offered by the client, in its order.

@@ -12,6 +12,7 @@ mod jobs;
 mod last_text;
 mod names;
 mod pending_sends;
+mod response;
 mod timers;
 mod unreached;
 mod users;
@@ -27,6 +28,7 @@ pub use self::{
     context::Context,
     exchange::Exchange,
     handle::Handle,
+    response::{HttpResponse, IntoHeaders, IntoHttpResponse},
     timers::{TimerError, TimerId},
     users::{NoIdentify, UsersExt},
     websocket::Socket,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -82,4 +82,27 @@ impl From<Refuse> for HttpReply {
 /// Creates a response without a body.
 pub(crate) fn empty(status: StatusCode) -> HttpReply {
     Refuse::from(status).into()
+}
+
+/// Whether a response with this status has no body (RFC 9110, section 6.4.1).
+pub(crate) fn is_bodiless(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Removes the body from a response that has none by its status, or by the request's method, which is `HEAD`.
+pub(crate) fn without_body(mut reply: HttpReply, is_head: bool) -> HttpReply {
+    let is_bodiless = is_bodiless(reply.status());
+    if !is_bodiless && !is_head {
+        return reply;
+    }
+    let len = reply.body().size_hint().exact().filter(|&len| len > 0);
+    let headers = reply.headers_mut();
+    if is_bodiless {
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::TRANSFER_ENCODING);
+    } else if let Some(len) = len {
+        headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(len));
+    }
+    *reply.body_mut() = ReplyBody::whole(Bytes::new());
+    reply
 }

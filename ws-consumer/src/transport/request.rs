@@ -12,14 +12,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Body;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
 
 use super::{
     min_rate_body::MinRateBody,
-    reply::{HttpReply, ReplyBody, empty},
+    reply::{self, HttpReply, ReplyBody, empty},
 };
 use crate::{
     connections::Connections,
@@ -27,7 +27,7 @@ use crate::{
     frame::{Close, Frame as Payload},
     limits::Limits,
     scope::{Scope, Stalled},
-    wire::{Head, Incoming, Outgoing, Wire},
+    wire::{Head, Incoming, Outgoing, Refuse, Wire},
 };
 
 /// The number of chunks of a response that wait for the client, in addition to those in the wire.
@@ -45,6 +45,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (send, receive) = oneshot::channel();
+    let is_head = scope.method == Method::HEAD;
     let stalled = scope.extensions.get::<Stalled>().cloned().unwrap_or_default();
     let wire = open(scope);
     match connections.register(wire.connection()) {
@@ -55,6 +56,7 @@ where
                 body: Some(MinRateBody::new(body, limits.message_timeout)),
                 stalled,
                 is_late: false,
+                is_head,
             };
             connections.spawn_request(async move {
                 task.run(send).await;
@@ -73,28 +75,36 @@ struct RequestTask<B> {
     stalled: Stalled,
     /// Whether the client took too long to send the body.
     is_late: bool,
+    /// Whether the client asks for the response's head only.
+    is_head: bool,
 }
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>>> RequestTask<B> {
-    async fn run(mut self, mut reply: oneshot::Sender<HttpReply>) {
+    async fn run(mut self, mut answer: oneshot::Sender<HttpReply>) {
         let start = {
             let decided = pin!(poll_fn(|cx| self.poll_start(cx)));
-            match select(decided, pin!(reply.closed())).await {
+            match select(decided, pin!(answer.closed())).await {
                 Either::Left((start, _)) => Some(start),
                 Either::Right(_) => None,
             }
         };
         match start {
+            Some(ReplyStart::Head(head)) if self.is_head || reply::is_bodiless(head.status) => {
+                // The application is told by the end of the connection, as by a client that has left.
+                let whole = Refuse { headers: head.headers, ..head.status.into() };
+                _ = answer.send(reply::without_body(whole.into(), self.is_head));
+                self.wire.accepted();
+            }
             Some(ReplyStart::Head(head)) => {
                 let (chunks, receiver) = mpsc::channel(CHUNKS);
                 let mut response = Response::new(ReplyBody::stream(receiver));
                 *response.status_mut() = head.status;
                 *response.headers_mut() = head.headers;
-                let _sent = reply.send(response); // if the client has left, the body is dropped, which `stream` notices
+                let _sent = answer.send(response); // if the client has left, the body is dropped, which `stream` notices
                 self.wire.accepted();
                 self.stream(PollSender::new(chunks)).await;
             }
-            Some(ReplyStart::Whole(response)) => _ = reply.send(response),
+            Some(ReplyStart::Whole(response)) => _ = answer.send(reply::without_body(response, self.is_head)),
             None => {}
         }
         self.disconnect().await;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    frame::{Close, Frame},
+    frame::{Close, Frame, HEARTBEAT},
     sync::lock,
 };
 
@@ -183,6 +183,19 @@ impl Connection {
             state.end(Close::NORMAL.into());
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Queues a comment of an event stream, unless output waits, which shows as well that the stream is alive. Returns
+    /// false after the end.
+    pub(crate) fn send_heartbeat(&self) -> bool {
+        let mut state = self.state();
+        if state.lifecycle.may_send().is_err() {
+            return false;
+        }
+        if state.outbox.is_empty() {
+            state.push(Outgoing::Body { chunk: Bytes::from_static(HEARTBEAT.as_bytes()), more: true });
+        }
+        true
     }
 
     /// Queues a message's ready bytes; never waits.

@@ -4,10 +4,10 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use channel_layer::{LayerEvent, Message};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
-    error::Error,
+    error::{Error, Fault},
     frame::{Close, Frame},
     scope::Transport,
 };
@@ -15,6 +15,9 @@ use crate::{
 /// Seconds after which a client may come back that was refused in an outage of the channel layer. A layer tries to reach
 /// its backend again at least as often.
 const RETRY_AFTER: &str = "1";
+
+/// Bytes of an error's text in a response. A text may repeat the input, which may be long.
+const MAX_TEXT: usize = 1024;
 
 /// A value from the transport to the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +137,19 @@ impl From<StatusCode> for Head {
     }
 }
 
+impl Head {
+    /// The head of an event stream.
+    pub(crate) fn event_stream() -> Self {
+        let headers = HeaderMap::from_iter([
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            // Asks proxies not to buffer the response.
+            (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        ]);
+        Self { headers, ..Self::default() }
+    }
+}
+
 impl From<StatusCode> for Refuse {
     fn from(status: StatusCode) -> Self {
         Self { status, headers: HeaderMap::new(), body: Bytes::new() }
@@ -147,11 +163,30 @@ impl Refuse {
         refuse.headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         refuse
     }
+
+    /// A refusal whose body tells the client what is wrong with its input.
+    fn with_text(error: &Error) -> Self {
+        let mut text = error.to_string();
+        let end = text.char_indices().map(|(at, _)| at).take_while(|&at| at <= MAX_TEXT).last();
+        if text.len() > MAX_TEXT {
+            text.truncate(end.unwrap_or_default());
+        }
+        let headers = HeaderMap::from_iter([
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+            // The text may have parts of the input, which no browser may take for a page.
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        ]);
+        Self { status: error.status(), headers, body: text.into() }
+    }
 }
 
 impl From<&Error> for Refuse {
     fn from(error: &Error) -> Self {
-        if error.is_layer_outage() { Self::unavailable() } else { error.status().into() }
+        match error.fault() {
+            Fault::Layer => Self::unavailable(),
+            Fault::Client => Self::with_text(error),
+            Fault::None | Fault::Server => error.status().into(),
+        }
     }
 }
 

@@ -43,6 +43,7 @@ mod pipelining;
 mod proxies;
 mod rendered;
 mod requests;
+mod responses;
 mod resume;
 mod robustness;
 mod routing;

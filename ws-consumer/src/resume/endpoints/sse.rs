@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::Response;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -21,10 +21,10 @@ use super::super::{
     token::SessionToken,
 };
 use crate::{
-    frame::Close,
+    frame::{self, Close},
     scope::{Scope, Stalled},
     transport::{ReplyBody, reply::HttpReply},
-    wire::Refuse,
+    wire::{Head, Refuse},
 };
 
 /// Answers a request for an event stream.
@@ -51,14 +51,7 @@ async fn try_stream(service: &SessionService, scope: Scope, stalled: Stalled) ->
     let body = EventBody::new(started, registration, stalled, interval);
     let mut response = Response::new(ReplyBody::boxed(body));
     *response.headers_mut() = headers;
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-        // Asks proxies not to buffer the response.
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    response.headers_mut().extend(Head::event_stream().headers);
     Ok(response)
 }
 
@@ -190,7 +183,7 @@ impl Body for EventBody {
             (None, Some(carrier)) => match carrier.poll_output(cx) {
                 Poll::Ready(output) => this.chunk(output),
                 Poll::Pending if this.heartbeat.as_mut().poll(cx).is_ready() => {
-                    Some(Bytes::from_static(b":\n\n"))
+                    Some(Bytes::from_static(frame::HEARTBEAT.as_bytes()))
                 }
                 Poll::Pending => return Poll::Pending,
             },
