@@ -193,8 +193,8 @@ pub use self::{
         serve, serve_connection, serve_connection_from,
     },
     socket::{
-        BlockingPool, ConcurrentSocket, Context, Exchange, Handle, HttpResponse, IntoHeaders, IntoHttpResponse,
-        PoolFullError, Socket, TimerError, TimerId, UsersExt, blocking,
+        BlockingPool, ConcurrentSocket, Context, Exchange, Handle, HttpResponse, IntoHeaders,
+        IntoHttpResponse, PoolFullError, Socket, TimerError, TimerId, UsersExt, blocking,
     },
     transport::ReplyBody,
     typed::{

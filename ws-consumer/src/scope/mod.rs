@@ -21,8 +21,8 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, de::DeserializeOwned};
 
-pub use self::{query::QueryError, state::MissingStateError};
 pub(crate) use self::{address::counted_address, query::parse_form};
+pub use self::{query::QueryError, state::MissingStateError};
 use crate::error::{Error, Result};
 
 /// The request that opened the connection, and the findings of routers and middleware.

@@ -18,10 +18,6 @@ mod unreached;
 mod users;
 mod websocket;
 
-pub(crate) use self::{
-    calls::{CallAnswer, CallRef},
-    groups::usable,
-};
 pub use self::{
     blocking::{BlockingPool, PoolFullError, blocking},
     concurrent::ConcurrentSocket,
@@ -32,4 +28,8 @@ pub use self::{
     timers::{TimerError, TimerId},
     users::{NoIdentify, UsersExt},
     websocket::Socket,
+};
+pub(crate) use self::{
+    calls::{CallAnswer, CallRef},
+    groups::usable,
 };

@@ -87,16 +87,17 @@ async fn inputs_are_read_or_refused() {
 /// Two requests over one connection: a body that must not be there would be read as the next response.
 async fn raw(method: &str, path: &str) -> String {
     let (mut client, server) = duplex(1 << 16);
-    let routes = Router::new().application("/{path:path}", exchange(answer)).application("/", exchange(answer));
+    let routes =
+        Router::new().application("/{path:path}", exchange(answer)).application("/", exchange(answer));
     tokio::spawn(serve_connection(
         server,
         Protocols::new().requests(routes).into_service(MemoryLayer::default()),
     ));
     let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n\r\n");
     let last = "GET /secret HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
-    client.write_all((head + last).as_bytes()).await.unwrap();
+    client.write_all((head + last).as_bytes()).await.expect("the server reads");
     let mut all = String::new();
-    client.read_to_string(&mut all).await.unwrap();
+    client.read_to_string(&mut all).await.expect("the server closes");
     all
 }
 

@@ -60,10 +60,11 @@ impl Consumer for Trades {
 /// Sends by both lanes.
 async fn trade(server: &Server, symbol: &str) {
     let frame = Message::websocket_text(format!("frame {symbol}")).with_tag("symbol", symbol);
-    let event =
-        Message::encode(&Event::Trade { symbol: symbol.to_owned() }).unwrap().with_tag("symbol", symbol);
+    let event = Message::encode(&Event::Trade { symbol: symbol.to_owned() })
+        .expect("an encodable event")
+        .with_tag("symbol", symbol);
     for message in [frame, event] {
-        let _ = server.layer.group_send_message("trades", message).await.unwrap();
+        let _ = server.layer.group_send_message("trades", message).await.expect("the memory layer delivers");
     }
 }
 
@@ -127,7 +128,7 @@ async fn passive_consumers_get_summaries() {
     client.assert_sent("done").await;
     for round in 0..2 {
         for _ in 0..=round {
-            app.layer().group_send_text("trades", "tick").await.unwrap();
+            _ = app.layer().group_send_text("trades", "tick").await.unwrap();
         }
         client.assert_sent(format!("{} in trades", round + 1).as_str()).await;
     }
