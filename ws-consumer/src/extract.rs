@@ -106,7 +106,7 @@ mod parts {
     pub enum ExtractError {
         /// The request is anonymous: 401.
         Anonymous,
-        /// This guard is not in front of the handler, a mistake of the server: 500.
+        /// The guard of this name is not in front of the handler, a mistake of the server: 500.
         MissingGuard(&'static str),
         /// The guard in front identifies users of another type than this one, a mistake of the server: 500.
         OtherUserType(&'static str),

@@ -8,10 +8,10 @@ use super::{
     cooperative::SLICE,
     group::{Group, GroupSend},
     index::Hub,
+    match_outcomes::{MatchOutcomes, Rest},
     member_cursor::MemberCursor,
     selectors::Selected,
     totals::Totals,
-    verdicts::{Rest, Verdicts},
 };
 use crate::{
     layer::{Audience, Deliveries},
@@ -34,7 +34,7 @@ pub struct FanOut {
     /// Members that have been served.
     visited: usize,
     /// Empty unless members have selections.
-    verdicts: Verdicts,
+    matches: MatchOutcomes,
     /// Members of several groups that do not receive all messages by those visited so far, by their identifiers.
     partial: HashMap<usize, PartialMember>,
     /// Partial members that have been visited in all groups, and are yet to be served.
@@ -131,13 +131,13 @@ impl FanOut {
         excepted: Vec<(usize, MailboxSender)>,
         totals: Arc<Totals>,
     ) -> Self {
-        let (verdicts, partial, complete) = (Verdicts::default(), HashMap::new(), Vec::new());
-        Self { cursor, load, excepted, visited: 0, verdicts, partial, complete, totals }
+        let (matches, partial, complete) = (MatchOutcomes::default(), HashMap::new(), Vec::new());
+        Self { cursor, load, excepted, visited: 0, matches, partial, complete, totals }
     }
 
     /// Serves a slice; false once all are served.
     pub fn step(&mut self) -> bool {
-        let Self { cursor, load, excepted, visited, verdicts, partial, .. } = self;
+        let Self { cursor, load, excepted, visited, matches, partial, .. } = self;
         let slots = (SLICE / load.tallies().len().max(1)).max(1);
         let is_union = cursor.is_union();
         let more = cursor.step(slots, |member, selected| {
@@ -150,10 +150,10 @@ impl FanOut {
                 return true;
             };
             if is_union {
-                let verdict = verdicts.of(selected, load.deliveries());
-                let filtered = &verdict.filtered;
+                let outcome = matches.outcome(selected, load.deliveries());
+                let filtered = &outcome.filtered;
                 if !filtered.is_empty() {
-                    verdict.uncount(member, excepted);
+                    outcome.uncount(member, excepted);
                     let first = || PartialMember { sender: member.clone(), filtered: filtered.clone() };
                     partial.entry(member.id()).or_insert_with(first).add(filtered);
                     return false;
@@ -161,7 +161,7 @@ impl FanOut {
                 partial.remove(&member.id());
             }
             *visited += 1;
-            load.serve_selected(member, excepted, verdicts, selected);
+            load.serve_selected(member, excepted, matches, selected);
             true
         });
         more || self.step_partial(slots)
@@ -169,13 +169,13 @@ impl FanOut {
 
     /// Serves the members that have waited for their other groups.
     fn step_partial(&mut self, members: usize) -> bool {
-        let Self { load, excepted, visited, verdicts, partial, complete, .. } = self;
+        let Self { load, excepted, visited, matches, partial, complete, .. } = self;
         if !partial.is_empty() {
             complete.extend(std::mem::take(partial).into_values());
         }
         for member in complete.drain(complete.len().saturating_sub(members)..) {
             *visited += 1;
-            load.serve_without(&member.sender, excepted, &member.filtered, verdicts);
+            load.serve_without(&member.sender, excepted, &member.filtered, matches);
         }
         !complete.is_empty()
     }
@@ -200,7 +200,7 @@ impl FanOut {
 
     /// The outcome of each message so far, in the order in which they were given.
     pub fn outcomes(&self) -> impl Iterator<Item = Deliveries> {
-        let filtered = self.verdicts.filtered();
+        let filtered = self.matches.filtered();
         let filtered = filtered.into_iter().chain(std::iter::repeat(0));
         self.load
             .tallies()
@@ -247,17 +247,17 @@ impl Load {
         &mut self,
         member: &MailboxSender,
         excepted: &[(usize, MailboxSender)],
-        verdicts: &mut Verdicts,
+        matches: &mut MatchOutcomes,
         selected: Selected<'_>,
     ) {
-        let verdict = verdicts.of(selected, self.deliveries());
+        let outcome = matches.outcome(selected, self.deliveries());
         if excepted.iter().any(|(_, other)| other.same_mailbox(member)) {
-            verdict.uncount(member, excepted);
-            let filtered = verdict.filtered.clone();
-            return self.serve_without(member, excepted, &filtered, verdicts);
+            outcome.uncount(member, excepted);
+            let filtered = outcome.filtered.clone();
+            return self.serve_without(member, excepted, &filtered, matches);
         }
-        verdict.members += 1;
-        match &verdict.rest {
+        outcome.members += 1;
+        match &outcome.rest {
             Rest::None => {}
             Rest::All => self.serve(member, &[]),
             Rest::One(position, delivery) => {
@@ -278,7 +278,7 @@ impl Load {
         member: &MailboxSender,
         excepted: &[(usize, MailboxSender)],
         filtered: &[usize],
-        verdicts: &mut Verdicts,
+        matches: &mut MatchOutcomes,
     ) {
         let excepted = excepted.iter().filter(|(_, other)| other.same_mailbox(member));
         let excepted: Vec<_> = excepted.map(|(position, _)| *position).collect();
@@ -286,7 +286,7 @@ impl Load {
             if excepted.contains(&position) {
                 self.tallies_mut()[position].excepted += 1;
             } else if filtered.binary_search(&position).is_ok() {
-                verdicts.add_past(&[position], 1);
+                matches.add_past(&[position], 1);
             } else if let Err(refusal) = member.deliver(self.deliveries()[position].clone()) {
                 self.tallies_mut()[position].add(refusal);
             }
@@ -330,8 +330,8 @@ impl Tally {
 /// Accounts for what was done, also if that was not all.
 impl Drop for FanOut {
     fn drop(&mut self) {
-        let Self { cursor, load, visited, verdicts, totals, .. } = self;
-        let filtered = verdicts.filtered();
+        let Self { cursor, load, visited, matches, totals, .. } = self;
+        let filtered = matches.filtered();
         for (position, tally) in load.tallies_mut().iter_mut().enumerate() {
             let outcome = tally.outcome(*visited, filtered.get(position).copied().unwrap_or_default());
             totals.account(cursor.names(), &outcome);

@@ -25,12 +25,12 @@ mod cooperative;
 mod fan_out;
 mod group;
 mod index;
+mod match_outcomes;
 mod member_cursor;
 mod memberships;
 mod passive;
 mod selectors;
 mod totals;
-mod verdicts;
 
 pub(crate) use self::cooperative::run_sliced;
 pub use self::{

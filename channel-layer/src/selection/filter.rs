@@ -61,7 +61,7 @@ impl TryFrom<Condition> for TagFilter {
     type Error = FilterError;
 
     fn try_from(condition: Condition) -> Result<Self, FilterError> {
-        let mut left = Room { parts: Self::MAX_PARTS, text: Self::MAX_TEXT };
+        let mut left = FilterBudget { parts: Self::MAX_PARTS, text: Self::MAX_TEXT };
         left.take(&condition.0, Self::MAX_DEPTH)?;
         Ok(Self(Arc::new(condition.0)))
     }
@@ -94,13 +94,13 @@ const TOO_DEEP: FilterError = FilterError::TooDeep { limit: TagFilter::MAX_DEPTH
 const TOO_LARGE: FilterError =
     FilterError::TooLarge { parts: TagFilter::MAX_PARTS, bytes: TagFilter::MAX_TEXT };
 
-/// The room that is left in a filter.
-struct Room {
+/// The parts and bytes that a filter may still have.
+struct FilterBudget {
     parts: usize,
     text: usize,
 }
 
-impl Room {
+impl FilterBudget {
     fn take(&mut self, clause: &Clause, depth: usize) -> Result<(), FilterError> {
         let depth = depth.checked_sub(1).ok_or(TOO_DEEP)?;
         self.part("")?;

@@ -22,7 +22,10 @@ use clap::Parser;
 use example_support::{ServerOptions, stopped};
 use tokio::{net::TcpListener, time::sleep};
 use tower::ServiceExt;
-use ws_consumer::{Connections, Drain, NotFound, Protocols, Result, Resume, Router, Socket, SocketService};
+use ws_consumer::{
+    Connections, Drain, NotFound, Protocols, Result, Resume, Router, Socket, SocketService,
+    middleware::TrustedProxies,
+};
 
 use self::votes::{Ballot, Votes};
 
@@ -54,9 +57,11 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), String> {
     options.server.start_logs("info")?;
     let listeners = options.server.listen().await?;
-    println!("axum on http://{}/", listeners.address());
-    let (app, sockets) = app();
-    let served = serve(listeners.into_first(), app, sockets, stopped(), PATIENCE).await;
+    let address = listeners.address();
+    let (listener, trusted) = (listeners.into_one()?, options.server.trusted()?);
+    println!("axum on http://{address}/");
+    let (app, sockets) = app(&trusted);
+    let served = serve(listener, app, sockets, stopped(), PATIENCE).await;
     served.map_err(|error| error.to_string())
 }
 
@@ -99,10 +104,11 @@ async fn serve(
 }
 
 /// The application and its sockets, which the shutdown needs.
-fn app() -> (axum::Router, [Connections; 3]) {
+fn app(trusted: &TrustedProxies) -> (axum::Router, [Connections; 3]) {
     let layer: Arc<dyn ChannelLayer> = Arc::new(MemoryLayer::default());
     let service = |router: Router| {
-        Protocols::new().websocket(router).resume(Resume::default()).into_service(layer.clone())
+        let protocols = Protocols::new().websocket(router).resume(Resume::default());
+        protocols.trust(trusted.clone()).into_service(layer.clone())
     };
     let votes = service(Router::new().consumer("/votes", Votes::default));
     let hello = service(Router::new().application("/hello", hello));

@@ -15,7 +15,7 @@ type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 async fn start() -> (SocketAddr, [Connections; 3]) {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (app, sockets) = app();
+    let (app, sockets) = app(&TrustedProxies::default());
     tokio::spawn(async move { axum::serve(listener, app).await });
     (address, sockets)
 }
@@ -76,7 +76,7 @@ async fn ask(address: SocketAddr, request: &str) -> (TcpStream, String) {
 async fn partial_requests_do_not_delay_exit() {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (app, sockets) = app();
+    let (app, sockets) = app(&TrustedProxies::default());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server =
         tokio::spawn(serve(listener, app, sockets, async { _ = stopped.await }, Duration::from_millis(20)));
@@ -94,7 +94,7 @@ async fn partial_requests_do_not_delay_exit() {
 async fn shutdown_ends_all_transports() {
     let listener = listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (app, sockets) = app();
+    let (app, sockets) = app(&TrustedProxies::default());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(serve(listener, app, sockets.clone(), async { _ = stopped.await }, PATIENCE));
 

@@ -1,4 +1,4 @@
-//! What the examples' programs have in common: options, logs, start and stop.
+//! Options, logs, start and stop, shared by the examples' programs.
 //!
 //! ```no_run
 //! use std::process::ExitCode;

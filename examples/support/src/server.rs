@@ -83,9 +83,14 @@ impl Listeners {
         &self.addresses
     }
 
-    /// Returns the first listener, for a server of another crate.
-    pub fn into_first(self) -> TcpListener {
-        self.listeners.into_iter().next().expect("clap asks for one")
+    /// Returns the listener, for a server that takes one.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn into_one(self) -> Result<TcpListener, String> {
+        let [listener] = <[TcpListener; 1]>::try_from(self.listeners)
+            .map_err(|several| format!("--listen: this program serves one address, not {}", several.len()))?;
+        Ok(listener)
     }
 
     /// Serves on all addresses until `stop` completes and everything has ended.

@@ -66,3 +66,13 @@ fn access_log_is_a_line_per_entry() {
     assert_eq!(texts, ["192.0.2.7 GET /ws 101 0 0.002", "192.0.2.7 GET /ws close=1001 - 450.000"]);
     assert!(AccessLog::open(&path.join("no-folder")).is_err());
 }
+
+#[tokio::test]
+async fn one_address_is_asked_for() {
+    for (line, is_one) in
+        [("--listen 127.0.0.1:0", true), ("--listen 127.0.0.1:0 --listen 127.0.0.1:0", false)]
+    {
+        let listeners = parsed(line).unwrap().server.listen().await.unwrap();
+        assert_eq!(listeners.into_one().is_ok(), is_one, "{line}");
+    }
+}

@@ -58,7 +58,7 @@ impl Drop for AccessEntry {
     }
 }
 
-/// What both entries tell of a request.
+/// The part of a request that both entries show.
 pub(super) struct LoggedRequest {
     method: Method,
     path: String,

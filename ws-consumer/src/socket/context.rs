@@ -25,7 +25,7 @@ use crate::{
 /// [`Exchange`](crate::Exchange) of it; both dereference to it. Middleware passes it on. It is no
 /// [`std::task::Context`].
 ///
-/// Every function here is cancel safe: a dropped future has done all of its work or none.
+/// Every function here is cancel safe, unless it says otherwise: a dropped future has done all of its work or none.
 pub struct Context {
     pub(super) connection: Arc<Connection>,
     /// Boxed: it is rarely looked at, and every connection's future would carry it.

@@ -1,4 +1,4 @@
-//! What consumers of requests read and answer: queries, forms, JSON, whole responses, event streams.
+//! Input and output of plain requests: queries, forms, JSON, whole responses, event streams.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ use async_trait::async_trait;
 pub use self::state::BusOptions;
 use self::{
     link::BusLink,
-    state::{Condition, Inbox, SharedBus},
+    state::{BusCondition, Inbox, SharedBus},
 };
 use super::link::{Backbone, BackboneLink};
 use crate::error::{Error, Result};
@@ -69,17 +69,17 @@ impl Bus {
 
     /// Breaks all links, and lets none be made, until [`mend`](Self::mend).
     pub fn sever(&self) {
-        self.0.set(Condition::Severed);
+        self.0.set(BusCondition::Severed);
     }
 
     /// Stops answering, without breaking links, until [`mend`](Self::mend).
     pub fn freeze(&self) {
-        self.0.set(Condition::Frozen);
+        self.0.set(BusCondition::Frozen);
     }
 
     /// Ends a fault. Frozen calls continue.
     pub fn mend(&self) {
-        self.0.set(Condition::Healthy);
+        self.0.set(BusCondition::Healthy);
     }
 
     /// Delivers a payload to all subscribers of a topic, as if a process had published it.
@@ -104,7 +104,7 @@ impl Backbone for BusBackbone {
     async fn connect(&self) -> Result<Arc<dyn BackboneLink>> {
         self.0.thaw().await;
         let mut state = self.0.state();
-        if state.condition == Condition::Severed {
+        if state.condition == BusCondition::Severed {
             return Err(Error::Unavailable("the bus is severed".into()));
         }
         state.made += 1;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     super::queues::{Changed, Push, Pushed, Queues, Taken, Taker, Wanted},
-    state::{Condition, SharedBus, Stored},
+    state::{BusCondition, SharedBus, Stored},
 };
 use crate::{
     error::{Error, Result},
@@ -108,7 +108,7 @@ impl Taker for BusTaker {
 impl BusTaker {
     fn take_now(&self, wanted: &[Wanted]) -> Result<Vec<Taken>> {
         let mut state = self.bus.state();
-        if state.condition == Condition::Frozen {
+        if state.condition == BusCondition::Frozen {
             return Ok(Vec::new());
         }
         state.check(self.link)?;

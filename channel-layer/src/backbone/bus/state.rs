@@ -73,7 +73,7 @@ pub(super) struct SharedBus {
 
 /// The condition of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(super) enum BusCondition {
     #[default]
     Healthy,
     /// Connections remain open, and no call returns.
@@ -85,7 +85,7 @@ pub(super) enum Condition {
 #[derive(Default)]
 pub(super) struct BusState {
     pub(super) options: BusOptions,
-    pub(super) condition: Condition,
+    pub(super) condition: BusCondition,
     pub(super) random: fastrand::Rng,
     pub(super) links: BTreeMap<u64, Arc<Inbox>>,
     pub(super) made: u64,
@@ -105,10 +105,10 @@ pub(super) struct Inbox {
 }
 
 impl SharedBus {
-    pub(super) fn set(&self, condition: Condition) {
+    pub(super) fn set(&self, condition: BusCondition) {
         let mut state = self.state();
         state.condition = condition;
-        if condition == Condition::Severed {
+        if condition == BusCondition::Severed {
             // Messages queued for a link are lost with it.
             state.links.clear();
             state.topics.clear();
@@ -124,7 +124,7 @@ impl SharedBus {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable(); // before the check, so that no change in between is missed
-            if self.state().condition != Condition::Frozen {
+            if self.state().condition != BusCondition::Frozen {
                 return;
             }
             changed.await;

@@ -11,8 +11,8 @@ use crate::{
     hub::{
         combining::{Combiner, Entry},
         group::{Group, GroupSend, QueuedSends},
+        match_outcomes::MatchOutcomes,
         selectors::Selected,
-        verdicts::Verdicts,
     },
     mailbox::{Bounds, Delivery, Mailbox, MailboxSender},
     message::Message,
@@ -109,13 +109,14 @@ fn selections_of_others_change_none() {
                     group.leave(slot);
                 }
             });
-            let mut verdicts = Verdicts::default();
+            let mut matches = MatchOutcomes::default();
             let message = Message::new("m").with_tag("mine", true);
             let deliveries = [Delivery { message, expires: tokio::time::Instant::now() }];
             let mut slot = 0;
             let mut selected = 0;
             let mut visit = |member: &MailboxSender, selector: Option<Selected<'_>>| {
-                let taken = selector.map(|selector| verdicts.of(selector, &deliveries).filtered.is_empty());
+                let taken =
+                    selector.map(|selector| matches.outcome(selector, &deliveries).filtered.is_empty());
                 if member.channel().as_str() == "a!stays" {
                     assert_eq!(taken, Some(true));
                     selected += 1;

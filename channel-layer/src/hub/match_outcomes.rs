@@ -5,16 +5,16 @@ use std::{fmt, sync::Arc};
 use super::selectors::{Selected, Selector};
 use crate::mailbox::{Burst, Delivery, MailboxSender};
 
-/// The verdicts of one fan-out, by the numbers of their selectors.
+/// The outcomes of one fan-out, by the numbers of their selectors.
 #[derive(Debug, Default)]
-pub(super) struct Verdicts {
-    current: Vec<Option<Verdict>>,
+pub(super) struct MatchOutcomes {
+    current: Vec<Option<MatchOutcome>>,
     /// By message: members that were filtered by selectors that have gone, or one by one.
     past: Vec<usize>,
 }
 
 /// The messages that the members with one selector receive.
-pub(super) struct Verdict {
+pub(super) struct MatchOutcome {
     /// Kept, so that no other selector has its address meanwhile.
     selector: Arc<Selector>,
     /// The positions of the messages that they do not receive, in ascending order.
@@ -33,19 +33,19 @@ pub(super) enum Rest {
     Burst(Burst, Vec<usize>),
 }
 
-impl Verdicts {
-    /// The verdict of a selector, made at its first member.
-    pub(super) fn of(&mut self, selected: Selected<'_>, deliveries: &[Delivery]) -> &mut Verdict {
+impl MatchOutcomes {
+    /// Returns the outcome of a selector, made at its first member.
+    pub(super) fn outcome(&mut self, selected: Selected<'_>, deliveries: &[Delivery]) -> &mut MatchOutcome {
         let Selected { number, selector } = selected;
         if self.current.len() <= number {
             self.current.resize_with(number + 1, || None);
         }
         // A number is used again: by another group, or once its selector has lost its last member.
-        let old = self.current[number].take_if(|verdict| !Arc::ptr_eq(&verdict.selector, selector));
+        let old = self.current[number].take_if(|outcome| !Arc::ptr_eq(&outcome.selector, selector));
         if let Some(old) = old {
             self.add_past(&old.filtered, old.members);
         }
-        self.current[number].get_or_insert_with(|| Verdict::new(selector, deliveries))
+        self.current[number].get_or_insert_with(|| MatchOutcome::new(selector, deliveries))
     }
 
     /// Counts members that did not receive the messages at these positions.
@@ -60,14 +60,14 @@ impl Verdicts {
     /// By message, the members that were filtered so far. Shorter if there are none for the last ones.
     pub(super) fn filtered(&self) -> Vec<usize> {
         let mut sums = Self { current: Vec::new(), past: self.past.clone() };
-        for verdict in self.current.iter().flatten() {
-            sums.add_past(&verdict.filtered, verdict.members);
+        for outcome in self.current.iter().flatten() {
+            sums.add_past(&outcome.filtered, outcome.members);
         }
         sums.past
     }
 }
 
-impl Verdict {
+impl MatchOutcome {
     fn new(selector: &Arc<Selector>, deliveries: &[Delivery]) -> Self {
         let all = 0..deliveries.len();
         let (filtered, taken): (Vec<_>, Vec<_>) = match &**selector {
@@ -97,8 +97,11 @@ impl Verdict {
     }
 }
 
-impl fmt::Debug for Verdict {
+impl fmt::Debug for MatchOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verdict").field("filtered", &self.filtered).field("members", &self.members).finish()
+        f.debug_struct("MatchOutcome")
+            .field("filtered", &self.filtered)
+            .field("members", &self.members)
+            .finish()
     }
 }
