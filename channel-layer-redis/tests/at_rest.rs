@@ -51,5 +51,5 @@ fn vectors_match_pythons_msgpack() {
     let (counts, errors) =
         (String::from_utf8(checked.stdout).unwrap(), String::from_utf8(checked.stderr).unwrap());
     assert!(checked.status.success(), "{errors}");
-    assert_eq!(counts, "27 10\n", "both ways, and read");
+    assert_eq!(counts, "28 10\n", "both ways, and read");
 }
