@@ -23,7 +23,8 @@
 //! }
 //!
 //! let guards = auth_stack(Sessions::new(MemoryStore::default()), Auth::new(Users));
-//! let pages = axum::Router::new().route("/", get(greet)).route("/count", get(count)).layer(guards.layer());
+//! let pages: axum::Router = axum::Router::new().route("/", get(greet)).route("/count", get(count));
+//! let pages = pages.layer(guards.layer());
 //! let sockets = guards.around(Router::new());
 //! let service = Protocols::new().websocket(sockets).http(pages).into_service(channel_layer::MemoryLayer::default());
 //! # }

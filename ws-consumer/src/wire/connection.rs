@@ -351,7 +351,7 @@ impl ConnectionState {
         }
     }
 
-    /// Does what a message asks of the connection; returns one for the application.
+    /// Carries out a message to the connection; returns one for the application.
     fn sort_command(&mut self, message: Message) -> Option<Message> {
         if message.is_websocket_send() {
             self.push_encoded(message);
@@ -491,16 +491,4 @@ pub(super) fn wake_both(mut state: MutexGuard<'_, ConnectionState>) {
     let wakers = state.wakers.both();
     drop(state);
     wakers.for_each(Waker::wake);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // Every idle connection has one.
-    #[test]
-    fn a_state_is_small() {
-        let size = size_of::<ConnectionState>() - size_of::<Option<channel_layer::Mailbox>>();
-        assert!(size <= 280, "{size} bytes");
-    }
 }

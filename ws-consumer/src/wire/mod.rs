@@ -207,3 +207,15 @@ impl Drop for Wire {
         self.drop_application();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::connection::ConnectionState;
+
+    // Every idle connection has one.
+    #[test]
+    fn a_state_is_small() {
+        let size = size_of::<ConnectionState>() - size_of::<Option<channel_layer::Mailbox>>();
+        assert!(size <= 280, "{size} bytes");
+    }
+}

@@ -24,7 +24,7 @@ use crate::support::{
     sessions::{ALL, Heard, SessionClient},
 };
 
-/// What has happened, shared by all consumers of a test.
+/// A record of events, shared by all consumers of a test.
 #[derive(Clone, Default)]
 struct Record {
     lines: Arc<Mutex<Vec<String>>>,

@@ -32,7 +32,7 @@ struct Tick {
     name: String,
 }
 
-/// Does what its client says, and sends the names of its ticks.
+/// Starts the timers that its client asks for, and sends the names of its ticks.
 #[derive(Default)]
 struct Clockwork {
     timers: Vec<TimerId>,

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub(super) enum HookKey {
     /// The consumer's own.
     Chosen(u64),
-    /// That of news about the connection.
+    /// The key of news about the connection.
     Notice,
 }
 

@@ -73,7 +73,7 @@ impl<U> Clone for SharedRules<U> {
     }
 }
 
-/// The same without the type of the user, which a logout over HTTP does not name.
+/// Hooks of logouts without the type of the user, which a logout over HTTP does not name.
 #[derive(Clone)]
 struct LogoutRules(Arc<dyn LogoutHooks>);
 
