@@ -19,7 +19,7 @@ const MAX_TIMERS: usize = 256;
 /// A delay beyond the clock's range, about 30 years.
 const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
 
-/// A timer of one connection: see [`Context::send_after`].
+/// A timer of one connection: see [`Context::send_after`](crate::Context::send_after).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId(u64);
 
