@@ -37,15 +37,24 @@ impl MatchOutcomes {
     /// Returns the outcome of a selector, made at its first member.
     pub(super) fn outcome(&mut self, selected: Selected<'_>, deliveries: &[Delivery]) -> &mut MatchOutcome {
         let Selected { number, selector } = selected;
+        let is_known =
+            matches!(self.current.get(number), Some(Some(known)) if Arc::ptr_eq(&known.selector, selector));
+        if !is_known {
+            self.begin(number, selector, deliveries);
+        }
+        self.current[number].as_mut().expect("has been made")
+    }
+
+    /// Makes the outcome of a selector. Not inlined: nearly all members find theirs made.
+    #[cold]
+    fn begin(&mut self, number: usize, selector: &Arc<Selector>, deliveries: &[Delivery]) {
         if self.current.len() <= number {
             self.current.resize_with(number + 1, || None);
         }
         // A number is used again: by another group, or once its selector has lost its last member.
-        let old = self.current[number].take_if(|outcome| !Arc::ptr_eq(&outcome.selector, selector));
-        if let Some(old) = old {
+        if let Some(old) = self.current[number].replace(MatchOutcome::new(selector, deliveries)) {
             self.add_past(&old.filtered, old.members);
         }
-        self.current[number].get_or_insert_with(|| MatchOutcome::new(selector, deliveries))
     }
 
     /// Counts members that did not receive the messages at these positions.
