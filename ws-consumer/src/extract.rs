@@ -22,10 +22,10 @@
 //!     Ok(format!("visit {visits} of {}", user.map_or("a stranger", |_| "a user")))
 //! }
 //!
-//! let guards = auth_stack(Sessions::new(MemoryStore::default()), Auth::new(Users));
+//! let guards = || auth_stack(Sessions::new(MemoryStore::default()), Auth::new(Users));
 //! let pages: axum::Router = axum::Router::new().route("/", get(greet)).route("/count", get(count));
-//! let pages = pages.layer(guards.layer());
-//! let sockets = guards.around(Router::new());
+//! let pages = pages.layer(guards().layer());
+//! let sockets = guards().around(Router::new());
 //! let service = Protocols::new().websocket(sockets).http(pages).into_service(channel_layer::MemoryLayer::default());
 //! # }
 //! ```
