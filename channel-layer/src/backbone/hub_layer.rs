@@ -154,7 +154,7 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
         Capabilities::default()
             .with_cross_process(true)
             .with_orders_calls(true)
-            .with_selects(true)
+            .with_selects(is_native)
             .with_adds_foreign(is_native)
             .with_detects_loss(is_native)
             .with_global_flush(is_native)

@@ -87,6 +87,7 @@ async fn lacks(harness: &dyn Harness, layer: &dyn ChannelLayer, skip: &str) -> b
         "adds_foreign" => !can.adds_foreign,
         "cross_process" => !can.cross_process,
         "detects_loss" => !can.detects_loss,
+        "selects" => !can.selects,
         "directory" => layer.directory().is_none(),
         "freeze" => !harness.freeze().await,
         "global_flush" => !can.global_flush,
