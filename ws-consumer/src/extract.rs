@@ -54,13 +54,7 @@ impl IntoResponse for Error {
             Fault::Layer => tracing::warn!(error = %self.causes(), "a handler could not reach others"),
             Fault::Client | Fault::None => {}
         }
-        let refuse = Refuse::from(&self);
-        match self {
-            Self::BadInput(cause) if refuse.body.is_empty() => {
-                (refuse.status, cause.to_string()).into_response()
-            }
-            _ => refuse.into_response(),
-        }
+        Refuse::from(&self).into_response()
     }
 }
 

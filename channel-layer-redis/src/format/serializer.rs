@@ -33,7 +33,7 @@ impl FromStr for Serializer {
 /// An encoding of messages made by the application, for the modes `core` and `pubsub`: the counterpart of a class in
 /// channels_redis' `serializers.registry`. See [`RedisConfig::with_serializer`](crate::RedisConfig::with_serializer).
 ///
-/// It corresponds to `as_bytes` and `from_bytes` of Python's `BaseMessageSerializer`. Encryption, the random prefix and
+/// The methods correspond to `as_bytes` and `from_bytes` of Python's `BaseMessageSerializer`. Encryption, the random prefix and
 /// expiry are applied outside of it, by the same settings as with the built-in encodings.
 ///
 /// Both functions are called in the middle of sends and of the receipt of messages: they must neither block nor panic.

@@ -188,7 +188,7 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// [Selections](Self#selections). With [`Selection::All`] this is [`group_add`](Self::group_add).
     ///
     /// # Errors
-    /// As for [`group_add`](Self::group_add); [`Unsupported`](crate::Error::Unsupported) without
+    /// Those of [`group_add`](Self::group_add); [`Unsupported`](crate::Error::Unsupported) without
     /// [`selects`](Capabilities::selects), for a named channel, and for a channel of another process.
     async fn group_select(
         &self,
@@ -200,13 +200,13 @@ pub trait ChannelLayer: fmt::Debug + Send + Sync + 'static {
     /// Takes a channel out of a group, if it is a member.
     ///
     /// # Errors
-    /// As for [`group_add`](Self::group_add).
+    /// Those of [`group_add`](Self::group_add).
     async fn group_discard(&self, group: &GroupName, channel: &ChannelName) -> Result<()>;
 
     /// Takes a channel out of all its groups, whichever process and handle added it.
     ///
     /// # Errors
-    /// As for [`group_add`](Self::group_add).
+    /// Those of [`group_add`](Self::group_add).
     async fn group_discard_all(&self, channel: &ChannelName) -> Result<()>;
 
     /// Sends to all members of the audience's groups, to each at most once.

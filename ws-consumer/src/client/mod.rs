@@ -66,7 +66,7 @@ impl ClientFiles {
 
     /// Creates the service for another path, such as `/static/client`.
     ///
-    /// It answers requests whose path begins with this path, and those from which a router in front has removed it.
+    /// The service answers requests whose path begins with this path, and those from which a router in front has removed it.
     pub fn with_path(path: impl AsRef<str>) -> Self {
         Self { path: path.as_ref().trim_end_matches('/').into() }
     }

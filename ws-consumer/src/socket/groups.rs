@@ -136,7 +136,7 @@ impl Context {
         T: Serialize + ?Sized,
     {
         let prepared = self.prepared("group_send", group, Message::encode(event));
-        self.group_send_message(prepared)
+        self.group_send_prepared(prepared)
     }
 
     /// Sends `value` as JSON to the sockets of all members of a group, past their consumers.
@@ -150,7 +150,7 @@ impl Context {
         T: Serialize + ?Sized,
     {
         let prepared = self.prepared("group_send_json", group, json_message(value));
-        self.group_send_message(prepared)
+        self.group_send_prepared(prepared)
     }
 
     /// Sends an event to one channel: its `event` hook receives it.
@@ -169,39 +169,9 @@ impl Context {
         async { Ok(self.layer.send(&channel?, message?).await?) }
     }
 
-    /// Sends a frame to the sockets of all members of a group, past their consumers. `call` is the function that the consumer
-    /// called.
+    /// Checks a call that sends a frame to the sockets of a group's members. `call` is the function that the consumer called.
     #[track_caller]
-    pub(crate) fn group_send_frame<G>(
-        &mut self,
-        call: &'static str,
-        group: G,
-        frame: Result<Frame>,
-    ) -> impl Future<Output = Result<()>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
-    {
-        let prepared = self.prepared_frame(call, group, frame);
-        self.group_send_message(prepared)
-    }
-
-    /// Sends a frame like [`group_send_frame`](Self::group_send_frame), pipelined.
-    #[track_caller]
-    pub(crate) fn group_send_frame_pipelined<G>(
-        &mut self,
-        call: &'static str,
-        group: G,
-        frame: Result<Frame>,
-    ) -> impl Future<Output = Result<()>> + Send
-    where
-        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
-    {
-        let prepared = self.prepared_frame(call, group, frame);
-        self.pipelined(prepared)
-    }
-
-    #[track_caller]
-    fn prepared_frame<G>(
+    pub(crate) fn prepared_frame<G>(
         &self,
         call: &'static str,
         group: G,
@@ -230,7 +200,7 @@ impl Context {
     }
 
     #[expect(clippy::manual_async_fn, reason = "the block is smaller")]
-    fn group_send_message(
+    pub(crate) fn group_send_prepared(
         &mut self,
         prepared: Result<(Box<Audience>, Message)>,
     ) -> impl Future<Output = Result<()>> + Send {
@@ -291,9 +261,9 @@ impl Context {
         self.pipelined(prepared)
     }
 
-    async fn pipelined(&mut self, prepared: Result<(Box<Audience>, Message)>) -> Result<()> {
+    pub(crate) async fn pipelined(&mut self, prepared: Result<(Box<Audience>, Message)>) -> Result<()> {
         if !self.layer.capabilities().orders_calls {
-            return self.group_send_message(prepared).await;
+            return self.group_send_prepared(prepared).await;
         }
         let (to, message) = prepared?;
         let layer = self.layer.clone();

@@ -19,7 +19,7 @@ use crate::{
 
 /// Returns an application that creates a typed consumer for each connection.
 ///
-/// It has no requests: see [`typed_requests`](crate::typed_requests).
+/// A consumer with requests is served by [`typed_requests`](crate::typed_requests).
 pub fn typed<C, F>(make: F) -> impl Application
 where
     C: TypedConsumer,

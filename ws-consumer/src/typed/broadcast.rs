@@ -31,7 +31,7 @@ use crate::error::Result;
 pub trait BroadcastExt: ChannelLayer {
     /// Sends an output of the consumer `C` to the sockets of all members of a group, past their consumers.
     ///
-    /// It is encoded once, in the codec of `C`, and all members share the bytes. The members should be sockets of `C`, or of
+    /// The output is encoded once, in the codec of `C`, and all members share the bytes. The members should be sockets of `C`, or of
     /// consumers with the same format.
     ///
     /// Cancel safety is that of [`ChannelLayer::group_send`].

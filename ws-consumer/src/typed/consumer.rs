@@ -249,7 +249,8 @@ impl<'a, C: TypedConsumer> TypedSocket<'a, C> {
     where
         G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
     {
-        self.socket.group_send_frame("broadcast", group, encode::<C>(output))
+        let prepared = self.socket.prepared_frame("broadcast", group, encode::<C>(output));
+        self.socket.group_send_prepared(prepared)
     }
 
     /// Sends a value like [`broadcast`](Self::broadcast), without waiting for the layer's answer: see
@@ -266,7 +267,8 @@ impl<'a, C: TypedConsumer> TypedSocket<'a, C> {
     where
         G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
     {
-        self.socket.group_send_frame_pipelined("broadcast_pipelined", group, encode::<C>(output))
+        let prepared = self.socket.prepared_frame("broadcast_pipelined", group, encode::<C>(output));
+        self.socket.pipelined(prepared)
     }
 
     /// Sends one of this consumer's events to all members of a group: [`Context::group_send`](crate::Context::group_send), which

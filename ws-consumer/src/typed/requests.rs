@@ -22,7 +22,7 @@ use crate::{
 /// `{"ref": 7, "reply": ...}` or `{"ref": 7, "error": "why"}`, in the consumer's codec, which is one of serde. Any other
 /// frame is an [`Input`](TypedConsumer::Input).
 ///
-/// It is served by [`Router::typed_requests`](crate::Router::typed_requests).
+/// Served by [`Router::typed_requests`](crate::Router::typed_requests).
 ///
 /// ```
 /// use std::collections::HashMap;

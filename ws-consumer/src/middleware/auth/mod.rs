@@ -159,7 +159,7 @@ impl<A: Authenticator> Auth<A> {
     }
 
     /// Calls a hook after each login by [`login`] or [`Context::login`] behind this guard: Django's signal `user_logged_in`.
-    /// It gets the user and a copy of the extensions of the request or scope. May be called several times.
+    /// The hook gets the user and a copy of the extensions of the request or scope. May be called several times.
     ///
     /// Hooks are called in the order in which they were added, each after the one before has returned. The session is stored
     /// by then; the connection does not have the user yet. An error ends the session again and is the error of the login, and
@@ -216,7 +216,7 @@ impl<A: Authenticator> Auth<A> {
     /// and has planted in the browser, is worth nothing. An open socket cannot set a cookie. (Channels creates the new id all
     /// the same: the browser keeps the old one, and the login is lost with the page.) Here the id stays.
     ///
-    /// So nobody else must be able to set the cookie: name it with the prefix `__Host-`
+    /// Only the server may therefore be able to set the cookie: name it with the prefix `__Host-`
     /// (`Sessions::new(store).name("__Host-session")`), which keeps browsers from taking it from subdomains and from
     /// unencrypted pages, and check the [`Origins`](super::Origins) of sockets.
     pub fn login_on_open_sockets(mut self) -> Self {
