@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     context::Context,
-    groups::{json_message, usable},
+    groups::{json_message, log_full_members, usable},
     handle::Handle,
     last_text::LastText,
     names::parse_name,
@@ -264,10 +264,7 @@ impl ConcurrentSocket {
     }
 
     async fn group_send_message(&self, group: GroupName, message: Message) -> Result<()> {
-        let report = self.shared.layer.group_send(&Audience::from(group), message).await?;
-        if report.local.full > 0 {
-            tracing::debug!(missed = report.local.full, "members of a group were full");
-        }
+        log_full_members(&self.shared.layer.group_send(&Audience::from(group), message).await?);
         Ok(())
     }
 

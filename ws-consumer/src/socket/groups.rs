@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use channel_layer::{Audience, ChannelLayer, ChannelName, GroupName, Message, Selection, TagFilter};
+use channel_layer::{
+    Audience, ChannelLayer, ChannelName, GroupName, Message, Selection, SendReport, TagFilter,
+};
 use serde::Serialize;
 
 use super::context::Context;
@@ -206,10 +208,7 @@ impl Context {
     ) -> impl Future<Output = Result<()>> + Send {
         async {
             let (to, message) = prepared?;
-            let report = self.layer.group_send(&to, message).await?;
-            if report.local.full > 0 {
-                tracing::debug!(missed = report.local.full, "members of a group were full");
-            }
+            log_full_members(&self.layer.group_send(&to, message).await?);
             Ok(())
         }
     }
@@ -268,6 +267,12 @@ impl Context {
         let (to, message) = prepared?;
         let layer = self.layer.clone();
         self.sends.get_or_insert_default().send(layer, to, message).await
+    }
+}
+
+pub(super) fn log_full_members(report: &SendReport) {
+    if report.local.full > 0 {
+        tracing::debug!(missed = report.local.full, "members of a group were full");
     }
 }
 
