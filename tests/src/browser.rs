@@ -97,15 +97,21 @@ impl Tab<'_> {
         within(script, client.execute(script, arguments)).await.expect("the script runs")
     }
 
-    /// Waits until the body of a function returns true.
+    /// Waits until the body of a function returns true. A script that fails is run again: a reload of the page aborts it.
     pub async fn until(&self, what: &str, script: &str) {
         let client = self.current().await;
+        let mut last = None;
         let met = async {
-            while client.execute(script, Vec::new()).await.expect("the script runs") != Value::Bool(true) {
+            loop {
+                match client.execute(script, Vec::new()).await {
+                    Ok(Value::Bool(true)) => break,
+                    outcome => last = outcome.err(),
+                }
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
         if tokio::time::timeout(DEADLINE, met).await.is_err() {
+            assert!(last.is_none(), "{what}: the script does not run: {last:?}");
             let text = self.eval("return document.body.innerText", Vec::new()).await;
             panic!("{what}: not within {DEADLINE:?}; the page shows {text}");
         }
