@@ -1,8 +1,10 @@
 //! The chat from outside: real sockets, tokio-tungstenite as the client, on both lanes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use channels_tests::{Ending, Lane, Member, Program, Server, Signal, ask, ask_upgrade, within};
+use tokio::sync::Barrier;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Defines a test per lane for each function.
@@ -53,43 +55,49 @@ async fn another_room_hears_nothing(lane: Lane) {
     assert_eq!(ann.hear().await, "again");
 }
 
+// A room may drop messages of a member that reads too slowly, so nobody sends the next 16 messages
+// before all members have received all that came before.
 async fn each_senders_messages_keep_their_order(lane: Lane) {
-    const MESSAGES: usize = 200;
     let server = Server::chat(lane).await;
-    let mut listener = Member::join(&server, "order").await;
+    let listener = Member::join(&server, "order").await;
     let ann = Member::join(&server, "order").await;
     let bob = Member::join(&server, "order").await;
-    let ann = tokio::spawn(speak_in_turn(ann, "ann", MESSAGES));
-    let bob = tokio::spawn(speak_in_turn(bob, "bob", MESSAGES));
-    let mut heard = BTreeMap::<String, Vec<usize>>::new();
-    for _ in 0..2 * MESSAGES {
-        let text = listener.hear().await;
-        let (name, number) = text.split_once(' ').expect("a name and a number");
-        heard.entry(name.to_owned()).or_default().push(number.parse().expect("a number"));
-    }
-    let in_order: Vec<_> = (0..MESSAGES).collect();
-    assert_eq!(heard.remove("ann"), Some(in_order.clone()));
-    assert_eq!(heard.remove("bob"), Some(in_order));
-    within("the speakers", ann).await.expect("ann heard herself in order");
-    within("the speakers", bob).await.expect("bob heard himself in order");
+    let turn = Arc::new(Barrier::new(3));
+    let ann = tokio::spawn(speak_in_turns(ann, Some("ann"), Arc::clone(&turn)));
+    let bob = tokio::spawn(speak_in_turns(bob, Some("bob"), Arc::clone(&turn)));
+    let heard = speak_in_turns(listener, None, turn).await;
+    let in_order: Vec<_> = (0..TURNS * MESSAGES_A_TURN).collect();
+    let expected = BTreeMap::from(["ann", "bob"].map(|name| (name.to_owned(), in_order.clone())));
+    assert_eq!(heard, expected);
+    assert_eq!(within("the speakers", ann).await.expect("ann hears all"), expected);
+    assert_eq!(within("the speakers", bob).await.expect("bob hears all"), expected);
 }
 
-/// Sends `<name> 0`, `<name> 1`, ... and receives them in this order, a few at a time: a room
-/// may drop messages of a member that reads too slowly, which is not tested here.
-async fn speak_in_turn(mut member: Member, name: &'static str, messages: usize) {
-    const ON_THE_WAY: usize = 16;
-    let mut said = 0;
-    for expected in 0..messages {
-        while said < messages && said < expected + ON_THE_WAY {
-            member.say(&format!("{name} {said}")).await;
-            said += 1;
+const TURNS: usize = 13;
+const MESSAGES_A_TURN: usize = 16;
+
+/// Sends `<name> 0`, `<name> 1`, ..., a few in each turn, and returns the numbers that each sender's
+/// messages had, in the order received.
+async fn speak_in_turns(
+    mut member: Member,
+    name: Option<&'static str>,
+    turn: Arc<Barrier>,
+) -> BTreeMap<String, Vec<usize>> {
+    let mut heard = BTreeMap::<String, Vec<usize>>::new();
+    for first in (0..TURNS).map(|turn| turn * MESSAGES_A_TURN) {
+        for number in first..first + MESSAGES_A_TURN {
+            if let Some(name) = name {
+                member.say(&format!("{name} {number}")).await;
+            }
         }
-        let mut text = member.hear().await;
-        while !text.starts_with(name) {
-            text = member.hear().await;
+        for _ in 0..2 * MESSAGES_A_TURN {
+            let text = member.hear().await;
+            let (name, number) = text.split_once(' ').expect("a name and a number");
+            heard.entry(name.to_owned()).or_default().push(number.parse().expect("a number"));
         }
-        assert_eq!(text, format!("{name} {expected}"));
+        within("the other members' turn", turn.wait()).await;
     }
+    heard
 }
 
 async fn text_arrives_unchanged(lane: Lane) {
