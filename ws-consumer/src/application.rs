@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use channel_layer::ChannelLayer;
+
 use crate::{
     error::Result,
     scope::Scope,
+    settings::ConnectionSettings,
     socket::{Context, Exchange, Socket},
     wire::Running,
 };
@@ -40,6 +43,14 @@ pub trait Application: Send + Sync + 'static {
     /// Serves one connection. It ends when the future does: with `Ok` normally, with an error as the error says.
     fn call(&self, context: Context) -> Running;
 
+    /// Returns the settings of the connection that this request opens, made of those around the application. A server asks before
+    /// the [call](Self::call). Only [`ConnectionOptions`](crate::ConnectionOptions) change settings; all other applications return
+    /// what they get, or pass the question on.
+    fn settings_at(&self, scope: &Scope, around: ConnectionSettings) -> ConnectionSettings;
+
+    /// Returns the channel layers that [`settings_at`](Self::settings_at) may choose in place of the service's.
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>>;
+
     /// Whether the application acts on credentials that a browser adds to a request by itself, such as cookies.
     ///
     /// If it does, it needs an origin check in front, and a server refuses to start without one.
@@ -63,6 +74,14 @@ where
         Box::pin(self(Socket::from_context(context)))
     }
 
+    fn settings_at(&self, _: &Scope, around: ConnectionSettings) -> ConnectionSettings {
+        around
+    }
+
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>> {
+        Vec::new()
+    }
+
     fn uses_ambient_credentials(&self) -> bool {
         false
     }
@@ -79,6 +98,14 @@ where
 impl Application for Arc<dyn Application> {
     fn call(&self, context: Context) -> Running {
         (**self).call(context)
+    }
+
+    fn settings_at(&self, scope: &Scope, around: ConnectionSettings) -> ConnectionSettings {
+        (**self).settings_at(scope, around)
+    }
+
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>> {
+        (**self).own_layers()
     }
 
     fn uses_ambient_credentials(&self) -> bool {
@@ -124,6 +151,14 @@ struct CallFn<F>(F);
 impl<F: Fn(Context) -> Running + Send + Sync + 'static> Application for CallFn<F> {
     fn call(&self, context: Context) -> Running {
         self.0(context)
+    }
+
+    fn settings_at(&self, _: &Scope, around: ConnectionSettings) -> ConnectionSettings {
+        around
+    }
+
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>> {
+        Vec::new()
     }
 
     fn uses_ambient_credentials(&self) -> bool {

@@ -162,10 +162,12 @@ mod error;
 mod frame;
 mod limits;
 mod multiplex;
+mod options;
 mod resume;
 mod router;
 mod scope;
 mod server;
+mod settings;
 mod socket;
 mod sync;
 mod transport;
@@ -185,6 +187,7 @@ pub use self::{
     limits::Limits,
     middleware::Origins,
     multiplex::Multiplexer,
+    options::ConnectionOptions,
     resume::{LostSession, Resume},
     router::{RouteError, Router},
     scope::{MissingStateError, Peer, Protocol, QueryError, Scope, Transport},
@@ -192,6 +195,7 @@ pub use self::{
         IntoSocketService, LoggedBody, NotFound, Protocols, Serve, SocketService, accept, listen, listeners,
         serve, serve_connection, serve_connection_from,
     },
+    settings::ConnectionSettings,
     socket::{
         BlockingPool, ConcurrentSocket, Context, Exchange, Handle, HttpResponse, IntoHeaders,
         IntoHttpResponse, PoolFullError, Socket, TimerError, TimerId, UsersExt, blocking,

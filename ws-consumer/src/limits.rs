@@ -63,6 +63,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Returns the limits of connections that carry sessions: the client's idle time and age are the session's.
+    pub(crate) fn without_lifetime(&self) -> Self {
+        Self { idle_timeout: None, max_age: None, ..self.clone() }
+    }
+}
+
 /// The close of an idle client.
 pub(crate) fn idle() -> Close {
     Close::new(Close::NORMAL, "idle")

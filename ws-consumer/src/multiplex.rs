@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use channel_layer::ChannelLayer;
+use channel_layer::{ChannelLayer, LayerEvent};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use crate::{
     error::Result,
     frame::{self, Close, Frame},
     scope::Scope,
+    settings::ConnectionSettings,
     socket::{Context, Socket},
     wire::{Incoming, Input, Outgoing, Running, Wire},
 };
@@ -65,6 +66,15 @@ impl Multiplexer {
 impl Application for Multiplexer {
     fn call(&self, context: Context) -> Running {
         Box::pin(run(self.0.clone(), Socket::from_context(context)))
+    }
+
+    /// The topics are not known yet, and have settings of their own.
+    fn settings_at(&self, _: &Scope, around: ConnectionSettings) -> ConnectionSettings {
+        around
+    }
+
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>> {
+        self.0.own_layers()
     }
 
     fn uses_ambient_credentials(&self) -> bool {
@@ -117,6 +127,7 @@ async fn serve(streams: &mut Streams, socket: &mut Socket) -> Result<()> {
         match input.await {
             Some(next) => match next? {
                 Some(Input::Frame(frame)) => streams.handle(socket, &frame),
+                Some(Input::Layer(event)) => streams.push_layer_event(event),
                 Some(_) => {}
                 None => return Ok(()),
             },
@@ -143,6 +154,8 @@ struct Stream {
     /// The deadline of the application's decision, until it is made.
     undecided: Option<Pin<Box<Sleep>>>,
     left: bool,
+    /// Whether its channel layer is that of the socket, and so are the events of the layer.
+    is_on_socket_layer: bool,
 }
 
 impl Streams {
@@ -154,7 +167,7 @@ impl Streams {
         let many = self.all.len() >= MAX_SUBSCRIPTIONS;
         let fault = match (request.op, self.all.get_mut(&request.topic)) {
             (StreamOp::Join, None) if !many => {
-                return self.join(socket.scope(), socket.layer().clone(), request);
+                return self.join(socket.scope(), socket.settings().clone(), request);
             }
             (StreamOp::Join, None) => "too many subscriptions",
             (StreamOp::Join, Some(_)) => "joined already",
@@ -171,14 +184,22 @@ impl Streams {
         self.reply(&json!({ "op": "error", "topic": request.topic, "ref": request.r#ref, "error": fault }));
     }
 
-    fn join(&mut self, scope: &Scope, layer: Arc<dyn ChannelLayer>, request: StreamRequest) {
+    fn join(&mut self, scope: &Scope, settings: ConnectionSettings, request: StreamRequest) {
         let StreamRequest { topic, r#ref, .. } = request;
         let Some(scope) = topic.starts_with('/').then(|| scope.moved_to(&topic)).flatten() else {
             return self.reply(&json!({ "op": "refused", "topic": topic, "ref": r#ref, "status": 400 }));
         };
-        let wire = Context::open(scope, layer, |context| self.topics.call(context));
+        let around = settings.clone();
+        let settings = self.topics.settings_at(&scope, settings);
+        let is_on_socket_layer = Arc::ptr_eq(settings.layer(), around.layer());
+        let wire = Context::open(scope, settings, |context| self.topics.call(context));
         let undecided = Some(Box::pin(sleep(DECISION)));
-        self.all.insert(topic, Stream { wire, r#ref, undecided, left: false });
+        self.all.insert(topic, Stream { wire, r#ref, undecided, left: false, is_on_socket_layer });
+    }
+
+    fn push_layer_event(&self, event: LayerEvent) {
+        let streams = self.all.values().filter(|stream| stream.is_on_socket_layer);
+        streams.for_each(|stream| stream.wire.connection().push_layer_event(event));
     }
 
     /// Polls all subscriptions, and collects their output.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Connections;
@@ -187,13 +187,14 @@ impl Connections {
             }
         };
         handled().await;
-        let Some(layer) = self.0.layer.get() else { return };
+        let mut layers = self.layers();
         // A layer within the process answers at once, and has delivered its messages.
-        if layer.health().now_or_never().is_some() {
+        layers.retain(|layer| layer.health().now_or_never().is_none());
+        if layers.is_empty() {
             return;
         }
         let asked = Instant::now();
-        _ = timeout(BACKEND_TIMEOUT, layer.health()).await;
+        _ = timeout(BACKEND_TIMEOUT, join_all(layers.iter().map(|layer| layer.health()))).await;
         // Messages return over another connection, with about the same delay.
         sleep(asked.elapsed() * 2 + BUSY_CHECK).await;
         handled().await;

@@ -2,6 +2,8 @@
 
 mod address_counts;
 mod drain;
+mod layer_events;
+mod layers;
 
 use std::{
     collections::HashMap,
@@ -13,13 +15,14 @@ use std::{
     },
 };
 
-use channel_layer::{ChannelLayer, LayerEvent, LayerState};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::drain::Drain;
+use self::layers::ServedLayers;
 pub(crate) use self::{
     address_counts::{AddressCounts, CountedAddress},
     drain::INPUT_TIMEOUT,
+    layer_events::EventForwarding,
 };
 use crate::{error::FailureReports, sync::lock, wire::Connection};
 
@@ -34,18 +37,14 @@ struct SharedConnections {
     /// The tasks of plain requests.
     requests: TaskTracker,
     closing: AtomicBool,
-    /// Whether the channel layer has lost its backend, by its events. Relaxed: a hint.
-    cut_off: AtomicBool,
-    /// The layer's own view of its backend. Set once, before the first connection.
-    backend: OnceLock<LayerState>,
+    /// The channel layers of the connections. Set once, before the first connection.
+    layers: OnceLock<ServedLayers>,
     /// The rate limits of logged failures.
     reports: Arc<FailureReports>,
     /// The shutdown hooks, run after the last connection. Set once, before the first connection.
     on_drained: OnceLock<DrainedHook>,
     /// Cancelled at the end of a drain.
     drained: CancellationToken,
-    /// The channel layer of the connections. Set once, before the first connection.
-    layer: OnceLock<Arc<dyn ChannelLayer>>,
     /// The open connections. Locked briefly, once at the beginning and once at the end of a connection.
     open: Mutex<OpenConnections>,
 }
@@ -111,10 +110,6 @@ impl Connections {
         let _set_before = self.0.on_drained.set(hook);
     }
 
-    pub(crate) fn set_layer(&self, layer: Arc<dyn ChannelLayer>) {
-        let _set_before = self.0.layer.set(layer);
-    }
-
     /// Whether a drain has begun. No further connection is accepted then.
     pub fn is_closing(&self) -> bool {
         self.0.closing.load(Relaxed)
@@ -128,34 +123,8 @@ impl Connections {
         open.connections.values().cloned().collect()
     }
 
-    /// Returns whether the channel layer is known to have lost its backend. New clients would then get no
-    /// messages from others.
-    pub(crate) fn is_cut_off(&self) -> bool {
-        self.0.cut_off.load(Relaxed) || self.0.backend.get().is_some_and(LayerState::is_away)
-    }
-
-    pub(crate) fn set_backend(&self, state: LayerState) {
-        let _set_before = self.0.backend.set(state);
-    }
-
     pub(crate) fn reports(&self) -> Arc<FailureReports> {
         self.0.reports.clone()
-    }
-
-    /// Records whether the layer has its backend.
-    pub(crate) fn record(&self, event: LayerEvent) {
-        match event {
-            LayerEvent::Disconnected => self.0.cut_off.store(true, Relaxed),
-            LayerEvent::Reconnected { .. } => self.0.cut_off.store(false, Relaxed),
-            _ => {}
-        }
-    }
-
-    /// Records an event of the layer, and passes it to all connections.
-    pub(crate) fn notify(&self, event: LayerEvent) {
-        self.record(event);
-        let connections: Vec<_> = self.open().connections.values().cloned().collect();
-        connections.iter().for_each(|connection| connection.push_layer_event(event));
     }
 
     /// Registers a connection. `None` once a drain has begun.

@@ -1,8 +1,9 @@
 //! [`HttpConsumer`]: one value per request, until its response is complete.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
+use channel_layer::ChannelLayer;
 use http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
@@ -11,6 +12,7 @@ use crate::{
     application::{Application, exchange},
     error::{Error, Result},
     scope::Scope,
+    settings::ConnectionSettings,
     socket::{Context, Exchange},
     wire::{Input, Refuse, Running},
 };
@@ -150,6 +152,14 @@ impl<A: Application> Application for RequireWebsocket<A> {
 
     fn claims(&self, scope: &Scope) -> bool {
         self.0.claims(scope)
+    }
+
+    fn settings_at(&self, scope: &Scope, around: ConnectionSettings) -> ConnectionSettings {
+        self.0.settings_at(scope, around)
+    }
+
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>> {
+        self.0.own_layers()
     }
 
     fn uses_ambient_credentials(&self) -> bool {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use channel_layer::ChannelLayer;
 use http::{Extensions, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use crate::{
     application::Application,
     error::Result,
     scope::Scope,
+    settings::ConnectionSettings,
     socket::Context,
     wire::{Refuse, Running},
 };
@@ -157,6 +159,14 @@ impl<G: Guard> Application for Guarded<G> {
 
     fn claims(&self, scope: &Scope) -> bool {
         self.parts.inner.claims(scope)
+    }
+
+    fn settings_at(&self, scope: &Scope, around: ConnectionSettings) -> ConnectionSettings {
+        self.parts.inner.settings_at(scope, around)
+    }
+
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>> {
+        self.parts.inner.own_layers()
     }
 
     fn uses_ambient_credentials(&self) -> bool {

@@ -19,7 +19,6 @@ use super::{
 use crate::{
     connections::{Connections, Registration},
     frame::{Close, Frame},
-    limits::Limits,
     scope::Transport,
     wire::{Connection, Profile},
 };
@@ -27,11 +26,6 @@ use crate::{
 /// The profile of a connection that carries a session, which is the client's connection and reports for itself.
 pub(crate) const CARRIER: Profile =
     Profile { identifies_user: false, is_counted: false, reports_failures: false, ..Profile::CLIENT };
-
-/// The limits of connections that carry sessions: those of the client's idle time and age are the session's.
-pub(crate) fn carrier_limits(limits: &Limits) -> Limits {
-    Limits { idle_timeout: None, max_age: None, ..limits.clone() }
-}
 
 /// A carrier that streams. Dropped, it detaches from the session, which then waits for another carrier.
 pub(super) enum Carrier {

@@ -38,7 +38,7 @@ mod waiting;
 
 pub use self::config::{LostSession, Resume};
 pub(crate) use self::{
-    carrier::{CARRIER, carrier_limits},
+    carrier::CARRIER,
     endpoints::{serve, websocket::carry, websocket::is_offered},
     request::{is_session_request, scope},
     service::{SessionParts, SessionService},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use channel_layer::{Causes, ChannelLayer};
+use channel_layer::Causes;
 use http::{HeaderMap, StatusCode};
 use tokio::{
     sync::OnceCell,
@@ -38,9 +38,10 @@ use crate::{
     frame::Close,
     limits::Limits,
     scope::Scope,
+    settings::ConnectionSettings,
     socket::Context,
     sync::lock,
-    wire::{OutputLimits, Profile, Refuse, Wire},
+    wire::{Profile, Refuse, Wire},
 };
 
 /// The longest time for which the end of a session is remembered.
@@ -57,8 +58,8 @@ pub(crate) struct SessionService(Arc<SharedSessions>);
 struct SharedSessions {
     settings: Arc<Settings>,
     application: Arc<dyn Application>,
-    layer: Arc<dyn ChannelLayer>,
-    output: Arc<OutputLimits>,
+    /// The settings of sessions without [options](crate::ConnectionOptions).
+    connection: ConnectionSettings,
     connections: Connections,
     /// Whether sessions may begin while the layer has lost its backend.
     accepts_in_outage: bool,
@@ -73,10 +74,8 @@ struct SharedSessions {
 /// The parts of a [`SessionService`].
 pub(crate) struct SessionParts {
     pub(crate) resume: Resume,
-    pub(crate) limits: Arc<Limits>,
     pub(crate) application: Arc<dyn Application>,
-    pub(crate) layer: Arc<dyn ChannelLayer>,
-    pub(crate) output: Arc<OutputLimits>,
+    pub(crate) settings: ConnectionSettings,
     pub(crate) connections: Connections,
     pub(crate) accepts_in_outage: bool,
 }
@@ -110,16 +109,15 @@ pub(super) enum SessionLocation {
 
 impl SessionService {
     pub(crate) fn new(parts: SessionParts) -> HookResult<Self> {
-        let SessionParts { resume, limits, application, layer, output, connections, accepts_in_outage } =
+        let SessionParts { resume, application, settings: connection, connections, accepts_in_outage } =
             parts;
-        let settings = Settings::new(ProcessId::new()?, resume, limits);
+        let settings = Settings::new(ProcessId::new()?, resume, connection.shared_limits().clone());
         Ok(Self(Arc::new(SharedSessions {
             registry: Arc::new(Registry::new(&settings.resume)),
-            forwarder: Arc::new(Forwarder::new(layer.clone(), &settings.resume)),
+            forwarder: Arc::new(Forwarder::new(connection.layer().clone(), &settings.resume)),
             settings: Arc::new(settings),
             application,
-            layer,
-            output,
+            connection,
             connections,
             accepts_in_outage,
             credentials: Mutex::default(),
@@ -127,8 +125,22 @@ impl SessionService {
         })))
     }
 
-    pub(super) fn settings(&self) -> &Arc<Settings> {
-        &self.0.settings
+    /// The settings of a connection that this request opens.
+    fn connection_at(&self, scope: &Scope) -> ConnectionSettings {
+        self.0.application.settings_at(scope, self.0.connection.clone())
+    }
+
+    /// The settings of a session that this request begins, or belongs to.
+    pub(super) fn settings_at(&self, scope: &Scope) -> Arc<Settings> {
+        self.settings_with(self.connection_at(scope).shared_limits())
+    }
+
+    fn settings_with(&self, limits: &Arc<Limits>) -> Arc<Settings> {
+        let settings = &self.0.settings;
+        if Arc::ptr_eq(&settings.limits, limits) {
+            return settings.clone();
+        }
+        Arc::new(Settings::new(settings.process, settings.resume.clone(), limits.clone()))
     }
 
     pub(super) fn registry(&self) -> &Arc<SessionRegistry> {
@@ -148,8 +160,10 @@ impl SessionService {
 
     /// Begins a session, if the application accepts its client.
     pub(super) async fn open(&self, scope: Scope) -> Result<StartedSession, Refuse> {
-        let SharedSessions { settings, connections, registry, accepts_in_outage, .. } = &*self.0;
-        if connections.is_cut_off() && !accepts_in_outage {
+        let SharedSessions { connections, registry, accepts_in_outage, .. } = &*self.0;
+        let connection = self.connection_at(&scope);
+        let settings = self.settings_with(connection.shared_limits());
+        if connections.is_cut_off(connections.layer_number(connection.layer())) && !accepts_in_outage {
             return Err(Refuse::unavailable());
         }
         self.listen().await;
@@ -157,7 +171,7 @@ impl SessionService {
         let (transport, path) = (scope.transport, scope.uri.path().into());
         let (address, weight) = (request::address(&scope), scope.weight());
         let shared = registry.shared(address);
-        let wire = self.start(scope, SESSION);
+        let wire = self.start(scope, connection, SESSION);
         let session =
             Session::new(settings.clone(), wire.connection().clone(), path, registry, shared.clone());
         let session = Arc::new(session.map_err(|_| Refuse::unavailable())?);
@@ -252,14 +266,15 @@ impl SessionService {
 
     /// Asks the guards whether a client may resume.
     pub(super) async fn admit(&self, scope: Scope) -> Result<AdmittedClient, Refuse> {
-        let limit = self.0.settings.limits.accept_timeout;
-        admit(self.start(scope, ADMISSION), limit).await
+        let settings = self.connection_at(&scope);
+        let limit = settings.limits().accept_timeout;
+        admit(self.start(scope, settings, ADMISSION), limit).await
     }
 
-    fn start(&self, scope: Scope, profile: Profile) -> Wire {
-        let SharedSessions { layer, application, output, connections, .. } = &*self.0;
-        Context::open_with(profile, scope, layer.clone(), |mut context| {
-            context.set_output_limits(output.clone());
+    fn start(&self, scope: Scope, settings: ConnectionSettings, profile: Profile) -> Wire {
+        let SharedSessions { application, connections, .. } = &*self.0;
+        let layer = connections.layer_number(settings.layer());
+        Context::open_with(Profile { layer, ..profile }, scope, settings, |context| {
             context.set_reports(connections.reports());
             application.call(context)
         })
@@ -321,7 +336,8 @@ impl SessionService {
     async fn answer_forwarded(&self, request: ForwardRequest) -> ForwardReply {
         let ForwardRequest { body, user, path, transport, relayed } = request;
         let answered = async {
-            let batch = self.settings().parse(&body).ok()?;
+            // Of a client, within the limits that the other process checked.
+            let batch = ndjson::parse(&body, ndjson::UNLIMITED).ok()?;
             let token = batch.control.token.as_deref().and_then(SessionToken::parse)?;
             let SessionLocation::Local(session) = self.locate(token, path.as_deref()) else { return None };
             let requester = Requester { user, transport, relayed };
@@ -335,7 +351,8 @@ impl SessionService {
 
     /// Starts to answer the requests of other processes.
     async fn listen(&self) {
-        let SharedSessions { layer, listener, settings, .. } = &*self.0;
+        let SharedSessions { connection, listener, settings, .. } = &*self.0;
+        let layer = connection.layer();
         let (process, sessions) = (settings.process, settings.resume.max_sessions);
         let begin = async || {
             let mailbox = forward::listen(&**layer, process).await?;

@@ -9,6 +9,7 @@ mod reverse;
 
 use std::{collections::HashMap, sync::Arc};
 
+use channel_layer::ChannelLayer;
 use http::{Extensions, StatusCode};
 
 pub use self::error::RouteError;
@@ -23,7 +24,9 @@ use crate::{
     application::Application,
     consumer::{ConcurrentConsumer, Consumer, HttpConsumer, concurrent, consumer, http_consumer},
     error::{Error, Result},
+    options::ConnectionOptions,
     scope::Scope,
+    settings::ConnectionSettings,
     socket::Context,
     typed::{TypedConsumer, TypedRequests, typed, typed_requests},
     wire::Running,
@@ -270,6 +273,16 @@ impl Router {
         self
     }
 
+    /// Gives these options to the connections of the last route: its channel layer, mailbox and limits.
+    ///
+    /// # Panics
+    /// If the router has no route yet.
+    pub fn options(mut self, options: ConnectionOptions) -> Self {
+        let route = self.last();
+        route.application = Arc::new(options.around(route.application.clone()));
+        self
+    }
+
     /// Adds a fixed parameter to the last route, or replaces one of its pattern.
     ///
     /// # Panics
@@ -356,6 +369,20 @@ impl Application for Router {
             Ok(route) => route.application.call(context),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
+    }
+
+    fn settings_at(&self, scope: &Scope, around: ConnectionSettings) -> ConnectionSettings {
+        let Some(hit) = self.find(scope) else { return around };
+        let route = &self.routes[hit.route];
+        if route.is_prefix {
+            route.application.settings_at(&scope.mounted_at(scope.mount() + hit.rest), around)
+        } else {
+            route.application.settings_at(scope, around)
+        }
+    }
+
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>> {
+        self.routes.iter().flat_map(|route| route.application.own_layers()).collect()
     }
 
     fn uses_ambient_credentials(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Health checks: whether the process lives, and whether it accepts clients.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use channel_layer::ChannelLayer;
+use futures_util::future::try_join_all;
 use http::StatusCode;
 use tokio::time::timeout;
 
@@ -34,17 +34,17 @@ impl HealthPaths {
 }
 
 /// Answers a check with 200 or 503, and a short text.
-pub(super) async fn answer(
-    check: HealthCheck,
-    connections: Connections,
-    layer: Arc<dyn ChannelLayer>,
-) -> (StatusCode, &'static str) {
+pub(super) async fn answer(check: HealthCheck, connections: Connections) -> (StatusCode, &'static str) {
     match check {
         HealthCheck::Alive => (StatusCode::OK, "alive"),
         HealthCheck::Ready if connections.is_closing() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        HealthCheck::Ready => match timeout(LAYER_TIMEOUT, layer.health()).await {
-            Ok(Ok(_)) => (StatusCode::OK, "ready"),
-            _ => (StatusCode::SERVICE_UNAVAILABLE, "the channel layer does not answer"),
-        },
+        HealthCheck::Ready => {
+            let layers = connections.layers();
+            let asked = try_join_all(layers.iter().map(|layer| layer.health()));
+            match timeout(LAYER_TIMEOUT, asked).await {
+                Ok(Ok(_)) => (StatusCode::OK, "ready"),
+                _ => (StatusCode::SERVICE_UNAVAILABLE, "the channel layer does not answer"),
+            }
+        }
     }
 }

@@ -4,17 +4,15 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock},
+    sync::Arc,
     task::{self, Poll},
 };
 
 use bytes::Bytes;
-use channel_layer::{ChannelLayer, LayerEvents};
-use futures_util::FutureExt;
+use channel_layer::ChannelLayer;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::Either;
 use hyper::body::Body;
-use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 use super::{
@@ -25,16 +23,21 @@ use super::{
 };
 use crate::{
     application::Application,
-    connections::Connections,
+    connections::{Connections, EventForwarding},
     error::{BoxError, Result as HookResult},
     limits::Limits,
     middleware::TrustedProxies,
     resume::{self, Resume, SessionParts, SessionService},
     scope::Scope,
+    settings::ConnectionSettings,
     socket::{Context, Socket},
-    sync::lock,
-    transport::{ReplyBody, headers, reply::HttpReply, request as plain_request, websocket},
-    wire::{OutputLimits, Refuse, Wire},
+    transport::{
+        ReplyBody, headers,
+        reply::HttpReply,
+        request as plain_request,
+        websocket::{self, WebSocketRequest},
+    },
+    wire::{Profile, Refuse, Wire},
 };
 
 /// A tower service that upgrades WebSockets and passes all other requests on. Made by
@@ -122,19 +125,12 @@ struct ServiceState {
     /// The application of plain requests, which serves those that it claims.
     requests: Option<Arc<dyn Application>>,
     hooks: Arc<ServerHooks>,
-    layer: Arc<dyn ChannelLayer>,
     proxies: TrustedProxies,
-    /// The part of the limits that connections share.
-    output: Arc<OutputLimits>,
-    limits: Arc<Limits>,
-    /// The limits of carriers.
-    carriers: Arc<Limits>,
+    /// The settings of connections without [options](crate::ConnectionOptions).
+    settings: ConnectionSettings,
     connections: Connections,
     health: Option<HealthPaths>,
-    /// The layer's events from the beginning, until a task forwards them. Locked once.
-    events: Mutex<Option<LayerEvents>>,
-    /// The task that forwards the layer's events, from the first connection until the service is dropped.
-    forwarding: OnceLock<AbortOnDropHandle<()>>,
+    events: EventForwarding,
     /// Whether new sockets are admitted while the layer has lost its backend.
     accepts_in_outage: bool,
 }
@@ -156,7 +152,6 @@ impl<H> SocketService<H> {
         let ServiceParts { requests, hooks, layer, proxies, limits, health, resume, accepts_in_outage } =
             parts;
         let (connections, hooks) = (Connections::default(), Arc::new(hooks));
-        connections.set_layer(layer.clone());
         connections.set_drained_hook({
             let (hooks, layer) = (hooks.clone(), layer.clone());
             Box::new(move || {
@@ -165,46 +160,39 @@ impl<H> SocketService<H> {
             })
         });
         let application: Arc<dyn Application> = Arc::new(application);
-        let (output, carriers) = (Arc::new(limits.output.clone()), Arc::new(resume::carrier_limits(&limits)));
-        let limits = Arc::new(limits);
+        let mut layers = vec![layer.clone()];
+        layers.extend([&application].into_iter().chain(&requests).flat_map(|served| served.own_layers()));
+        let events = connections.set_layers(layers);
+        let settings = ConnectionSettings::new(layer, limits);
         let sessions = resume.map(|resume| {
-            let (application, layer, connections) = (application.clone(), layer.clone(), connections.clone());
-            let (limits, output) = (limits.clone(), output.clone());
+            let (application, connections) = (application.clone(), connections.clone());
+            let settings = settings.clone();
             SessionService::new(SessionParts {
                 resume,
-                limits,
                 application,
-                layer,
-                output,
+                settings,
                 connections,
                 accepts_in_outage,
             })
             .expect("the system has randomness once it runs programs")
         });
-        let events = layer.events();
-        connections.set_backend(events.state());
-        let events = Mutex::new(Some(events));
         let shared = ServiceState {
             application,
             sessions,
             requests,
             hooks,
-            layer,
             proxies,
-            output,
-            limits,
-            carriers,
+            settings,
             connections,
             health,
             events,
-            forwarding: OnceLock::new(),
             accepts_in_outage,
         };
         Self { shared: Arc::new(shared), http }
     }
 
     pub(super) fn limits(&self) -> &Limits {
-        &self.shared.limits
+        self.shared.settings.limits()
     }
 
     /// Returns the registry of this service's connections.
@@ -219,12 +207,12 @@ impl<H> SocketService<H> {
     /// Returns the error of the first hook that failed. The call may be repeated.
     pub fn startup(&self) -> impl Future<Output = HookResult<()>> + Send + use<H> {
         let shared = self.shared.clone(); // not the service: its HTTP side need not be `Sync`
-        async move { shared.hooks.startup(&shared.layer).await }
+        async move { shared.hooks.startup(shared.settings.layer()).await }
     }
 
     /// Returns the channel layer.
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
-        &self.shared.layer
+        self.shared.settings.layer()
     }
 }
 
@@ -235,30 +223,15 @@ impl<H: Clone> Clone for SocketService<H> {
 }
 
 impl ServiceState {
-    /// Starts forwarding the layer's events, unless it has begun.
-    fn forward_events(&self) {
-        self.forwarding.get_or_init(|| {
-            let taken = lock(&self.events).take();
-            let (mut events, connections) =
-                (taken.unwrap_or_else(LayerEvents::none), self.connections.clone());
-            // The events before the first connection only set the state.
-            while let Some(Some(event)) = events.next().now_or_never() {
-                connections.record(event);
-            }
-            let forward = async move {
-                while let Some(event) = events.next().await {
-                    connections.notify(event);
-                }
-            };
-            AbortOnDropHandle::new(tokio::spawn(forward))
-        });
-    }
-
-    fn open(&self, application: &dyn Application, log: Option<LoggedRequest>) -> impl FnOnce(Scope) -> Wire {
-        self.forward_events();
-        |scope| {
-            Context::open(scope, self.layer.clone(), |mut context| {
-                context.set_output_limits(self.output.clone());
+    fn open(
+        &self,
+        application: &dyn Application,
+        settings: ConnectionSettings,
+        log: Option<LoggedRequest>,
+    ) -> impl FnOnce(Scope) -> Wire {
+        let layer = self.connections.layer_number(settings.layer());
+        move |scope| {
+            Context::open_with(Profile { layer, ..Profile::CLIENT }, scope, settings, |context| {
                 context.set_reports(self.connections.reports());
                 let log = log.map(|log| (log, context.connection().clone()));
                 let running = application.call(context);
@@ -279,7 +252,7 @@ impl ServiceState {
 
     /// Runs the start-up hooks. Returns whether the service may serve.
     async fn is_up(&self) -> bool {
-        let up = self.hooks.startup(&self.layer).await;
+        let up = self.hooks.startup(self.settings.layer()).await;
         up.inspect_err(|error| tracing::error!(error = %error.causes(), "a start-up hook failed")).is_ok()
     }
 
@@ -287,24 +260,29 @@ impl ServiceState {
         if let Some(refuse) = websocket::refusal(&request) {
             return Box::pin(async { Ok(reply(refuse)) });
         }
+        self.events.start(&self.connections);
         let carries = resume::is_offered(request.headers());
+        let log = LoggedRequest::begin(&request);
+        let request = WebSocketRequest::from(request);
+        let settings = self.application.settings_at(&request.scope, self.settings.clone());
         let answer = match self.sessions.clone().filter(|_| carries) {
             Some(sessions) => {
-                self.forward_events();
-                let layer = self.layer.clone();
+                let limits = settings.carrier_limits().clone();
                 let open = |scope| {
-                    Context::open_with(resume::CARRIER, scope, layer, |context| {
+                    Context::open_with(resume::CARRIER, scope, settings, |context| {
                         resume::carry(sessions, Socket::from_context(context))
                     })
                 };
-                websocket::upgrade(request, self.carriers.clone(), &self.connections, open)
+                request.serve(limits, &self.connections, open)
             }
             None => {
-                let open = self.open(&*self.application, LoggedRequest::begin(&request));
-                if self.connections.is_cut_off() && !self.accepts_in_outage {
+                let layer = self.connections.layer_number(settings.layer());
+                if self.connections.is_cut_off(layer) && !self.accepts_in_outage {
                     return Box::pin(async { Ok(reply(Refuse::unavailable())) });
                 }
-                websocket::upgrade(request, self.limits.clone(), &self.connections, open)
+                let limits = settings.shared_limits().clone();
+                let open = self.open(&*self.application, settings, log);
+                request.serve(limits, &self.connections, open)
             }
         };
         Box::pin(async { Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left))) })
@@ -318,9 +296,9 @@ impl ServiceState {
     }
 
     fn health<R>(&self, check: HealthCheck) -> ReplyFuture<R> {
-        let (connections, layer) = (self.connections.clone(), self.layer.clone());
+        let connections = self.connections.clone();
         Box::pin(async {
-            let (status, text) = health::answer(check, connections, layer).await;
+            let (status, text) = health::answer(check, connections).await;
             let mut response = Response::new(Either::Left(ReplyBody::whole(text.into())));
             *response.status_mut() = status;
             Ok(response)
@@ -410,7 +388,7 @@ impl<H> SocketService<H> {
             if let Some(refuse) = body::unsupported_content(request.headers()) {
                 return refused(refuse);
             }
-            shared.forward_events();
+            shared.events.start(&shared.connections);
             return Box::pin(async { Ok(resume::serve(sessions, scope, request).await.map(Either::Left)) });
         }
         if let Some(check) = check {
@@ -420,9 +398,11 @@ impl<H> SocketService<H> {
             if let Some(refuse) = body::unsupported_content(request.headers()) {
                 return refused(refuse);
             }
-            let open = shared.open(application, None);
-            let answer =
-                plain_request::serve(scope, request.into_body(), &shared.limits, &shared.connections, open);
+            shared.events.start(&shared.connections);
+            let settings = application.settings_at(&scope, shared.settings.clone());
+            let limits = settings.shared_limits().clone();
+            let open = shared.open(application, settings, None);
+            let answer = plain_request::serve(scope, request.into_body(), &limits, &shared.connections, open);
             return Box::pin(async {
                 Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left)))
             });

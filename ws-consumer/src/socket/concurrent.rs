@@ -9,9 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use channel_layer::{
-    Audience, ChannelLayer, ChannelLayerExt, ChannelName, GroupName, Message, REPLY_CHANNEL,
-};
+use channel_layer::{Audience, ChannelLayer, ChannelName, GroupName, Message, REPLY_CHANNEL};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
@@ -27,6 +25,7 @@ use crate::{
     error::{Error, Result},
     frame::{Close, Frame},
     scope::Scope,
+    settings::ConnectionSettings,
     sync::lock,
     wire::{Connection, Input, Phase, Resumed},
 };
@@ -47,7 +46,7 @@ pub struct ConcurrentSocket {
 
 struct SharedSocket {
     connection: Arc<Connection>,
-    layer: Arc<dyn ChannelLayer>,
+    settings: ConnectionSettings,
     channel: OnceCell<ChannelName>,
     timers: Mutex<Option<Box<Timers>>>,
 }
@@ -57,7 +56,7 @@ impl ConcurrentSocket {
     pub(crate) fn take_over(context: &mut Context) -> Self {
         let shared = SharedSocket {
             connection: context.connection.clone(),
-            layer: context.layer.clone(),
+            settings: context.settings.clone(),
             channel: OnceCell::new_with(context.channel.clone()),
             timers: Mutex::new(context.timers.take()),
         };
@@ -77,7 +76,7 @@ impl ConcurrentSocket {
 
     /// The channel layer.
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
-        &self.shared.layer
+        self.shared.settings.layer()
     }
 
     /// Whether the client is still there.
@@ -161,7 +160,7 @@ impl ConcurrentSocket {
     /// The layer's errors.
     pub async fn channel(&self) -> Result<&ChannelName> {
         let open = async || {
-            let mailbox = self.shared.layer.new_channel().await?;
+            let mailbox = self.layer().open(self.shared.settings.mailbox().clone()).await?;
             let channel = mailbox.channel().clone();
             self.shared.connection.set_mailbox(mailbox);
             Ok(channel)
@@ -179,7 +178,7 @@ impl ConcurrentSocket {
         G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
     {
         let group = self.name("group_add", group);
-        async { Ok(self.shared.layer.group_add(&group?, self.channel().await?).await?) }
+        async { Ok(self.layer().group_add(&group?, self.channel().await?).await?) }
     }
 
     /// Leaves a group. No effect if the connection was not in it.
@@ -195,7 +194,7 @@ impl ConcurrentSocket {
         async {
             let group: GroupName = group?;
             match self.shared.channel.get() {
-                Some(channel) => Ok(self.shared.layer.group_discard(&group, channel).await?),
+                Some(channel) => Ok(self.layer().group_discard(&group, channel).await?),
                 None => Ok(()),
             }
         }
@@ -242,7 +241,7 @@ impl ConcurrentSocket {
     {
         let channel = self.name("send_to", channel);
         let message = usable("send_to", Message::encode(event));
-        async { Ok(self.shared.layer.send(&channel?, message?).await?) }
+        async { Ok(self.layer().send(&channel?, message?).await?) }
     }
 
     /// Submits an event to the workers of a channel: see [`Context::submit`].
@@ -259,12 +258,12 @@ impl ConcurrentSocket {
         let message = usable("submit", Message::encode(event));
         async {
             let message = message?.with(REPLY_CHANNEL, self.channel().await?.as_str());
-            Ok(self.shared.layer.send(&channel?, message).await?)
+            Ok(self.layer().send(&channel?, message).await?)
         }
     }
 
     async fn group_send_message(&self, group: GroupName, message: Message) -> Result<()> {
-        log_full_members(&self.shared.layer.group_send(&Audience::from(group), message).await?);
+        log_full_members(&self.layer().group_send(&Audience::from(group), message).await?);
         Ok(())
     }
 

@@ -7,13 +7,14 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Message};
+use channel_layer::{ChannelLayer, ChannelName, Message};
 
 use super::{handle::Handle, jobs::Jobs, last_text::LastText, pending_sends::PendingSends, timers::Timers};
 use crate::{
     error::{Error, FailureReports, Result},
     frame::Close,
     scope::{Protocol, Scope},
+    settings::ConnectionSettings,
     wire::{
         Connection, Input, LayerCommand, OutputLimits, PROBE, Phase, Probe, Profile, Refuse, Running, Wire,
     },
@@ -30,7 +31,7 @@ pub struct Context {
     pub(super) connection: Arc<Connection>,
     /// Boxed: it is rarely looked at, and every connection's future would carry it.
     pub(super) scope: Box<Scope>,
-    pub(super) layer: Arc<dyn ChannelLayer>,
+    pub(super) settings: ConnectionSettings,
     pub(super) channel: Option<ChannelName>,
     /// The tasks that run concurrently with the hooks. Boxed: few connections have any.
     pub(super) jobs: Option<Box<Jobs>>,
@@ -45,26 +46,28 @@ pub struct Context {
 }
 
 impl Context {
-    /// Opens the two ends of a new connection. `application` runs behind it.
+    /// Opens the two ends of a new connection. `application` runs behind it. `settings`: a channel layer, or what the application
+    /// [makes of it](crate::Application::settings_at).
     pub fn open(
         scope: Scope,
-        layer: Arc<dyn ChannelLayer>,
+        settings: impl Into<ConnectionSettings>,
         application: impl FnOnce(Self) -> Running,
     ) -> Wire {
-        Self::open_with(Profile::CLIENT, scope, layer, application)
+        Self::open_with(Profile::CLIENT, scope, settings.into(), application)
     }
 
     pub(crate) fn open_with(
         profile: Profile,
         scope: Scope,
-        layer: Arc<dyn ChannelLayer>,
+        settings: ConnectionSettings,
         application: impl FnOnce(Self) -> Running,
     ) -> Wire {
         let connection = Arc::new(Connection::new(scope.protocol == Protocol::Http, profile));
+        connection.set_limits(settings.output().clone());
         let context = Self {
             connection: connection.clone(),
             scope: Box::new(scope),
-            layer,
+            settings,
             channel: None,
             jobs: None,
             sends: None,
@@ -88,7 +91,12 @@ impl Context {
 
     /// The channel layer.
     pub fn layer(&self) -> &Arc<dyn ChannelLayer> {
-        &self.layer
+        self.settings.layer()
+    }
+
+    /// The settings of the connection.
+    pub fn settings(&self) -> &ConnectionSettings {
+        &self.settings
     }
 
     /// Whether the client asks for a WebSocket. If not, this is a plain request.
@@ -153,7 +161,7 @@ impl Context {
     /// The layer's errors.
     pub async fn channel(&mut self) -> Result<&ChannelName> {
         if self.channel.is_none() {
-            let mailbox = self.layer.new_channel().await?;
+            let mailbox = self.layer().open(self.settings.mailbox().clone()).await?;
             self.channel = Some(mailbox.channel().clone());
             self.connection.set_mailbox(mailbox);
         }
@@ -234,7 +242,7 @@ impl Context {
                 Some(Input::Frame(frame)) => self.last_text.set_frame(frame),
                 Some(Input::Event(message)) => {
                     if let Some(probe) = LayerCommand::from_message(message).probe() {
-                        answer_probe(&self.layer, probe.clone());
+                        answer_probe(self.layer(), probe.clone());
                         continue;
                     }
                 }

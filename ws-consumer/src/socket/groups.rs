@@ -28,7 +28,7 @@ impl Context {
     {
         let group = self.name("group_add", group);
         async {
-            let (group, layer) = (group?, self.layer.clone());
+            let (group, layer) = (group?, self.layer().clone());
             Ok(layer.group_add(&group, self.channel().await?).await?)
         }
     }
@@ -101,7 +101,7 @@ impl Context {
     }
 
     async fn group_select(&mut self, group: Result<GroupName>, selection: Result<Selection>) -> Result<()> {
-        let (group, selection, layer) = (group?, selection?, self.layer.clone());
+        let (group, selection, layer) = (group?, selection?, self.layer().clone());
         Ok(layer.group_select(&group, self.channel().await?, selection).await?)
     }
 
@@ -118,7 +118,7 @@ impl Context {
         async {
             let group: GroupName = group?;
             match &self.channel {
-                Some(channel) => Ok(self.layer.group_discard(&group, channel).await?),
+                Some(channel) => Ok(self.layer().group_discard(&group, channel).await?),
                 None => Ok(()),
             }
         }
@@ -168,7 +168,7 @@ impl Context {
     {
         let channel = self.name("send_to", channel);
         let message = usable("send_to", Message::encode(event));
-        async { Ok(self.layer.send(&channel?, message?).await?) }
+        async { Ok(self.layer().send(&channel?, message?).await?) }
     }
 
     /// Checks a call that sends a frame to the sockets of a group's members. `call` is the function that the consumer called.
@@ -208,7 +208,7 @@ impl Context {
     ) -> impl Future<Output = Result<()>> + Send {
         async {
             let (to, message) = prepared?;
-            log_full_members(&self.layer.group_send(&to, message).await?);
+            log_full_members(&self.layer().group_send(&to, message).await?);
             Ok(())
         }
     }
@@ -261,11 +261,11 @@ impl Context {
     }
 
     pub(crate) async fn pipelined(&mut self, prepared: Result<(Box<Audience>, Message)>) -> Result<()> {
-        if !self.layer.capabilities().orders_calls {
+        if !self.layer().capabilities().orders_calls {
             return self.group_send_prepared(prepared).await;
         }
         let (to, message) = prepared?;
-        let layer = self.layer.clone();
+        let layer = self.layer().clone();
         self.sends.get_or_insert_default().send(layer, to, message).await
     }
 }

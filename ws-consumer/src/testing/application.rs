@@ -43,7 +43,8 @@ pub struct ApplicationCommunicator {
 impl ApplicationCommunicator {
     /// Starts the application.
     pub fn new(application: &dyn Application, scope: Scope, layer: impl ChannelLayer) -> Self {
-        Self::from_wire(Context::open(scope, layer.into_shared(), |context| application.call(context)), None)
+        let settings = application.settings_at(&scope, layer.into_shared().into());
+        Self::from_wire(Context::open(scope, settings, |context| application.call(context)), None)
     }
 
     pub(super) fn from_wire(wire: Wire, registration: Option<Registration>) -> Self {

@@ -51,7 +51,7 @@ pub(crate) use self::{
     ending::PendingInput,
     hooks::{AnswerHook, Finishing, Verdict},
     lifecycle::Phase,
-    profile::Profile,
+    profile::{LayerNumber, Profile},
 };
 pub use self::{
     outbox::OutputLimits,

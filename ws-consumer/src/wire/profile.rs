@@ -1,5 +1,9 @@
 //! The options of a connection.
 
+/// The place of a connection's layer among those of its service. A byte, because every connection has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LayerNumber(pub(crate) u8);
+
 /// The options of a connection. They differ from [`CLIENT`](Self::CLIENT) where the holder of the [`Wire`](super::Wire) does
 /// more, or less, than a transport.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +18,8 @@ pub(crate) struct Profile {
     pub(crate) identifies_user: bool,
     /// Whether it is one of the service's connections, in numbers and in a drain.
     pub(crate) is_counted: bool,
+    /// The layer whose events it gets.
+    pub(crate) layer: LayerNumber,
     /// Whether failures of the application are logged.
     pub(crate) reports_failures: bool,
     /// Whether messages that found the mailbox full are reported as [`Gap`](super::Outgoing::Gap).
@@ -30,6 +36,7 @@ impl Profile {
         decides_only: false,
         identifies_user: true,
         is_counted: true,
+        layer: LayerNumber(0),
         reports_failures: true,
         reports_gaps: false,
         shares_frames: false,

@@ -35,6 +35,7 @@ mod logout;
 mod mistakes;
 mod mounts;
 mod multiplexer;
+mod options;
 mod outages;
 mod outcomes;
 #[cfg(feature = "axum")]

@@ -167,7 +167,13 @@ pub const HANDSHAKE: &str = "GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade
 
 /// The bytes after the response to the handshake.
 pub async fn raw_frames(server: &Server, frames: &[u8]) -> Vec<u8> {
-    let answer = raw(server, &[HANDSHAKE.as_bytes(), frames].concat()).await;
+    raw_frames_at(server, "/", frames).await
+}
+
+/// The bytes after the response to a handshake at this path.
+pub async fn raw_frames_at(server: &Server, path: &str, frames: &[u8]) -> Vec<u8> {
+    let handshake = HANDSHAKE.replacen("GET / ", &format!("GET {path} "), 1);
+    let answer = raw(server, &[handshake.as_bytes(), frames].concat()).await;
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
     assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
     answer[end..].to_vec()

@@ -4,8 +4,9 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt, net::SocketAddr};
+use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc};
 
+use channel_layer::ChannelLayer;
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 
 pub use self::pattern::{OriginError, OriginPattern};
@@ -19,6 +20,7 @@ use crate::{
     application::Application,
     error::{Error, printable},
     scope::{Protocol, Scope},
+    settings::ConnectionSettings,
     socket::Context,
     wire::{Refuse, Running},
 };
@@ -280,6 +282,14 @@ impl<A: Application> Application for OriginCheck<A> {
             Ok(()) => self.inner.call(context),
             Err(status) => Box::pin(std::future::ready(Err(Error::Refused(status)))),
         }
+    }
+
+    fn settings_at(&self, scope: &Scope, around: ConnectionSettings) -> ConnectionSettings {
+        self.inner.settings_at(scope, around)
+    }
+
+    fn own_layers(&self) -> Vec<Arc<dyn ChannelLayer>> {
+        self.inner.own_layers()
     }
 
     fn uses_ambient_credentials(&self) -> bool {

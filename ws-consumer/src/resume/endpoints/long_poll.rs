@@ -48,7 +48,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let (body, _reservation, client) = read(service, &scope, body).await?;
-    let batch = service.settings().parse(&body)?;
+    let batch = service.settings_at(&scope).parse(&body)?;
     scope.transport = transport_of(batch.control.mode);
     match &batch.control.token {
         None => open(service, scope, &batch.control, None).await,
@@ -67,7 +67,8 @@ async fn read<B>(service: &SessionService, scope: &Scope, body: B) -> Result<Rea
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    let limits = &service.settings().limits;
+    let settings = service.settings_at(scope);
+    let limits = &settings.limits;
     let limit = limits.max_message_size.saturating_mul(2).saturating_add(MARGIN);
     let has_room = usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes <= limit);
     if !has_room {

@@ -37,6 +37,7 @@ pub(super) async fn stream(service: &SessionService, scope: Scope, stalled: Stal
 
 async fn try_stream(service: &SessionService, scope: Scope, stalled: Stalled) -> Result<HttpReply, Refuse> {
     let last_id = scope.header("last-event-id").and_then(SessionToken::parse_with_cursor);
+    let interval = service.settings_at(&scope).limits.ping_interval;
     let asked_to_resume = scope.headers.contains_key("last-event-id");
     let started = match last_id {
         Some((token, cursor)) => service.resume(scope, token, cursor).await?,
@@ -47,7 +48,6 @@ async fn try_stream(service: &SessionService, scope: Scope, stalled: Stalled) ->
         false => None,
     };
     let headers = started.headers.clone();
-    let interval = service.settings().limits.ping_interval;
     let body = EventBody::new(started, registration, stalled, interval);
     let mut response = Response::new(ReplyBody::boxed(body));
     *response.headers_mut() = headers;

@@ -8,5 +8,5 @@ mod upgrade;
 
 pub(crate) use self::{
     handshake::{is_asked_for, refusal},
-    upgrade::{poll_decision, upgrade},
+    upgrade::{WebSocketRequest, poll_decision},
 };

@@ -23,32 +23,48 @@ use crate::{
     wire::{Accept, Incoming, Outgoing, Refuse, Wire},
 };
 
-/// Serves a request whose handshake is valid. `open` starts the application behind it.
-///
-/// The receiver gets the response. The connection runs in tasks of its own.
-pub(crate) fn upgrade<B>(
-    mut request: Request<B>,
-    limits: Arc<Limits>,
-    connections: &Connections,
-    open: impl FnOnce(Scope) -> Wire,
-) -> oneshot::Receiver<HttpReply> {
-    let (send, receive) = oneshot::channel();
-    let (response, upgrade) = (switching_protocols(request.headers()), hyper::upgrade::on(&mut request));
-    // A WebSocket has its own write timeout, and each connection would keep the extension.
-    request.extensions_mut().remove::<Stalled>();
-    let wire = open(Scope::from_request(&mut request));
-    match connections.register(wire.connection()) {
-        None => _ = send.send(empty(StatusCode::SERVICE_UNAVAILABLE)),
-        Some(registration) => {
-            let mut pending = PendingUpgrade { wire, limits, registration, response, upgrade };
-            // Most applications decide at once, which needs no task. The task of the others polls them again.
-            match poll_decision(&mut pending.wire, &mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(decision) => pending.complete(Some(decision), send, connections),
-                Poll::Pending => connections.spawn(pending.wait(send, connections.clone())),
+/// A request whose handshake is valid.
+pub(crate) struct WebSocketRequest {
+    pub(crate) scope: Scope,
+    response: HttpReply,
+    upgrade: OnUpgrade,
+}
+
+impl<B> From<Request<B>> for WebSocketRequest {
+    fn from(mut request: Request<B>) -> Self {
+        let (response, upgrade) = (switching_protocols(request.headers()), hyper::upgrade::on(&mut request));
+        // A WebSocket has its own write timeout, and each connection would keep the extension.
+        request.extensions_mut().remove::<Stalled>();
+        Self { scope: Scope::from_request(&mut request), response, upgrade }
+    }
+}
+
+impl WebSocketRequest {
+    /// Serves the request. `open` starts the application behind it.
+    ///
+    /// The receiver gets the response. The connection runs in tasks of its own.
+    pub(crate) fn serve(
+        self,
+        limits: Arc<Limits>,
+        connections: &Connections,
+        open: impl FnOnce(Scope) -> Wire,
+    ) -> oneshot::Receiver<HttpReply> {
+        let (send, receive) = oneshot::channel();
+        let Self { scope, response, upgrade } = self;
+        let wire = open(scope);
+        match connections.register(wire.connection()) {
+            None => _ = send.send(empty(StatusCode::SERVICE_UNAVAILABLE)),
+            Some(registration) => {
+                let mut pending = PendingUpgrade { wire, limits, registration, response, upgrade };
+                // Most applications decide at once, which needs no task. The task of the others polls them again.
+                match poll_decision(&mut pending.wire, &mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(decision) => pending.complete(Some(decision), send, connections),
+                    Poll::Pending => connections.spawn(pending.wait(send, connections.clone())),
+                }
             }
         }
+        receive
     }
-    receive
 }
 
 /// Creates the response of an accepted handshake, without the application's headers.

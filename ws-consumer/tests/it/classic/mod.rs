@@ -5,6 +5,7 @@
 //!
 //! | program | lines in Python | place in Channels' documentation |
 //! |---|---|---|
+//! | `alias` | 11 | channel layers: `EchoConsumer` with its `channel_layer_alias` |
 //! | `background_worker` | 8 | worker and background tasks: `PrintConsumer` with its `ChannelNameRouter` |
 //! | `basic_http` | 6 | generic consumers: `BasicHttpConsumer` |
 //! | `chat` | 17 | tutorial, parts 2 and 3: `ChatConsumer` (21 lines in its synchronous form) |
@@ -20,6 +21,7 @@
 //!
 //! Part 4 of the tutorial, the tests of the chat in browsers, is in the tests of the workspace's example `chat`.
 
+mod alias;
 mod background_worker;
 mod basic_http;
 mod chat;
@@ -58,7 +60,7 @@ fn programs_are_as_short_as_in_python() {
         Some((name.trim_end_matches('`').to_owned(), python.parse::<usize>().ok()?))
     });
     let table: Vec<_> = table.collect();
-    assert_eq!(table.len(), 12);
+    assert_eq!(table.len(), 13);
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/classic");
     for (name, python) in table {
         let source = std::fs::read_to_string(format!("{folder}/{name}.rs")).expect("a program");
