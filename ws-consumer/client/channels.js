@@ -40,7 +40,7 @@ const STABLE_MS = 5_000;
 const REASON_BYTES = 123;
 // The answers of servers whose only transport is the plain WebSocket.
 const NO_HTTP = [400, 404, 405, 406, 426, 501];
-const FINAL_STATUS = [401, 403, 404];
+const FINAL_STATUS = [400, 401, 403, 404];
 
 // A browser names the page's origin in a POST, but not in a GET: a server that checks it refuses event streams.
 const isFinal = (status, name) => FINAL_STATUS.includes(status) && !(status === 403 && name === "event-stream");

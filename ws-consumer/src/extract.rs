@@ -22,7 +22,8 @@
 //!     Ok(format!("visit {visits} of {}", user.map_or("a stranger", |_| "a user")))
 //! }
 //!
-//! let guards = || auth_stack(Sessions::new(MemoryStore::default()), Auth::new(Users));
+//! let store = MemoryStore::default(); // one for both: clones share the sessions
+//! let guards = || auth_stack(Sessions::new(store.clone()), Auth::new(Users));
 //! let pages: axum::Router = axum::Router::new().route("/", get(greet)).route("/count", get(count));
 //! let pages = pages.layer(guards().layer());
 //! let sockets = guards().around(Router::new());

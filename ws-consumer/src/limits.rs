@@ -63,7 +63,24 @@ impl Default for Limits {
     }
 }
 
+/// The longest time of a setting. Beyond it a clock's addition could overflow.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Cuts times that are meant as "never" to what can be added to the present.
+pub(crate) fn cut<const N: usize>(times: [&mut Duration; N]) {
+    times.into_iter().for_each(|time| *time = (*time).min(LONGEST));
+}
+
 impl Limits {
+    /// Returns limits whose times can be added to the present.
+    pub(crate) fn with_times_cut(mut self) -> Self {
+        let Self { accept_timeout, close_timeout, message_timeout, ping_interval, ping_timeout, write_timeout, .. } =
+            &mut self;
+        cut([accept_timeout, close_timeout, message_timeout, ping_interval, ping_timeout, write_timeout]);
+        self.idle_timeout.iter_mut().chain(&mut self.max_age).for_each(|time| cut([time]));
+        self
+    }
+
     /// Returns the limits of connections that carry sessions: the client's idle time and age are the session's.
     pub(crate) fn without_lifetime(&self) -> Self {
         Self { idle_timeout: None, max_age: None, ..self.clone() }

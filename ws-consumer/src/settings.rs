@@ -28,6 +28,7 @@ struct SharedLimits {
 
 impl From<Limits> for SharedLimits {
     fn from(limits: Limits) -> Self {
+        let limits = limits.with_times_cut();
         let (carriers, output) = (limits.without_lifetime().into(), limits.output.clone().into());
         Self { limits: limits.into(), carriers, output }
     }

@@ -21,7 +21,6 @@ use std::ops::AddAssign;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a report tells whether members missed the message"]
 #[non_exhaustive]
 pub struct SendReport {
     /// The members in this process.

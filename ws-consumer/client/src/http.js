@@ -9,6 +9,8 @@ const BATCH_FRAMES = 100;
 const BATCH_BYTES = 48 * 1024;
 // The pause after a POST of which the server took no frame, and after a long poll that it answered at once without any.
 const BREATH_MS = 250;
+// The length to which the text of a refusal is cut.
+const REASON_CHARS = 200;
 // Browsers refuse more than 64 KiB in requests that may outlive the page.
 const KEEPALIVE_BYTES = 60_000;
 
@@ -105,11 +107,14 @@ class HttpCarrier extends Carrier {
     return this.request({ method: "POST", headers: NDJSON, body, take }, limit);
   }
 
-  /** Ends the carrier after a status other than 200. */
-  refused(response) {
+  /** Ends the carrier after a status other than 200. The text of a 400 tells what is wrong with the address. */
+  async refused(response) {
     const { status, headers } = response;
     const hint = retryAfter(headers.get("retry-after"), this.host.environment.now());
-    this.end({ status, reason: `status ${status}`, retryAfter: hint, over: status === 410 });
+    const isText = status === 400 && headers.get("content-type")?.startsWith("text/plain");
+    const text = isText ? (await response.text().catch(() => "")).slice(0, REASON_CHARS) : "";
+    const reason = text === "" ? `status ${status}` : text;
+    this.end({ status, reason, retryAfter: hint, over: status === 410 });
     return null;
   }
 

@@ -176,7 +176,7 @@ test("shouldReconnect decides instead", async () => {
   assert.deepEqual(asked.map(({ code, reason }) => [code, reason]), [[4001, "token expired"], [1012, ""]]);
 });
 
-for (const status of [401, 403, 404]) {
+for (const status of [400, 401, 403, 404]) {
   test(`a refusal with ${status} is final`, async () => {
     const world = new World();
     world.server.refuse = () => ({ status });
@@ -186,6 +186,14 @@ for (const status of [401, 403, 404]) {
     assert.equal(channel.told("close")[0].wasClean, false);
   });
 }
+
+test("the text of a 400 is the reason", async () => {
+  const world = new World();
+  world.server.refuse = () => ({ status: 400, headers: { "content-type": "text/plain" }, body: "query: no `room`" });
+  const channel = world.connect({ transports: ["long-poll"] });
+  await world.until(() => channel.state === "closed");
+  assert.equal(channel.told("close")[0].reason, "query: no `room`");
+});
 
 test("a full buffer throws and recovers", async () => {
   const world = new World({ server: { ackEvery: 1 } });

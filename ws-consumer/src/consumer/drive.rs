@@ -4,6 +4,7 @@
 //! are boxed, and gone when they are done.
 
 use std::{
+    any::{TypeId, type_name},
     future::poll_fn,
     ops::DerefMut,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,7 +19,7 @@ use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
-use super::Consumer;
+use super::{Consumer, NoEvents};
 use crate::{
     application::{Application, from_fn},
     error::{Error, Result, printable},
@@ -157,10 +158,16 @@ async fn fail<C: Consumer>(
     error: Error,
 ) -> Result<()> {
     let connection = socket.connection().clone();
-    let error = handleable(&connection, socket.scope(), hook, error)?;
-    Hook::new(connection.clone(), consumer.error(socket, error)).await?;
-    connection.set_survived();
-    Ok(())
+    let handled = match handleable(&connection, socket.scope(), hook, error) {
+        Ok(error) => Hook::new(connection.clone(), consumer.error(socket, error)).await,
+        Err(error) => Err(error),
+    };
+    match &handled {
+        Ok(()) => connection.set_survived(),
+        Err(error) if connection.was_reported(error) => {}
+        Err(error) => socket.report(hook, error),
+    }
+    handled
 }
 
 /// Returns an error of `hook` that the `error` hook is to handle.
@@ -184,15 +191,17 @@ pub(crate) fn handleable(
 /// it, and log it, once.
 pub(crate) struct DecodedEvent<E>(pub(crate) Option<E>);
 
-pub(crate) fn decode<E: DeserializeOwned>(message: &Message) -> DecodedEvent<E> {
+pub(crate) fn decode<E: DeserializeOwned + 'static>(message: &Message) -> DecodedEvent<E> {
     let decoded = message.decode();
     if let Err(error) = &decoded {
+        let (r#type, event) = (message.event_type(), type_name::<E>());
         let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::warn!(
-            r#type = message.event_type(),
-            cause,
-            "a message that the consumer does not understand"
-        );
+        if TypeId::of::<E>() == TypeId::of::<NoEvents>() {
+            // A user's connections get what is sent to the user, whatever their consumers understand.
+            tracing::debug!(r#type, "a message for a consumer without events");
+        } else {
+            tracing::warn!(r#type, event, cause, "a message that the consumer does not understand");
+        }
     }
     DecodedEvent(decoded.ok())
 }

@@ -17,7 +17,7 @@ use crate::{
     wire::{Input, Refuse, Running},
 };
 
-/// Handles one plain HTTP request: at once, in parts, or when the channel layer brings something.
+/// Handles one plain HTTP request, of any [method](crate::Scope::method): at once, in parts, or when the channel layer brings something.
 ///
 /// A consumer lives until the response is complete or the client leaves, even after [`handle`](Self::handle)
 /// has returned. If it then waits for events, and a guard has identified the user, it also receives events

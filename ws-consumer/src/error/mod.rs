@@ -194,9 +194,25 @@ impl Error {
         All(self)
     }
 
+    /// Returns whether the store of sessions is out of reach: a client does well to come back later.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn is_store_outage(&self) -> bool {
+        use tower_sessions_core::session_store::Error::Backend;
+        let Self::Other(error) = self else { return false };
+        let first: &(dyn StdError + 'static) = &**error;
+        let mut causes = std::iter::successors(Some(first), |&error| error.source());
+        causes.any(|cause| matches!(cause.downcast_ref(), Some(Backend(_))))
+    }
+
+    #[cfg(not(feature = "sessions"))]
+    pub(crate) fn is_store_outage(&self) -> bool {
+        false
+    }
+
     /// Returns the status for a client that has not been accepted yet.
     pub(crate) fn status(&self) -> StatusCode {
         match (self, self.fault()) {
+            _ if self.is_store_outage() => StatusCode::SERVICE_UNAVAILABLE,
             (Self::Refused(status), _) => *status,
             (_, Fault::Client) => StatusCode::BAD_REQUEST,
             (_, Fault::Layer) => StatusCode::SERVICE_UNAVAILABLE,
@@ -232,6 +248,14 @@ impl<E: Into<BoxError>> From<E> for Error {
             Some(_) => Self::Layer(channel_layer::Error::Unavailable(error)),
             None => Self::Other(error),
         }
+    }
+}
+
+/// For a `main`, a test or another function that returns `Box<dyn Error>`. There is no conversion into [`BoxError`], which
+/// converts into this type: each would contain the other.
+impl From<Error> for Box<dyn StdError> {
+    fn from(error: Error) -> Self {
+        error.causes().to_string().into()
     }
 }
 

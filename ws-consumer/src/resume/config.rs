@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::token::ProcessId;
-use crate::{limits::Limits, scope::Scope};
+use crate::{
+    limits::{Limits, cut},
+    scope::Scope,
+};
 
 /// Settings of resumable sessions, which [`Protocols::resume`](crate::Protocols::resume) turns on. All have defaults.
 ///
@@ -96,6 +99,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(process: ProcessId, mut resume: Resume, limits: Arc<Limits>) -> Self {
+        cut([&mut resume.ttl, &mut resume.poll_timeout, &mut resume.forward_timeout]);
         // The polls of a client are its signs of life.
         resume.poll_timeout = resume.poll_timeout.min(limits.ping_interval);
         Self { process, resume, limits }

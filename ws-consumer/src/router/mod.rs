@@ -115,6 +115,7 @@ impl Router {
     ///
     /// # Panics
     /// If the pattern is invalid; the message gives the reason.
+    #[track_caller]
     pub fn consumer<C: Consumer>(self, pattern: &str, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
         self.application(pattern, consumer(make))
     }
@@ -123,6 +124,7 @@ impl Router {
     ///
     /// # Panics
     /// If the pattern is invalid; the message gives the reason.
+    #[track_caller]
     pub fn typed<C: TypedConsumer>(
         self,
         pattern: &str,
@@ -135,6 +137,7 @@ impl Router {
     ///
     /// # Panics
     /// If the pattern is invalid; the message gives the reason.
+    #[track_caller]
     pub fn concurrent<C: ConcurrentConsumer>(
         self,
         pattern: &str,
@@ -147,6 +150,7 @@ impl Router {
     ///
     /// # Panics
     /// If the pattern is invalid; the message gives the reason.
+    #[track_caller]
     pub fn typed_requests<C: TypedRequests>(
         self,
         pattern: &str,
@@ -155,10 +159,12 @@ impl Router {
         self.application(pattern, typed_requests(make))
     }
 
-    /// Serves `pattern` with an HTTP consumer, made anew for each request.
+    /// Serves `pattern` with an HTTP consumer, made anew for each request. A service serves it if the router is in
+    /// [`Protocols::requests`](crate::Protocols::requests) or [`both`](crate::Protocols::both); `websocket` alone answers 404.
     ///
     /// # Panics
     /// If the pattern is invalid; the message gives the reason.
+    #[track_caller]
     pub fn http<C: HttpConsumer>(self, pattern: &str, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
         self.application(pattern, http_consumer(make))
     }
@@ -167,8 +173,9 @@ impl Router {
     ///
     /// # Panics
     /// If the pattern is invalid; the message gives the reason.
+    #[track_caller]
     pub fn application(self, pattern: &str, application: impl Application) -> Self {
-        self.try_application(pattern, application).unwrap_or_else(|fault| panic!("{fault}"))
+        built(self.try_application(pattern, application))
     }
 
     /// Serves the paths in which a regular expression matches with any application.
@@ -179,14 +186,16 @@ impl Router {
     ///
     /// # Panics
     /// If the expression is invalid; the message gives the reason.
+    #[track_caller]
     pub fn re_path(self, pattern: &str, application: impl Application) -> Self {
-        self.try_re_path(pattern, application).unwrap_or_else(|fault| panic!("{fault}"))
+        built(self.try_re_path(pattern, application))
     }
 
     /// Serves the paths below `prefix` with another router, where it has routes.
     ///
     /// # Panics
     /// If the prefix is no valid pattern, or both routers have a route of the same name.
+    #[track_caller]
     pub fn nest(mut self, prefix: &str, router: Self) -> Self {
         let inner: Vec<_> = router.names.iter().map(|(name, inner)| (name.clone(), inner.clone())).collect();
         self = self.mount(prefix, router);
@@ -201,12 +210,11 @@ impl Router {
     ///
     /// # Panics
     /// If the prefix is no valid pattern; the message gives the reason.
+    #[track_caller]
     pub fn mount(mut self, prefix: &str, application: impl Application) -> Self {
         let trimmed = prefix.strip_suffix('/').unwrap_or(prefix);
-        let pattern = match RoutePattern::parse_prefix(trimmed, &self.converters) {
-            Ok(pattern) => pattern,
-            Err(fault) => panic!("{}", RouteError::new(prefix, fault)),
-        };
+        let parsed = RoutePattern::parse_prefix(trimmed, &self.converters);
+        let pattern = built(parsed.map_err(|fault| RouteError::new(prefix, fault)));
         self.index.insert_prefix(&pattern, self.routes.len());
         self.push(application, Some(pattern), true);
         self
@@ -217,9 +225,10 @@ impl Router {
     ///
     /// # Panics
     /// If the expression is invalid; the message gives the reason.
+    #[track_caller]
     pub fn re_mount(mut self, prefix: &str, application: impl Application) -> Self {
         let regex = RegexRoute::parse(prefix);
-        let regex = regex.unwrap_or_else(|fault| panic!("{}", RouteError::new(prefix, fault)));
+        let regex = built(regex.map_err(|fault| RouteError::new(prefix, fault)));
         self.regexes.push((self.routes.len(), regex));
         self.push(application, None, true);
         self
@@ -256,6 +265,7 @@ impl Router {
     ///
     /// # Panics
     /// If the name is taken or invalid.
+    #[track_caller]
     pub fn converter(mut self, name: &str, accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         if let Err(fault) = self.converters.insert(name, Arc::new(accepts)) {
             panic!("converter `{name}`: {fault}");
@@ -267,6 +277,7 @@ impl Router {
     ///
     /// # Panics
     /// If the router has no route yet, or the name is taken.
+    #[track_caller]
     pub fn name(mut self, name: &str) -> Self {
         let reverse = self.last().reverse.clone();
         self.insert_name(name.to_owned(), reverse);
@@ -277,6 +288,7 @@ impl Router {
     ///
     /// # Panics
     /// If the router has no route yet.
+    #[track_caller]
     pub fn options(mut self, options: ConnectionOptions) -> Self {
         let route = self.last();
         route.application = Arc::new(options.around(route.application.clone()));
@@ -287,6 +299,7 @@ impl Router {
     ///
     /// # Panics
     /// If the router has no route yet.
+    #[track_caller]
     pub fn with_param(mut self, name: &str, value: &str) -> Self {
         self.last().params.push((name.into(), value.into()));
         self
@@ -314,10 +327,12 @@ impl Router {
         self.routes.push(Route { application, names, reverse, is_prefix, params: Vec::new() });
     }
 
+    #[track_caller]
     fn last(&mut self) -> &mut Route {
         self.routes.last_mut().expect("a route comes first")
     }
 
+    #[track_caller]
     fn insert_name(&mut self, name: String, reverse: Reverse) {
         let taken = self.names.insert(name.clone(), reverse).is_some();
         assert!(!taken, "two routes are named `{name}`");
@@ -359,6 +374,15 @@ impl Router {
             scope.extensions.extend(self.state.clone());
         }
         Ok(route)
+    }
+}
+
+/// Panics with the fault, at the caller's place.
+#[track_caller]
+fn built<T>(made: Result<T, RouteError>) -> T {
+    match made {
+        Ok(made) => made,
+        Err(fault) => panic!("{fault}"),
     }
 }
 

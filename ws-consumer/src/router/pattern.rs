@@ -58,6 +58,9 @@ impl RoutePattern {
 
 impl Segment {
     fn parse(segment: &str, known: &Converters) -> Result<Self, String> {
+        if let Some(fault) = foreign(segment) {
+            return Err(fault);
+        }
         let Some(inner) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
             return match segment.contains(['{', '}']) {
                 true => Err(format!("`{segment}`: a parameter takes a whole segment, as in `/{{name}}/`")),
@@ -78,6 +81,21 @@ impl Segment {
             Self::Param(name, _) => Some(name),
         }
     }
+}
+
+/// Returns the fault of a parameter that is written as for another router, and would be a literal that no path matches.
+fn foreign(segment: &str) -> Option<String> {
+    let parameter = segment.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+    let here = match (parameter, segment.split_at_checked(1)?) {
+        (Some(parameter), _) => match parameter.split_once(':') {
+            Some((kind, name)) => format!("{name}:{kind}"),
+            None => parameter.to_owned(),
+        },
+        (None, (":", name)) => name.to_owned(),
+        (None, ("*", name)) if !name.is_empty() => format!("{name}:path"),
+        _ => return None,
+    };
+    Some(format!("`{segment}` is written `{{{here}}}` here"))
 }
 
 /// Percent-decodes a text once. `None` if the result is no UTF-8.
@@ -101,6 +119,10 @@ mod tests {
             ("/{a:float}", "kind"),
             ("/{a:}", "kind"),
             ("/{a:path}/x", "last"),
+            ("/<int:id>/", "`{id:int}`"),
+            ("/<name>/", "`{name}`"),
+            ("/:id", "`{id}`"),
+            ("/files/*path", "`{path:path}`"),
         ] {
             let error = RoutePattern::parse(pattern, &Converters::default()).unwrap_err();
             assert!(error.contains(fault), "{pattern}: {error}");

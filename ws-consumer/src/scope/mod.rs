@@ -223,10 +223,10 @@ impl Scope {
     /// A parameter from the URL pattern, percent-decoded.
     ///
     /// # Errors
-    /// [`BadInput`](Error::BadInput) when the pattern has no parameter of this name.
+    /// [`Other`](Error::Other) when the pattern has no parameter of this name: a mistake of the server.
     pub fn param(&self, name: &str) -> Result<&str> {
         let found = self.params.iter().find(|(known, _)| &**known == name);
-        found.map(|(_, value)| &**value).ok_or_else(|| Error::bad_input(format!("no parameter `{name}`")))
+        found.map(|(_, value)| &**value).ok_or_else(|| Error::other(format!("the route has no parameter `{name}`")))
     }
 
     /// Deserializes the parameters from the URL pattern: a struct takes them by name, a tuple by position, and a number, a

@@ -23,7 +23,7 @@ struct Params<'a>(&'a [Param]);
 impl<'de> Params<'de> {
     fn only(&self) -> Result<Text<'de>, Error> {
         match self.0 {
-            [(_, value)] => Ok(Text(value)),
+            [(name, value)] => Ok(Text { name, value }),
             params => Err(serde::de::Error::custom(format!("{} parameters instead of one", params.len()))),
         }
     }
@@ -41,12 +41,12 @@ impl<'de> Deserializer<'de> for Params<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let pairs = self.0.iter().map(|(name, value)| (&**name, Text(value)));
+        let pairs = self.0.iter().map(|(name, value)| (&**name, Text { name, value }));
         visitor.visit_map(MapDeserializer::new(pairs))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_seq(SeqDeserializer::new(self.0.iter().map(|(_, value)| Text(value))))
+        visitor.visit_seq(SeqDeserializer::new(self.0.iter().map(|(name, value)| Text { name, value })))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
@@ -90,7 +90,17 @@ impl<'de> Deserializer<'de> for Params<'de> {
 }
 
 /// The text of a parameter, parsed into the requested type.
-struct Text<'a>(&'a str);
+struct Text<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+impl Text<'_> {
+    /// The client reads it: it names no type, and does not repeat the value.
+    fn unfit(&self, expected: &str) -> Error {
+        serde::de::Error::custom(format!("the parameter `{}` must be {expected}", self.name))
+    }
+}
 
 impl<'de> IntoDeserializer<'de> for Text<'de> {
     type Deserializer = Self;
@@ -101,11 +111,11 @@ impl<'de> IntoDeserializer<'de> for Text<'de> {
 }
 
 macro_rules! parsed {
-    ($($method:ident $visit:ident $type:ty)*) => {$(
+    ($($method:ident $visit:ident $type:ty, $expected:literal;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            match self.0.parse::<$type>() {
+            match self.value.parse::<$type>() {
                 Ok(value) => visitor.$visit(value),
-                Err(_) => Err(serde::de::Error::custom(concat!("a parameter is no ", stringify!($type)))),
+                Err(_) => Err(self.unfit($expected)),
             }
         }
     )*};
@@ -115,7 +125,7 @@ impl<'de> Deserializer<'de> for Text<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_str(self.0)
+        visitor.visit_borrowed_str(self.value)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -136,22 +146,22 @@ impl<'de> Deserializer<'de> for Text<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_enum(self.0.into_deserializer())
+        visitor.visit_enum(self.value.into_deserializer())
     }
 
     parsed! {
-        deserialize_bool visit_bool bool
-        deserialize_i8 visit_i8 i8
-        deserialize_i16 visit_i16 i16
-        deserialize_i32 visit_i32 i32
-        deserialize_i64 visit_i64 i64
-        deserialize_u8 visit_u8 u8
-        deserialize_u16 visit_u16 u16
-        deserialize_u32 visit_u32 u32
-        deserialize_u64 visit_u64 u64
-        deserialize_f32 visit_f32 f32
-        deserialize_f64 visit_f64 f64
-        deserialize_char visit_char char
+        deserialize_bool visit_bool bool, "`true` or `false`";
+        deserialize_i8 visit_i8 i8, "a whole number from -128 to 127";
+        deserialize_i16 visit_i16 i16, "a whole number from -32768 to 32767";
+        deserialize_i32 visit_i32 i32, "a whole number from -2147483648 to 2147483647";
+        deserialize_i64 visit_i64 i64, "a whole number";
+        deserialize_u8 visit_u8 u8, "a whole number from 0 to 255";
+        deserialize_u16 visit_u16 u16, "a whole number from 0 to 65535";
+        deserialize_u32 visit_u32 u32, "a whole number from 0 to 4294967295";
+        deserialize_u64 visit_u64 u64, "a whole number";
+        deserialize_f32 visit_f32 f32, "a number";
+        deserialize_f64 visit_f64 f64, "a number";
+        deserialize_char visit_char char, "one character";
     }
 
     forward_to_deserialize_any! {
@@ -192,9 +202,10 @@ mod tests {
 
     #[test]
     fn rejects_other_types() {
-        for (value, fault) in [("70000", "no u16"), ("-1", "no u16"), ("x", "no u16"), ("", "no u16")] {
+        for value in ["70000", "-1", "x", ""] {
             let given = pairs(&[("year", value), ("name", "")]);
-            assert!(parse::<Wanted>(&given).unwrap_err().to_string().contains(fault), "{value}");
+            let error = parse::<Wanted>(&given).unwrap_err().to_string();
+            assert_eq!(error, "the parameter `year` must be a whole number from 0 to 65535", "{value}");
         }
         assert!(parse::<Wanted>(&[]).unwrap_err().to_string().contains("year"));
         assert!(parse::<(u8, u8)>(&pairs(&[("a", "1")])).is_err());

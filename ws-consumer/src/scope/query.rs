@@ -20,7 +20,8 @@ impl std::error::Error for QueryError {}
 
 /// Deserializes pairs of names and values. `part` names them in errors.
 pub(crate) fn parse_form<T: DeserializeOwned>(part: &str, text: &[u8]) -> Result<T> {
-    serde_html_form::from_bytes(text)
+    let parsed = serde_html_form::Deserializer::from_bytes(text);
+    serde_path_to_error::deserialize(parsed)
         .map_err(|fault| Error::bad_input(QueryError(format!("{part}: {fault}"))))
 }
 
@@ -69,10 +70,15 @@ mod tests {
             search("?q=1&tag=a&page=2&tag=b+c").unwrap(),
             Search { q: "1".into(), page: Some(2), tag: tags }
         );
-        for query in ["", "?page=2", "?q=a&page=b", "?q=a&q=b"] {
+        for (query, fault) in [
+            ("", "query: missing field `q`"),
+            ("?page=2", "query: missing field `q`"),
+            ("?q=a&page=b", "query: page: invalid digit found in string"),
+            ("?q=a&q=b", "query: q: "),
+        ] {
             let error = search(query).unwrap_err();
             let Error::BadInput(cause) = &error else { panic!("{query}: {error:?}") };
-            assert!(cause.is::<QueryError>() && cause.to_string().starts_with("query: "), "{query}");
+            assert!(cause.is::<QueryError>() && cause.to_string().starts_with(fault), "{query}: {cause}");
         }
     }
 }

@@ -79,7 +79,8 @@ impl Protocols {
 }
 
 impl<H> Protocols<H> {
-    /// Serves WebSockets with an application, usually a [`Router`](crate::Router).
+    /// Serves WebSockets with an application, usually a [`Router`](crate::Router). A single consumer is one by
+    /// [`consumer`](crate::consumer): `.websocket(consumer(Chat::default))`.
     pub fn websocket(mut self, application: impl Application) -> Self {
         self.settings.websocket = Arc::new(application);
         self
@@ -201,10 +202,12 @@ impl<H> Protocols<H> {
     /// Panics if the application [acts on credentials that browsers add](Application::uses_ambient_credentials) and every
     /// origin is accepted, unless
     /// [that is permitted](Self::without_origin_check_for_credentials).
+    #[track_caller]
     pub fn into_service(self, layer: impl ChannelLayer) -> SocketService<H> {
         self.service_on(layer.into_shared())
     }
 
+    #[track_caller]
     fn service_on(self, layer: Arc<dyn ChannelLayer>) -> SocketService<H> {
         let ProtocolSettings { websocket, requests, hooks, origins, proxies, .. } = self.settings;
         let ProtocolSettings { unprotected, limits, health, resume, accepts_in_outage, .. } = self.settings;

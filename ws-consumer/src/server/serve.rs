@@ -299,7 +299,8 @@ pub(super) async fn connection_with<I, H, R>(
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(?peer, %error, "a connection failed");
+        let peer = peer.map(|Peer(peer)| peer.to_string());
+        tracing::debug!(peer, %error, "a connection failed");
     }
 }
 

@@ -1,10 +1,10 @@
 //! All connections of a user, in all processes, over any layer.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, pin::pin, time::Duration};
 
 use channel_layer::{Audience, ChannelLayer, GroupName, MailboxOptions, Message, Remote, SendReport, Value};
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 use super::{
     context::Context,
@@ -178,9 +178,12 @@ async fn ask<L: ChannelLayer + ?Sized>(
             _ => unsure += 1,
         }
     }
-    let until = Instant::now() + patience;
+    let mut time_out = pin!(sleep(patience));
     while unsure > 0 {
-        let Ok(answer) = timeout_at(until, answers.recv()).await else { break };
+        let answer = tokio::select! {
+            answer = answers.recv() => answer,
+            () = &mut time_out => break,
+        };
         let user = answer.get("user").and_then(Value::as_str).unwrap_or_default();
         if users.iter().any(|asked| asked == user) && online.insert(user.to_owned()) {
             unsure -= 1;

@@ -156,6 +156,15 @@ impl From<StatusCode> for Refuse {
     }
 }
 
+/// A status with a text for the client.
+impl<B: Into<Bytes>> From<(StatusCode, B)> for Refuse {
+    fn from((status, body): (StatusCode, B)) -> Self {
+        let mut refuse = Self { body: body.into(), ..status.into() };
+        refuse.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        refuse
+    }
+}
+
 impl Refuse {
     /// A temporary refusal: 503, with the time after which to retry.
     pub(crate) fn unavailable() -> Self {
@@ -183,6 +192,7 @@ impl Refuse {
 impl From<&Error> for Refuse {
     fn from(error: &Error) -> Self {
         match error.fault() {
+            _ if error.is_store_outage() => Self::unavailable(),
             Fault::Layer => Self::unavailable(),
             Fault::Client => Self::with_text(error),
             Fault::None | Fault::Server => error.status().into(),

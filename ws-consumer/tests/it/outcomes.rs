@@ -116,7 +116,7 @@ impl Consumer for Silent {
 async fn connect_decides_the_refusal() {
     for (connect, status) in [
         ("bad name", 500),
-        ("param", 400),
+        ("param", 500),
         ("bad input", 400),
         ("refuse", 401),
         ("close", 403),

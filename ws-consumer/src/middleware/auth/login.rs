@@ -46,6 +46,9 @@ pub async fn login<U: Identity>(extensions: &Extensions, user: Arc<U>) -> Result
 /// cookie. Then the hooks of [`Auth::on_logout`](super::Auth::on_logout) are called. A call without a logged-in user has no
 /// other effect than to end the session, and begins none.
 ///
+/// The user's open sockets do not end by it: [`Auth::recheck_every`](super::Auth::recheck_every) closes those of the session, and
+/// [`close_user`](crate::UsersExt::close_user) all of the user's at once, those of other browsers too.
+///
 /// For handlers of plain HTTP, with the request's extensions. Consumers call [`Context::logout`].
 ///
 /// # Errors

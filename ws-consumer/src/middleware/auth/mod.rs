@@ -265,8 +265,13 @@ impl<U> AuthOutcome<U> {
 impl<A: Authenticator> Guard for Auth<A> {
     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
         let found = self.find(request).await.map_err(|error| {
-            tracing::error!(error = %error.causes(), "a client could not be authenticated");
-            Refuse::from(StatusCode::INTERNAL_SERVER_ERROR)
+            if error.is_store_outage() {
+                tracing::warn!(error = %error.causes(), "a client could not be authenticated at present");
+            } else {
+                tracing::error!(error = %error.causes(), "a client could not be authenticated");
+            }
+            // Not the text of bad input: it may quote a credential.
+            if error.is_bad_input() { StatusCode::INTERNAL_SERVER_ERROR.into() } else { Refuse::from(&error) }
         })?;
         request.extensions.insert(SharedAuthenticator(self.authenticator.clone()));
         request.extensions.insert(Lease::default());
@@ -343,7 +348,8 @@ pub(crate) fn is_authenticated(extensions: &http::Extensions) -> bool {
     extensions.get::<Lease>().is_some()
 }
 
-/// The answer to a client whose identity is required.
+/// The answer to a client whose identity is required. RFC 9110, 15.5.2, asks for a challenge with every 401, also where only a
+/// session's cookie would do.
 pub(crate) fn unauthorized() -> Refuse {
     let mut refuse = Refuse::from(StatusCode::UNAUTHORIZED);
     refuse.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

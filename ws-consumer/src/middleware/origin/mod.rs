@@ -312,6 +312,6 @@ fn log(request: &CheckedRequest<'_>, rules: &OriginRules, refused: &OriginRefusa
     let compared = refused.server.as_ref().map_or("no host".to_owned(), ToString::to_string);
     let proxies = rules.proxies.or_from(request.extensions);
     let proxied = proxies.trusts(request.peer.map(|peer| peer.ip().to_canonical()));
-    let (rule, peer) = (rules.to_string(), request.peer);
-    tracing::warn!(path, origin, host, compared, rule, ?peer, proxied, "refused: {}", refused.why);
+    let (rule, peer) = (rules.to_string(), request.peer.map(|peer| peer.to_string()));
+    tracing::warn!(path, origin, host, compared, rule, peer, proxied, "refused: {}", refused.why);
 }
