@@ -144,7 +144,7 @@ impl FanOut {
     /// Serves members of the only group.
     fn step_group(&mut self, slots: usize) -> bool {
         let Self { cursor, load, excepted, visited, matches, .. } = self;
-        cursor.step(slots, |member, selected| {
+        cursor.step(slots, |member, selected, _| {
             *visited += 1;
             let outcome = selected.map(|selected| matches.outcome(selected, load.deliveries()));
             // One way for all members that take all messages, with a selection or without.
@@ -167,7 +167,14 @@ impl FanOut {
     /// Serves members that receive all messages by one of their groups, and collects the others.
     fn step_union(&mut self, slots: usize) -> bool {
         let Self { cursor, load, excepted, visited, matches, partial, .. } = self;
-        cursor.step(slots, |member, selected| {
+        cursor.step(slots, |member, selected, is_seen| {
+            if is_seen {
+                // Served by another group: only its summary of this one is left.
+                if let Some(selected) = selected.filter(|selected| selected.is_passive()) {
+                    matches.outcome(selected, load.deliveries()).uncount(member, excepted);
+                }
+                return true;
+            }
             if let Some(selected) = selected {
                 let outcome = matches.outcome(selected, load.deliveries());
                 let filtered = &outcome.filtered;

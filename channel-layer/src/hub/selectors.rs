@@ -48,6 +48,10 @@ impl<'a> Selected<'a> {
         let used = self.selectors.table[self.number()].as_ref();
         &used.expect("a number that a member has is used").selector
     }
+
+    pub(super) fn is_passive(self) -> bool {
+        matches!(**self.selector(), Selector::Passive(_))
+    }
 }
 
 impl Selectors {
