@@ -114,10 +114,10 @@ fn selections_of_others_change_none() {
             let deliveries = [Delivery { message, expires: tokio::time::Instant::now() }];
             let mut slot = 0;
             let mut selected = 0;
-            let mut visit = |member: &MailboxSender, selected: Option<Selected<'_>>| {
+            let mut visit = |member: &MailboxSender, selector: Option<Selected<'_>>| {
                 matches.begin_slice();
                 let taken =
-                    selected.map(|selected| matches.outcome(selected, &deliveries).filtered.is_empty());
+                    selector.map(|selector| matches.outcome(selector, &deliveries).filtered.is_empty());
                 if member.channel().as_str() == "a!stays" {
                     assert_eq!(taken, Some(true));
                     selected += 1;
