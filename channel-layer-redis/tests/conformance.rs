@@ -26,7 +26,7 @@ mod core_on_one_host {
 mod pubsub_on_one_host {
     channel_layer::conformance_tests!(
         super::Redis::new(|| super::one_host("?mode=pubsub")),
-        skips: [adds_foreign, detects_loss, directory, global_flush, reports_full, selects, shares_work, stores_messages]
+        skips: [adds_foreign, detects_loss, directory, global_flush, reports_full, shares_work, stores_messages]
     );
 }
 

@@ -34,7 +34,8 @@ pub struct Capabilities {
     /// message is dropped where it would have been received, and counted there.
     pub reports_full: bool,
     /// [`group_select`](crate::ChannelLayer::group_select) takes filters and passive members, for mailboxes of this
-    /// process. The layer in memory and distributed backends in the native format do. Otherwise it returns [`Unsupported`](crate::Error::Unsupported) for them.
+    /// process: in memory, and over a [message bus](crate::backbone) in any format. Otherwise it returns
+    /// [`Unsupported`](crate::Error::Unsupported) for them.
     pub selects: bool,
     /// The channels of one process share one capacity, so that a slow one can fill the others.
     pub shares_capacity: bool,

@@ -95,6 +95,10 @@ pub trait ChannelLayerExt: ChannelLayer {
     /// assert_eq!(alice.recv().await, trade("BTC"));
     /// # Ok(()) }
     /// ```
+    ///
+    /// # Errors
+    /// An invalid name or filter; the errors of [`group_select`](ChannelLayer::group_select), of which
+    /// [`Unsupported`](crate::Error::Unsupported) comes from layers that do not [select](crate::Capabilities::selects).
     fn group_add_where(
         &self,
         group: impl TryInto<GroupName, Error: Into<Error>> + Send,

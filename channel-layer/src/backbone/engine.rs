@@ -214,6 +214,14 @@ impl Engine {
         (self.shard_of)(name, shards.len()).min(shards.len() - 1)
     }
 
+    /// Whether the name is that of a mailbox, which only its process receives from.
+    pub(super) fn is_mailbox(&self, channel: &ChannelName) -> bool {
+        match &self.names {
+            Names::Native(_) => channel.is_process_local(),
+            Names::Foreign(format) => format.is_mailbox(channel),
+        }
+    }
+
     /// The group or channel of a topic.
     pub(super) fn destination(&self, topic: &str) -> Option<Destination> {
         match &self.names {

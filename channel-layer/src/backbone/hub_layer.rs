@@ -154,7 +154,7 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
         Capabilities::default()
             .with_cross_process(true)
             .with_orders_calls(true)
-            .with_selects(is_native)
+            .with_selects(true)
             .with_adds_foreign(is_native)
             .with_detects_loss(is_native)
             .with_global_flush(is_native)
@@ -217,7 +217,7 @@ impl<B: Backbone> ChannelLayer for HubLayer<B> {
             return self.group_add(group, channel).await;
         }
         self.engine.check_open()?;
-        if !channel.is_process_local() {
+        if !self.engine.is_mailbox(channel) {
             return Err(Error::Unsupported("selections of named channels"));
         }
         if self.engine.hub.contains(channel) {

@@ -69,12 +69,8 @@ impl ChannelSharing {
         channel: &ChannelName,
     ) -> Result<Message> {
         let owned = || Error::ChannelOwned { channel: channel.to_string() };
-        let is_owned = match &engine.names {
-            Names::Native(_) => channel.is_process_local(),
-            Names::Foreign(format) => format.is_mailbox(channel),
-        };
         match self {
-            _ if is_owned => Err(owned()),
+            _ if engine.is_mailbox(channel) => Err(owned()),
             Self::Queues { readers, .. } => {
                 let reader = &readers[engine.shard_index(shards, channel.as_str())];
                 reader.receive(channel).await.ok_or(Error::Closed)

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    layer::{Audience, ChannelLayer, SendReport},
+    layer::{Audience, ChannelLayer, Deliveries, SendReport},
     mailbox::Mailbox,
     name::GroupName,
     selection::{Condition, GroupActivity, Selection, Tag},
@@ -93,6 +93,7 @@ async fn replace(harness: &dyn Harness, route: Route) -> Verdict {
     there.hears(&mut member, [4]).await;
     there.leave(&lobby, member.channel()).await;
     let _ = tell(&here, &lobby, 4).await;
+    there.settle().await; // it joins after the message has come in, or would receive it
     there.join(&lobby, member.channel()).await;
     let _ = tell(&here, &lobby, 5).await;
     there.hears(&mut member, [5]).await;
@@ -140,7 +141,8 @@ async fn passive(harness: &dyn Harness, route: Route) -> Verdict {
     Ok(())
 }
 
-/// A report counts members whose filters left the message out.
+/// A report counts members whose filters left the message out. As in other reports, a backend may not know the outcome of a
+/// message to several groups, or with an exception.
 pub async fn reports_count_filtered_members(harness: &dyn Harness) -> Verdict {
     let here = Fixture::new(harness).await;
     here.requires(|can| can.selects, "selects")?;
@@ -152,10 +154,14 @@ pub async fn reports_count_filtered_members(harness: &dyn Harness) -> Verdict {
     assert_eq!((local.matched, local.delivered, local.filtered), (2, 2, 0));
     let local = tell(&here, &lobby, 2).await.local;
     assert_eq!((local.matched, local.delivered, local.filtered), (2, 1, 1));
-    let local = tell(&here, Audience::from(&lobby).and(&staff), 2).await.local;
-    assert_eq!((local.matched, local.delivered, local.filtered), (3, 1, 2));
-    let local = tell(&here, Audience::from(&lobby).except(one.channel()), 2).await.local;
-    assert_eq!((local.matched, local.delivered, local.filtered), (1, 1, 0));
+    for (to, expected) in [
+        (Audience::from(&lobby).and(&staff), (3, 1, 2)),
+        (Audience::from(&lobby).except(one.channel()), (1, 1, 0)),
+    ] {
+        let local = tell(&here, to.clone(), 2).await.local;
+        let counts = (local.matched, local.delivered, local.filtered);
+        assert!(counts == expected || local == Deliveries::default(), "{local:?} for {to:?}");
+    }
     Ok(())
 }
 
@@ -167,14 +173,21 @@ pub async fn other_selections_are_refused(harness: &dyn Harness) -> Verdict {
     let select = async |to: &crate::name::ChannelName| {
         here.soon(here.layer.group_select(&lobby, to, filter(number().is(1)))).await
     };
-    assert!(refused(select(&channel("jobs")).await), "a named channel has receivers in any process");
+    let jobs = channel("jobs");
+    assert!(refused(select(&jobs).await), "a named channel has receivers in any process");
+    let receiving = here.spawn_receive(&jobs);
+    here.settle().await;
+    assert!(refused(select(&jobs).await), "also while this process receives from it");
+    receiving.abort();
     let selects = here.layer.capabilities().selects;
     let outcome = select(mailbox.channel()).await;
     assert!(if selects { outcome.is_ok() } else { refused(outcome) });
     let gone = here.open().await;
     let name = gone.channel().clone();
     drop(gone);
-    assert!(!selects || select(&name).await.is_ok(), "as for `group_add`");
+    // A closed mailbox is no error, except where one could be another process'.
+    let added = here.soon(here.layer.group_add(&lobby, &name)).await;
+    assert!(!selects || select(&name).await.is_ok() == added.is_ok(), "as for `group_add`");
     let all = here.layer.group_select(&lobby, mailbox.channel(), Selection::All);
     here.soon(all).await.expect("every layer has members for all messages");
     Ok(())

@@ -6,11 +6,10 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     cooperative::SLICE,
-    group::{Group, GroupSend},
+    group::GroupSend,
     index::Hub,
     match_outcomes::{MatchOutcomes, Rest},
     member_cursor::MemberCursor,
-    selectors::Selected,
     totals::Totals,
 };
 use crate::{
@@ -115,8 +114,7 @@ impl Hub {
     }
 
     fn cursor<'a>(&self, groups: impl IntoIterator<Item = &'a GroupName>) -> MemberCursor {
-        let groups: Vec<Arc<Group>> = groups.into_iter().filter_map(|name| self.group(name)).collect();
-        MemberCursor::new(groups)
+        MemberCursor::new(groups.into_iter().filter_map(|name| self.group(name)).collect())
     }
 }
 
@@ -137,19 +135,47 @@ impl FanOut {
 
     /// Serves a slice; false once all are served.
     pub fn step(&mut self) -> bool {
-        let Self { cursor, load, excepted, visited, matches, partial, .. } = self;
-        let slots = (SLICE / load.tallies().len().max(1)).max(1);
-        let is_union = cursor.is_union();
-        let more = cursor.step(slots, |member, selected| {
-            let Some(selected) = selected else {
-                if is_union && !partial.is_empty() {
-                    partial.remove(&member.id());
-                }
-                *visited += 1;
+        let slots = (SLICE / self.load.tallies().len().max(1)).max(1);
+        self.matches.begin_slice();
+        let more = if self.cursor.is_union() { self.step_union(slots) } else { self.step_group(slots) };
+        more || self.step_partial(slots)
+    }
+
+    /// Serves members of the only group.
+    fn step_group(&mut self, slots: usize) -> bool {
+        let Self { cursor, load, excepted, visited, matches, .. } = self;
+        cursor.step(slots, |member, selected, _| {
+            *visited += 1;
+            let outcome = selected.map(|selected| matches.outcome(selected, load.deliveries()));
+            // One way for all members that take all messages, with a selection or without.
+            let Some(outcome) = outcome.filter(|outcome| !matches!(outcome.rest, Rest::All)) else {
                 load.serve(member, excepted);
                 return true;
             };
-            if is_union {
+            if excepted.iter().any(|(_, other)| other.same_mailbox(member)) {
+                outcome.uncount(member, excepted);
+                let filtered = outcome.filtered.clone();
+                load.serve_without(member, excepted, &filtered, matches);
+            } else {
+                outcome.members += 1;
+                load.serve_rest(member, &outcome.rest);
+            }
+            true
+        })
+    }
+
+    /// Serves members that receive all messages by one of their groups, and collects the others.
+    fn step_union(&mut self, slots: usize) -> bool {
+        let Self { cursor, load, excepted, visited, matches, partial, .. } = self;
+        cursor.step(slots, |member, selected, is_seen| {
+            if is_seen {
+                // Served by another group: only its summary of this one is left.
+                if let Some(selected) = selected.filter(|selected| selected.is_passive()) {
+                    matches.outcome(selected, load.deliveries()).uncount(member, excepted);
+                }
+                return true;
+            }
+            if let Some(selected) = selected {
                 let outcome = matches.outcome(selected, load.deliveries());
                 let filtered = &outcome.filtered;
                 if !filtered.is_empty() {
@@ -158,13 +184,14 @@ impl FanOut {
                     partial.entry(member.id()).or_insert_with(first).add(filtered);
                     return false;
                 }
+            }
+            if !partial.is_empty() {
                 partial.remove(&member.id());
             }
             *visited += 1;
-            load.serve_selected(member, excepted, matches, selected);
+            load.serve(member, excepted);
             true
-        });
-        more || self.step_partial(slots)
+        })
     }
 
     /// Serves the members that have waited for their other groups.
@@ -242,22 +269,9 @@ impl Load {
         }
     }
 
-    /// Serves a member with a selection, which is in no other group of the audience.
-    fn serve_selected(
-        &mut self,
-        member: &MailboxSender,
-        excepted: &[(usize, MailboxSender)],
-        matches: &mut MatchOutcomes,
-        selected: Selected<'_>,
-    ) {
-        let outcome = matches.outcome(selected, self.deliveries());
-        if excepted.iter().any(|(_, other)| other.same_mailbox(member)) {
-            outcome.uncount(member, excepted);
-            let filtered = outcome.filtered.clone();
-            return self.serve_without(member, excepted, &filtered, matches);
-        }
-        outcome.members += 1;
-        match &outcome.rest {
+    /// Serves a member with the messages that its selection leaves.
+    fn serve_rest(&mut self, member: &MailboxSender, rest: &Rest) {
+        match rest {
             Rest::None => {}
             Rest::All => self.serve(member, &[]),
             Rest::One(position, delivery) => {

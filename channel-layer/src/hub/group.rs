@@ -159,9 +159,9 @@ impl<const N: usize> Group<N> {
         match &members.selectors {
             None => slots.iter().take(count).flatten().for_each(|member| each(member, None)),
             Some(selectors) => {
-                let used = slots.iter().zip(from..).take(count);
-                let used = used.filter_map(|(member, slot)| Some((member.as_ref()?, slot)));
-                used.for_each(|(member, slot)| each(member, selectors.at(slot)));
+                let slots = slots.iter().zip(selectors.slots_from(from)).take(count);
+                let used = slots.filter_map(|(member, selected)| Some((member.as_ref()?, selected)));
+                used.for_each(|(member, selected)| each(member, selected));
             }
         }
         slots.len() > count
@@ -177,6 +177,9 @@ impl Members {
             return slot;
         }
         self.slots.push(Some(member));
+        if let Some(selectors) = &mut self.selectors {
+            selectors.extend_to(self.slots.len());
+        }
         self.slots.len() - 1
     }
 
@@ -187,7 +190,8 @@ impl Members {
             selectors.remove(slot, member);
         }
         if *selection != Selection::All {
-            let selectors = self.selectors.get_or_insert_default();
+            let slots = self.slots.len();
+            let selectors = self.selectors.get_or_insert_with(|| Box::new(Selectors::new(slots)));
             selectors.insert(slot, selection, member, group, totals);
         }
         self.selectors.take_if(|selectors| selectors.is_empty());

@@ -9,12 +9,16 @@ use crate::mailbox::{Burst, Delivery, MailboxSender};
 #[derive(Debug, Default)]
 pub(super) struct MatchOutcomes {
     current: Vec<Option<MatchOutcome>>,
+    /// The number of the current slice. Within a slice, a number stands for one selector.
+    slice: u64,
     /// By message: members that were filtered by selectors that have gone, or one by one.
     past: Vec<usize>,
 }
 
 /// The messages that the members with one selector receive.
 pub(super) struct MatchOutcome {
+    /// The last slice in which the number was found to be that of the selector.
+    checked: u64,
     /// Kept, so that no other selector has its address meanwhile.
     selector: Arc<Selector>,
     /// The positions of the messages that they do not receive, in ascending order.
@@ -34,26 +38,37 @@ pub(super) enum Rest {
 }
 
 impl MatchOutcomes {
+    /// Begins a slice. Between two slices, members may change their selections.
+    pub(super) fn begin_slice(&mut self) {
+        self.slice += 1;
+    }
+
     /// Returns the outcome of a selector, made at its first member.
     pub(super) fn outcome(&mut self, selected: Selected<'_>, deliveries: &[Delivery]) -> &mut MatchOutcome {
-        let Selected { number, selector } = selected;
-        let is_known =
-            matches!(self.current.get(number), Some(Some(known)) if Arc::ptr_eq(&known.selector, selector));
+        let number = selected.number();
+        let is_known = matches!(self.current.get(number), Some(Some(known)) if known.checked == self.slice);
         if !is_known {
-            self.begin(number, selector, deliveries);
+            self.check(selected, deliveries);
         }
         self.current[number].as_mut().expect("has been made")
     }
 
-    /// Makes the outcome of a selector. Not inlined: nearly all members find theirs made.
+    /// Makes the outcome of a selector, unless an earlier slice did. Not inlined: nearly all members find theirs checked.
     #[cold]
-    fn begin(&mut self, number: usize, selector: &Arc<Selector>, deliveries: &[Delivery]) {
+    fn check(&mut self, selected: Selected<'_>, deliveries: &[Delivery]) {
+        let (number, selector, checked) = (selected.number(), selected.selector(), self.slice);
         if self.current.len() <= number {
             self.current.resize_with(number + 1, || None);
         }
-        // A number is used again: by another group, or once its selector has lost its last member.
-        if let Some(old) = self.current[number].replace(MatchOutcome::new(selector, deliveries)) {
-            self.add_past(&old.filtered, old.members);
+        match &mut self.current[number] {
+            Some(known) if Arc::ptr_eq(&known.selector, selector) => known.checked = checked,
+            other => {
+                let old = other.replace(MatchOutcome::new(selector, deliveries, checked));
+                // A number is used again: by another group, or once its selector has lost its last member.
+                if let Some(old) = old {
+                    self.add_past(&old.filtered, old.members);
+                }
+            }
         }
     }
 
@@ -68,7 +83,7 @@ impl MatchOutcomes {
 
     /// By message, the members that were filtered so far. Shorter if there are none for the last ones.
     pub(super) fn filtered(&self) -> Vec<usize> {
-        let mut sums = Self { current: Vec::new(), past: self.past.clone() };
+        let mut sums = Self { past: self.past.clone(), ..Self::default() };
         for outcome in self.current.iter().flatten() {
             sums.add_past(&outcome.filtered, outcome.members);
         }
@@ -77,7 +92,7 @@ impl MatchOutcomes {
 }
 
 impl MatchOutcome {
-    fn new(selector: &Arc<Selector>, deliveries: &[Delivery]) -> Self {
+    fn new(selector: &Arc<Selector>, deliveries: &[Delivery], checked: u64) -> Self {
         let all = 0..deliveries.len();
         let (filtered, taken): (Vec<_>, Vec<_>) = match &**selector {
             Selector::Filter(filter) => all.partition(|at| !filter.matches(&deliveries[*at].message)),
@@ -94,7 +109,7 @@ impl MatchOutcome {
             [only] => Rest::One(only, deliveries[only].clone()),
             _ => Rest::Burst(Burst::new(taken.iter().map(|at| deliveries[*at].clone()).collect()), taken),
         };
-        Self { selector: selector.clone(), filtered: filtered.into(), rest, members: 0 }
+        Self { checked, selector: selector.clone(), filtered: filtered.into(), rest, members: 0 }
     }
 
     /// Takes the messages that leave this member out from its summary, if it is passive.

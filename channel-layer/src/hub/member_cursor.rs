@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{mailbox::MailboxSender, name::GroupName};
 
-/// Visits all members of some groups, each once, in slices. It locks no map and looks up no member by name.
+/// Visits all members of some groups in slices. It locks no map and looks up no member by name.
 #[derive(Debug)]
 pub(super) struct MemberCursor<const N: usize = SHARDS> {
     groups: Vec<Arc<Group<N>>>,
@@ -25,8 +25,12 @@ pub(super) struct MemberCursor<const N: usize = SHARDS> {
 }
 
 impl<const N: usize> MemberCursor<N> {
-    /// Starts before the members of these groups.
-    pub(super) fn new(groups: Vec<Arc<Group<N>>>) -> Self {
+    /// Starts before the members of these groups. A group that is named twice counts once.
+    pub(super) fn new(mut groups: Vec<Arc<Group<N>>>) -> Self {
+        if groups.len() > 1 {
+            let mut known = HashSet::new();
+            groups.retain(|group| known.insert(Arc::as_ptr(group)));
+        }
         Self::over(groups, 0..N)
     }
 
@@ -45,20 +49,20 @@ impl<const N: usize> MemberCursor<N> {
         self.seen.is_some()
     }
 
-    /// Calls `visit` with the members in the next slots; false once all have been visited. A member for which `visit`
-    /// returns false is visited again in its other groups.
+    /// Calls `visit` with the members in the next slots, and whether it has been visited in another group; false once all
+    /// have been visited. A member for which `visit` returns false counts as not visited.
     pub(super) fn step(
         &mut self,
         slots: usize,
-        mut visit: impl FnMut(&MailboxSender, Option<Selected<'_>>) -> bool,
+        mut visit: impl FnMut(&MailboxSender, Option<Selected<'_>>, bool) -> bool,
     ) -> bool {
         let Self { groups, left, shards, shard, slot, seen } = self;
         let Some(group) = left.checked_sub(1).and_then(|at| groups.get(at)) else { return false };
         let more = group.slice(*shard, *slot, slots, |member, selected| match seen {
-            None => drop(visit(member, selected)),
-            Some(seen) if seen.contains(&member.id()) => {}
+            None => drop(visit(member, selected, false)),
             Some(seen) => {
-                if visit(member, selected) {
+                let is_seen = seen.contains(&member.id());
+                if visit(member, selected, is_seen) && !is_seen {
                     seen.insert(member.id());
                 }
             }

@@ -15,18 +15,18 @@ pub(super) enum Selector {
     Passive(Arc<PassiveMembers>),
 }
 
-/// The selector of a member, and its number in the shard: of no other selector at this time.
+/// The selector of a member, by its number in the shard: of no other selector while the shard is locked.
 #[derive(Clone, Copy)]
 pub(super) struct Selected<'a> {
-    pub(super) number: usize,
-    pub(super) selector: &'a Arc<Selector>,
+    number: u32,
+    selectors: &'a Selectors,
 }
 
 /// The selections of a shard. It exists while a member has one.
 #[derive(Default)]
 pub(super) struct Selectors {
-    /// By slot: zero for a member that receives all messages, otherwise one more than the selector's number. Slots beyond
-    /// the end have zero.
+    /// By slot, of which it has all: zero for a member that receives all messages, otherwise one more than the selector's
+    /// number.
     of_slots: Vec<u32>,
     table: Vec<Option<UsedSelector>>,
     free: Vec<u32>,
@@ -39,12 +39,35 @@ struct UsedSelector {
     members: usize,
 }
 
+impl<'a> Selected<'a> {
+    pub(super) fn number(self) -> usize {
+        self.number as usize
+    }
+
+    pub(super) fn selector(self) -> &'a Arc<Selector> {
+        let used = self.selectors.table[self.number()].as_ref();
+        &used.expect("a number that a member has is used").selector
+    }
+
+    pub(super) fn is_passive(self) -> bool {
+        matches!(**self.selector(), Selector::Passive(_))
+    }
+}
+
 impl Selectors {
-    /// The selector of the member at a slot; `None` if it receives all messages.
-    pub(super) fn at(&self, slot: usize) -> Option<Selected<'_>> {
-        let number = (*self.of_slots.get(slot)?).checked_sub(1)? as usize;
-        let used = self.table.get(number)?.as_ref()?;
-        Some(Selected { number, selector: &used.selector })
+    pub(super) fn new(slots: usize) -> Self {
+        Self { of_slots: vec![0; slots], ..Self::default() }
+    }
+
+    /// Adds slots, of members that receive all messages, up to this number of them.
+    pub(super) fn extend_to(&mut self, slots: usize) {
+        self.of_slots.resize(slots, 0);
+    }
+
+    /// The selectors of the members in the slots from `from` on; `None` for members that receive all messages.
+    pub(super) fn slots_from(&self, from: usize) -> impl Iterator<Item = Option<Selected<'_>>> {
+        let entries = self.of_slots.get(from..).unwrap_or_default();
+        entries.iter().map(|entry| Some(Selected { number: entry.checked_sub(1)?, selectors: self }))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -81,9 +104,6 @@ impl Selectors {
             if let Selector::Passive(passive) = &*used.selector {
                 passive.join(member);
             }
-        }
-        if self.of_slots.len() <= slot {
-            self.of_slots.resize(slot + 1, 0);
         }
         self.of_slots[slot] = number + 1;
     }

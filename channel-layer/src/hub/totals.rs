@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::{
     layer::Deliveries,
-    mailbox::{Dropped, Ledger},
+    mailbox::{Dropped, Ledger, metrics},
     name::GroupName,
     sync::{Mutex, lock},
     warnings::Warnings,
@@ -47,6 +47,7 @@ impl Totals {
         self.missed(deliveries.closed);
         if deliveries.filtered > 0 {
             self.filtered.fetch_add(deliveries.filtered as u64, Relaxed);
+            metrics::filtered(deliveries.filtered as u64);
         }
         self.warn_of_full(groups, deliveries);
     }
@@ -80,5 +81,28 @@ impl Totals {
             let more = (!more.is_empty()).then(|| more.join(", "));
             tracing::warn!(%group, more, full, matched, since_last, "members of a group were full and missed a message");
         }
+    }
+}
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use ::metrics::with_local_recorder;
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+
+    #[test]
+    fn filtered_messages_are_metered() {
+        let recorder = DebuggingRecorder::new();
+        let totals = Totals::default();
+        with_local_recorder(&recorder, || {
+            for filtered in [0, 2, 3] {
+                totals.account([], &Deliveries { matched: 5, filtered, ..Deliveries::default() });
+            }
+        });
+        let counted: Vec<_> = recorder.snapshotter().snapshot().into_vec();
+        let counted: Vec<_> = counted.iter().map(|(key, _, _, value)| (key.key().name(), value)).collect();
+        assert_eq!(counted, [("channel_layer_messages_filtered_total", &DebugValue::Counter(5))]);
+        assert_eq!(totals.ledger().filtered, 5);
     }
 }

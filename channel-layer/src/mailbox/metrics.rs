@@ -5,6 +5,7 @@
 //! | `channel_layer_messages_offered_total` | |
 //! | `channel_layer_messages_delivered_total` | |
 //! | `channel_layer_messages_dropped_total` | `reason`: `closed`, `evicted`, `expired`, `flushed`, `full`, `replaced` |
+//! | `channel_layer_messages_filtered_total` | |
 
 use super::reason::DropReason;
 
@@ -26,6 +27,10 @@ mod enabled {
         counter!("channel_layer_messages_dropped_total", "reason" => reason.name()).increment(messages);
     }
 
+    pub(crate) fn filtered(messages: u64) {
+        counter!("channel_layer_messages_filtered_total").increment(messages);
+    }
+
     impl DropReason {
         fn name(self) -> &'static str {
             match self {
@@ -41,7 +46,7 @@ mod enabled {
 }
 
 #[cfg(feature = "metrics")]
-pub(crate) use self::enabled::{delivered, dropped, offered};
+pub(crate) use self::enabled::{delivered, dropped, filtered, offered};
 
 #[cfg(not(feature = "metrics"))]
 mod disabled {
@@ -50,10 +55,11 @@ mod disabled {
     pub(crate) fn offered(_: u64) {}
     pub(crate) fn delivered(_: u64) {}
     pub(crate) fn dropped(_: DropReason, _: u64) {}
+    pub(crate) fn filtered(_: u64) {}
 }
 
 #[cfg(not(feature = "metrics"))]
-pub(crate) use self::disabled::{delivered, dropped, offered};
+pub(crate) use self::disabled::{delivered, dropped, filtered, offered};
 
 #[cfg(all(test, feature = "metrics"))]
 mod tests {

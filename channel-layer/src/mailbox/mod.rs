@@ -18,7 +18,7 @@ mod burst;
 mod counts;
 mod delivery;
 mod ledger;
-mod metrics;
+pub(crate) mod metrics;
 mod queue;
 mod reason;
 mod sender;

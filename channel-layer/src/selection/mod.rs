@@ -61,7 +61,7 @@ pub struct GroupActivity {
     /// The group.
     pub group: GroupName,
     /// The number of messages to the group since the member's last summary, or since it became passive. Never zero.
-    /// Messages that left the member out are not counted.
+    /// Messages that left the member out are not counted; those that it received by another group are.
     pub count: u64,
     /// The position of the last of these messages in the group's history. `None` for a group without history.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -115,6 +115,7 @@ fn selections_of_others_change_none() {
             let mut slot = 0;
             let mut selected = 0;
             let mut visit = |member: &MailboxSender, selector: Option<Selected<'_>>| {
+                matches.begin_slice();
                 let taken =
                     selector.map(|selector| matches.outcome(selector, &deliveries).filtered.is_empty());
                 if member.channel().as_str() == "a!stays" {

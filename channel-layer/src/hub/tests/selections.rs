@@ -227,6 +227,39 @@ async fn summaries_count_messages() {
     assert!(hub.ledger().is_balanced());
 }
 
+/// A message counts also for members that receive it by another group, whichever group is served first.
+#[tokio::test(start_paused = true)]
+async fn summaries_count_messages_of_unions() {
+    let hub = Hub::new();
+    let mut mailboxes = ["a!all", "a!odd"].map(|name| open(&hub, name));
+    for (mailbox, in_other) in mailboxes.iter().zip([Selection::All, multiples_of(2)]) {
+        select(&hub, "g", mailbox, &Selection::Passive(Selection::MIN_PASSIVE));
+        select(&hub, "h", mailbox, &in_other);
+    }
+    let union = |names: &[&str]| {
+        let first = Audience::from(group(names[0]));
+        names[1..].iter().fold(first, |to, name| to.and(group(name)))
+    };
+    for names in [&["g", "h"][..], &["h", "g"], &["g", "h", "g"], &["h", "g", "g"]] {
+        for excepted in [None, Some(0), Some(1)] {
+            let to = match excepted {
+                Some(at) => union(names).except(mailboxes[at].channel()),
+                None => union(names),
+            };
+            // The message is for the first member alone by `h`, and for none by `g`.
+            let sent = hub.fan_out(&to, message(1), later()).finish();
+            let takes = usize::from(excepted != Some(0));
+            assert_eq!((sent.delivered, sent.filtered), (takes, usize::from(excepted != Some(1))), "{to:?}");
+            assert_eq!([0, 1].map(|at| taken(&mut mailboxes[at]).len()), [takes, 0], "{to:?}");
+            intervals(1).await;
+            let counts = [0, 1].map(|at| summaries(&mut mailboxes[at]));
+            let expected = [0, 1].map(|at| if excepted == Some(at) { vec![] } else { vec![1] });
+            assert_eq!(counts, expected, "{to:?}");
+        }
+    }
+    assert!(hub.ledger().is_balanced());
+}
+
 fn send_times(hub: &Hub, to: &Audience, times: usize) {
     for _ in 0..times {
         hub.fan_out(to, message(1), later()).finish();

@@ -20,12 +20,14 @@ fn group(name: &str) -> Arc<Sharded> {
     Arc::new(Group::new(name.parse().unwrap()))
 }
 
-/// The visits per member.
+/// The first visits per member.
 fn visits(mut cursor: MemberCursor<4>, slots: usize) -> BTreeMap<String, usize> {
     let mut visits = BTreeMap::new();
     let mut visit = |name: String| *visits.entry(name).or_default() += 1;
-    while cursor.step(slots, |member, _| {
-        visit(member.channel().to_string());
+    while cursor.step(slots, |member, _, is_seen| {
+        if !is_seen {
+            visit(member.channel().to_string());
+        }
         true
     }) {}
     visits
