@@ -152,7 +152,7 @@ async fn answer<C: TypedRequests>(
                 }
             }
         };
-        let (answer, failure) = CallAnswer::new(socket, r#ref, outcome);
+        let (answer, failure) = CallAnswer::new(socket.connection(), socket.scope(), r#ref, outcome);
         (C::Codec::to_frame(&answer), failure)
     };
     socket.send(answer?).await?;
