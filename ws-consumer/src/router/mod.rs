@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Result},
     scope::Scope,
     socket::Context,
-    typed::{TypedConsumer, TypedRequests, typed, typed_requests},
+    typed::{ServedBy, TypedRequests, typed, typed_requests},
     wire::Running,
 };
 
@@ -116,11 +116,12 @@ impl Router {
         self.application(pattern, consumer(make))
     }
 
-    /// Serves `pattern` with a typed consumer, made anew for each connection.
+    /// Serves `pattern` with a typed consumer, made anew for each connection. One with [requests](TypedRequests) is served
+    /// by [`typed_requests`](Self::typed_requests), and does not compile here.
     ///
     /// # Panics
     /// If the pattern is invalid; the message gives the reason.
-    pub fn typed<C: TypedConsumer>(
+    pub fn typed<C: ServedBy<Function>, Function>(
         self,
         pattern: &str,
         make: impl Fn() -> C + Send + Sync + 'static,
