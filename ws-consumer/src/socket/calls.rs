@@ -62,7 +62,7 @@ impl<R> CallAnswer<R> {
                         connection.report(Some(scope.raw_path()), "answer", &error);
                         (told, None)
                     }
-                    Fault::None | Fault::Server => (told, Some(error)),
+                    Fault::None | Fault::Overload | Fault::Server => (told, Some(error)),
                 }
             }
         };

@@ -183,7 +183,7 @@ impl Refuse {
 impl From<&Error> for Refuse {
     fn from(error: &Error) -> Self {
         match error.fault() {
-            Fault::Layer => Self::unavailable(),
+            Fault::Layer | Fault::Overload => Self::unavailable(),
             Fault::Client => Self::with_text(error),
             Fault::None | Fault::Server => error.status().into(),
         }
