@@ -28,8 +28,8 @@ where
     consumer(move || Typed::<C, InputsAndRequests>::new(make()))
 }
 
-/// Has one implementation for a typed consumer without requests, so that the compiler infers `Function`, and two for one with
-/// requests, which the compiler then lists.
+/// The function that serves a typed consumer. A consumer without requests has one implementation, so that the compiler infers
+/// `Function`; one with requests has two, which the compiler then lists.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no typed consumer",
     note = "implement `TypedConsumer` for it: its types `Codec`, `Input`, `Output` and `Event` have to be named",
