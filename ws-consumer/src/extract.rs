@@ -53,6 +53,9 @@ impl IntoResponse for Error {
         match self.fault() {
             Fault::Server => tracing::error!(error = %self.causes(), "a handler failed"),
             Fault::Layer => tracing::warn!(error = %self.causes(), "a handler could not reach others"),
+            Fault::Overload => {
+                tracing::warn!(error = %self.causes(), "a handler found the server overloaded")
+            }
             Fault::Client | Fault::None => {}
         }
         Refuse::from(&self).into_response()

@@ -56,9 +56,11 @@
 //! | | the consumer refuses | 403, or the status, headers and body it chose |
 //! | | no decision in time, or the server shuts down | 503 |
 //! | | the channel layer is unreachable, too slow or full | 503 with `Retry-After` |
+//! | | the server is [overloaded](Error::Overloaded), such as by a full [`BlockingPool`] | 503 with `Retry-After` |
 //! | | any other error, a mistake of the server, a panic | 500 |
 //! | after accept | bad input from the client | the [`error`](Consumer::error) hook decides; by default `{"error": text}`, and the connection stays open |
 //! | | the channel layer is unreachable, too slow or full | the same; after a timeout of the layer with `"uncertain": true` |
+//! | | the server is overloaded | 1013, unless the `error` hook handles it |
 //! | | any other error, a mistake of the server (an event that is no map, an invalid name), a panic in a hook | 1011 |
 //! | | an application without hooks returns bad input, or an outage of the layer | 1007, 1013 |
 //! | | a protocol error, bad UTF-8, too big, too slow | 1002, 1007, 1009, 1013 |

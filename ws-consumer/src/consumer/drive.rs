@@ -181,7 +181,7 @@ pub(crate) fn handleable(
         return Err(error);
     }
     // An operator has to know of these failures, even if the hook handles them.
-    if error.is_layer_outage() || matches!(error, Error::Misuse(_)) {
+    if error.is_layer_outage() || matches!(error, Error::Misuse(_) | Error::Overloaded(_)) {
         connection.report(Some(scope.raw_path()), hook, &error);
     }
     Ok(error)

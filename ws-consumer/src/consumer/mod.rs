@@ -55,7 +55,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no consumer",
     note = "implement `Consumer` for it; every hook has a default, only `type Event` has to be named",
-    note = "a `TypedConsumer` is served by `Router::typed`, an `HttpConsumer` by `Router::http`"
+    note = "a `TypedConsumer` is served by `Router::typed`, a `ConcurrentConsumer` by `Router::concurrent`, an `HttpConsumer` by `Router::http`"
 )]
 pub trait Consumer: Send + 'static {
     /// The messages of the channel layer that the consumer understands; [`NoEvents`] if none.

@@ -61,6 +61,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | [`BadInput`](Self::BadInput) | the client's |
 /// | [`Layer`](Self::Layer) with `Backend`, `ChannelFull`, `Interrupted`, `TimedOut`, `Unavailable` | the layer's: an outage |
 /// | [`Layer`](Self::Layer) with anything else, [`Misuse`](Self::Misuse), [`NotAccepted`](Self::NotAccepted), [`Other`](Self::Other), [`Panic`](Self::Panic), [`TimedOut`](Self::TimedOut) | the server's |
+/// | [`Overloaded`](Self::Overloaded) | an overload: a resource of the server is used up at present |
 /// | [`Closed`](Self::Closed), [`Refused`](Self::Refused) | none |
 ///
 /// # Names
@@ -91,6 +92,9 @@ pub enum Error {
     NotAccepted,
     /// Anything else: 500 before the socket is accepted, close code 1011 after it.
     Other(BoxError),
+    /// A resource of the server is used up at present, such as the threads of a [`BlockingPool`](crate::BlockingPool); trying
+    /// later may help. 503 with `Retry-After` before the socket is accepted, close code 1013 after it.
+    Overloaded(BoxError),
     /// A hook panicked. Treated as [`Other`](Self::Other).
     Panic(String),
     /// The connection is refused with this status: the short form of [`Context::refuse`](crate::Context::refuse).
@@ -109,6 +113,8 @@ pub enum Fault {
     Layer,
     /// Neither party: the connection has ended, or is refused on purpose.
     None,
+    /// A resource of the server is used up at present; trying later may help.
+    Overload,
     /// The server's: its code, or a dependency other than the channel layer.
     Server,
 }
@@ -124,12 +130,18 @@ impl Error {
         Self::Other(cause.into())
     }
 
+    /// The server is overloaded: it lacks a resource that is free again later, such as a database connection.
+    pub fn overloaded(cause: impl Into<BoxError>) -> Self {
+        Self::Overloaded(cause.into())
+    }
+
     /// Returns the party that caused the error.
     pub fn fault(&self) -> Fault {
         match self {
             Self::BadInput(_) => Fault::Client,
             Self::Closed | Self::Refused(_) => Fault::None,
             Self::Layer(error) if is_layers(error) => Fault::Layer,
+            Self::Overloaded(_) => Fault::Overload,
             Self::Layer(_)
             | Self::Misuse(_)
             | Self::NotAccepted
@@ -164,7 +176,7 @@ impl Error {
                 Some(serde_json::json!({ "error": self.public_text(), "uncertain": true }))
             }
             Fault::Client | Fault::Layer => Some(serde_json::json!({ "error": self.public_text() })),
-            Fault::None | Fault::Server => None,
+            Fault::None | Fault::Overload | Fault::Server => None,
         }
     }
 
@@ -174,6 +186,7 @@ impl Error {
             Self::BadInput(error) => error.to_string(),
             Self::Layer(error) if error.is_uncertain() => UNCERTAIN.to_owned(),
             Self::Layer(error) if is_layers(error) => NOT_DONE.to_owned(),
+            Self::Overloaded(_) => OVERLOADED.to_owned(),
             _ => "failed".to_owned(),
         }
     }
@@ -184,7 +197,9 @@ impl Error {
         impl fmt::Display for All<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.0 {
-                    Error::BadInput(error) | Error::Other(error) => Causes(&**error).fmt(f),
+                    Error::BadInput(error) | Error::Other(error) | Error::Overloaded(error) => {
+                        Causes(&**error).fmt(f)
+                    }
                     Error::Layer(error) => Causes(error).fmt(f),
                     Error::Misuse(misuse) => Causes(misuse).fmt(f),
                     error => error.fmt(f),
@@ -215,7 +230,7 @@ impl Error {
             _ if self.is_store_outage() => StatusCode::SERVICE_UNAVAILABLE,
             (Self::Refused(status), _) => *status,
             (_, Fault::Client) => StatusCode::BAD_REQUEST,
-            (_, Fault::Layer) => StatusCode::SERVICE_UNAVAILABLE,
+            (_, Fault::Layer | Fault::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             (_, Fault::None | Fault::Server) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -228,6 +243,7 @@ impl Error {
 }
 
 const NOT_DONE: &str = "not done: the server cannot reach others at present; try again later";
+const OVERLOADED: &str = "not done: the server is overloaded at present; try again later";
 const UNCERTAIN: &str = "uncertain: no answer in time, it may have been done or not";
 
 impl<E: Into<BoxError>> From<E> for Error {
@@ -280,7 +296,7 @@ impl fmt::Display for Error {
             Self::Layer(error) => write!(f, "{error}"),
             Self::Misuse(misuse) => write!(f, "{misuse}"),
             Self::NotAccepted => f.write_str("the socket was not accepted"),
-            Self::Other(error) => write!(f, "{error}"),
+            Self::Other(error) | Self::Overloaded(error) => write!(f, "{error}"),
             Self::Panic(text) => write!(f, "a hook panicked: {text}"),
             Self::Refused(status) => write!(f, "refused with {status}"),
             Self::TimedOut(time) => write!(f, "the client did not answer within {time:?}"),

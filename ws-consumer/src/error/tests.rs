@@ -39,6 +39,7 @@ fn each_error_has_a_fault() {
         (LayerError::Unsupported("x"), Fault::Server),
     ];
     let all = [
+        (Error::overloaded("x"), Fault::Overload),
         (Error::bad_input("x"), Fault::Client),
         (Error::Closed, Fault::None),
         (Error::Misuse(MisuseError::new("group_add", name())), Fault::Server),
@@ -59,7 +60,7 @@ fn each_error_has_a_fault() {
         assert_eq!(error.answer().is_some(), lives, "{error:?}");
         let status = match fault {
             Fault::Client => 400,
-            Fault::Layer => 503,
+            Fault::Layer | Fault::Overload => 503,
             Fault::None if matches!(error, Error::Refused(_)) => 410,
             Fault::None | Fault::Server => 500,
         };

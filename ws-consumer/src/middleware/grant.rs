@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use crate::{
     error::{Error, Result},
-    socket::Context,
+    socket::{ConcurrentSocket, Context},
 };
 
 /// The prefix of signed texts, so that signatures of other texts under the same key are no grants.
@@ -191,6 +191,18 @@ impl Context {
     /// # Errors
     /// [`BadInput`](Error::BadInput) if the grant is invalid, or an error of the layer.
     pub async fn join_granted(&mut self, keys: &GrantKeys, grant: &str) -> Result<GroupName> {
+        let group = keys.verify(grant, self.scope().user_id()).map_err(Error::bad_input)?;
+        self.group_add(group.clone()).await?;
+        Ok(group)
+    }
+}
+
+impl ConcurrentSocket {
+    /// Joins the group of a grant: see [`Context::join_granted`].
+    ///
+    /// # Errors
+    /// Those of [`Context::join_granted`].
+    pub async fn join_granted(&self, keys: &GrantKeys, grant: &str) -> Result<GroupName> {
         let group = keys.verify(grant, self.scope().user_id()).map_err(Error::bad_input)?;
         self.group_add(group.clone()).await?;
         Ok(group)

@@ -28,7 +28,7 @@ use crate::{
     scope::Scope,
     settings::ConnectionSettings,
     socket::Context,
-    typed::{TypedConsumer, TypedRequests, typed, typed_requests},
+    typed::{ServedBy, TypedRequests, typed, typed_requests},
     wire::Running,
 };
 
@@ -120,12 +120,13 @@ impl Router {
         self.application(pattern, consumer(make))
     }
 
-    /// Serves `pattern` with a typed consumer, made anew for each connection.
+    /// Serves `pattern` with a typed consumer, made anew for each connection. One with [requests](TypedRequests) is served
+    /// by [`typed_requests`](Self::typed_requests), and does not compile here.
     ///
     /// # Panics
     /// If the pattern is invalid; the message gives the reason.
     #[track_caller]
-    pub fn typed<C: TypedConsumer>(
+    pub fn typed<C: ServedBy<Function>, Function>(
         self,
         pattern: &str,
         make: impl Fn() -> C + Send + Sync + 'static,

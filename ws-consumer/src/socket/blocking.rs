@@ -97,10 +97,10 @@ impl BlockingPool {
     /// Runs code that blocks on a thread of the pool, and waits for it, like [`blocking`].
     ///
     /// # Errors
-    /// [`PoolFullError`] in an [`Other`](Error::Other); [`Panic`](Error::Panic) if the code did.
+    /// [`PoolFullError`] in an [`Overloaded`](Error::Overloaded); [`Panic`](Error::Panic) if the code did.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let Ok(thread) = timeout(self.timeout, self.free.clone().acquire_owned()).await else {
-            return Err(Error::other(PoolFullError { timeout: self.timeout }));
+            return Err(Error::overloaded(PoolFullError { timeout: self.timeout }));
         };
         blocking(move || {
             // With the code, not with the future: the thread is busy for as long as the code runs.
@@ -113,8 +113,9 @@ impl BlockingPool {
 
 /// A call of a [`BlockingPool`] has found no free thread in time. The code has not run.
 ///
-/// By default it ends the connection with 1011, as every failure of the server does. A consumer that asks its client to try again
-/// looks for it in its [`error`](crate::Consumer::error) hook.
+/// It is the cause of an [`Overloaded`](Error::Overloaded): by default, a client that has not been accepted is refused with 503,
+/// and any other connection is closed with 1013, after which clients reconnect later. A consumer that keeps the connection handles
+/// it in its [`error`](crate::Consumer::error) hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolFullError {
     timeout: Duration,

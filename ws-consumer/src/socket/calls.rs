@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{context::Context, websocket::Socket};
+use super::{last_text::LastText, websocket::Socket};
 use crate::{
     error::{Error, Fault, Result},
     frame::Frame,
+    scope::Scope,
     wire::{Connection, Input},
 };
 
@@ -45,7 +46,12 @@ pub(crate) struct CallAnswer<R> {
 impl<R> CallAnswer<R> {
     /// Makes an answer of the request's outcome. Returns the error as well if it is the server's fault: the caller has to
     /// fail with it.
-    pub(crate) fn new(context: &Context, r#ref: CallRef, outcome: Result<R>) -> (Self, Option<Error>) {
+    pub(crate) fn new(
+        connection: &Connection,
+        scope: &Scope,
+        r#ref: CallRef,
+        outcome: Result<R>,
+    ) -> (Self, Option<Error>) {
         let (outcome, failure) = match outcome {
             Ok(reply) => (CallOutcome::Reply(reply), None),
             Err(error) => {
@@ -53,10 +59,10 @@ impl<R> CallAnswer<R> {
                 match error.fault() {
                     Fault::Client => (told, None),
                     Fault::Layer => {
-                        context.report("answer", &error);
+                        connection.report(Some(scope.raw_path()), "answer", &error);
                         (told, None)
                     }
-                    Fault::None | Fault::Server => (told, Some(error)),
+                    Fault::None | Fault::Overload | Fault::Server => (told, Some(error)),
                 }
             }
         };
@@ -64,11 +70,66 @@ impl<R> CallAnswer<R> {
     }
 }
 
+/// Answers the request in a frame by `work`. Returns the answer, and the error that the caller has to fail with.
+pub(super) async fn answer_frame<Q, R, F>(
+    connection: &Connection,
+    scope: &Scope,
+    frame: &Frame,
+    deadline: Duration,
+    work: impl FnOnce(Q) -> F,
+) -> Result<(Frame, Option<Error>)>
+where
+    Q: DeserializeOwned,
+    R: Serialize,
+    F: Future<Output = Result<R>>,
+{
+    let ClientRequest { r#ref, request } = frame.json()?;
+    let outcome = match serde_json::from_value(request) {
+        Err(fault) => Err(Error::bad_input(fault)),
+        Ok(question) => match timeout(deadline, work(question)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::bad_input("timed out")),
+        },
+    };
+    let (answer, failure) = CallAnswer::new(connection, scope, r#ref, outcome);
+    Ok((Frame::from_json(&answer)?, failure))
+}
+
+/// Returns the frame of a request to the client.
+pub(super) fn request_frame<Q: Serialize + ?Sized>(number: u32, question: &Q) -> Result<Frame> {
+    Frame::from_json(&serde_json::json!({ "ref": number, "request": question }))
+}
+
+/// The client's answer to a request.
 #[derive(Deserialize)]
-struct ClientReply {
+pub(super) struct ClientReply {
     r#ref: u32,
     error: Option<String>,
     reply: Option<Value>,
+}
+
+impl ClientReply {
+    /// Returns the answer in an input, if it is one.
+    pub(super) fn from_input(input: &Input) -> Option<Self> {
+        let Input::Frame(frame) = input else { return None };
+        let reply: Self = frame.json().ok()?;
+        (reply.reply.is_some() || reply.error.is_some()).then_some(reply)
+    }
+
+    /// The number of the request.
+    pub(super) fn number(&self) -> u32 {
+        self.r#ref
+    }
+
+    /// Returns the reply, which becomes the client's last text.
+    pub(super) fn read<R: DeserializeOwned>(self, last_text: &mut LastText) -> Result<R> {
+        if let Some(error) = self.error {
+            return Err(Error::bad_input(error));
+        }
+        let reply = self.reply.unwrap_or_default();
+        last_text.set_frame(&Frame::Text(reply.to_string()));
+        serde_json::from_value(reply).map_err(Error::bad_input)
+    }
 }
 
 /// Requests and their answers over JSON frames, in both directions.
@@ -106,17 +167,9 @@ impl Socket {
         R: Serialize,
         F: Future<Output = Result<R>>,
     {
-        let ClientRequest { r#ref, request } = frame.json()?;
-        let outcome = match serde_json::from_value(request) {
-            Err(fault) => Err(Error::bad_input(fault)),
-            Ok(question) => match timeout(deadline, work(question)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Error::bad_input("timed out")),
-            },
-        };
-        let (answer, failure) = CallAnswer::new(self, r#ref, outcome);
-        let answer = Frame::from_json(&answer);
-        self.send(answer?).await?;
+        let answer = answer_frame(&self.connection, &self.scope, frame, deadline, work).await;
+        let (answer, failure) = answer?;
+        self.send(answer).await?;
         failure.map_or(Ok(()), Err)
     }
 
@@ -144,29 +197,15 @@ impl Socket {
     {
         self.requests += 1;
         let number = self.requests;
-        let frame = Frame::from_json(&serde_json::json!({ "ref": number, "request": question }));
-        self.send(frame?).await?;
+        self.send(request_frame(number, question)?).await?;
         let sought = SeekGuard::new(&self.connection);
         let mut seen = 0;
-        let reply =
-            timeout(deadline, poll_fn(|cx| self.connection.poll_seek(cx, &mut seen, |i| reply(i, number))));
+        let reply = |input: &Input| ClientReply::from_input(input).filter(|reply| reply.number() == number);
+        let reply = timeout(deadline, poll_fn(|cx| self.connection.poll_seek(cx, &mut seen, reply)));
         let reply = reply.await.map_err(|_| Error::TimedOut(deadline))?;
         drop(sought);
-        match reply? {
-            ClientReply { error: Some(error), .. } => Err(Error::bad_input(error)),
-            ClientReply { reply, .. } => {
-                let reply = reply.unwrap_or_default();
-                self.last_text.set_frame(&Frame::Text(reply.to_string()));
-                serde_json::from_value(reply).map_err(Error::bad_input)
-            }
-        }
+        reply?.read(&mut self.last_text)
     }
-}
-
-fn reply(input: &Input, number: u32) -> Option<ClientReply> {
-    let Input::Frame(frame) = input else { return None };
-    let reply: ClientReply = frame.json().ok()?;
-    (reply.r#ref == number && (reply.reply.is_some() || reply.error.is_some())).then_some(reply)
 }
 
 /// Lets more frames wait while it lives: the answer may be behind them.

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use channel_layer::{Audience, ChannelLayer, ChannelName, GroupName, Message, REPLY_CHANNEL};
+use channel_layer::{
+    Audience, ChannelLayer, ChannelName, GroupName, Message, REPLY_CHANNEL, Selection, TagFilter,
+};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
@@ -19,7 +21,9 @@ use super::{
     handle::Handle,
     last_text::LastText,
     names::parse_name,
+    pending_requests::PendingRequests,
     timers::{TimerId, Timers},
+    users::user_group,
 };
 use crate::{
     error::{Error, Result},
@@ -35,20 +39,28 @@ use crate::{
 /// Its functions are those of [`Socket`](crate::Socket) and [`Context`](crate::Context) after the client was accepted, with `&self`. Clones
 /// are the same socket, and keep no connection open. Frames leave in the order in which their sends are made.
 ///
-/// Every function here is cancel safe: a dropped future has done all of its work or none.
-#[derive(Clone)]
+/// Some functions are missing on purpose:
+///
+/// | function | instead |
+/// |---|---|
+/// | [`accept`](crate::Socket::accept), [`refuse`](crate::Context::refuse), [`scope_mut`](crate::Context::scope_mut), [`set_output_limits`](crate::Context::set_output_limits), logins and logouts | the `connect` hook has the `Socket`: hooks that overlap share one scope, which does not change |
+/// | [`next`](crate::Context::next) | `receive` and `event` |
+/// | [`spawn`](crate::Context::spawn), [`group_send_pipelined`](crate::Context::group_send_pipelined) | hooks overlap: one that waits delays no other |
+///
+/// Every function here is cancel safe, unless it says otherwise: a dropped future has done all of its work or none.
 pub struct ConcurrentSocket {
-    shared: Arc<SharedSocket>,
+    pub(super) shared: Arc<SharedSocket>,
     scope: Arc<Scope>,
     /// The text that this hook handles.
-    last_text: LastText,
+    pub(super) last_text: Mutex<LastText>,
 }
 
-struct SharedSocket {
-    connection: Arc<Connection>,
+pub(super) struct SharedSocket {
+    pub(super) connection: Arc<Connection>,
     settings: ConnectionSettings,
     channel: OnceCell<ChannelName>,
     timers: Mutex<Option<Box<Timers>>>,
+    pub(super) requests: Mutex<PendingRequests>,
 }
 
 impl ConcurrentSocket {
@@ -59,9 +71,10 @@ impl ConcurrentSocket {
             settings: context.settings.clone(),
             channel: OnceCell::new_with(context.channel.clone()),
             timers: Mutex::new(context.timers.take()),
+            requests: Mutex::new(PendingRequests::after(context.requests)),
         };
         let scope = Arc::new(std::mem::take(&mut *context.scope));
-        Self { shared: Arc::new(shared), scope, last_text: LastText::default() }
+        Self { shared: Arc::new(shared), scope, last_text: Mutex::default() }
     }
 
     /// Gives the scope back, with which the end is reported.
@@ -128,6 +141,14 @@ impl ConcurrentSocket {
         self.send(frame).await
     }
 
+    /// Sends a message of type `websocket.send` as a frame: see [`Socket::send_encoded`](crate::Socket::send_encoded).
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub fn send_encoded(&self, message: Message) -> Result<()> {
+        self.shared.connection.send_encoded(message)
+    }
+
     /// Tells the client of an error: see [`Socket::answer_error`](crate::Socket::answer_error).
     ///
     /// # Errors
@@ -179,6 +200,47 @@ impl ConcurrentSocket {
     {
         let group = self.name("group_add", group);
         async { Ok(self.layer().group_add(&group?, self.channel().await?).await?) }
+    }
+
+    /// Joins a group for the messages whose tags match a filter: see [`Context::group_add_where`].
+    ///
+    /// # Errors
+    /// Those of [`Context::group_add_where`].
+    #[track_caller]
+    pub fn group_add_where<G, F>(&self, group: G, filter: F) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+        F: TryInto<TagFilter, Error: Into<channel_layer::Error>>,
+    {
+        let group = self.name("group_add_where", group);
+        let filter = usable("group_add_where", filter.try_into().map_err(Into::into));
+        self.group_select(group, filter.map(Selection::Where))
+    }
+
+    /// Joins a group for summaries instead of messages: see [`Context::group_add_passive`].
+    ///
+    /// # Errors
+    /// Those of [`Context::group_add_passive`].
+    #[track_caller]
+    pub fn group_add_passive<G>(&self, group: G, every: Duration) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+    {
+        let group = self.name("group_add_passive", group);
+        self.group_select(group, Ok(Selection::Passive(every)))
+    }
+
+    async fn group_select(&self, group: Result<GroupName>, selection: Result<Selection>) -> Result<()> {
+        let (group, selection) = (group?, selection?);
+        Ok(self.layer().group_select(&group, self.channel().await?, selection).await?)
+    }
+
+    /// Identifies the connection as this user's: see [`Context::identify`].
+    ///
+    /// # Errors
+    /// The layer's errors.
+    pub async fn identify(&self, user: &str) -> Result<()> {
+        self.group_add(user_group(user)?).await
     }
 
     /// Leaves a group. No effect if the connection was not in it.
@@ -273,7 +335,7 @@ impl ConcurrentSocket {
         T: for<'a> TryFrom<&'a str>,
         N: TryInto<T, Error: Into<channel_layer::Error>> + AsRef<str>,
     {
-        parse_name(&self.scope, &self.last_text, call, name)
+        parse_name(&self.scope, &lock(&self.last_text), call, name)
     }
 
     // ---- timers
@@ -336,14 +398,21 @@ impl ConcurrentSocket {
 
     /// Returns the socket for a hook that handles this frame.
     pub(crate) fn for_frame(&self, frame: &Frame) -> Self {
-        let mut socket = self.clone();
-        socket.last_text.set_frame(frame);
+        let socket = self.clone();
+        lock(&socket.last_text).set_frame(frame);
         socket
     }
 
     /// The client came back over another transport: later hooks see it in their scope.
     pub(crate) fn set_resumed(&mut self, resumed: &Resumed) {
         Arc::make_mut(&mut self.scope).transport = resumed.transport;
+    }
+}
+
+impl Clone for ConcurrentSocket {
+    fn clone(&self) -> Self {
+        let last_text = Mutex::new(lock(&self.last_text).clone());
+        Self { shared: self.shared.clone(), scope: self.scope.clone(), last_text }
     }
 }
 

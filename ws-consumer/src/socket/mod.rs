@@ -3,6 +3,7 @@
 mod blocking;
 mod calls;
 mod concurrent;
+mod concurrent_calls;
 mod context;
 mod delayed;
 mod exchange;
@@ -11,6 +12,7 @@ mod handle;
 mod jobs;
 mod last_text;
 mod names;
+mod pending_requests;
 mod pending_sends;
 mod response;
 mod timers;

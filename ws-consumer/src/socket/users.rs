@@ -49,7 +49,7 @@ impl Context {
     /// # Errors
     /// The layer's errors.
     pub async fn identify(&mut self, user: &str) -> Result<()> {
-        self.group_add(group(user)?).await
+        self.group_add(user_group(user)?).await
     }
 
     /// Identifies the connection as that of its scope's user, if there is one, unless the connection's profile or
@@ -60,7 +60,7 @@ impl Context {
         if !self.connection.profile().identifies_user || extensions.get::<NoIdentify>().is_some() {
             return Ok(());
         }
-        let group = group(user)?;
+        let group = user_group(user)?;
         // Boxed: every connection's future would carry it otherwise, also those without a user.
         Box::pin(self.group_add(group)).await
     }
@@ -68,7 +68,7 @@ impl Context {
     /// Reverses [`identify`](Self::identify).
     #[cfg(feature = "auth")]
     pub(crate) async fn unidentify(&mut self, user: &str) -> Result<()> {
-        self.group_discard(group(user)?).await
+        self.group_discard(user_group(user)?).await
     }
 }
 
@@ -154,7 +154,7 @@ async fn send<L: ChannelLayer + ?Sized>(
     message: Message,
     purpose: Purpose,
 ) -> Result<SendReport> {
-    let report = layer.group_send(&Audience::from(group(user)?), message).await?;
+    let report = layer.group_send(&Audience::from(user_group(user)?), message).await?;
     if report.local.matched == 0 && matches!(report.remote, Remote::None | Remote::Processes(0)) {
         note(layer, user, purpose);
     }
@@ -171,7 +171,7 @@ async fn ask<L: ChannelLayer + ?Sized>(
     for user in users {
         let question =
             Message::new(PROBE).with("reply_to", answers.channel().as_str()).with("user", user.as_str());
-        let report = layer.group_send(&Audience::from(group(user)?), question).await?;
+        let report = layer.group_send(&Audience::from(user_group(user)?), question).await?;
         match report.remote {
             _ if report.local.matched > 0 => _ = online.insert(user.clone()),
             Remote::None | Remote::Processes(0) => {}
@@ -193,7 +193,7 @@ async fn ask<L: ChannelLayer + ?Sized>(
 }
 
 /// Returns the group of a user. Any id has one.
-fn group(user: &str) -> Result<GroupName> {
+pub(super) fn user_group(user: &str) -> Result<GroupName> {
     Ok(GroupName::encode(PREFIX, user)?)
 }
 
@@ -205,7 +205,7 @@ mod tests {
     fn users_have_distinct_groups() {
         let (long, longer) = ("汉".repeat(200), "汉".repeat(201));
         let users = ["a", "A", "_61", "a b", "a_20b", "", "汉", &long, &longer];
-        let names: HashSet<_> = users.iter().map(|user| group(user).unwrap()).collect();
+        let names: HashSet<_> = users.iter().map(|user| user_group(user).unwrap()).collect();
         assert_eq!(names.len(), users.len());
     }
 }

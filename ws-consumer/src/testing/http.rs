@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
 use http::{Method, Response};
+use hyper::body::Body;
 
 use super::{
     ApplicationCommunicator,
@@ -15,7 +16,8 @@ use crate::{
     application::Application,
     frame::{Close, Frame},
     scope::Protocol,
-    wire::{Head, Incoming, Outgoing},
+    transport::reply::{is_bodiless, without_body},
+    wire::{Head, Incoming, Outgoing, Refuse},
 };
 
 /// A client that sends one request to an application, in the same process.
@@ -55,7 +57,8 @@ impl HttpCommunicator {
         self
     }
 
-    /// Sends the request and waits for the whole response.
+    /// Sends the request and waits for the whole response. As from a server, one to `HEAD` has no body, and neither has one
+    /// with 204 or 304.
     ///
     /// # Panics
     /// When it does not come, and when its body breaks off.
@@ -79,6 +82,10 @@ impl HttpCommunicator {
     pub async fn get_headers(&mut self) -> Head {
         match self.begin().await {
             ResponseStart::Head(head) => head,
+            ResponseStart::Whole(response) if self.asks_for_head() => {
+                let (parts, _) = response.into_parts();
+                Head { status: parts.status, headers: parts.headers }
+            }
             ResponseStart::Whole(response) => {
                 panic!("expected the beginning of a response, but it was {response:?}")
             }
@@ -145,14 +152,26 @@ impl HttpCommunicator {
     async fn begin(&mut self) -> ResponseStart {
         let patience = self.request.patience;
         match self.start().receive_within(patience, "a response").await {
-            Outgoing::Head(head) => ResponseStart::Head(head),
-            Outgoing::Refuse(whole) => {
-                let mut head = Head::from(whole.status);
-                head.headers = whole.headers;
-                ResponseStart::Whole(response(head, whole.body))
+            Outgoing::Head(head) if self.asks_for_head() || is_bodiless(head.status) => {
+                // The application is told by the end of the connection, as by a server.
+                self.start().feed(Incoming::Disconnect(Close::ABNORMAL.into()));
+                self.whole(Refuse { headers: head.headers, ..head.status.into() })
             }
+            Outgoing::Head(head) => ResponseStart::Head(head),
+            Outgoing::Refuse(whole) => self.whole(whole),
             other => panic!("expected a response, but it was {other:?}"),
         }
+    }
+
+    fn asks_for_head(&self) -> bool {
+        self.request.scope.method == Method::HEAD
+    }
+
+    fn whole(&self, whole: Refuse) -> ResponseStart {
+        let body = whole.body.clone();
+        let reply = without_body(whole.into(), self.asks_for_head());
+        let body = if reply.body().is_end_stream() { Bytes::new() } else { body };
+        ResponseStart::Whole(reply.map(|_| body))
     }
 
     fn start(&mut self) -> &mut ApplicationCommunicator {

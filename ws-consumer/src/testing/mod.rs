@@ -7,6 +7,7 @@
 //! |---|---|
 //! | several clients over one layer | [`TestApp`] |
 //! | a frame, a response, a broadcast | `assert_sent`, `receive_from`, `get_response`, [`Broadcasts`] |
+//! | values of a typed consumer | [`typed`](WebsocketCommunicator::typed) |
 //! | that nothing is sent | `refute_sent`, `refute_any_sent`, `refute_broadcast` |
 //! | users, addresses, browser sessions | `with_user`, `with_peer`, `with_session` |
 //! | a connection that breaks, and the return to its session | [`TestApp::with_resume`], [`cut`](WebsocketCommunicator::cut), [`resume`](WebsocketCommunicator::resume) |
@@ -75,6 +76,7 @@ mod live;
 mod reconnection;
 mod request;
 mod test_app;
+mod typed;
 mod websocket;
 
 use std::{
@@ -86,7 +88,8 @@ use std::{
 pub use self::browser_session::BrowserSession;
 pub use self::{
     application::ApplicationCommunicator, broadcasts::Broadcasts, expected::Expected, http::HttpCommunicator,
-    live::LiveServer, reconnection::Reconnection, test_app::TestApp, websocket::WebsocketCommunicator,
+    live::LiveServer, reconnection::Reconnection, test_app::TestApp, typed::TypedCommunicator,
+    websocket::WebsocketCommunicator,
 };
 
 /// The address of a communicator's client: limits per address need one.

@@ -9,24 +9,12 @@ use super::{
     consumer::{SharedEvent, TypedConsumer, TypedSocket},
 };
 use crate::{
-    application::Application,
-    consumer::{Consumer, consumer},
+    consumer::Consumer,
     error::{Error, Result},
     frame::{Close, Frame},
     socket::Socket,
     wire::Resumed,
 };
-
-/// Returns an application that creates a typed consumer for each connection.
-///
-/// A consumer with requests is served by [`typed_requests`](crate::typed_requests).
-pub fn typed<C, F>(make: F) -> impl Application
-where
-    C: TypedConsumer,
-    F: Fn() -> C + Send + Sync + 'static,
-{
-    consumer(move || Typed::<C, Inputs>::new(make()))
-}
 
 /// The decoding of frames for a consumer of type `C`.
 pub(super) trait FrameDecoding<C: TypedConsumer>: 'static {
@@ -39,7 +27,7 @@ pub(super) trait FrameDecoding<C: TypedConsumer>: 'static {
 }
 
 /// Frames that are all inputs.
-struct Inputs;
+pub(super) struct Inputs;
 
 impl<C: TypedConsumer> FrameDecoding<C> for Inputs {
     async fn receive(consumer: &mut C, socket: &mut Socket, frame: Frame) -> Result<()> {

@@ -4,15 +4,17 @@ mod adapter;
 mod broadcast;
 mod codec;
 mod consumer;
+mod registration;
 mod requests;
 mod shared_outputs;
 
 #[cfg(feature = "msgpack")]
 pub use self::codec::MessagePack;
+pub(crate) use self::registration::ServedBy;
 pub use self::{
-    adapter::typed,
     broadcast::BroadcastExt,
     codec::{Codec, Decode, Encode, Json, SerdeCodec},
     consumer::{TypedConsumer, TypedSocket},
-    requests::{TypedRequests, typed_requests},
+    registration::{typed, typed_requests},
+    requests::TypedRequests,
 };

@@ -6,13 +6,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned, de::IgnoredAny};
 use tokio::time::timeout;
 
 use super::{
-    adapter::{FrameDecoding, Typed},
+    adapter::FrameDecoding,
     codec::{Decode, SerdeCodec},
     consumer::{TypedConsumer, TypedSocket},
 };
 use crate::{
-    application::Application,
-    consumer::consumer,
     error::{Error, Result},
     frame::Frame,
     socket::{CallAnswer, CallRef, Socket},
@@ -22,7 +20,8 @@ use crate::{
 /// `{"ref": 7, "reply": ...}` or `{"ref": 7, "error": "why"}`, in the consumer's codec, which is one of serde. Any other
 /// frame is an [`Input`](TypedConsumer::Input).
 ///
-/// Served by [`Router::typed_requests`](crate::Router::typed_requests).
+/// Served by [`Router::typed_requests`](crate::Router::typed_requests); by [`Router::typed`](crate::Router::typed) it does
+/// not compile.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -100,17 +99,8 @@ pub trait TypedRequests: TypedConsumer<Codec: SerdeCodec> {
     ) -> impl Future<Output = Result<Self::Reply<'_>>> + Send;
 }
 
-/// Returns an application that creates a typed consumer with requests for each connection.
-pub fn typed_requests<C, F>(make: F) -> impl Application
-where
-    C: TypedRequests,
-    F: Fn() -> C + Send + Sync + 'static,
-{
-    consumer(move || Typed::<C, InputsAndRequests>::new(make()))
-}
-
 /// Frames that are requests or inputs.
-struct InputsAndRequests;
+pub(super) struct InputsAndRequests;
 
 impl<C: TypedRequests> FrameDecoding<C> for InputsAndRequests {
     async fn receive(consumer: &mut C, socket: &mut Socket, frame: Frame) -> Result<()> {
@@ -152,7 +142,7 @@ async fn answer<C: TypedRequests>(
                 }
             }
         };
-        let (answer, failure) = CallAnswer::new(socket, r#ref, outcome);
+        let (answer, failure) = CallAnswer::new(socket.connection(), socket.scope(), r#ref, outcome);
         (C::Codec::to_frame(&answer), failure)
     };
     socket.send(answer?).await?;

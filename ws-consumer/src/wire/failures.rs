@@ -53,6 +53,11 @@ pub(super) fn log(reports: &FailureReports, path: Option<&str>, hook: &'static s
             let error = one_line(&error.causes().to_string());
             tracing::warn!(path, hook, error, failures, "the channel layer failed");
         }
+        Fault::Overload => {
+            let error = one_line(&error.causes().to_string());
+            let Some(failures) = reports.due(&error) else { return };
+            tracing::warn!(path, hook, error, failures, "the server is overloaded");
+        }
         Fault::Server => {
             let error = one_line(&error.causes().to_string());
             let Some(failures) = reports.due(&error) else { return };

@@ -212,7 +212,7 @@ impl Lifecycle {
             (_, Ok(()) | Err(Error::Closed)) => OutcomeEnd::Close(Close::NORMAL.into()),
             (_, Err(error)) => OutcomeEnd::Close(match error.fault() {
                 Fault::Client => Close::INVALID_PAYLOAD.into(),
-                Fault::Layer => Close::TRY_AGAIN_LATER.into(),
+                Fault::Layer | Fault::Overload => Close::TRY_AGAIN_LATER.into(),
                 Fault::None | Fault::Server => Close::INTERNAL.into(),
             }),
         }

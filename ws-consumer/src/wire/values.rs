@@ -193,7 +193,7 @@ impl From<&Error> for Refuse {
     fn from(error: &Error) -> Self {
         match error.fault() {
             _ if error.is_store_outage() => Self::unavailable(),
-            Fault::Layer => Self::unavailable(),
+            Fault::Layer | Fault::Overload => Self::unavailable(),
             Fault::Client => Self::with_text(error),
             Fault::None | Fault::Server => error.status().into(),
         }

@@ -92,10 +92,10 @@ impl Consumer for Sleeper {
     async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
         let work = |seconds: u64| async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
-            if seconds == 1 {
-                Err(std::io::Error::other("disk").into())
-            } else {
-                Ok(json!({ "slept": seconds }))
+            match seconds {
+                1 => Err(std::io::Error::other("disk").into()),
+                3 => Err(Error::overloaded("no thread is free")),
+                _ => Ok(json!({ "slept": seconds })),
             }
         };
         socket.answer(&frame, Duration::from_secs(5), work).await
@@ -116,6 +116,12 @@ async fn answers_requests_by_ref() {
         assert_eq!(client.receive_json_from::<Value>().await, answer);
     }
     assert_eq!(client.receive_close().await.code, 1011, "the caller learns why it failed");
+    let mut client = TestApp::new(consumer(|| Sleeper)).websocket("/").with_patience(Duration::from_secs(60));
+    client.connect().await.unwrap();
+    client.send_json_to(&json!({ "ref": 1, "request": 3 })).await;
+    let error = "not done: the server is overloaded at present; try again later";
+    assert_eq!(client.receive_json_from::<Value>().await, json!({ "ref": 1, "error": error }));
+    assert_eq!(client.receive_close().await.code, 1013);
 }
 
 /// Sends a request to the client for every frame.

@@ -390,7 +390,7 @@ async fn pools_are_bounded() {
     busy.abort();
     assert!(busy.await.unwrap_err().is_cancelled());
     let refused = pool.run(|| panic!("it must not run")).await.unwrap_err();
-    assert!(matches!(&refused, Error::Other(error) if error.is::<PoolFullError>()), "{refused}");
+    assert!(matches!(&refused, Error::Overloaded(error) if error.is::<PoolFullError>()), "{refused}");
     release.send(()).unwrap();
     let pool = pool.with_timeout(Duration::from_secs(60));
     assert!(matches!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(Error::Panic(_))));

@@ -173,6 +173,73 @@ async fn hooks_observe_logins_over_http() {
     }
 }
 
+/// An administrator, for a second guard around or inside of the first.
+struct Admin(String);
+
+impl Identity for Admin {
+    fn id(&self) -> String {
+        self.0.clone()
+    }
+}
+
+struct Admins;
+
+impl Authenticator for Admins {
+    type User = Admin;
+
+    async fn by_id(&self, id: &str) -> Result<Option<Proof<Admin>>> {
+        Ok(Some(Proof::new(Admin(id.to_owned()))))
+    }
+}
+
+/// Three guards. The outermost and the innermost have users of one type.
+#[tokio::test]
+async fn nested_guards_call_all_hooks() {
+    let log = Log::default();
+    let users = |name: &'static str| {
+        let (ins, outs) = (log.clone(), log.clone());
+        let on_login = move |user: Arc<User>, _| {
+            ins.lock().unwrap().push(format!("{name} in {}", user.id()));
+            std::future::ready(Ok(()))
+        };
+        let on_logout = move |user: Arc<User>, _| {
+            outs.lock().unwrap().push(format!("{name} out {}", user.id()));
+            std::future::ready(Err(Error::other(name)))
+        };
+        Auth::new(Users::default()).on_login(on_login).on_logout(on_logout)
+    };
+    let outer = |store: &MemoryStore| {
+        let log = log.clone();
+        let on_logout = move |admin: Arc<Admin>, _| {
+            log.lock().unwrap().push(format!("middle out {}", admin.id()));
+            std::future::ready(Ok(()))
+        };
+        let admins = Auth::new(Admins).on_logout(on_logout);
+        auth_stack(Sessions::new(store.clone()), users("outer")).and(admins)
+    };
+    let taken = || std::mem::take(&mut *log.lock().unwrap());
+    let store = MemoryStore::default();
+    // One guard stands twice, and counts once.
+    let inner = users("inner").layer();
+    let mut service = outer(&store).layer().layer(inner.layer(inner.layer(tower::service_fn(page))));
+    let answer = service.call(Request::get("/?ann").body(()).unwrap()).await.unwrap();
+    assert_eq!(taken(), ["inner in ann", "outer in ann"]);
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+    let request = Request::get("/?logout").header("cookie", cookie).body(()).unwrap();
+    assert_eq!(service.call(request).await.unwrap().status().as_u16(), 500, "the first error");
+    assert_eq!(
+        (taken(), store.len()),
+        (["inner out ann", "middle out ann", "outer out ann"].map(String::from).into(), 0)
+    );
+
+    let app = TestApp::new(outer(&store).and(users("inner")).around(consumer(Desk::default)));
+    let mut client = app.websocket("/?login=bob");
+    client.connect().await.unwrap();
+    client.send_to("logout").await;
+    client.assert_sent("inner").await;
+    assert_eq!(taken(), ["inner in bob", "outer in bob", "inner out bob", "outer out bob"]);
+}
+
 /// The failing hook, the action, the hooks that are called, and the number of sessions afterwards.
 #[tokio::test]
 async fn failing_hooks_undo_logins_only() {

@@ -13,6 +13,7 @@ mod calls;
 mod carriers;
 mod classic;
 mod concurrent;
+mod concurrent_calls;
 mod consumers;
 #[cfg(feature = "auth")]
 mod cookies;

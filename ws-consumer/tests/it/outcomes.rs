@@ -39,6 +39,7 @@ async fn obey(socket: &mut Socket, what: &str) -> Result<()> {
         "fail" => Err(std::io::Error::other("disk").into()),
         "hang" => std::future::pending().await,
         "nothing" => Ok(()),
+        "overload" => Err(Error::overloaded("no connection to the database is free")),
         "panic" => panic!("a test panics"),
         "param" => socket.scope().param("absent").map(drop),
         "refuse" => socket.refuse(StatusCode::UNAUTHORIZED).await,
@@ -123,6 +124,7 @@ async fn connect_decides_the_refusal() {
         ("nothing", 403),
         ("refused", 410),
         ("fail", 500),
+        ("overload", 503),
         ("panic", 500),
     ] {
         let case = Case::new(connect);
@@ -210,13 +212,13 @@ async fn bad_input_keeps_the_connection() {
 }
 
 #[tokio::test]
-async fn failing_hooks_close_with_1011() {
-    for what in ["fail", "panic"] {
+async fn failing_hooks_close() {
+    for (what, code) in [("fail", 1011), ("overload", 1013), ("panic", 1011)] {
         let case = Case::new("accept");
         let mut client = case.server.connect("/").await;
         client.send(what).await;
-        assert_eq!(client.close_code().await, 1011, "{what}");
-        case.ends_with(1011).await;
+        assert_eq!(client.close_code().await, code, "{what}");
+        case.ends_with(code).await;
     }
 }
 

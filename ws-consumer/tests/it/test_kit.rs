@@ -301,3 +301,33 @@ async fn a_consumer_is_an_application_too() {
     assert!(client.receive_nothing(Duration::from_secs(1)).await);
     client.disconnect().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn heads_have_no_body() {
+    let tell = exchange(|mut exchange: Exchange| async move {
+        match exchange.scope().uri.path() {
+            "/whole" => exchange.send_response(http::StatusCode::OK, "abc").await,
+            "/empty" => exchange.send_response(http::StatusCode::NO_CONTENT, "abc").await,
+            _ => {
+                exchange.send_headers(http::StatusCode::OK).await?;
+                loop {
+                    exchange.send_body("endless", true).await?;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    });
+    let app = TestApp::new(tell);
+    for (method, path, length) in [
+        ("HEAD", "/whole", Some("3")),
+        ("HEAD", "/endless", None),
+        ("HEAD", "/empty", None),
+        ("GET", "/empty", None),
+    ] {
+        let response = app.http(method, path).get_response().await;
+        let told = response.headers().get("content-length").map(|length| length.to_str().unwrap());
+        assert_eq!((&response.body()[..], told), (&b""[..], length), "{method} {path}");
+    }
+    assert_eq!(app.http("HEAD", "/whole").get_headers().await.headers["content-length"], "3");
+    assert_eq!(app.http("GET", "/whole").get_response().await.body(), "abc");
+}

@@ -360,3 +360,25 @@ async fn typed_requests_are_answered() {
     #[cfg(feature = "msgpack")]
     answers_in::<ws_consumer::MessagePack>().await;
 }
+
+async fn values_in<C: SerdeCodec>() {
+    let make = || Answering::<C> { names: Vec::new(), codec: PhantomData };
+    let app = TestApp::new(typed_requests(make));
+    let mut client = app.websocket("/").typed::<Answering<C>>();
+    client.connect().await.unwrap();
+    client.send_value_to(&"ann").await;
+    client.send_value_to(&json!({ "ref": 1, "request": Question::Tell { text: "hi".into() } })).await;
+    client.refute_value_sent(&"ho").await;
+    client.assert_value_sent(&"hi").await;
+    client.send_value_to(&json!({ "ref": 2, "request": Question::Name { number: 0 } })).await;
+    assert_eq!(client.receive_value_from::<Value>().await, json!({ "ref": 1, "reply": null }));
+    assert_eq!(client.receive_value_from::<Value>().await, json!({ "ref": 2, "reply": "ann" }));
+    client.disconnect().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn test_clients_speak_the_codec() {
+    values_in::<Json>().await;
+    #[cfg(feature = "msgpack")]
+    values_in::<ws_consumer::MessagePack>().await;
+}

@@ -121,6 +121,7 @@ impl<C: ConcurrentConsumer> Driver<C> {
             connection.report(Some(self.socket.scope().raw_path()), "connection", error);
         }
         connection.close_for(&outcome); // the client need not wait for the hooks
+        self.socket.end_requests();
         if !connection.is_lost() {
             self.hooks.drop_waiting();
         }
@@ -138,6 +139,7 @@ impl<C: ConcurrentConsumer> Driver<C> {
             return Poll::Ready(Step::Ended(outcome));
         }
         if self.hooks.len() >= C::LIMIT.max(1) {
+            self.socket.poll_answers(cx); // hooks may wait for them
             return Poll::Pending;
         }
         if let Poll::Ready(input) = self.socket.poll_timer(cx) {
@@ -175,6 +177,7 @@ impl<C: ConcurrentConsumer> Driver<C> {
     /// Begins to handle an input.
     fn begin(&mut self, input: Input) -> Result<()> {
         match input {
+            answer if self.socket.take_answer(&answer) => {}
             Input::Frame(frame) => return self.begin_frame(frame),
             Input::Event(message) => return self.begin_event(message),
             Input::Layer(event) => {

@@ -69,7 +69,8 @@ use crate::{
 /// | memory | an idle connection keeps its scope, its hooks and its channel's name in three allocations more than a `Consumer`'s; each input takes two, and its hook's future |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no concurrent consumer",
-    note = "implement `ConcurrentConsumer` for it; every hook has a default, only `type Event` has to be named"
+    note = "implement `ConcurrentConsumer` for it; every hook has a default, only `type Event` has to be named",
+    note = "a `Consumer` is served by `Router::consumer`"
 )]
 pub trait ConcurrentConsumer: Send + Sync + 'static {
     /// The messages of the channel layer that the consumer understands; [`NoEvents`](crate::NoEvents) if none.

@@ -64,8 +64,8 @@ impl<U> Clone for LoginRules<U> {
     }
 }
 
-/// The rules in the extensions of a scope or request.
-struct SharedRules<U>(Arc<LoginRules<U>>);
+/// The rules of the guards with this type of user, in the extensions of a scope or request. The innermost guard's are first.
+struct SharedRules<U>(Vec<Arc<LoginRules<U>>>);
 
 impl<U> Clone for SharedRules<U> {
     fn clone(&self) -> Self {
@@ -73,9 +73,10 @@ impl<U> Clone for SharedRules<U> {
     }
 }
 
-/// Hooks of logouts without the type of the user, which a logout over HTTP does not name.
+/// The hooks of logouts of all guards, the innermost guard's first. Without the types of the users, which a logout over HTTP
+/// does not name.
 #[derive(Clone)]
-struct LogoutRules(Arc<dyn LogoutHooks>);
+struct LogoutRules(Vec<Arc<dyn LogoutHooks>>);
 
 trait LogoutHooks: Send + Sync {
     /// Calls the hooks with the user of these extensions, if there is one.
@@ -99,38 +100,50 @@ impl<U: Identity> LogoutHooks for LoginRules<U> {
     }
 }
 
-/// Shares the rules with the calls of the application.
+/// Shares the rules of a guard with the calls of the application. A guard that stands twice counts once.
 pub(super) fn share<U: Identity>(rules: &Arc<LoginRules<U>>, extensions: &mut Extensions) {
-    extensions.insert(SharedRules(rules.clone()));
+    let SharedRules(outer) = extensions.get_or_insert_with(|| SharedRules::<U>(Vec::new()));
+    if outer.iter().any(|known| Arc::ptr_eq(known, rules)) {
+        return;
+    }
+    outer.insert(0, rules.clone());
     if !rules.logged_out.is_empty() {
-        extensions.insert(LogoutRules(rules.clone()));
+        let LogoutRules(outer) = extensions.get_or_insert_with(|| LogoutRules(Vec::new()));
+        outer.insert(0, rules.clone());
     }
 }
 
-/// Whether an accepted socket may log in.
+/// Whether an accepted socket may log in, as the innermost guard has it.
 pub(super) fn allows_open_sockets<U: Identity>(extensions: &Extensions) -> bool {
-    extensions.get::<SharedRules<U>>().is_some_and(|SharedRules(rules)| rules.on_open_sockets)
+    shared_rules::<U>(extensions).first().is_some_and(|rules| rules.on_open_sockets)
 }
 
+/// Calls the hooks in turn, until one fails.
 pub(super) async fn logged_in<U: Identity>(user: &Arc<U>, extensions: &Extensions) -> Result<()> {
-    match extensions.get::<SharedRules<U>>() {
-        Some(SharedRules(rules)) => rules.call_login(user, extensions).await,
-        None => Ok(()),
+    for rules in shared_rules::<U>(extensions) {
+        rules.call_login(user, extensions).await?;
     }
+    Ok(())
 }
 
 /// For a user that the extensions do not name any more.
 pub(super) async fn logged_out<U: Identity>(user: &Arc<U>, extensions: &Extensions) -> Result<()> {
-    match extensions.get::<SharedRules<U>>() {
-        Some(SharedRules(rules)) => rules.call_logout(user, extensions).await,
-        None => Ok(()),
+    let mut outcome = Ok(());
+    for rules in shared_rules::<U>(extensions) {
+        outcome = outcome.and(rules.call_logout(user, extensions).await);
     }
+    outcome
 }
 
-/// For the user that the extensions name.
+/// For the users that the extensions name.
 pub(super) async fn request_logged_out(extensions: &Extensions) -> Result<()> {
-    match extensions.get::<LogoutRules>() {
-        Some(LogoutRules(hooks)) => hooks.call(extensions).await,
-        None => Ok(()),
+    let mut outcome = Ok(());
+    for hooks in extensions.get::<LogoutRules>().iter().flat_map(|LogoutRules(hooks)| hooks) {
+        outcome = outcome.and(hooks.call(extensions).await);
     }
+    outcome
+}
+
+fn shared_rules<U: Identity>(extensions: &Extensions) -> &[Arc<LoginRules<U>>] {
+    extensions.get::<SharedRules<U>>().map_or(&[], |SharedRules(rules)| rules)
 }

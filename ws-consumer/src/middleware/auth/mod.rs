@@ -163,7 +163,7 @@ impl<A: Authenticator> Auth<A> {
     ///
     /// Hooks are called in the order in which they were added, each after the one before has returned. The session is stored
     /// by then; the connection does not have the user yet. An error ends the session again and is the error of the login, and
-    /// later hooks are not called.
+    /// later hooks are not called. Of nested guards with one type of user, the inner one's hooks are called first.
     ///
     /// Tokens, sessions of earlier logins and [`Context::reauthenticate`] are no logins.
     ///
@@ -194,6 +194,9 @@ impl<A: Authenticator> Auth<A> {
     ///
     /// Hooks are called in the order in which they were added. The session has ended by then, and the connection has lost its
     /// user; the logout stands whatever a hook returns. All hooks are called; the first error is the error of the logout.
+    ///
+    /// Of nested guards, the inner one's hooks are called first. [`logout`] calls the hooks of all guards that have identified a
+    /// user, [`Context::logout`] those of all guards with the type of user that it names.
     ///
     /// A session that expires, or whose user is gone, is no logout.
     pub fn on_logout<F>(

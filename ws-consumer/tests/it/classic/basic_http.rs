@@ -11,7 +11,7 @@ use ws_consumer::{
 
 async fn answer(mut exchange: Exchange) -> Result<()> {
     sleep(Duration::from_secs(10)).await;
-    exchange.send_response(StatusCode::OK, "Your response bytes").await
+    exchange.respond("Your response bytes").await
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,6 @@
 //! ends before the message.)
 
 use channel_layer::ChannelLayerExt;
-use http::StatusCode;
 use serde_json::{Value, json};
 use ws_consumer::{Exchange, Input, Result, exchange, testing::TestApp};
 
@@ -10,7 +9,7 @@ async fn next_message(mut exchange: Exchange) -> Result<()> {
     exchange.group_add("chat").await?;
     exchange.body(0).await?;
     let Some(Input::Event(event)) = exchange.next().await? else { return Ok(()) };
-    exchange.send_response(StatusCode::OK, json!(event.map()).to_string()).await
+    exchange.respond_json(event.map()).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,9 +13,11 @@
 //! | `echo` | 10 | consumers: `EchoConsumer` |
 //! | `generic` | 12 | generic consumers: `MyConsumer(WebsocketConsumer)` |
 //! | `groups` | 15 | channel layers: a consumer of the group `chat` |
+//! | `login` | 6 | authentication: `ChatConsumer`, with its two lines `...` |
 //! | `long_poll` | 8 | generic consumers: `LongPollConsumer` |
 //! | `ping` | 11 | consumers: `PingConsumer` |
 //! | `server_sent_events` | 11 | generic consumers: `ServerSentEventsConsumer` |
+//! | `sync_echo` | 10 | consumers: `EchoConsumer(SyncConsumer)` |
 //! | `testing` | 7 | testing: `WebsocketCommunicator` |
 //! | `tutorial_echo` | 9 | tutorial, part 2: `ChatConsumer` before it has rooms |
 //!
@@ -29,9 +31,12 @@ mod demultiplexer;
 mod echo;
 mod generic;
 mod groups;
+#[cfg(feature = "auth")]
+mod login;
 mod long_poll;
 mod ping;
 mod server_sent_events;
+mod sync_echo;
 mod testing;
 mod tutorial_echo;
 mod underscores;
@@ -60,7 +65,7 @@ fn programs_are_as_short_as_in_python() {
         Some((name.trim_end_matches('`').to_owned(), python.parse::<usize>().ok()?))
     });
     let table: Vec<_> = table.collect();
-    assert_eq!(table.len(), 13);
+    assert_eq!(table.len(), 15);
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/classic");
     for (name, python) in table {
         let source = std::fs::read_to_string(format!("{folder}/{name}.rs")).expect("a program");
