@@ -39,7 +39,7 @@ impl Nginx {
     }
 }
 
-/// One process, so that it ends with its handle. All files are in its folder.
+/// The configuration of a single process, which ends with its handle. All files are in its folder.
 fn configuration(address: SocketAddr, servers: &[SocketAddr]) -> String {
     let servers: String = servers.iter().map(|server| format!("server {server};\n")).collect();
     format!(

@@ -1,5 +1,7 @@
 //! The auction in two processes on one Redis, behind nginx, for programs and in a real browser.
 
+mod browser;
+
 use std::time::Duration;
 
 use channels_tests::{Auction, Viewer, post_form};
