@@ -40,6 +40,7 @@ use crate::{
     scope::Scope,
     socket::Context,
     sync::lock,
+    transport::EndLog,
     wire::{OutputLimits, Profile, Refuse, Wire},
 };
 
@@ -157,7 +158,8 @@ impl SessionService {
         let (transport, path) = (scope.transport, scope.uri.path().into());
         let (address, weight) = (request::address(&scope), scope.weight());
         let shared = registry.shared(address);
-        let wire = self.start(scope, SESSION);
+        let log = EndLog::begin(&scope);
+        let wire = self.start(scope, SESSION, log);
         let session =
             Session::new(settings.clone(), wire.connection().clone(), path, registry, shared.clone());
         let session = Arc::new(session.map_err(|_| Refuse::unavailable())?);
@@ -253,15 +255,15 @@ impl SessionService {
     /// Asks the guards whether a client may resume.
     pub(super) async fn admit(&self, scope: Scope) -> Result<AdmittedClient, Refuse> {
         let limit = self.0.settings.limits.accept_timeout;
-        admit(self.start(scope, ADMISSION), limit).await
+        admit(self.start(scope, ADMISSION, EndLog::default()), limit).await
     }
 
-    fn start(&self, scope: Scope, profile: Profile) -> Wire {
+    fn start(&self, scope: Scope, profile: Profile, log: EndLog) -> Wire {
         let SharedSessions { layer, application, output, connections, .. } = &*self.0;
         Context::open_with(profile, scope, layer.clone(), |mut context| {
             context.set_output_limits(output.clone());
             context.set_reports(connections.reports());
-            application.call(context)
+            log.call(&**application, context)
         })
     }
 

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 use super::{
-    access::{AccessEntry, LoggedBody, LoggedRequest},
+    access::{AccessEntry, LoggedBody},
     body,
     health::{self, HealthCheck, HealthPaths},
     hooks::ServerHooks,
@@ -30,10 +30,10 @@ use crate::{
     limits::Limits,
     middleware::TrustedProxies,
     resume::{self, Resume, SessionParts, SessionService},
-    scope::Scope,
+    scope::{Protocol, Scope},
     socket::{Context, Socket},
     sync::lock,
-    transport::{ReplyBody, headers, reply::HttpReply, request as plain_request, websocket},
+    transport::{EndLog, ReplyBody, headers, reply::HttpReply, request as plain_request, websocket},
     wire::{OutputLimits, Refuse, Wire},
 };
 
@@ -106,10 +106,11 @@ use crate::{
 /// calls [`accept`](crate::accept).
 ///
 /// Each request is one entry of the log, with the target `ws_consumer::access` and the level INFO, once its response has been
-/// sent: `method`, `path`, `client`, `status`, `bytes` (of the body) and `seconds`. The end of a WebSocket without a
-/// resumable session is another one, with the `code` of its close in place of `status` and `bytes`. Paths are logged
-/// percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start an escape
-/// sequence.
+/// sent: `method`, `path`, `client`, `status`, `bytes` (of the body) and `seconds`. The end of a WebSocket is another one,
+/// with the `code` of its close in place of `status`, and without `bytes`, which are not counted. A resumable session has one
+/// such entry when it ends, in the process that runs it, whatever carried it; its carriers have none. Its `method` is GET, its
+/// `path` and `client` are those of the request that opened it. Paths are logged percent-encoded, and without their query,
+/// where secrets travel: no byte in them can end a line or start an escape sequence.
 pub struct SocketService<H> {
     shared: Arc<ServiceState>,
     http: H,
@@ -254,18 +255,17 @@ impl ServiceState {
         });
     }
 
-    fn open(&self, application: &dyn Application, log: Option<LoggedRequest>) -> impl FnOnce(Scope) -> Wire {
+    fn open(&self, application: &dyn Application) -> impl FnOnce(Scope) -> Wire {
         self.forward_events();
         |scope| {
+            let log = match scope.protocol {
+                Protocol::WebSocket => EndLog::begin(&scope),
+                Protocol::Http => EndLog::default(),
+            };
             Context::open(scope, self.layer.clone(), |mut context| {
                 context.set_output_limits(self.output.clone());
                 context.set_reports(self.connections.reports());
-                let log = log.map(|log| (log, context.connection().clone()));
-                let running = application.call(context);
-                match log {
-                    Some((log, connection)) => log.log_end(connection, running),
-                    None => running,
-                }
+                log.call(application, context)
             })
         }
     }
@@ -300,7 +300,7 @@ impl ServiceState {
                 websocket::upgrade(request, self.carriers.clone(), &self.connections, open)
             }
             None => {
-                let open = self.open(&*self.application, LoggedRequest::begin(&request));
+                let open = self.open(&*self.application);
                 if self.connections.is_cut_off() && !self.accepts_in_outage {
                     return Box::pin(async { Ok(reply(Refuse::unavailable())) });
                 }
@@ -420,7 +420,7 @@ impl<H> SocketService<H> {
             if let Some(refuse) = body::unsupported_content(request.headers()) {
                 return refused(refuse);
             }
-            let open = shared.open(application, None);
+            let open = shared.open(application);
             let answer =
                 plain_request::serve(scope, request.into_body(), &shared.limits, &shared.connections, open);
             return Box::pin(async {
