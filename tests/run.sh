@@ -26,7 +26,7 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
-# The folder of Debian's nats-server.
+# The folder of Debian's nats-server and nginx.
 export PATH="$PATH:/usr/sbin"
 # The three mounts of the suite in channel-layer-redis/tests/conformance.rs, which are a separate step.
 redis_suite=_on_one_host::
@@ -84,6 +84,7 @@ install_packages() {
   local missing=()
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v nats-server >/dev/null || missing+=(nats-server)
+  command -v nginx >/dev/null || missing+=(nginx-light)
   has_chromium || missing+=(chromium)
   command -v chromedriver >/dev/null || missing+=(chromium-driver)
   command -v node >/dev/null || missing+=(nodejs)
@@ -147,6 +148,7 @@ use_built_examples() {
   export CHAT_BIN="${CHAT_BIN:-$target/debug/chat}" ECHO_BIN="${ECHO_BIN:-$target/debug/echo}"
   export AUTH_BIN="${AUTH_BIN:-$target/debug/auth}" WORKER_BIN="${WORKER_BIN:-$target/debug/worker}"
   export TRANSPORTS_BIN="${TRANSPORTS_BIN:-$target/debug/transports}"
+  export AUCTION_BIN="${AUCTION_BIN:-$target/debug/auction}"
 }
 
 # Races, under a scheduler that tries the interleavings. All crates are built again for it, in a separate folder.

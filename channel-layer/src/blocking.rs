@@ -3,7 +3,10 @@
 use std::{
     fmt,
     pin::{Pin, pin},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::{Duration, Instant},
@@ -12,7 +15,7 @@ use std::{
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
-    task::consume_budget,
+    task::{consume_budget, yield_now},
 };
 
 use crate::{
@@ -36,9 +39,11 @@ const TURN: usize = 1024;
 /// layer.
 ///
 /// Each call keeps its thread until the answer or the deadline, while a runtime makes the call. Threads of
-/// [`spawn_blocking`](tokio::task::spawn_blocking) and [`block_in_place`](tokio::task::block_in_place) may call. A task of
-/// a runtime may not: it would stop the tasks of its thread, perhaps the one that it waits for. It gets
-/// [`InsideRuntime`](Error::InsideRuntime) and should await the layer itself.
+/// [`spawn_blocking`](tokio::task::spawn_blocking) and `block_in_place` may call. A task of
+/// a runtime may not, nor a future in `block_on`: it would stop the tasks of its thread, perhaps the one that it waits for. It
+/// gets [`InsideRuntime`](Error::InsideRuntime) and should await the layer itself. Only an
+/// [`unconstrained`](tokio::task::unconstrained) future in the `block_on` of a multi-thread runtime is not noticed; its calls
+/// work.
 ///
 /// ```
 /// use std::{thread, time::Duration};
@@ -61,7 +66,7 @@ const TURN: usize = 1024;
 ///
 /// # Errors
 /// Those of the [`ChannelLayer`]; and of every method here:
-/// * [`InsideRuntime`](Error::InsideRuntime) in a task of a runtime. Nothing was done.
+/// * [`InsideRuntime`](Error::InsideRuntime) in a task or a `block_on` of a runtime. Nothing was done.
 /// * [`TimedOut`](Error::TimedOut) after the deadline, also if nobody runs the runtime. The call ends there, but may have
 ///   taken effect.
 /// * [`Unavailable`](Error::Unavailable) if the runtime was shut down before the call,
@@ -200,15 +205,22 @@ impl BlockingLayer {
     }
 }
 
-/// Fails if this thread must not block. A task has a budget of operations per turn, and a thread that may block has none:
-/// tokio tells of the difference in no other way that does not panic.
+/// Fails if this thread must not block. tokio has no function for that which does not panic, but two signs:
+///
+/// * On a thread that runs tasks, the scheduler keeps the waker of a task that yields; elsewhere, also in
+///   `block_in_place`, it wakes it at once.
+/// * A future has a budget of operations per turn, also one that a runtime's `block_on` polls on another thread. Threads that
+///   may block have none. Nor has [`unconstrained`](tokio::task::unconstrained), so this sign alone is not enough.
 fn check_thread() -> Result<()> {
     if Handle::try_current().is_err() {
         return Ok(());
     }
+    let woken = Arc::new(WakeFlag::default());
+    _ = pin!(yield_now()).poll(&mut Context::from_waker(&Waker::from(woken.clone())));
+    let runs_tasks = !woken.0.load(Ordering::Relaxed);
     let mut cx = Context::from_waker(Waker::noop());
-    let is_task = (0..TURN).any(|_| pin!(consume_budget()).poll(&mut cx).is_pending());
-    if is_task { Err(Error::InsideRuntime) } else { Ok(()) }
+    let mut has_budget = || (0..TURN).any(|_| pin!(consume_budget()).poll(&mut cx).is_pending());
+    if runs_tasks || has_budget() { Err(Error::InsideRuntime) } else { Ok(()) }
 }
 
 /// Runs a call on a runtime. `None` once its time is over: then the call ends, and has taken nothing with it.
@@ -303,6 +315,16 @@ impl RuntimeThread {
         let run = move || drop(runtime.block_on(ended));
         thread::Builder::new().name("channel-layer".to_owned()).spawn(run).map_err(unavailable)?;
         Ok((handle, Self { _running: running }))
+    }
+}
+
+/// Whether a waker was woken.
+#[derive(Default)]
+struct WakeFlag(AtomicBool);
+
+impl Wake for WakeFlag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -21,7 +21,8 @@ fn build() -> PathBuf {
     let folder = profile_folder();
     let target = folder.parent().expect("a profile's folder lies in the target folder");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let examples = ["auth", "chat", "echo", "transports", "worker"].into_iter().flat_map(|name| ["-p", name]);
+    let examples = ["auction", "auth", "chat", "echo", "transports", "worker"];
+    let examples = examples.into_iter().flat_map(|name| ["-p", name]);
     cargo
         .args(["build", "--quiet", "--features", "chat/nats"])
         .args(examples)

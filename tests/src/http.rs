@@ -29,7 +29,16 @@ impl Answer {
 pub async fn ask(server: SocketAddr, path: &str, headers: &[&str]) -> Answer {
     let mut lines = vec!["Connection: close"];
     lines.extend_from_slice(headers);
-    send(server, path, &lines).await
+    send(server, format!("GET {path}"), &lines, "").await
+}
+
+/// Sends `POST path` with a form and these header lines, as a page of the server would.
+pub async fn post_form(server: SocketAddr, path: &str, headers: &[&str], form: &str) -> Answer {
+    let (origin, length) = (format!("Origin: http://{server}"), format!("Content-Length: {}", form.len()));
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let mut lines = vec!["Connection: close", &origin, kind, &length];
+    lines.extend_from_slice(headers);
+    send(server, format!("POST {path}"), &lines, form).await
 }
 
 /// Sends a WebSocket's opening request with these header lines. The connection is dropped after the response.
@@ -41,16 +50,17 @@ pub async fn ask_upgrade(server: SocketAddr, path: &str, headers: &[&str]) -> An
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
     lines.extend_from_slice(headers);
-    send(server, path, &lines).await
+    send(server, format!("GET {path}"), &lines, "").await
 }
 
-async fn send(server: SocketAddr, path: &str, headers: &[&str]) -> Answer {
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n");
+async fn send(server: SocketAddr, method_and_path: String, headers: &[&str], body: &str) -> Answer {
+    let mut request = format!("{method_and_path} HTTP/1.1\r\nHost: {server}\r\n");
     for line in headers {
         request.push_str(line);
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
+    request.push_str(body);
     within("an HTTP answer", exchange(server, request)).await
 }
 

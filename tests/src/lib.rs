@@ -3,11 +3,13 @@
 //! All functions panic instead of returning errors, with the output of the program under test: a test
 //! that cannot start its server has failed, and says why.
 
+mod auction;
 mod binaries;
 mod browser;
 mod client;
 mod http;
 mod limits;
+mod nginx;
 mod peer;
 mod program;
 mod proxy;
@@ -16,11 +18,13 @@ mod server;
 
 use std::time::Duration;
 
+pub use crate::auction::{Auction, Viewer};
 pub use crate::binaries::path_of;
 pub use crate::browser::{Browser, Tab};
 pub use crate::client::{Ending, Member};
-pub use crate::http::{Answer, ask, ask_upgrade};
+pub use crate::http::{Answer, ask, ask_upgrade, post_form};
 pub use crate::limits::{allocated, let_open, may_open, open_files, resident};
+pub use crate::nginx::{Nginx, SERVED_BY};
 pub use crate::peer::{python, verdict};
 pub use crate::program::{Program, Signal};
 pub use crate::proxy::{Proxy, Upgrades};

@@ -1,6 +1,7 @@
 //! The example servers, each a separate process on a separate port.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::process::Command;
 
@@ -79,6 +80,19 @@ impl Server {
         let mut command = Command::new(path_of("echo"));
         command.args(["--listen", "127.0.0.1:0", "--max-message", &max_message.to_string()]);
         let (program, address) = Program::start(command, |line| address_in(line, "echo on ws://")).await;
+        Self { program, address }
+    }
+
+    /// Starts the auction on a free port, behind a proxy of this machine. One of the processes on a layer is the house,
+    /// which ends its lots one interval apart.
+    pub async fn auction(layer: &str, house: Option<Duration>) -> Self {
+        let mut command = Command::new(path_of("auction"));
+        command.args(["--listen", "127.0.0.1:0", "--proxy-trust", "127.0.0.1", "--layer", layer]);
+        match house {
+            Some(interval) => command.args(["--interval", &interval.as_secs().to_string()]),
+            None => command.arg("--no-house"),
+        };
+        let (program, address) = Program::start(command, |line| address_in(line, "auction on http://")).await;
         Self { program, address }
     }
 

@@ -74,8 +74,15 @@ pub(crate) fn cut<const N: usize>(times: [&mut Duration; N]) {
 impl Limits {
     /// Returns limits whose times can be added to the present.
     pub(crate) fn with_times_cut(mut self) -> Self {
-        let Self { accept_timeout, close_timeout, message_timeout, ping_interval, ping_timeout, write_timeout, .. } =
-            &mut self;
+        let Self {
+            accept_timeout,
+            close_timeout,
+            message_timeout,
+            ping_interval,
+            ping_timeout,
+            write_timeout,
+            ..
+        } = &mut self;
         cut([accept_timeout, close_timeout, message_timeout, ping_interval, ping_timeout, write_timeout]);
         self.idle_timeout.iter_mut().chain(&mut self.max_age).for_each(|time| cut([time]));
         self

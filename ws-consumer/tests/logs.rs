@@ -17,7 +17,7 @@ use tracing::{
 };
 use ws_consumer::{
     Consumer, Error, Exchange, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume, Router,
-    Socket, UsersExt,
+    Socket, Transport, UsersExt,
     middleware::{AllowedHosts, Guard, OriginRules, Origins, RequestIds, Traced, TrustedProxies},
 };
 
@@ -25,6 +25,7 @@ use self::support::{
     HANDSHAKE, Server, frame,
     outage::{Failing as Troubled, Trouble},
     raw,
+    sessions::{ALL, SessionClient},
     ways::Way,
 };
 
@@ -438,6 +439,29 @@ async fn access_log_has_responses_and_ends() {
         for (entry, part) in entries.iter().zip(expected) {
             assert!(entry.contains(part), "{part}: {entry}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_log_one_end() {
+    let captured = Captured::default();
+    let _guard = tracing::subscriber::set_default(captured.clone());
+    let layer = Arc::new(channel_layer::MemoryLayer::default());
+    let server = Server::with_sessions(support::echo, &layer, Resume::default(), Limits::default());
+    for (first, code) in ALL.into_iter().flat_map(|transport| [(transport, 1000), (transport, 1006)]) {
+        let mut client = SessionClient::connected(&server.service, "/x?secret", first).await;
+        client.cut();
+        client.connect(Transport::WebSocket).await.unwrap();
+        match code {
+            1000 => client.close(code).await,
+            _ => client.cut(),
+        }
+        tokio::time::sleep(2 * Resume::default().ttl).await;
+        let lines = captured.take();
+        let ends: Vec<_> =
+            lines.iter().filter(|line| line.contains("access INFO") && line.contains("code=")).collect();
+        let expected = format!("method=GET path=/x code={code} seconds=");
+        assert!(ends.len() == 1 && ends[0].contains(&expected), "{first:?} {expected}: {lines:#?}");
     }
 }
 

@@ -1,6 +1,7 @@
+use futures_util::FutureExt;
 use tokio::{
     runtime::{Builder, Runtime},
-    task::{block_in_place, spawn_blocking, unconstrained},
+    task::{JoinHandle, LocalSet, block_in_place, spawn, spawn_blocking, spawn_local, unconstrained},
 };
 
 use super::*;
@@ -103,35 +104,115 @@ fn tasks_are_refused() {
     };
     single().block_on(async { try_all() });
     workers().block_on(async { try_all() });
-    let task = layer.clone();
-    let in_task = |runtime: Runtime, layer: BlockingLayer| {
-        runtime.block_on(async { tokio::spawn(async move { layer.close() }).await.unwrap() })
-    };
-    assert!(matches!(in_task(single(), task.clone()), Err(Error::InsideRuntime)));
-    assert!(matches!(in_task(workers(), task), Err(Error::InsideRuntime)));
     assert!(layer.receive(&jobs(), AT_ONCE).unwrap().is_none(), "nothing was sent");
 }
 
-#[test]
-fn blocking_tasks_may_call() {
-    for runtime in [single(), workers()] {
-        let layer = BlockingLayer::new(MemoryLayer::default(), runtime.handle().clone());
-        let sent = async { spawn_blocking(move || layer.send(&jobs(), Message::new("a"))).await.unwrap() };
-        runtime.block_on(sent).unwrap();
+/// A place of a call, on a runtime. Returns whether the call was refused.
+type Place = fn(&Runtime, BlockingLayer) -> bool;
+
+fn is_refused(layer: &BlockingLayer) -> bool {
+    match layer.send(&jobs(), Message::new("a")) {
+        Ok(()) => false,
+        Err(Error::InsideRuntime) => true,
+        Err(error) => panic!("{error}"),
     }
-    let runtime = workers();
-    let layer = BlockingLayer::new(MemoryLayer::default(), runtime.handle().clone());
-    runtime
-        .block_on(async { tokio::spawn(async move { block_in_place(|| layer.close()) }).await.unwrap() })
-        .unwrap();
+}
+
+/// Each place, and whether its calls are refused on a runtime of one thread, and on one of workers.
+const PLACES: [(&str, Place, bool, bool); 11] = [
+    ("a plain thread", |_, layer| is_refused(&layer), false, false),
+    ("a thread that entered", |runtime, layer| (runtime.enter(), is_refused(&layer)).1, false, false),
+    (
+        "spawn_blocking",
+        |runtime, layer| join(runtime, || spawn_blocking(move || is_refused(&layer))),
+        false,
+        false,
+    ),
+    ("a task", |runtime, layer| join(runtime, || spawn(async move { is_refused(&layer) })), true, true),
+    (
+        "an unconstrained task",
+        |runtime, layer| join(runtime, || spawn(unconstrained(async move { is_refused(&layer) }))),
+        true,
+        true,
+    ),
+    ("block_on", |runtime, layer| runtime.block_on(async { is_refused(&layer) }), true, true),
+    (
+        "an unconstrained block_on",
+        |runtime, layer| runtime.block_on(unconstrained(async { is_refused(&layer) })),
+        true,
+        false,
+    ),
+    (
+        "the future of a LocalSet",
+        |runtime, layer| LocalSet::new().block_on(runtime, async { is_refused(&layer) }),
+        true,
+        true,
+    ),
+    (
+        "a task of a LocalSet",
+        |runtime, layer| {
+            let task = async { spawn_local(async move { is_refused(&layer) }).await.unwrap() };
+            LocalSet::new().block_on(runtime, task)
+        },
+        true,
+        true,
+    ),
+    (
+        "another executor in a task",
+        |runtime, layer| {
+            join(runtime, || spawn(async move { async { is_refused(&layer) }.now_or_never().unwrap() }))
+        },
+        true,
+        true,
+    ),
+    (
+        "a thread of a task",
+        |runtime, layer| {
+            let call = move || thread::spawn(move || is_refused(&layer)).join().unwrap();
+            join(runtime, || spawn(async move { call() }))
+        },
+        false,
+        false,
+    ),
+];
+
+fn join(runtime: &Runtime, start: impl FnOnce() -> JoinHandle<bool>) -> bool {
+    runtime.block_on(async { start().await.expect("no panic") })
 }
 
 #[test]
-fn entered_threads_may_call() {
+fn calls_are_refused_by_their_place() {
     let layer = started();
-    let runtime = single();
-    let _entered = runtime.enter();
-    layer.send(&jobs(), Message::new("a")).unwrap();
+    for (name, place, in_single, in_workers) in PLACES {
+        assert_eq!(place(&single(), layer.clone()), in_single, "{name}, on one thread");
+        assert_eq!(place(&workers(), layer.clone()), in_workers, "{name}, on workers");
+    }
+    let runtime = workers();
+    let is_refused = join(&runtime, || spawn(async move { block_in_place(|| is_refused(&layer)) }));
+    assert!(!is_refused, "block_in_place");
+}
+
+#[test]
+fn blocking_tasks_may_call_their_runtime() {
+    for runtime in [single(), workers()] {
+        let layer = BlockingLayer::new(MemoryLayer::default(), runtime.handle().clone());
+        assert!(!join(&runtime, || spawn_blocking(move || is_refused(&layer))));
+    }
+}
+
+#[test]
+fn refusals_leave_the_task_running() {
+    let layer = started();
+    for runtime in [single(), workers()] {
+        let layer = layer.clone();
+        let task = async move {
+            for _ in 0..300 {
+                assert!(is_refused(&layer));
+                tokio::time::sleep(Duration::ZERO).await;
+            }
+        };
+        runtime.block_on(async { spawn(task).await.unwrap() });
+    }
 }
 
 #[test]
@@ -139,9 +220,6 @@ fn idle_runtimes_time_out() {
     let idle = single();
     let layer = BlockingLayer::new(MemoryLayer::default(), idle.handle().clone()).with_timeout(AT_ONCE);
     assert!(matches!(layer.send(&jobs(), Message::new("a")), Err(Error::TimedOut(AT_ONCE))));
-    // Its own thread drives it: it can only wait for itself, until the deadline.
-    let sent = idle.block_on(unconstrained(async { layer.send(&jobs(), Message::new("a")) }));
-    assert!(matches!(sent, Err(Error::TimedOut(AT_ONCE))), "{sent:?}");
     let left = idle.block_on(async { tokio::time::timeout(AT_ONCE, layer.layer().receive(&jobs())).await });
     assert!(left.is_err(), "a call whose time is over is not made later");
 }

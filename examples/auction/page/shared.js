@@ -3,8 +3,9 @@
 export const euros = (amount) => `€ ${amount.toLocaleString("en")}`;
 
 export function clock(seconds) {
-  const parts = [Math.floor(seconds / 60), seconds % 60];
-  return parts.map((part) => String(part).padStart(2, "0")).join(":");
+  const hours = Math.floor(seconds / 3600);
+  const parts = [Math.floor(seconds / 60) % 60, seconds % 60].map((part) => String(part).padStart(2, "0"));
+  return (hours > 0 ? [hours, ...parts] : parts).join(":");
 }
 
 /** Shows the user's name and a logout, or a link to the login. Resolves to the name, or null. */

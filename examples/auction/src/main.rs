@@ -1,7 +1,7 @@
 //! An auction: `cargo run --bin auction`, then open the address that it prints, and log in as ann, bob or eve.
 //!
-//! With a Redis, several processes are one auction, also for logins:
-//! `auction --layer redis://127.0.0.1` and `auction --layer redis://127.0.0.1 --no-house --listen 127.0.0.1:8001`.
+//! With a Redis, several processes are one auction, also for logins: `auction --layer redis://127.0.0.1` and
+//! `auction --layer redis://127.0.0.1 --no-house --listen 127.0.0.1:8001`. All lots are in the first one, and end with it.
 
 mod house;
 mod lots;
@@ -37,7 +37,7 @@ struct Options {
     server: ServerOptions,
     #[command(flatten)]
     layer: LayerOptions,
-    /// Serves the pages only; over a layer that processes share, exactly one is the house
+    /// Serves the pages only: of the processes that share a layer, one is the house, which has all lots in its memory
     #[arg(long)]
     no_house: bool,
     /// The seconds between the ends of two lots

@@ -41,6 +41,7 @@ use crate::{
     settings::ConnectionSettings,
     socket::Context,
     sync::lock,
+    transport::EndLog,
     wire::{Profile, Refuse, Wire},
 };
 
@@ -171,7 +172,8 @@ impl SessionService {
         let (transport, path) = (scope.transport, scope.uri.path().into());
         let (address, weight) = (request::address(&scope), scope.weight());
         let shared = registry.shared(address);
-        let wire = self.start(scope, connection, SESSION);
+        let log = EndLog::begin(&scope);
+        let wire = self.start(scope, connection, SESSION, log);
         let session =
             Session::new(settings.clone(), wire.connection().clone(), path, registry, shared.clone());
         let session = Arc::new(session.map_err(|_| Refuse::unavailable())?);
@@ -268,15 +270,15 @@ impl SessionService {
     pub(super) async fn admit(&self, scope: Scope) -> Result<AdmittedClient, Refuse> {
         let settings = self.connection_at(&scope);
         let limit = settings.limits().accept_timeout;
-        admit(self.start(scope, settings, ADMISSION), limit).await
+        admit(self.start(scope, settings, ADMISSION, EndLog::default()), limit).await
     }
 
-    fn start(&self, scope: Scope, settings: ConnectionSettings, profile: Profile) -> Wire {
+    fn start(&self, scope: Scope, settings: ConnectionSettings, profile: Profile, log: EndLog) -> Wire {
         let SharedSessions { application, connections, .. } = &*self.0;
         let layer = connections.layer_number(settings.layer());
         Context::open_with(Profile { layer, ..profile }, scope, settings, |context| {
             context.set_reports(connections.reports());
-            application.call(context)
+            log.call(&**application, context)
         })
     }
 

@@ -141,13 +141,16 @@ pub(crate) fn insert_connect_info(extensions: &mut Extensions) {
     }
 }
 
-/// Returns the URI that the client has sent. axum shortens that of a nested service.
-pub(crate) fn original_uri<B>(request: &Request<B>) -> &Uri {
+/// Returns the URI that the client has sent, for a request's. axum shortens that of a nested service.
+pub(crate) fn original_uri<'a>(
+    #[cfg_attr(not(feature = "axum"), allow(unused))] extensions: &'a Extensions,
+    uri: &'a Uri,
+) -> &'a Uri {
     #[cfg(feature = "axum")]
-    if let Some(original) = request.extensions().get::<axum::extract::OriginalUri>() {
+    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
         return &original.0;
     }
-    request.uri()
+    uri
 }
 
 /// Whether a connection's client has not read its response for too long. The server puts it into the extensions of the
@@ -226,7 +229,9 @@ impl Scope {
     /// [`Other`](Error::Other) when the pattern has no parameter of this name: a mistake of the server.
     pub fn param(&self, name: &str) -> Result<&str> {
         let found = self.params.iter().find(|(known, _)| &**known == name);
-        found.map(|(_, value)| &**value).ok_or_else(|| Error::other(format!("the route has no parameter `{name}`")))
+        found
+            .map(|(_, value)| &**value)
+            .ok_or_else(|| Error::other(format!("the route has no parameter `{name}`")))
     }
 
     /// Deserializes the parameters from the URL pattern: a struct takes them by name, a tuple by position, and a number, a

@@ -1,26 +1,17 @@
-//! The access log: an entry for each request, and one for the end of each WebSocket, with the target
-//! `ws_consumer::access`.
+//! The access log: an entry for each request, with the target `ws_consumer::access`.
 
 use std::{
-    net::IpAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tracing::field::display;
 
-use crate::{
-    error::printable,
-    middleware::TrustedProxies,
-    scope::{original_uri, peer},
-    wire::{Connection, Running},
-};
+use crate::transport::LoggedRequest;
 
 /// A request in progress, logged when it is dropped.
 pub(super) struct AccessEntry {
@@ -56,46 +47,6 @@ impl Drop for AccessEntry {
         let (status, bytes) = (self.status.map(|status| status.as_u16()), self.bytes);
         tracing::info!(target: "ws_consumer::access", method, path, client, status, bytes, seconds);
     }
-}
-
-/// The part of a request that both entries show.
-pub(super) struct LoggedRequest {
-    method: Method,
-    path: String,
-    /// The client's address, if known. The proxy's, unless the proxy is trusted.
-    client: Option<IpAddr>,
-    began: Instant,
-}
-
-impl LoggedRequest {
-    /// Returns `None`, at no cost, if no subscriber is interested.
-    pub(super) fn begin<B>(request: &Request<B>) -> Option<Self> {
-        tracing::enabled!(target: "ws_consumer::access", tracing::Level::INFO).then(|| Self {
-            method: request.method().clone(),
-            path: printable(original_uri(request).path()).into_owned(),
-            client: client(request),
-            began: Instant::now(),
-        })
-    }
-
-    /// Logs the end of a WebSocket that was accepted.
-    pub(super) fn log_end(self, connection: Arc<Connection>, running: Running) -> Running {
-        Box::pin(async move {
-            let outcome = running.await;
-            if let Some(code) = connection.final_code(&outcome) {
-                let Self { method, path, client, began } = self;
-                let (method, client) = (method.as_str(), client.map(display));
-                let seconds = began.elapsed().as_secs_f64();
-                tracing::info!(target: "ws_consumer::access", method, path, client, code, seconds);
-            }
-            outcome
-        })
-    }
-}
-
-fn client<B>(request: &Request<B>) -> Option<IpAddr> {
-    let extensions = request.extensions();
-    TrustedProxies::default().or_from(extensions).client(peer(extensions), request.headers())
 }
 
 pin_project! {

@@ -16,7 +16,7 @@ use hyper::body::Body;
 use tower_service::Service;
 
 use super::{
-    access::{AccessEntry, LoggedBody, LoggedRequest},
+    access::{AccessEntry, LoggedBody},
     body,
     health::{self, HealthCheck, HealthPaths},
     hooks::ServerHooks,
@@ -28,11 +28,11 @@ use crate::{
     limits::Limits,
     middleware::TrustedProxies,
     resume::{self, Resume, SessionParts, SessionService},
-    scope::Scope,
+    scope::{Protocol, Scope},
     settings::ConnectionSettings,
     socket::{Context, Socket},
     transport::{
-        ReplyBody, headers,
+        EndLog, ReplyBody, headers,
         reply::HttpReply,
         request as plain_request,
         websocket::{self, WebSocketRequest},
@@ -109,10 +109,11 @@ use crate::{
 /// calls [`accept`](crate::accept).
 ///
 /// Each request is one entry of the log, with the target `ws_consumer::access` and the level INFO, once its response has been
-/// sent: `method`, `path`, `client`, `status`, `bytes` (of the body) and `seconds`. The end of a WebSocket without a
-/// resumable session is another one, with the `code` of its close in place of `status` and `bytes`. Paths are logged
-/// percent-encoded, and without their query, where secrets travel: no byte in them can end a line or start an escape
-/// sequence.
+/// sent: `method`, `path`, `client`, `status`, `bytes` (of the body) and `seconds`. The end of a WebSocket is another one,
+/// with the `code` of its close in place of `status`, and without `bytes`, which are not counted. A resumable session has one
+/// such entry when it ends, in the process that runs it, whatever carried it; its carriers have none. Its `method` is GET, its
+/// `path` and `client` are those of the request that opened it. Paths are logged percent-encoded, and without their query,
+/// where secrets travel: no byte in them can end a line or start an escape sequence.
 pub struct SocketService<H> {
     shared: Arc<ServiceState>,
     http: H,
@@ -227,18 +228,16 @@ impl ServiceState {
         &self,
         application: &dyn Application,
         settings: ConnectionSettings,
-        log: Option<LoggedRequest>,
     ) -> impl FnOnce(Scope) -> Wire {
         let layer = self.connections.layer_number(settings.layer());
         move |scope| {
+            let log = match scope.protocol {
+                Protocol::WebSocket => EndLog::begin(&scope),
+                Protocol::Http => EndLog::default(),
+            };
             Context::open_with(Profile { layer, ..Profile::CLIENT }, scope, settings, |context| {
                 context.set_reports(self.connections.reports());
-                let log = log.map(|log| (log, context.connection().clone()));
-                let running = application.call(context);
-                match log {
-                    Some((log, connection)) => log.log_end(connection, running),
-                    None => running,
-                }
+                log.call(application, context)
             })
         }
     }
@@ -262,7 +261,6 @@ impl ServiceState {
         }
         self.events.start(&self.connections);
         let carries = resume::is_offered(request.headers());
-        let log = LoggedRequest::begin(&request);
         let request = WebSocketRequest::from(request);
         let settings = self.application.settings_at(&request.scope, self.settings.clone());
         let answer = match self.sessions.clone().filter(|_| carries) {
@@ -281,7 +279,7 @@ impl ServiceState {
                     return Box::pin(async { Ok(reply(Refuse::unavailable())) });
                 }
                 let limits = settings.shared_limits().clone();
-                let open = self.open(&*self.application, settings, log);
+                let open = self.open(&*self.application, settings);
                 request.serve(limits, &self.connections, open)
             }
         };
@@ -401,7 +399,7 @@ impl<H> SocketService<H> {
             shared.events.start(&shared.connections);
             let settings = application.settings_at(&scope, shared.settings.clone());
             let limits = settings.shared_limits().clone();
-            let open = shared.open(application, settings, None);
+            let open = shared.open(application, settings);
             let answer = plain_request::serve(scope, request.into_body(), &limits, &shared.connections, open);
             return Box::pin(async {
                 Ok(answer.await.map_or_else(|_| failed(), |reply| reply.map(Either::Left)))

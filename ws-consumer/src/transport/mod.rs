@@ -5,9 +5,11 @@
 //! [`Transport`](crate::Transport) as well.
 
 pub(crate) mod headers;
+mod logged_request;
 pub(crate) mod min_rate_body;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod websocket;
 
+pub(crate) use self::logged_request::{EndLog, LoggedRequest};
 pub use self::reply::ReplyBody;
