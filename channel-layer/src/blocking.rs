@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
@@ -187,6 +188,15 @@ impl BlockingLayer {
     pub fn group_send(&self, to: impl Into<Audience>, message: Message) -> Result<SendReport> {
         let to = to.into();
         self.call(async move |layer| layer.group_send(&to, message).await)
+    }
+
+    /// Sends an event to all members of a group: [`ChannelLayerExt::group_send_event`].
+    pub fn group_send_event<E: Serialize + ?Sized>(
+        &self,
+        group: impl TryInto<GroupName, Error: Into<Error>>,
+        event: &E,
+    ) -> Result<SendReport> {
+        self.group_send(group.try_into().map_err(Into::into)?, Message::encode(event)?)
     }
 
     /// Ends the layer: [`ChannelLayer::close`].

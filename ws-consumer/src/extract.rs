@@ -37,10 +37,15 @@ pub use self::parts::CurrentSession;
 pub use self::parts::CurrentUser;
 #[cfg(feature = "sessions")]
 pub use self::parts::ExtractError;
+use std::{fmt, sync::Arc};
+
 use axum::{
     body::Body,
+    extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
+use channel_layer::ChannelLayer;
+use http::request::Parts;
 
 use crate::{
     error::{Error, Fault},
@@ -68,6 +73,41 @@ impl IntoResponse for Refuse {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
+    }
+}
+
+/// The channel layer of the service in front: [`Protocols::http`](crate::Protocols::http) hands it to all handlers.
+///
+/// ```
+/// use axum::routing::post;
+/// use channel_layer::{ChannelLayerExt, MemoryLayer};
+/// use ws_consumer::{Protocols, Result, Router, extract::CurrentLayer};
+///
+/// async fn announce(CurrentLayer(layer): CurrentLayer, text: String) -> Result<()> {
+///     layer.group_send_text("news", text).await?;
+///     Ok(())
+/// }
+///
+/// let pages: axum::Router = axum::Router::new().route("/announce", post(announce));
+/// let service = Protocols::new().websocket(Router::new()).http(pages).into_service(MemoryLayer::default());
+/// ```
+///
+/// Elsewhere, such as behind axum's own server, it is missing, which is a mistake of the server: 500.
+#[derive(Clone)]
+pub struct CurrentLayer(pub Arc<dyn ChannelLayer>);
+
+impl<S: Sync> FromRequestParts<S> for CurrentLayer {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let missing = || Error::other("no channel layer: the handler is not behind `Protocols::http`");
+        parts.extensions.get().cloned().ok_or_else(missing)
+    }
+}
+
+impl fmt::Debug for CurrentLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CurrentLayer").finish_non_exhaustive()
     }
 }
 

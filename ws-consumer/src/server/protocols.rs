@@ -87,7 +87,9 @@ impl<H> Protocols<H> {
     }
 
     /// Serves all other requests with a tower service, such as a router of axum. With the feature `axum` its handlers may
-    /// take `ConnectInfo<SocketAddr>`.
+    /// take `ConnectInfo<SocketAddr>`, and the channel layer as `extract::CurrentLayer`.
+    ///
+    /// A router of axum with a state is a service after its `with_state`.
     pub fn http<S>(self, service: S) -> Protocols<S> {
         Protocols { http: service, settings: self.settings }
     }

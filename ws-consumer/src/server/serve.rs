@@ -70,7 +70,13 @@ pub trait IntoSocketService: sealed::Sealed {
     fn into_socket_service(self) -> SocketService<Self::Http>;
 }
 
-impl<H> IntoSocketService for SocketService<H> {
+/// The bounds are those of a server, so that an HTTP service that is none is named here.
+impl<H, R> IntoSocketService for SocketService<H>
+where
+    H: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    H::Future: Send,
+    R: Body<Data = bytes::Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
     type Http = H;
 
     fn into_socket_service(self) -> Self {

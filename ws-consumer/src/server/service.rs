@@ -21,6 +21,8 @@ use super::{
     health::{self, HealthCheck, HealthPaths},
     hooks::ServerHooks,
 };
+#[cfg(feature = "axum")]
+use crate::extract::CurrentLayer;
 use crate::{
     application::Application,
     connections::{Connections, EventForwarding},
@@ -406,7 +408,10 @@ impl<H> SocketService<H> {
             });
         }
         #[cfg(feature = "axum")]
-        crate::scope::insert_connect_info(request.extensions_mut());
+        {
+            crate::scope::insert_connect_info(request.extensions_mut());
+            request.extensions_mut().insert(CurrentLayer(shared.settings.layer().clone()));
+        }
         let mut http = self.http.clone();
         Box::pin(async move {
             poll_fn(|cx| http.poll_ready(cx)).await?;

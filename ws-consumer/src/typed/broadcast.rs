@@ -28,6 +28,19 @@ use crate::error::Result;
 /// layer.broadcast::<Ticker>("prices", &Price { symbol: "ABC", cents: 1250 }).await?;
 /// # Ok(()) }
 /// ```
+///
+/// A message with tags, for members that [select](crate::Context::group_add_where), is the same frame with its tags:
+///
+/// ```
+/// # use ws_consumer::{Encode, Json, Result};
+/// # #[derive(serde::Serialize)] struct Price { cents: u64 }
+/// # async fn run(layer: channel_layer::MemoryLayer) -> Result<()> {
+/// use channel_layer::ChannelLayerExt;
+///
+/// let frame = Json::encode(&Price { cents: 1250 })?;
+/// layer.group_send_message("prices", frame.into_message().with_tag("symbol", "ABC")).await?;
+/// # Ok(()) }
+/// ```
 pub trait BroadcastExt: ChannelLayer {
     /// Sends an output of the consumer `C` to the sockets of all members of a group, past their consumers.
     ///
@@ -51,6 +64,20 @@ pub trait BroadcastExt: ChannelLayer {
             let audience = Audience::from(group?);
             Ok(self.group_send(&audience, frame?.into_message()).await?)
         }
+    }
+
+    /// Sends an output like [`broadcast`](Self::broadcast), to several groups, or to all members but one:
+    /// `Audience::from(group).except(channel)`.
+    ///
+    /// # Errors
+    /// Those of [`broadcast`](Self::broadcast).
+    fn broadcast_to<C: TypedConsumer>(
+        &self,
+        to: &Audience,
+        output: &C::Output<'_>,
+    ) -> impl Future<Output = Result<SendReport>> + Send {
+        let frame = <C::Codec as Encode<C::Output<'_>>>::encode(output);
+        async { Ok(self.group_send(to, frame?.into_message()).await?) }
     }
 }
 

@@ -253,6 +253,27 @@ impl<'a, C: TypedConsumer> TypedSocket<'a, C> {
         self.socket.group_send_prepared(prepared)
     }
 
+    /// Sends a value like [`broadcast`](Self::broadcast) to all members but this connection.
+    ///
+    /// # Errors
+    /// Those of [`broadcast`](Self::broadcast).
+    #[track_caller]
+    pub fn broadcast_to_others<G>(
+        &mut self,
+        group: G,
+        output: &C::Output<'_>,
+    ) -> impl Future<Output = Result<()>> + Send
+    where
+        G: TryInto<GroupName, Error: Into<channel_layer::Error>> + AsRef<str>,
+    {
+        let prepared = self.socket.prepared_frame("broadcast_to_others", group, encode::<C>(output));
+        async {
+            let (to, message) = prepared?;
+            let to = to.except(self.socket.channel().await?.clone());
+            self.socket.group_send_prepared(Ok((Box::new(to), message))).await
+        }
+    }
+
     /// Sends a value like [`broadcast`](Self::broadcast), without waiting for the layer's answer: see
     /// [`Context::group_send_pipelined`](crate::Context::group_send_pipelined).
     ///

@@ -152,6 +152,8 @@ impl Context {
     /// Logs a user in, on this connection and in the browser's session, and calls the hooks of
     /// [`Auth::on_login`](super::Auth::on_login).
     ///
+    /// Needs the feature `auth`.
+    ///
     /// Before the client is accepted, the session gets a new id in the response's cookie. On a socket that has been accepted,
     /// no cookie can be set: the login is refused, or with
     /// [`Auth::login_on_open_sockets`](super::Auth::login_on_open_sockets) stored in the session that the browser already has,
@@ -177,7 +179,7 @@ impl Context {
         if is_open { self.identify_user().await } else { Ok(()) }
     }
 
-    /// Logs out: ends the browser's session, and detaches this connection from the user: messages [to the
+    /// Logs out (feature `auth`): ends the browser's session, and detaches this connection from the user: messages [to the
     /// user](crate::UsersExt) do not reach it any more. Then the hooks of [`Auth::on_logout`](super::Auth::on_logout) are
     /// called. Other connections of the session stay open until they are [checked again](super::Auth::recheck_every) or
     /// closed.

@@ -118,7 +118,7 @@ impl<U> Clone for Current<U> {
 }
 
 impl Scope {
-    /// The client's user, if [`Auth`](super::Auth) has identified it. The type is that of the [`Authenticator`].
+    /// The client's user, if [`Auth`](super::Auth) has identified it (feature `auth`). The type is that of the [`Authenticator`].
     pub fn user<U: Identity>(&self) -> Option<&Arc<U>> {
         user(&self.extensions)
     }

@@ -38,6 +38,9 @@ use crate::{
 /// `RedisSessionStore` of `channel-layer-redis` (feature `sessions`) is for several. Behind the layer of `tower-sessions`, which stores
 /// its session in the request's extensions, that session is used.
 ///
+/// A cookie of a session that has ended is common after a logout, and tower-sessions warns of it each time. The log filter
+/// `tower_sessions_core=error` silences that.
+///
 /// On plain HTTP a changed session is saved, and its cookie set, with every response that is no server error: that of
 /// a service behind the guard's layer, and that of an [`HttpConsumer`](crate::HttpConsumer) when its headers are sent. A
 /// consumer saves it by [`Scope::save_session`], at any time; a new session gets its cookie if it is saved before the socket
@@ -275,7 +278,7 @@ impl Store {
 }
 
 impl Scope {
-    /// The session, with [`Sessions`] in front.
+    /// The session, with [`Sessions`] in front (feature `sessions`).
     ///
     /// # Errors
     /// The scope has no session.
