@@ -3,18 +3,10 @@
 
 mod support;
 
-use std::{
-    fmt::{Debug, Write},
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
 use ws_consumer::{
     Consumer, Error, Exchange, Frame, HttpConsumer, Limits, NoEvents, Protocols, Result, Resume, Router,
     Socket, Transport, UsersExt,
@@ -22,59 +14,14 @@ use ws_consumer::{
 };
 
 use self::support::{
-    HANDSHAKE, Server, frame,
+    HANDSHAKE, Server,
+    captured::Captured,
+    frame,
     outage::{Failing as Troubled, Trouble},
     raw,
     sessions::{ALL, SessionClient},
     ways::Way,
 };
-
-/// Keeps every value of every event and span unformatted, before a formatter escapes it.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<String>>>);
-
-impl Captured {
-    fn note(&self, metadata: &Metadata<'_>, record: impl FnOnce(&mut dyn Visit)) {
-        let mut line = Line(format!("{} {}", metadata.target(), metadata.level()));
-        record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap())
-    }
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        write!(self.0, " {field}={value}").unwrap();
-    }
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0, " {field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Captured {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Our crates at every level; others only at the usual level.
-        metadata.target().starts_with("ws_consumer") || *metadata.level() <= tracing::Level::INFO
-    }
-    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        self.note(span.metadata(), |line| span.record(line));
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut Line(String::new()));
-    }
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &Event<'_>) {
-        self.note(event.metadata(), |line| event.record(line));
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
 
 /// Obeys commands in its frames, including failures.
 #[derive(Default)]
@@ -493,5 +440,38 @@ async fn full_sessions_log_once_a_second() {
         let lines = captured.take();
         let told: Vec<_> = lines.iter().filter(|line| line.contains(message)).collect();
         assert_eq!(told.len(), 2, "{told:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_name_their_hook() {
+    struct Failing;
+    impl Consumer for Failing {
+        type Event = serde_json::Value;
+        const GROUPS: &'static [&'static str] = &["all"];
+        async fn receive(&mut self, socket: &mut Socket, frame: Frame) -> Result<()> {
+            match frame.text()? {
+                "panic" => panic!("a test panics"),
+                "event" => socket.group_send("all", &serde_json::json!({ "type": "fail" })).await,
+                _ => Err("a failure".into()),
+            }
+        }
+        async fn event(&mut self, _: &mut Socket, _: &serde_json::Value) -> Result<()> {
+            Err("a failure".into())
+        }
+    }
+    let captured = Captured::default();
+    let _default = tracing::subscriber::set_default(captured.clone());
+    for (frame, hook) in [("fail", "receive"), ("panic", "receive"), ("event", "event")] {
+        let server = Server::new(ws_consumer::consumer(|| Failing));
+        let mut client = server.connect("/x").await;
+        captured.take();
+        client.send(frame).await;
+        assert_eq!(client.close_code().await, 1011, "{frame}");
+        let lines = captured.take();
+        let failures: Vec<_> = lines.iter().filter(|line| line.contains("a consumer failed")).collect();
+        assert_eq!(failures.len(), 1, "{frame}: {lines:#?}");
+        let expected = format!("hook={hook}");
+        assert!(failures[0].contains(&expected) && failures[0].contains("path=/x"), "{failures:#?}");
     }
 }

@@ -212,11 +212,15 @@ impl Error {
     /// Returns whether the store of sessions is out of reach: a client does well to come back later.
     #[cfg(feature = "sessions")]
     pub(crate) fn is_store_outage(&self) -> bool {
-        use tower_sessions_core::session_store::Error::Backend;
+        use tower_sessions_core::{session, session_store::Error::Backend};
         let Self::Other(error) = self else { return false };
         let first: &(dyn StdError + 'static) = &**error;
         let mut causes = std::iter::successors(Some(first), |&error| error.source());
-        causes.any(|cause| matches!(cause.downcast_ref(), Some(Backend(_))))
+        // A session's error is transparent: it stands in the chain of causes in place of the store's.
+        causes.any(|cause| {
+            matches!(cause.downcast_ref(), Some(Backend(_)))
+                || matches!(cause.downcast_ref(), Some(session::Error::Store(Backend(_))))
+        })
     }
 
     #[cfg(not(feature = "sessions"))]

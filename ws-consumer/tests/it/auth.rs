@@ -447,6 +447,6 @@ async fn failing_store_refuses() {
     let stack = auth_stack(Sessions::new(Broken), Auth::new(Users::with(&["ann"])));
     let server = Server::new(stack.around(desk()));
     let id = tower_sessions_core::session::Id::default();
-    assert_eq!(status(&server, "/", &[("cookie", &format!("channels_session={id}"))]).await, 500);
+    assert_eq!(status(&server, "/", &[("cookie", &format!("channels_session={id}"))]).await, 503);
     open(&server, "/", &[]).await;
 }

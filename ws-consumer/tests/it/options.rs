@@ -379,3 +379,36 @@ async fn settings_say_what_is_in_force() {
     let server = Server::new(options.around(tell));
     assert_eq!(server.connect("/").await.text().await, "[7,3]");
 }
+
+#[tokio::test(start_paused = true)]
+async fn endless_times_are_allowed() {
+    type Change = fn(&mut Limits, Duration);
+    let changes: [(&str, Change); 8] = [
+        ("accept_timeout", |limits, time| limits.accept_timeout = time),
+        ("close_timeout", |limits, time| limits.close_timeout = time),
+        ("idle_timeout", |limits, time| limits.idle_timeout = Some(time)),
+        ("max_age", |limits, time| limits.max_age = Some(time)),
+        ("message_timeout", |limits, time| limits.message_timeout = time),
+        ("ping_interval", |limits, time| limits.ping_interval = time),
+        ("ping_timeout", |limits, time| limits.ping_timeout = time),
+        ("write_timeout", |limits, time| limits.write_timeout = time),
+    ];
+    let layer = Arc::new(MemoryLayer::default());
+    for (what, change) in changes {
+        let mut limits = Limits::default();
+        change(&mut limits, Duration::MAX);
+        let mut resume = Resume::default();
+        (resume.ttl, resume.forward_timeout) = (Duration::MAX, Duration::MAX);
+        let server = Server::with_sessions(echo, &layer, resume, limits);
+        let mut client = server.connect("/").await;
+        client.send("hello").await;
+        assert_eq!(client.text().await, "hello", "{what}");
+        for transport in ALL {
+            let mut client = SessionClient::connected(&server.service, "/", transport).await;
+            client.send("hello").await;
+            assert_eq!(client.text().await, "hello", "{what}, {transport:?}");
+        }
+    }
+    let users = ws_consumer::UsersExt::users_online(&*layer, ["ann"], Duration::MAX).await.unwrap();
+    assert!(users.is_empty());
+}

@@ -76,6 +76,9 @@ impl TypedConsumer for Member {
             let spoken = Spoken { r#type: "spoken".into(), text: said.text };
             return socket.group_send_event("members", &spoken).await;
         }
+        if said.text == "to others" {
+            return socket.broadcast_to_others("members", &Said::Counted(&said)).await;
+        }
         socket.broadcast("members", &Said::Counted(&said)).await?;
         assert_eq!(said.encoded.load(Relaxed), 1);
         socket.broadcast_pipelined("members", &Said::Counted(&said)).await
@@ -96,6 +99,17 @@ async fn members(app: &TestApp) -> Vec<WebsocketCommunicator> {
         member.connect().await.unwrap();
     }
     members
+}
+
+#[tokio::test(start_paused = true)]
+async fn broadcasts_may_spare_the_sender() {
+    let app = TestApp::new(typed(Member::default));
+    let mut members = members(&app).await;
+    members[0].send_json_to("to others").await;
+    for member in &mut members[1..] {
+        member.assert_sent(json!("to others")).await;
+    }
+    members[0].refute_any_sent().await;
 }
 
 #[tokio::test(start_paused = true)]

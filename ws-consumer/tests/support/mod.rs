@@ -1,6 +1,7 @@
 //! A server and its clients in one process, over pipes: no ports, and the clock can be paused.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod captured;
 pub mod diary;
 pub mod distant;
 mod fragile;
