@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use tokio::net::TcpListener;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
-use ws_consumer::{Serve, SocketService, middleware::TrustedProxies, serve};
+use ws_consumer::{IntoSocketService, Serve, SocketService, middleware::TrustedProxies, serve};
 
 use crate::access_log::AccessLog;
 
@@ -103,6 +103,7 @@ impl Listeners {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), String>
     where
+        SocketService<H>: IntoSocketService<Http = H>,
         Serve<H>: IntoFuture<Output = io::Result<()>>,
     {
         let mut listeners = self.listeners.into_iter();
