@@ -63,9 +63,9 @@ impl Connection {
         match Self::open_with(ProtocolVersion::RESP3, server, config, on_push.clone()).await {
             Err(error) if error.as_ref().is_some_and(is_refused) => {
                 let opened = Self::open_with(ProtocolVersion::RESP2, server, config, on_push).await;
-                opened.map_err(|error| unreachable(error, config))
+                opened.map_err(|error| unreachable(error, server, config))
             }
-            opened => opened.map_err(|error| unreachable(error, config)),
+            opened => opened.map_err(|error| unreachable(error, server, config)),
         }
     }
 
@@ -167,7 +167,7 @@ impl LazySubscriber {
         opened
             .map_err(|_| None)
             .and_then(|opened| opened.map_err(Some))
-            .map_err(|error| unreachable(error, config))
+            .map_err(|error| unreachable(error, server, config))
     }
 }
 
@@ -178,11 +178,12 @@ impl fmt::Debug for LazySubscriber {
     }
 }
 
-fn unreachable(error: Option<RedisError>, config: &RedisConfig) -> CallError {
-    match error {
-        Some(error) => CallError::Unreachable(error::reason(&error)),
-        None => CallError::Unreachable(format!("no answer within {:?}", config.hub.connect_timeout)),
-    }
+fn unreachable(error: Option<RedisError>, server: &Server, config: &RedisConfig) -> CallError {
+    let reason = match error {
+        Some(error) => error::reason(&error),
+        None => format!("no answer within {:?}", config.hub.connect_timeout),
+    };
+    CallError::Unreachable(format!("{}: {reason}", server.address))
 }
 
 async fn with_deadline<T>(
