@@ -1,6 +1,6 @@
 //! A transport for tests: any application, with plain values.
 
-use std::{collections::VecDeque, future::poll_fn, task::Poll, time::Duration};
+use std::{collections::VecDeque, future::poll_fn, panic::Location, task::Poll, time::Duration};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt};
 use tokio::{
@@ -78,18 +78,24 @@ impl ApplicationCommunicator {
     /// # Panics
     /// When the application has ended, or sends no output within a second. The application is ended then, as in Django
     /// Channels: it would not end by itself.
-    pub async fn receive_output(&mut self) -> Outgoing {
-        self.receive_within(PATIENCE, "an output").await
+    #[track_caller]
+    pub fn receive_output(&mut self) -> impl Future<Output = Outgoing> {
+        self.receive_within(PATIENCE, "an output", Location::caller())
     }
 
-    /// The next output, with the test's expectation for the message of a panic.
-    pub(super) async fn receive_within(&mut self, patience: Duration, expected: &str) -> Outgoing {
+    /// The next output, with the test's expectation and its place for the message of a panic.
+    pub(super) async fn receive_within(
+        &mut self,
+        patience: Duration,
+        expected: &str,
+        at: &Location<'_>,
+    ) -> Outgoing {
         match self.next_output(patience).await {
             Some(output) => output,
             None => {
                 let state = self.describe(patience).await;
                 self.task.abort();
-                panic!("expected {expected}, but {state}");
+                panic!("{at}: expected {expected}, but {state}");
             }
         }
     }

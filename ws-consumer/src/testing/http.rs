@@ -1,6 +1,6 @@
 //! A plain HTTP request without a network.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::Location, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
@@ -62,13 +62,18 @@ impl HttpCommunicator {
     ///
     /// # Panics
     /// When it does not come, and when its body breaks off.
-    pub async fn get_response(&mut self) -> Response<Bytes> {
-        let (head, mut more, mut body) = match self.begin().await {
+    #[track_caller]
+    pub fn get_response(&mut self) -> impl Future<Output = Response<Bytes>> {
+        self.response_at(Location::caller())
+    }
+
+    async fn response_at(&mut self, at: &Location<'_>) -> Response<Bytes> {
+        let (head, mut more, mut body) = match self.begin(at).await {
             ResponseStart::Head(head) => (head, true, BytesMut::new()),
             ResponseStart::Whole(response) => return response,
         };
         while more {
-            let (chunk, further) = self.next_chunk().await;
+            let (chunk, further) = self.chunk_at(at).await;
             body.extend_from_slice(&chunk);
             more = further;
         }
@@ -79,15 +84,20 @@ impl HttpCommunicator {
     ///
     /// # Panics
     /// When it does not come, and for a response that is whole at once.
-    pub async fn get_headers(&mut self) -> Head {
-        match self.begin().await {
+    #[track_caller]
+    pub fn get_headers(&mut self) -> impl Future<Output = Head> {
+        self.headers_at(Location::caller())
+    }
+
+    async fn headers_at(&mut self, at: &Location<'_>) -> Head {
+        match self.begin(at).await {
             ResponseStart::Head(head) => head,
             ResponseStart::Whole(response) if self.asks_for_head() => {
                 let (parts, _) = response.into_parts();
                 Head { status: parts.status, headers: parts.headers }
             }
             ResponseStart::Whole(response) => {
-                panic!("expected the beginning of a response, but it was {response:?}")
+                panic!("{at}: expected the beginning of a response, but it was {response:?}")
             }
         }
     }
@@ -96,15 +106,20 @@ impl HttpCommunicator {
     ///
     /// # Panics
     /// When it does not come, and when the body breaks off.
-    pub async fn next_chunk(&mut self) -> (Bytes, bool) {
+    #[track_caller]
+    pub fn next_chunk(&mut self) -> impl Future<Output = (Bytes, bool)> {
+        self.chunk_at(Location::caller())
+    }
+
+    async fn chunk_at(&mut self, at: &Location<'_>) -> (Bytes, bool) {
         let patience = self.request.patience;
-        match self.application().receive_within(patience, "a part of a body").await {
+        match self.application().receive_within(patience, "a part of a body", at).await {
             Outgoing::Body { chunk, more } => (chunk, more),
             Outgoing::Encoded(message) => {
                 (Frame::from_message(&message).map(Frame::into_bytes).unwrap_or_default(), true)
             }
             Outgoing::Close(close) if close.code == Close::NORMAL => (Bytes::new(), false),
-            other => panic!("expected a part of a body, but it was {other:?}"),
+            other => panic!("{at}: expected a part of a body, but it was {other:?}"),
         }
     }
 
@@ -149,9 +164,9 @@ impl HttpCommunicator {
         self.start().wait(patience).await
     }
 
-    async fn begin(&mut self) -> ResponseStart {
+    async fn begin(&mut self, at: &Location<'_>) -> ResponseStart {
         let patience = self.request.patience;
-        match self.start().receive_within(patience, "a response").await {
+        match self.start().receive_within(patience, "a response", at).await {
             Outgoing::Head(head) if self.asks_for_head() || is_bodiless(head.status) => {
                 // The application is told by the end of the connection, as by a server.
                 self.start().feed(Incoming::Disconnect(Close::ABNORMAL.into()));
@@ -159,7 +174,7 @@ impl HttpCommunicator {
             }
             Outgoing::Head(head) => ResponseStart::Head(head),
             Outgoing::Refuse(whole) => self.whole(whole),
-            other => panic!("expected a response, but it was {other:?}"),
+            other => panic!("{at}: expected a response, but it was {other:?}"),
         }
     }
 

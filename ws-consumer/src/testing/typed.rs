@@ -3,6 +3,7 @@
 use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},
+    panic::Location,
 };
 
 use super::WebsocketCommunicator;
@@ -64,30 +65,36 @@ impl<C: TypedConsumer> TypedCommunicator<C> {
     ///
     /// # Panics
     /// Like [`receive_from`](WebsocketCommunicator::receive_from), and when the frame is no such value.
-    pub async fn receive_value_from<T>(&mut self) -> T
+    #[track_caller]
+    pub fn receive_value_from<T>(&mut self) -> impl Future<Output = T>
     where
         C::Codec: Decode<T>,
     {
-        let frame = self.receive_from().await;
-        <C::Codec as Decode<T>>::decode(&frame).unwrap_or_else(|fault| panic!("{frame:?}: {fault}"))
+        let (at, frame) = (Location::caller(), self.receive_from());
+        async move {
+            let frame = frame.await;
+            <C::Codec as Decode<T>>::decode(&frame).unwrap_or_else(|fault| panic!("{at}: {frame:?}: {fault}"))
+        }
     }
 
     /// Waits for the frame of an output, like [`assert_sent`](WebsocketCommunicator::assert_sent).
     ///
     /// # Panics
     /// When it does not come, and when the output cannot be encoded.
-    pub async fn assert_value_sent(&mut self, output: &C::Output<'_>) {
+    #[track_caller]
+    pub fn assert_value_sent(&mut self, output: &C::Output<'_>) -> impl Future<Output = ()> {
         let frame = <C::Codec as Encode<C::Output<'_>>>::encode(output);
-        self.assert_sent(frame.expect("an output to be encoded")).await;
+        self.assert_sent(frame.expect("an output to be encoded"))
     }
 
     /// Checks that the frame of an output is not sent, like [`refute_sent`](WebsocketCommunicator::refute_sent).
     ///
     /// # Panics
     /// When it is sent, and when the output cannot be encoded.
-    pub async fn refute_value_sent(&mut self, output: &C::Output<'_>) {
+    #[track_caller]
+    pub fn refute_value_sent(&mut self, output: &C::Output<'_>) -> impl Future<Output = ()> {
         let frame = <C::Codec as Encode<C::Output<'_>>>::encode(output);
-        self.refute_sent(frame.expect("an output to be encoded")).await;
+        self.refute_sent(frame.expect("an output to be encoded"))
     }
 
     /// Leaves: see [`WebsocketCommunicator::disconnect`].

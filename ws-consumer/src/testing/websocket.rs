@@ -1,6 +1,6 @@
 //! A WebSocket without a network.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, panic::Location, sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, MemoryLayer};
 use http::header;
@@ -77,10 +77,15 @@ impl WebsocketCommunicator {
     ///
     /// # Panics
     /// When the application does not decide.
-    pub async fn connect(&mut self) -> Result<Accept, Refuse> {
-        assert!(self.running.is_none(), "the client has connected before");
+    #[track_caller]
+    pub fn connect(&mut self) -> impl Future<Output = Result<Accept, Refuse>> {
+        self.connect_at(Location::caller())
+    }
+
+    async fn connect_at(&mut self, at: &Location<'_>) -> Result<Accept, Refuse> {
+        assert!(self.running.is_none(), "{at}: the client has connected before");
         let session = self.host.resumes().then(Box::default);
-        let (mut accept, opened) = self.open(session, 0).await?;
+        let (mut accept, opened) = self.open(session, 0, at).await?;
         if let Some(opened) = opened {
             accept.subprotocol = opened.protocol;
         }
@@ -92,6 +97,7 @@ impl WebsocketCommunicator {
         &mut self,
         session: Option<Box<ClientSession>>,
         lost: u64,
+        at: &Location<'_>,
     ) -> Result<(Accept, Option<Opened>), Refuse> {
         let patience = self.request.patience;
         let mut scope = self.request.scope.clone();
@@ -101,7 +107,7 @@ impl WebsocketCommunicator {
             scope.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offer);
         }
         let running = self.running.insert(self.host.open(scope));
-        let accept = match running.receive_within(patience, "a decision about the client").await {
+        let accept = match running.receive_within(patience, "a decision about the client", at).await {
             Outgoing::Accept(accept) => accept,
             Outgoing::Refuse(refuse) => return Err(refuse),
             other => panic!("expected a decision about the client, but it was {other:?}"),
@@ -144,8 +150,9 @@ impl WebsocketCommunicator {
     ///
     /// # Panics
     /// When the connection is not cut.
-    pub async fn resume(&mut self) -> Result<Reconnection, Refuse> {
-        self.resume_with_gap(0).await
+    #[track_caller]
+    pub fn resume(&mut self) -> impl Future<Output = Result<Reconnection, Refuse>> {
+        self.resume_at(0, Location::caller())
     }
 
     /// Returns to the session as a client that has lost the last `lost` frames before the [cut](Self::cut): the session does not keep
@@ -156,12 +163,17 @@ impl WebsocketCommunicator {
     ///
     /// # Panics
     /// When the connection is not cut, and when the client has received fewer frames.
-    pub async fn resume_with_gap(&mut self, lost: u64) -> Result<Reconnection, Refuse> {
+    #[track_caller]
+    pub fn resume_with_gap(&mut self, lost: u64) -> impl Future<Output = Result<Reconnection, Refuse>> {
+        self.resume_at(lost, Location::caller())
+    }
+
+    async fn resume_at(&mut self, lost: u64, at: &Location<'_>) -> Result<Reconnection, Refuse> {
         let Away { session, kept } = self.away.take().expect("`cut` of a resumable session comes first");
         let received = session.cursor();
-        assert!(lost <= received, "a client that has received {received} frames cannot lose {lost}");
+        assert!(lost <= received, "{at}: a client that has received {received} frames cannot lose {lost}");
         let before = session.clone();
-        let opened = match self.open(Some(session), lost).await {
+        let opened = match self.open(Some(session), lost, at).await {
             Ok((_, opened)) => opened.expect("it has a session"),
             Err(refuse) => {
                 self.away = Some(Away { session: before, kept });
@@ -209,19 +221,28 @@ impl WebsocketCommunicator {
     ///
     /// # Panics
     /// When another output comes, or none.
-    pub async fn receive_from(&mut self) -> Frame {
+    #[track_caller]
+    pub fn receive_from(&mut self) -> impl Future<Output = Frame> {
+        self.receive_at(Location::caller())
+    }
+
+    async fn receive_at(&mut self, at: &Location<'_>) -> Frame {
         let patience = self.request.patience;
-        let output = self.application().receive_within(patience, "a frame").await;
-        frame(&output).unwrap_or_else(|| panic!("expected a frame, but it was {output:?}"))
+        let output = self.application().receive_within(patience, "a frame", at).await;
+        frame(&output).unwrap_or_else(|| panic!("{at}: expected a frame, but it was {output:?}"))
     }
 
     /// The next frame, as JSON.
     ///
     /// # Panics
     /// Like [`receive_from`](Self::receive_from), and when the frame is no such JSON.
-    pub async fn receive_json_from<T: DeserializeOwned>(&mut self) -> T {
-        let frame = self.receive_from().await;
-        frame.json().unwrap_or_else(|fault| panic!("{frame:?}: {fault}"))
+    #[track_caller]
+    pub fn receive_json_from<T: DeserializeOwned>(&mut self) -> impl Future<Output = T> {
+        let at = Location::caller();
+        async move {
+            let frame = self.receive_at(at).await;
+            frame.json().unwrap_or_else(|fault| panic!("{at}: {frame:?}: {fault}"))
+        }
     }
 
     /// Returns whether the application sends no output for this time.
@@ -233,16 +254,20 @@ impl WebsocketCommunicator {
     ///
     /// # Panics
     /// When it does not.
-    pub async fn receive_close(&mut self) -> Close {
-        let patience = self.request.patience;
-        let is_close = |output: &Outgoing| matches!(output, Outgoing::Close(_));
-        match self.application().find_output(patience, is_close).await {
-            Some(Outgoing::Close(close)) => close,
-            _ => {
-                let application = self.application();
-                let state = application.describe(patience).await;
-                let instead: Vec<_> = application.kept().collect();
-                panic!("expected a close, but {state}; instead: {instead:?}");
+    #[track_caller]
+    pub fn receive_close(&mut self) -> impl Future<Output = Close> {
+        let at = Location::caller();
+        async move {
+            let patience = self.request.patience;
+            let is_close = |output: &Outgoing| matches!(output, Outgoing::Close(_));
+            match self.application().find_output(patience, is_close).await {
+                Some(Outgoing::Close(close)) => close,
+                _ => {
+                    let application = self.application();
+                    let state = application.describe(patience).await;
+                    let instead: Vec<_> = application.kept().collect();
+                    panic!("{at}: expected a close, but {state}; instead: {instead:?}");
+                }
             }
         }
     }
@@ -251,14 +276,19 @@ impl WebsocketCommunicator {
     ///
     /// # Panics
     /// When it does not come; the message shows what came instead.
-    pub async fn assert_sent(&mut self, expected: impl Into<Expected>) {
-        let (expected, patience) = (expected.into(), self.request.patience);
+    #[track_caller]
+    pub fn assert_sent(&mut self, expected: impl Into<Expected>) -> impl Future<Output = ()> {
+        self.assert_at(Location::caller(), expected.into())
+    }
+
+    async fn assert_at(&mut self, at: &Location<'_>, expected: Expected) {
+        let patience = self.request.patience;
         let application = self.application();
         let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| expected.matches(&frame));
         if application.find_output(patience, is_it).await.is_none() {
             let state = application.describe(patience).await;
             let instead: Vec<_> = application.kept().collect();
-            panic!("{expected:?} was not sent; instead: {instead:?}; {state}");
+            panic!("{at}: {expected:?} was not sent; instead: {instead:?}; {state}");
         }
     }
 
@@ -270,20 +300,23 @@ impl WebsocketCommunicator {
     ///
     /// # Panics
     /// When it is sent, and when tasks never come to rest.
-    pub async fn refute_sent(&mut self, unexpected: impl Into<Expected>) {
-        let unexpected = unexpected.into();
-        self.refute(&format!("{unexpected:?}"), |frame| unexpected.matches(frame)).await;
+    #[track_caller]
+    pub fn refute_sent(&mut self, unexpected: impl Into<Expected>) -> impl Future<Output = ()> {
+        let (at, unexpected) = (Location::caller(), unexpected.into());
+        let text = format!("{at}: {unexpected:?}");
+        self.refute(text, move |frame| unexpected.matches(frame))
     }
 
     /// Checks that no frame at all is sent, like [`refute_sent`](Self::refute_sent). Frames that were kept count.
     ///
     /// # Panics
     /// When one is sent, and when tasks never come to rest.
-    pub async fn refute_any_sent(&mut self) {
-        self.refute("a frame", |_| true).await;
+    #[track_caller]
+    pub fn refute_any_sent(&mut self) -> impl Future<Output = ()> {
+        self.refute(format!("{}: a frame", Location::caller()), |_| true)
     }
 
-    async fn refute(&mut self, unexpected: &str, matches: impl Fn(&Frame) -> bool) {
+    async fn refute(&mut self, unexpected: String, matches: impl Fn(&Frame) -> bool) {
         let patience = self.request.patience;
         let is_it = |output: &Outgoing| frame(output).is_some_and(|frame| matches(&frame));
         if let Some(output) = self.application().find_sent(patience, is_it).await {

@@ -180,6 +180,14 @@ async fn assertions_keep_other_frames() {
 }
 
 #[tokio::test(start_paused = true)]
+#[should_panic(expected = "test_kit.rs:")]
+async fn a_failure_names_its_place() {
+    let mut client = TestApp::new(echo).websocket("/");
+    client.connect().await.unwrap();
+    client.assert_sent("b").await;
+}
+
+#[tokio::test(start_paused = true)]
 #[should_panic(expected = "Text(\"b\") was not sent; instead: [Frame(Text(\"a\"))]")]
 async fn an_assertion_that_fails_shows_what_came_instead() {
     let mut client = TestApp::new(echo).websocket("/");
