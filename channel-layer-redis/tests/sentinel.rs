@@ -6,6 +6,8 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, ChannelName, Error};
 use channel_layer_redis::RedisLayer;
+#[cfg(feature = "sessions")]
+use support::sessions::{HOUR, check_session, record, store};
 use support::{
     PATIENCE, layer, number, numbered,
     oracle::observe,
@@ -17,6 +19,8 @@ use tokio::{
     task::block_in_place,
     time::{Instant, timeout},
 };
+#[cfg(feature = "sessions")]
+use tower_sessions_core::SessionStore;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_failover_is_followed() {
@@ -167,4 +171,27 @@ async fn follows_sentinel_announcements() {
         support::server::cli(sentinel.port, &["client", "list"]).contains(" sub=1 ")
     })
     .await;
+}
+
+/// The sentinel names the replica, then the old master ends: the store finds the new one by the sentinel.
+#[cfg(feature = "sessions")]
+#[tokio::test]
+async fn sessions_survive_a_failover() {
+    let mut master = Server::start_with(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+    let sentinel = Sentinel::watching(&[(SERVICE, master.port)], 1, "");
+    let store = store(&sentinel.address(SERVICE)).await;
+    check_session(&store).await;
+    let mut session = record(HOUR);
+    store.create(&mut session).await.unwrap();
+    let key = format!("session:asgi:{}", session.id);
+    until("replicated", || async { replica.cli(&["exists", &key]) == "1" }).await;
+    assert_eq!(replica.cli(&["replicaof", "no", "one"]), "OK");
+    sentinel.name_another(replica.port);
+    master.kill();
+    until("the session is found", || async { store.load(&session.id).await.is_ok() }).await;
+    assert_eq!(store.load(&session.id).await.unwrap().as_ref(), Some(&session));
+    store.delete(&session.id).await.unwrap();
+    assert_eq!(replica.cli(&["dbsize"]), "0", "on the new master");
+    check_session(&store).await;
 }

@@ -6,8 +6,12 @@ mod support;
 use std::{fs, path::Path};
 
 use channel_layer::{ChannelLayer, ChannelLayerExt, Error};
+#[cfg(feature = "sessions")]
+use channel_layer_redis::RedisSessionStore;
 use channel_layer_redis::{RedisConfig, RedisLayer};
 use rcgen::{CertificateParams, Issuer, KeyPair};
+#[cfg(feature = "sessions")]
+use support::sessions::{check_session, store};
 use support::{
     next, number, numbered,
     sentinel::{SERVICE, Sentinel},
@@ -65,6 +69,22 @@ async fn tls_checks_authority_and_name() {
     layer.join("g", mailbox.channel()).await.unwrap();
     assert_eq!(layer.group_send_message("g", numbered(1)).await.unwrap().local.delivered, 1);
     assert_eq!(number(&next(&mut mailbox).await), 1);
+}
+
+#[cfg(feature = "sessions")]
+#[tokio::test]
+async fn sessions_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    certify(dir.path(), "other");
+    let port = free_port();
+    let mut arguments = settings(dir.path(), port);
+    arguments.iter_mut().step_by(2).for_each(|name| *name = format!("--{name}"));
+    let _server = Server::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let address = format!("rediss://localhost:{port}/0");
+    let refused = RedisSessionStore::connect(&address).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("certificate"), "{refused:?}");
+    let trusted = format!("{address}?ssl_ca_certs={}", dir.path().join("root.pem").display());
+    check_session(&store(&trusted).await).await;
 }
 
 /// Both listen only for TLS.

@@ -25,7 +25,7 @@ pub struct Auction {
     /// The processes.
     pub servers: [Server; 2],
     _nginx: Nginx,
-    _redis: Redis,
+    redis: Redis,
 }
 
 impl Auction {
@@ -35,7 +35,13 @@ impl Auction {
         let house = Server::auction(&redis.url(), Some(interval)).await;
         let servers = [house, Server::auction(&redis.url(), None).await];
         let nginx = Nginx::start(&servers.each_ref().map(|server| server.address)).await;
-        Self { address: nginx.address, servers, _nginx: nginx, _redis: redis }
+        Self { address: nginx.address, servers, _nginx: nginx, redis }
+    }
+
+    /// Starts the second process again at the same address, after its end.
+    pub async fn start_second_again(&mut self) {
+        let address = self.servers[1].address.to_string();
+        self.servers[1] = Server::auction_on(&address, &self.redis.url(), None).await;
     }
 
     /// The address of a page.

@@ -86,8 +86,13 @@ impl Server {
     /// Starts the auction on a free port, behind a proxy of this machine. One of the processes on a layer is the house,
     /// which ends its lots one interval apart.
     pub async fn auction(layer: &str, house: Option<Duration>) -> Self {
+        Self::auction_on("127.0.0.1:0", layer, house).await
+    }
+
+    /// Starts the auction at `listen`.
+    pub async fn auction_on(listen: &str, layer: &str, house: Option<Duration>) -> Self {
         let mut command = Command::new(path_of("auction"));
-        command.args(["--listen", "127.0.0.1:0", "--proxy-trust", "127.0.0.1", "--layer", layer]);
+        command.args(["--listen", listen, "--proxy-trust", "127.0.0.1", "--layer", layer]);
         match house {
             Some(interval) => command.args(["--interval", &interval.as_secs().to_string()]),
             None => command.arg("--no-house"),

@@ -1,6 +1,6 @@
 //! Browser sessions in Redis: what is stored, and what failures do to it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use channel_layer::{ChannelLayer, Error as LayerError};
 use channel_layer_redis::{RedisConfig, RedisSessionStore};
@@ -16,19 +16,9 @@ use crate::support::{
     PATIENCE, layer,
     proxy::{Manners, Proxy},
     server::Server,
+    sessions::{HOUR, record, store},
     until,
 };
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn record(lifetime: Duration) -> Record {
-    let data = [("user".to_owned(), json!("ann")), ("count".to_owned(), json!(0.1))].into();
-    Record { id: Id::default(), data, expiry_date: (SystemTime::now() + lifetime).into() }
-}
-
-async fn store(address: &str) -> RedisSessionStore {
-    RedisSessionStore::connect(address).await.expect("Redis is up")
-}
 
 #[tokio::test]
 async fn sessions_are_stored() {

@@ -9,6 +9,8 @@ pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod sentinel;
 pub(crate) mod server;
+#[cfg(feature = "sessions")]
+pub(crate) mod sessions;
 
 use std::{future::Future, time::Duration};
 

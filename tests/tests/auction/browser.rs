@@ -1,6 +1,6 @@
-//! The auction's pages in a real browser, light and dark, as wide as a desk and a phone.
+//! The auction's pages in a real browser: light and dark, as wide as a desk and a phone, and live.
 
-use channels_tests::{Auction, Browser, Tab};
+use channels_tests::{Auction, Browser, Tab, Viewer};
 use serde_json::{Value, json};
 
 use super::LONG;
@@ -40,6 +40,42 @@ async fn pages_work_in_light_and_dark() {
     assert_eq!(there.bid(59).await["error"], "the next bid is at least 60");
     tab.until("a bid of each", "return document.querySelectorAll('#history li').length === 2").await;
     check_looks(&tab, "lot").await;
+}
+
+/// The page's `EventSource` reconnects by itself, and then also shows the bids that it missed.
+#[tokio::test]
+async fn overview_survives_a_crash() {
+    let mut auction = Auction::open(LONG).await;
+    let bob = auction.log_in("bob").await;
+    let [mut bob, second] = auction.view(&bob, 1).await;
+    drop(second);
+    let browser = Browser::start().await;
+    let tab = browser.open(&auction.http("/")).await;
+    shows(&tab, 40).await;
+    bid_is_shown(&mut bob, &tab, 50).await;
+    // Not behind nginx, which would choose the process.
+    tab.goto(&auction.servers[1].http("/")).await;
+    shows(&tab, 50).await;
+    tab.eval("window.isFirstLoad = true", Vec::new()).await;
+    bid_is_shown(&mut bob, &tab, 60).await;
+    // A drain would wait 10 s for the stream, which is a pending request.
+    auction.servers[1].program.kill().await;
+    assert_eq!(bob.bid(70).await["reply"]["price"], 70);
+    auction.start_second_again().await;
+    shows(&tab, 70).await;
+    bid_is_shown(&mut bob, &tab, 80).await;
+    assert_eq!(tab.eval("return window.isFirstLoad", Vec::new()).await, json!(true), "not reloaded");
+}
+
+async fn bid_is_shown(viewer: &mut Viewer, tab: &Tab<'_>, amount: u64) {
+    assert_eq!(viewer.bid(amount).await["reply"]["price"], amount);
+    shows(tab, amount).await;
+}
+
+/// Waits until the overview shows this price of the first lot.
+async fn shows(tab: &Tab<'_>, price: u64) {
+    let shown = format!("return document.querySelector('#lot-1 .price')?.innerText.endsWith(' {price}')");
+    tab.until(&format!("the price {price}"), &shown).await;
 }
 
 async fn submit_login(tab: &Tab<'_>, password: &str) {
