@@ -234,7 +234,11 @@ impl Exchange {
     /// ```
     ///
     /// A client that comes back shows [the id of its last event](crate::Scope::last_event_id). Messages that it missed
-    /// meanwhile are the application's to keep; [resumable sessions](crate::Protocols::resume) keep them by themselves.
+    /// meanwhile are the application's to keep; [resumable sessions](crate::Protocols::resume) keep them by themselves. A page's
+    /// `EventSource` comes back after a broken stream, but not after an answer other than 200, such as a proxy's 502.
+    ///
+    /// A drain waits for event streams as for every request, for 10 s by default: see
+    /// [`Drain::requests_within`](crate::Drain::requests_within).
     ///
     /// # Errors
     /// Those of [`send_headers`](Self::send_headers).
