@@ -12,6 +12,7 @@
 //! | users, addresses, browser sessions | `with_user`, `with_peer`, `with_session` |
 //! | a connection that breaks, and the return to its session | [`TestApp::with_resume`], [`cut`](WebsocketCommunicator::cut), [`resume`](WebsocketCommunicator::resume) |
 //! | an outage of the layer | [`TestApp::layer_lost`], [`TestApp::outage`] |
+//! | a whole service: origins, logins on pages, cookies | [`LiveServer`], with an HTTP client that keeps cookies |
 //! | other clients: browsers, libraries | [`LiveServer`] |
 //!
 //! A refutation does not move a paused clock. It lets all tasks run until each waits for the clock, for another task or for a connection,

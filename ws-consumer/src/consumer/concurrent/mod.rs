@@ -54,6 +54,9 @@ use crate::{
 /// let sockets = Router::new().concurrent("/documents", Documents::default);
 /// ```
 ///
+/// Frames of another format go through its [`Codec`](crate::Codec): `Json::decode(&frame)` in a hook, and
+/// `socket.send(Json::encode(&output)?)` for the answer. A `key` needs a part of the frame only.
+///
 /// # Guarantees
 ///
 /// | | |

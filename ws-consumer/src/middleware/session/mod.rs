@@ -155,7 +155,8 @@ impl<S: SessionStore> Sessions<S> {
         self
     }
 
-    /// Sends the cookie over plain HTTP too, for development.
+    /// Sends the cookie over plain HTTP too, for development. Without this browsers drop the cookie on plain HTTP, except on
+    /// `localhost`, so that a login there has no effect.
     pub fn insecure(mut self) -> Self {
         self.cookie.secure = false;
         self
