@@ -144,6 +144,13 @@ impl FanOut {
     /// Serves members of the only group.
     fn step_group(&mut self, slots: usize) -> bool {
         let Self { cursor, load, excepted, visited, matches, .. } = self;
+        let plain = cursor.plain_step(slots, |member| {
+            *visited += 1;
+            load.serve(member, excepted);
+        });
+        if let Some(more) = plain {
+            return more;
+        }
         cursor.step(slots, |member, selected, _| {
             *visited += 1;
             let outcome = selected.map(|selected| matches.outcome(selected, load.deliveries()));

@@ -143,6 +143,24 @@ impl<const N: usize> Group<N> {
         channels
     }
 
+    /// Calls `each` like [`slice`](Self::slice), if no member of the shard has a selection; otherwise returns `None`. A loop
+    /// of its own, without a selection to look at for each member.
+    pub(super) fn plain_slice(
+        &self,
+        shard: usize,
+        from: usize,
+        count: usize,
+        each: impl FnMut(&MailboxSender),
+    ) -> Option<bool> {
+        let members = read(&self.shards[shard].members);
+        if members.selectors.is_some() {
+            return None;
+        }
+        let slots = members.slots.get(from..).unwrap_or_default();
+        slots.iter().take(count).flatten().for_each(each);
+        Some(slots.len() > count)
+    }
+
     /// Calls `each` with the members of a shard in the slots from `from` on, up to `count` slots, and with their selectors.
     /// True if there are more.
     ///

@@ -49,6 +49,14 @@ impl<const N: usize> MemberCursor<N> {
         self.seen.is_some()
     }
 
+    /// Calls `visit` with the members in the next slots of the only group, if none of them has a selection; otherwise returns
+    /// `None`, and [`step`](Self::step) is to visit them. False once all have been visited.
+    pub(super) fn plain_step(&mut self, slots: usize, visit: impl FnMut(&MailboxSender)) -> Option<bool> {
+        let Some(group) = self.current() else { return Some(false) };
+        let more = group.plain_slice(self.shard, self.slot, slots, visit)?;
+        Some(self.advance(slots, more))
+    }
+
     /// Calls `visit` with the members in the next slots, and whether it has been visited in another group; false once all
     /// have been visited. A member for which `visit` returns false counts as not visited.
     pub(super) fn step(
@@ -56,9 +64,9 @@ impl<const N: usize> MemberCursor<N> {
         slots: usize,
         mut visit: impl FnMut(&MailboxSender, Option<Selected<'_>>, bool) -> bool,
     ) -> bool {
-        let Self { groups, left, shards, shard, slot, seen } = self;
-        let Some(group) = left.checked_sub(1).and_then(|at| groups.get(at)) else { return false };
-        let more = group.slice(*shard, *slot, slots, |member, selected| match seen {
+        let Some(group) = self.current().cloned() else { return false };
+        let seen = &mut self.seen;
+        let more = group.slice(self.shard, self.slot, slots, |member, selected| match seen {
             None => drop(visit(member, selected, false)),
             Some(seen) => {
                 let is_seen = seen.contains(&member.id());
@@ -67,17 +75,26 @@ impl<const N: usize> MemberCursor<N> {
                 }
             }
         });
+        self.advance(slots, more)
+    }
+
+    fn current(&self) -> Option<&Arc<Group<N>>> {
+        self.left.checked_sub(1).and_then(|at| self.groups.get(at))
+    }
+
+    /// Goes on by a slice; false at the end of the last group. `more`: whether the shard has further slots.
+    fn advance(&mut self, slots: usize, more: bool) -> bool {
         if more {
-            *slot += slots;
+            self.slot += slots;
             return true;
         }
-        *slot = 0;
-        *shard += 1;
-        if *shard == shards.end {
-            *shard = shards.start;
-            *left -= 1;
+        self.slot = 0;
+        self.shard += 1;
+        if self.shard == self.shards.end {
+            self.shard = self.shards.start;
+            self.left -= 1;
         }
-        *left > 0
+        self.left > 0
     }
 
     /// The names of the groups.
