@@ -51,12 +51,12 @@
 //! | time | cause | the client sees |
 //! |---|---|---|
 //! | before accept | no route | 404 |
-//! | | an invalid name from the URL, a missing parameter, other bad input | 400, with the error's text |
+//! | | an invalid name from the URL, a parameter that does not fit, other bad input | 400, with the error's text |
 //! | | a page of another origin | 403 |
 //! | | the consumer refuses | 403, or the status, headers and body it chose |
 //! | | no decision in time, or the server shuts down | 503 |
 //! | | the channel layer is unreachable, too slow or full | 503 with `Retry-After` |
-//! | | the server is [overloaded](Error::Overloaded), such as by a full [`BlockingPool`] | 503 with `Retry-After` |
+//! | | the server is [overloaded](Error::Overloaded), such as by a full [`BlockingPool`], or its store of browser sessions is out of reach | 503 with `Retry-After` |
 //! | | any other error, a mistake of the server, a panic | 500 |
 //! | after accept | bad input from the client | the [`error`](Consumer::error) hook decides; by default `{"error": text}`, and the connection stays open |
 //! | | the channel layer is unreachable, too slow or full | the same; after a timeout of the layer with `"uncertain": true` |

@@ -28,8 +28,9 @@ impl Connections {
     }
 
     /// Returns whether a layer is known to have lost its backend. New clients would then get no messages from others.
-    pub(crate) fn is_cut_off(&self, layer: LayerNumber) -> bool {
-        self.0.layers.get().is_some_and(|layers| layers.is_cut_off(layer))
+    pub(crate) fn is_cut_off(&self, layer: &Arc<dyn ChannelLayer>) -> bool {
+        let number = self.layer_number(layer);
+        self.0.layers.get().is_some_and(|layers| layers.is_cut_off(number))
     }
 
     /// Records whether a layer has its backend.

@@ -22,7 +22,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Every type that converts into a [`BoxError`] converts into this type by `?`: every error that is [`Send`]
 /// and [`Sync`], `String` and `&str`, `Box<dyn std::error::Error + Send + Sync>`, and `anyhow::Error`. It
 /// counts as [`Other`](Self::Other), unless a [`channel_layer::Error`] is among its causes, which keeps its
-/// meaning.
+/// meaning, or the failure of a store of sessions to reach its backend: [`Overloaded`](Self::Overloaded).
 ///
 /// This type does not implement [`std::error::Error`]: an error type that implements it cannot have a conversion from
 /// every error, because that conversion would overlap with the reflexive `impl From<T> for T`. `anyhow::Error` makes the
@@ -61,7 +61,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | [`BadInput`](Self::BadInput) | the client's |
 /// | [`Layer`](Self::Layer) with `Backend`, `ChannelFull`, `Interrupted`, `TimedOut`, `Unavailable` | the layer's: an outage |
 /// | [`Layer`](Self::Layer) with anything else, [`Misuse`](Self::Misuse), [`NotAccepted`](Self::NotAccepted), [`Other`](Self::Other), [`Panic`](Self::Panic), [`TimedOut`](Self::TimedOut) | the server's |
-/// | [`Overloaded`](Self::Overloaded) | an overload: a resource of the server is used up at present |
+/// | [`Overloaded`](Self::Overloaded) | an overload: the server lacks a resource at present |
 /// | [`Closed`](Self::Closed), [`Refused`](Self::Refused) | none |
 ///
 /// # Names
@@ -92,8 +92,8 @@ pub enum Error {
     NotAccepted,
     /// Anything else: 500 before the socket is accepted, close code 1011 after it.
     Other(BoxError),
-    /// A resource of the server is used up at present, such as the threads of a [`BlockingPool`](crate::BlockingPool); trying
-    /// later may help. 503 with `Retry-After` before the socket is accepted, close code 1013 after it.
+    /// The server lacks a resource at present: the threads of a [`BlockingPool`](crate::BlockingPool), or the store of browser
+    /// sessions, which is out of reach. Trying later may help. 503 with `Retry-After` before the socket is accepted, close code 1013 after it.
     Overloaded(BoxError),
     /// A hook panicked. Treated as [`Other`](Self::Other).
     Panic(String),
@@ -113,7 +113,7 @@ pub enum Fault {
     Layer,
     /// Neither party: the connection has ended, or is refused on purpose.
     None,
-    /// A resource of the server is used up at present; trying later may help.
+    /// The server lacks a resource at present; trying later may help.
     Overload,
     /// The server's: its code, or a dependency other than the channel layer.
     Server,
@@ -209,29 +209,9 @@ impl Error {
         All(self)
     }
 
-    /// Returns whether the store of sessions is out of reach: a client does well to come back later.
-    #[cfg(feature = "sessions")]
-    pub(crate) fn is_store_outage(&self) -> bool {
-        use tower_sessions_core::{session, session_store::Error::Backend};
-        let Self::Other(error) = self else { return false };
-        let first: &(dyn StdError + 'static) = &**error;
-        let mut causes = std::iter::successors(Some(first), |&error| error.source());
-        // A session's error is transparent: it stands in the chain of causes in place of the store's.
-        causes.any(|cause| {
-            matches!(cause.downcast_ref(), Some(Backend(_)))
-                || matches!(cause.downcast_ref(), Some(session::Error::Store(Backend(_))))
-        })
-    }
-
-    #[cfg(not(feature = "sessions"))]
-    pub(crate) fn is_store_outage(&self) -> bool {
-        false
-    }
-
     /// Returns the status for a client that has not been accepted yet.
     pub(crate) fn status(&self) -> StatusCode {
         match (self, self.fault()) {
-            _ if self.is_store_outage() => StatusCode::SERVICE_UNAVAILABLE,
             (Self::Refused(status), _) => *status,
             (_, Fault::Client) => StatusCode::BAD_REQUEST,
             (_, Fault::Layer | Fault::Overload) => StatusCode::SERVICE_UNAVAILABLE,
@@ -266,6 +246,7 @@ impl<E: Into<BoxError>> From<E> for Error {
             }
             Some(layer) if layer.is_uncertain() => Self::Layer(channel_layer::Error::Interrupted(error)),
             Some(_) => Self::Layer(channel_layer::Error::Unavailable(error)),
+            None if is_store_outage(&*error) => Self::Overloaded(error),
             None => Self::Other(error),
         }
     }
@@ -283,6 +264,23 @@ impl From<Error> for Box<dyn StdError> {
 fn outage<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a channel_layer::Error> {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
     causes.find_map(|cause| cause.downcast_ref::<channel_layer::Error>()).filter(|layer| is_layers(layer))
+}
+
+/// Returns whether the store of browser sessions is out of reach.
+#[cfg(feature = "sessions")]
+fn is_store_outage(error: &(dyn StdError + 'static)) -> bool {
+    use tower_sessions_core::{session, session_store::Error::Backend};
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    // A session's error is transparent: it stands in the chain of causes in place of the store's.
+    causes.any(|cause| {
+        matches!(cause.downcast_ref(), Some(Backend(_)))
+            || matches!(cause.downcast_ref(), Some(session::Error::Store(Backend(_))))
+    })
+}
+
+#[cfg(not(feature = "sessions"))]
+fn is_store_outage(_: &(dyn StdError + 'static)) -> bool {
+    false
 }
 
 /// Returns whether the layer itself is at fault. That is no reason to end a connection, even where it does

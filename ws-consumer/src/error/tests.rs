@@ -68,6 +68,23 @@ fn each_error_has_a_fault() {
     }
 }
 
+#[cfg(feature = "sessions")]
+#[test]
+fn outages_of_stores_are_overloads() {
+    use tower_sessions_core::{session, session_store};
+    let down = || session_store::Error::Backend("down".into());
+    let garbled = || session_store::Error::Decode("no record".into());
+    let cases = [
+        (Error::from(down()), Fault::Overload),
+        (Error::from(session::Error::Store(down())), Fault::Overload),
+        (Error::from(garbled()), Fault::Server),
+        (Error::from(session::Error::Store(garbled())), Fault::Server),
+    ];
+    for (error, fault) in cases {
+        assert_eq!(error.fault(), fault, "{error:?}");
+    }
+}
+
 #[test]
 fn timeouts_are_uncertain() {
     let told = Error::from(LayerError::TimedOut(Duration::from_secs(1))).answer().unwrap();

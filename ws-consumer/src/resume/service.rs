@@ -164,7 +164,7 @@ impl SessionService {
         let SharedSessions { connections, registry, accepts_in_outage, .. } = &*self.0;
         let connection = self.connection_at(&scope);
         let settings = self.settings_with(connection.shared_limits());
-        if connections.is_cut_off(connections.layer_number(connection.layer())) && !accepts_in_outage {
+        if connections.is_cut_off(connection.layer()) && !accepts_in_outage {
             return Err(Refuse::unavailable());
         }
         self.listen().await;

@@ -276,8 +276,7 @@ impl ServiceState {
                 request.serve(limits, &self.connections, open)
             }
             None => {
-                let layer = self.connections.layer_number(settings.layer());
-                if self.connections.is_cut_off(layer) && !self.accepts_in_outage {
+                if self.connections.is_cut_off(settings.layer()) && !self.accepts_in_outage {
                     return Box::pin(async { Ok(reply(Refuse::unavailable())) });
                 }
                 let limits = settings.shared_limits().clone();

@@ -113,8 +113,8 @@ impl BlockingPool {
 
 /// A call of a [`BlockingPool`] has found no free thread in time. The code has not run.
 ///
-/// It is the cause of an [`Overloaded`](Error::Overloaded): by default, a client that has not been accepted is refused with 503,
-/// and any other connection is closed with 1013, after which clients reconnect later. A consumer that keeps the connection handles
+/// Hooks get it as the cause of an [`Overloaded`](Error::Overloaded): by default, a client that has not been accepted is refused with
+/// 503, and any other connection is closed with 1013, after which clients reconnect later. A consumer that keeps the connection handles
 /// it in its [`error`](crate::Consumer::error) hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolFullError {

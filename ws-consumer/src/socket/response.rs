@@ -1,4 +1,4 @@
-//! Whole responses, and the values that convert into them.
+//! Responses in one piece, and the values that convert into them.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};

@@ -192,7 +192,6 @@ impl Refuse {
 impl From<&Error> for Refuse {
     fn from(error: &Error) -> Self {
         match error.fault() {
-            _ if error.is_store_outage() => Self::unavailable(),
             Fault::Layer | Fault::Overload => Self::unavailable(),
             Fault::Client => Self::with_text(error),
             Fault::None | Fault::Server => error.status().into(),

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     application::Application,
-    error::{Error, Result},
+    error::{Error, Fault, Result},
     frame::{self, Frame},
     socket::{Context, NoIdentify, Socket},
     wire::{Input, Refuse, Running},
@@ -268,10 +268,11 @@ impl<U> AuthOutcome<U> {
 impl<A: Authenticator> Guard for Auth<A> {
     async fn admit(&self, request: &mut GuardRequest<'_>) -> Result<(), Refuse> {
         let found = self.find(request).await.map_err(|error| {
-            if error.is_store_outage() {
-                tracing::warn!(error = %error.causes(), "a client could not be authenticated at present");
-            } else {
-                tracing::error!(error = %error.causes(), "a client could not be authenticated");
+            match error.fault() {
+                Fault::Layer | Fault::Overload => {
+                    tracing::warn!(error = %error.causes(), "a client could not be authenticated at present");
+                }
+                _ => tracing::error!(error = %error.causes(), "a client could not be authenticated"),
             }
             // Not the text of bad input: it may quote a credential.
             if error.is_bad_input() { StatusCode::INTERNAL_SERVER_ERROR.into() } else { Refuse::from(&error) }
