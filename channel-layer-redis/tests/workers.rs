@@ -22,8 +22,12 @@ fn jobs() -> ChannelName {
     "jobs".parse().expect("a valid name")
 }
 
+// The processes of the workers are this program with this test alone, and an address in their environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_processes_share_messages() {
+    if let Ok(address) = std::env::var(ADDRESS) {
+        return work(&address).await;
+    }
     let server = Server::start();
     let address = server.address() + "?capacity=10000";
     let (lines, numbers) = mpsc::channel();
@@ -87,23 +91,17 @@ async fn receiver_leaves_ended_links() {
     waiting.abort();
 }
 
-/// The program that the test above starts, no test of its own. Its receivers are cancelled now and then.
-#[test]
-#[ignore = "started by the test above"]
-fn worker_process() {
-    let address = std::env::var(ADDRESS).expect("started by the test above");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let layer = layer(&address).await;
-        for turn in 0_u64.. {
-            let patience = Duration::from_micros(200 + turn % 7 * 500);
-            if let Ok(received) = timeout(patience, layer.receive(&jobs())).await {
-                let n = number(&received.expect("Redis is up"));
-                // Not `println`, which the test runner may capture.
-                writeln!(std::io::stdout(), "received {n}").expect("the output is read");
-            }
+/// Receives forever. Its receivers are cancelled now and then.
+async fn work(address: &str) {
+    let layer = layer(address).await;
+    for turn in 0_u64.. {
+        let patience = Duration::from_micros(200 + turn % 7 * 500);
+        if let Ok(received) = timeout(patience, layer.receive(&jobs())).await {
+            let n = number(&received.expect("Redis is up"));
+            // Not `println`, which the test runner may capture.
+            writeln!(std::io::stdout(), "received {n}").expect("the output is read");
         }
-    });
+    }
 }
 
 struct Worker {
@@ -114,7 +112,7 @@ struct Worker {
 impl Worker {
     fn start(address: &str, numbers: mpsc::Sender<i64>) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "worker_process", "--ignored", "--nocapture"])
+            .args(["--exact", "three_processes_share_messages", "--nocapture"])
             .env(ADDRESS, address)
             .stdout(Stdio::piped())
             .spawn()
