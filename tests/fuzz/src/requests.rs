@@ -59,7 +59,7 @@ fn sound(answer: &[u8]) {
     }
 }
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "allow",
     "cache-control",
     "connection",
@@ -75,6 +75,7 @@ const KNOWN: [&str; 17] = [
     "upgrade",
     "vary",
     "www-authenticate",
+    "x-content-type-options",
     "x-request-id",
     "x-told",
 ];

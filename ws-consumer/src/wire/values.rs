@@ -159,9 +159,12 @@ impl From<StatusCode> for Refuse {
 /// A status with a text for the client.
 impl<B: Into<Bytes>> From<(StatusCode, B)> for Refuse {
     fn from((status, body): (StatusCode, B)) -> Self {
-        let mut refuse = Self { body: body.into(), ..status.into() };
-        refuse.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        refuse
+        let headers = HeaderMap::from_iter([
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+            // The text may have parts of the input, which no browser may take for a page.
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        ]);
+        Self { status, headers, body: body.into() }
     }
 }
 
@@ -180,12 +183,7 @@ impl Refuse {
         if text.len() > MAX_TEXT {
             text.truncate(end.unwrap_or_default());
         }
-        let headers = HeaderMap::from_iter([
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
-            // The text may have parts of the input, which no browser may take for a page.
-            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        ]);
-        Self { status: error.status(), headers, body: text.into() }
+        (error.status(), text).into()
     }
 }
 
@@ -202,5 +200,22 @@ impl From<&Error> for Refuse {
 impl Default for Refuse {
     fn default() -> Self {
         StatusCode::FORBIDDEN.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_refusals_are_plain() {
+        let bad_input = Error::bad_input("<b>no</b>");
+        for (refuse, status) in
+            [(Refuse::from((StatusCode::NOT_FOUND, "<b>no</b>")), 404), (Refuse::from(&bad_input), 400)]
+        {
+            assert_eq!((refuse.status.as_u16(), &refuse.body[..]), (status, &b"<b>no</b>"[..]));
+            assert_eq!(refuse.headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+            assert_eq!(refuse.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
     }
 }
